@@ -1,0 +1,75 @@
+"""Which side a text is on - train, validation or test - from a hash of the text alone, never from order or seed."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+Split = Literal["train", "validation", "test"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+MIN_VALIDATION_TEXTS = 5  # of every class, where the class has enough of them
+
+_SALT = "pretune split v1\n"  # fixed for ever: another salt would move held-out text into training
+
+
+def normalise_for_hash(text: str) -> str:
+    """The form in which two texts count as the same: NFC, case folded, white space collapsed and stripped."""
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
+
+
+def hash_unit(text: str) -> float:
+    """A number in [0, 1) that is a function of the normalised text only."""
+    digest = hashlib.sha256((_SALT + normalise_for_hash(text)).encode("utf-8", "surrogatepass")).digest()
+    return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits, so that the quotient never rounds up to 1
+
+
+def split_of(text: str, validation_fraction: float, test_fraction: float = 0.0) -> Split:
+    """The split of one text; the text with the smallest hash is always on the training side."""
+    return _split_of_unit(hash_unit(text), validation_fraction, test_fraction)
+
+
+def assign_splits(
+    texts: Sequence[str], labels: Sequence[str], validation_fraction: float, test_fraction: float = 0.0
+) -> list[Split]:
+    """The split of every row of a label file; rows with the same text always share one.
+
+    A class with fewer than MIN_VALIDATION_TEXTS distinct validation texts gets the smallest hashes of its training
+    texts moved there, as long as it keeps at least as many for training; a class without any training text gets its
+    smallest hash back. Compare with `split_of` to find out which rows were moved. Empty texts count for no class.
+    """
+    keys = [normalise_for_hash(text) for text in texts]
+    units = {key: hash_unit(key) for key in dict.fromkeys(keys)}
+    split = {key: _split_of_unit(unit, validation_fraction, test_fraction) for key, unit in units.items()}
+    texts_of_class: dict[str, set[str]] = {}
+    for key, label in zip(keys, labels, strict=True):
+        if key:
+            texts_of_class.setdefault(label, set()).add(key)
+    keep = min((key for key in units if key), key=lambda key: (units[key], key), default="")
+    for label in sorted(texts_of_class):
+        if validation_fraction > 0:
+            _fill_validation(sorted(texts_of_class[label], key=lambda key: (units[key], key)), split, keep)
+    for _, members in sorted(texts_of_class.items()):
+        if not any(split[key] == "train" for key in members):
+            split[min(members, key=lambda key: (units[key], key))] = "train"
+    return [split[key] for key in keys]
+
+
+def _fill_validation(members: list[str], split: dict[str, Split], keep: str) -> None:
+    """Move a class's smallest training hashes (`members` is sorted) to validation; `keep` stays, it is the example."""
+    train = [key for key in members if split[key] == "train"]
+    num_train, num_validation = len(train), sum(split[key] == "validation" for key in members)
+    for key in train:
+        if num_validation >= MIN_VALIDATION_TEXTS or num_train <= num_validation + 1:
+            return
+        if key != keep:
+            split[key] = "validation"
+            num_train, num_validation = num_train - 1, num_validation + 1
+
+
+def _split_of_unit(unit: float, validation_fraction: float, test_fraction: float) -> Split:
+    if unit < 1.0 - validation_fraction - test_fraction:
+        return "train"
+    return "validation" if unit < 1.0 - test_fraction else "test"
