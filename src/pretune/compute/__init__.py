@@ -1,0 +1,1 @@
+"""The hardware: device, threads, precision, compilation."""

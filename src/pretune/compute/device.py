@@ -1,0 +1,97 @@
+"""Which device, how many threads, which precision, and whether compiling is possible: found out once, said aloud."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What a training run computes on. Two runs are bit-identical only if all of this is the same."""
+
+    device: str
+    threads: int
+    precision: Literal["bf16", "fp32"]
+    is_compiled: bool
+    torch_version: str
+    chip: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def choose_compute(*, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True) -> Compute:
+    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that pays."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = "bf16" if multiplies_in_bf16(device) else "fp32"
+    if compile == "auto":
+        is_compiled = is_worth_compiling and can_compile(device)
+    else:
+        is_compiled = compile == "on"
+    if is_compiled:
+        use_own_compile_cache()
+    return Compute(
+        device=device,
+        threads=torch.get_num_threads(),
+        precision="bf16" if precision == "bf16" else "fp32",
+        is_compiled=is_compiled,
+        torch_version=torch.__version__,
+        chip=chip_name(device),
+    )
+
+
+def multiplies_in_bf16(device: str) -> bool:
+    """Whether matrix products in bf16 are faster than in fp32: elsewhere they are emulated, at a thirtieth of the speed."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = _cpu_flags()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def can_compile(device: str) -> bool:
+    """Whether torch.compile has the C++ compiler (CPU) or Triton (GPU) that it needs."""
+    if device == "cuda":
+        return True
+    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name)
+
+
+def use_own_compile_cache() -> None:
+    """Keep compiled code in a private folder: the default lies in a shared one, and it holds pickles."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "pretune" / f"compiled-torch-{torch.__version__}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
+def chip_name(device: str) -> str:
+    """The processor's name, for the record."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    info = _cpu_info()
+    return info.get("model name", platform.processor() or platform.machine())
+
+
+def _cpu_info() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {}
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _cpu_flags() -> set[str]:
+    return set(_cpu_info().get("flags", "").split())

@@ -1,0 +1,103 @@
+"""Documents into rows without waste: long ones continue in another row, short ones share one; no token is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTable:
+    """Which pieces of the token stream make up each row.
+
+    Piece i is tokens[starts[i] : starts[i] + lengths[i]]; row r holds the pieces firsts[r] : firsts[r + 1].
+    """
+
+    row_tokens: int
+    starts: IntArray
+    lengths: IntArray
+    firsts: IntArray
+
+    def __len__(self) -> int:
+        return len(self.firsts) - 1
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self.lengths.sum())
+
+    @property
+    def fill(self) -> float:
+        """Share of the places that hold a token."""
+        return self.num_tokens / max(1, len(self) * self.row_tokens)
+
+
+def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]) -> RowTable:
+    """Cut documents into pieces of at most `row_tokens` and pack the pieces into rows.
+
+    `offsets` are the document boundaries in the token stream, `is_sentence_end` says for every token whether a sentence
+    may end there. Every token of every document is in exactly one piece.
+    """
+    starts, lengths = cut_documents(offsets, row_tokens, is_sentence_end)
+    order, firsts = pack(lengths, row_tokens)
+    return RowTable(row_tokens=row_tokens, starts=starts[order], lengths=lengths[order], firsts=firsts)
+
+
+def cut_documents(
+    offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]
+) -> tuple[IntArray, IntArray]:
+    """Starts and lengths of the pieces, in document order; a cut falls on a sentence end in the last eighth of the row,
+    where there is one."""
+    doc_lengths = np.diff(offsets)
+    fits = (doc_lengths <= row_tokens) & (doc_lengths > 0)
+    starts, lengths = [offsets[:-1][fits]], [doc_lengths[fits]]
+    long_starts: list[int] = []
+    long_lengths: list[int] = []
+    near = max(1, row_tokens // 8)
+    for document in np.flatnonzero(doc_lengths > row_tokens):
+        start, end = int(offsets[document]), int(offsets[document + 1])
+        while end - start > row_tokens:
+            ends = np.flatnonzero(is_sentence_end[start + row_tokens - near : start + row_tokens])
+            length = row_tokens - near + int(ends[-1]) + 1 if len(ends) else row_tokens
+            long_starts.append(start)
+            long_lengths.append(length)
+            start += length
+        long_starts.append(start)
+        long_lengths.append(end - start)
+    starts.append(np.array(long_starts, dtype=np.int64))
+    lengths.append(np.array(long_lengths, dtype=np.int64))
+    all_starts, all_lengths = np.concatenate(starts), np.concatenate(lengths)
+    order = np.argsort(all_starts, kind="stable")
+    return all_starts[order], all_lengths[order]
+
+
+def pack(lengths: IntArray, row_tokens: int) -> tuple[IntArray, IntArray]:
+    """Best-fit decreasing: the order of the pieces row by row, and where each row begins in it.
+
+    Free places are at most `row_tokens`, so the rows with room are kept in one list per number of free places, and a bit
+    mask finds the fullest row that still takes a piece.
+    """
+    rows: list[list[int]] = []
+    rows_by_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]
+    has_room = 0  # bit r is set where rows_by_room[r] is not empty
+    for piece in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[piece])
+        fitting = has_room >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
+            row = rows_by_room[room].pop()
+            if not rows_by_room[room]:
+                has_room &= ~(1 << room)
+            rows[row].append(piece)
+        else:
+            room, row = row_tokens, len(rows)
+            rows.append([piece])
+        if room > length:
+            rows_by_room[room - length].append(row)
+            has_room |= 1 << (room - length)
+    order = np.array([piece for row in rows for piece in row], dtype=np.int64)
+    firsts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return order, firsts

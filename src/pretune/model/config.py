@@ -1,0 +1,65 @@
+"""The shape of a model, without torch; presets are functions, one dial chooses among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that fixes the geometry of a transformer.
+
+    Bidirectional it is transformers' EuroBERT, causal it is Llama: same weights, same names on disk.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    max_seq_len: int = 512
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    pad_token_id: int = 0
+    bos_token_id: int = 1
+    eos_token_id: int = 2
+    mask_token_id: int = 3
+    tie_word_embeddings: bool = True
+
+
+def tiny(vocab_size: int) -> ModelConfig:
+    """2 layers of 128: seconds to minutes on two cores."""
+    return _preset(vocab_size, hidden_size=128, num_layers=2, intermediate_size=352)
+
+
+def mini(vocab_size: int) -> ModelConfig:
+    """4 layers of 256: minutes to an hour on two cores."""
+    return _preset(vocab_size, hidden_size=256, num_layers=4, intermediate_size=688)
+
+
+def small(vocab_size: int) -> ModelConfig:
+    """8 layers of 384: hours on two cores, minutes on a GPU."""
+    return _preset(vocab_size, hidden_size=384, num_layers=8, intermediate_size=1024)
+
+
+PRESETS = {"tiny": tiny, "mini": mini, "small": small}
+
+
+def _preset(vocab_size: int, *, hidden_size: int, num_layers: int, intermediate_size: int) -> ModelConfig:
+    num_heads = hidden_size // 64
+    return ModelConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_dim=64,
+        intermediate_size=intermediate_size,
+    )
+
+
+def with_special_tokens(config: ModelConfig, *, pad: int, bos: int, eos: int, mask: int) -> ModelConfig:
+    """The same geometry for a tokenizer whose special tokens have other ids."""
+    return replace(config, pad_token_id=pad, bos_token_id=bos, eos_token_id=eos, mask_token_id=mask)

@@ -1,0 +1,211 @@
+"""The whole model: rotary positions, attention, feed-forward, block, backbone, and the two heads.
+
+A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:2104.09864), SwiGLU (arXiv:2002.05202),
+no biases and tied embeddings. Token ids and a document id per position come in; a document sees only itself.
+
+B batch, T sequence, D hidden, H heads, G key-value heads, K head dim, F feed-forward, V vocabulary, C classes, M masked.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pretune.model.config import ModelConfig
+
+
+class Linear(nn.Linear):
+    """A linear layer without bias that computes in the precision of its input; weights stay in fp32."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def forward(self, x: Float[Tensor, "*B in"]) -> Float[Tensor, "*B out"]:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight, computed in fp32."""
+
+    def __init__(self, hidden_size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(hidden_size))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+        x = x.float()
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps) * self.weight
+
+
+def rotary_tables(config: ModelConfig, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of position times frequency, each (T, K), with the two halves of K alike."""
+    exponent = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
+    angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), config.rope_theta**-exponent)
+    angle = torch.cat([angle, angle], dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Tensor, "T K"]) -> Tensor:
+    """Turn each pair (x_i, x_{i+K/2}) by the angle of its position."""
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.cat([-second, first], dim=-1)
+    return (x * cos[None, :, None, :] + turned * sin[None, :, None, :]).to(x.dtype)
+
+
+def attention_bias(
+    document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None, dtype: torch.dtype
+) -> Float[Tensor, "B 1 T T"]:
+    """0 where a position may look, a very negative number where it may not: other documents, and a causal row's future.
+
+    Padding carries a document id of its own (-1), so it sees only padding and no row is ever empty.
+    """
+    visible = document_ids[:, :, None] == document_ids[:, None, :]
+    if is_causal is not None:
+        position = torch.arange(document_ids.shape[1], device=document_ids.device)
+        past = position[:, None] >= position[None, :]
+        visible = visible & (past[None] | ~is_causal[:, None, None])
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -1e9)[:, None]
+
+
+class Block(nn.Module):
+    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+        self.attention_norm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.qkv_proj = Linear(config.hidden_size, q_size + 2 * kv_size)
+        self.out_proj = Linear(q_size, config.hidden_size)
+        self.feed_forward_norm = RMSNorm(config.hidden_size, config.norm_eps)
+        self.gate_up_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
+    ) -> Float[Tensor, "B T D"]:
+        x = x + self.attention(x, cos, sin, bias)
+        return x + self.feed_forward(x, bias.dtype)
+
+    def attention(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
+    ) -> Float[Tensor, "B T D"]:
+        """What attention adds to the residual stream; `bias` also says in which precision to compute."""
+        c = self.config
+        b, t, _ = x.shape
+        h = self.attention_norm(x).to(bias.dtype)
+        q, k, v = self.qkv_proj(h).split(
+            [c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.num_kv_heads * c.head_dim], dim=-1
+        )
+        q = rotate(q.view(b, t, c.num_heads, c.head_dim), cos, sin).transpose(1, 2)  # (B, H, T, K)
+        k = rotate(k.view(b, t, c.num_kv_heads, c.head_dim), cos, sin).transpose(1, 2)
+        v = v.view(b, t, c.num_kv_heads, c.head_dim).transpose(1, 2)
+        if c.num_kv_heads != c.num_heads:
+            k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
+            v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
+        mixed = attend(q, k, v, bias).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+        return self.out_proj(mixed)
+
+    def feed_forward(self, x: Float[Tensor, "B T D"], dtype: torch.dtype) -> Float[Tensor, "B T D"]:
+        """What the feed-forward layer adds to the residual stream."""
+        gate, up = self.gate_up_proj(self.feed_forward_norm(x).to(dtype)).chunk(2, dim=-1)
+        return self.down_proj(F.silu(gate) * up)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Float[Tensor, "B 1 T T"]) -> Float[Tensor, "B H T K"]:
+    """Softmax attention. On CPU plain products: torch's fused kernel spends 27 % of a training step in its backward."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5)
+    return torch.softmax(scores.float() + bias.float(), dim=-1).to(v.dtype) @ v
+
+
+class Transformer(nn.Module):
+    """Token ids to contextual vectors, after the final norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.final_norm = RMSNorm(config.hidden_size, config.norm_eps)
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        document_ids: Int[Tensor, "B T"],
+        is_causal: Bool[Tensor, "B"] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Float[Tensor, "B T D"]:
+        """`document_ids` is -1 at padding; `dtype` is the precision of the matrix products."""
+        cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
+        bias = attention_bias(document_ids, is_causal, dtype)
+        x = self.embed_tokens(input_ids)
+        for block in self.blocks:
+            x = block(x, cos, sin, bias)
+        return self.final_norm(x)
+
+
+class LanguageModel(nn.Module):
+    """A transformer that predicts tokens."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.transformer.embed_tokens.weight
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        document_ids: Int[Tensor, "B T"],
+        positions: Int[Tensor, "M"] | None = None,
+        is_causal: Bool[Tensor, "B"] | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Float[Tensor, "*M V"]:
+        """Logits at the given positions of the flattened batch (M, V), or at all of them (B, T, V)."""
+        hidden = self.transformer(input_ids, document_ids, is_causal, dtype)
+        if positions is not None:
+            hidden = hidden.flatten(0, 1)[positions]
+        return self.lm_head(hidden.to(dtype))
+
+
+class SequenceClassifier(nn.Module):
+    """A transformer that labels a text: the mean over its real positions, then one linear layer."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.classifier = nn.Linear(config.hidden_size, num_classes)
+
+    def forward(
+        self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "B C"]:
+        return self.classifier(mean_over_text(self.transformer(input_ids, document_ids, dtype=dtype), document_ids))
+
+
+def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B D"]:
+    """The mean over positions that are not padding, in fp32."""
+    is_real = (document_ids >= 0)[..., None]
+    return (hidden.float() * is_real).sum(1) / is_real.sum(1).clamp(min=1)
+
+
+def initialize(model: nn.Module, seed: int) -> None:
+    """Draw all weights: normal with deviation 0.02, but zero where a layer writes to the residual stream.
+
+    Zero output projections make every block start as the identity (modded-nanogpt, arXiv:1901.09321).
+    """
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+            elif name.endswith(("out_proj.weight", "down_proj.weight")):
+                parameter.zero_()
+            else:
+                parameter.normal_(0.0, 0.02, generator=rng)

@@ -1,0 +1,244 @@
+"""A stage folder: a manifest that says what it is, from what and with which settings, beside what came out."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from pretune.errors import FolderInTheWayError, InputDataError
+from pretune.runtime.events import LOG_NAME, EventLog
+from pretune.version import VERSION
+
+MANIFEST_NAME = "manifest.json"
+LOCK_NAME = ".lock"
+_NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a stage folder says of itself. `outputs` maps a relative path to its size and sha256."""
+
+    stage: str
+    status: str  # "running" until everything is written, then "finished"
+    version: str
+    config: dict[str, Any]
+    inputs: dict[str, str]  # what it was made from, by name, as a fingerprint
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)  # small facts the next stage or a reader needs
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that came out: the identity of this folder as an input of the next stage."""
+        return hash_json({name: output["sha256"] for name, output in self.outputs.items()})
+
+
+class StageFolder:
+    """A folder being written by one stage; made by `open_stage`, closed by `finish`."""
+
+    def __init__(self, path: Path, manifest: Manifest, *, is_resumed: bool, lock: IO[str] | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.is_resumed = is_resumed
+        self._lock = lock
+        self.log = EventLog(path, manifest.stage)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.manifest.status == "finished"
+
+    def note(self, **summary: Any) -> None:
+        """Add facts to the summary at once, for what a resumed stage must find again."""
+        self._replace(status=self.manifest.status, outputs=self.manifest.outputs, summary=summary)
+
+    def finish(self, **summary: Any) -> None:
+        """Hash what came out and mark the folder finished; from now on it is never written again."""
+        outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
+        self._replace(status="finished", outputs=outputs, summary=summary)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder without finishing it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _replace(self, *, status: str, outputs: dict[str, dict[str, Any]], summary: dict[str, Any]) -> None:
+        old = self.manifest
+        self.manifest = Manifest(
+            stage=old.stage,
+            status=status,
+            version=old.version,
+            config=old.config,
+            inputs=old.inputs,
+            outputs=outputs,
+            summary={**old.summary, **summary},
+        )
+        write_json(self.path / MANIFEST_NAME, vars(self.manifest))
+
+
+def open_stage(
+    path: Path, stage: str, *, config: dict[str, Any], inputs: dict[str, str], redo: bool = False
+) -> StageFolder:
+    """Make, continue or recognise the folder of one stage.
+
+    A finished folder with the same config and inputs comes back with `is_finished`; an interrupted one with
+    `is_resumed`. Raises FolderInTheWayError where the folder holds anything else, naming what differs; with
+    `redo` the old folder is renamed first.
+    """
+    path = Path(path)
+    config = json.loads(json.dumps(config))
+    found = _read_manifest_if_any(path)
+    if redo and path.exists() and any(path.iterdir()):
+        _set_aside(path)
+        found = None
+    if found is None:
+        _refuse_foreign_files(path)
+    else:
+        _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+        if found.status == "finished":
+            return StageFolder(path, found, is_resumed=False, lock=None)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = _take_lock(path)
+    manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
+    if found is None:
+        write_json(path / MANIFEST_NAME, vars(manifest))
+    return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
+
+
+def read_manifest(path: Path, stage: str | None = None) -> Manifest:
+    """The manifest of a finished stage folder.
+
+    Raises InputDataError where the folder is missing, is not a stage folder, is not finished, or is of another
+    stage than the one expected.
+    """
+    if not path.exists():
+        raise InputDataError(f"{path} does not exist; expected the folder of the {stage or 'earlier'} stage.")
+    manifest = _read_manifest_if_any(path)
+    if manifest is None:
+        raise InputDataError(f"{path} has no {MANIFEST_NAME}; expected the folder that the {stage} stage wrote.")
+    if stage is not None and manifest.stage != stage:
+        raise InputDataError(f"{path} was written by the {manifest.stage} stage; expected a {stage} folder.")
+    if manifest.status != "finished":
+        raise InputDataError(
+            f"{path} is not finished: its {manifest.stage} stage was interrupted; give that command again first."
+        )
+    return manifest
+
+
+def _read_manifest_if_any(path: Path) -> Manifest | None:
+    file = path / MANIFEST_NAME
+    if not file.is_file():
+        return None
+    try:
+        return Manifest(**json.loads(file.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
+        raise InputDataError(f"{file} is damaged ({error}); restore it, or choose another folder.") from error
+
+
+def _refuse_foreign_files(path: Path) -> None:
+    if path.is_file():
+        raise FolderInTheWayError(f"{path} is a file; choose a folder for --out.")
+    entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    entries = [name for name in entries if name not in _NOT_OUTPUT]
+    if entries:
+        raise FolderInTheWayError(
+            f"{path} already holds files that pretune did not write ({', '.join(entries[:3])}); "
+            "choose another --out, or empty it."
+        )
+
+
+def _refuse_difference(
+    path: Path, found: Manifest, *, stage: str, config: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    if found.stage != stage:
+        raise FolderInTheWayError(f"{path} belongs to the {found.stage} stage, not {stage}; choose another --out.")
+    differing = describe_differences(found.config, config) + [
+        f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
+    ]
+    if differing:
+        raise FolderInTheWayError(
+            f"{path} already holds a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
+            "Choose another --out, or give --redo to put the old folder aside and begin again."
+        )
+
+
+def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The settings in which two configs differ, each as `name (was X, now Y)`."""
+    names = sorted({*before, *now})
+    return [f"{n} (was {before.get(n)!r}, now {now.get(n)!r})" for n in names if before.get(n) != now.get(n)]
+
+
+def _set_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def _take_lock(path: Path) -> IO[str]:
+    lock = (path / LOCK_NAME).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise FolderInTheWayError(
+            f"Another process is writing to {path}; wait for it, or choose another --out."
+        ) from error
+    return lock
+
+
+def _list_outputs(path: Path) -> list[str]:
+    """Files of this folder that count as output; training checkpoints carry manifests of their own."""
+    names = [str(file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
+    return [name for name in names if name not in _NOT_OUTPUT and not name.startswith("checkpoints/")]
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file, as manifests record them."""
+    return {"size_bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """The sha256 of a JSON value in canonical form."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically: readers see the old or the new one, never half of it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically, with the bytes on disk before the name points to them."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames inside a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it; a missing one is fine."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,147 @@
+"""Folders that exist whole or not at all: written beside the target, hashed, synced, and put in place by a rename."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import CorruptModelError, OutOfResourcesError
+from pretune.runtime.artifacts import MANIFEST_NAME, describe_file, remove_folder, sync_folder, write_json
+from pretune.version import VERSION
+
+FORMAT_VERSION = 1
+_PARTIAL, _REPLACED = ".partial", ".replaced"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> None:
+    """Make `target` from what `write` puts into an empty folder beside it; a reader sees the old, the new, or nothing.
+
+    The manifest holds size and sha256 of every file, and `facts` (JSON values). A target that exists is replaced by
+    renaming. Whatever fails, an older target stays as it was. Raises OutOfResourcesError where the disk is full.
+    One writer at a time for one target.
+    """
+    target = Path(target)
+    recover_folder(target)
+    partial = _beside(target, _PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_folder(partial)
+        partial.mkdir()
+        write(partial)
+        files = _list_files(partial)
+        for name in files:
+            _sync_file(partial / name)
+        described = {name: describe_file(partial / name) for name in files}
+        manifest = {"format_version": FORMAT_VERSION, "version": VERSION, **facts, "files": described}
+        write_json(partial / MANIFEST_NAME, manifest)
+        for folder in [path for path in partial.rglob("*") if path.is_dir()] + [partial]:
+            sync_folder(folder)
+        _put_in_place(partial, target)
+    except BaseException as error:
+        remove_folder(partial)
+        recover_folder(target)
+        if is_disk_full(error):
+            raise OutOfResourcesError(
+                f"The disk is full: {target} could not be written, and nothing that was there before is lost; "
+                "free some space and give the same command again."
+            ) from error
+        raise
+
+
+def verify_folder(folder: Path) -> dict[str, Any] | None:
+    """Compare every file of a committed folder with its manifest, and return the manifest; None if there is none.
+
+    Raises CorruptModelError naming the first file that is missing, cut short, or altered, or a manifest that is
+    damaged or of another format version.
+    """
+    manifest = _read_manifest(Path(folder))
+    if manifest is None:
+        return None
+    for name, described in manifest["files"].items():
+        file = Path(folder) / name
+        if not file.is_file():
+            raise CorruptModelError(f"{file} is missing, but {MANIFEST_NAME} lists it; restore it from a copy.")
+        size = file.stat().st_size
+        if size != described["size_bytes"]:
+            raise CorruptModelError(
+                f"{file} has {size} bytes where {MANIFEST_NAME} says {described['size_bytes']}; restore it from a copy."
+            )
+        if describe_file(file)["sha256"] != described["sha256"]:
+            raise CorruptModelError(
+                f"{file} was altered after it was written: its sha256 is not the one in {MANIFEST_NAME}; "
+                "restore it from a copy."
+            )
+    return manifest
+
+
+def recover_folder(target: Path) -> None:
+    """Put the old folder back where a replacement was killed between its two renames, and drop what is left over."""
+    replaced = _beside(target, _REPLACED)
+    if not replaced.is_dir():
+        return
+    if target.exists():
+        remove_folder(replaced)
+    else:
+        replaced.rename(target)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Remove what killed commits left in a folder that this process alone writes to."""
+    for path in Path(parent).glob(f".*{_PARTIAL}"):
+        remove_folder(path)
+    for path in Path(parent).glob(f".*{_REPLACED}"):
+        recover_folder(path.with_name(path.name.removeprefix(".").removesuffix(_REPLACED)))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that there is no space, or no right to more of it; safetensors wraps the system's words."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    return any(f"os error {code}" in str(error) for code in _DISK_FULL)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    file = folder / MANIFEST_NAME
+    if not file.is_file():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found = manifest["format_version"]
+        names = {name: (entry["size_bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptModelError(f"{file} is damaged ({error!r}); restore the folder from a copy.") from error
+    if found != FORMAT_VERSION:
+        raise CorruptModelError(
+            f"{file} is of format version {found!r}; this pretune {VERSION} reads version {FORMAT_VERSION}; "
+            "load it with the pretune that wrote it."
+        )
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
+    return manifest
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    replaced = _beside(target, _REPLACED)
+    if target.exists():
+        target.rename(replaced)
+    partial.rename(target)
+    sync_folder(target.parent)
+    remove_folder(replaced)
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    return target.with_name(f".{target.name}{suffix}")
+
+
+def _list_files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

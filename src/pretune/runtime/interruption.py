@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM while training: finish the step, commit, say how to go on. A second signal ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from pretune.errors import InterruptedByUserError, StoppedError
+
+
+class StopFlag:
+    """Set by a signal; read by the loop between two steps."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+    @property
+    def is_set(self) -> bool:
+        return self.signal_number is not None
+
+    def error(self, sentence: str) -> InterruptedByUserError | StoppedError:
+        """The error to raise after the commit; its exit code tells Ctrl-C from SIGTERM."""
+        if self.signal_number == signal.SIGINT:
+            return InterruptedByUserError(sentence)
+        return StoppedError(sentence)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Within this block the first SIGINT or SIGTERM only sets the flag."""
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag  # only the main thread may handle signals
+        return
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if flag.is_set:
+            for each, handler in previous.items():
+                signal.signal(each, handler)
+            raise KeyboardInterrupt
+        flag.signal_number = number
+
+    previous = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in previous:
+        signal.signal(each, remember)
+    try:
+        yield flag
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)

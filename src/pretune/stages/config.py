@@ -1,0 +1,104 @@
+"""Every setting of the five stages, without importing torch: the command line and the recipe file are made from these.
+
+A comment after a field is its `--help` text. Defaults are what a user with two cores and English text wants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pretune.errors import UsageError
+
+Size = Literal["auto", "tiny", "mini", "small"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig:
+    """Stage 1: read text as it is found, with its source."""
+
+    text_column: str | None = None  # the column or key that holds the text; detected and shown when not given
+    text_unit: Literal["auto", "line", "paragraph", "file"] = "auto"  # what one document is in a txt file
+    builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
+    seed: int = 0  # of the built-in world only
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """Stage 2: repair, filter, deduplicate, split; train the tokenizer; write token shards."""
+
+    tokenizer: Literal["bpe", "words"] = "bpe"  # byte-level BPE, or whole words
+    vocab_size: int | None = None  # tokens in the vocabulary; chosen from the text, at most 8192, when not given
+    lowercase: bool = False  # fold upper to lower case inside the tokenizer
+    min_words: int = 1  # drop documents with fewer words
+    max_symbol_ratio: float = 0.5  # drop documents in which more of the characters than this are not letters or digits
+    disabled_rules: tuple[str, ...] = ()  # quality rules to switch off, by name
+    validation_fraction: float = 0.02  # of the documents, chosen by a hash of the text
+    label_column: str | None = None  # of --labels, to find out what stage 4 will hold out
+    label_text_column: str | None = None  # of --labels, likewise
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Stage 3: a transformer learns to predict missing words."""
+
+    size: Size = "auto"  # tiny (2x128), mini (4x256), small (8x384); auto: by the budget
+    minutes: float | None = None  # budget in wall time, calibration and compiling included
+    tokens: int | None = None  # budget in tokens seen
+    epochs: float | None = None  # budget in passes over the text
+    seed: int = 0  # initial weights, order and masks
+    optimizer: Literal["muon", "adamw"] = "muon"  # muon: Muon for matrices, AdamW for the rest
+    learning_rate: float | None = None  # peak, of the matrices; chosen for the optimizer when not given
+    mask_prob: float = 0.2  # share of the tokens to predict
+    row_tokens: int = 64  # length of a training row
+    tokens_per_step: int = 4096  # tokens in one optimizer update
+    long_row_tokens: int = 512  # rows of the last part of the budget, where documents are longer than row_tokens
+    long_fraction: float = 0.1  # share of the tokens trained on long rows; 0 switches them off
+    warmup_fraction: float = 0.02  # share of the steps in which the rate rises
+    decay_fraction: float = 0.4  # share of the steps in which the rate falls to zero
+    evaluations: int = 15  # rows of the training trace
+    checkpoint_minutes: float = 5.0  # at least this often a checkpoint, besides those of the plan
+    compile: Literal["auto", "on", "off"] = "auto"  # auto: on where a C++ compiler is found and the budget is worth it
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the chip computes in it
+
+    def __post_init__(self) -> None:
+        if sum(budget is not None for budget in (self.minutes, self.tokens, self.epochs)) > 1:
+            raise UsageError("More than one of --minutes, --tokens and --epochs is given; give one budget.")
+        for name in ("minutes", "tokens", "epochs"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"--{name} is {value}; expected a number above zero.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Stage 4: read, check, split and encode labelled examples."""
+
+    text_column: str | None = None  # detected and shown when not given
+    label_column: str | None = None  # detected and shown when not given
+    label_names: tuple[str, ...] = ()  # 0=negative,1=positive: names for the labels found in the file
+    validation_fraction: float = 0.1  # of the rows, chosen by a hash of the text
+    test_fraction: float = 0.1  # likewise, when no test file is given
+    max_seq_len: int = 512  # longest text in tokens; of longer ones the head and the tail are read
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """Stage 5: further training on the task."""
+
+    epochs: int = 5  # at most; three times as many from scratch
+    patience: int = 2  # epochs without a better validation score before stopping
+    batch_size: int = 32  # texts in one optimizer update
+    learning_rates: tuple[float, ...] = (5e-4, 1.5e-3)  # tried with the first seed; the best on validation is kept
+    seeds: int = 3  # runs from different seeds; the best on validation is kept, all are reported
+    seed: int = 0  # the first of them
+    weight_decay: float = 0.05  # of the matrices
+    class_weights: Literal["auto", "none", "balanced"] = "auto"  # auto: balanced where the classes are 1:4 or worse
+    from_scratch: bool = False  # start from random weights: the control of "did pre-training help?"
+    compile: Literal["auto", "on", "off"] = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as JSON values, as manifests and recipes hold it."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}

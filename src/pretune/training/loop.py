@@ -1,0 +1,93 @@
+"""The one training loop: a generator that owns what is easy to get wrong and hands control back after every update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pretune.data.batch import Batch
+from pretune.training.objective import Objective
+from pretune.training.optimizer import Optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """What one update did. `loss` is per label; `is_skipped` where the update was refused as not finite."""
+
+    step: int
+    loss: float
+    accuracy: float
+    grad_norm: float
+    rate: float
+    num_tokens: int
+    is_skipped: bool
+
+
+def train_steps(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: Optimizer,
+    batches: Callable[[int], Sequence[Batch]],
+    *,
+    rate: Callable[[int], float],
+    first_step: int,
+    clip_norm: float,
+) -> Iterator[StepResult]:
+    """Update the model step after step, without end; the caller decides when to stop.
+
+    `batches(step)` gives the micro-batches of update number `step` (from 1). The gradient is that of the summed loss
+    divided by the labels of all of them, so cutting a step into other micro-batches changes nothing but rounding (a mean
+    of means is wrong by 15 % for masked prediction at four rows). An update whose gradient is not finite is refused.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    step = first_step
+    while True:
+        micro_batches = batches(step)
+        sums = [backward(objective, batch, total_weight(micro_batches)) for batch in micro_batches]
+        grad_norm = float(nn.utils.clip_grad_norm_(parameters, clip_norm))
+        is_finite = grad_norm == grad_norm and grad_norm != float("inf")
+        if is_finite:
+            optimizer.step(rate(step))
+        for parameter in parameters:
+            parameter.grad = None
+        loss, correct = (float(sum(values)) for values in zip(*sums, strict=True))
+        yield StepResult(
+            step=step,
+            loss=loss,
+            accuracy=correct / sum(len(batch.labels) for batch in micro_batches),
+            grad_norm=grad_norm,
+            rate=rate(step),
+            num_tokens=sum(batch.num_tokens for batch in micro_batches),
+            is_skipped=not is_finite,
+        )
+        step += 1
+
+
+def total_weight(micro_batches: Sequence[Batch]) -> float:
+    """The labels of a whole step: what its summed loss is divided by."""
+    return sum(
+        float(len(batch.labels)) if batch.label_weights is None else float(batch.label_weights.sum())
+        for batch in micro_batches
+    )
+
+
+def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
+    """Add one micro-batch's share to the gradient; returns its share of the loss and its number of right answers."""
+    sums = objective(batch)
+    loss = sums.loss / weight
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), sums.correct.detach()
+
+
+@torch.no_grad()
+def evaluate(objective: Objective, batches: Sequence[Batch]) -> tuple[float, float, int]:
+    """Loss per label, share of right answers, and number of labels, over batches that never change."""
+    loss, weight, correct, count = 0.0, 0.0, 0, 0
+    for batch in batches:
+        sums = objective(batch)
+        loss, weight = loss + float(sums.loss), weight + sums.weight
+        correct, count = correct + int(sums.correct), count + sums.count
+    return loss / weight, correct / count, count

@@ -1,0 +1,127 @@
+"""Muon for the matrices inside the blocks, AdamW for everything else; the whole state is a flat dict of tensors.
+
+Muon: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); AdamW: arXiv:1711.05101.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic of the Muon post: steep at zero, near one afterwards
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """Peak rates and decay. `matrix_rate` is Muon's, or AdamW's for matrices where `kind` is adamw."""
+
+    kind: str
+    matrix_rate: float
+    other_rate: float
+    weight_decay: float
+    momentum: float = 0.95
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    newton_schulz_steps: int = 5
+
+
+class Optimizer:
+    """Updates the parameters of a model in place from their gradients."""
+
+    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+        self.config = config
+        self.num_updates = 0
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        is_matrix = {name: ".blocks." in name and p.ndim == 2 for name, p in named}
+        self.matrices = {name: p for name, p in named if is_matrix[name]}
+        self.others = {name: p for name, p in named if not is_matrix[name]}
+        with_adam = dict(self.others) if config.kind == "muon" else dict(named)
+        self.momentum = {name: torch.zeros_like(p) for name, p in self.matrices.items() if name not in with_adam}
+        self.first = {name: torch.zeros_like(p) for name, p in with_adam.items()}
+        self.second = {name: torch.zeros_like(p) for name, p in with_adam.items()}
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update at `rate` times the peak rates."""
+        self.num_updates += 1
+        if self.momentum:
+            self._muon(rate)
+        else:
+            self._adamw(self.matrices, rate * self.config.matrix_rate, self.config.weight_decay)
+        self._adamw(self.others, rate * self.config.other_rate, 0.0)
+
+    def _adamw(self, parameters: dict[str, nn.Parameter], rate: float, decay: float) -> None:
+        b1, b2 = self.config.betas
+        correct1, correct2 = 1 - b1**self.num_updates, 1 - b2**self.num_updates
+        for name, parameter in parameters.items():
+            if parameter.grad is None:
+                continue
+            first, second = self.first[name], self.second[name]
+            first.lerp_(parameter.grad, 1 - b1)
+            second.mul_(b2).addcmul_(parameter.grad, parameter.grad, value=1 - b2)
+            denominator = (second / correct2).sqrt_().add_(self.config.eps)
+            if decay:
+                parameter.mul_(1 - rate * decay)
+            parameter.addcdiv_(first, denominator, value=-rate / correct1)
+
+    def _muon(self, rate: float) -> None:
+        """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update.
+
+        Fused projections are taken apart first: each of query, key, value, gate and up is a matrix of its own. Matrices
+        of one shape are orthogonalised together.
+        """
+        config = self.config
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for name, parameter in self.matrices.items():
+            if parameter.grad is None:
+                continue
+            buffer = self.momentum[name]
+            buffer.lerp_(parameter.grad, 1 - config.momentum)
+            update = parameter.grad.lerp(buffer, config.momentum)
+            parameter.mul_(1 - rate * config.matrix_rate * config.weight_decay)
+            for target, piece in _unfused(name, parameter, update):
+                by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append((target, piece))
+        for (rows, columns), pairs in by_shape.items():
+            pieces = orthogonalise(torch.stack([piece for _, piece in pairs]), config.newton_schulz_steps)
+            size = max(1.0, rows / columns) ** 0.5
+            for (target, _), piece in zip(pairs, pieces, strict=True):
+                target.add_(piece, alpha=-rate * config.matrix_rate * size)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs, by name."""
+        groups = {"momentum": self.momentum, "first": self.first, "second": self.second}
+        tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        return {**tensors, "num_updates": torch.tensor(self.num_updates)}
+
+    @torch.no_grad()
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take up a state written by `state_tensors`. Raises KeyError where it belongs to another model."""
+        self.num_updates = int(tensors["num_updates"])
+        for group, named in (("momentum", self.momentum), ("first", self.first), ("second", self.second)):
+            for name, tensor in named.items():
+                tensor.copy_(tensors[f"{group}/{name}"])
+
+
+def _unfused(name: str, parameter: Tensor, update: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    if "qkv_proj" in name:
+        width = parameter.shape[1]
+        sizes = [width, (parameter.shape[0] - width) // 2, (parameter.shape[0] - width) // 2]
+        return zip(parameter.split(sizes), update.split(sizes), strict=True)
+    if "gate_up_proj" in name:
+        return zip(parameter.chunk(2), update.chunk(2), strict=True)
+    return [(parameter, update)]
+
+
+def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
+    """Push all singular values of a stack of matrices (N, rows, columns) towards one, by Newton-Schulz iteration."""
+    a, b, c = _NEWTON_SCHULZ
+    is_tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if is_tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.transpose(1, 2)
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.transpose(1, 2) if is_tall else x

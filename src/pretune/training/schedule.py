@@ -1,0 +1,53 @@
+"""The learning rate as a pure function of the step: up, level, down to zero."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A run's course, fixed before its first step; from then on everything is a function of the step.
+
+    Steps count from 1 when finished. Rows are long from step `long_start_step` on.
+    """
+
+    steps: int
+    warmup_steps: int
+    decay_start_step: int
+    long_start_step: int
+    tokens_per_step: int
+    is_corrected: bool = False  # one correction of the length is allowed, where the decay begins
+
+    def rate(self, step: int) -> float:
+        """The share of the peak rate that update number `step` (from 1) uses: warm-up, stable, linear decay (WSD)."""
+        if step <= self.warmup_steps:
+            return step / max(1, self.warmup_steps)
+        if step <= self.decay_start_step:
+            return 1.0
+        return max(0.0, (self.steps - step + 1) / (self.steps - self.decay_start_step + 1))
+
+    def with_steps(self, steps: int) -> Plan:
+        """The same course with its end moved, and the long rows at the same share of the decay."""
+        decay, long = self.steps - self.decay_start_step, self.steps - self.long_start_step
+        new_decay = max(1, steps - self.decay_start_step)
+        new_long = round(long * new_decay / max(1, decay))
+        return replace(self, steps=steps, long_start_step=steps - new_long, is_corrected=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_steps(
+    steps: int, *, warmup_fraction: float, decay_fraction: float, long_fraction: float, tokens_per_step: int
+) -> Plan:
+    """The course of a run of `steps` updates. The long rows must lie within the decay, so that a correction may move them."""
+    decay = max(1, round(steps * decay_fraction))
+    return Plan(
+        steps=steps,
+        warmup_steps=max(1, round(steps * warmup_fraction)),
+        decay_start_step=steps - decay,
+        long_start_step=steps - min(round(steps * long_fraction), decay),
+        tokens_per_step=tokens_per_step,
+    )
