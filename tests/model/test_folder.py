@@ -1,0 +1,240 @@
+"""A model goes to disk and back bit for bit; whatever is wrong with a folder is said in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.model.config import ModelConfig
+from pretune.model.folder import (
+    Model,
+    describe_native_head,
+    is_model_folder,
+    load_model_folder,
+    save_model_folder,
+)
+from pretune.model.transformer import LanguageModel, SequenceClassifier
+
+CONFIG = ModelConfig(
+    vocab_size=100, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=96
+)
+
+
+def randomize(model: Model, seed: int = 0) -> Model:
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0 if parameter.ndim > 1 else 1.0, 0.2, generator=rng)
+    return model
+
+
+@pytest.fixture
+def tokenizer_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"pad_token": "[PAD]"}')
+    return folder
+
+
+@pytest.fixture
+def language_model_folder(tmp_path: Path, tokenizer_folder: Path) -> Path:
+    save_model_folder(tmp_path / "model", randomize(LanguageModel(CONFIG)), tokenizer_folder)
+    return tmp_path / "model"
+
+
+def assert_same_weights(one: Model, other: Model) -> None:
+    first, second = one.state_dict(), other.state_dict()
+    assert list(first) == list(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+@pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
+def test_language_model_round_trip(tmp_path: Path, tokenizer_folder: Path, is_tied: bool, num_kv_heads: int) -> None:
+    config = ModelConfig(
+        vocab_size=70,
+        hidden_size=64,
+        num_layers=3,
+        num_heads=4,
+        num_kv_heads=num_kv_heads,
+        head_dim=32,
+        intermediate_size=80,
+        max_seq_len=99,
+        rope_theta=5000.0,
+        norm_eps=1e-6,
+        pad_token_id=4,
+        bos_token_id=5,
+        eos_token_id=6,
+        mask_token_id=7,
+        tie_word_embeddings=is_tied,
+    )
+    model = randomize(LanguageModel(config))
+    save_model_folder(tmp_path / "model", model, tokenizer_folder)
+    loaded = load_model_folder(tmp_path / "model")
+    assert loaded.config == config
+    assert loaded.label_names is None
+    assert_same_weights(model, loaded.model)
+    assert ("lm_head.weight" in load_file(tmp_path / "model" / "model.safetensors")) != is_tied
+
+
+@pytest.mark.parametrize("classes", [2, 3, 32, 33, 77])
+def test_classifier_round_trip(tmp_path: Path, tokenizer_folder: Path, classes: int) -> None:
+    names = [f"class {index}" for index in range(classes)]
+    model = randomize(SequenceClassifier(CONFIG, classes))
+    assert isinstance(model, SequenceClassifier)
+    save_model_folder(tmp_path / "model", model, tokenizer_folder, names)
+    loaded = load_model_folder(tmp_path / "model")
+    assert loaded.label_names == tuple(names)
+    assert isinstance(loaded.model, SequenceClassifier)
+    assert_same_weights(model, loaded.model)
+    assert (describe_native_head(model) is None) == (classes <= 32)
+    assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["split_special_tokens"] is True
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    classes=st.integers(2, 40),
+    num_heads=st.sampled_from([1, 2, 4]),
+    head_dim=st.sampled_from([8, 16]),
+    intermediate_size=st.integers(1, 40),
+    num_layers=st.integers(1, 2),
+    seed=st.integers(0, 5),
+)
+def test_any_geometry_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    classes: int,
+    num_heads: int,
+    head_dim: int,
+    intermediate_size: int,
+    num_layers: int,
+    seed: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text("{}")
+    config = ModelConfig(
+        vocab_size=11,
+        hidden_size=num_heads * 8,
+        num_layers=num_layers,
+        num_heads=num_heads,
+        num_kv_heads=1,
+        head_dim=head_dim,
+        intermediate_size=intermediate_size,
+    )
+    model = randomize(SequenceClassifier(config, classes), seed)
+    save_model_folder(folder / "model", model, folder, [str(index) for index in range(classes)])
+    assert_same_weights(model, load_model_folder(folder / "model").model)
+
+
+def test_more_files_and_facts_are_committed_with_the_model(tmp_path: Path, tokenizer_folder: Path) -> None:
+    def write_state(folder: Path) -> None:
+        (folder / "training_state").mkdir()
+        (folder / "training_state" / "state.json").write_text("{}")
+
+    model = randomize(LanguageModel(CONFIG))
+    save_model_folder(tmp_path / "model", model, tokenizer_folder, write_more=write_state, step=12)
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["step"] == 12
+    assert "training_state/state.json" in manifest["files"]
+    assert is_model_folder(tmp_path / "model")
+
+
+def test_label_names_must_fit_the_model(tmp_path: Path, tokenizer_folder: Path) -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        save_model_folder(tmp_path / "model", SequenceClassifier(CONFIG, 3), tokenizer_folder, ["a", "b"])
+    with pytest.raises(ValueError, match="do not fit"):
+        save_model_folder(tmp_path / "model", LanguageModel(CONFIG), tokenizer_folder, ["a", "b"])
+
+
+def test_missing_models_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"nothing does not exist; expected a model folder"):
+        load_model_folder(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelNotFoundError, match=r"file is a file"):
+        load_model_folder(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelNotFoundError, match=r"empty holds no model"):
+        load_model_folder(tmp_path / "empty")
+
+
+def edit_config(folder: Path, **fields: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def drop_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
+    (lambda f: os.truncate(f / "model.safetensors", 1000), CorruptModelError, r"model\.safetensors is cut short"),
+    (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors is cut short"),
+    (lambda f: (f / "model.safetensors").unlink(), CorruptModelError, r"model\.safetensors is missing"),
+    (lambda f: (f / "config.json").unlink(), CorruptModelError, r"config\.json is missing"),
+    (lambda f: (f / "config.json").write_text("{"), CorruptModelError, r"config\.json is not valid JSON"),
+    (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), CorruptModelError, r"config\.json is not valid JSON"),
+    (lambda f: (f / "config.json").write_text("[]"), CorruptModelError, r"config\.json holds no JSON object"),
+    (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field or holds a wrong"),
+    (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not hold the weights that config\.json"),
+    (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"layers\.2.* is missing"),
+    (drop_tensor, CorruptModelError, r"model\.norm\.weight' is missing"),
+    (lambda f: edit_config(f, model_type="bert"), ModelError, r"type 'bert'; expected one of eurobert, llama"),
+    (lambda f: edit_config(f, hidden_act="gelu"), ModelError, r"hidden_act 'gelu'"),
+    (lambda f: edit_config(f, mlp_bias=True), ModelError, r"mlp_bias True"),
+    (lambda f: edit_config(f, rope_parameters={"rope_type": "yarn"}), ModelError, r"rope_type 'yarn'"),
+]
+
+
+@pytest.mark.parametrize(("damage", "error", "sentence"), DAMAGES)
+def test_damage_is_named_without_a_manifest(
+    language_model_folder: Path, damage: Callable[[Path], object], error: type[Exception], sentence: str
+) -> None:
+    (language_model_folder / "manifest.json").unlink()
+    damage(language_model_folder)
+    with pytest.raises(error, match=sentence) as raised:
+        load_model_folder(language_model_folder)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json"]
+)
+def test_a_flipped_byte_in_any_file_is_noticed(language_model_folder: Path, name: str) -> None:
+    data = bytearray((language_model_folder / name).read_bytes())
+    data[len(data) // 2] ^= 0x40
+    (language_model_folder / name).write_bytes(data)
+    with pytest.raises(CorruptModelError, match=name.replace(".", r"\.")):
+        load_model_folder(language_model_folder)
+
+
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, tokenizer_folder: Path) -> None:
+    save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
+    (tmp_path / "model" / "manifest.json").unlink()
+    (tmp_path / "model" / "labels.json").write_text('{"names": ["a", "b", "c"]}')
+    with pytest.raises(CorruptModelError, match="does not hold the weights"):
+        load_model_folder(tmp_path / "model")
+    (tmp_path / "model" / "labels.json").write_text('{"names": 3}')
+    with pytest.raises(CorruptModelError, match="holds no list of names"):
+        load_model_folder(tmp_path / "model")
+
+
+def test_a_head_with_a_hidden_layer_is_refused(tmp_path: Path, tokenizer_folder: Path) -> None:
+    save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
+    (tmp_path / "model" / "manifest.json").unlink()
+    tensors = load_file(tmp_path / "model" / "model.safetensors")
+    tensors["dense.weight"][5, 5] = 1.0
+    save_file(tensors, tmp_path / "model" / "model.safetensors")
+    with pytest.raises(ModelError, match="hidden layer, trained elsewhere"):
+        load_model_folder(tmp_path / "model")

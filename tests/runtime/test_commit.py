@@ -1,0 +1,127 @@
+"""Folders are whole or absent, and every change to one is noticed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import CorruptModelError, OutOfResourcesError
+from pretune.runtime.commit import commit_folder, recover_folder, remove_leftovers, verify_folder
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_two(folder: Path, text: str = "one") -> None:
+    (folder / "a.txt").write_text(text)
+    (folder / "inner").mkdir()
+    (folder / "inner" / "b.bin").write_bytes(bytes(100))
+
+
+def test_committed_folder_verifies_and_carries_facts(tmp_path: Path) -> None:
+    commit_folder(tmp_path / "deep" / "x", write_two, step=7)
+    manifest = verify_folder(tmp_path / "deep" / "x")
+    assert manifest is not None
+    assert manifest["step"] == 7
+    assert set(manifest["files"]) == {"a.txt", "inner/b.bin"}
+    assert names_in(tmp_path / "deep") == ["x"]
+
+
+def test_folder_without_manifest_is_not_judged(tmp_path: Path) -> None:
+    assert verify_folder(tmp_path) is None
+
+
+def test_replacement_leaves_the_new_folder_only(tmp_path: Path) -> None:
+    commit_folder(tmp_path / "x", write_two)
+    commit_folder(tmp_path / "x", lambda folder: write_two(folder, "two"))
+    assert (tmp_path / "x" / "a.txt").read_text() == "two"
+    assert names_in(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_full_disk_keeps_the_old_folder(tmp_path: Path, number: int) -> None:
+    commit_folder(tmp_path / "x", write_two)
+
+    def fail(folder: Path) -> None:
+        (folder / "a.txt").write_text("half")
+        raise OSError(number, "no space")
+
+    with pytest.raises(OutOfResourcesError, match="free some space"):
+        commit_folder(tmp_path / "x", fail)
+    assert verify_folder(tmp_path / "x") is not None
+    assert (tmp_path / "x" / "a.txt").read_text() == "one"
+    assert names_in(tmp_path) == ["x"]
+
+
+def damage_altered(folder: Path) -> None:
+    data = bytearray((folder / "inner" / "b.bin").read_bytes())
+    data[50] ^= 1
+    (folder / "inner" / "b.bin").write_bytes(data)
+
+
+def damage_manifest_field(folder: Path, **fields: object) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (damage_altered, r"b\.bin was altered"),
+        (lambda folder: (folder / "a.txt").unlink(), r"a\.txt is missing"),
+        (lambda folder: os.truncate(folder / "inner" / "b.bin", 40), r"b\.bin has 40 bytes where .* says 100"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json is damaged"),
+        (lambda folder: damage_manifest_field(folder, format_version=2), r"format version 2; this pretune .* reads"),
+        (
+            lambda folder: damage_manifest_field(folder, files={"../a": {"size_bytes": 1, "sha256": ""}}),
+            r"lies outside its folder",
+        ),
+    ],
+)
+def test_every_damage_is_named(tmp_path: Path, damage: object, sentence: str) -> None:
+    commit_folder(tmp_path / "x", write_two)
+    damage(tmp_path / "x")  # type: ignore[operator]
+    with pytest.raises(CorruptModelError, match=sentence):
+        verify_folder(tmp_path / "x")
+
+
+def test_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    commit_folder(tmp_path / "x", write_two)
+    (tmp_path / "x").rename(tmp_path / ".x.replaced")
+    (tmp_path / ".y.partial").mkdir()
+    remove_leftovers(tmp_path)
+    assert names_in(tmp_path) == ["x"]
+    assert verify_folder(tmp_path / "x") is not None
+    recover_folder(tmp_path / "x")  # nothing to do
+
+
+def test_killed_writer_leaves_old_or_new(tmp_path: Path) -> None:
+    """A child replaces a folder again and again until it is killed; what is there always verifies."""
+    program = (
+        "import sys; from pathlib import Path; from pretune.runtime.commit import commit_folder\n"
+        "i = 0\n"
+        "while True:\n"
+        "    i += 1; commit_folder(Path(sys.argv[1]), lambda f: (f / 'a').write_text(str(i) * 999))\n"
+        "    print(i, flush=True)\n"
+    )
+    for _ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / "x")], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        for _ in range(5):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        remove_leftovers(tmp_path)
+        assert names_in(tmp_path) == ["x"]
+        assert verify_folder(tmp_path / "x") is not None
