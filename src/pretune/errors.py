@@ -28,6 +28,10 @@ class FolderInTheWayError(UsageError):
     """An output folder that holds something else; nothing is ever overwritten."""
 
 
+class StageDiffersError(FolderInTheWayError):
+    """A folder of the same stage, made with other settings or from other inputs; --redo puts it aside."""
+
+
 class InputDataError(PretuneError):
     """Input that is missing, unreadable, empty, or cannot lead to a working model."""
 

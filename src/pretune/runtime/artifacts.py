@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pretune.errors import FolderInTheWayError, InputDataError
+from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.version import VERSION
 
@@ -162,7 +162,7 @@ def _refuse_difference(
         f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
     ]
     if differing:
-        raise FolderInTheWayError(
+        raise StageDiffersError(
             f"{path} already holds a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
             "Choose another --out, or give --redo to put the old folder aside and begin again."
         )

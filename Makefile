@@ -1,0 +1,78 @@
+# make demo   the environment, then all five stages on built-in data: about five minutes on two cores, offline
+# make test   every test
+# make check  style, types, layers, documentation
+# make docs   write the generated documentation
+#
+# PYTHON       the interpreter the environment is made from (3.11 or later)
+# TORCH        the PyTorch that is installed where there is none
+# TORCH_INDEX  the package index to take it from, if it is not the one pip is set up with. PyTorch's site lists one index
+#              for the CPU build (much the smaller download on Linux) and one for each GPU build:
+#              make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# DEMO         options of the demo's run
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+DEMO_OUT ?= runs/demo
+DEMO ?= --minutes 1.5
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := src tests docs/generate.py
+
+.PHONY: demo test quick check format docs clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.installed
+	$(BIN)/pretune run --out $(DEMO_OUT) $(DEMO)
+
+test: $(VENV)/.installed-dev
+	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
+	$(BIN)/python -m pytest $(PYTEST)
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$(PYTHON) is older than Python 3.11, which pretune needs: make demo PYTHON=python3.11"; exit 1; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || \
+	    { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/.torch: $(VENV)/.python
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then :; else \
+	    echo "Installing $(TORCH) into $(VENV); this takes some minutes, once."; \
+	    $(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH); fi
+	@if command -v nvidia-smi >/dev/null 2>&1 && \
+	    ! $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
+	    echo "There is a GPU here, but this PyTorch is a build without it. For the GPU build:"; \
+	    echo "  make clean demo TORCH_INDEX=<the index that pytorch.org/get-started names for your CUDA>"; fi
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml
+	@echo "Installing pretune into $(VENV)."
+	@$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+	@$(PIP) install --quiet --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,105 @@
+"""What an exception becomes: one sentence on stderr and an exit code; a traceback only for a mistake of ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from pretune.errors import (
+    EXIT_BUG,
+    EXIT_DATA,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCES,
+    EXIT_USAGE,
+    PretuneError,
+)
+
+DEBUG_VARIABLE = "PRETUNE_DEBUG"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# What libraries that are not written in Python say when the system tells them the same.
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded")
+_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
+
+
+def explain(error: BaseException, out: str | None = None) -> tuple[str, int]:
+    """The sentence and the exit code for an exception; `out` is the folder the command was told to write."""
+    if isinstance(error, PretuneError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted. What was committed is kept; the same command goes on from there.", EXIT_INTERRUPTED
+    if _is_full(error):
+        return _explain_full_disk(error, out), EXIT_RESOURCES
+    if _is_out_of_memory(error):
+        return (
+            "Out of memory. What was committed is kept; close other programs, or try a smaller --size or less text.",
+            EXIT_RESOURCES,
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return _explain_path(error, out)
+    return _explain_bug(error), EXIT_BUG
+
+
+def report(error: BaseException, out: str | None = None) -> int:
+    """Print the sentence for an exception to stderr and return its exit code."""
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output has gone (`| head`): not a failure. Python would complain while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    sentence, code = explain(error, out)
+    sys.stderr.write(f"{sentence}\n")
+    return code
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(words in str(error) for words in _FULL_WORDS)
+
+
+def _explain_full_disk(error: BaseException, out: str | None) -> str:
+    place = getattr(error, "filename", None) or out or "the output"
+    return (
+        f"The disk is full: {place} could not be written. What was committed is kept; "
+        "free some space and give the same command again."
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)
+
+
+def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:
+    path = Path(os.fsdecode(error.filename))
+    is_ours = out is not None and path.absolute().is_relative_to(Path(out).absolute().parent)
+    code = EXIT_USAGE if is_ours else EXIT_DATA
+    if error.errno in _FORBIDDEN:
+        if is_ours:
+            return (
+                f"{path} cannot be written ({error.strerror}); choose another --out, or change its permissions.",
+                code,
+            )
+        return f"{path} cannot be read ({error.strerror}); change its permissions, or give another path.", code
+    return f"{path}: {error.strerror}; check the path.", code
+
+
+def _explain_bug(error: BaseException) -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="pretune-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+    ) as file:
+        file.write(" ".join(sys.argv) + "\n\n")
+        file.writelines(traceback.format_exception(error))
+    first_line = (str(error).strip().splitlines() or [""])[0][:200]
+    return (
+        f"This is a bug in pretune ({type(error).__name__}: {first_line}). Please report it with the traceback "
+        f"in {file.name}; what was committed is kept."
+    )

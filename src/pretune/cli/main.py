@@ -1,0 +1,86 @@
+"""From the words that were typed to a command, its result on stdout and its exit code."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from pretune.cli.failures import DEBUG_VARIABLE, report
+from pretune.cli.verbs import PROGRAM, VERBS, build_parser, top_level_help
+from pretune.errors import EXIT_DONE, StoppedError, UsageError
+from pretune.version import VERSION
+
+
+def run_command_line(words: Sequence[str]) -> int:
+    """Do what the words say; returns the exit code and never raises for a user's mistake."""
+    out = _word_after("--out", words)
+    try:
+        with _stopped_by_sigterm():
+            return _dispatch(list(words))
+    except SystemExit as finished:  # argparse leaves this way after --help
+        return int(finished.code or EXIT_DONE)
+    except BaseException as error:
+        return report(error, out)
+
+
+def _dispatch(words: list[str]) -> int:
+    quiet = False
+    while words and words[0] == "--quiet":
+        quiet = True
+        words = words[1:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(top_level_help())
+        return EXIT_DONE
+    if words[0] == "--version":
+        sys.stdout.write(f"{PROGRAM} {VERSION}\n")
+        return EXIT_DONE
+    if words[0] not in VERBS:
+        raise UsageError(_unknown_verb(words[0]))
+    arguments = build_parser(VERBS[words[0]]).parse_args(words[1:])
+    arguments.quiet = arguments.quiet or quiet
+    _prepare_process()
+    from pretune.cli.commands import COMMANDS
+
+    return COMMANDS[words[0]](arguments)
+
+
+def _unknown_verb(word: str) -> str:
+    close = difflib.get_close_matches(word, VERBS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}."
+    return f"{PROGRAM} has no verb {word!r}; {hint}"
+
+
+def _word_after(flag: str, words: Sequence[str]) -> str | None:
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == flag:
+            return following or None
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=") or None
+    return None
+
+
+def _prepare_process() -> None:
+    """Libraries keep to themselves what a user can do nothing about."""
+    if not os.environ.get(DEBUG_VARIABLE):
+        warnings.simplefilter("ignore")
+        os.environ.setdefault("RUST_BACKTRACE", "0")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends a command with its own exit code; training, which must commit first, sets its own handler."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise StoppedError("Stopped by SIGTERM. What was committed is kept; the same command goes on from there.")
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,144 @@
+"""Command-line options made from a settings class: a field becomes an option, the comment after it its help text."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, Union
+
+_COMMENTED_FIELD = re.compile(r"^    (?P<name>\w+):[^#\n]*#\s*(?P<text>.+?)\s*$", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option: the words that are typed, and the fields `stage.name` of the settings that it sets."""
+
+    flag: str
+    fields: tuple[str, ...]
+    kind: Any  # the annotation of the field
+    default: Any
+    help: str
+
+    @property
+    def dest(self) -> str:
+        """Where argparse keeps the value; only options that were typed are there at all."""
+        return "set:" + ",".join(self.fields)
+
+
+def options_of(
+    stage: str, config: type, *, flags: Mapping[str, str] | None = None, without: Collection[str] = ()
+) -> list[Option]:
+    """The options of one stage's settings.
+
+    `flags` gives fields another word than their own name; fields in `without` get no option.
+    """
+    kinds = typing.get_type_hints(config)
+    comments = field_comments(config)
+    return [
+        Option(
+            flag=(flags or {}).get(field.name, "--" + field.name.replace("_", "-")),
+            fields=(f"{stage}.{field.name}",),
+            kind=kinds[field.name],
+            default=field.default,
+            help=comments.get(field.name, ""),
+        )
+        for field in dataclasses.fields(config)
+        if field.name not in without
+    ]
+
+
+def field_comments(config: type) -> dict[str, str]:
+    """The comment after each field of a settings class."""
+    return {match["name"]: match["text"] for match in _COMMENTED_FIELD.finditer(inspect.getsource(config))}
+
+
+def merge_options(options: Sequence[Option]) -> list[Option]:
+    """Options with the same word become one that sets all their fields; the first one's help text holds."""
+    merged: dict[str, Option] = {}
+    for option in options:
+        known = merged.get(option.flag)
+        merged[option.flag] = (
+            option if known is None else dataclasses.replace(known, fields=known.fields + option.fields)
+        )
+    return list(merged.values())
+
+
+def add_options(parser: argparse._ActionsContainer, options: Sequence[Option]) -> None:
+    """Add options to a parser or to a group of one."""
+    for option in options:
+        _add_option(parser, option)
+
+
+def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
+    kind, origin = _without_none(option.kind), typing.get_origin(_without_none(option.kind))
+    text = _help_text(option)
+    common: dict[str, Any] = {"dest": option.dest, "default": argparse.SUPPRESS, "help": text}
+    if kind is bool:
+        action: Any = argparse.BooleanOptionalAction if option.default else "store_true"
+        parser.add_argument(option.flag, action=action, **common)
+    elif origin is Literal:
+        parser.add_argument(option.flag, choices=typing.get_args(kind), **common)
+    elif origin is tuple:
+        item = typing.get_args(kind)[0]
+        parser.add_argument(option.flag, type=_list_of(item), metavar=f"{_metavar(item)},...", **common)
+    else:
+        parser.add_argument(
+            option.flag, type=_number(kind) if kind in (int, float) else kind, metavar=_metavar(kind), **common
+        )
+
+
+def _without_none(kind: Any) -> Any:
+    """`int | None` is typed like `int`: an option that is not given stays at its default."""
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
+        return kinds[0]
+    return kind
+
+
+def _metavar(kind: Any) -> str:
+    return {int: "N", float: "X", str: "NAME"}.get(kind, "VALUE")
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError as error:
+            expected = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from error
+
+    return read
+
+
+def _list_of(kind: Any) -> Callable[[str], tuple[Any, ...]]:
+    read = _number(kind) if kind in (int, float) else kind
+
+    def read_list(text: str) -> tuple[Any, ...]:
+        return tuple(read(part.strip()) for part in text.split(",") if part.strip())
+
+    return read_list
+
+
+def _help_text(option: Option) -> str:
+    text = option.help.replace("%", "%%")
+    default = option.default
+    if default is None or default is False or default == () or default is dataclasses.MISSING:
+        return text
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{text} (default: {shown})".strip()
+
+
+def typed_values(namespace: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What was typed on the command line, as {stage: {field: value}}; nothing else is in it."""
+    values: dict[str, dict[str, Any]] = {}
+    for dest, value in vars(namespace).items():
+        if dest.startswith("set:"):
+            for field in dest.removeprefix("set:").split(","):
+                stage, name = field.split(".")
+                values.setdefault(stage, {})[name] = value
+    return values

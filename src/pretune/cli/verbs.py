@@ -1,0 +1,338 @@
+"""The verbs of the command line: their words, their options, and an example for each."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from pretune.cli.options import Option, add_options, merge_options, options_of
+from pretune.errors import UsageError
+from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
+
+PROGRAM = "pretune"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One word after `pretune`: what it does, what it is given, and a line that can be typed."""
+
+    name: str
+    usage: str
+    help: str
+    example: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose complaints are one sentence, with the word that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing the usage and leaving the process."""
+        sentence = message.removeprefix("argument ").rstrip(".")
+        unknown = re.search(r"unrecognized arguments: (.*)", message)
+        if unknown:
+            word = unknown.group(1).split()[0]
+            words = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(word.split("=")[0], words, n=1)
+            sentence = f"{self.prog} has no {'option' if word.startswith('-') else 'place for'} {word}"
+            sentence += f", did you mean {close[0]}?" if close else ""
+        elif not sentence.startswith("-"):
+            sentence = sentence[:1].upper() + sentence[1:]
+        end = "" if sentence.endswith("?") else ";"
+        raise UsageError(f"{sentence}{end} `{self.prog} --help` shows what there is.")
+
+
+def build_parser(verb: Verb) -> Parser:
+    """The parser of one verb; the others are not built, so that help answers at once."""
+    parser = Parser(
+        prog=f"{PROGRAM} {verb.name}",
+        usage=f"{PROGRAM} {verb.usage}",
+        description=verb.help[:1].upper() + verb.help[1:] + ("" if verb.help.endswith("?") else "."),
+        epilog=f"example:\n  {verb.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    verb.add_arguments(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr, only warnings and results")
+    return parser
+
+
+# --- what a stage's verb and `run` have in common ---------------------------------------------------------------------
+
+
+def _add_out(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    parser.add_argument("--out", metavar="DIR", required=required, help="the folder to write")
+
+
+def _add_redo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--redo",
+        action="store_true",
+        help="rename a folder in the way that was made with other settings, and begin anew",
+    )
+
+
+def _add_labels(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--labels", metavar="FILE", help=text)
+
+
+def _add_test_labels(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--test-labels", metavar="FILE", help=text)
+
+
+def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder ({text})")
+
+
+def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def _add_settings(parser: argparse.ArgumentParser, title: str, options: Sequence[Option]) -> None:
+    add_options(parser.add_argument_group(title), merge_options(options))
+
+
+# --- the verbs --------------------------------------------------------------------------------------------------------
+
+# Where `run` needs another word than the stage alone, because two stages have a setting of that name.
+_RUN_FLAGS = {
+    "collect": {"text_column": "--corpus-text-column", "seed": "--builtin-seed"},
+    "preprocess": {"validation_fraction": "--corpus-validation-fraction"},
+    "finetune": {
+        "epochs": "--finetune-epochs",
+        "batch_size": "--finetune-batch-size",
+        "learning_rates": "--finetune-learning-rates",
+        "weight_decay": "--finetune-weight-decay",
+    },
+}
+
+
+def run_options() -> dict[str, list[Option]]:
+    """The options of `run`, by stage; one that several stages share stands with the first of them."""
+    flags = _RUN_FLAGS
+    options = [
+        *options_of("collect", CollectConfig, flags=flags["collect"]),
+        *options_of("preprocess", PreprocessConfig, flags=flags["preprocess"], without=_WORKED_OUT),
+        *options_of("pretrain", PretrainConfig),
+        *options_of("prepare", PrepareConfig),
+        *options_of("finetune", FinetuneConfig, flags=flags["finetune"], without={"from_scratch"}),
+    ]
+    grouped: dict[str, list[Option]] = {}
+    for option in merge_options(options):
+        grouped.setdefault(option.fields[0].split(".")[0], []).append(option)
+    return grouped
+
+
+# Settings of stage 2 that say the same as settings of stage 4: `run` fills them in.
+_WORKED_OUT = {"label_column", "label_text_column"}
+_FIRST = ("--minutes", "--tokens", "--epochs", "--size", "--seed")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a recipe file, such as the recipe.toml of a run")
+    parser.add_argument(
+        "--corpus", nargs="+", metavar="PATH", help="raw text: files, folders, globs, or - for standard input"
+    )
+    _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus their texts are the corpus")
+    _add_test_labels(parser, "a separate test set; without it a part of --labels is held out")
+    _add_out(parser, required=False)
+    _add_redo(parser)
+    options = run_options()
+    often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))
+    add_options(parser, often)
+    for number, stage in enumerate(("collect", "preprocess", "pretrain", "prepare", "finetune"), start=1):
+        add_options(
+            parser.add_argument_group(f"stage {number}, {stage}"), [o for o in options[stage] if o not in often]
+        )
+
+
+def _add_collect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files, folders, globs, or - for stdin; none: the built-in world"
+    )
+    _add_labels(parser, "a label file whose texts are added to the corpus")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("collect", CollectConfig))
+
+
+def _add_preprocess(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("collected", metavar="COLLECTED", help="the folder that collect wrote")
+    _add_labels(parser, "a label file whose validation and test rows are kept out of the text")
+    _add_test_labels(parser, "a test set that is kept out of the text")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("preprocess", PreprocessConfig))
+
+
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="the folder that preprocess wrote")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("pretrain", PretrainConfig))
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", metavar="FILE", help="labelled examples: csv, tsv, jsonl or parquet")
+    parser.add_argument("--base", metavar="PRETRAINED", required=True, help="the folder that pretrain wrote, or a run")
+    _add_test_labels(parser, "a separate test set; without it a part of FILE is held out")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("prepare", PrepareConfig))
+
+
+def _add_finetune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pretrained", metavar="PRETRAINED", help="the folder that pretrain wrote, or a run")
+    parser.add_argument("prepared", metavar="PREPARED", help="the folder that prepare wrote")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("finetune", FinetuneConfig))
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("finetuned", metavar="FINETUNED", help="the folder that finetune wrote")
+    parser.add_argument("prepared", metavar="PREPARED", help="the folder that prepare wrote")
+    parser.add_argument("--scratch", metavar="DIR", help="the folder that finetune --from-scratch wrote")
+    _add_out(parser)
+    _add_redo(parser)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "of a run: its fine-tuned one")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="the texts to label")
+    parser.add_argument("--input", metavar="FILE", help="a file of texts: txt, csv, tsv, jsonl, also .gz and .zst")
+    parser.add_argument(
+        "--output", metavar="FILE", help="where the rows of --input go, with label and probability added"
+    )
+    parser.add_argument("--text-column", metavar="NAME", help="the column of --input that holds the text")
+    _add_json(parser, "one object a line: text, label, probability, probabilities")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "of a run: its fine-tuned one")
+    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to measure the model on")
+    parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text")
+    parser.add_argument("--label-column", metavar="NAME", help="the column that holds the label")
+    _add_json(parser, "one object with n, accuracy, accuracy_interval, macro_f1, loss, classes, confusion")
+
+
+def _add_fill(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "of a run: its pre-trained one")
+    parser.add_argument("text", metavar="TEXT", help="a text with [MASK] where a word is missing")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many words to show (default: 5)")
+    _add_json(parser, "one object for each [MASK], with its predictions")
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "of a run: its fine-tuned one")
+    parser.add_argument("text", metavar="TEXT", help="the text to trace")
+    _add_json(parser, "the whole trace as one object")
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a copy of its logs")
+
+
+def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:
+    name = usage.split()[0]
+    return Verb(name=name, usage=usage, help=help, example=f"{PROGRAM} {example}", add_arguments=add)
+
+
+_BUDGET = "\n         [--minutes X | --tokens N | --epochs X] [--size NAME] [--seed N]"
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        _verb(
+            f"run [RECIPE] [--corpus PATH...] [--labels FILE] [--test-labels FILE] --out DIR {_BUDGET} [options]",
+            "all five stages in order, then: did pre-training help?",
+            "run --corpus reviews.txt --labels labelled.csv --out runs/reviews --minutes 20",
+            _add_run,
+        ),
+        _verb(
+            "collect [PATH...] --out DIR [options]",
+            "stage 1: read text as it is found, with its source",
+            "collect texts/ 'more/*.jsonl.zst' --out work/collect",
+            _add_collect,
+        ),
+        _verb(
+            "preprocess COLLECTED --out DIR [options]",
+            "stage 2: clean the text, train the tokenizer, write tokens",
+            "preprocess work/collect --out work/preprocess --vocab-size 4096",
+            _add_preprocess,
+        ),
+        _verb(
+            f"pretrain PREPROCESSED --out DIR {_BUDGET} [options]",
+            "stage 3: train a model to predict missing words",
+            "pretrain work/preprocess --out work/pretrain --minutes 20",
+            _add_pretrain,
+        ),
+        _verb(
+            "prepare FILE --base PRETRAINED --out DIR [options]",
+            "stage 4: check, split and encode labelled examples",
+            "prepare labelled.csv --base work/pretrain --out work/prepare",
+            _add_prepare,
+        ),
+        _verb(
+            "finetune PRETRAINED PREPARED --out DIR [--from-scratch] [options]",
+            "stage 5: train the model further on the task",
+            "finetune work/pretrain work/prepare --out work/finetune",
+            _add_finetune,
+        ),
+        _verb(
+            "compare FINETUNED PREPARED [--scratch DIR] --out DIR",
+            "set the model beside simple baselines and the same network from scratch",
+            "compare work/finetune work/prepare --scratch work/scratch --out work/compare",
+            _add_compare,
+        ),
+        _verb(
+            "predict MODEL TEXT... [--json]\n       pretune predict MODEL --input FILE --output FILE",
+            "label and probability of new texts",
+            'predict runs/reviews "A wonderful film." --json',
+            _add_predict,
+        ),
+        _verb(
+            "evaluate MODEL --labels FILE [--json]",
+            "measure a model on labelled examples",
+            "evaluate runs/reviews --labels held-out.csv --json",
+            _add_evaluate,
+        ),
+        _verb(
+            "fill MODEL TEXT [--top N] [--json]",
+            "the words that the pre-trained model predicts at [MASK]",
+            'fill runs/reviews "The sun rises in the [MASK]." --top 5',
+            _add_fill,
+        ),
+        _verb(
+            "trace MODEL TEXT [--json]",
+            "follow one text through tokens, embedding, layers, head and decision",
+            'trace runs/reviews "A wonderful film."',
+            _add_trace,
+        ),
+        _verb(
+            "show RUN",
+            "print the data flow, the training trace and the comparison of a run from its logs",
+            "show runs/reviews",
+            _add_show,
+        ),
+    )
+}
+
+
+def top_level_help() -> str:
+    """What `pretune --help` prints: every verb with an example."""
+    width = max(map(len, VERBS))
+    lines = [
+        f"usage: {PROGRAM} VERB ... [--quiet]      {PROGRAM} VERB --help      {PROGRAM} --version",
+        "",
+        "From raw text and a few labels to a working model, with every stage traced.",
+        "",
+    ]
+    for verb in VERBS.values():
+        lines += [f"  {verb.name:{width}}  {verb.help}", f"  {'':{width}}  $ {verb.example}"]
+    lines += ["", "Results go to stdout, progress to stderr. Without anything at hand: pretune run --out runs/demo"]
+    return "\n".join(lines) + "\n"

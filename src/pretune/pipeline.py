@@ -1,0 +1,207 @@
+"""`run`: the five stages in order, then the control from scratch, the comparison and one traced prediction.
+
+It is nothing but the stage functions called one after another; what is finished is skipped by the stages themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.recipe import (
+    RECIPE_NAME,
+    Recipe,
+    check_inputs,
+    describe_changes,
+    read_recipe,
+    save_recipe,
+    with_shared_settings,
+)
+from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, write_json
+
+TRACE_NAME = "trace.json"
+BUILTIN_LABELS = "labels-train.jsonl"
+BUILTIN_TEST_LABELS = "labels-test.jsonl"
+
+Say = Callable[[str], None]
+
+
+def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
+    """Do all that a recipe asks for and return the folder of the run.
+
+    A second call goes on where the first one stopped and skips what is done. `say` is given the few sentences that
+    belong to no stage: what is going to be done, and what is skipped. Raises FolderInTheWayError where the folder
+    holds another run or foreign files; with `redo` the stages that differ are renamed and done again.
+    """
+    recipe = with_shared_settings(recipe)
+    if recipe.out is None:
+        raise UsageError("Give --out DIR, the folder of the run, for example --out runs/demo.")
+    folder = Path(recipe.out).expanduser()
+    check_inputs(recipe)
+    say = say or (lambda _sentence: None)
+    steps = plan_steps(recipe, folder)
+    _claim_folder(folder, recipe, redo=redo)
+    for step in steps:
+        if step.is_done(folder) and not redo:
+            say(f"{step.name}: checking what is there already")
+        _do(step, redo=redo)
+    if recipe.has_labels:
+        write_prediction_trace(folder)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One stage of a run: its folder's name, what it does in a few words, and the call."""
+
+    name: str
+    title: str
+    do: Callable[[bool], Manifest]
+
+    def is_done(self, run: Path) -> bool:
+        """Whether its folder says that it is finished."""
+        return stage_status(run / self.name) == "finished"
+
+
+def stage_status(folder: Path) -> str:
+    """`finished`, `running` (which means interrupted, or at work) or `missing`."""
+    if not (folder / MANIFEST_NAME).is_file():
+        return "missing"
+    try:
+        return read_manifest(folder).status
+    except InputDataError:
+        return "running"
+
+
+def _do(step: Step, *, redo: bool) -> Manifest:
+    """Do one step. `redo` touches only a folder that differs: what is done already and unchanged stays."""
+    try:
+        return step.do(False)
+    except StageDiffersError:
+        if not redo:
+            raise
+        return step.do(True)
+
+
+def plan_steps(recipe: Recipe, folder: Path) -> list[Step]:
+    """The stages that a recipe asks for, in order."""
+    labels = _optional_path(recipe.labels)
+    test_labels = _optional_path(recipe.test_labels)
+    if recipe.is_builtin:
+        task_labels: Path | None = folder / "collect" / BUILTIN_LABELS
+        task_test_labels: Path | None = folder / "collect" / BUILTIN_TEST_LABELS
+    else:
+        task_labels, task_test_labels = labels, test_labels
+
+    def collect(redo: bool) -> Manifest:
+        from pretune.stages.collect import collect
+
+        return collect(recipe.corpus, folder / "collect", recipe.collect, labels=labels, redo=redo)
+
+    def preprocess(redo: bool) -> Manifest:
+        from pretune.stages.preprocess import preprocess
+
+        return preprocess(
+            folder / "collect",
+            folder / "preprocess",
+            recipe.preprocess,
+            labels=task_labels,
+            test_labels=task_test_labels,
+            redo=redo,
+        )
+
+    def pretrain(redo: bool) -> Manifest:
+        from pretune.stages.pretrain import pretrain
+
+        return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, redo=redo)
+
+    steps = [
+        Step(name="collect", title="read the text", do=collect),
+        Step(name="preprocess", title="clean it, train the tokenizer, write tokens", do=preprocess),
+        Step(name="pretrain", title="learn to predict missing words", do=pretrain),
+    ]
+    if task_labels is not None:
+        steps += _task_steps(recipe, folder, task_labels, task_test_labels)
+    return steps
+
+
+def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | None) -> list[Step]:
+    def prepare(redo: bool) -> Manifest:
+        from pretune.stages.prepare import prepare
+
+        return prepare(
+            labels, folder / "prepare", recipe.prepare, base=folder / "pretrain", test_labels=test_labels, redo=redo
+        )
+
+    def finetune(redo: bool) -> Manifest:
+        from pretune.stages.finetune import finetune
+
+        return finetune(folder / "pretrain", folder / "prepare", folder / "finetune", recipe.finetune, redo=redo)
+
+    def scratch(redo: bool) -> Manifest:
+        from pretune.stages.finetune import finetune
+
+        config = replace(recipe.finetune, from_scratch=True)
+        return finetune(folder / "pretrain", folder / "prepare", folder / "scratch", config, redo=redo)
+
+    def compare(redo: bool) -> Manifest:
+        from pretune.stages.compare import compare
+
+        return compare(folder / "finetune", folder / "scratch", folder / "prepare", folder / "compare", redo=redo)
+
+    return [
+        Step(name="prepare", title="check, split and encode the labelled examples", do=prepare),
+        Step(name="finetune", title="train the model further on the task", do=finetune),
+        Step(name="scratch", title="the same network on the same labels, without pre-training", do=scratch),
+        Step(name="compare", title="set both beside simple baselines on the same test rows", do=compare),
+    ]
+
+
+def _optional_path(path: str | None) -> Path | None:
+    return None if path is None else Path(path).expanduser()
+
+
+def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
+    """Save the recipe in the run's folder, unless another run or somebody else's files are there."""
+    saved = folder / RECIPE_NAME
+    if saved.is_file():
+        changes = describe_changes(read_recipe(saved), recipe)
+        if changes and not redo:
+            raise FolderInTheWayError(
+                f"{folder} already holds a run that differs in: {'; '.join(changes)}. Choose another --out, or give "
+                "--redo to put aside the stages this touches and do them again."
+            )
+        if not changes:
+            return
+    elif folder.is_file():
+        raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
+    elif folder.is_dir() and any(folder.iterdir()):
+        names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:3])
+        raise FolderInTheWayError(
+            f"{folder} already holds files that are not a run ({names}); choose another --out, or empty it."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_recipe(recipe, folder)
+
+
+def write_prediction_trace(run: Path) -> None:
+    """Trace the example that all stages carried, into `trace.json`; one that is there already stays."""
+    target = run / TRACE_NAME
+    fingerprint = read_manifest(run / "finetune", "finetune").fingerprint
+    if target.is_file() and _traced_model(target) == fingerprint:
+        return
+    from pretune.stages.trace import trace
+
+    text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
+    write_json(target, {"model": fingerprint, **trace(run, text)})
+
+
+def _traced_model(path: Path) -> str | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return str(found.get("model"))

@@ -1,0 +1,240 @@
+"""A recipe: every setting of a run in one file. Read from TOML, overridden from the command line, saved with the run.
+
+Paths in a recipe file are relative to the folder the file lies in, so a recipe means the same from wherever it is run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pretune.errors import InputDataError, UsageError
+from pretune.runtime.artifacts import describe_differences, write_text
+from pretune.stages.config import (
+    CollectConfig,
+    FinetuneConfig,
+    PrepareConfig,
+    PreprocessConfig,
+    PretrainConfig,
+    to_dict,
+)
+from pretune.version import VERSION
+
+RECIPE_NAME = "recipe.toml"
+STDIN = "-"
+_BUDGETS = ("minutes", "tokens", "epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a run is made from and with which settings; without corpus and labels it is the built-in world."""
+
+    out: str | None = None  # the folder of the run
+    corpus: tuple[str, ...] = ()  # files, folders, globs, or - for standard input
+    labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
+    test_labels: str | None = None  # a separate test set of the same form
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+    def __post_init__(self) -> None:
+        if self.test_labels is not None and self.labels is None:
+            raise UsageError("--test-labels is given without --labels; give the labelled file to learn from as well.")
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the run is made from the built-in, synthetic world."""
+        return not self.corpus and self.labels is None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether stages 4 and 5 have something to work on; the built-in world brings its own labels."""
+        return self.labels is not None or self.is_builtin
+
+
+_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", "corpus", "labels", "test_labels")}
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a TOML file, with its paths resolved against the file's folder.
+
+    Raises InputDataError where the file is missing or is not TOML, UsageError where it holds a setting that there is
+    not, or a value of the wrong kind.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputDataError(f"{path} does not exist; expected a recipe, such as the recipe.toml of a run.") from error
+    except IsADirectoryError as error:
+        raise InputDataError(f"{path} is a folder; expected a recipe: try {path / RECIPE_NAME}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputDataError(f"{path} is not a recipe in TOML: {error}.") from error
+    values.pop("version", None)
+    folder = path.parent
+    for name in ("out", "labels", "test_labels"):
+        if isinstance(values.get(name), str):
+            values[name] = _resolve(values[name], folder)
+    if isinstance(values.get("corpus"), list):
+        values["corpus"] = [_resolve(str(item), folder) for item in values["corpus"]]
+    try:
+        return override(Recipe(), values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with some settings replaced: `{"labels": ..., "pretrain": {"minutes": 20}}`.
+
+    A budget replaces whatever budget the recipe had. Raises UsageError for a setting that there is not.
+    """
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in _STAGES:
+            changes[name] = _override_stage(name, getattr(recipe, name), value)
+        else:
+            changes[name] = _checked(Recipe, name, value, where="a recipe")
+    return replace(recipe, **changes)
+
+
+def _override_stage(stage: str, config: Any, values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{stage} is {values!r}; expected a section [{stage}] with its settings.")
+    checked = {name: _checked(type(config), name, value, where=f"[{stage}]") for name, value in values.items()}
+    if stage == "pretrain" and any(checked.get(name) is not None for name in _BUDGETS):
+        config = replace(config, **dict.fromkeys(_BUDGETS))
+    return replace(config, **checked)
+
+
+def _checked(config: type, name: str, value: Any, *, where: str) -> Any:
+    """One value for a field of a settings class, with lists made tuples and whole numbers made floats where due."""
+    kinds = typing.get_type_hints(config)
+    if name not in kinds:
+        close = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}."
+        raise UsageError(f"{where} has no setting {name!r}; {hint}")
+    if isinstance(value, list):
+        value = tuple(value)
+    options = typing.get_args(kinds[name]) if _is_optional(kinds[name]) else (kinds[name],)
+    value = _as_float(value, options)
+    if not any(_has_kind(value, kind) for kind in options):
+        raise UsageError(f"{name} in {where} is {value!r}; expected {_describe_kind(options[0])}.")
+    return value
+
+
+def _is_optional(kind: Any) -> bool:
+    return typing.get_origin(kind) is types.UnionType
+
+
+def _as_float(value: Any, kinds: Sequence[Any]) -> Any:
+    """TOML and people write 1 for 1.0."""
+    if float in kinds and type(value) is int:
+        return float(value)
+    if isinstance(value, tuple) and tuple[float, ...] in kinds:
+        return tuple(float(part) if type(part) is int else part for part in value)
+    return value
+
+
+def _has_kind(value: Any, kind: Any) -> bool:
+    if typing.get_origin(kind) is Literal:
+        return value in typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        item = typing.get_args(kind)[0]
+        return isinstance(value, tuple) and all(type(part) is item for part in value)
+    return type(value) is kind
+
+
+def _describe_kind(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(kind)))
+    if typing.get_origin(kind) is tuple:
+        return f"a list, each item {_describe_kind(typing.get_args(kind)[0])}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+    return names.get(kind, str(kind))
+
+
+def _resolve(path: str, folder: Path) -> str:
+    return path if path == STDIN else os.path.normpath(folder / Path(path).expanduser())
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON values: absolute paths, every setting, nothing that depends on where the run lies."""
+    values: dict[str, Any] = {
+        "corpus": [_absolute(path) for path in recipe.corpus],
+        "labels": _absolute(recipe.labels),
+        "test_labels": _absolute(recipe.test_labels),
+    }
+    return values | {stage: to_dict(getattr(recipe, stage)) for stage in _STAGES}
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path is None or path == STDIN else str(Path(path).expanduser().resolve())
+
+
+def save_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write `recipe.toml` into the run's folder. Its `out` is the folder it lies in; other paths are absolute."""
+    import tomli_w
+
+    values = {"version": VERSION, "out": ".", **describe_recipe(recipe)}
+    text = "# Every setting of this run, resolved. Repeat it elsewhere: pretune run THIS_FILE --out DIR\n"
+    text += "# A setting that is not named here is left to pretune to choose from the data.\n"
+    write_text(folder / RECIPE_NAME, text + tomli_w.dumps(_without_none(values)))
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: a setting that was not given is left out."""
+    if isinstance(value, dict):
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    return value
+
+
+def describe_changes(before: Recipe, now: Recipe) -> list[str]:
+    """The settings in which two recipes differ, each as `name (was X, now Y)`."""
+    return describe_differences(_flat(before), _flat(now))
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in describe_recipe(recipe).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{setting}": item for setting, item in value.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Raise InputDataError where a named input is not there, before anything is started."""
+    for path in recipe.corpus:
+        if path != STDIN and not Path(path).expanduser().exists() and not glob.glob(path, recursive=True):  # noqa: PTH207
+            raise InputDataError(
+                f"{path} does not exist; give --corpus a file, a folder, a glob, or - for standard input."
+            )
+    for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
+        if labels is not None and not Path(labels).expanduser().is_file():
+            what = "is a folder" if Path(labels).is_dir() else "does not exist"
+            raise InputDataError(f"{labels} {what}; give {option} a csv, tsv, jsonl or parquet file.")
+
+
+def with_shared_settings(recipe: Recipe) -> Recipe:
+    """Fill in what one stage must know of another's settings: stage 2 works out what stage 4 will hold out."""
+    preprocess = replace(
+        recipe.preprocess,
+        label_column=recipe.prepare.label_column,
+        label_text_column=recipe.prepare.text_column,
+    )
+    return replace(recipe, preprocess=preprocess)
+
+
+def stage_names() -> Sequence[str]:
+    """The sections of a recipe, in order."""
+    return tuple(_STAGES)
