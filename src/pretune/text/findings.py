@@ -1,0 +1,114 @@
+"""What reading and cleaning came across: what was detected, what was dropped and why, what was repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+EXAMPLES_PER_RULE = 3
+EXAMPLE_CHARACTERS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """How one file is read, as shown to the user; `sentence` says it in words."""
+
+    path: str
+    format: str
+    encoding: str
+    compression: str | None = None
+    unit: str | None = None
+    text_column: str | None = None
+    sentence: str = ""
+
+    @property
+    def kind(self) -> tuple[str | None, ...]:
+        """Equal for files that are read in the same way."""
+        return (self.format, self.encoding, self.compression, self.unit, self.text_column)
+
+    def to_event(self) -> dict[str, Any]:
+        """The fields of a `detected` event."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass
+class Rule:
+    """How often one rule applied, in which sense, and to what, for example."""
+
+    name: str
+    reason: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """Counts by rule, each with up to three examples."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, Rule] = {}
+
+    def add(self, name: str, reason: str, example: str = "") -> None:
+        """Count one case."""
+        rule = self.rules.get(name)
+        if rule is None:
+            rule = self.rules[name] = Rule(name, reason)
+        rule.count += 1
+        if example and len(rule.examples) < EXAMPLES_PER_RULE:
+            rule.examples.append(shorten(example))
+
+    def count(self, name: str) -> int:
+        """Cases of one rule."""
+        return self.rules[name].count if name in self.rules else 0
+
+    @property
+    def total(self) -> int:
+        return sum(rule.count for rule in self.rules.values())
+
+    def to_event(self) -> list[dict[str, Any]]:
+        """The `dropped` list of a `flow` event, most frequent first."""
+        rules = sorted(self.rules.values(), key=lambda rule: (-rule.count, rule.name))
+        return [{"rule": r.name, "count": r.count, "reason": r.reason, "examples": r.examples} for r in rules]
+
+
+@dataclass
+class Findings:
+    """One per stage or label file; readers write to it while they are iterated over."""
+
+    detections: list[Detection] = field(default_factory=list)  # one of each kind, in order of appearance
+    files_by_kind: dict[tuple[str | None, ...], int] = field(default_factory=dict)
+    dropped: Tally = field(default_factory=Tally)  # records that could not become documents
+    ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
+    warnings: list[str] = field(default_factory=list)
+    num_files: int = 0
+    bytes_read: int = 0  # after decompression
+    broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
+    files_with_broken_bytes: list[str] = field(default_factory=list)
+
+    def detected(self, detection: Detection) -> None:
+        """Remember how a file is read; only the first file of a kind is shown by name."""
+        seen = self.files_by_kind.get(detection.kind, 0)
+        self.files_by_kind[detection.kind] = seen + 1
+        if not seen:
+            self.detections.append(detection)
+
+    def sentences_about_more_files(self) -> list[str]:
+        """For every kind with several files: how many more were read like the one that was shown."""
+        return [
+            f"{self.files_by_kind[d.kind] - 1:,} more files were read in the same way as {d.path}."
+            for d in self.detections
+            if self.files_by_kind[d.kind] > 1
+        ]
+
+
+def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text[: 4 * characters].split())
+    return line if len(line) <= characters else line[: characters - 1] + "…"
+
+
+def join_names(names: Iterable[str], limit: int = 8) -> str:
+    """Names for a sentence; of many only the first."""
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

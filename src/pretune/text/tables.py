@@ -1,0 +1,359 @@
+"""Rows of csv, tsv, jsonl and parquet files as records of strings, one at a time, with the line they came from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pretune.errors import InputDataError
+from pretune.text.findings import Findings, join_names, shorten
+from pretune.text.streams import TextStream
+
+TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
+TABLE_ENDINGS: Mapping[str, TableFormat] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd")
+MAX_MALFORMED_SHARE = 0.01  # of the rows; beyond that the file is refused
+SAMPLE_ROWS = 200
+
+# Names that people give to columns; a first row with one of them is a header.
+TEXT_NAMES = (
+    "text", "content", "sentence", "review", "body", "document", "comment", "tweet", "message", "utterance", "abstract",
+    "transcription", "transcript", "post", "question", "article", "description", "passage", "paragraph", "title",
+)  # fmt: skip
+LABEL_NAMES = (
+    "label", "labels", "category", "class", "target", "sentiment", "intent", "topic", "polarity", "stance", "tag",
+    "rating", "stars", "score", "emotion", "gold", "y",
+)  # fmt: skip
+OTHER_NAMES = ("id", "index", "idx", "name", "date", "user", "author", "lang", "language", "url", "source", "split")
+_KNOWN_NAMES = frozenset((*TEXT_NAMES, *LABEL_NAMES, *OTHER_NAMES))
+_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
+_NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# A cell may be long; one of this size means that a quote was opened and never closed.
+csv.field_size_limit(1 << 24)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row: its cells by column name, and the line (parquet: the row) it starts on, counted from 1."""
+
+    fields: dict[str, str]
+    line: int
+
+
+def table_format_of(path: str | Path) -> TableFormat | None:
+    """The format that a file's name tells, compressed or not; None where it tells none."""
+    return TABLE_ENDINGS.get(ending_of(path))
+
+
+def ending_of(path: str | Path) -> str:
+    """The last ending of a file name, in lower case, leaving out that of the compression."""
+    endings = [ending.lower() for ending in Path(path).suffixes]
+    while endings and endings[-1] in COMPRESSED_ENDINGS:
+        endings.pop()
+    return endings[-1] if endings else ""
+
+
+def iter_records(
+    path: str | Path,
+    *,
+    findings: Findings | None = None,
+    columns: Sequence[str] = (),
+    format: TableFormat | None = None,
+) -> Iterator[Record]:
+    """The rows of a table file, in order.
+
+    `columns` are names that the caller expects, which helps to recognise a header. Rows that do not parse are skipped
+    and counted in `findings.dropped`, with file and line; where they are more than 1 % of the rows, or all, that is an
+    InputDataError, as are a missing or damaged file, a csv without a header, and parquet without pyarrow.
+    """
+    findings = findings if findings is not None else Findings()
+    kind = format or table_format_of(path)
+    if kind == "parquet":
+        yield from _iter_parquet(Path(path), findings)
+        return
+    stream = TextStream(path, findings)
+    if kind is None:
+        kind = sniff_table(stream.peek())
+    if kind is None:
+        raise InputDataError(
+            f"{stream.name} is not recognised as a table; expected a file that ends in .csv, .tsv, .jsonl or .parquet "
+            "(or one of these with .gz or .zst)."
+        )
+    yield from iter_stream_records(stream, kind, columns=columns)
+
+
+def iter_stream_records(stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = ()) -> Iterator[Record]:
+    """The rows of an opened csv, tsv or jsonl stream; see `iter_records`."""
+    if stream.is_empty:
+        raise InputDataError(f"{stream.name} is empty; expected a table with a text column.")
+    malformed = _Malformed(stream.name, stream.findings)
+    yield from _iter_jsonl(stream, malformed) if kind == "jsonl" else _iter_delimited(stream, kind, columns, malformed)
+    malformed.refuse_if_too_many(is_end=True)
+
+
+def sniff_table(head: str) -> TableFormat | None:
+    """jsonl, where the first line is a JSON object; None otherwise."""
+    first = head.lstrip().split("\n", 1)[0]
+    if not first.startswith("{"):
+        return None
+    try:
+        return "jsonl" if isinstance(json.loads(first), dict) else None
+    except ValueError:
+        return None
+
+
+class _Malformed:
+    """Counts good rows and malformed ones, and decides when a file has too many of these."""
+
+    def __init__(self, name: str, findings: Findings) -> None:
+        self.name = name
+        self.findings = findings
+        self.num_good = 0
+        self.num_bad = 0
+        self.first: tuple[int, str] | None = None
+
+    def add(self, rule: str, line: int, problem: str, example: str) -> None:
+        self.num_bad += 1
+        if self.first is None:
+            self.first = (line, problem)
+        reason = "a row that does not parse" if rule == "unparsable_row" else "a row with too few or too many cells"
+        self.findings.dropped.add(rule, reason, f"{self.name}, line {line}: {shorten(example, 120)}")
+        if self.num_bad >= 100:
+            self.refuse_if_too_many()
+
+    def refuse_if_too_many(self, *, is_end: bool = False) -> None:
+        rows = self.num_good + self.num_bad
+        if self.first is None or self.num_bad <= MAX_MALFORMED_SHARE * rows:
+            return
+        line, problem = self.first
+        these = "all" if not self.num_good else f"{self.num_bad:,} of {'' if is_end else 'the first '}{rows:,}"
+        raise InputDataError(
+            f"{self.name}, line {line}: {problem}; {these} rows do not parse (at most {MAX_MALFORMED_SHARE:.0%} are "
+            "skipped), so repair the file or check its format."
+        )
+
+
+def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
+    for number, line in enumerate(stream.lines(), 1):
+        if not line or line.isspace():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if number == 1 and line.strip() in ("[", "[{"):
+                raise InputDataError(_not_jsonl(stream.name)) from error
+            malformed.add(
+                "unparsable_row", number, f"expected one JSON object a line, found {shorten(line, 60)!r}", line
+            )
+            continue
+        if isinstance(value, str):
+            value = {"text": value}
+        if isinstance(value, list) and number == 1:
+            raise InputDataError(_not_jsonl(stream.name))
+        if not isinstance(value, dict):
+            malformed.add("unparsable_row", number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
+            continue
+        malformed.num_good += 1
+        yield Record({name: cell_text(cell) for name, cell in value.items()}, number)
+
+
+def _not_jsonl(name: str) -> str:
+    return f"{name} holds a JSON list; expected one JSON object a line: convert it, for example with: jq -c '.[]'."
+
+
+def cell_text(cell: Any) -> str:
+    """A JSON or parquet value as text: nothing for null, JSON for lists and objects; no lone surrogates."""
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        return (
+            str(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else json.dumps(cell, default=str)
+        )
+    return cell if cell.isascii() else _SURROGATE.sub("\ufffd", cell)
+
+
+# --- csv and tsv
+
+
+class _RawLines:
+    """Lines for csv.reader, remembering those of the row that is being read."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.row: list[str] = []
+
+    def __iter__(self) -> _RawLines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if "\0" in line:
+            line = line.replace("\0", "")  # which csv refuses
+        self.row.append(line)
+        return line + "\n"
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    delimiter: str
+    is_quoted: bool
+
+    def reader(self, lines: Iterator[str] | _RawLines) -> Any:
+        if self.is_quoted:
+            return csv.reader(lines, delimiter=self.delimiter)
+        return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+
+
+def _iter_delimited(
+    stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: _Malformed
+) -> Iterator[Record]:
+    dialect, sample = _sniff_dialect(stream.peek(), kind)
+    _refuse_missing_header(sample, stream.name, columns)
+    lines = _RawLines(stream.lines())
+    reader = dialect.reader(lines)
+    header: list[str] | None = None
+    start = 1
+    while (row := _next_row(reader, stream.name, start)) is not None:
+        if len(lines.row) > 1 and dialect.is_quoted and "".join(lines.row).count('"') % 2:
+            raise InputDataError(_unclosed(stream.name, start))
+        if not row or row == [""]:
+            pass
+        elif header is None:
+            header = _check_header(row, stream.name)
+        elif len(row) != len(header):
+            problem = f"{len(row)} cells, expected {len(header)} ({join_names(header)})"
+            malformed.add("ragged_row", start, problem, " | ".join(row))
+        else:
+            malformed.num_good += 1
+            yield Record(dict(zip(header, row, strict=True)), start)
+        start += len(lines.row)
+        lines.row.clear()
+
+
+def _next_row(reader: Any, name: str, start: int) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        if "field larger" in str(error):
+            raise InputDataError(_unclosed(name, start)) from error
+        raise InputDataError(f"{name}, line {start}: the row does not parse ({error}); repair it.") from error
+
+
+def _unclosed(name: str, line: int) -> str:
+    return f"{name}, line {line}: a quote is opened and never closed; close it, or double the quotes inside a cell."
+
+
+def _sniff_dialect(head: str, kind: TableFormat) -> tuple[_Dialect, list[list[str]]]:
+    """The delimiter and quoting under which most sample rows have as many cells as the first, and these rows."""
+    candidates = "\t" if kind == "tsv" else ",;\t|"
+    best: tuple[tuple[float, ...], _Dialect, list[list[str]]] | None = None
+    for delimiter in candidates:
+        for is_quoted in (True, False):
+            dialect = _Dialect(delimiter, is_quoted)
+            rows = _sample_rows(head, dialect)
+            width = len(rows[0]) if rows else 0
+            even = sum(len(row) == width for row in rows) / max(1, len(rows))
+            score: tuple[float, ...]
+            if kind == "csv":
+                score = (width > 1, round(even, 2), is_quoted, width, -candidates.index(delimiter))
+            else:  # in tsv a quote is a character like any other, but where quotes stand in pairs around cells
+                score = (width > 1, is_quoted == _has_paired_quotes(head, delimiter), even)
+            if best is None or score > best[0]:
+                best = (score, dialect, rows)
+    assert best is not None
+    return best[1], best[2]
+
+
+def _sample_rows(head: str, dialect: _Dialect) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        for row in dialect.reader(iter(head.replace("\0", "").split("\n"))):
+            if row and row != [""]:
+                rows.append(row)
+            if len(rows) > SAMPLE_ROWS:
+                break
+    except csv.Error:
+        return rows[:1]
+    return rows
+
+
+def _has_paired_quotes(head: str, delimiter: str) -> bool:
+    """Whether every cell of the sample that begins with a quote also ends with one, and there is one."""
+    cells = [cell for line in head.split("\n")[:SAMPLE_ROWS] for cell in line.split(delimiter) if cell.startswith('"')]
+    return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
+
+
+def _refuse_missing_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> None:
+    if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
+        return
+    raise InputDataError(
+        f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "
+        "header such as text,label: add one as the first line."
+    )
+
+
+def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequence[str]) -> bool:
+    names = [cell.strip() for cell in first]
+    known = {*_KNOWN_NAMES, *(column.casefold() for column in columns)}
+    if any(_NUMBER.fullmatch(name) for name in names):
+        return False
+    if any(name.casefold() in known for name in names):
+        return True
+    if any(len(name) > 60 or name.endswith((".", "!", "?")) for name in names):
+        return False
+    cells_of_column = [{row[i].strip() for row in rows if i < len(row)} for i in range(len(names))]
+    if any(name and name in cells for name, cells in zip(names, cells_of_column, strict=True)):
+        return False
+    if any(cells and all(_NUMBER.fullmatch(cell) for cell in cells) for cells in cells_of_column):
+        return True
+    return all(not name or _IDENTIFIER.fullmatch(name) for name in names)
+
+
+def _check_header(row: list[str], name: str) -> list[str]:
+    names = [cell.strip() or f"column_{i}" for i, cell in enumerate(row, 1)]
+    doubled = sorted({column for column in names if names.count(column) > 1})
+    if doubled:
+        raise InputDataError(f"{name}: the column {doubled[0]!r} occurs twice in the header; rename one of them.")
+    return names
+
+
+# --- parquet
+
+
+def _iter_parquet(path: Path, findings: Findings) -> Iterator[Record]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputDataError(
+            f"{path} is a parquet file, and pyarrow, which reads them, is not installed: "
+            "pip install 'pretune[parquet]', or convert the file to jsonl."
+        ) from error
+    if not path.is_file():
+        raise InputDataError(f"{path} does not exist; expected a parquet file, check the path.")
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            findings.bytes_read += path.stat().st_size
+            number = 0
+            for batch in file.iter_batches(batch_size=4096):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record({column: cell_text(cell) for column, cell in row.items()}, number)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputDataError(f"{path} cannot be read as parquet ({shorten(str(error), 120)}); get it again.") from error
