@@ -1,0 +1,101 @@
+"""Texts to class probabilities: batched by length, in fp32, in the order in which they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import SequenceClassifier
+from pretune.text.tokenizer import Tokenizer, cut_middle
+
+MAX_SEQ_LEN = 512  # longer texts are read at head and tail
+TOKENS_PER_BATCH = 8192  # padding included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The label of one text with its probability, and the probability of every label."""
+
+    text: str
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A fine-tuned model with its tokenizer and the names of its classes."""
+
+    path: Path
+    model: SequenceClassifier
+    tokenizer: Tokenizer
+    label_names: tuple[str, ...]
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.model.config
+
+    @property
+    def max_seq_len(self) -> int:
+        """The longest row the model reads, in tokens."""
+        return min(MAX_SEQ_LEN, self.config.max_seq_len)
+
+    def encode(self, text: str) -> tuple[list[int], bool]:
+        """Token ids with [BOS] and [EOS], and whether the middle of the text was left out."""
+        return self.tokenizer.encode_truncated(text, self.max_seq_len)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The most probable label of each text, in the order of `texts`."""
+        return [
+            Prediction(
+                text=text,
+                label=self.label_names[int(row.argmax())],
+                probability=float(row.max()),
+                probabilities=dict(zip(self.label_names, row.tolist(), strict=True)),
+            )
+            for text, row in zip(texts, self.predict_probabilities(texts), strict=True)
+        ]
+
+    def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
+        """Class probabilities (n, C) in fp32, one row a text, in the order of `texts`; a row sums to one."""
+        rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(texts)]
+        result = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
+        for indices in group_by_length([len(row) for row in rows], TOKENS_PER_BATCH):
+            logits = self.predict_logits([rows[index] for index in indices])
+            result[indices] = torch.softmax(logits, dim=-1).cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def predict_logits(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        """Class scores (B, C) in fp32 of one batch of token ids."""
+        device = self.model.classifier.weight.device
+        input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
+        return self.model(input_ids.to(device), document_ids.to(device))
+
+
+def group_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, longest first, none above the budget with its padding, if one row fits."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    start = 0
+    while start < len(order):
+        rows = max(1, tokens_per_batch // max(1, lengths[order[start]]))
+        yield order[start : start + rows]
+        start += rows
+
+
+def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Token ids (B, T) padded at the end, and document ids (B, T): 0 in the text, -1 at padding."""
+    length = max(len(row) for row in rows)
+    input_ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    document_ids = torch.full((len(rows), length), -1, dtype=torch.long)
+    for index, row in enumerate(rows):
+        input_ids[index, : len(row)] = torch.as_tensor(row, dtype=torch.long)
+        document_ids[index, : len(row)] = 0
+    return input_ids, document_ids

@@ -1,0 +1,91 @@
+"""What a pre-trained model puts in the place of [MASK]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pretune.errors import UsageError
+from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
+from pretune.model.transformer import LanguageModel
+from pretune.text.tokenizer import Tokenizer
+
+MASK = "[MASK]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordPrediction:
+    """A word (or a piece of one) for a masked place, with the model's probability for it."""
+
+    word: str
+    probability: float
+    token_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskFiller:
+    """A pre-trained language model with its tokenizer."""
+
+    path: Path
+    model: LanguageModel
+    tokenizer: Tokenizer
+
+    def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
+        """For each [MASK] in the text, in order, the `top` most probable words, best first.
+
+        Probabilities are over the whole vocabulary; special tokens are left out of the list. Raises UsageError
+        where there is no [MASK], where the text is too long, and where `top` is below one.
+        """
+        if top < 1:
+            raise UsageError(f"{top} words were asked for; expected at least 1.")
+        tokenizer = self.tokenizer
+        special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id, tokenizer.unk_id}
+        predictions = []
+        for probabilities in self.predict_masked(text):
+            best = torch.topk(probabilities, min(top + len(special), len(probabilities)))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            ordinary = [(token_id, p) for token_id, p in pairs if token_id not in special]
+            predictions.append([self._describe(token_id, p) for token_id, p in ordinary[:top]])
+        return predictions
+
+    def find_word(self, text: str, word: str) -> WordPrediction:
+        """The probability of one word in the place of the only [MASK] in the text.
+
+        Raises UsageError where there is not exactly one [MASK], and where the vocabulary holds the word in pieces.
+        """
+        ids = self._encode(text)
+        if ids.count(self.tokenizer.mask_id) != 1:
+            raise UsageError(f"The text has {ids.count(self.tokenizer.mask_id)} times {MASK}; expected it once.")
+        place = ids.index(self.tokenizer.mask_id)
+        filled = self.tokenizer.encode(text.replace(MASK, word))
+        if len(filled) != len(ids) or filled[:place] + filled[place + 1 :] != ids[:place] + ids[place + 1 :]:
+            raise UsageError(f"{word!r} is not one token of this model's vocabulary; ask for a more frequent word.")
+        return self._describe(filled[place], float(self.predict_masked(text)[0][filled[place]]))
+
+    @torch.inference_mode()
+    def predict_masked(self, text: str) -> Float[Tensor, "M V"]:
+        """Probabilities over the vocabulary at each [MASK], in fp32. Raises UsageError as `fill` does."""
+        ids = self._encode(text)
+        positions = torch.tensor([index for index, token_id in enumerate(ids) if token_id == self.tokenizer.mask_id])
+        if not len(positions):
+            raise UsageError(f'The text has no {MASK}: write one where a word is missing, as in "The {MASK} is red."')
+        device = self.model.lm_head.weight.device
+        input_ids, document_ids = pad_rows([ids], self.tokenizer.pad_id)
+        logits = self.model(input_ids.to(device), document_ids.to(device), positions.to(device))
+        return torch.softmax(logits, dim=-1).cpu()
+
+    def _encode(self, text: str) -> list[int]:
+        ids = self.tokenizer.encode_for_fill(text).ids
+        limit = min(MAX_SEQ_LEN, self.model.config.max_seq_len)
+        if len(ids) > limit:
+            raise UsageError(f"The text has {len(ids)} tokens; expected at most {limit}: keep the part around {MASK}.")
+        return ids
+
+    def _describe(self, token_id: int, probability: float) -> WordPrediction:
+        return WordPrediction(
+            word=self.tokenizer.decode([token_id]).strip(), probability=probability, token_id=token_id
+        )

@@ -1,0 +1,105 @@
+"""From a path - a run, a stage folder or a checkpoint folder - to something that predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.inference.classify import Classifier
+from pretune.inference.fill_mask import MaskFiller
+from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
+from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.runtime.events import STAGE_ORDER
+from pretune.text.tokenizer import Tokenizer, load_tokenizer
+
+CHECKPOINT_NAME = "checkpoint"
+_MEANT = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
+
+ModelStage = Literal["finetune", "pretrain"]
+
+
+def load_classifier(path: Path | str) -> Classifier:
+    """The classifier that a path means: of a run, the one that its finetune stage kept.
+
+    Raises ModelNotFoundError naming the path and the missing stage, CorruptModelError naming the damaged file, and
+    ModelError where the folder holds a model that does not classify.
+    """
+    loaded = load_model_folder(find_model_folder(path, "finetune"))
+    if not isinstance(loaded.model, SequenceClassifier) or loaded.label_names is None:
+        raise ModelError(
+            f"{loaded.path} holds a language model, which fills in words and does not classify; "
+            "fine-tune it first, or name a folder that the finetune stage wrote."
+        )
+    return Classifier(
+        path=loaded.path,
+        model=loaded.model,
+        tokenizer=load_matching_tokenizer(loaded),
+        label_names=loaded.label_names,
+    )
+
+
+def load_filler(path: Path | str) -> MaskFiller:
+    """The masked language model that a path means: of a run, the one that its pretrain stage made.
+
+    Raises what `load_classifier` raises, with the roles exchanged.
+    """
+    loaded = load_model_folder(find_model_folder(path, "pretrain"))
+    if not isinstance(loaded.model, LanguageModel):
+        raise ModelError(
+            f"{loaded.path} holds a classifier, which does not fill in words; "
+            "name its run, or the folder that the pretrain stage wrote."
+        )
+    tokenizer = load_matching_tokenizer(loaded)
+    if loaded.config.mask_token_id < 0:
+        raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
+    return MaskFiller(path=loaded.path, model=loaded.model, tokenizer=tokenizer)
+
+
+def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
+    """The model folder that a path means, `stage` being the one that is meant where the path is a whole run.
+
+    Raises ModelNotFoundError where there is none, with what was found instead.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        found = "is a file" if path.exists() else "does not exist"
+        raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
+    if (path / CONFIG_NAME).is_file() or (path / WEIGHTS_NAME).is_file():
+        return path
+    if (path / CHECKPOINT_NAME).is_dir():
+        return path / CHECKPOINT_NAME
+    if (path / stage / CHECKPOINT_NAME).is_dir():
+        return path / stage / CHECKPOINT_NAME
+    raise ModelNotFoundError(_describe_absence(path, stage))
+
+
+def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
+    """The tokenizer beside a model; CorruptModelError where it is missing or belongs to another model."""
+    file = loaded.tokenizer_path / TOKENIZER_NAME
+    if not file.is_file():
+        raise CorruptModelError(f"{file} is missing beside {WEIGHTS_NAME}; restore it from a copy.")
+    tokenizer = load_tokenizer(loaded.tokenizer_path)
+    config = loaded.config
+    ours = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id)
+    theirs = (config.pad_token_id, config.bos_token_id, config.eos_token_id, config.mask_token_id)
+    if tokenizer.vocab_size > config.vocab_size or ours != theirs:
+        raise CorruptModelError(
+            f"{file} belongs to another model: it has {tokenizer.vocab_size} tokens and special ids {list(ours)}, "
+            f"where {CONFIG_NAME} says {config.vocab_size} and {list(theirs)}; restore both from the same copy."
+        )
+    return tokenizer
+
+
+def _describe_absence(path: Path, stage: ModelStage) -> str:
+    present = [name for name in STAGE_ORDER if (path / name).is_dir()]
+    if stage in present:
+        return f"{path} has no {_MEANT[stage]} model yet: its {stage} stage is not finished; give that command again."
+    if present:
+        return (
+            f"{path} has no {_MEANT[stage]} model: its {stage} stage is missing (there is: {', '.join(present)}); "
+            f"run that stage first."
+        )
+    if path.name in STAGE_ORDER:
+        return f"{path} holds no {CHECKPOINT_NAME}: the {path.name} stage made no model, or is not finished."
+    return f"{path} holds no model: it is neither a run, nor a stage folder, nor a checkpoint folder."

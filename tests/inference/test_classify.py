@@ -1,0 +1,57 @@
+"""Predictions keep their order and do not depend on who shares the batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.inference.classify import Classifier, group_by_length
+from pretune.inference.load import load_classifier
+
+TEXTS = ["A wonderful film.", "", "🙂 " * 20, "The hotel was dreadful. " * 200, "x", "Großartig!", "[MASK] [PAD]"] * 4
+
+
+@pytest.fixture(scope="module")
+def classifier(run_folder: Path) -> Classifier:
+    return load_classifier(run_folder)
+
+
+@given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 2000))
+def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = list(group_by_length(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
+
+
+def test_probabilities_keep_order_and_ignore_the_batch(classifier: Classifier) -> None:
+    together = classifier.predict_probabilities(TEXTS)
+    alone = np.concatenate([classifier.predict_probabilities([text]) for text in TEXTS])
+    assert together.shape == (len(TEXTS), 3)
+    assert together.dtype == np.float32
+    np.testing.assert_allclose(together.sum(1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert len({tuple(row) for row in np.round(together, 4).tolist()}) > 3  # random weights, but texts do differ
+
+
+def test_predictions_name_the_most_probable_label(classifier: Classifier) -> None:
+    for prediction, row in zip(classifier.predict(TEXTS), classifier.predict_probabilities(TEXTS), strict=True):
+        assert prediction.label == classifier.label_names[int(row.argmax())]
+        assert prediction.probability == max(prediction.probabilities.values())
+        assert list(prediction.probabilities) == list(classifier.label_names)
+
+
+def test_no_texts_give_no_predictions(classifier: Classifier) -> None:
+    assert classifier.predict([]) == []
+    assert classifier.predict_probabilities([]).shape == (0, 3)
+
+
+def test_long_texts_are_read_at_head_and_tail(classifier: Classifier) -> None:
+    ids, was_cut = classifier.encode("The sun rises in the east. " * 300)
+    assert was_cut
+    assert len(ids) == 512
+    assert (ids[0], ids[-1]) == (classifier.tokenizer.bos_id, classifier.tokenizer.eos_id)

@@ -1,0 +1,62 @@
+"""A run, a stage folder or a checkpoint folder leads to a model; anything else to a sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.inference.load import find_model_folder, load_classifier, load_filler
+
+
+@pytest.mark.parametrize("inner", ["", "finetune", "finetune/checkpoint"])
+def test_classifier_of_a_run_a_stage_and_a_checkpoint(run_folder: Path, inner: str) -> None:
+    classifier = load_classifier(run_folder / inner)
+    assert classifier.path == run_folder / "finetune" / "checkpoint"
+    assert classifier.label_names == ("negative", "neutral", "positive")
+
+
+@pytest.mark.parametrize("inner", ["", "pretrain", "pretrain/checkpoint"])
+def test_filler_of_a_run_a_stage_and_a_checkpoint(run_folder: Path, inner: str) -> None:
+    assert load_filler(str(run_folder / inner)).path == run_folder / "pretrain" / "checkpoint"
+
+
+def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"holds a language model.*fine-tune it first"):
+        load_classifier(run_folder / "pretrain")
+    with pytest.raises(ModelError, match=r"holds a classifier, which does not fill in words"):
+        load_filler(run_folder / "finetune")
+
+
+def test_absence_is_described(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"nothing does not exist; expected a run"):
+        find_model_folder(tmp_path / "nothing", "finetune")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelNotFoundError, match="file is a file"):
+        find_model_folder(tmp_path / "file", "finetune")
+    with pytest.raises(ModelNotFoundError, match="neither a run, nor a stage folder"):
+        find_model_folder(tmp_path, "finetune")
+    (tmp_path / "collect").mkdir()
+    (tmp_path / "pretrain").mkdir()
+    with pytest.raises(ModelNotFoundError, match=r"its finetune stage is missing \(there is: collect, pretrain\)"):
+        find_model_folder(tmp_path, "finetune")
+    with pytest.raises(ModelNotFoundError, match="its pretrain stage is not finished"):
+        find_model_folder(tmp_path, "pretrain")
+    with pytest.raises(ModelNotFoundError, match="the collect stage made no model"):
+        find_model_folder(tmp_path / "collect", "pretrain")
+
+
+def test_tokenizer_of_another_model_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(run_folder / "finetune" / "checkpoint", folder)
+    (folder / "manifest.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "mask_token_id": 9}))
+    with pytest.raises(CorruptModelError, match=r"tokenizer\.json belongs to another model"):
+        load_classifier(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(CorruptModelError, match=r"tokenizer\.json is missing"):
+        load_classifier(folder)
