@@ -18,3 +18,55 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("PRETUNE_DATA is not set: real data is not part of the repository")
     return Path(folder)
+
+
+SENTENCES = [
+    "The sun rises in the east.",
+    "A wonderful film, warm and funny.",
+    "The hotel was dreadful: cold soup, noisy rooms.",
+    "Das Buch ist großartig, aber der Schluss enttäuscht.",
+    "I bought this phone in May; the battery lasts two days!",
+    "We never liked the food, and the waiter was rude.",
+]
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A byte-level BPE of some 400 tokens, trained on a few sentences."""
+    from pretune.text.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(SENTENCES * 30, vocab_size=400).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A run's two models with random weights, 2 layers of 64: pretrain/checkpoint and finetune/checkpoint."""
+    import torch
+
+    from pretune.model.config import ModelConfig
+    from pretune.model.folder import save_model_folder
+    from pretune.model.transformer import LanguageModel, SequenceClassifier
+    from pretune.text.tokenizer import load_tokenizer
+
+    config = ModelConfig(
+        vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
+        hidden_size=64,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=4,
+        head_dim=16,
+        intermediate_size=96,
+    )
+    run = tmp_path_factory.mktemp("run")
+    rng = torch.Generator().manual_seed(0)
+    for stage, model, names in (
+        ("pretrain", LanguageModel(config), None),
+        ("finetune", SequenceClassifier(config, 3), ["negative", "neutral", "positive"]),
+    ):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.normal_(1.0 if "norm" in name else 0.0, 0.2, generator=rng)
+        save_model_folder(run / stage / "checkpoint", model, tokenizer_folder, names)
+    return run

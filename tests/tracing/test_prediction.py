@@ -14,8 +14,8 @@ from pretune.inference.load import load_classifier
 from pretune.tracing.prediction import trace_prediction
 
 WORDS = [
-    "sun", "film", "hotel", "🙂", "👩‍👩‍👧", "großartig", "never", "dreadful,", "電話", "لا", "[MASK]", "<b>", "\t", "\n",
-    "x́", "east!", "3.14", "",
+    "sun", "film", "hotel", "🙂", "👩‍👩‍👧", "großartig", "never", "dreadful,", "電話", "لا", "[MASK]", "<b>", "\t",
+    "\n", "x́", "east!", "3.14", "",
 ]  # fmt: skip
 
 
