@@ -1,0 +1,1 @@
+"""From a model folder to labels, probabilities and missing words."""

@@ -1,0 +1,1 @@
+"""The transformer in one plain file, its configuration, and its folder on disk."""

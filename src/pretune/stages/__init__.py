@@ -1,0 +1,1 @@
+"""The straight line: each stage reads folders and writes one; no stage imports another."""

@@ -1,0 +1,1 @@
+"""One prediction taken apart, layer by layer, into numbers that add up."""

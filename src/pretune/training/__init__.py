@@ -1,0 +1,1 @@
+"""The one training loop, with its objectives, schedule, optimizers and checkpoints."""

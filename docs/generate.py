@@ -1,0 +1,116 @@
+"""Write the documentation that is made from the code: docs/cli.md, and the file map in README.md.
+
+`python docs/generate.py` writes, `python docs/generate.py --check` fails where what is there is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+
+from pretune.cli.verbs import VERBS, build_parser
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "pretune"
+MAP_BEGINS, MAP_ENDS = "<!-- file map: written by `make docs` -->", "<!-- end of the file map -->"
+# From the top of the house to the bottom; a part that is missing here fails the generation.
+HOUSE = (
+    "__main__", "cli", "api", "pipeline", "recipe", "stages", "reporting", "evaluation", "tracing", "inference",
+    "training", "model", "data", "compute", "text", "runtime", "errors", "version",
+)  # fmt: skip
+
+
+def main() -> int:
+    """Write or check every generated text; returns the exit code."""
+    wanted = {ROOT / "docs" / "cli.md": describe_cli(), ROOT / "README.md": readme_with_map()}
+    if "--check" not in sys.argv[1:]:
+        for path, text in wanted.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(ROOT)} is out of date: run `make docs` and commit what it writes.\n")
+    return 1 if stale else 0
+
+
+def describe_cli() -> str:
+    """docs/cli.md: every verb with its words and options, from the parsers themselves."""
+    parts = [
+        "# The command line\n\nWritten by `make docs` from the settings classes; every verb also answers `--help`. "
+        "Results go to stdout, progress to stderr; exit codes are in [errors.md](errors.md).\n"
+    ]
+    for verb in VERBS.values():
+        parser = build_parser(verb)
+        parts.append(f"## {verb.name}\n\n{parser.description}\n\n```\n{verb.example}\n```\n")
+        for group in parser._action_groups:
+            rows = [describe_action(action) for action in group._group_actions if action.dest != "help"]
+            if rows:
+                title = "" if group.title in ("positional arguments", "options") else f"{group.title}:\n\n"
+                parts.append(title + "| word | meaning |\n|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def describe_action(action: argparse.Action) -> str:
+    """One row of the table: the words to type, and what they mean."""
+    words = ", ".join(action.option_strings) or str(action.metavar)
+    if action.choices is not None:
+        value = " \\| ".join(map(str, action.choices))
+    else:
+        value = str(action.metavar or "") if action.option_strings and action.nargs != 0 else ""
+    text = (action.help or "").replace("%%", "%").replace("|", "\\|")
+    return f"| `{words}` {value} | {text} |".replace("  ", " ")
+
+
+def readme_with_map() -> str:
+    """README.md with the map between its two marks made anew."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(MAP_BEGINS)
+    _, _, after = rest.partition(MAP_ENDS)
+    return f"{before}{MAP_BEGINS}\n{describe_house()}{MAP_ENDS}{after}"
+
+
+def describe_house() -> str:
+    """Every part of the package with its modules and the sentence it says of itself, top layer first."""
+    parts = {path.stem: path for path in sorted(PACKAGE.iterdir()) if path.suffix == ".py" or is_part(path)}
+    parts.pop("__init__")
+    unknown = parts.keys() - set(HOUSE)
+    if unknown:
+        raise SystemExit(f"docs/generate.py does not know where {', '.join(sorted(unknown))} stands in the house.")
+    lines = ["```", "src/pretune/"]
+    for name in (name for name in HOUSE if name in parts):
+        path = parts[name]
+        is_folder = path.is_dir()
+        lines.append(f"  {name + ('/' if is_folder else '.py'):<13} {first_sentence(path)}")
+        if is_folder:
+            lines += wrap(", ".join(file.stem for file in sorted(path.glob("*.py")) if file.stem != "__init__"))
+    return "\n".join([*lines, "```", ""])
+
+
+def is_part(path: Path) -> bool:
+    """Whether a folder is a part of the package."""
+    return (path / "__init__.py").is_file()
+
+
+def first_sentence(path: Path) -> str:
+    """What a module or package says of itself in its first sentence."""
+    file = path / "__init__.py" if path.is_dir() else path
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    sentence = " ".join(text.split("\n\n")[0].split())
+    return sentence.split(". ")[0].rstrip(".")
+
+
+def wrap(text: str, width: int = 96) -> list[str]:
+    """A list of names, indented under its folder."""
+    lines, line = [], ""
+    for word in text.split(" "):
+        if len(line) + len(word) + 1 > width:
+            lines.append(line)
+            line = ""
+        line = f"{line} {word}".strip()
+    return [f"      {each}" for each in [*lines, line]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
