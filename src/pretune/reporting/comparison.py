@@ -1,0 +1,151 @@
+"""Did pre-training help? The baselines, the control and the model on the same test set, with intervals and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.layout import Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
+from pretune.reporting.phases import last_of, synthetic_note
+from pretune.runtime.events import Event
+
+TITLE = "DID PRE-TRAINING HELP?"
+NAMES = {
+    "majority": "majority class",
+    "tfidf": "TF-IDF + logistic regression",
+    "nbsvm": "NB-SVM",
+    "scratch": "from scratch",
+    "pretrained": "pre-trained",
+}
+RULER = (16, 30)  # columns of the drawn interval, fewest and most
+BESIDE_RULER = 82  # columns of the rest of the table
+
+
+def render_comparison(events: list[Event], page: Page) -> Lines:
+    """The table, one line for each slice, and the verdicts; says so where the comparison has not been run."""
+    comparison = last_of(events, "compare", "comparison")
+    rows = comparison.get("rows", [])
+    if not rows:
+        note = "Not measured in this run: the comparison with the baselines and the control has not been made."
+        return [*heading(TITLE, synthetic_note(events), page), *paragraph(note, page, indent=1, style="dim")]
+    n = max(row.get("n", 0) for row in rows)
+    notes = [f"the same {figures.count(n)} test texts for everyone", synthetic_note(events)]
+    lines = heading(TITLE, " · ".join(filter(None, notes)), page)
+    lines += _table(rows, page)
+    lines += _slices(rows, page)
+    return lines + _verdicts(comparison.get("verdicts", []), rows, page)
+
+
+def _name(row: Event) -> str:
+    return NAMES.get(row.get("kind", ""), clean(row["name"], 32))
+
+
+def _table(rows: list[Event], page: Page) -> Lines:
+    low, high = _ruler_range(rows)
+    ruler = min(page.width - BESIDE_RULER, RULER[1])
+    has_ruler = ruler >= RULER[0]
+    columns = [
+        Column("model"),
+        Column("accuracy", "right"),
+        Column("95 % interval", "right"),
+        Column("macro-F1", "right"),
+        Column("each seed", wraps=True),
+    ]
+    if has_ruler:
+        left, right = f"{100 * low:g} %", f"{100 * high:g} %"
+        columns.insert(3, Column(left + right.rjust(ruler - len(left))))
+    cells: list[Row] = []
+    for row in rows:
+        style = "bold green" if row.get("kind") == "pretrained" else ""
+        seeds = row.get("seeds") or []
+        line: list[str | Cell] = [
+            Cell(_name(row), style),
+            Cell(figures.percent(row["accuracy"]), style),
+            figures.interval(row["accuracy_interval"]),
+            "-" if row.get("macro_f1") is None else f"{row['macro_f1']:.3f}",
+            Cell(" ".join(f"{100 * seed:.1f}" for seed in seeds) if len(seeds) > 1 else "", "dim"),
+        ]
+        if has_ruler:
+            line.insert(3, Cell(_ruler(row, low, high, ruler), style))
+        cells.append(line)
+    return table(columns, cells, page)
+
+
+def _ruler_range(rows: list[Event]) -> tuple[float, float]:
+    """Tenths around all intervals."""
+    low = min(row["accuracy_interval"][0] for row in rows)
+    high = max(row["accuracy_interval"][1] for row in rows)
+    return int(low * 10 + 1e-9) / 10, min(-(-high * 10 // 1) / 10, 1.0)
+
+
+def _ruler(row: Event, low: float, high: float, width: int) -> str:
+    """The interval and the accuracy as a mark on a line."""
+
+    def column(value: float) -> int:
+        return round((value - low) / (high - low) * (width - 1))
+
+    first, last = (min(max(column(value), 0), width - 1) for value in row["accuracy_interval"])
+    marks = [" "] * width
+    marks[first : last + 1] = "─" * (last - first + 1)
+    marks[first], marks[last] = "├", "┤"
+    marks[min(max(column(row["accuracy"]), 0), width - 1)] = "●"
+    return "".join(marks)
+
+
+def _slices(rows: list[Event], page: Page) -> Lines:
+    names = list(dict.fromkeys(name for row in rows for name in row.get("slices") or {}))
+    if not names:
+        return []
+    has_intervals = 32 + 26 * len(names) <= max(page.width, 84)
+    columns = [Column("accuracy by part"), *(Column(_slice_title(n, rows), "right") for n in names)]
+    cells: list[Row] = []
+    for row in rows:
+        style = "bold green" if row.get("kind") == "pretrained" else ""
+        parts = [(row.get("slices") or {}).get(name) for name in names]
+        cells.append([Cell(_name(row), style), *(Cell(_slice(part, has_intervals), style) for part in parts)])
+    return [Text(""), *table(columns, cells, page)]
+
+
+def _slice_title(name: str, rows: list[Event]) -> str:
+    sizes = [row["slices"][name].get("n", 0) for row in rows if name in (row.get("slices") or {})]
+    return f"{clean(name.replace('_', ' '), 24)} (n = {figures.count(max(sizes))})"
+
+
+def _slice(part: dict[str, Any] | None, has_intervals: bool) -> str:
+    if part is None:
+        return "-"
+    text = figures.percent(part["accuracy"])
+    return (
+        f"{text}  {figures.interval(part['accuracy_interval'])}"
+        if has_intervals and part.get("accuracy_interval")
+        else text
+    )
+
+
+def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
+    lines: Lines = [Text("")] if verdicts else []
+    for verdict in verdicts:
+        lines += paragraph(clean(verdict.get("sentence", ""), 400), page, indent=1, first="● ", style="bold")
+        lines += paragraph(_evidence(verdict, rows), page, indent=3, style="dim")
+    return lines
+
+
+def _evidence(verdict: Event, rows: list[Event]) -> str:
+    names = {row["name"]: _name(row) for row in rows} | {row.get("kind"): _name(row) for row in rows}
+    parts = []
+    if verdict.get("between"):
+        first, second = (names.get(name, clean(name, 32)) for name in verdict["between"])
+        parts.append(f"{first} against {second}")
+    if verdict.get("slice"):
+        parts.append(f"on {clean(str(verdict['slice']).replace('_', ' '), 24)}")
+    text = " ".join(parts)
+    if verdict.get("difference") is not None:
+        text += f": {figures.points(verdict['difference'])}"
+    if verdict.get("difference_interval"):
+        low, high = verdict["difference_interval"]
+        text += f", 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    if verdict.get("p_value") is not None:
+        text += f", p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}"
+    return text

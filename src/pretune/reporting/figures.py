@@ -1,0 +1,91 @@
+"""How numbers are written: few digits, a unit, thousands separators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+MINUTE = 60
+HOUR = 3600
+
+
+def count(value: float) -> str:
+    """A count in full: 1,234,567."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def short_count(value: float) -> str:
+    """A count of which only the size matters: 5.3 M, 812 k, 950."""
+    for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if value >= factor:
+            scaled = value / (1e3 if suffix == " k" else factor)
+            return f"{scaled:.1f}{suffix}" if scaled < 100 else f"{scaled:,.0f}{suffix}"
+    return count(round(value))
+
+
+def duration(seconds: float) -> str:
+    """A time span: 0.4 s, 12.8 s, 3 min 05 s, 1 h 02 min."""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    minutes = round(seconds / MINUTE)
+    return f"{minutes // MINUTE:,} h {minutes % MINUTE:02d} min"
+
+
+def clock(seconds: float) -> str:
+    """A time span as a clock shows it, for narrow columns: 0:38, 12:05, 1:02:00."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, HOUR)
+    minutes, left = divmod(rest, MINUTE)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def size(num_bytes: float) -> str:
+    """A size in memory or on disk, decimal units: 85 MB, 1.2 GB."""
+    for factor, suffix in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= factor:
+            scaled = num_bytes / factor
+            return f"{scaled:.1f} {suffix}" if scaled < 10 else f"{scaled:,.0f} {suffix}"
+    return f"{num_bytes:.0f} B"
+
+
+def percent(share: float) -> str:
+    """A share of one as per cent; small ones keep two digits: 95.2 %, 0.12 %, <0.01 %."""
+    value = 100 * share
+    if value in (0, 100):
+        return f"{value:.0f} %"
+    if abs(value) < 0.01:
+        return "<0.01 %"
+    return f"{value:.2f} %" if abs(value) < 1 else f"{value:.1f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, signed: +3.1 points."""
+    return f"{100 * difference:+.1f} points"
+
+
+def nats(loss: float) -> str:
+    """A loss: two digits after the point from 1 upwards, three below."""
+    return f"{loss:.2f}" if abs(loss) >= 1 else f"{loss:.3f}"
+
+
+def change(difference: float) -> str:
+    """The size of a difference, two significant digits: 1.1, 0.82, 0.067."""
+    return f"{abs(difference):.2g}" if abs(difference) < 10 else count(round(abs(difference)))
+
+
+def spread(share: float) -> str:
+    """Half of an interval in percentage points: ±1.2, ±0.04."""
+    value = 100 * share
+    return f"±{value:.1f}" if value >= 0.1 or value == 0 else f"±{value:.2f}"
+
+
+def interval(bounds: Sequence[float]) -> str:
+    """An interval of shares in per cent: 94.3 to 96.9."""
+    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+
+
+def rate(value: float) -> str:
+    """A learning rate: 0.0015, 2e-05."""
+    return f"{value:.2g}"

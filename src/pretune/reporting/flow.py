@@ -1,0 +1,241 @@
+"""The data flow: what went into and out of each stage, what was dropped and why, one example carried through all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.layout import (
+    ROOMY,
+    Cell,
+    Column,
+    Lines,
+    Page,
+    Row,
+    clean,
+    heading,
+    paragraph,
+    quote,
+    shorten,
+    table,
+)
+from pretune.reporting.phases import last_of, of_stage, synthetic_note
+from pretune.runtime.events import Event
+
+STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
+CONTROLS = ("scratch", "compare")
+EXAMPLE_LIMIT = 300  # characters of the example
+TOKENS_SHOWN = 24
+DROPPED_EXAMPLES = 1  # samples of dropped text in each line
+
+
+def render_flow(events: list[Event], page: Page) -> Lines:
+    """The five stages in a table, then what was dropped, then the example, then what else was said."""
+    lines = heading("DATA FLOW", synthetic_note(events), page)
+    lines += _stages(events, page)
+    lines += _dropped(events, page)
+    lines += _tokenizer(events, page)
+    lines += render_example(events, page)
+    return lines + _remarks(events, page)
+
+
+# ---- the stages
+
+
+def _stages(events: list[Event], page: Page) -> Lines:
+    columns = [
+        Column("stage"),
+        Column("in", wraps=True),
+        Column("out", wraps=True),
+        Column("dropped", "right"),
+        Column("time", "right"),
+        Column("memory", "right", style="dim"),
+    ]
+    rows: list[Row] = [_stage_row(events, stage, f"{number} {stage}") for number, stage in enumerate(STAGES, start=1)]
+    rows += [_stage_row(events, stage, f"  {stage}", "dim") for stage in CONTROLS if of_stage(events, stage)]
+    seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
+    rows.append([Cell("  total", "bold"), "", "", "", Cell(figures.duration(seconds), "bold"), ""])
+    if page.width < ROOMY:
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return table(columns, rows, page)
+
+
+def _stage_row(events: list[Event], stage: str, name: str, style: str = "") -> Row:
+    flow, finished = last_of(events, stage, "flow"), last_of(events, stage, "stage_finished")
+    if not of_stage(events, stage):
+        return [Cell(name, "dim"), Cell("not run", "dim"), "", "", "", ""]
+    if not finished:
+        return [Cell(name, "bold"), Cell("not finished", "yellow"), "", "", "", ""]
+    dropped = sum(entry["count"] for entry in flow.get("dropped", []))
+    seconds = finished.get("seconds", flow.get("seconds"))
+    memory = finished.get("peak_memory_bytes", flow.get("peak_memory_bytes"))
+    return [
+        Cell(name, style or "bold"),
+        Cell(_shape(flow.get("shape_in", [])), style),
+        Cell(_shape(flow.get("shape_out", [])), style),
+        Cell(figures.count(dropped) if dropped else "-", style),
+        Cell("-" if seconds is None else figures.duration(seconds), style),
+        "" if memory is None else figures.size(memory),
+    ]
+
+
+def _shape(entries: list[dict[str, Any]]) -> str:
+    return "\n".join(_quantity(str(entry["name"]), entry["value"]) for entry in entries) or "-"
+
+
+def _quantity(name: str, value: Any) -> str:
+    """A named value with its unit: 200,000 documents; 12 MB; 10,000 x 50 tokens; language: de."""
+    words = clean(name.replace("_", " "), 40)
+    if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
+        return f"{words}: {clean(value, 60)}"
+    if isinstance(value, list | tuple):
+        parts = [figures.count(part) if isinstance(part, int | float) else clean(part, 20) for part in value]
+        return f"{' x '.join(parts)} {words}"
+    if words.endswith("bytes"):
+        return f"{figures.size(value)} {words.removesuffix('bytes').strip()}".strip()
+    if words.endswith(("share", "fraction")):
+        return f"{figures.percent(value)} {words}"
+    return f"{figures.count(value) if float(value).is_integer() else figures.nats(value)} {words}"
+
+
+# ---- what was dropped
+
+
+def _dropped(events: list[Event], page: Page) -> Lines:
+    rows: list[Row] = []
+    for stage in (*STAGES, *CONTROLS):
+        for entry in last_of(events, stage, "flow").get("dropped", []):
+            samples = [
+                quote(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:DROPPED_EXAMPLES]
+            ]
+            reason = clean(entry.get("reason", ""), 160)
+            rule = clean(str(entry["rule"]).replace("_", " "), 32)
+            rows.append([stage, rule, figures.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])
+    if not rows:
+        return [Text(""), Text(" Nothing was dropped.", style="dim")]
+    columns = [
+        Column("dropped in"),
+        Column("rule"),
+        Column("count", "right"),
+        Column("reason", wraps=True),
+        Column("for example", wraps=True),
+    ]
+    return [Text(""), *table(columns, rows, page)]
+
+
+def _tokenizer(events: list[Event], page: Page) -> Lines:
+    report = last_of(events, "preprocess", "tokenizer_report")
+    if not report:
+        return []
+    parts = [f"{figures.count(report['vocab_size'])} pieces"]
+    if "fertility" in report:
+        parts.append(f"{report['fertility']:.2f} tokens per word")
+    if "characters_per_token" in report:
+        parts.append(f"{report['characters_per_token']:.1f} characters per token")
+    if "unknown_share" in report:
+        parts.append(f"unknown {figures.percent(report['unknown_share'])}")
+    if "round_trip_share" in report:
+        parts.append(f"texts that come back unchanged {figures.percent(report['round_trip_share'])}")
+    longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
+    parts += [f"longest {longest}"] if longest else []
+    return [Text(""), *paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")]
+
+
+# ---- one example through all stages
+
+
+def render_example(events: list[Event], page: Page) -> Lines:
+    """The same text at each stage: as found, cleaned and cut into tokens, with a word hidden, labelled, classified."""
+    examples = {stage: last_of(events, stage, "example") for stage in STAGES}
+    if not any(examples.values()):
+        return []
+    lines = [Text(""), Text("").append("One and the same example through all stages", style="bold")]
+    describe = {
+        "collect": _collected,
+        "preprocess": _preprocessed,
+        "pretrain": _pretrained,
+        "prepare": _prepared,
+        "finetune": _finetuned,
+    }
+    for number, stage in enumerate(STAGES, start=1):
+        if examples[stage]:
+            first = f"{number} {stage:<12}"
+            for sentence in describe[stage](examples[stage]):
+                lines += paragraph(sentence, page, indent=1, first=first)
+                first = " " * len(first)
+    return lines
+
+
+def _collected(example: Event) -> list[str]:
+    source = example.get("source")
+    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"found in {clean(source, 70)}"] if source else [])]
+
+
+def _preprocessed(example: Event) -> list[str]:
+    before, after = example.get("text_before"), example.get("text", "")
+    sentences = ["text unchanged" if before in (None, after) else f"cleaned: {quote(after, EXAMPLE_LIMIT)}"]
+    tokens, ids = example.get("tokens") or [], example.get("ids") or []
+    if tokens:
+        shown = " | ".join(clean(token, 24) for token in tokens[:TOKENS_SHOWN])
+        more = f" | … {len(tokens) - TOKENS_SHOWN} more" if len(tokens) > TOKENS_SHOWN else ""
+        sentences.append(f"{len(tokens)} tokens: {shown}{more}")
+    if ids:
+        sentences.append(f"as numbers: {' '.join(map(str, ids[:TOKENS_SHOWN]))}" + " …" * (len(ids) > TOKENS_SHOWN))
+    return sentences
+
+
+def _pretrained(example: Event) -> list[str]:
+    sentences = [quote(example.get("masked_text", example.get("text", "")), EXAMPLE_LIMIT)]
+    guesses = [
+        f"{clean(p['word'], 20)} {figures.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
+    ]
+    if guesses:
+        sentences.append(
+            f"predicted: {', '.join(guesses)}; the hidden word is {quote(example.get('true_word', '?'), 30)}"
+        )
+    return sentences
+
+
+def _prepared(example: Event) -> list[str]:
+    parts = []
+    if example.get("label") is not None:
+        parts.append(f"label {quote(example['label'], 40)}")
+    if example.get("split"):
+        parts.append(f"in the {clean(example['split'], 20)} split")
+    if example.get("num_tokens") is not None:
+        parts.append(f"{figures.count(example['num_tokens'])} tokens")
+    return [", ".join(parts) or "not among the labelled rows"]
+
+
+def _finetuned(example: Event) -> list[str]:
+    if example.get("predicted") is None:
+        return ["not among the labelled rows"]
+    sentence = f"predicted {quote(example['predicted'], 40)}"
+    if example.get("probability") is not None:
+        sentence += f" with probability {figures.percent(example['probability'])}"
+    if example.get("label") is not None:
+        sentence += (
+            ", which is right"
+            if example["label"] == example["predicted"]
+            else f"; the label is {quote(example['label'], 40)}"
+        )
+    return [sentence]
+
+
+# ---- what else was said
+
+
+def _remarks(events: list[Event], page: Page) -> Lines:
+    lines: Lines = []
+    for event in events:
+        if event["event"] not in ("detected", "warning", "notice"):
+            continue
+        is_warning = event["event"] == "warning"
+        sentence = clean(event.get("sentence", ""), 400)
+        if is_warning and event.get("count"):
+            sentence += f" ({figures.count(event['count'])})"
+        first = f"{shorten(str(event['stage']), 11):<11} {'! ' if is_warning else '· '}"
+        lines += paragraph(sentence, page, indent=1, first=first, style="yellow" if is_warning else "")
+    return [Text(""), Text("").append("What was found and said on the way", style="bold"), *lines] if lines else []

@@ -1,0 +1,248 @@
+"""Lines, tables and headings for a terminal of a given width, and the cleaning of text that others wrote."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TextIO
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+DEFAULT_WIDTH = 100
+NARROWEST, WIDEST = 80, 140  # columns; a narrower terminal breaks the lines itself
+ROOMY = 96  # columns from which tables show what is only nice to have
+NARROWEST_CELL = 10  # columns below which a wrapping cell is not squeezed
+Lines = list[Text]
+
+_ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
+_KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change nothing else
+_TO_ASCII = str.maketrans(
+    {**dict.fromkeys("─╌━┅", "-"), **dict.fromkeys("│┤├", "|"), **dict.fromkeys("┬└┼", "+")}
+    | {**dict.fromkeys("█▉▊▋▌▍▎▏▁▂▃▄▅▆▇", "#"), "░": ".", "→": ">", "…": "~", "·": "-", "±": "~"}
+    | {"●": "o", "◆": "o", "✓": "+"}
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a display is drawn on: `width` in columns, and the characters that may be used."""
+
+    width: int = DEFAULT_WIDTH
+    charset: Literal["unicode", "ascii"] = "unicode"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table; a line break in `text` starts a new line of the cell."""
+
+    text: str
+    style: str = ""
+
+
+Row = Sequence[str | Cell]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; the `wraps` columns share the width that the others leave."""
+
+    title: str
+    align: Literal["left", "right"] = "left"
+    wraps: bool = False
+    style: str = ""
+
+
+def clean(text: object, limit: int | None = None) -> str:
+    """Text that others wrote as harmless characters on one line, cut to `limit` columns.
+
+    Escape sequences, control, bidirectional and zero-width characters go; line breaks and tabs become blanks;
+    a lone surrogate becomes U+FFFD.
+    """
+    kept = []
+    for character in _ESCAPE_SEQUENCE.sub("", str(text)):
+        category = unicodedata.category(character)
+        if character in "\n\r\t\v\f\x85" or category in ("Zl", "Zp"):
+            kept.append(" ")
+        elif category == "Cs":
+            kept.append("\ufffd")
+        elif category not in ("Cc", "Cf") or character in _KEPT_FORMAT_CHARACTERS:
+            kept.append(character)
+    cleaned = " ".join("".join(kept).split(" ")).strip()
+    return cleaned if limit is None else shorten(cleaned, limit)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut to `width` columns, with an ellipsis where something is missing."""
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
+
+
+def quote(text: object, limit: int | None = None) -> str:
+    """Cleaned text in quotation marks; `limit` counts the marks."""
+    return f'"{clean(text, None if limit is None else limit - 2)}"'
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Break into lines of at most `width` columns, at blanks where possible; a line break in `text` stays one."""
+    lines: list[str] = []
+    for part in text.split("\n"):
+        line = ""
+        for word in part.split(" "):
+            candidate = f"{line} {word}" if line else word
+            if cell_len(candidate) <= width:
+                line = candidate
+                continue
+            if line:
+                lines.append(line)
+            *whole, line = _chop(word, width)
+            lines.extend(whole)
+        lines.append(line)
+    return lines
+
+
+def _chop(word: str, width: int) -> list[str]:
+    pieces = [""]
+    for character in word:
+        if pieces[-1] and cell_len(pieces[-1] + character) > width:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces
+
+
+def pad(text: str, width: int, align: str = "left") -> str:
+    """Fill up with blanks to `width` columns."""
+    blanks = " " * max(width - cell_len(text), 0)
+    return blanks + text if align == "right" else text + blanks
+
+
+def heading(title: str, note: str, page: Page) -> Lines:
+    """The title of a section over a line, with a note beside it (below it, where both do not fit)."""
+    beside = cell_len(title) + cell_len(note) + 3 <= page.width
+    lines = [Text(""), Text("").append(title, style="bold"), Text("─" * page.width, style="dim")]
+    if beside:
+        lines[1].append(f"   {note}", style="dim")
+    elif note:
+        lines += paragraph(note, page, style="dim")
+    return lines
+
+
+def paragraph(text: str, page: Page, *, indent: int = 0, first: str = "", style: str = "") -> Lines:
+    """Wrapped text; `first` stands before the first line, in the indentation of the others."""
+    margin = indent + cell_len(first)
+    lines = []
+    for number, line in enumerate(wrap(text, page.width - margin)):
+        lead = " " * indent + (first if number == 0 else " " * cell_len(first))
+        lines.append(Text(lead).append(line, style=style))
+    return lines
+
+
+def table(columns: Sequence[Column], rows: Iterable[Row], page: Page, *, indent: int = 1) -> Lines:
+    """A table with a head, two blanks between columns, never wider than the page unless nothing can wrap."""
+    cells = [[Cell(c) if isinstance(c, str) else c for c in row] for row in rows]
+    widths = _column_widths(columns, cells, page.width - indent)
+    head = [Cell(column.title, "bold") for column in columns]
+    lines = _row_lines(columns, head, widths, indent)
+    lines.append(Text(" " * indent).append("  ".join("─" * width for width in widths), style="dim"))
+    for row in cells:
+        lines += _row_lines(columns, row, widths, indent)
+    return lines
+
+
+def _column_widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], available: int) -> list[int]:
+    widths = []
+    for index, column in enumerate(columns):
+        parts = [column.title, *(part for row in rows for part in row[index].text.split("\n"))]
+        widths.append(max(cell_len(part) for part in parts))
+    excess = sum(widths) + 2 * (len(columns) - 1) - available
+    wrapping = [index for index, column in enumerate(columns) if column.wraps]
+    while excess > 0 and wrapping:
+        widest = max(wrapping, key=lambda index: widths[index])
+        if widths[widest] <= max(NARROWEST_CELL, cell_len(columns[widest].title.split(" ")[0])):
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
+def _row_lines(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int], indent: int) -> Lines:
+    parts = [
+        wrap(c.text, w) if col.wraps else c.text.split("\n") for col, c, w in zip(columns, row, widths, strict=True)
+    ]
+    lines = []
+    for number in range(max(len(part) for part in parts)):
+        line = Text(" " * indent)
+        for index, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
+            text = parts[index][number] if number < len(parts[index]) else ""
+            line.append("  " if index else "").append(pad(text, width, column.align), style=cell.style or column.style)
+        lines.append(line)
+    return lines
+
+
+def side_by_side(left: Lines, right: Lines, left_width: int, gap: int = 3) -> Lines:
+    """Two blocks of lines next to each other."""
+    lines = []
+    for index in range(max(len(left), len(right))):
+        line = left[index].copy() if index < len(left) else Text("")
+        if index < len(right):
+            line.append(" " * (left_width + gap - line.cell_len)).append_text(right[index])
+        lines.append(line)
+    return lines
+
+
+def bar(share: float, width: int) -> str:
+    """A horizontal bar of `width` columns for a share of one, in steps of an eighth of a column."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+    partial = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+    return ("█" * (eighths // 8) + partial).ljust(width, "░")
+
+
+def to_text(lines: Lines, page: Page, *, colour: bool = False) -> str:
+    """The lines as one string; without colour it holds printable characters and line breaks only."""
+    text = _to_ansi(lines) if colour else "".join(f"{line.plain.rstrip()}\n" for line in lines)
+    return text.translate(_TO_ASCII) if page.charset == "ascii" else text
+
+
+def _to_ansi(lines: Lines) -> str:
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer, force_terminal=True, color_system="standard", no_color=False, width=10_000, legacy_windows=False
+    )
+    for line in lines:
+        stripped = line.copy()
+        stripped.rstrip()
+        console.print(stripped, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return buffer.getvalue()
+
+
+def page_for(stream: TextIO) -> Page:
+    """The page that a stream offers: its terminal's width, or 100 columns; block characters where it can write them."""
+    width = DEFAULT_WIDTH
+    if stream.isatty():
+        try:
+            width = os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
+        except (OSError, ValueError):  # a stream without a descriptor
+            width = DEFAULT_WIDTH
+    try:
+        "─⣿█✓●".encode(stream.encoding or "ascii")
+        charset: Literal["unicode", "ascii"] = "unicode"
+    except (UnicodeEncodeError, LookupError):
+        charset = "ascii"
+    return Page(width=min(max(width, NARROWEST), WIDEST), charset=charset)
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that may be written to in colour."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def show(lines: Lines, stream: TextIO, page: Page) -> None:
+    """Write lines to a stream, in colour where it may be; a character that it cannot write becomes a question mark."""
+    text = to_text(lines, page, colour=has_colour(stream))
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

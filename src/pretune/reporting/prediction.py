@@ -1,0 +1,216 @@
+"""The prediction trace: one text through tokenization, embedding, transformer layers, head and decision.
+
+Sums and probabilities are computed again from the numbers of the trace, and the difference is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.layout import Cell, Column, Lines, Page, Row, bar, clean, heading, pad, paragraph, quote, table
+
+Trace = dict[str, Any]
+TOKENS_SHOWN = 40  # of a long text the first ones are drawn
+CLASSES_SHOWN = 3
+TOLERANCE = 1e-4  # between the sum of the contributions and the logit
+BAR = 20  # columns
+_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def render_prediction(trace: Trace, page: Page, note: str = "") -> Lines:
+    """The five layers of a trace, as `pretune trace --json` writes it; `note` says where the data came from."""
+    layers = trace["layers"]
+    lines = heading("PREDICTION TRACE", note, page)
+    lines += paragraph(clean(trace.get("model", "")), page, indent=1, style="dim")
+    lines += paragraph(quote(trace["text"], 400), page, indent=1)
+    lines += _title(1, "Tokenization", "the text becomes pieces that the model has a number for")
+    lines += _tokenization(layers["tokenization"], page)
+    lines += _title(2, "Embedding", "each piece becomes a vector; its length")
+    lines += _embedding(layers["embedding"], layers["tokenization"], page)
+    lines += _title(3, "Transformer layers", "the read-out after each layer, and what each part adds")
+    lines += _transformer(trace, page)
+    lines += _title(4, "Head", "the mean vector times one weight row per class, plus a bias")
+    lines += _head(trace, page)
+    lines += _title(5, "Decision", "softmax of the logits")
+    return lines + _decision(trace, page)
+
+
+def _title(number: int, name: str, note: str) -> Lines:
+    return [Text(""), Text("").append(f"{number} {name}", style="bold cyan").append(f"   {note}", style="dim")]
+
+
+# ---- 1 and 2: pieces
+
+
+def _tokenization(layer: Trace, page: Page) -> Lines:
+    tokens = layer["tokens"]
+    columns = [(_surface(token), str(token["id"])) for token in tokens[:TOKENS_SHOWN]]
+    lines = _gloss(columns, page, ("", "dim"))
+    cut = "; the middle of the text did not fit and was left out" if layer.get("was_cut") else ""
+    return lines + paragraph(f"{len(tokens)} pieces{_more(tokens)}{cut}", page, indent=2, style="dim")
+
+
+def _more(items: Sequence[Any]) -> str:
+    return f", the first {TOKENS_SHOWN} shown" if len(items) > TOKENS_SHOWN else ""
+
+
+def _surface(token: Trace) -> str:
+    return clean(token["surface"], 20) or "␣"
+
+
+def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
+    norms = layer["norms"]
+    if not norms:
+        return []
+    low, high = min(norms), max(norms)
+    columns = []
+    for token, norm in zip(tokenization["tokens"][:TOKENS_SHOWN], norms, strict=False):
+        level = 0 if high == low else round((norm - low) / (high - low) * (len(_LEVELS) - 1))
+        columns.append((_surface(token), f"{_LEVELS[level]} {figures.nats(norm)}"))
+    lines = _gloss(columns, page, ("", "cyan"))
+    return lines + paragraph(f"shortest {figures.nats(low)}, longest {figures.nats(high)}", page, indent=2, style="dim")
+
+
+def _gloss(columns: Sequence[tuple[str, str]], page: Page, styles: tuple[str, str]) -> Lines:
+    """Pairs above each other, as many beside each other as the page is wide."""
+    lines: Lines = []
+    upper, lower, used = Text("  "), Text("  "), 2
+    for top, bottom in columns:
+        width = max(cell_len(top), cell_len(bottom)) + 2
+        if used + width > page.width and used > 2:
+            lines += [upper, lower]
+            upper, lower, used = Text("  "), Text("  "), 2
+        upper.append(pad(top, width), style=styles[0])
+        lower.append(pad(bottom, width), style=styles[1])
+        used += width
+    return [*lines, upper, lower]
+
+
+# ---- 3: layers
+
+
+def _shown_classes(trace: Trace) -> list[int]:
+    """The classes to show, the most probable first."""
+    probabilities = trace["layers"]["decision"]["probabilities"]
+    return sorted(range(len(probabilities)), key=lambda k: -probabilities[k])[:CLASSES_SHOWN]
+
+
+def _label(trace: Trace, index: int) -> str:
+    names = trace.get("label_names") or []
+    return clean(names[index], 20) if index < len(names) else str(index)
+
+
+def _transformer(trace: Trace, page: Page) -> Lines:
+    layer, shown = trace["layers"]["transformer"], _shown_classes(trace)
+    first = shown[0]
+    columns = [Column("after")]
+    columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
+    columns += [Column(f"{_label(trace, first)}: 0 to 100 %")]
+    rows: list[Row] = []
+    for readout in layer.get("readouts", []):
+        shares = readout["probabilities"]
+        cells = [clean(_layer_name(readout["layer"]), 24), *(figures.percent(shares[k]) for k in shown)]
+        rows.append([*cells, Cell(bar(shares[first], BAR), "cyan")])
+    lines = table(columns, rows, page, indent=2) if rows else []
+    note = "Read with the final norm at that layer's own scale: what can be decoded there, not what was decided there."
+    lines += paragraph(note, page, indent=2, style="dim") if rows else []
+    contributions = layer.get("contributions", [])
+    return [*lines, Text(""), *_contributions(trace, contributions, shown, page)] if contributions else lines
+
+
+def _layer_name(layer: Any) -> str:
+    if isinstance(layer, int):
+        return "embedding" if layer == 0 else f"layer {layer}"
+    return str(layer)
+
+
+def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], page: Page) -> Lines:
+    first = shown[0]
+    columns = [Column("adds to the logit of")]
+    columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
+    columns += [Column(f"{_label(trace, first)}: against | for")]
+    parts = [(clean(c["name"], 24), c["logits"]) for c in contributions]
+    bias = trace["layers"]["head"].get("bias")
+    if bias is not None and not any(name == "bias" for name, _ in parts):
+        parts.append(("bias", bias))
+    largest = max(abs(values[first]) for _, values in parts) or 1.0
+    rows: list[Row] = [
+        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest), "cyan")]
+        for name, values in parts
+    ]
+    sums = [sum(values[k] for _, values in parts) for k in range(len(parts[0][1]))]
+    logits = trace["layers"]["head"]["logits"]
+    rows.append([Cell("sum", "bold"), *(Cell(f"{sums[k]:+.3f}", "bold") for k in shown), ""])
+    error = max(abs(a - b) for a, b in zip(sums, logits, strict=True))
+    lines = table(columns, rows, page, indent=2)
+    return lines + _check("sum of the parts and logit differ by", error, page)
+
+
+def _signed_bar(share: float) -> str:
+    """A bar to the left of a line for a negative share, to the right for a positive one."""
+    half = BAR // 2
+    length = round(abs(share) * half)
+    left = "█" * length if share < 0 else ""
+    right = "█" * length if share > 0 else ""
+    return left.rjust(half) + "│" + right.ljust(half)
+
+
+def _check(what: str, error: float, page: Page) -> Lines:
+    is_fine = error <= TOLERANCE
+    mark, style = ("✓", "dim") if is_fine else ("!", "bold red")
+    sentence = f"{what} {f'{error:.0e}' if error else '0'} at most" + (
+        "" if is_fine else f", more than {TOLERANCE:g}: this trace does not add up"
+    )
+    return paragraph(sentence, page, indent=2, first=f"{mark} ", style=style)
+
+
+# ---- 4 and 5: head and decision
+
+
+def _head(trace: Trace, page: Page) -> Lines:
+    head, shown = trace["layers"]["head"], _shown_classes(trace)
+    bias = head.get("bias")
+    columns = [Column("class"), Column("weights · vector", "right"), Column("bias", "right"), Column("logit", "right")]
+    rows: list[Row] = []
+    for k in shown:
+        logit = head["logits"][k]
+        given = 0.0 if bias is None else bias[k]
+        rows.append(
+            [_label(trace, k), f"{logit - given:+.3f}", "-" if bias is None else f"{given:+.3f}", f"{logit:+.3f}"]
+        )
+    return table(columns, rows, page, indent=2) + _hidden_classes(trace, shown, page)
+
+
+def _hidden_classes(trace: Trace, shown: list[int], page: Page) -> Lines:
+    hidden = len(trace["layers"]["decision"]["probabilities"]) - len(shown)
+    return paragraph(f"and {hidden} less probable classes", page, indent=2, style="dim") if hidden else []
+
+
+def _decision(trace: Trace, page: Page) -> Lines:
+    decision, shown = trace["layers"]["decision"], _shown_classes(trace)
+    lines: Lines = []
+    width = max(cell_len(_label(trace, k)) for k in shown)
+    for k in shown:
+        share = decision["probabilities"][k]
+        line = Text("  ").append(f"{pad(_label(trace, k), width)}  ").append(bar(share, 2 * BAR), style="cyan")
+        lines.append(line.append(f"  {figures.percent(share)}"))
+    lines += _hidden_classes(trace, shown, page)
+    computed = softmax(trace["layers"]["head"]["logits"])
+    error = max(abs(a - b) for a, b in zip(computed, decision["probabilities"], strict=True))
+    lines += _check("softmax of the logits and probabilities differ by", error, page)
+    ahead = f", {100 * decision['margin']:.1f} points ahead of the next" if decision.get("margin") is not None else ""
+    sentence = f"{clean(decision['label'], 40)} with probability {figures.percent(decision['probability'])}{ahead}"
+    return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    """Probabilities of logits."""
+    highest = max(logits)
+    weights = [math.exp(logit - highest) for logit in logits]
+    return [weight / sum(weights) for weight in weights]

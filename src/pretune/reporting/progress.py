@@ -1,0 +1,316 @@
+"""Live progress on a stream while stages write their logs: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.layout import Page, bar, clean, page_for, shorten, to_text
+from pretune.reporting.observations import in_short, observe
+from pretune.reporting.phases import read_phase
+from pretune.runtime.events import Event, subscribed
+
+PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal
+REFRESH_PER_SECOND = 4
+BAR = 24  # columns
+STAGE_WIDTH = 11
+
+
+@contextmanager
+def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
+    """Show what every stage logs on `stream` until the context ends; nothing when `quiet`.
+
+    A display that fails is switched off: it never stops the work that it shows.
+    """
+    if quiet:
+        yield
+        return
+    page = page_for(stream)
+    display: PlainLines | LiveLine
+    is_live = stream.isatty() and page.charset == "unicode" and os.environ.get("TERM") != "dumb"
+    display = LiveLine(stream, page) if is_live else PlainLines(stream, page)
+    with subscribed(_guarded(display)):
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                display.close()
+
+
+def _guarded(display: PlainLines | LiveLine) -> Callable[[Event], None]:
+    is_broken = False
+
+    def receive(event: Event) -> None:
+        nonlocal is_broken
+        if is_broken:
+            return
+        try:
+            display.receive(event)
+        except Exception:  # a closed pipe, a terminal that went away, an event of another version
+            is_broken = True
+            with suppress(Exception):
+                display.close()
+
+    return receive
+
+
+class Narrator:
+    """Turns events into lines: which of them deserve one, and what it says. Keeps the log of the stage so far."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.first_step: tuple[float, int] | None = None  # time and step at which this attempt was first seen
+
+    def follow(self, event: Event) -> None:
+        """Take an event into account."""
+        if event["event"] == "stage_started":
+            self.events, self.first_step = [], None
+        if event["event"] == "resumed":
+            self.first_step = None
+        if event["event"] in ("evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update"):
+            self.events.append(event)
+        if event["event"] == "train" and self.first_step is None:
+            self.first_step = (event["time"], event["step"])
+
+    def sentence(self, event: Event) -> str | None:
+        """What an event says on a line of its own, or None for mere progress."""
+        describe = _SENTENCES.get(event["event"])
+        if describe is None:
+            return None
+        sentence = describe(event)
+        if event["event"] == "evaluation":
+            observed = in_short(observe(read_phase(self.events, event["stage"]))[-1])
+            sentence += f"  · {observed}" if observed else ""
+        return sentence
+
+    def progress(self, event: Event) -> tuple[str, float | None] | None:
+        """Where the work stands and the share that is done (None: unknown), or None for another kind of event."""
+        if event["event"] == "progress":
+            done, total = event["done"], event.get("total")
+            of_all = f" of {figures.count(total)}" if total else ""
+            text = f"{figures.count(done)}{of_all} {clean(event.get('unit', ''), 20)}".rstrip()
+            if event.get("elapsed_seconds"):
+                text += f"  {figures.short_count(done / event['elapsed_seconds'])}/s"
+                text += (
+                    f"  {figures.clock(event['elapsed_seconds'] * (total - done) / done)} left"
+                    if total and done
+                    else ""
+                )
+            return text, (done / total if total else None)
+        if event["event"] == "train":
+            return self._training(event)
+        return None
+
+    def _training(self, event: Event) -> tuple[str, float | None]:
+        steps = next(
+            (e["steps"] for e in reversed(self.events) if e["event"].startswith("plan") and "steps" in e), None
+        )
+        epochs = next((e["epochs"] for e in reversed(self.events) if e["event"] == "trial_started"), None)
+        text = f"step {figures.count(event['step'])}"
+        share = None
+        if event.get("trial") is not None:
+            text = f"trial {event['trial']}  epoch {event.get('epoch', 0):.1f}" + (f" of {epochs}" if epochs else "")
+            share = event.get("epoch", 0) / epochs if epochs else None
+        elif steps:
+            text += f" of {figures.count(steps)}"
+            share = event["step"] / steps
+        text += f"  loss {figures.nats(event['loss'])}"
+        if event.get("accuracy") is not None:
+            text += f"  accuracy {figures.percent(event['accuracy'])}"
+        if event.get("tokens_per_second"):
+            text += f"  {figures.short_count(event['tokens_per_second'])} tokens/s"
+        return text + self._time_left(event, steps), share
+
+    def _time_left(self, event: Event, steps: int | None) -> str:
+        if steps is None or event.get("trial") is not None or self.first_step is None:
+            return ""
+        start, first = self.first_step
+        if event["step"] <= first:
+            return ""
+        return f"  {figures.clock((event['time'] - start) / (event['step'] - first) * (steps - event['step']))} left"
+
+
+class PlainLines:
+    """Lines for a pipe or a log file: every event that says something, and progress every few seconds."""
+
+    def __init__(self, stream: TextIO, page: Page) -> None:
+        self.stream, self.page = stream, page
+        self.narrator = Narrator()
+        self.last_line = float("-inf")
+
+    def receive(self, event: Event) -> None:
+        self.narrator.follow(event)
+        sentence = self.narrator.sentence(event)
+        progress = self.narrator.progress(event)
+        if sentence is not None:
+            self._write(event, sentence)
+        elif progress is not None and event["time"] - self.last_line >= PLAIN_LINE_SECONDS:
+            text, share = progress
+            self._write(event, text if share is None else f"{100 * share:3.0f} %  {text}")
+
+    def _write(self, event: Event, sentence: str) -> None:
+        self.last_line = event["time"]
+        text = to_text([_line(event, sentence)], self.page)
+        encoding = self.stream.encoding or "utf-8"
+        self.stream.write(text.encode(encoding, "replace").decode(encoding))
+        self.stream.flush()
+
+    def close(self) -> None:
+        self.stream.flush()
+
+
+class LiveLine:
+    """One line with a bar that is redrawn in place; what deserves a line of its own scrolls by above it."""
+
+    def __init__(self, stream: TextIO, page: Page) -> None:
+        self.page = page
+        self.narrator = Narrator()
+        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=page.width)
+        self.live = Live(console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+        self.live.start()
+
+    def receive(self, event: Event) -> None:
+        self.narrator.follow(event)
+        sentence = self.narrator.sentence(event)
+        progress = self.narrator.progress(event)
+        if sentence is not None:
+            self.console.print(_line(event, sentence), soft_wrap=False)
+        if progress is not None:
+            self.live.update(self._bar(event, *progress))
+        elif event["event"] in ("stage_started", "stage_finished"):
+            self.live.update(Text(""))
+
+    def _bar(self, event: Event, text: str, share: float | None) -> Text:
+        line = Text(f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} ")
+        if share is not None:
+            line.append(bar(share, BAR), style="cyan").append(f" {100 * share:3.0f} %  ")
+        return line.append(shorten(text, max(self.page.width - line.cell_len, 0)))
+
+    def close(self) -> None:
+        self.live.stop()
+
+
+_STYLES = {"warning": "yellow", "skipped_update": "yellow", "stage_finished": "green", "stage_started": "bold"}
+
+
+def _line(event: Event, sentence: str) -> Text:
+    stage = f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} "
+    return Text("").append(stage, style="dim").append(clean(sentence), style=_STYLES.get(event["event"], ""))
+
+
+# ---- what an event says
+
+
+def _started(event: Event) -> str:
+    expects: dict[str, Any] = event.get("expects") or {}
+    parts = []
+    if expects.get("seconds") is not None:
+        parts.append(f"about {figures.duration(expects['seconds'])}")
+    if expects.get("memory_bytes") is not None:
+        parts.append(f"{figures.size(expects['memory_bytes'])} of memory")
+    if expects.get("disk_bytes") is not None:
+        parts.append(f"{figures.size(expects['disk_bytes'])} on disk")
+    text = "starts" + (f"; expects {', '.join(parts)}" if parts else "")
+    return text + (" (synthetic data)" if event.get("synthetic") else "")
+
+
+def _finished(event: Event) -> str:
+    peak = event.get("peak_memory_bytes")
+    return f"done in {figures.duration(event['seconds'])}" + (
+        f", at most {figures.size(peak)} of memory" if peak else ""
+    )
+
+
+def _flow(event: Event) -> str:
+    shapes = [
+        f"{figures.count(e['value'])} {e['name']}".replace("_", " ")
+        for e in event.get("shape_out", [])
+        if isinstance(e["value"], int | float)
+    ]
+    dropped = sum(entry["count"] for entry in event.get("dropped", []))
+    return f"gives {', '.join(shapes) or 'nothing'}" + (f"; {figures.count(dropped)} dropped" if dropped else "")
+
+
+def _estimate(event: Event) -> str:
+    parts = []
+    if event.get("parameters") is not None:
+        parts.append(f"{figures.short_count(event['parameters'])} parameters ({event.get('size', '?')})")
+    if event.get("minutes") is not None:
+        parts.append(f"about {figures.duration(60 * event['minutes'])}")
+    if event.get("tokens_per_second") is not None:
+        parts.append(f"{figures.short_count(event['tokens_per_second'])} tokens/s")
+    if event.get("memory_bytes") is not None:
+        parts.append(f"{figures.size(event['memory_bytes'])} of memory")
+    if event.get("disk_bytes") is not None:
+        parts.append(f"{figures.size(event['disk_bytes'])} on disk")
+    return "expects " + ", ".join(parts)
+
+
+def _plan(event: Event) -> str:
+    text = f"plan: {figures.count(event['steps'])} steps"
+    if "tokens_per_step" in event:
+        text += f" of {figures.count(event['tokens_per_step'])} tokens"
+    if event.get("decay_start_step") is not None:
+        text += f"; the rate falls from step {figures.count(event['decay_start_step'])}"
+    return text
+
+
+def _plan_corrected(event: Event) -> str:
+    return f"plan corrected: {figures.count(event['steps'])} steps instead of {figures.count(event['steps_before'])}"
+
+
+def _evaluation(event: Event) -> str:
+    where = f"trial {event['trial']}  " if event.get("trial") is not None else ""
+    where += f"epoch {event['epoch']:.2f}" if event.get("trial") is not None else f"step {figures.count(event['step'])}"
+    return f"{where}  validation loss {figures.nats(event['loss'])}  accuracy {figures.percent(event['accuracy'])}"
+
+
+def _trial_started(event: Event) -> str:
+    rate = f"rate {figures.rate(event['learning_rate'])}, seed {event['seed']}, at most {event['epochs']} epochs"
+    return f"trial {event['trial']}: {rate}"
+
+
+def _trial_finished(event: Event) -> str:
+    score = f"validation accuracy {figures.percent(event['validation_accuracy'])}"
+    return f"trial {event['trial']}: {score} at epoch {figures.count(event['best_epoch'])}"
+
+
+def _test(event: Event) -> str:
+    accuracy = f"{figures.percent(event['accuracy'])} ({figures.interval(event['accuracy_interval'])})"
+    return f"test split, seed {event.get('seed', '?')}: accuracy {accuracy}, n = {figures.count(event['n'])}"
+
+
+def _comparison(event: Event) -> str:
+    return "; ".join(str(verdict.get("sentence", "")) for verdict in event.get("verdicts", [])) or "compared"
+
+
+def _own_sentence(event: Event) -> str:
+    return str(event.get("sentence", ""))
+
+
+_SENTENCES: dict[str, Callable[[Event], str]] = {
+    "stage_started": _started,
+    "stage_finished": _finished,
+    "flow": _flow,
+    "estimate": _estimate,
+    "plan": _plan,
+    "plan_corrected": _plan_corrected,
+    "evaluation": _evaluation,
+    "trial_started": _trial_started,
+    "trial_finished": _trial_finished,
+    "test": _test,
+    "comparison": _comparison,
+    "detected": lambda event: f"found: {_own_sentence(event)}",
+    "notice": _own_sentence,
+    "warning": lambda event: f"warning: {_own_sentence(event)}",
+    "skipped_update": lambda event: f"warning: {_own_sentence(event)}",
+    "chosen": _own_sentence,
+    "resumed": lambda event: f"goes on from step {figures.count(event['from_step'])}",
+}

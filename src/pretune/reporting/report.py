@@ -1,0 +1,76 @@
+"""A whole run as text, from its logs alone: data flow, training trace, comparison, prediction trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.text import Text
+
+from pretune.reporting.comparison import render_comparison
+from pretune.reporting.flow import render_flow
+from pretune.reporting.layout import DEFAULT_WIDTH, Lines, Page, clean, page_for, paragraph, show, to_text
+from pretune.reporting.phases import of_stage, synthetic_note
+from pretune.reporting.prediction import render_prediction
+from pretune.reporting.training import render_training
+from pretune.runtime.events import STAGE_ORDER, Event, read_run
+
+TRACE_NAME = "trace.json"
+
+
+def render_run(run: Path, width: int = DEFAULT_WIDTH) -> str:
+    """Everything the logs of a run (and its recorded prediction trace) tell, as plain text of `width` columns.
+
+    The same logs in another folder give the same text.
+    """
+    page = Page(width=width)
+    return to_text(run_lines(run, page), page)
+
+
+def show_run(run: Path, stream: TextIO) -> None:
+    """Write a run to a stream, in the width, the characters and the colours that it offers."""
+    page = page_for(stream)
+    show(run_lines(run, page), stream, page)
+
+
+def show_prediction(trace: dict[str, Any], stream: TextIO) -> None:
+    """Write one prediction trace to a stream."""
+    page = page_for(stream)
+    show(render_prediction(trace, page), stream, page)
+
+
+def run_lines(run: Path, page: Page) -> Lines:
+    """The lines of a run, section after section."""
+    events = read_run(run)
+    if not events:
+        return [Text("Nothing has been logged here yet.")]
+    lines = _unfinished(events, page) + render_flow(events, page)
+    if of_stage(events, "pretrain") or of_stage(events, "finetune"):
+        lines += render_training(events, page)
+    if of_stage(events, "finetune"):
+        lines += render_comparison(events, page)
+    trace = _read_trace(run / TRACE_NAME)
+    if trace is not None:
+        lines += render_prediction(trace, page, synthetic_note(events))
+    return lines
+
+
+def _unfinished(events: list[Event], page: Page) -> Lines:
+    """A line for each stage that began and has not ended."""
+    lines: Lines = []
+    for stage in STAGE_ORDER:
+        own = of_stage(events, stage)
+        if own and own[-1]["event"] != "stage_finished":
+            steps = [event["step"] for event in own if "step" in event]
+            reached = f", last at step {max(steps):,}" if steps else ""
+            sentence = f"{clean(stage)} is not finished{reached}; the same command goes on from its last checkpoint."
+            lines += paragraph(sentence, page, first="! ", style="yellow")
+    return lines
+
+
+def _read_trace(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    trace = json.loads(path.read_text(encoding="utf-8"))
+    return trace if isinstance(trace, dict) and "layers" in trace else None

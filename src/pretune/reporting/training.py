@@ -1,0 +1,326 @@
+"""The training trace: both phases as charts and as a table, and the watched sentences over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
+from pretune.reporting.layout import (
+    ROOMY,
+    Cell,
+    Column,
+    Lines,
+    Page,
+    Row,
+    clean,
+    heading,
+    paragraph,
+    side_by_side,
+    table,
+)
+from pretune.reporting.observations import accuracy_noise, in_short, observe
+from pretune.reporting.phases import Phase, read_phase, synthetic_note
+from pretune.runtime.events import Event
+
+TITLES = {
+    "pretrain": "Pre-training: predicting hidden words",
+    "finetune": "Fine-tuning: learning the task",
+    "scratch": "The same network from random weights",
+}
+SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the accuracy panel fit next to each other
+PANEL_GAP = 3
+WATCHED_LIMIT = 60  # columns of a watched sentence
+
+
+def render_training(events: list[Event], page: Page) -> Lines:
+    """The trace of both phases; a phase without an evaluation is left out."""
+    lines = heading("TRAINING TRACE", synthetic_note(events), page)
+    phases = [phase for phase in (read_phase(events, stage) for stage in ("pretrain", "finetune")) if phase.rows]
+    if not phases:
+        return [*lines, Text(" No model has been evaluated yet.", style="dim")]
+    for index, phase in enumerate(phases):
+        lines += [Text("")] * (index > 0) + render_phase(phase, page)
+    return lines
+
+
+def render_phase(phase: Phase, page: Page) -> Lines:
+    """One phase: what was planned, the two panels, the table, and what belongs to that phase only."""
+    lines = [Text("").append(TITLES.get(phase.stage, phase.stage), style="bold cyan")]
+    for sentence in (_describe_machine(phase), _describe_plan(phase), _describe_trial(phase)):
+        if sentence:
+            lines += paragraph(sentence, page, indent=1, style="dim")
+    lines += [Text(""), *_panels(phase, page), Text(""), *_rows(phase, page)]
+    lines += _anchors(phase, page)
+    if phase.is_pretraining:
+        return lines + render_watched(phase, page)
+    return lines + _trials(phase, page) + _tests(phase, page)
+
+
+# ---- what was going to happen
+
+
+def _describe_machine(phase: Phase) -> str:
+    estimate = phase.estimate
+    parts = []
+    if "parameters" in estimate:
+        parts.append(f"{figures.short_count(estimate['parameters'])} parameters ({clean(estimate.get('size', '?'))})")
+    if "tokens_per_second" in estimate:
+        parts.append(f"{figures.count(round(estimate['tokens_per_second']))} tokens/s expected")
+    if "precision" in estimate:
+        parts.append(clean(estimate["precision"]))
+    if "compile" in estimate:
+        compiled = estimate["compile"]
+        parts.append(clean(compiled) if isinstance(compiled, str) else "compiled" if compiled else "not compiled")
+    if "threads" in estimate:
+        parts.append(f"{figures.count(estimate['threads'])} threads")
+    return " · ".join(parts)
+
+
+def _describe_plan(phase: Phase) -> str:
+    plan = phase.plan
+    if "steps" not in plan:
+        return ""
+    parts = [f"{figures.count(plan['steps'])} steps"]
+    if "tokens_per_step" in plan:
+        parts[0] += f" of {figures.count(plan['tokens_per_step'])} tokens"
+    if "tokens" in plan:
+        parts.append(f"{figures.short_count(plan['tokens'])} tokens in all")
+    if plan.get("warmup_steps"):
+        parts.append(f"rate rises until step {figures.count(plan['warmup_steps'])}")
+    if plan.get("decay_start_step") is not None:
+        parts.append(f"falls from step {figures.count(plan['decay_start_step'])}")
+    return " · ".join(parts)
+
+
+def _describe_trial(phase: Phase) -> str:
+    if not phase.trials:
+        return ""
+    trial = phase.trial
+    shown = f"shown: trial {trial.get('trial', '?')}"
+    if "learning_rate" in trial:
+        shown += f" (rate {figures.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
+    chosen = clean(phase.chosen.get("sentence", ""))
+    return f"{shown}, one of {len(phase.trials)}." + (f" {chosen}" if chosen else "")
+
+
+# ---- the panels
+
+
+def _panels(phase: Phase, page: Page) -> Lines:
+    is_beside = page.width >= SIDE_BY_SIDE_FROM
+    width = (page.width - PANEL_GAP) // 2 if is_beside else page.width
+    panel = Page(width, page.charset)
+    loss, accuracy = draw_chart(loss_chart(phase), panel), draw_chart(accuracy_chart(phase), panel)
+    return side_by_side(loss, accuracy, width, PANEL_GAP) if is_beside else [*loss, Text(""), *accuracy]
+
+
+def loss_chart(phase: Phase) -> Chart:
+    """The loss panel; each phase has its own axis, since the two losses have different floors and ceilings."""
+    title = "loss, nats per masked token" if phase.is_pretraining else "loss, nats per text"
+    return Chart(
+        title,
+        "epoch",
+        _series(phase, "loss", "train_loss"),
+        _loss_references(phase),
+        _kept(phase, "loss"),
+        y_limits=(0.0, float("inf")),
+        format_y="{:g}".format,
+    )
+
+
+def accuracy_chart(phase: Phase) -> Chart:
+    """The accuracy panel."""
+    title = "accuracy, hidden tokens found" if phase.is_pretraining else "accuracy, texts labelled right"
+    return Chart(
+        title,
+        "epoch",
+        _series(phase, "accuracy", "train_accuracy"),
+        _accuracy_references(phase),
+        _kept(phase, "accuracy"),
+        y_limits=(0.0, 1.0),
+        format_y=lambda value: f"{100 * value:g} %",
+    )
+
+
+def _series(phase: Phase, validation: str, train: str) -> list[Series]:
+    held_out = [(row["epoch"], row[validation]) for row in phase.rows]
+    trained = [(row["epoch"], row[train]) for row in phase.rows if row.get(train) is not None]
+    series = [Series("validation", held_out, "solid", "cyan")]
+    return [*series, Series("train", trained, "dashed", "yellow")] if trained else series
+
+
+def _loss_references(phase: Phase) -> list[Reference]:
+    known = phase.references
+    if phase.is_pretraining:
+        named = [("ln V", known.get("uniform_nats")), ("unigram entropy", known.get("unigram_nats"))]
+    else:
+        named = [("ln K", known.get("uniform_nats")), ("prior", known.get("prior_nats"))]
+    return [Reference(f"{name} {figures.nats(value)}", value) for name, value in named if value is not None]
+
+
+def _accuracy_references(phase: Phase) -> list[Reference]:
+    if phase.is_pretraining:
+        name, value = "commonest token", phase.references.get("most_frequent_share")
+    else:
+        name, value = "majority class", phase.references.get("majority_share")
+    return [] if value is None else [Reference(f"{name} {figures.percent(value)}", value)]
+
+
+def _kept(phase: Phase, measure: str) -> list[Marker]:
+    step = phase.trial.get("best_step")
+    return [Marker("kept", (row["epoch"], row[measure])) for row in phase.rows if row["step"] == step][:1]
+
+
+# ---- the table
+
+
+def _rows(phase: Phase, page: Page) -> Lines:
+    columns = [
+        Column("epoch", "right"),
+        Column("step", "right", style="dim"),
+        Column("loss", "right"),
+        Column("accuracy", "right"),
+        Column("validation", "right"),
+        Column("time", "right", style="dim"),
+        Column("observation", wraps=True),
+    ]
+    best_step = phase.trial.get("best_step")
+    rows: list[Row] = []
+    for row, observations in zip(phase.rows, observe(phase), strict=True):
+        style = "bold" if row["step"] == best_step else ""
+        rows.append(
+            [
+                Cell(f"{row['epoch']:.2f}", style),
+                figures.count(row["step"]),
+                Cell(_known(row.get("train_loss"), figures.nats), style),
+                Cell(_known(row.get("train_accuracy"), figures.percent), style),
+                Cell(f"{figures.nats(row['loss'])} {_accuracy(row):>14}", style),
+                figures.clock(row["elapsed_seconds"]) if "elapsed_seconds" in row else "-",
+                in_short(observations),
+            ]
+        )
+    if page.width < ROOMY:
+        columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
+    lines = table(columns, rows, page)
+    note = "loss, accuracy: on training text; validation: loss, and accuracy ± half of its 95 % interval"
+    n = phase.rows[-1].get("n")
+    unit = "hidden tokens" if phase.is_pretraining else "texts"
+    return lines + paragraph(note + (f" (n = {figures.count(n)} {unit})" if n else ""), page, indent=1, style="dim")
+
+
+def _known(value: float | None, write: Any) -> str:
+    return "-" if value is None else write(value)
+
+
+def _accuracy(row: Event) -> str:
+    return f"{figures.percent(row['accuracy'])} {figures.spread(accuracy_noise(row))}"
+
+
+def _anchors(phase: Phase, page: Page) -> Lines:
+    known = phase.references
+    if phase.is_pretraining:
+        meanings = [
+            ("ln V", known.get("uniform_nats"), "guessing every token of the vocabulary alike"),
+            ("unigram entropy", known.get("unigram_nats"), "knowing only how frequent each token is"),
+        ]
+    else:
+        meanings = [
+            ("ln K", known.get("uniform_nats"), "guessing every class alike"),
+            ("prior", known.get("prior_nats"), "knowing only how frequent each class is"),
+        ]
+    parts = [f"{name} = {figures.nats(value)}: {meaning}" for name, value, meaning in meanings if value is not None]
+    return paragraph("; ".join(parts), page, indent=1, style="dim") if parts else []
+
+
+# ---- pre-training: the watched sentences
+
+
+def render_watched(phase: Phase, page: Page) -> Lines:
+    """The masked sentences at the first, the middle and the last evaluation that predicted them."""
+    seen = [row for row in phase.rows if row.get("sentences")]
+    if not seen:
+        return []
+    moments = [seen[i] for i in dict.fromkeys((0, (len(seen) - 1) // 2, len(seen) - 1))]
+    columns = [Column("sentence", wraps=True)]
+    columns += [Column(f"step {figures.count(row['step'])}", wraps=True) for row in moments]
+    rows: list[Row] = []
+    for index, sentence in enumerate(moments[0]["sentences"]):
+        text, word = clean(sentence["masked_text"], WATCHED_LIMIT), clean(sentence["true_word"], 20)
+        cells = [Cell(f"{text}\nhidden: {word}")]
+        for row in moments:
+            found = row["sentences"][index] if index < len(row["sentences"]) else {}
+            cells.append(_guess(found, sentence["true_word"]))
+        rows.append(cells)
+    lines = [Text(""), Text("").append("The same hidden words, predicted again and again", style="bold")]
+    return lines + table(columns, rows, page)
+
+
+def _guess(sentence: Event, true_word: str) -> Cell:
+    """The most probable word, and below it where the true word stands."""
+    predictions = sentence.get("predictions") or []
+    if not predictions:
+        return Cell("-")
+    first = predictions[0]
+    is_hit = first["word"].strip() == true_word.strip()
+    top = f"{clean(first['word'], 14) or '(blank)'} {figures.percent(first['probability'])}" + " ✓" * is_hit
+    if is_hit:
+        return Cell(top, "green")
+    share = next((p["probability"] for p in predictions if p["word"].strip() == true_word.strip()), None)
+    below = [] if share is None else [figures.percent(share)]
+    below += [f"rank {figures.count(sentence['rank'])}"] if sentence.get("rank") else []
+    return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
+
+
+# ---- fine-tuning: trials and the test split
+
+
+def _trials(phase: Phase, page: Page) -> Lines:
+    if len(phase.trials) < 2:
+        return []
+    columns = [
+        Column("trial", "right"),
+        Column("rate", "right"),
+        Column("seed", "right"),
+        Column("best epoch", "right"),
+        Column("validation", "right"),
+        Column("loss", "right"),
+        Column("stopped by"),
+        Column(""),
+    ]
+    rows: list[Row] = []
+    for trial in phase.trials:
+        is_chosen = trial.get("trial") == phase.chosen.get("trial")
+        values = [
+            str(trial.get("trial", "?")),
+            _known(trial.get("learning_rate"), figures.rate),
+            str(trial.get("seed", "?")),
+            _known(trial.get("best_epoch"), figures.count),
+            _known(trial.get("validation_accuracy"), figures.percent),
+            _known(trial.get("validation_loss"), figures.nats),
+            {"patience": "no better score", "epochs": "all epochs done"}.get(trial.get("stopped", ""), "not finished"),
+            "● chosen" if is_chosen else "",
+        ]
+        rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
+    return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
+
+
+def _tests(phase: Phase, page: Page) -> Lines:
+    if not phase.test:
+        return []
+    chosen_seed = phase.chosen.get("seed")
+    lines = [Text(""), Text("").append("On the test split, which was touched once", style="bold")]
+    for test in phase.test:
+        sentence = (
+            f"seed {test.get('seed', '?')}: accuracy {figures.percent(test['accuracy'])} "
+            f"({figures.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
+            f"loss {figures.nats(test['loss'])}, n = {figures.count(test['n'])}"
+        )
+        for name, part in (test.get("slices") or {}).items():
+            share, n = figures.percent(part["accuracy"]), figures.count(part["n"])
+            sentence += f"; {clean(name.replace('_', ' '), 24)} {share} (n = {n})"
+        mark = "● " if test.get("seed") == chosen_seed and len(phase.test) > 1 else "  "
+        lines += paragraph(sentence, page, indent=1, first=mark)
+    return lines
