@@ -1,0 +1,100 @@
+"""The built-in world: synthetic reviews, stories and plain facts, and labelled texts with a known rule behind them.
+
+A text starts as a plan (how many sentences, which clauses agree with the verdict, what is negated, intensified, compared
+or conceded) that knows neither words nor label. Then the verdict is tossed and every clause gets a polar word of the
+sign it needs. So nothing but polar words says anything about the label. `docs/builtin-world.md` has the rule, the
+guarantees and how they were measured; `world_words.py` and `world_facts.py` hold the words, `world_grammar.py` the grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from pretune.runtime.randomness import derive_seed
+from pretune.text.world_facts import HELD_OUT_FACTS
+from pretune.text.world_grammar import Part, Writer, as_sentence
+from pretune.text.world_words import FAMILIES, KINDS, Family
+
+CEILING = 1.0  # no label noise and no ties: whoever knows the words and the rule is always right, on both slices
+SLICES = ("seen", "unseen")
+UNSEEN_SHARE = 0.25  # of the test rows
+FACT_SHARE = 0.12  # of the unlabelled documents
+HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # in no document; the facts are, in other words
+SUNRISE = HELD_OUT_SENTENCES[0]
+
+
+@dataclass(frozen=True)
+class LabeledRow:
+    """A text, "negative" or "positive", and whose polar words it uses: "seen" or "unseen" in the training rows."""
+
+    text: str
+    label: str
+    slice: str
+
+
+@dataclass(frozen=True)
+class FamilySplit:
+    """Half of the families of every kind for the labelled training rows, the other half for the unseen slice."""
+
+    seed: int = 0
+
+    @cached_property
+    def seen(self) -> tuple[Family, ...]:
+        """The families whose words occur in labelled training rows."""
+        return tuple(family for kind in KINDS for family in self._shuffled(kind)[::2])
+
+    @cached_property
+    def unseen(self) -> tuple[Family, ...]:
+        """The families of which no word, of neither pole, occurs in a labelled training row."""
+        return tuple(family for kind in KINDS for family in self._shuffled(kind)[1::2])
+
+    def _shuffled(self, kind: str) -> list[Family]:
+        families = [family for family in FAMILIES if family.kind == kind]
+        Random(derive_seed(self.seed, "families", kind)).shuffle(families)
+        return families
+
+
+DEFAULT_SPLIT = FamilySplit()
+
+
+def iter_documents(count: int, seed: int = 0) -> Iterator[str]:
+    """Unlabelled text: reviews and stories with all families, and plain facts. The first n are the same for any count.
+
+    It does not depend on the split of the families: what is held back from the labels is not emphasised here.
+    """
+    rng = Random(derive_seed(seed, "world", "unlabelled"))
+    writer = Writer(rng, "unlabelled", FAMILIES)
+    for _ in range(count):
+        if rng.random() < FACT_SHARE:
+            yield writer.facts()
+        else:
+            yield writer.opinion(1 if rng.random() < 0.5 else -1, with_outcome=True)
+
+
+def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:
+    """Labelled texts for training, all different, with the seen families only."""
+    return _draw_rows(count, seed, split, part="train", unseen_share=0.0)
+
+
+def test_rows(count: int = 2_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:
+    """Labelled texts for the test, all different; a quarter of them with the unseen families only."""
+    return _draw_rows(count, seed, split, part="test", unseen_share=UNSEEN_SHARE)
+
+
+test_rows.__test__ = False  # type: ignore[attr-defined]  # for pytest: a function with an unlucky name, not a test
+
+
+def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_share: float) -> list[LabeledRow]:
+    """Slice, then label, then text, the same way for both slices: they differ in the families alone."""
+    rng = Random(derive_seed(seed, "world", part))
+    writers = {"seen": Writer(rng, part, split.seen), "unseen": Writer(rng, part, split.unseen)}
+    rows: dict[str, LabeledRow] = {}
+    while len(rows) < count:
+        slice_name = "unseen" if rng.random() < unseen_share else "seen"
+        label, verdict = ("positive", 1) if rng.random() < 0.5 else ("negative", -1)
+        text = writers[slice_name].opinion(verdict, with_outcome=False)
+        rows.setdefault(text, LabeledRow(text, label, slice_name))
+    return list(rows.values())
