@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 
 from pretune.errors import (
@@ -52,6 +50,8 @@ def report(error: BaseException, out: str | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     if os.environ.get(DEBUG_VARIABLE):
+        import traceback
+
         traceback.print_exception(error)
     sentence, code = explain(error, out)
     sys.stderr.write(f"{sentence}\n")
@@ -93,6 +93,9 @@ def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:
 
 
 def _explain_bug(error: BaseException) -> str:
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile(
         "w", prefix="pretune-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
     ) as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import signal
 import sys
@@ -51,6 +50,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _unknown_verb(word: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, VERBS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}."
     return f"{PROGRAM} has no verb {word!r}; {hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ class Parser(argparse.ArgumentParser):
         sentence = message.removeprefix("argument ").rstrip(".")
         unknown = re.search(r"unrecognized arguments: (.*)", message)
         if unknown:
+            import difflib
+
             word = unknown.group(1).split()[0]
             words = [flag for action in self._actions for flag in action.option_strings]
             close = difflib.get_close_matches(word.split("=")[0], words, n=1)
@@ -57,7 +58,7 @@ def build_parser(verb: Verb) -> Parser:
         allow_abbrev=False,
     )
     verb.add_arguments(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr, only warnings and results")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
 
 

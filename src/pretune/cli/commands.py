@@ -1,0 +1,269 @@
+"""What each verb does: the words that were typed become a settings object and a call; results go to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pretune.cli.options import typed_values
+from pretune.errors import EXIT_DONE, UsageError
+from pretune.recipe import Recipe, override, read_recipe
+from pretune.reporting.progress import live_progress
+from pretune.reporting.report import show_prediction, show_run
+from pretune.runtime.artifacts import MANIFEST_NAME
+
+Arguments = argparse.Namespace
+
+
+def run(arguments: Arguments) -> int:
+    """All five stages, then everything a run has to tell."""
+    from pretune import pipeline
+
+    typed = {name: getattr(arguments, name) for name in ("corpus", "labels", "test_labels", "out")}
+    values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
+    recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)
+    say = (lambda _sentence: None) if arguments.quiet else _to_stderr
+    with live_progress(sys.stderr, arguments.quiet):
+        folder = pipeline.run(recipe, redo=arguments.redo, say=say)
+    show_run(folder, sys.stdout)
+    _to_stdout(describe_next(folder, recipe))
+    return EXIT_DONE
+
+
+def describe_next(folder: Path, recipe: Recipe) -> str:
+    """What to type after a run: to use it, and to make one from one's own text."""
+    lines = ["", "What to type next", ""]
+    if recipe.has_labels:
+        lines.append(f'  pretune predict {folder} "a text of your own"')
+        lines.append(f'  pretune trace {folder} "a text of your own"')
+    lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
+    if recipe.is_builtin:
+        lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
+    elif not recipe.has_labels:
+        lines.append("  pretune prepare LABELLED.csv --base " + f"{folder} --out {folder / 'prepare'}")
+    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints this again."])
+
+
+# --- the stages alone -------------------------------------------------------------------------------------------------
+
+
+def collect(arguments: Arguments) -> int:
+    """Stage 1."""
+    from pretune.stages.collect import collect
+
+    config, out = _settings(arguments).collect, Path(arguments.out)
+    with live_progress(sys.stderr, arguments.quiet):
+        collect(arguments.paths, out, config, labels=_path(arguments.labels), redo=arguments.redo)
+    return _show_stage(out)
+
+
+def preprocess(arguments: Arguments) -> int:
+    """Stage 2."""
+    from pretune.stages.preprocess import preprocess
+
+    config, out = _settings(arguments).preprocess, Path(arguments.out)
+    with live_progress(sys.stderr, arguments.quiet):
+        preprocess(
+            _stage_folder(arguments.collected, "collect"),
+            out,
+            config,
+            labels=_path(arguments.labels),
+            test_labels=_path(arguments.test_labels),
+            redo=arguments.redo,
+        )
+    return _show_stage(out)
+
+
+def pretrain(arguments: Arguments) -> int:
+    """Stage 3."""
+    from pretune.stages.pretrain import pretrain
+
+    config, out = _settings(arguments).pretrain, Path(arguments.out)
+    with live_progress(sys.stderr, arguments.quiet):
+        pretrain(_stage_folder(arguments.preprocessed, "preprocess"), out, config, redo=arguments.redo)
+    return _show_stage(out)
+
+
+def prepare(arguments: Arguments) -> int:
+    """Stage 4."""
+    from pretune.stages.prepare import prepare
+
+    config, out = _settings(arguments).prepare, Path(arguments.out)
+    with live_progress(sys.stderr, arguments.quiet):
+        prepare(
+            Path(arguments.labels),
+            out,
+            config,
+            base=_stage_folder(arguments.base, "pretrain"),
+            test_labels=_path(arguments.test_labels),
+            redo=arguments.redo,
+        )
+    return _show_stage(out)
+
+
+def finetune(arguments: Arguments) -> int:
+    """Stage 5."""
+    from pretune.stages.finetune import finetune
+
+    config, out = _settings(arguments).finetune, Path(arguments.out)
+    pretrained = _stage_folder(arguments.pretrained, "pretrain")
+    with live_progress(sys.stderr, arguments.quiet):
+        finetune(pretrained, _stage_folder(arguments.prepared, "prepare"), out, config, redo=arguments.redo)
+    return _show_stage(out)
+
+
+def compare(arguments: Arguments) -> int:
+    """Did pre-training help?"""
+    from pretune.stages.compare import compare
+
+    out = Path(arguments.out)
+    scratch = None if arguments.scratch is None else _stage_folder(arguments.scratch, "scratch")
+    finetuned, prepared = _stage_folder(arguments.finetuned, "finetune"), _stage_folder(arguments.prepared, "prepare")
+    with live_progress(sys.stderr, arguments.quiet):
+        compare(finetuned, scratch, prepared, out, redo=arguments.redo)
+    return _show_stage(out)
+
+
+def _settings(arguments: Arguments) -> Recipe:
+    """The settings that were typed, checked like those of a recipe; the rest are defaults."""
+    return override(Recipe(), typed_values(arguments))
+
+
+def _path(path: str | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _stage_folder(path: str, stage: str) -> Path:
+    """A stage's folder, also where its run is named."""
+    folder = Path(path)
+    return folder / stage if (folder / stage / MANIFEST_NAME).is_file() else folder
+
+
+def _show_stage(folder: Path) -> int:
+    show_run(folder, sys.stdout)
+    return EXIT_DONE
+
+
+# --- using a model ----------------------------------------------------------------------------------------------------
+
+
+def predict(arguments: Arguments) -> int:
+    """Label and probability of texts or of the rows of a file."""
+    from pretune.stages.predict import predict, predict_file
+
+    texts: Sequence[str] = arguments.texts
+    if texts and arguments.input is not None:
+        raise UsageError("Texts and --input are given; give one of them.")
+    if arguments.input is not None:
+        if arguments.output is None:
+            raise UsageError("--input is given without --output; name the file to write, ending like the input's.")
+        count = predict_file(
+            arguments.model, Path(arguments.input), Path(arguments.output), text_column=arguments.text_column
+        )
+        _to_stderr(f"{count:,} rows written to {arguments.output}.")
+        return EXIT_DONE
+    if not texts:
+        raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
+    for prediction in predict(arguments.model, texts):
+        if arguments.json:
+            _to_stdout(_json(prediction))
+        else:
+            _to_stdout(f"{prediction['label']}\t{prediction['probability']:.4f}\t{_one_line(prediction['text'])}")
+    return EXIT_DONE
+
+
+def evaluate(arguments: Arguments) -> int:
+    """How good a model is on labelled examples."""
+    from pretune.stages.evaluate import evaluate
+
+    figures = evaluate(
+        arguments.model,
+        Path(arguments.labels),
+        text_column=arguments.text_column,
+        label_column=arguments.label_column,
+    )
+    _to_stdout(_json(figures) if arguments.json else describe_evaluation(figures))
+    return EXIT_DONE
+
+
+def describe_evaluation(figures: dict[str, Any]) -> str:
+    """The figures of an evaluation as lines for a reader."""
+    low, high = figures["accuracy_interval"]
+    lines = [
+        f"rows      {figures['n']:,}",
+        f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
+        f"macro F1  {figures['macro_f1']:.4f}",
+        f"loss      {figures['loss']:.4f} nats",
+    ]
+    return "\n".join(lines)
+
+
+def fill(arguments: Arguments) -> int:
+    """The words that the pre-trained model predicts at each [MASK]."""
+    from pretune.stages.fill import fill
+
+    found = fill(arguments.model, arguments.text, top=arguments.top)
+    if arguments.json:
+        _to_stdout(_json(found))
+        return EXIT_DONE
+    for number, words in enumerate(found["masks"], start=1):
+        if len(found["masks"]) > 1:
+            _to_stdout(f"[MASK] {number}")
+        for word in words:
+            _to_stdout(f"{word['probability']:.4f}  {word['word']}")
+    return EXIT_DONE
+
+
+def trace(arguments: Arguments) -> int:
+    """One prediction through five layers."""
+    from pretune.stages.trace import trace
+
+    found = trace(arguments.model, arguments.text)
+    if arguments.json:
+        _to_stdout(_json(found))
+    else:
+        show_prediction(found, sys.stdout)
+    return EXIT_DONE
+
+
+def show(arguments: Arguments) -> int:
+    """The tables of a run, again, from its logs."""
+    show_run(Path(arguments.run), sys.stdout)
+    return EXIT_DONE
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _to_stdout(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+COMMANDS: dict[str, Callable[[Arguments], int]] = {
+    "run": run,
+    "collect": collect,
+    "preprocess": preprocess,
+    "pretrain": pretrain,
+    "prepare": prepare,
+    "finetune": finetune,
+    "compare": compare,
+    "predict": predict,
+    "evaluate": evaluate,
+    "fill": fill,
+    "trace": trace,
+    "show": show,
+}

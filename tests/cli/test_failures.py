@@ -1,0 +1,79 @@
+"""An exception becomes one sentence and an exit code; a traceback is written to a file, and only for a bug."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretune import errors
+from pretune.cli.failures import explain, report
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (errors.UsageError("Two budgets."), 2, "Two budgets."),
+        (errors.FolderInTheWayError("In the way."), 2, "In the way."),
+        (errors.InputDataError("Empty."), 3, "Empty."),
+        (errors.ModelNotFoundError("No model."), 4, "No model."),
+        (errors.CorruptModelError("Torn."), 4, "Torn."),
+        (errors.OutOfResourcesError("Full."), 5, "Full."),
+        (errors.StoppedError("Stopped."), 75, "Stopped."),
+        (errors.InterruptedByUserError("Interrupted."), 130, "Interrupted."),
+        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x/train.tokens"), 5, "runs/x/train.tokens"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 5, "runs/x could not be written"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), 5, "The disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "runs/x/collect"), 2, "runs/x/collect cannot be written"),
+        (OSError(errno.EROFS, "Read-only file system", "runs/x"), 2, "choose another --out"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/secret.txt"), 3, "/data/secret.txt cannot be read"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/a.txt"), 3, "/data/a.txt: No such file"),
+        (MemoryError(), 5, "Out of memory"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+            5,
+            "Out of memory",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_what_a_user_is_told(error: BaseException, code: int, words: str) -> None:
+    sentence, found = explain(error, out="runs/x")
+    assert found == code
+    assert words in sentence
+    assert "\n" not in sentence
+
+
+def test_a_bug_leaves_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        {}["missing"]
+    except KeyError as error:
+        assert report(error) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("This is a bug in pretune (KeyError: 'missing').")
+    file = Path(re.search(r"traceback in (\S+?);", told)[1])  # type: ignore[index]
+    assert "test_failures.py" in file.read_text(encoding="utf-8")
+    assert "Traceback" not in told
+    file.unlink()
+
+
+def test_a_traceback_is_shown_when_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRETUNE_DEBUG", "1")
+    assert report(errors.UsageError("Two budgets.")) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1] == "Two budgets."
+    assert told[0].startswith("pretune.errors.UsageError")
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    command = f"{sys.executable} -m pretune --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,90 @@
+"""A field becomes an option: its annotation the kind, its comment the help, and only what was typed is there."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pretune.cli.options import add_options, field_comments, merge_options, options_of, typed_values
+from pretune.cli.verbs import VERBS, Parser, build_parser, run_options
+from pretune.errors import UsageError
+from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
+
+CONFIGS = (CollectConfig, PreprocessConfig, PretrainConfig, PrepareConfig, FinetuneConfig)
+
+
+def parse(verb: str, *words: str) -> dict[str, dict[str, object]]:
+    """The settings that some words after a verb set."""
+    return typed_values(build_parser(VERBS[verb]).parse_args(words))
+
+
+def test_nothing_typed_sets_nothing() -> None:
+    assert parse("run") == {}
+
+
+def test_each_kind_of_field_is_read() -> None:
+    words = "--minutes 1.5 --vocab-size 4096 --size tiny --lowercase --label-names 0=bad,1=good"
+    assert parse("run", *words.split(), "--finetune-learning-rates", "1e-3, 2e-3") == {
+        "pretrain": {"minutes": 1.5, "size": "tiny"},
+        "preprocess": {"vocab_size": 4096, "lowercase": True},
+        "prepare": {"label_names": ("0=bad", "1=good")},
+        "finetune": {"learning_rates": (1e-3, 2e-3)},
+    }
+
+
+def test_a_setting_that_stages_share_is_one_option() -> None:
+    assert parse("run", "--seed", "7") == {"pretrain": {"seed": 7}, "finetune": {"seed": 7}}
+    assert parse("run", "--compile", "off") == {"pretrain": {"compile": "off"}, "finetune": {"compile": "off"}}
+
+
+def test_two_stages_with_settings_of_one_name_have_two_options() -> None:
+    assert parse("run", "--epochs", "2", "--finetune-epochs", "3") == {
+        "pretrain": {"epochs": 2.0},
+        "finetune": {"epochs": 3},
+    }
+    assert parse("run", "--validation-fraction", "0.2") == {"prepare": {"validation_fraction": 0.2}}
+    assert parse("run", "--text-column", "body") == {"prepare": {"text_column": "body"}}
+
+
+def test_run_has_an_option_for_every_setting() -> None:
+    """Except for what it works out itself: the control from scratch, and what stage 2 must know of the labels."""
+    settings = {f"{c.__name__.removesuffix('Config').lower()}.{f.name}" for c in CONFIGS for f in dataclasses.fields(c)}
+    offered = {field for options in run_options().values() for option in options for field in option.fields}
+    assert settings - offered == {
+        "finetune.from_scratch",
+        "preprocess.label_column",
+        "preprocess.label_text_column",
+    }
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_setting_has_a_help_text_or_a_speaking_choice(config: type) -> None:
+    comments = field_comments(config)
+    silent = [f.name for f in dataclasses.fields(config) if f.name not in comments and "Literal" not in str(f.type)]
+    assert not silent
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--minuts", "3"], "pretune run has no option --minuts, did you mean --minutes? `pretune run --help`"),
+        (["--minutes", "soon"], "--minutes: 'soon' is not a number;"),
+        (["--seed", "1.5"], "--seed: '1.5' is not a whole number;"),
+        (["--size", "huge"], "--size: invalid choice: 'huge'"),
+        (["--minutes"], "--minutes: expected one argument;"),
+        (["--min", "3"], "pretune run has no option --min"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_a_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build_parser(VERBS["run"]).parse_args(words)
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_with_one_word_are_merged() -> None:
+    options = merge_options([*options_of("a", PretrainConfig), *options_of("b", PretrainConfig)])
+    parser = Parser(prog="x")
+    add_options(parser, options)
+    assert typed_values(parser.parse_args(["--tokens", "5"])) == {"a": {"tokens": 5}, "b": {"tokens": 5}}

@@ -1,0 +1,101 @@
+"""A recipe says the same wherever it is read, is checked like the command line, and comes back as it was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError, UsageError
+from pretune.recipe import Recipe, check_inputs, describe_changes, override, read_recipe, save_recipe
+
+
+def write(folder: Path, text: str) -> Path:
+    """A recipe file with this text."""
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
+    path = write(tmp_path, 'corpus = ["texts", "-"]\nlabels = "../l.csv"\nout = "runs/a"\n')
+    recipe = read_recipe(path)
+    assert recipe.corpus == (str(tmp_path / "texts"), "-")
+    assert recipe.labels == str(tmp_path.parent / "l.csv")
+    assert recipe.out == str(tmp_path / "runs" / "a")
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "corpus": st.lists(st.sampled_from(["/a/b.txt", "/c/*.jsonl", "-"])),
+            "labels": st.sampled_from([None, "/l.csv"]),
+            "collect": st.fixed_dictionaries({"text_column": st.sampled_from([None, "body", 'quote"d'])}),
+            "pretrain": st.one_of(
+                st.fixed_dictionaries({"minutes": st.floats(0.1, 1e4)}),
+                st.fixed_dictionaries({"tokens": st.integers(1, 10**12), "compile": st.just("off")}),
+            ),
+            "finetune": st.fixed_dictionaries({"learning_rates": st.lists(st.floats(1e-6, 1), min_size=1)}),
+        }
+    )
+)
+def test_a_saved_recipe_comes_back_unchanged(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    recipe = override(Recipe(), values)
+    save_recipe(recipe, folder)
+    again = read_recipe(folder / "recipe.toml")
+    assert describe_changes(recipe, again) == []
+    assert again.out == str(folder)
+
+
+def test_a_budget_replaces_the_recipes_budget() -> None:
+    recipe = override(Recipe(), {"pretrain": {"minutes": 20, "size": "mini"}})
+    again = override(recipe, {"pretrain": {"tokens": 1000}})
+    assert (again.pretrain.minutes, again.pretrain.tokens, again.pretrain.size) == (None, 1000, "mini")
+    assert describe_changes(recipe, again) == [
+        "pretrain.minutes (was 20.0, now None)",
+        "pretrain.tokens (was None, now 1000)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[pretrain]\nminuts = 3\n", "[pretrain] has no setting 'minuts'; did you mean minutes?"),
+        ("corpuss = []\n", "a recipe has no setting 'corpuss'; did you mean corpus?"),
+        ('[pretrain]\nsize = "huge"\n', "size in [pretrain] is 'huge'; expected one of auto, tiny, mini, small."),
+        ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
+        ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),
+        ("pretrain = 3\n", "pretrain is 3; expected a section [pretrain] with its settings."),
+        ('corpus = "a.txt"\n', "corpus in a recipe is 'a.txt'; expected a list, each item a text in quotes."),
+        ("[pretrain]\nminutes = 1\ntokens = 5\n", "More than one of --minutes, --tokens and --epochs is given"),
+        ('test_labels = "t.csv"\n', "--test-labels is given without --labels"),
+    ],
+)
+def test_a_wrong_recipe_is_answered_with_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        read_recipe(path)
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+def test_a_file_that_is_no_recipe_is_answered_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="is not a recipe in TOML"):
+        read_recipe(write(tmp_path, "what = is this\n"))
+    with pytest.raises(InputDataError, match="does not exist"):
+        read_recipe(tmp_path / "none.toml")
+    with pytest.raises(InputDataError, match="is a folder"):
+        read_recipe(tmp_path)
+
+
+def test_inputs_are_looked_for_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x", encoding="utf-8")
+    check_inputs(Recipe(corpus=(str(tmp_path / "*.txt"), "-")))
+    with pytest.raises(InputDataError, match="give --corpus"):
+        check_inputs(Recipe(corpus=(str(tmp_path / "b.txt"),)))
+    with pytest.raises(InputDataError, match="is a folder; give --labels"):
+        check_inputs(Recipe(labels=str(tmp_path)))
