@@ -1,0 +1,88 @@
+"""Figures of a classification: true and predicted classes (and probabilities) in, plain numbers out.
+
+Shapes: N rows, C classes; classes are integers from 0 to C - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.evaluation.uncertainty import wilson_interval
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+def accuracy(labels: IntArray, predicted: IntArray) -> float:
+    """The share of rows (N,) whose predicted class is the true one."""
+    return float(np.mean(labels == predicted))
+
+
+def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) -> IntArray:
+    """Counts (C, C): row = true class, column = predicted class."""
+    return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def f1_by_class(confusion: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Precision, recall and F1, each (..., C), of confusion matrices (..., C, C); 0 where nothing divides."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
+    support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    return _divide(hits, predicted), _divide(hits, support), _divide(2 * hits, support + predicted)
+
+
+def macro_f1_of(confusion: npt.NDArray[Any]) -> FloatArray:
+    """The mean F1 (...,) over the classes that occur among true or predicted ones, as scikit-learn counts it."""
+    occurs = confusion.sum(axis=-1) + confusion.sum(axis=-2) > 0
+    return _divide((f1_by_class(confusion)[2] * occurs).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def macro_f1(labels: IntArray, predicted: IntArray, num_classes: int) -> float:
+    """The mean F1 over the classes that occur: every class counts alike, however rare it is."""
+    return float(macro_f1_of(confusion_matrix(labels, predicted, num_classes)))
+
+
+def log_loss(labels: IntArray, probabilities: FloatArray) -> float:
+    """Mean negative log probability, in nats, that the probabilities (N, C) gave to the true class."""
+    epsilon = np.finfo(np.float64).eps
+    given = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(given, epsilon, 1.0)).mean())
+
+
+def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str]) -> dict[str, Any]:
+    """Every figure of one set of predictions as JSON values; `accuracy_interval` is Wilson's at 95 %.
+
+    Raises ValueError where there are no rows.
+    """
+    if len(labels) == 0:
+        raise ValueError("no rows to evaluate")
+    predicted = np.asarray(probabilities).argmax(axis=1)
+    confusion = confusion_matrix(labels, predicted, len(names))
+    precision, recall, f1 = f1_by_class(confusion)
+    return {
+        "n": len(labels),
+        "accuracy": accuracy(labels, predicted),
+        "accuracy_interval": list(wilson_interval(int((labels == predicted).sum()), len(labels))),
+        "macro_f1": float(macro_f1_of(confusion)),
+        "loss": log_loss(labels, probabilities),
+        "classes": [
+            {
+                "label": name,
+                "precision": float(precision[c]),
+                "recall": float(recall[c]),
+                "f1": float(f1[c]),
+                "support": int(confusion[c].sum()),
+            }
+            for c, name in enumerate(names)
+        ],
+        "confusion_matrix": confusion.tolist(),
+    }
+
+
+def _divide(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> FloatArray:
+    quotient = np.zeros(np.shape(numerator), dtype=np.float64)
+    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
+    return quotient

@@ -1,0 +1,164 @@
+"""How sure a figure is: intervals for one classifier, and for the difference of two on the same rows.
+
+Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.runtime.randomness import generator
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+Z_95 = 1.959963984540054
+_REPLICATES = 1000
+_CHUNK = 50  # replicates at a time, to bound memory at chunk x rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """a - b of one figure, as fractions: the means over seeds, a 95 % interval, a two-sided p-value."""
+
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether chance - in rows and in seeds - is an unlikely explanation."""
+        return self.p_value < 0.05 and not self.interval[0] <= 0.0 <= self.interval[1]
+
+
+def wilson_interval(correct: float, count: float, quantile: float = Z_95) -> tuple[float, float]:
+    """Wilson's score interval (1927) for a proportion; inside [0, 1] and sensible at 0 and 1 too."""
+    if count <= 0:
+        return 0.0, 1.0
+    share, squared = correct / count, quantile**2
+    centre = (share + squared / (2 * count)) / (1 + squared / count)
+    half = quantile / (1 + squared / count) * math.sqrt(share * (1 - share) / count + squared / (4 * count**2))
+    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+
+
+def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]:
+    """Mean accuracy of runs that differ in their seed, with a 95 % interval for another seed and other rows.
+
+    `correct` is (S, N). The variance is that over rows (of a row's mean over the seeds) plus that between seeds, see
+    `accuracy_difference`; Wilson's formula is applied to the number of independent rows that would have this
+    variance. With one seed this is exactly Wilson's interval.
+    """
+    num_seeds, num_rows = correct.shape
+    mean = float(correct.mean())
+    row_variance = float(correct.mean(axis=0).var()) / num_rows
+    variance, freedom = _add_seed_variance(row_variance, num_rows, correct.mean(axis=1))
+    count = mean * (1 - mean) / variance if variance > 0 else num_rows
+    count = min(count, num_rows * num_seeds)
+    quantile = Z_95 if num_seeds == 1 else _t_quantile(freedom)
+    return mean, wilson_interval(mean * count, count, quantile)
+
+
+def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:
+    """The difference in mean accuracy between two sets of runs, `a` (S_a, N) and `b` (S_b, N), on the same rows.
+
+    Two things vary by chance: which rows were drawn for the test, and which seeds the runs had. The variance of the
+    difference is estimated as
+
+        variance over rows of (mean of a - mean of b) / N  +  variance between seeds of a / S_a  +  of b / S_b
+
+    where the first part is paired row by row, with half a row added to each of the four outcomes so that few rows
+    give no false certainty (Agresti and Min 2005). With two to four seeds the seed parts are themselves uncertain:
+    the quantile comes from Student's t with Welch and Satterthwaite's degrees of freedom. (Drawing seeds again in a
+    hierarchical bootstrap would understate their variance by a third at three seeds, and ignore that it is an
+    estimate.) The interaction of row and seed is counted in both parts, which errs to the careful side. Where both
+    sides are one set of predictions, the p-value is McNemar's exact one; variation between seeds is then not seen.
+    """
+    differences = a.mean(axis=0) - b.mean(axis=0)
+    num_rows = len(differences)
+    padded = np.concatenate([differences, [1.0, -1.0, 0.0, 0.0]])
+    weights = np.concatenate([np.ones(num_rows), np.full(4, 0.5)]) / (num_rows + 2)
+    centre = float(weights @ padded)
+    row_variance = float(weights @ (padded - centre) ** 2) / (num_rows + 2)
+    found = _difference(float(differences.mean()), centre, row_variance, num_rows, a.mean(axis=1), b.mean(axis=1))
+    if len(a) == len(b) == 1:
+        return Difference(difference=found.difference, interval=found.interval, p_value=mcnemar_p_value(a[0], b[0]))
+    return found
+
+
+def bootstrap_difference(
+    a: FloatArray,
+    b: FloatArray,
+    score: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+    num_rows: int,
+    seed: int = 0,
+) -> Difference:
+    """As `accuracy_difference`, for a figure without a formula for its variance, such as macro-F1.
+
+    `a` (S_a,) and `b` (S_b,) are the figures of each run. `score(weights)` takes weights (R, N) of the rows and gives
+    the figures of the runs of both sides for each, (R, S_a) and (R, S_b): the variance over rows is that of a paired
+    bootstrap, which draws the same rows for both sides.
+    """
+    differences = []
+    for chunk in range(_REPLICATES // _CHUNK):
+        draws = generator(seed, "bootstrap", chunk).integers(num_rows, size=(_CHUNK, num_rows))
+        offsets = np.arange(_CHUNK)[:, None] * num_rows
+        counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
+        scores_a, scores_b = score(counts.astype(np.float64))
+        differences.append(scores_a.mean(axis=1) - scores_b.mean(axis=1))
+    mean = float(a.mean() - b.mean())
+    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b)
+
+
+def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
+    """McNemar's exact test: how likely the rows that only one of two classifiers gets right split at least so unevenly.
+
+    `a` and `b` are (N,): whether each row was right. Two-sided binomial test with probability 1/2.
+    """
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    trials, fewer = only_a + only_b, min(only_a, only_b)
+    if trials == 0:
+        return 1.0
+    half = -trials * math.log(2)
+    tail = sum(
+        math.exp(math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1) + half)
+        for k in range(fewer + 1)
+    )
+    return min(1.0, 2 * tail)
+
+
+def _difference(
+    mean: float, centre: float, row_variance: float, num_rows: int, seeds_a: FloatArray, seeds_b: FloatArray
+) -> Difference:
+    variance, freedom = _add_seed_variance(row_variance, num_rows, seeds_a, seeds_b)
+    if variance == 0:
+        return Difference(difference=mean, interval=(mean, mean), p_value=1.0 if mean == 0 else 0.0)
+    error = math.sqrt(variance)
+    half = _t_quantile(freedom) * error
+    interval = (max(-1.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
+    return Difference(difference=mean, interval=interval, p_value=_t_p_value(abs(centre) / error, freedom))
+
+
+def _add_seed_variance(row_variance: float, num_rows: int, *figures: FloatArray) -> tuple[float, float]:
+    """The variance with the seeds' parts added, and its degrees of freedom (Satterthwaite 1946)."""
+    parts = [(row_variance, max(1, num_rows - 1))]
+    parts += [(float(seeds.var(ddof=1)) / len(seeds), len(seeds) - 1) for seeds in figures if len(seeds) > 1]
+    variance = sum(part for part, _ in parts)
+    spread = sum(part**2 / freedom for part, freedom in parts)
+    return variance, variance**2 / spread if spread > 0 else float(max(1, num_rows - 1))
+
+
+def _t_quantile(freedom: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def _t_p_value(statistic: float, freedom: float) -> float:
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(freedom, -statistic))

@@ -1,0 +1,152 @@
+"""A file of labelled examples as texts, labels and slices, with the columns found by name or by what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.findings import Findings, join_names
+from pretune.text.streams import TextStream
+from pretune.text.tables import (
+    LABEL_NAMES,
+    TABLE_ENDINGS,
+    TEXT_NAMES,
+    Record,
+    iter_records,
+    iter_stream_records,
+    sniff_table,
+    table_format_of,
+)
+
+SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
+LONGEST_LABEL = 80  # characters on average; what is longer is no label
+MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledRows:
+    """Rows in the order of the file, as found but for white space around labels; a missing cell is empty."""
+
+    path: str
+    texts: list[str]
+    labels: list[str]
+    slices: list[str | None]
+    lines: list[int]  # where each row starts, counted from 1
+    detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
+    findings: Findings = field(default_factory=Findings)  # rows that do not parse, broken bytes
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_labeled(path: str | Path, text_column: str | None = None, label_column: str | None = None) -> LabeledRows:
+    """Read a csv, tsv, jsonl or parquet file (also gz, zst) of labelled examples.
+
+    Raises InputDataError where the file cannot be read, has no rows, or has no column that can be told to hold the
+    texts or the labels; the sentence then names the columns there are.
+    """
+    findings = Findings()
+    expected = [name for name in (text_column, label_column) if name]
+    records, how = _read_records(Path(path), findings, expected)
+    if not records:
+        raise InputDataError(f"{path} has no rows; expected labelled examples, one a row with a text and a label.")
+    columns = list(dict.fromkeys(name for record in records for name in record.fields))
+    text, label = _find_columns(str(path), columns, records, text_column, label_column)
+    slice_column = next((c for c in columns if c.strip().casefold() == SLICE_NAME and c not in (text, label)), None)
+    used = [column for column in (text, label, slice_column) if column]
+    unread = [column for column in columns if column not in used]
+    sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): text in {text!r}, label in {label!r}"
+    sentence += f", part in {slice_column!r}" if slice_column else ""
+    sentence += f"; not read: {join_names(unread)}." if unread else "."
+    return LabeledRows(
+        path=str(path),
+        texts=[record.fields.get(text, "") for record in records],
+        labels=[record.fields.get(label, "").strip() for record in records],
+        slices=[record.fields.get(slice_column, "").strip() or None if slice_column else None for record in records],
+        lines=[record.line for record in records],
+        detected={"path": str(path), **how, "text_column": text, "label_column": label, "sentence": sentence},
+        findings=findings,
+    )
+
+
+def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, str]]:
+    """The rows, and how they were read: format, encoding, compression."""
+    kind = table_format_of(path)
+    if kind == "parquet":
+        return list(iter_records(path, findings=findings)), {"format": kind}
+    stream = TextStream(path, findings)
+    kind = kind or sniff_table(stream.peek())
+    if kind is None:
+        stream.close()
+        endings = join_names(TABLE_ENDINGS, limit=20)
+        raise InputDataError(f"{path} is not recognised as a table of texts and labels; expected one of {endings}.")
+    how = {"format": kind, "encoding": stream.encoding}
+    if stream.compression:
+        how["compression"] = stream.compression
+    return list(iter_stream_records(stream, kind, columns=expected)), how
+
+
+def _find_columns(
+    path: str, columns: list[str], records: list[Record], text_column: str | None, label_column: str | None
+) -> tuple[str, str]:
+    for given, option in ((text_column, "--text-column"), (label_column, "--label-column")):
+        if given is not None and given not in columns:
+            raise InputDataError(
+                f"{path} has no column {given!r}, which {option} names; its columns are {join_names(columns, 20)}."
+            )
+    if text_column is not None and text_column == label_column:
+        raise InputDataError(f"Text and label cannot both be in the column {text_column!r}; name two columns.")
+    label = label_column or _by_name([c for c in columns if c != text_column], LABEL_NAMES)
+    text = text_column or _by_name([c for c in columns if c != label], TEXT_NAMES)
+    if text is None:
+        text = _by_length([c for c in columns if c != label], records)
+    if label is None:
+        label = _by_repetition([c for c in columns if c != text], records)
+    for found, role, option in ((text, "text", "--text-column"), (label, "label", "--label-column")):
+        if found is None:
+            raise InputDataError(
+                f"{path} has no column that looks like the {role}s (its columns are {join_names(columns, 20)}); "
+                f"name it with {option}."
+            )
+    assert text is not None
+    assert label is not None
+    return text, label
+
+
+def _by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """The column with the earliest of the names; failing that, one of whose words is such a name (review_text)."""
+    words = {column: re.split(r"[\W_]+", column.strip().casefold()) for column in columns}
+    for matches in (lambda name, column: name == column.strip().casefold(), lambda name, column: name in words[column]):
+        for name in names:
+            for column in words:
+                if matches(name, column):
+                    return column
+    return None
+
+
+def _by_length(columns: Sequence[str], records: list[Record]) -> str | None:
+    """The column with the longest cells, where they are longer than a word or two."""
+    lengths = {c: sum(len(record.fields.get(c, "")) for record in records) / len(records) for c in columns}
+    longest = max(columns, key=lambda c: lengths[c], default=None)
+    return longest if longest is not None and lengths[longest] >= 10 else None
+
+
+def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:
+    """The column with the fewest different cells, where these are short and repeat."""
+    best: tuple[int, str] | None = None
+    for column in columns:
+        cells = [cell for record in records if (cell := record.fields.get(column, "").strip())]
+        distinct = set(cells)
+        if not distinct or sum(map(len, distinct)) > LONGEST_LABEL * len(distinct):
+            continue
+        if len(distinct) > max(2, MOST_LABELS_SHARE * len(cells)):
+            continue
+        # A column with one value tells nothing: it is taken only where there is no other.
+        rank = len(distinct) if len(distinct) > 1 else len(records)
+        if best is None or rank < best[0]:
+            best = rank, column
+    return best[1] if best else None

@@ -1,0 +1,53 @@
+"""Every figure agrees with scikit-learn, on random predictions of few and many classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from pretune.evaluation import metrics
+
+
+def draw(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(num_rows * 100 + num_classes)
+    return random.integers(num_classes, size=num_rows), random.dirichlet(np.ones(num_classes), size=num_rows)
+
+
+@pytest.mark.parametrize(("num_rows", "num_classes"), [(200, 2), (500, 7), (60, 30), (1, 2)])
+def test_parity(num_rows: int, num_classes: int) -> None:
+    labels, probabilities = draw(num_rows, num_classes)
+    predicted = probabilities.argmax(axis=1)
+    names = [f"class {c}" for c in range(num_classes)]
+    every_class = list(range(num_classes))
+    found = metrics.summarize(labels, probabilities, names)
+    confusion = reference.confusion_matrix(labels, predicted, labels=every_class)
+    assert found["confusion_matrix"] == confusion.tolist()
+    assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
+    assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro", zero_division=0))
+    assert found["loss"] == pytest.approx(reference.log_loss(labels, probabilities, labels=every_class))
+    by_class = reference.precision_recall_fscore_support(labels, predicted, labels=every_class, zero_division=0)
+    for c, row in enumerate(found["classes"]):
+        assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx([f[c] for f in by_class])
+    assert found["n"] == num_rows
+
+
+def test_a_class_that_never_occurs_does_not_count() -> None:
+    assert metrics.macro_f1(np.array([0, 0, 1]), np.array([0, 0, 1]), 5) == 1.0
+
+
+def test_certain_and_wrong_costs_much_but_not_infinitely_much() -> None:
+    loss = metrics.log_loss(np.array([1]), np.array([[1.0, 0.0]]))
+    assert 30 < loss < 40
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        metrics.summarize(np.array([], dtype=np.int64), np.zeros((0, 2)), ["a", "b"])
+
+
+def test_many_confusion_matrices_at_once() -> None:
+    labels, probabilities = draw(50, 3)
+    one = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), 3)
+    stacked = metrics.macro_f1_of(np.stack([one, 2 * one]))
+    assert stacked == pytest.approx([float(metrics.macro_f1_of(one))] * 2)

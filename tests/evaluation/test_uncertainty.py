@@ -1,0 +1,114 @@
+"""Intervals hold what they promise: checked against known values, a reference library, and by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from pretune.evaluation.uncertainty import (
+    accuracy_difference,
+    accuracy_over_seeds,
+    bootstrap_difference,
+    mcnemar_p_value,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(("correct", "count"), [(0, 10), (10, 10), (81, 263), (1, 2), (740, 872)])
+def test_wilson_parity(correct: int, count: int) -> None:
+    reference = binomtest(correct, count).proportion_ci(method="wilson")
+    assert wilson_interval(correct, count) == pytest.approx((reference.low, reference.high))
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1))
+def test_wilson_contains_the_share(count: int, share: float) -> None:
+    low, high = wilson_interval(share * count, count)
+    assert 0.0 <= low <= share * count / count <= high <= 1.0
+
+
+def draw_runs(skill: float, seed_spread: float, num_seeds: int, rows: np.ndarray, random: np.random.Generator):
+    """Runs (S, N) that share the rows' difficulty, differ by seed, and by noise."""
+    of_seed = random.normal(0, seed_spread, size=(num_seeds, 1))
+    return rows + of_seed + skill + random.normal(0, 1, size=(num_seeds, len(rows))) > 0
+
+
+def test_one_seed_is_wilson() -> None:
+    correct = np.arange(100)[None] < 83
+    assert accuracy_over_seeds(correct) == (0.83, pytest.approx(wilson_interval(83, 100)))
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    same = np.tile(np.arange(200) < 160, (3, 1))
+    apart = np.stack([np.arange(200) < 140, np.arange(200) < 160, np.arange(200) < 180])
+    _, (low, high) = accuracy_over_seeds(same)
+    _, (low_apart, high_apart) = accuracy_over_seeds(apart)
+    assert high_apart - low_apart > 1.5 * (high - low)
+
+
+def test_false_alarms_are_rare_although_seeds_differ() -> None:
+    """Both sides are the same kind of run: at most about one comparison in twenty may call a difference clear."""
+    random = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(400):
+        rows = random.normal(1, 1, size=400)
+        a, b = (draw_runs(0.0, 0.3, 3, rows, random) for _ in range(2))
+        alarms += accuracy_difference(a, b).is_clear
+    assert alarms <= 30
+
+
+def test_a_real_difference_is_found() -> None:
+    random = np.random.default_rng(2)
+    rows = random.normal(1, 1, size=1000)
+    found = accuracy_difference(draw_runs(0.6, 0.05, 3, rows, random), draw_runs(0.0, 0.05, 3, rows, random))
+    assert found.is_clear
+    assert 0.05 < found.interval[0] < found.difference < found.interval[1]
+
+
+def test_few_rows_give_no_false_certainty() -> None:
+    found = accuracy_difference(np.ones((3, 3), dtype=bool), np.zeros((3, 3), dtype=bool))
+    assert found.difference == 1.0
+    assert found.interval[0] < 0.3
+
+
+def test_equal_predictions_differ_in_nothing() -> None:
+    a = np.random.default_rng(0).random((2, 50)) < 0.7
+    found = accuracy_difference(a, a)
+    assert found.difference == 0.0
+    assert found.p_value == pytest.approx(1.0)
+    assert not found.is_clear
+
+
+def test_the_sides_are_symmetric() -> None:
+    random = np.random.default_rng(5)
+    a, b = random.random((3, 80)) < 0.8, random.random((2, 80)) < 0.6
+    forth, back = accuracy_difference(a, b), accuracy_difference(b, a)
+    assert forth.difference == pytest.approx(-back.difference)
+    assert forth.interval == pytest.approx((-back.interval[1], -back.interval[0]))
+    assert forth.p_value == pytest.approx(back.p_value)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (7, 2), (30, 31), (0, 12), (600, 700)])
+def test_mcnemar_parity(only_a: int, only_b: int) -> None:
+    a = np.array([True] * only_a + [False] * only_b + [True] * 5)
+    b = np.array([False] * only_a + [True] * only_b + [True] * 5)
+    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert mcnemar_p_value(a, b) == pytest.approx(expected)
+
+
+def test_bootstrap_agrees_with_the_formula_where_there_is_one() -> None:
+    random = np.random.default_rng(3)
+    rows = random.normal(1, 1, size=500)
+    a, b = draw_runs(0.5, 0.1, 3, rows, random), draw_runs(0.0, 0.1, 3, rows, random)
+
+    def score(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return weights @ a.T / weights.sum(axis=1, keepdims=True), weights @ b.T / weights.sum(axis=1, keepdims=True)
+
+    drawn = bootstrap_difference(a.mean(axis=1), b.mean(axis=1), score, len(rows))
+    again = bootstrap_difference(a.mean(axis=1), b.mean(axis=1), score, len(rows))
+    formula = accuracy_difference(a, b)
+    assert drawn == again
+    assert drawn.difference == pytest.approx(formula.difference)
+    assert drawn.interval == pytest.approx(formula.interval, abs=0.006)

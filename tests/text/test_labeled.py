@@ -1,0 +1,87 @@
+"""Columns are found by what they are called, or by what is in them, and the reader is told which."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.labeled import read_labeled
+
+ROWS = [("A wonderful film, warm and funny.", "good"), ("Two dull hours.", "bad"), ("I slept well.", "good")] * 3
+
+
+def write_csv(path: Path, header: str, rows: list[tuple[str, str]] = ROWS) -> Path:
+    path.write_text(header + "\n" + "".join(f'"{text}",{label}\n' for text, label in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("text", "label"), ("content", "Sentiment"), ("Review", "class"), ("sentence", "category"), ("review_text", "y"),
+     ("satz", "klasse"), ("tweet", "label_name"), ("utterance", "intent")],
+)  # fmt: skip
+def test_columns_called_otherwise(tmp_path: Path, text: str, label: str) -> None:
+    rows = read_labeled(write_csv(tmp_path / "rows.csv", f"{text},{label}"))
+    assert (rows.texts[1], rows.labels[1]) == ROWS[1]
+    assert rows.lines == list(range(2, 11))
+    assert rows.detected["text_column"] == text
+    assert rows.detected["label_column"] == label
+    assert f"text in '{text}', label in '{label}'" in rows.detected["sentence"]
+
+
+def test_a_tsv_with_the_label_first(tmp_path: Path) -> None:
+    path = tmp_path / "dev.tsv"
+    path.write_bytes(b"label\tcontent\r\n0\tone long string of cliches .\r\n1\ta gripping movie\r\n")
+    rows = read_labeled(path)
+    assert rows.texts == ["one long string of cliches .", "a gripping movie"]
+    assert rows.labels == ["0", "1"]
+
+
+def test_jsonl_with_numbers_slices_and_holes(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    rows = [{"text": "a", "label": 1, "slice": "seen"}, {"text": "b", "label": 0}, {"label": 1}, {"text": "d"}]
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    found = read_labeled(path)
+    assert found.texts == ["a", "b", "", "d"]
+    assert found.labels == ["1", "0", "1", ""]
+    assert found.slices == ["seen", None, None, None]
+    assert found.detected["compression"] == "gz"
+
+
+def test_named_columns_win(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": "t", "title": "u", "label": "a", "topic": "b"}) + "\n", encoding="utf-8")
+    rows = read_labeled(path, text_column="title", label_column="topic")
+    assert (rows.texts, rows.labels) == (["u"], ["b"])
+    assert "not read: text, label." in rows.detected["sentence"]
+
+
+def test_a_named_column_that_is_not_there(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "rows.csv", "text,label")
+    with pytest.raises(InputDataError, match=r"no column 'stars', which --label-column names; its columns are text"):
+        read_labeled(path, label_column="stars")
+    with pytest.raises(InputDataError, match="name two columns"):
+        read_labeled(path, text_column="label", label_column="label")
+
+
+def test_no_label_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {n}", "id": f"row {n}"}) + "\n" for n in range(9)), "utf-8")
+    with pytest.raises(InputDataError, match=r"looks like the labels \(its columns are text, id\).*--label-column"):
+        read_labeled(path)
+
+
+def test_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="no rows"):
+        read_labeled(write_csv(tmp_path / "rows.csv", "text,label", []))
+
+
+def test_no_table(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("just text\n", encoding="utf-8")
+    with pytest.raises(InputDataError, match="not recognised as a table"):
+        read_labeled(tmp_path / "rows.txt")
