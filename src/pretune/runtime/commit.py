@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
 from pretune.runtime.artifacts import MANIFEST_NAME, describe_file, remove_folder, sync_folder, write_json
@@ -46,10 +46,29 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
         remove_folder(partial)
         recover_folder(target)
         if is_disk_full(error):
-            raise OutOfResourcesError(
-                f"The disk is full: {target} could not be written, and nothing that was there before is lost; "
-                "free some space and give the same command again."
-            ) from error
+            raise OutOfResourcesError(_describe_full_disk(target)) from error
+        raise
+
+
+def commit_file(target: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Make the file `target` from what `write` puts into a file beside it; a reader sees all of it or nothing.
+
+    Raises OutOfResourcesError where the disk is full.
+    """
+    target = Path(target)
+    partial = _beside(target, _PARTIAL)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        sync_folder(target.parent)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if is_disk_full(error):
+            raise OutOfResourcesError(_describe_full_disk(target)) from error
         raise
 
 
@@ -103,6 +122,13 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
     return any(f"os error {code}" in str(error) for code in _DISK_FULL)
+
+
+def _describe_full_disk(target: Path) -> str:
+    return (
+        f"The disk is full: {target} could not be written, and nothing that was there before is lost; "
+        "free some space and give the same command again."
+    )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:

@@ -1,0 +1,225 @@
+"""Labels and probabilities for new texts: from a list, or from a file of any size into another file."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import zstandard
+
+from pretune.errors import InputDataError, UsageError
+from pretune.inference.classify import Classifier, Prediction
+from pretune.inference.load import load_classifier
+from pretune.runtime.commit import commit_file
+from pretune.text.detect import TXT_ENDINGS, detect_text_column
+from pretune.text.findings import Findings
+from pretune.text.streams import TextStream
+from pretune.text.tables import SAMPLE_ROWS, Record, ending_of, iter_records, table_format_of
+
+ROWS_AT_A_TIME = 2048
+TEXT, LABEL, PROBABILITY = "text", "label", "probability"
+_ADDED_WHERE_TAKEN = {LABEL: "predicted_label", PROBABILITY: "predicted_probability"}
+_OUTPUT_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedFile:
+    """What was done with a file; `skipped` are the rows that did not parse, as a `flow` event lists them."""
+
+    output: Path
+    rows: int
+    text_column: str
+    label_column: str
+    probability_column: str
+    skipped: list[dict[str, Any]]
+    seconds: float
+
+
+def predict(model: Path | str | Classifier, texts: Sequence[str]) -> list[Prediction]:
+    """The label of each text with probabilities, in the order of `texts`.
+
+    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError.
+    """
+    return _as_classifier(model).predict(texts)
+
+
+def predict_file(
+    model: Path | str | Classifier,
+    input: Path | str,
+    output: Path | str,
+    *,
+    text_column: str | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> PredictedFile:
+    """Write the rows of `input` with a label and a probability added to `output`, which must not exist yet.
+
+    Formats go by the endings: txt (a text a line; written with tabs between text, label and probability), csv, tsv and
+    jsonl, each also gz and zst. Cells are kept as they are. Where the input has a column `label` or `probability`, the
+    new one is called `predicted_...`. Rows are streamed, and the output appears when it is complete; `on_progress` is
+    given the number of rows done. Raises InputDataError for the input and UsageError for the output.
+    """
+    start = time.perf_counter()
+    output = Path(output).expanduser()
+    if output.exists():
+        raise UsageError(f"{output} exists already and is not overwritten; choose another --output, or remove it.")
+    if ending_of(output) not in _OUTPUT_ENDINGS:
+        raise UsageError(
+            f"{output} has no ending that names a format; expected one of {', '.join(_OUTPUT_ENDINGS)}, "
+            "with .gz or .zst behind it if you like."
+        )
+    findings = Findings()
+    rows = _Rows(input, text_column, findings)
+    classifier = _as_classifier(model)
+    done = 0
+
+    def write(file: BinaryIO) -> None:
+        nonlocal done
+        with _open_text(file, output) as stream:
+            writer = _RowWriter(stream, output, rows)
+            while chunk := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+                predictions = classifier.predict([text for _, text in chunk])
+                for (row, _), prediction in zip(chunk, predictions, strict=True):
+                    writer.write(row, prediction)
+                done += len(chunk)
+                if on_progress is not None:
+                    on_progress(done)
+
+    commit_file(output, write)
+    return PredictedFile(
+        output=output,
+        rows=done,
+        text_column=rows.text_column,
+        label_column=rows.label_column,
+        probability_column=rows.probability_column,
+        skipped=findings.dropped.to_event(),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def read_texts(path: Path | str, text_column: str | None = None) -> list[str]:
+    """The texts of a file in any format that `predict_file` reads. Raises InputDataError."""
+    return [text for _, text in _Rows(path, text_column, Findings())]
+
+
+class _Rows:
+    """Iterates over (row, text) of a file; its first rows decide which columns there are and the names of new ones."""
+
+    def __init__(self, path: Path | str, text_column: str | None, findings: Findings) -> None:
+        self.name = str(path)
+        if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
+            records = _iter_lines(path, findings)
+        else:
+            wanted = () if text_column is None else (text_column,)
+            records = iter_records(path, findings=findings, columns=wanted)
+        sample = list(itertools.islice(records, SAMPLE_ROWS))
+        if not sample:
+            raise InputDataError(f"{self.name} holds no rows; expected at least one text.")
+        self.columns = list(dict.fromkeys(name for record in sample for name in record.fields))
+        is_plain = self.columns == [TEXT] and text_column in (None, TEXT)  # there is nothing to detect
+        self.text_column = TEXT if is_plain else detect_text_column(sample, self.name, text_column)
+        self.label_column, self.probability_column = (
+            _ADDED_WHERE_TAKEN[name] if name in self.columns else name for name in (LABEL, PROBABILITY)
+        )
+        self._records = itertools.chain(sample, records)
+
+    def __iter__(self) -> Iterator[tuple[Row, str]]:
+        return self
+
+    def __next__(self) -> tuple[Row, str]:
+        record = next(self._records)
+        if taken := {self.label_column, self.probability_column} & record.fields.keys():
+            raise InputDataError(
+                f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
+            )
+        row: Row = record.fields if record.values is None else record.values
+        return row, record.fields.get(self.text_column, "")
+
+
+def _iter_lines(path: Path | str, findings: Findings) -> Iterator[Record]:
+    """Every line is a text, empty ones too, so that the lines of the output are those of the input."""
+    for number, line in enumerate(TextStream(path, findings).lines(), 1):
+        yield Record({TEXT: line}, number)
+
+
+class _RowWriter:
+    """Writes rows in the format of a file's ending; cells of the input go out as they came in."""
+
+    def __init__(self, stream: TextIO, output: Path, rows: _Rows) -> None:
+        self._stream = stream
+        self._rows = rows
+        self._ending = ending_of(output)
+        self._columns = [*rows.columns, rows.label_column, rows.probability_column]
+        self._writer = csv.writer(stream, delimiter="," if self._ending == ".csv" else "\t", lineterminator="\n")
+        if self._ending in (".csv", ".tsv"):
+            self._writer.writerow(self._columns)
+
+    def write(self, row: Row, prediction: Prediction) -> None:
+        added = {
+            self._rows.label_column: prediction.label,
+            self._rows.probability_column: round(prediction.probability, 6),
+        }
+        if self._ending == ".jsonl":
+            self._stream.write(_to_json({**row, **added}) + "\n")
+        elif self._ending == ".txt":
+            text = " ".join(prediction.text.split())
+            self._stream.write(f"{text}\t{prediction.label}\t{added[self._rows.probability_column]}\n")
+        else:
+            if unknown := row.keys() - set(self._columns):
+                raise InputDataError(
+                    f"{self._rows.name} has rows with a key {min(unknown)!r} that its first rows lack, for which a "
+                    "table has no column; choose an --output that ends in .jsonl."
+                )
+            self._writer.writerow([_to_cell({**row, **added}.get(column)) for column in self._columns])
+
+
+def _to_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else _to_json(value)
+
+
+def _to_json(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot write
+        return json.dumps(value, default=str)
+    return text
+
+
+@contextmanager
+def _open_text(file: BinaryIO, output: Path) -> Iterator[TextIO]:
+    """A text stream into an open file, compressed as the ending says; the file itself stays open."""
+    ending = output.suffix.lower()
+    binary: Any = file
+    if ending == ".gz":  # no name and no time inside: the same rows give the same bytes
+        binary = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0)
+    elif ending in (".zst", ".zstd"):
+        binary = zstandard.ZstdCompressor().stream_writer(file, closefd=False)
+    text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
+    try:
+        yield text
+        text.detach()
+        if binary is not file:
+            binary.close()
+    except BaseException:
+        with suppress(Exception):  # the first error is the one that counts
+            text.detach()
+        with suppress(Exception):
+            binary.close()
+        raise
+
+
+def _as_classifier(model: Path | str | Classifier) -> Classifier:
+    return model if isinstance(model, Classifier) else load_classifier(model)

@@ -1,0 +1,157 @@
+"""Rows go out as they came in, with a label and a probability; the output is whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from pretune.errors import InputDataError, ModelNotFoundError, OutOfResourcesError, UsageError
+from pretune.inference.classify import Classifier
+from pretune.inference.load import load_classifier
+from pretune.stages import predict as stage
+from pretune.stages.predict import predict, predict_file, read_texts
+
+TEXTS = ["A wonderful film.", "=1+1", 'He said "no", twice', "-", "Großartig! 🙂", "two\nlines"]
+
+
+@pytest.fixture(scope="module")
+def classifier(run_folder: Path) -> Classifier:
+    return load_classifier(run_folder)
+
+
+def open_any(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    if path.suffix == ".zst":
+        data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    return data.decode()
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def test_predict_takes_a_path(run_folder: Path) -> None:
+    assert [prediction.text for prediction in predict(run_folder, TEXTS)] == TEXTS
+    with pytest.raises(ModelNotFoundError):
+        predict(run_folder / "nowhere", TEXTS)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".tsv.zst"])
+def test_table_keeps_its_columns_and_cells(classifier: Classifier, tmp_path: Path, ending: str) -> None:
+    rows = [[str(index), text, f"+{index}"] for index, text in enumerate(TEXTS)]
+    source = write_csv(tmp_path / "in.csv", ["id", "review", "note"], rows)
+    result = predict_file(classifier, source, tmp_path / f"out{ending}")
+    assert (result.rows, result.text_column, result.skipped) == (len(TEXTS), "review", [])
+    written = open_any(tmp_path / f"out{ending}")
+    found = list(csv.reader(written.splitlines(keepends=True), delimiter="\t" if "tsv" in ending else ","))
+    assert found[0] == ["id", "review", "note", "label", "probability"]
+    assert [row[:3] for row in found[1:]] == rows
+    for row, prediction in zip(found[1:], classifier.predict(TEXTS), strict=True):
+        assert row[3] == prediction.label
+        assert float(row[4]) == pytest.approx(prediction.probability, abs=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_jsonl_keeps_its_values(classifier: Classifier, tmp_path: Path, ending: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": index, "text": text, "tags": ["a", {"b": None}], "ok": True, "none": None}
+        for index, text in enumerate([*TEXTS, "half \ud83d pair"])
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predict_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out{ending}")
+    found = [json.loads(line) for line in open_any(tmp_path / f"out{ending}").splitlines()]
+    assert [{key: row[key] for key in rows[0]} for row in found] == rows
+    assert all(set(row) == {*rows[0], "label", "probability"} for row in found)
+
+
+def test_lines_of_text_stay_lines(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("A film.\n\nA hotel\twith rooms.\n")
+    predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.txt")
+    lines = [line.split("\t") for line in (tmp_path / "out.txt").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["A film.", "", "A hotel with rooms."]
+    assert all(line[1] in classifier.label_names and 0 < float(line[2]) <= 1 for line in lines)
+    predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().startswith("text,label,probability\nA film.,")
+
+
+def test_columns_of_the_user_are_never_replaced(classifier: Classifier, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text", "label"], [["A film.", "gold"]])
+    result = predict_file(classifier, source, tmp_path / "out.csv")
+    assert result.label_column == "predicted_label"
+    assert (tmp_path / "out.csv").read_text().startswith("text,label,predicted_label,probability\nA film.,gold,")
+    source = write_csv(tmp_path / "in.csv", ["text", "label", "predicted_label"], [["A film.", "gold", "x"]])
+    with pytest.raises(InputDataError, match="'predicted_label' is needed"):
+        predict_file(classifier, source, tmp_path / "more.csv")
+
+
+def test_many_rows_are_streamed_and_reported(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "ROWS_AT_A_TIME", 4)
+    (tmp_path / "in.txt").write_text("".join(f"film {index}\n" for index in range(10)))
+    seen: list[int] = []
+    predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.jsonl", on_progress=seen.append)
+    assert seen == [4, 8, 10]
+    found = [json.loads(line)["text"] for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert found == [f"film {index}" for index in range(10)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
+
+
+def test_what_cannot_work_is_said(classifier: Classifier, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [["A film."]])
+    (tmp_path / "there.csv").write_text("mine")
+    with pytest.raises(UsageError, match="exists already and is not overwritten"):
+        predict_file(classifier, source, tmp_path / "there.csv")
+    with pytest.raises(UsageError, match="no ending that names a format"):
+        predict_file(classifier, source, tmp_path / "out.xlsx")
+    with pytest.raises(InputDataError, match=r"no column 'review'; its columns are text"):
+        predict_file(classifier, source, tmp_path / "out.csv", text_column="review")
+    with pytest.raises(InputDataError, match="does not exist"):
+        predict_file(classifier, tmp_path / "nothing.txt", tmp_path / "out.csv")
+    write_csv(tmp_path / "empty.csv", ["text"], [])
+    with pytest.raises(InputDataError, match="holds no rows"):
+        predict_file(classifier, tmp_path / "empty.csv", tmp_path / "out.csv")
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n' * 200 + '{"text": "b", "more": 1}\n')
+    with pytest.raises(InputDataError, match="key 'more' that its first rows lack"):
+        predict_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.csv")
+    assert (tmp_path / "there.csv").read_text() == "mine"
+    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".jsonl.zst"])
+def test_full_disk_leaves_nothing(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "in.txt").write_text("A film.\n")
+    monkeypatch.setattr(stage._RowWriter, "write", fail)
+    with pytest.raises(OutOfResourcesError, match="The disk is full"):
+        predict_file(classifier, tmp_path / "in.txt", tmp_path / f"out{ending}")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_rows_that_do_not_parse_are_counted(classifier: Classifier, tmp_path: Path) -> None:
+    rows = ['{"text": "film"}'] * 150 + ["{broken"]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows) + "\n")
+    result = predict_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert result.rows == 150
+    assert [(rule["rule"], rule["count"]) for rule in result.skipped] == [("unparsable_row", 1)]
+    assert "line 151" in result.skipped[0]["examples"][0]
+
+
+def test_read_texts(tmp_path: Path) -> None:
+    write_csv(tmp_path / "in.csv", ["id", "text"], [["1", "one"], ["2", "two"]])
+    assert read_texts(tmp_path / "in.csv") == ["one", "two"]
