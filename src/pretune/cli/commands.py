@@ -152,27 +152,43 @@ def _show_stage(folder: Path) -> int:
 
 
 def predict(arguments: Arguments) -> int:
-    """Label and probability of texts or of the rows of a file."""
-    from pretune.stages.predict import predict, predict_file
-
+    """Label and probability of texts, or of the rows of a file."""
     texts: Sequence[str] = arguments.texts
-    if texts and arguments.input is not None:
-        raise UsageError("Texts and --input are given; give one of them.")
-    if arguments.input is not None:
-        if arguments.output is None:
-            raise UsageError("--input is given without --output; name the file to write, ending like the input's.")
-        count = predict_file(
-            arguments.model, Path(arguments.input), Path(arguments.output), text_column=arguments.text_column
-        )
-        _to_stderr(f"{count:,} rows written to {arguments.output}.")
-        return EXIT_DONE
-    if not texts:
+    if arguments.input is None and not texts:
         raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
+    if arguments.input is not None:
+        return _predict_file(arguments)
+    from pretune.stages.predict import predict
+
     for prediction in predict(arguments.model, texts):
         if arguments.json:
-            _to_stdout(_json(prediction))
+            _to_stdout(_json(vars(prediction)))
         else:
-            _to_stdout(f"{prediction['label']}\t{prediction['probability']:.4f}\t{_one_line(prediction['text'])}")
+            _to_stdout(f"{prediction.label}\t{prediction.probability:.4f}\t{_one_line(prediction.text)}")
+    return EXIT_DONE
+
+
+def _predict_file(arguments: Arguments) -> int:
+    if arguments.texts:
+        raise UsageError("Texts and --input are given; give one of them.")
+    if arguments.output is None:
+        raise UsageError("--input is given without --output; name the file to write, ending in .csv, .jsonl or .txt.")
+    from pretune.stages.predict import predict_file
+
+    say = (lambda _sentence: None) if arguments.quiet else _to_stderr
+    done = predict_file(
+        arguments.model,
+        arguments.input,
+        arguments.output,
+        text_column=arguments.text_column,
+        on_progress=lambda rows: say(f"{rows:,} rows"),
+    )
+    for entry in done.skipped:
+        say(f"{entry['count']:,} rows skipped: {entry['reason']}")
+    say(
+        f"{done.rows:,} rows in {done.seconds:.1f} s: the texts in column {done.text_column}, the labels in column "
+        f"{done.label_column} of {done.output}."
+    )
     return EXIT_DONE
 
 
