@@ -1,4 +1,4 @@
-"""A checkpoint folder goes unchanged into AutoTokenizer and the pipelines of transformers, and they give our numbers."""
+"""A checkpoint folder goes unchanged into transformers' AutoTokenizer and pipelines, and they give our numbers."""
 
 from __future__ import annotations
 
