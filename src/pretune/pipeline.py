@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.expectation import describe, expect
 from pretune.recipe import (
     RECIPE_NAME,
     Recipe,
@@ -44,13 +45,29 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
     say = say or (lambda _sentence: None)
     steps = plan_steps(recipe, folder)
     _claim_folder(folder, recipe, redo=redo)
+    announce(recipe, steps, folder, say)
     for step in steps:
-        if step.is_done(folder) and not redo:
-            say(f"{step.name}: checking what is there already")
         _do(step, redo=redo)
     if recipe.has_labels:
         write_prediction_trace(folder)
     return folder
+
+
+def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
+    """Say what is going to be done, what is done already, and what it will take."""
+    states = {step.name: stage_status(folder / step.name) for step in steps}
+    words = {"finished": "done already", "running": "goes on where it stopped", "missing": ""}
+    say(f"This run in {folder}" + (" is made from built-in, synthetic text:" if recipe.is_builtin else ":"))
+    for step in steps:
+        state = words[states[step.name]]
+        say(f"  {step.name:<11} {step.title}" + (f" - {state}" if state else ""))
+    if not recipe.has_labels:
+        say("No --labels are given, so it ends with the pre-trained model.")
+    if all(state == "finished" for state in states.values()):
+        say("All of it is done already; what follows is read from its logs.")
+    elif all(state == "missing" for state in states.values()):
+        for line in describe(expect(recipe), folder):
+            say(line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +77,6 @@ class Step:
     name: str
     title: str
     do: Callable[[bool], Manifest]
-
-    def is_done(self, run: Path) -> bool:
-        """Whether its folder says that it is finished."""
-        return stage_status(run / self.name) == "finished"
 
 
 def stage_status(folder: Path) -> str:

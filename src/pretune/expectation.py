@@ -1,0 +1,155 @@
+"""What a run will take in time, memory and disk, worked out before it starts from its settings, its files and the chip.
+
+These are estimates to decide by. What pre-training really takes is measured at its start and logged as `estimate`.
+"""
+
+from __future__ import annotations
+
+import glob
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretune.recipe import STDIN, Recipe
+
+# Measured on two cores; text that is read from a pipe counts as nothing.
+_TEXT_BYTES_PER_SECOND = 4e6  # reading, cleaning, training the tokenizer, encoding
+_BUILTIN_BYTES_PER_DOCUMENT = 230
+_BUILTIN_LABEL_BYTES = 2.4e6
+_BYTES_PER_TOKEN = 4.2
+_PACKED = {".gz": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}  # how much longer a file is unpacked
+_EFFICIENCY = 0.4  # of the chip's matrix rate, in training
+_SCRATCH_EPOCHS = 3  # times those of fine-tuning
+_STARTING_SECONDS = 15.0  # loading libraries, and the little that every stage takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """Seconds by part of the run, and the most memory and disk it needs at once."""
+
+    text_seconds: float
+    pretrain_seconds: float
+    task_seconds: float
+    memory_bytes: float
+    disk_bytes: float
+
+    @property
+    def seconds(self) -> float:
+        """The whole run."""
+        return _STARTING_SECONDS + self.text_seconds + self.pretrain_seconds + self.task_seconds
+
+
+def expect(recipe: Recipe) -> Expectation:
+    """What a run of this recipe takes when nothing of it is done yet."""
+    from pretune.compute.device import choose_compute
+    from pretune.model import cost
+    from pretune.model.config import PRESETS
+    from pretune.stages.pretrain_settings import budget_of, choose_size
+
+    text_bytes, label_bytes = _text_bytes(recipe), _label_bytes(recipe)
+    config, budget = recipe.pretrain, budget_of(recipe.pretrain)
+    tokens_per_epoch = max(1, round(text_bytes / _BYTES_PER_TOKEN))
+    compute = choose_compute(precision=config.precision, compile="off")
+    size = choose_size(budget, tokens_per_epoch, compute) if config.size == "auto" else config.size
+    model = PRESETS[size](recipe.preprocess.vocab_size or 8192)
+    rate = _EFFICIENCY * _matrix_rate(compute.device, compute.precision)
+    if budget.minutes is not None:
+        pretrain_seconds = 60 * budget.minutes
+    else:
+        tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
+        pretrain_seconds = tokens * cost.train_flops_per_token(model, config.row_tokens, config.mask_prob) / rate
+    passes = _task_passes(recipe) if recipe.has_labels else 0
+    task_tokens = label_bytes / _BYTES_PER_TOKEN
+    return Expectation(
+        text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
+        pretrain_seconds=pretrain_seconds,
+        task_seconds=passes * task_tokens * 6 * cost.count_block_parameters(model) / rate,
+        memory_bytes=cost.train_memory_bytes(model, config.tokens_per_step, config.row_tokens, config.mask_prob),
+        disk_bytes=text_bytes * (2 / 3 + 2 / _BYTES_PER_TOKEN) + 8 * cost.checkpoint_bytes(model),
+    )
+
+
+def _task_passes(recipe: Recipe) -> int:
+    """Passes over the labelled rows at most: every rate and every seed, pre-trained and from scratch."""
+    trials = len(recipe.finetune.learning_rates) + recipe.finetune.seeds - 1
+    return trials * recipe.finetune.epochs * (1 + _SCRATCH_EPOCHS)
+
+
+def _text_bytes(recipe: Recipe) -> float:
+    if recipe.is_builtin:
+        return recipe.collect.builtin_documents * _BUILTIN_BYTES_PER_DOCUMENT + _BUILTIN_LABEL_BYTES
+    return sum(_unpacked_bytes(file) for path in recipe.corpus for file in _files(path)) + _label_bytes(recipe)
+
+
+def _label_bytes(recipe: Recipe) -> float:
+    if recipe.is_builtin:
+        return _BUILTIN_LABEL_BYTES
+    return 0.0 if recipe.labels is None else _unpacked_bytes(Path(recipe.labels).expanduser())
+
+
+def _files(path: str) -> Iterable[Path]:
+    if path == STDIN:
+        return
+    found = Path(path).expanduser()
+    for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):  # noqa: PTH207
+        yield from (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
+
+
+def _unpacked_bytes(file: Path) -> float:
+    return file.stat().st_size * _PACKED.get(file.suffix.lower(), 1.0)
+
+
+def _matrix_rate(device: str, precision: str) -> float:
+    """Operations per second of one matrix product, tried out for some hundredths of a second."""
+    import torch
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    size, tries = (4096, 6) if device == "cuda" else (384, 60)
+    a = torch.ones(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    for _ in range(tries):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])  # reading a number waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def describe(expectation: Expectation, folder: Path) -> list[str]:
+    """The expectation as sentences, with a warning where the disk is too small for it."""
+    e = expectation
+    parts = [f"pre-training {_duration(e.pretrain_seconds)}"]
+    if e.text_seconds >= 1:
+        parts.insert(0, f"text {_duration(e.text_seconds)}")
+    if e.task_seconds:
+        parts.append(f"the task with its control at most {_duration(e.task_seconds)}")
+    lines = [
+        f"Expected: about {_duration(e.seconds)} in all ({', '.join(parts)}), "
+        f"{e.memory_bytes / 1e9:.1f} GB of memory, {_size(e.disk_bytes)} of disk."
+    ]
+    free = shutil.disk_usage(_nearest_folder(folder)).free
+    if free < e.disk_bytes:
+        lines.append(f"Only {_size(free)} of disk are free at {folder}: make room, or choose another --out.")
+    return lines
+
+
+def _nearest_folder(path: Path) -> Path:
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
