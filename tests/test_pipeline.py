@@ -1,0 +1,183 @@
+"""`run` is the stages in order, and nothing more; here they are stand-ins that write real stage folders."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune import pipeline
+from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.recipe import Recipe, override
+from pretune.runtime.artifacts import Manifest, open_stage, read_manifest
+from pretune.stages.config import to_dict
+
+STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
+
+
+class Stages:
+    """Stand-ins for the stage functions: each writes one file that depends on its settings and its inputs."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.done: list[str] = []
+
+    def do(self, stage: str, out: Path, config: Any, redo: bool, *sources: Path | None, **given: Any) -> Manifest:
+        """What every stage does: open, write, finish; a finished one is left alone."""
+        self.calls.append((stage, given))
+        settings = {} if config is None else to_dict(config)
+        inputs = {s.parent.name + s.name: read_manifest(s).fingerprint for s in sources if s is not None}
+        folder = open_stage(out, stage, config=settings, inputs=inputs, redo=redo)
+        if not folder.is_finished:
+            self.done.append(out.name)
+            (out / "result.txt").write_text(f"{settings} {inputs}", encoding="utf-8")
+            folder.finish(example={"text": "A small example."})
+        return folder.manifest
+
+    def collect(
+        self, paths: Any, out: Path, config: Any, *, labels: Path | None = None, redo: bool = False
+    ) -> Manifest:
+        return self.do("collect", out, config, redo, paths=tuple(paths), labels=labels)
+
+    def preprocess(
+        self, collected: Path, out: Path, config: Any, *, labels: Path | None, test_labels: Path | None, redo: bool
+    ) -> Manifest:
+        return self.do("preprocess", out, config, redo, collected, labels=labels, test_labels=test_labels)
+
+    def pretrain(self, preprocessed: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
+        return self.do("pretrain", out, config, redo, preprocessed)
+
+    def prepare(
+        self, labels: Path, out: Path, config: Any, *, base: Path, test_labels: Path | None, redo: bool
+    ) -> Manifest:
+        return self.do("prepare", out, config, redo, base, labels=labels, test_labels=test_labels)
+
+    def finetune(self, pretrained: Path, prepared: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
+        return self.do("finetune", out, config, redo, pretrained, prepared)
+
+    def compare(self, finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool) -> Manifest:
+        return self.do("compare", out, None, redo, finetuned, scratch, prepared)
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
+    """The stand-ins in the place of the stage modules."""
+    made = Stages()
+    functions: dict[str, Callable[..., Any]] = {
+        name: getattr(made, name) for name in ("collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
+    }
+    functions["trace"] = lambda _run, text: {"text": text}
+    for name, function in functions.items():
+        module = types.ModuleType(f"pretune.stages.{name}")
+        setattr(module, name, function)
+        monkeypatch.setitem(sys.modules, f"pretune.stages.{name}", module)
+    monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
+    monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])
+    return made
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A label file, which the stand-ins do not read."""
+    path = tmp_path / "labels.csv"
+    path.write_text("text,label\na,b\n", encoding="utf-8")
+    return path
+
+
+def test_the_built_in_world_goes_through_all_stages(tmp_path: Path, stages: Stages) -> None:
+    out = tmp_path / "run"
+    assert pipeline.run(Recipe(out=str(out))) == out
+    assert tuple(stages.done) == STAGES
+    assert {p.name for p in out.iterdir()} == {*STAGES, "recipe.toml", "trace.json"}
+    given = dict(stages.calls)
+    assert given["collect"] == {"paths": (), "labels": None}
+    own = {"labels": out / "collect" / "labels-train.jsonl", "test_labels": out / "collect" / "labels-test.jsonl"}
+    assert given["preprocess"] == own
+    assert given["prepare"] == own
+
+
+def test_labels_are_given_to_the_stages_that_need_them(tmp_path: Path, stages: Stages, labels: Path) -> None:
+    (tmp_path / "c.txt").write_text("x", encoding="utf-8")
+    pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "c.txt"),), labels=str(labels)))
+    given = dict(stages.calls)
+    assert given["collect"] == {"paths": (str(tmp_path / "c.txt"),), "labels": labels}
+    assert given["preprocess"] == {"labels": labels, "test_labels": None}
+
+
+def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages: Stages) -> None:
+    (tmp_path / "c.txt").write_text("x", encoding="utf-8")
+    pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "c.txt"),)))
+    assert stages.done == ["collect", "preprocess", "pretrain"]
+
+
+def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) -> None:
+    recipe, said = Recipe(out=str(tmp_path / "run")), []
+    pipeline.run(recipe)
+    stages.done.clear()
+    pipeline.run(recipe, say=said.append)
+    assert stages.done == []
+    assert sum("done already" in line for line in said) == len(STAGES) + 1
+
+
+def test_the_saved_recipe_means_the_same_run(tmp_path: Path, stages: Stages) -> None:
+    from pretune.recipe import read_recipe
+
+    out = tmp_path / "run"
+    pipeline.run(override(Recipe(out=str(out)), {"pretrain": {"minutes": 2}}))
+    stages.done.clear()
+    pipeline.run(read_recipe(out / "recipe.toml"))
+    assert stages.done == []
+
+
+def test_another_setting_is_refused_before_anything_happens(tmp_path: Path, stages: Stages) -> None:
+    recipe = Recipe(out=str(tmp_path / "run"))
+    pipeline.run(recipe)
+    stages.calls.clear()
+    with pytest.raises(FolderInTheWayError) as caught:
+        pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))
+    assert "pretrain.minutes (was None, now 3.0)" in str(caught.value)
+    assert stages.calls == []
+
+
+def test_redo_does_again_what_differs_and_what_follows_from_it(tmp_path: Path, stages: Stages) -> None:
+    recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
+    pipeline.run(recipe)
+    stages.done.clear()
+    pipeline.run(override(recipe, {"finetune": {"epochs": 2}}), redo=True)
+    assert stages.done == ["finetune", "scratch", "compare"]
+    assert (out / "finetune.old-1" / "result.txt").is_file()
+    assert not (out / "pretrain.old-1").exists()
+
+
+def test_redo_leaves_alone_what_is_not_a_stage_of_this_kind(tmp_path: Path, stages: Stages) -> None:
+    """Only other settings or inputs are put aside; a folder of somebody else's is not ours to move."""
+    out = tmp_path / "run"
+    pipeline.run(Recipe(out=str(out)))
+    (out / "compare" / "manifest.json").unlink()
+    with pytest.raises(FolderInTheWayError) as caught:
+        pipeline.run(Recipe(out=str(out)), redo=True)
+    assert not isinstance(caught.value, StageDiffersError)
+    assert (out / "compare").is_dir()
+    assert stages.done == list(STAGES)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, stages: Stages) -> None:
+    (tmp_path / "mine.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(FolderInTheWayError, match=r"files that are not a run \(mine.txt\)"):
+        pipeline.run(Recipe(out=str(tmp_path)))
+    with pytest.raises(FolderInTheWayError, match="is a file"):
+        pipeline.run(Recipe(out=str(tmp_path / "mine.txt")))
+    with pytest.raises(UsageError, match="Give --out DIR"):
+        pipeline.run(Recipe())
+    assert stages.calls == []
+
+
+def test_a_missing_input_leaves_no_folder(tmp_path: Path, stages: Stages) -> None:
+    with pytest.raises(InputDataError, match="does not exist; give --corpus"):
+        pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=("none.txt",)))
+    assert not (tmp_path / "run").exists()
+    assert stages.calls == []
