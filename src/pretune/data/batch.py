@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -32,3 +32,20 @@ class Batch:
     positions: Int[Tensor, "N"] | None = None
     label_weights: Float[Tensor, "N"] | None = None
     num_tokens: int = 0  # real tokens, padding apart
+
+    def to(self, device: str) -> Batch:
+        """The same batch on a device; itself where it is there already."""
+        if self.input_ids.device.type == device:
+            return self
+        causal = self.attention.is_causal
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            labels=self.labels.to(device),
+            positions=None if self.positions is None else self.positions.to(device),
+            label_weights=None if self.label_weights is None else self.label_weights.to(device),
+            attention=Attention(
+                document_ids=self.attention.document_ids.to(device),
+                is_causal=None if causal is None else causal.to(device),
+            ),
+        )

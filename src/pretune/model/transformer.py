@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from pretune.model.config import ModelConfig
 
 
+INITIAL_DEVIATION = 0.02
+
+
 class Linear(nn.Linear):
     """A linear layer without bias that computes in the precision of its input; weights stay in fp32."""
 
@@ -196,7 +199,7 @@ def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B 
 
 
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draw all weights: normal with deviation 0.02, but zero where a layer writes to the residual stream.
+    """Draw all weights: normal, but zero where a layer writes to the residual stream.
 
     Zero output projections make every block start as the identity (modded-nanogpt, arXiv:1901.09321).
     """
@@ -208,4 +211,4 @@ def initialize(model: nn.Module, seed: int) -> None:
             elif name.endswith(("out_proj.weight", "down_proj.weight")):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, 0.02, generator=rng)
+                parameter.normal_(0.0, INITIAL_DEVIATION, generator=rng)

@@ -49,6 +49,7 @@ class PretrainConfig:
     seed: int = 0  # initial weights, order and masks
     optimizer: Literal["muon", "adamw"] = "muon"  # muon: Muon for matrices, AdamW for the rest
     learning_rate: float | None = None  # peak, of the matrices; chosen for the optimizer when not given
+    initial_embedding: Literal["vectors", "random"] = "vectors"  # vectors: from the text's own co-occurrences, in seconds
     mask_prob: float = 0.2  # share of the tokens to predict
     row_tokens: int = 64  # length of a training row
     tokens_per_step: int = 4096  # tokens in one optimizer update
@@ -93,6 +94,7 @@ class FinetuneConfig:
     seeds: int = 3  # runs from different seeds; the best on validation is kept, all are reported
     seed: int = 0  # the first of them
     weight_decay: float = 0.05  # of the matrices
+    mask_augment: float = 0.1  # share of the tokens of a training text that is hidden, as regularisation
     class_weights: Literal["auto", "none", "balanced"] = "auto"  # auto: balanced where the classes are 1:4 or worse
     from_scratch: bool = False  # start from random weights: the control of "did pre-training help?"
     compile: Literal["auto", "on", "off"] = "auto"

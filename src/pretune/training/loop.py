@@ -22,6 +22,7 @@ class StepResult:
     accuracy: float
     grad_norm: float
     rate: float
+    num_labels: int
     num_tokens: int
     is_skipped: bool
 
@@ -54,12 +55,14 @@ def train_steps(
         for parameter in parameters:
             parameter.grad = None
         loss, correct = (float(sum(values)) for values in zip(*sums, strict=True))
+        num_labels = sum(len(batch.labels) for batch in micro_batches)
         yield StepResult(
             step=step,
             loss=loss,
-            accuracy=correct / sum(len(batch.labels) for batch in micro_batches),
+            accuracy=correct / num_labels,
             grad_norm=grad_norm,
             rate=rate(step),
+            num_labels=num_labels,
             num_tokens=sum(batch.num_tokens for batch in micro_batches),
             is_skipped=not is_finite,
         )

@@ -1,0 +1,111 @@
+"""Labelled texts as batches: rows of like length together, little padding, the order a function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pretune.data.batch import Attention, Batch
+from pretune.data.pretraining import SpecialIds
+from pretune.data.shards import TokenShard
+from pretune.runtime.randomness import generator
+
+IntArray = npt.NDArray[np.int64]
+_POOL_BATCHES = 32  # batches are cut from pools of this many, sorted by length inside
+_WIDTH_STEP = 8  # rows are padded to a multiple of this, so that compiled code sees few shapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledShard:
+    """The encoded texts of one split and their labels."""
+
+    shard: TokenShard
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_labeled(folder: Path, name: str, labels: Sequence[int]) -> LabeledShard:
+    """One split of a prepare folder."""
+    return LabeledShard(shard=TokenShard(folder, name), labels=np.array(labels, dtype=np.int64))
+
+
+class ClassificationRows:
+    """Batches of labelled texts. With `mask_augment`, a share of the tokens of each training text is hidden:
+    regularisation that is a function of (seed, epoch, batch) like everything else, and that makes a hidden word nothing
+    new to the model (arXiv:2310.07819)."""
+
+    def __init__(
+        self,
+        data: LabeledShard,
+        special: SpecialIds,
+        *,
+        batch_size: int,
+        seed: int,
+        mask_augment: float = 0.0,
+        class_weights: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        self.data, self.special = data, special
+        self.batch_size, self.seed, self.mask_augment = batch_size, seed, mask_augment
+        self.class_weights = class_weights
+        self.lengths = data.shard.lengths
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-len(self.data) // self.batch_size)
+
+    def epoch(self, epoch: int) -> list[IntArray]:
+        """The rows of every batch of one epoch: every row exactly once."""
+        order = generator(self.seed, "rows", epoch).permutation(len(self.data))
+        pool = self.batch_size * _POOL_BATCHES
+        batches: list[IntArray] = []
+        for start in range(0, len(order), pool):
+            rows = order[start : start + pool]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+        places = generator(self.seed, "batches", epoch).permutation(len(batches))
+        return [batches[place] for place in places]
+
+    def in_order(self) -> list[Batch]:
+        """All rows once, shortest first, nothing hidden: for evaluation. Rows of batch i are `order()` in slices."""
+        order = self.order()
+        return [self.batch(order[i : i + self.batch_size]) for i in range(0, len(order), self.batch_size)]
+
+    def order(self) -> IntArray:
+        """The order of the rows in `in_order`."""
+        return np.argsort(self.lengths, kind="stable")
+
+    def training_batch(self, rows: IntArray, epoch: int, index: int) -> Batch:
+        """These rows with tokens hidden and weights by class."""
+        batch = self.batch(rows)
+        if self.mask_augment > 0:
+            ordinary = (batch.input_ids >= self.special.first_ordinary).numpy()
+            hidden = generator(self.seed, "hide", epoch, index).random(ordinary.shape) < self.mask_augment
+            batch.input_ids[torch.from_numpy(hidden & ordinary)] = self.special.mask
+        return batch
+
+    def batch(self, rows: IntArray) -> Batch:
+        """Some rows, padded to the longest of them."""
+        longest = int(self.lengths[rows].max())
+        width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
+        input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
+        document_ids = np.full_like(input_ids, -1)
+        for i, row in enumerate(rows):
+            ids = self.data.shard.doc(int(row))
+            input_ids[i, : len(ids)] = ids
+            document_ids[i, : len(ids)] = 0
+        labels = self.data.labels[rows]
+        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights[labels])
+        return Batch(
+            input_ids=torch.from_numpy(input_ids),
+            labels=torch.from_numpy(labels),
+            attention=Attention(document_ids=torch.from_numpy(document_ids)),
+            label_weights=weights,
+            num_tokens=int((document_ids >= 0).sum()),
+        )

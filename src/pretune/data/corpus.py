@@ -1,0 +1,116 @@
+"""The batches of a pre-training run, step by step: short rows, then long ones, and validation rows that never change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.data.batch import Batch
+from pretune.data.packing import RowTable, build_rows
+from pretune.data.pretraining import MaskedRows, SpecialIds
+from pretune.data.shards import TokenShard
+from pretune.errors import InputDataError
+
+VALIDATION_MASK_PROB = 0.15
+_VALIDATION_BATCH_ROWS = 32
+_VALIDATION_SEED = 20_26  # masks of the validation rows are the same whatever --seed is
+_MAX_MICRO_BATCH_TOKENS = 16_384
+_MIN_ROWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSettings:
+    """How rows and steps are made; see PretrainConfig for the meaning of each."""
+
+    row_tokens: int
+    long_row_tokens: int
+    tokens_per_step: int
+    mask_prob: float
+    validation_tokens: int
+    seed: int
+
+
+class Corpus:
+    """Training and validation rows over the token shards of a preprocess folder."""
+
+    def __init__(
+        self, folder: Path, settings: RowSettings, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
+    ) -> None:
+        train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
+        self.train, self.settings = train, settings
+        self.num_documents, self.tokens_per_epoch = len(train), train.num_tokens
+        ends = is_sentence_end[train.tokens]
+        table = build_rows(train.offsets, settings.row_tokens, ends)
+        if len(table) < _MIN_ROWS or validation.num_tokens == 0:
+            raise InputDataError(
+                f"The training part holds {train.num_tokens:,} tokens in {len(train):,} documents and the validation part "
+                f"{validation.num_tokens:,} tokens, which is too little to train on; give more text."
+            )
+        rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
+        self.micro_batches = -(-rows_per_step * settings.row_tokens // _MAX_MICRO_BATCH_TOKENS)
+        rows = max(1, rows_per_step // self.micro_batches)
+        self.short = self._rows(table, special, rows)
+        self.fill = table.fill
+        longest = int(train.lengths.max())
+        self.long: MaskedRows | None = None
+        if settings.long_row_tokens > settings.row_tokens and np.mean(train.lengths > settings.row_tokens) > 0.1:
+            length = min(settings.long_row_tokens, -(-longest // settings.row_tokens) * settings.row_tokens)
+            long_table = build_rows(train.offsets, length, ends)
+            self.long = self._rows(long_table, special, max(1, rows * settings.row_tokens // length))
+        self.validation = self._validation(validation, special, is_sentence_end)
+
+    def _rows(self, table: RowTable, special: SpecialIds, rows: int) -> MaskedRows:
+        s = self.settings
+        return MaskedRows(
+            self.train.tokens, table, special, rows_per_batch=rows, mask_prob=s.mask_prob, seed=s.seed
+        )
+
+    def _validation(
+        self, shard: TokenShard, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
+    ) -> list[Batch]:
+        """The same rows with the same masks for every run on this text, up to `validation_tokens`."""
+        table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
+        size = min(_VALIDATION_BATCH_ROWS, len(table))
+        rows = MaskedRows(
+            shard.tokens, table, special, rows_per_batch=size, mask_prob=VALIDATION_MASK_PROB, seed=_VALIDATION_SEED
+        )
+        count = max(1, min(len(table) // size, self.settings.validation_tokens // (size * table.row_tokens)))
+        return [rows.batch(index) for index in range(count)]
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Real tokens of one update, in the mean."""
+        return self.short.tokens_per_batch * self.micro_batches
+
+    @property
+    def micro_batch_tokens(self) -> int:
+        """Places of one micro-batch, padding included."""
+        return self.short.rows_per_batch * self.short.table.row_tokens
+
+    def batches(self, step: int, long_start_step: int) -> list[Batch]:
+        """The micro-batches of update number `step`; with long rows after `long_start_step`."""
+        if self.long is not None and step > long_start_step:
+            return self.long_batches(step - long_start_step)
+        return self.short_batches(step)
+
+    def short_batches(self, step: int) -> list[Batch]:
+        return [self.short.batch((step - 1) * self.micro_batches + i) for i in range(self.micro_batches)]
+
+    def long_batches(self, step: int) -> list[Batch]:
+        assert self.long is not None
+        return [self.long.batch((step - 1) * self.micro_batches + i) for i in range(self.micro_batches)]
+
+    def references(self, vocab_size: int) -> dict[str, float]:
+        """What the loss is measured against: guessing evenly, guessing by frequency, and always the commonest token."""
+        counts = np.bincount(self.train.tokens, minlength=vocab_size).astype(np.float64)
+        counts[: self.short.special.first_ordinary] = 0
+        shares = (counts + 1) / (counts + 1).sum()
+        labels = np.concatenate([batch.labels.numpy() for batch in self.validation])
+        return {
+            "uniform_nats": float(np.log(vocab_size)),
+            "unigram_nats": float(-np.log(shares[labels]).mean()),
+            "most_frequent_share": float((labels == counts.argmax()).mean()),
+        }

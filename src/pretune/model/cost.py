@@ -1,0 +1,41 @@
+"""Parameters, floating-point operations and memory of a model, predicted before a run; no torch."""
+
+from __future__ import annotations
+
+from pretune.model.config import ModelConfig
+
+_BYTES = 4
+
+
+def count_block_parameters(config: ModelConfig) -> int:
+    """Weights of all layers, embeddings apart: what every token passes through."""
+    heads = config.num_heads + config.num_kv_heads
+    attention = 2 * config.hidden_size * config.head_dim * heads
+    feed_forward = 3 * config.hidden_size * config.intermediate_size
+    return config.num_layers * (attention + feed_forward + 2 * config.hidden_size)
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """All weights of a language model with tied embeddings."""
+    return count_block_parameters(config) + config.vocab_size * config.hidden_size + config.hidden_size
+
+
+def train_flops_per_token(config: ModelConfig, row_tokens: int, mask_prob: float) -> float:
+    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361), the head only where it is masked."""
+    attention = 12 * config.num_layers * config.num_heads * config.head_dim * row_tokens
+    head = 6 * config.vocab_size * config.hidden_size * mask_prob
+    return 6 * count_block_parameters(config) + attention + head
+
+
+def train_memory_bytes(config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float) -> int:
+    """Weights, gradients and optimizer state, and what a micro-batch keeps for its backward pass, beside 0.5 GB of libraries."""
+    state = 4 * _BYTES * count_parameters(config)
+    per_layer = 10 * config.hidden_size + 5 * config.intermediate_size + 3 * config.num_heads * row_tokens
+    activations = _BYTES * tokens_per_batch * config.num_layers * per_layer
+    logits = 3 * _BYTES * round(tokens_per_batch * mask_prob) * config.vocab_size
+    return state + activations + logits + 500_000_000
+
+
+def checkpoint_bytes(config: ModelConfig) -> int:
+    """A training checkpoint on disk: weights and two moments."""
+    return 3 * _BYTES * count_parameters(config)

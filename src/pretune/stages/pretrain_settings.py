@@ -1,0 +1,51 @@
+"""What the settings of pre-training mean for a given budget, text and machine."""
+
+from __future__ import annotations
+
+from pretune.compute.device import Compute
+from pretune.data.corpus import RowSettings
+from pretune.stages.config import PretrainConfig
+from pretune.training.budget import Budget
+
+DEFAULT_MINUTES = 10.0
+_COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
+
+
+def budget_of(config: PretrainConfig) -> Budget:
+    """The budget that was given, or ten minutes."""
+    if config.minutes is None and config.tokens is None and config.epochs is None:
+        return Budget(minutes=DEFAULT_MINUTES)
+    return Budget(minutes=config.minutes, tokens=config.tokens, epochs=config.epochs)
+
+
+def row_settings(config: PretrainConfig, budget: Budget) -> RowSettings:
+    """How rows are made; evaluations are kept to a few per cent of the budget."""
+    validation_tokens = 64_000.0
+    if budget.minutes is not None:
+        validation_tokens = 8_000 + 4_000 * budget.minutes
+    elif budget.tokens is not None:
+        validation_tokens = max(8_000, budget.tokens / 100)
+    return RowSettings(
+        row_tokens=config.row_tokens,
+        long_row_tokens=config.long_row_tokens if config.long_fraction > 0 else config.row_tokens,
+        tokens_per_step=config.tokens_per_step,
+        mask_prob=config.mask_prob,
+        validation_tokens=int(min(64_000, validation_tokens)),
+        seed=config.seed,
+    )
+
+
+def is_worth_compiling(budget: Budget) -> bool:
+    """Whether a run is long enough to earn back what compiling costs."""
+    return budget.minutes is None or budget.minutes >= _COMPILING_PAYS_MINUTES
+
+
+def choose_size(budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
+    """The largest size that sees enough tokens in the budget to be better than the next smaller one."""
+    if budget.minutes is None:
+        tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
+        return "tiny" if tokens < 30e6 else "mini" if tokens < 300e6 else "small"
+    if compute.device == "cuda":
+        return "small"
+    slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 computes about four times slower
+    return "tiny" if budget.minutes < 8 * slowness else "mini" if budget.minutes < 120 * slowness else "small"

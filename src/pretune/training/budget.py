@@ -1,0 +1,100 @@
+"""From a budget in the user's terms to a plan in steps: made once, from measured seconds, and corrected at most once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pretune.errors import InputDataError
+from pretune.training.schedule import Plan, plan_steps
+
+_RESERVE_SECONDS = 2.0  # for what comes after the last step
+_CHECKPOINT_SECONDS = 0.5
+_MIN_STEPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What the user is willing to spend: one of wall time, tokens seen, or passes over the text."""
+
+    minutes: float | None = None
+    tokens: float | None = None
+    epochs: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How a run is divided: shares of its steps, and its tokens per update."""
+
+    warmup_fraction: float
+    decay_fraction: float
+    long_fraction: float
+    tokens_per_step: float
+    evaluations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Measured seconds: of an update with short rows, of one with long rows, and of an evaluation."""
+
+    short_step_seconds: float
+    long_step_seconds: float
+    evaluation_seconds: float
+
+    def step_seconds(self, long_fraction: float) -> float:
+        """Mean seconds of an update where this share of them has long rows."""
+        return (1 - long_fraction) * self.short_step_seconds + long_fraction * self.long_step_seconds
+
+    def seconds(self, plan: Plan, evaluations: int) -> float:
+        """Expected seconds of a whole run."""
+        long_steps = plan.steps - plan.long_start_step
+        stepping = (plan.steps - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
+        return stepping + evaluations * self.evaluation_seconds + _RESERVE_SECONDS
+
+
+def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int, elapsed_seconds: float) -> Plan:
+    """The plan that uses up the budget; with minutes, what has passed since the stage began counts.
+
+    Raises InputDataError where the budget is too small for any training.
+    """
+    if budget.minutes is not None:
+        left = budget.minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
+        left -= shape.evaluations * pace.evaluation_seconds
+        steps = int(left / pace.step_seconds(shape.long_fraction))
+    else:
+        tokens = budget.tokens if budget.tokens is not None else (budget.epochs or 1.0) * tokens_per_epoch
+        steps = round(tokens / shape.tokens_per_step)
+    if steps < _MIN_STEPS:
+        raise InputDataError(_too_small(budget, shape, pace, steps, elapsed_seconds))
+    return plan_steps(
+        steps,
+        warmup_fraction=shape.warmup_fraction,
+        decay_fraction=shape.decay_fraction,
+        long_fraction=shape.long_fraction,
+        tokens_per_step=round(shape.tokens_per_step),
+    )
+
+
+def replan(plan: Plan, minutes: float, *, elapsed_seconds: float, training_seconds: float) -> Plan:
+    """Move the end of a plan to where the clock allows, at the step where its decay begins.
+
+    `training_seconds` is what the steps so far took, evaluations included; long rows are expected to cost what they were
+    measured to cost relative to short ones, which the mean of the decay keeps.
+    """
+    seconds_per_step = training_seconds / plan.decay_start_step
+    left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
+    decay = max(1, int(left / seconds_per_step))
+    return plan.with_steps(plan.decay_start_step + decay)
+
+
+def _too_small(budget: Budget, shape: Shape, pace: Pace, steps: int, elapsed_seconds: float) -> str:
+    if budget.minutes is not None:
+        needed = elapsed_seconds + _MIN_STEPS * pace.short_step_seconds + shape.evaluations * pace.evaluation_seconds + 5
+        return (
+            f"{budget.minutes:g} minutes leave room for {max(0, steps)} updates, and training needs at least {_MIN_STEPS}; "
+            f"give --minutes {needed / 60:.1f} or more, or a smaller --size."
+        )
+    return (
+        f"The budget gives {steps} updates of {shape.tokens_per_step:,.0f} tokens, and training needs at least "
+        f"{_MIN_STEPS}; give --tokens {_MIN_STEPS * shape.tokens_per_step:,.0f} or more, more text, or a smaller "
+        "--tokens-per-step."
+    )
