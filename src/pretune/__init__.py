@@ -1,1 +1,67 @@
-"""pretune: from raw text and a few labels to a working model, with every stage traced."""
+"""pretune: from raw text and a few labels to a working model, with every stage traced.
+
+Everything a program needs is here by name, and imported when it is first used: `import pretune` itself loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pretune.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from pretune.api import History as History
+    from pretune.api import Model as Model
+    from pretune.api import Predictions as Predictions
+    from pretune.api import load_pretrained_model as load_pretrained_model
+    from pretune.inference.classify import Prediction as Prediction
+
+_MODULE_OF = {
+    "History": "api",
+    "Model": "api",
+    "Prediction": "inference.classify",
+    "Predictions": "api",
+    "load_pretrained_model": "api",
+    "collect": "stages.collect",
+    "preprocess": "stages.preprocess",
+    "pretrain": "stages.pretrain",
+    "prepare": "stages.prepare",
+    "finetune": "stages.finetune",
+    "compare": "stages.compare",
+    "predict": "stages.predict",
+    "predict_file": "stages.predict",
+    "evaluate": "stages.evaluate",
+    "fill": "stages.fill",
+    "trace": "stages.trace",
+    "CollectConfig": "stages.config",
+    "PreprocessConfig": "stages.config",
+    "PretrainConfig": "stages.config",
+    "PrepareConfig": "stages.config",
+    "FinetuneConfig": "stages.config",
+    "Recipe": "recipe",
+    "read_recipe": "recipe",
+    "run": "pipeline",
+    "PretuneError": "errors",
+    "UsageError": "errors",
+    "FolderInTheWayError": "errors",
+    "InputDataError": "errors",
+    "ModelError": "errors",
+    "ModelNotFoundError": "errors",
+    "CorruptModelError": "errors",
+    "OutOfResourcesError": "errors",
+    "StoppedError": "errors",
+    "InterruptedByUserError": "errors",
+}
+
+__all__ = ["__version__", *_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'pretune' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"pretune.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,289 @@
+"""The model object: load it, train it on a task, predict with it, keep it.
+
+model = pretune.load_pretrained_model("runs/reviews")
+model.train(specific_task_data)
+print(model.predict(test_data))
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, overload
+
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError
+from pretune.inference.classify import Classifier, Prediction
+from pretune.inference.fill_mask import WordPrediction
+from pretune.inference.load import find_model_folder, load_classifier, load_filler
+from pretune.model.folder import load_model_folder
+from pretune.recipe import Recipe, override
+from pretune.reporting.layout import Cell, Column, clean, page_for, table, to_text
+from pretune.reporting.phases import read_phase
+from pretune.reporting.progress import live_progress
+from pretune.reporting.training import render_phase
+from pretune.runtime.artifacts import MANIFEST_NAME, write_text
+from pretune.runtime.commit import commit_folder
+from pretune.runtime.events import Event, read_events
+from pretune.stages.config import PrepareConfig
+from pretune.stages.predict import predict, read_texts
+from pretune.tracing.prediction import trace_prediction
+
+ROWS_SHOWN = 40  # of predictions, when they are printed
+LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
+
+Pairs = list[tuple[str, str]]
+
+
+class History(Sequence[dict[str, Any]]):
+    """The rows of the training trace of one `train`, as logged: loss and accuracy by epoch; prints as a table."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+        self._rows: list[dict[str, Any]] = read_phase(events, "finetune").rows
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __str__(self) -> str:
+        page = page_for(sys.stdout)
+        return to_text(render_phase(read_phase(self.events, "finetune"), page), page).rstrip()
+
+
+class Predictions(Sequence[Prediction]):
+    """What a model says of some texts, in their order; prints as a table, beside what was expected where known."""
+
+    def __init__(self, predictions: Sequence[Prediction], expected: Sequence[str] | None = None) -> None:
+        self._predictions = tuple(predictions)
+        self.expected = None if expected is None else tuple(expected)
+
+    @property
+    def labels(self) -> list[str]:
+        return [prediction.label for prediction in self._predictions]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of labels that are as expected; None where nothing is expected."""
+        if not self.expected:
+            return None
+        return sum(a == b for a, b in zip(self.labels, self.expected, strict=True)) / len(self.expected)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Predictions:
+        if isinstance(index, slice):
+            return Predictions(self._predictions[index], None if self.expected is None else self.expected[index])
+        return self._predictions[index]
+
+    def __len__(self) -> int:
+        return len(self._predictions)
+
+    def __str__(self) -> str:
+        page = page_for(sys.stdout)
+        columns = [Column("text", wraps=True), Column("label"), Column("probability", "right")]
+        columns += [Column("expected")] if self.expected is not None else []
+        rows = [[clean(p.text, 200), clean(p.label), f"{p.probability:.3f}"] for p in self._predictions[:ROWS_SHOWN]]
+        for row, expected in zip(rows, self.expected or (), strict=False):
+            row.append(clean(expected))
+        text = to_text(table(columns, [[Cell(cell) for cell in row] for row in rows], page, indent=0), page)
+        if len(self) > ROWS_SHOWN:
+            text += f"... and {len(self) - ROWS_SHOWN:,} more\n"
+        if self.accuracy is not None:
+            text += f"accuracy {self.accuracy:.3f} (n = {len(self):,})\n"
+        return text.rstrip()
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self)} texts)"
+
+
+class Model:
+    """A model folder in use. `train` replaces what it holds by the result; nothing on disk is ever overwritten."""
+
+    def __init__(self, path: Path, language_model: Path | None = None) -> None:
+        loaded = load_model_folder(path)
+        self.path = path
+        self.label_names = loaded.label_names
+        self.history: list[History] = []
+        self._language_model = language_model if self.is_classifier else path
+        self._classifier: Classifier | None = load_classifier(path) if self.is_classifier else None
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the model labels texts; until it is trained on a task it only fills in words."""
+        return self.label_names is not None
+
+    def __repr__(self) -> str:
+        kind = f"labels {', '.join(self.label_names[:5])}" if self.label_names else "a language model"
+        return f"Model({str(self.path)!r}: {kind})"
+
+    def train(
+        self,
+        data: Any,
+        out: Path | str | None = None,
+        *,
+        test_data: Any = None,
+        quiet: bool = False,
+        **settings: Any,
+    ) -> History:
+        """Learn a task from labelled examples, going on from the current weights, and keep the result in this object.
+
+        `data` is a list of (text, label) pairs, a tuple (texts, labels), or the path of a labelled file; so is
+        `test_data`, and without it a part of `data` is held out. `settings` are those of the prepare and finetune
+        stages, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed. Returns
+        the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
+        """
+        recipe = _read_settings(settings)
+        folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else Path(out).expanduser()
+        labels = _labels_file(data, folder / LABELS_NAME)
+        test_labels = None if test_data is None else _labels_file(test_data, folder / TEST_LABELS_NAME)
+        if out is None:
+            sys.stdout.write(f"The run is in {folder}\n")
+        from pretune.stages.finetune import finetune
+        from pretune.stages.prepare import prepare
+
+        with live_progress(sys.stderr, quiet):
+            prepare(labels, folder / "prepare", recipe.prepare, base=self.path, test_labels=test_labels)
+            finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune)
+        trained = Model(find_model_folder(folder, "finetune"))
+        self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
+        self.history.append(History(read_events(folder / "finetune")))
+        return self.history[-1]
+
+    def predict(self, data: Any) -> Predictions:
+        """The label of each text with probabilities, in order.
+
+        `data` is a list of texts, a list of (text, label) pairs (their labels are shown as expected), or the path of a
+        file with a text a line or with a text column. Raises ModelError before the model was trained on a task.
+        """
+        if self._classifier is None:
+            raise ModelError(f"{self.path} holds a language model, which labels nothing yet; call train(data) first.")
+        if isinstance(data, str | Path):
+            return Predictions(predict(self._classifier, read_texts(_existing_file(data))))
+        items = list(data)
+        if items and all(_is_pair(item) for item in items):
+            texts, expected = zip(*items, strict=True)
+            return Predictions(predict(self._classifier, _as_texts(texts)), [str(label) for label in expected])
+        return Predictions(predict(self._classifier, _as_texts(items)))
+
+    def trace(self, text: str) -> dict[str, Any]:
+        """How the model comes to its decision about a text, layer by layer, as JSON data."""
+        if self._classifier is None:
+            raise ModelError(f"{self.path} holds a language model, which decides nothing; call train(data) first.")
+        return trace_prediction(self._classifier, text)
+
+    def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
+        """For each [MASK] in the text the `top` words that the pre-trained model predicts, best first."""
+        return load_filler(self._language_model or self.path).fill(text, top)
+
+    def save(self, path: Path | str) -> Path:
+        """Copy the model into a new folder, which is alone enough to predict and which transformers loads.
+
+        Raises FolderInTheWayError where the path holds something already.
+        """
+        target = Path(path).expanduser()
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            raise FolderInTheWayError(f"{target} holds something already and is not overwritten; choose another path.")
+
+        def write(partial: Path) -> None:
+            for file in self.path.iterdir():
+                if file.is_file() and file.name != MANIFEST_NAME:
+                    shutil.copyfile(file, partial / file.name)
+
+        commit_folder(target, write)
+        return target
+
+
+def load_pretrained_model(path: Path | str) -> Model:
+    """The model of a run, a stage folder or a checkpoint folder.
+
+    Of a run it is the fine-tuned model where there is one, and else the pre-trained one; name `runs/x/pretrain` to
+    begin from the latter. Raises ModelNotFoundError or CorruptModelError, which say what is wrong with the path.
+    """
+    try:
+        folder = find_model_folder(path, "finetune")
+    except ModelNotFoundError:
+        folder = find_model_folder(path, "pretrain")
+    try:
+        language_model: Path | None = find_model_folder(path, "pretrain")
+    except ModelNotFoundError:
+        language_model = None
+    return Model(folder, language_model)
+
+
+def _read_settings(settings: dict[str, Any]) -> Recipe:
+    of_prepare = {field.name for field in fields(PrepareConfig)}
+    return override(
+        Recipe(),
+        {
+            "prepare": {name: value for name, value in settings.items() if name in of_prepare},
+            "finetune": {name: value for name, value in settings.items() if name not in of_prepare},
+        },
+    )
+
+
+def _labels_file(data: Any, target: Path) -> Path:
+    """The file that holds labelled examples: the one that `data` names, or `target`, written from pairs."""
+    if isinstance(data, str | Path):
+        return _existing_file(data)
+    rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in _as_pairs(data)]
+    content = "".join(rows).encode("utf-8", "replace").decode()
+    if target.exists() and target.read_text(encoding="utf-8") != content:
+        raise FolderInTheWayError(f"{target} holds other examples and is not overwritten; choose another out=.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_text(target, content)
+    return target
+
+
+def _as_pairs(data: Any) -> Pairs:
+    # A tuple of two columns, and not a tuple that holds two examples.
+    if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str):
+        texts, labels = (list(part) for part in data)
+        if len(texts) != len(labels):
+            raise InputDataError(
+                f"There are {len(texts):,} texts and {len(labels):,} labels; expected as many of both."
+            )
+        items: list[Any] = list(zip(texts, labels, strict=True))
+    else:
+        items = list(data)
+    for number, item in enumerate(items, 1):
+        if not _is_pair(item):
+            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
+    texts = _as_texts([text for text, _ in items])
+    return [(text, str(label)) for text, (_, label) in zip(texts, items, strict=True)]
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str)
+
+
+def _as_texts(items: Sequence[Any]) -> list[str]:
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, str):
+            raise InputDataError(f"Text {number} is {item!r:.80}; expected a string.")
+    return list(items)
+
+
+def _existing_file(path: Path | str) -> Path:
+    file = Path(path).expanduser()
+    try:
+        is_there = file.is_file()
+    except OSError:  # a long text is no file name
+        is_there = False
+    if not is_there:
+        raise InputDataError(
+            f"{str(path)!r:.80} is not a file; expected a path, or a list of texts: put a single text into [ ]."
+        )
+    return file

@@ -1,0 +1,182 @@
+"""The model object, as the README writes it: load, train, predict, print, save."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pretune
+from pretune.api import Predictions, _as_pairs, load_pretrained_model
+from pretune.errors import (
+    CorruptModelError,
+    FolderInTheWayError,
+    InputDataError,
+    ModelError,
+    ModelNotFoundError,
+    UsageError,
+)
+from pretune.inference.classify import Prediction
+
+TEXTS = ["A wonderful film.", "The hotel was dreadful.", "x"]
+EXAMPLES = [
+    (f"{opening} {thing} was {word}.", label)
+    for opening in ("The", "This", "Our", "That")
+    for thing in ("film", "hotel", "food", "phone", "battery", "soup")
+    for word, label in (("wonderful", "good"), ("warm and funny", "good"), ("dreadful", "bad"), ("rude", "bad"))
+]
+
+
+def test_a_run_is_its_fine_tuned_model(run_folder: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    assert model.is_classifier
+    assert model.path == run_folder / "finetune" / "checkpoint"
+    assert "negative" in repr(model)
+    assert [len(words) for words in model.fill("The [MASK] rises.", top=3)] == [3]
+
+
+def test_a_language_model_fills_and_does_not_classify(run_folder: Path) -> None:
+    model = load_pretrained_model(str(run_folder / "pretrain"))
+    assert not model.is_classifier
+    assert len(model.fill("The [MASK] rises in the [MASK].")) == 2
+    for call in (lambda: model.predict(TEXTS), lambda: model.trace("x")):
+        with pytest.raises(ModelError, match=r"call train\(data\) first"):
+            call()
+
+
+def test_wrong_paths_raise_and_never_give_none(tmp_path: Path, run_folder: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere does not exist"):
+        load_pretrained_model(tmp_path / "nowhere")
+    (tmp_path / "collect").mkdir()
+    with pytest.raises(ModelNotFoundError, match="its pretrain stage is missing"):
+        load_pretrained_model(tmp_path)
+    saved = load_pretrained_model(run_folder).save(tmp_path / "saved")
+    os.truncate(saved / "model.safetensors", 99)
+    with pytest.raises(CorruptModelError, match="99 bytes"):
+        load_pretrained_model(saved)
+
+
+def test_predictions_are_a_sequence_that_prints(run_folder: Path) -> None:
+    predictions = load_pretrained_model(run_folder).predict(TEXTS)
+    assert [prediction.text for prediction in predictions] == TEXTS
+    assert predictions.labels == [prediction.label for prediction in predictions]
+    assert isinstance(predictions[0], Prediction)
+    assert isinstance(predictions[1:], Predictions)
+    assert len(predictions[1:]) == 2
+    lines = str(predictions).splitlines()
+    assert lines[0].split() == ["text", "label", "probability"]
+    assert lines[2].startswith("A wonderful film.")
+    assert predictions[0].label in lines[2]
+    assert f"{predictions[0].probability:.3f}" in lines[2]
+    assert predictions.accuracy is None
+
+
+def test_what_is_printed_is_harmless_and_short() -> None:
+    made = [
+        Prediction(
+            text="\x1b[31mred\x1b[0m\nline " + "long " * 100, label="a", probability=0.5, probabilities={"a": 0.5}
+        )
+    ] * 60
+    printed = str(Predictions(made))
+    assert "\x1b" not in printed
+    assert printed.endswith("... and 20 more")
+    assert str(Predictions([])).split() == ["text", "label", "probability", *["────", "─────", "───────────"]]
+
+
+def test_pairs_show_what_was_expected(run_folder: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    predictions = model.predict([(text, "negative") for text in TEXTS])
+    assert predictions.expected == ("negative",) * 3
+    assert predictions.accuracy == sum(label == "negative" for label in predictions.labels) / 3
+    assert "expected" in str(predictions)
+    assert str(predictions).endswith("(n = 3)")
+
+
+def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
+    assert model.predict(tmp_path / "texts.txt").labels == model.predict(TEXTS).labels
+    assert model.predict(str(tmp_path / "texts.txt")).labels == model.predict(TEXTS).labels
+    for wrong in ("A text alone.", "long " * 1000):
+        with pytest.raises(InputDataError, match=r"is not a file; .* put a single text into \[ \]"):
+            model.predict(wrong)
+    with pytest.raises(InputDataError, match="Text 2 is 3; expected a string"):
+        model.predict(["a", 3])
+
+
+def test_trace_agrees_with_predict(run_folder: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    traced = model.trace(TEXTS[0])["layers"]["decision"]
+    assert traced["label"] == model.predict(TEXTS)[0].label
+    assert traced["probability"] == pytest.approx(model.predict(TEXTS)[0].probability, abs=1e-5)
+
+
+def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    saved = model.save(tmp_path / "deep" / "saved")
+    again = load_pretrained_model(saved)
+    assert again.path == saved
+    assert [p.probabilities for p in again.predict(TEXTS)] == [p.probabilities for p in model.predict(TEXTS)]
+    with pytest.raises(FolderInTheWayError, match="not overwritten"):
+        model.save(saved)
+
+
+def test_examples_come_as_pairs_or_as_columns() -> None:
+    pairs = [("a", "x"), ("b", "y")]
+    assert _as_pairs(pairs) == pairs
+    assert _as_pairs(tuple(pairs)) == pairs
+    assert _as_pairs((["a", "b"], ["x", "y"])) == pairs
+    assert _as_pairs((np.array(["a", "b"]), np.array([0, 1]))) == [("a", "0"), ("b", "1")]
+    assert _as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "True")]
+    assert _as_pairs(iter(pairs)) == pairs
+    with pytest.raises(InputDataError, match="2 texts and 1 labels"):
+        _as_pairs((["a", "b"], ["x"]))
+    with pytest.raises(InputDataError, match="Example 2 is 'b'; expected a pair"):
+        _as_pairs([("a", "x"), "b"])
+
+
+def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    with pytest.raises(UsageError, match="no setting 'epoch'; did you mean epochs"):
+        model.train(EXAMPLES, tmp_path / "out", epoch=3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text("mine")
+    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl holds other examples"):
+        load_pretrained_model(run_folder).train(EXAMPLES, tmp_path)
+    assert (tmp_path / "labels.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("start", ["pretrain", ""], ids=["from pre-trained", "from fine-tuned"])
+def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
+    model = pretune.load_pretrained_model(run_folder / start)
+    settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "compile": "off", "quiet": True}
+    history = model.train(EXAMPLES, tmp_path / "out", **settings)
+    assert model.label_names == ("bad", "good")
+    assert model.path.is_relative_to(tmp_path / "out" / "finetune")
+    assert model.history == [history]
+    assert {"epoch", "loss", "accuracy"} <= set(history[-1])
+    assert len(history) >= 2
+    assert "validation" in str(history)
+    predictions = model.predict([text for text, _ in EXAMPLES])
+    assert set(predictions.labels) <= {"bad", "good"}
+    again = pretune.load_pretrained_model(tmp_path / "out")
+    assert again.predict(TEXTS).labels == model.predict(TEXTS).labels
+
+
+def test_without_out_the_run_is_temporary_and_named(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in EXAMPLES))
+    model = pretune.load_pretrained_model(run_folder / "pretrain")
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,), "compile": "off", "quiet": True}
+    model.train(tmp_path / "data.jsonl", **settings)
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"The run is in {tmp_path}")
+    assert str(model.path).startswith(printed.removeprefix("The run is in ").strip())
