@@ -391,36 +391,5 @@ def full_run() -> RunBuilder:
 @pytest.fixture
 def trace() -> dict[str, Any]:
     """A prediction trace of two classes whose contributions add up."""
-    surfaces = ["[BOS]", "The", " soup", " was", " not", " bad", ".", "[EOS]"]
-    tokens = [{"position": i, "id": 7 * i + 1, "surface": s, "start": 0, "end": 0} for i, s in enumerate(surfaces)]
-    parts = [
-        ("embedding", 0.12),
-        ("layer 1 attention", -0.31),
-        ("layer 1 feed-forward", 0.44),
-        ("layer 2 attention", 0.93),
-        ("layer 2 feed-forward", 1.02),
-    ]
-    logits = [-sum(value for _, value in parts) - 0.02, sum(value for _, value in parts) + 0.02]
-    weights = [math.exp(logit) for logit in logits]
-    probabilities = [weight / sum(weights) for weight in weights]
-    readouts = [
-        {"layer": layer, "probabilities": [1 - p, p], "label": "positive"}
-        for layer, p in [(0, 0.51), (1, 0.62), (2, probabilities[1])]
-    ]
-    return {
-        "text": "The soup was not bad.",
-        "model": "runs/demo/finetune/checkpoint",
-        "label_names": ["negative", "positive"],
-        "layers": {
-            "tokenization": {"tokens": tokens, "was_cut": False},
-            "embedding": {"norms": [0.9 + 0.05 * i for i in range(len(tokens))]},
-            "transformer": {"readouts": readouts, "contributions": [{"name": n, "logits": [-v, v]} for n, v in parts]},
-            "head": {"logits": logits, "bias": [-0.02, 0.02]},
-            "decision": {
-                "probabilities": probabilities,
-                "label": "positive",
-                "probability": probabilities[1],
-                "margin": probabilities[1] - probabilities[0],
-            },
-        },
-    }
+    read: dict[str, Any] = json.loads((Path(__file__).parent / "trace.json").read_text(encoding="utf-8"))
+    return read

@@ -14,6 +14,7 @@ from rich.text import Text
 from pretune.reporting.layout import Lines, Page, pad, wrap
 
 Point = tuple[float, float]
+SMALLEST_SPAN = 1e-9  # of an axis
 Pen = Literal["solid", "dashed"]
 
 # The bits of a braille character (U+2800 and up), by row and column of its dots.
@@ -83,7 +84,7 @@ def draw_chart(chart: Chart, page: Page, *, height: int = 9) -> Lines:
     margin = max(cell_len(chart.format_y(tick)) for tick in ticks_y) + 2
     columns = page.width - margin
     across, down = (2, 4) if page.charset == "unicode" else (1, 1)
-    x = _Scale(min(0.0, min(p[0] for p in points)), max(p[0] for p in points) or 1.0, columns * across)
+    x = _Scale(min(0.0, min(p[0] for p in points)), max(*(p[0] for p in points), SMALLEST_SPAN), columns * across)
     y = _Scale(ticks_y[0], ticks_y[-1], height * down)
     plot = _Plot(x, y, across, down, page.charset)
     for series in sorted(chart.series, key=lambda series: series.pen):  # dashed below solid
@@ -100,7 +101,9 @@ def draw_chart(chart: Chart, page: Page, *, height: int = 9) -> Lines:
 
 def nice_ticks(low: float, high: float, at_most: int) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten apart) that cover low to high, at most `at_most` and at least 2."""
-    span = (high - low) or max(abs(high), 1.0) * 0.1
+    span = max(high - low, max(abs(high), abs(low)) * 1e-6) or 0.1
+    span = max(span, SMALLEST_SPAN)
+    high = low + span
     exponent = math.floor(math.log10(span / max(at_most - 1, 1)))
     for power in range(exponent, exponent + 3):
         for mantissa in (1, 2, 5):
@@ -108,7 +111,7 @@ def nice_ticks(low: float, high: float, at_most: int) -> list[float]:
             first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
             last = max(last, first + 1)
             if last - first + 1 <= max(at_most, 2):
-                return [round(index * step, 12) for index in range(first, last + 1)]
+                return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
     return [low, low + span]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.text import Text
@@ -77,7 +78,8 @@ def _ruler_range(rows: list[Event]) -> tuple[float, float]:
     """Tenths around all intervals."""
     low = min(row["accuracy_interval"][0] for row in rows)
     high = max(row["accuracy_interval"][1] for row in rows)
-    return int(low * 10 + 1e-9) / 10, min(-(-high * 10 // 1) / 10, 1.0)
+    first = math.floor(low * 10 + 1e-9)
+    return first / 10, max(math.ceil(high * 10 - 1e-9), first + 1) / 10
 
 
 def _ruler(row: Event, low: float, high: float, width: int) -> str:

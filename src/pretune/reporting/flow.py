@@ -32,7 +32,7 @@ DROPPED_EXAMPLES = 1  # samples of dropped text in each line
 
 
 def render_flow(events: list[Event], page: Page) -> Lines:
-    """The five stages in a table, then what was dropped, then the example, then what else was said."""
+    """The five stages in a table (or a lone stage), what was dropped, the example, and what else was said."""
     lines = heading("DATA FLOW", synthetic_note(events), page)
     lines += _stages(events, page)
     lines += _dropped(events, page)
@@ -53,10 +53,13 @@ def _stages(events: list[Event], page: Page) -> Lines:
         Column("time", "right"),
         Column("memory", "right", style="dim"),
     ]
-    rows: list[Row] = [_stage_row(events, stage, f"{number} {stage}") for number, stage in enumerate(STAGES, start=1)]
+    is_whole_run = len({event["stage"] for event in events}) > 1
+    shown = [(number, s) for number, s in enumerate(STAGES, start=1) if is_whole_run or of_stage(events, s)]
+    rows: list[Row] = [_stage_row(events, stage, f"{number} {stage}") for number, stage in shown]
     rows += [_stage_row(events, stage, f"  {stage}", "dim") for stage in CONTROLS if of_stage(events, stage)]
-    seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
-    rows.append([Cell("  total", "bold"), "", "", "", Cell(figures.duration(seconds), "bold"), ""])
+    if is_whole_run:
+        seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
+        rows.append([Cell("  total", "bold"), "", "", "", Cell(figures.duration(seconds), "bold"), ""])
     if page.width < ROOMY:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return table(columns, rows, page)
@@ -178,12 +181,22 @@ def _preprocessed(example: Event) -> list[str]:
     sentences = ["text unchanged" if before in (None, after) else f"cleaned: {quote(after, EXAMPLE_LIMIT)}"]
     tokens, ids = example.get("tokens") or [], example.get("ids") or []
     if tokens:
-        shown = " | ".join(clean(token, 24) for token in tokens[:TOKENS_SHOWN])
+        shown = _join_pieces(tokens[:TOKENS_SHOWN])
         more = f" | … {len(tokens) - TOKENS_SHOWN} more" if len(tokens) > TOKENS_SHOWN else ""
         sentences.append(f"{len(tokens)} tokens: {shown}{more}")
     if ids:
         sentences.append(f"as numbers: {' '.join(map(str, ids[:TOKENS_SHOWN]))}" + " …" * (len(ids) > TOKENS_SHOWN))
     return sentences
+
+
+def _join_pieces(tokens: list[str]) -> str:
+    """Tokens with a bar between words and a point between the pieces of a word (words start with a blank)."""
+    has_blanks = any(token.startswith(" ") for token in tokens)
+    text = ""
+    for index, token in enumerate(tokens):
+        is_piece = has_blanks and index > 1 and not token.startswith((" ", "[")) and token[:1].isalnum()
+        text += ("·" if is_piece else " | " if text else "") + (clean(token, 24) or "␣")
+    return text
 
 
 def _pretrained(example: Event) -> list[str]:

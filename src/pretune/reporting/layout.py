@@ -25,7 +25,7 @@ _KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change not
 _TO_ASCII = str.maketrans(
     {**dict.fromkeys("─╌━┅", "-"), **dict.fromkeys("│┤├", "|"), **dict.fromkeys("┬└┼", "+")}
     | {**dict.fromkeys("█▉▊▋▌▍▎▏▁▂▃▄▅▆▇", "#"), "░": ".", "→": ">", "…": "~", "·": "-", "±": "~"}
-    | {"●": "o", "◆": "o", "✓": "+"}
+    | {"●": "o", "◆": "o", "✓": "+", "␣": "_"}
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pretune.runtime.events import Event
 
-SYNTHETIC_NOTE = "synthetic data: written by the built-in generator, not by people"
+SYNTHETIC_NOTE = "synthetic data, written by the built-in generator"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ TOKENS_SHOWN = 40  # of a long text the first ones are drawn
 CLASSES_SHOWN = 3
 TOLERANCE = 1e-4  # between the sum of the contributions and the logit
 BAR = 20  # columns
+JOINT, BLANK = "·", "␣"
+TERMS_SHOWN = 4  # of the products that a logit is the sum of, in each direction
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -50,18 +52,26 @@ def _title(number: int, name: str, note: str) -> Lines:
 
 def _tokenization(layer: Trace, page: Page) -> Lines:
     tokens = layer["tokens"]
-    columns = [(_surface(token), str(token["id"])) for token in tokens[:TOKENS_SHOWN]]
+    columns = [(name, str(token["id"])) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
     lines = _gloss(columns, page, ("", "dim"))
+    joined = f"; {JOINT} joins on to the piece before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     cut = "; the middle of the text did not fit and was left out" if layer.get("was_cut") else ""
-    return lines + paragraph(f"{len(tokens)} pieces{_more(tokens)}{cut}", page, indent=2, style="dim")
+    return lines + paragraph(f"{len(tokens)} pieces{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
 
 
 def _more(items: Sequence[Any]) -> str:
     return f", the first {TOKENS_SHOWN} shown" if len(items) > TOKENS_SHOWN else ""
 
 
-def _surface(token: Trace) -> str:
-    return clean(token["surface"], 20) or "␣"
+def _surfaces(tokens: list[Trace]) -> list[str]:
+    """The pieces to draw, with a sign before those that go on where the piece before ended."""
+    surfaces = []
+    for before, token in zip([None, *tokens], tokens[:TOKENS_SHOWN], strict=False):
+        start = token.get("start")
+        is_joined = before is not None and start is not None and start == before.get("end")
+        is_joined = is_joined and not str(token["surface"]).startswith(" ")
+        surfaces.append(JOINT * is_joined + (clean(token["surface"], 20) or BLANK))
+    return surfaces
 
 
 def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
@@ -70,9 +80,9 @@ def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
         return []
     low, high = min(norms), max(norms)
     columns = []
-    for token, norm in zip(tokenization["tokens"][:TOKENS_SHOWN], norms, strict=False):
+    for name, norm in zip(_surfaces(tokenization["tokens"]), norms, strict=False):
         level = 0 if high == low else round((norm - low) / (high - low) * (len(_LEVELS) - 1))
-        columns.append((_surface(token), f"{_LEVELS[level]} {figures.nats(norm)}"))
+        columns.append((name, f"{_LEVELS[level]} {figures.nats(norm)}"))
     lines = _gloss(columns, page, ("", "cyan"))
     return lines + paragraph(f"shortest {figures.nats(low)}, longest {figures.nats(high)}", page, indent=2, style="dim")
 
@@ -111,14 +121,17 @@ def _transformer(trace: Trace, page: Page) -> Lines:
     first = shown[0]
     columns = [Column("after")]
     columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
-    columns += [Column(f"{_label(trace, first)}: 0 to 100 %")]
+    columns += [Column("0 %".ljust(BAR - 5) + "100 %")]
     rows: list[Row] = []
     for readout in layer.get("readouts", []):
         shares = readout["probabilities"]
         cells = [clean(_layer_name(readout["layer"]), 24), *(figures.percent(shares[k]) for k in shown)]
         rows.append([*cells, Cell(bar(shares[first], BAR), "cyan")])
     lines = table(columns, rows, page, indent=2) if rows else []
-    note = "Read with the final norm at that layer's own scale: what can be decoded there, not what was decided there."
+    note = (
+        f"Bars: {_label(trace, first)}. Read with the final norm at that layer's own scale: what can be decoded there, "
+    )
+    note += "not what was decided there."
     lines += paragraph(note, page, indent=2, style="dim") if rows else []
     contributions = layer.get("contributions", [])
     return [*lines, Text(""), *_contributions(trace, contributions, shown, page)] if contributions else lines
@@ -132,10 +145,10 @@ def _layer_name(layer: Any) -> str:
 
 def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], page: Page) -> Lines:
     first = shown[0]
-    columns = [Column("adds to the logit of")]
+    columns = [Column("added to the logit")]
     columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
-    columns += [Column(f"{_label(trace, first)}: against | for")]
-    parts = [(clean(c["name"], 24), c["logits"]) for c in contributions]
+    columns += [Column("against".rjust(BAR // 2) + "│for")]
+    parts = [(clean(c["name"].replace("_", " "), 24), c["logits"]) for c in contributions]
     bias = trace["layers"]["head"].get("bias")
     if bias is not None and not any(name == "bias" for name, _ in parts):
         parts.append(("bias", bias))
@@ -184,7 +197,24 @@ def _head(trace: Trace, page: Page) -> Lines:
         rows.append(
             [_label(trace, k), f"{logit - given:+.3f}", "-" if bias is None else f"{given:+.3f}", f"{logit:+.3f}"]
         )
-    return table(columns, rows, page, indent=2) + _hidden_classes(trace, shown, page)
+    lines = table(columns, rows, page, indent=2) + _hidden_classes(trace, shown, page)
+    return lines + _arithmetic(trace, shown[0], page)
+
+
+def _arithmetic(trace: Trace, first: int, page: Page) -> Lines:
+    """The logits computed again from vector, weights and bias, and the largest products in the first class's sum."""
+    head = trace["layers"]["head"]
+    if "pooled" not in head or "weight" not in head or head.get("bias") is None:
+        return []
+    products = [weight * value for weight, value in zip(head["weight"][first], head["pooled"], strict=True)]
+    order = sorted(range(len(products)), key=lambda d: -products[d])
+    largest = [d for d in order[:TERMS_SHOWN] if products[d] > 0] + [d for d in order[-TERMS_SHOWN:] if products[d] < 0]
+    terms = ", ".join(f"[{d}] {products[d]:+.3f}" for d in dict.fromkeys(largest))
+    sentence = f"largest of {len(products)} terms for {_label(trace, first)}: {terms}"
+    rows = zip(head["weight"], head["bias"], head["logits"], strict=True)
+    error = max(abs(math.fsum(w * v for w, v in zip(row, head["pooled"], strict=True)) + b - z) for row, b, z in rows)
+    lines = paragraph(sentence, page, indent=2, style="dim")
+    return lines + _check("weights times vector plus bias and logit differ by", error, page)
 
 
 def _hidden_classes(trace: Trace, shown: list[int], page: Page) -> Lines:

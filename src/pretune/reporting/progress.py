@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from dataclasses import replace
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from pretune.reporting import figures
-from pretune.reporting.layout import Page, bar, clean, page_for, shorten, to_text
+from pretune.reporting.layout import Lines, Page, bar, clean, page_for, paragraph, shorten, to_text
 from pretune.reporting.observations import in_short, observe
 from pretune.reporting.phases import read_phase
 from pretune.runtime.events import Event, subscribed
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal
-REFRESH_PER_SECOND = 4
+REDRAW_SECONDS = 0.25  # between two drawings of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
+NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
 
 
 @contextmanager
@@ -33,9 +35,8 @@ def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
         yield
         return
     page = page_for(stream)
-    display: PlainLines | LiveLine
     is_live = stream.isatty() and page.charset == "unicode" and os.environ.get("TERM") != "dumb"
-    display = LiveLine(stream, page) if is_live else PlainLines(stream, page)
+    display: Display = LiveLine(stream, page) if is_live else PlainLines(stream, page)
     with subscribed(_guarded(display)):
         try:
             yield
@@ -44,7 +45,7 @@ def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
                 display.close()
 
 
-def _guarded(display: PlainLines | LiveLine) -> Callable[[Event], None]:
+def _guarded(display: Display) -> Callable[[Event], None]:
     is_broken = False
 
     def receive(event: Event) -> None:
@@ -59,6 +60,14 @@ def _guarded(display: PlainLines | LiveLine) -> Callable[[Event], None]:
                 display.close()
 
     return receive
+
+
+class Display(Protocol):
+    """What live progress is shown on."""
+
+    def receive(self, event: Event) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Narrator:
@@ -153,11 +162,11 @@ class PlainLines:
             self._write(event, sentence)
         elif progress is not None and event["time"] - self.last_line >= PLAIN_LINE_SECONDS:
             text, share = progress
-            self._write(event, text if share is None else f"{100 * share:3.0f} %  {text}")
+            self._write(event, text if share is None else f"{100 * share:.0f} %  {text}")
 
     def _write(self, event: Event, sentence: str) -> None:
         self.last_line = event["time"]
-        text = to_text([_line(event, sentence)], self.page)
+        text = to_text(_lines(event, sentence, replace(self.page, width=NEVER_WRAP)), self.page)
         encoding = self.stream.encoding or "utf-8"
         self.stream.write(text.encode(encoding, "replace").decode(encoding))
         self.stream.flush()
@@ -166,14 +175,23 @@ class PlainLines:
         self.stream.flush()
 
 
+class _PatientConsole(Console):
+    """A console that falls silent when nobody reads it any more, where rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class LiveLine:
     """One line with a bar that is redrawn in place; what deserves a line of its own scrolls by above it."""
 
     def __init__(self, stream: TextIO, page: Page) -> None:
         self.page = page
         self.narrator = Narrator()
-        self.console = Console(file=stream, highlight=False, markup=False, emoji=False, width=page.width)
-        self.live = Live(console=self.console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+        self.drawn = float("-inf")  # time of the event that was drawn last
+        self.console = _PatientConsole(file=stream, highlight=False, markup=False, emoji=False, width=page.width)
+        # No thread of its own, which would take time from the training; stdout stays free for results.
+        self.live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False)
         self.live.start()
 
     def receive(self, event: Event) -> None:
@@ -181,11 +199,14 @@ class LiveLine:
         sentence = self.narrator.sentence(event)
         progress = self.narrator.progress(event)
         if sentence is not None:
-            self.console.print(_line(event, sentence), soft_wrap=False)
-        if progress is not None:
-            self.live.update(self._bar(event, *progress))
+            for line in _lines(event, sentence, self.page):
+                self.console.print(line)
+        if progress is not None and event["time"] - self.drawn >= REDRAW_SECONDS:
+            self.live.update(self._bar(event, *progress), refresh=True)
+            self.drawn = event["time"]
         elif event["event"] in ("stage_started", "stage_finished"):
-            self.live.update(Text(""))
+            self.live.update(Text(""), refresh=True)
+            self.drawn = float("-inf")
 
     def _bar(self, event: Event, text: str, share: float | None) -> Text:
         line = Text(f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} ")
@@ -200,9 +221,9 @@ class LiveLine:
 _STYLES = {"warning": "yellow", "skipped_update": "yellow", "stage_finished": "green", "stage_started": "bold"}
 
 
-def _line(event: Event, sentence: str) -> Text:
+def _lines(event: Event, sentence: str, page: Page) -> Lines:
     stage = f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} "
-    return Text("").append(stage, style="dim").append(clean(sentence), style=_STYLES.get(event["event"], ""))
+    return paragraph(clean(sentence), page, first=stage, style=_STYLES.get(event["event"], ""))
 
 
 # ---- what an event says
@@ -288,7 +309,7 @@ def _test(event: Event) -> str:
 
 
 def _comparison(event: Event) -> str:
-    return "; ".join(str(verdict.get("sentence", "")) for verdict in event.get("verdicts", [])) or "compared"
+    return " ".join(str(verdict.get("sentence", "")) for verdict in event.get("verdicts", [])) or "compared"
 
 
 def _own_sentence(event: Event) -> str:

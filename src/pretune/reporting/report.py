@@ -46,9 +46,9 @@ def run_lines(run: Path, page: Page) -> Lines:
     if not events:
         return [Text("Nothing has been logged here yet.")]
     lines = _unfinished(events, page) + render_flow(events, page)
-    if of_stage(events, "pretrain") or of_stage(events, "finetune"):
+    if any(event["event"] == "evaluation" for event in events):
         lines += render_training(events, page)
-    if of_stage(events, "finetune"):
+    if of_stage(events, "compare") or (of_stage(events, "finetune") and of_stage(events, "pretrain")):
         lines += render_comparison(events, page)
     trace = _read_trace(run / TRACE_NAME)
     if trace is not None:

@@ -22,7 +22,7 @@ from pretune.reporting.layout import (
     table,
 )
 from pretune.reporting.observations import accuracy_noise, in_short, observe
-from pretune.reporting.phases import Phase, read_phase, synthetic_note
+from pretune.reporting.phases import Phase, of_stage, read_phase, synthetic_note
 from pretune.runtime.events import Event
 
 TITLES = {
@@ -38,7 +38,8 @@ WATCHED_LIMIT = 60  # columns of a watched sentence
 def render_training(events: list[Event], page: Page) -> Lines:
     """The trace of both phases; a phase without an evaluation is left out."""
     lines = heading("TRAINING TRACE", synthetic_note(events), page)
-    phases = [phase for phase in (read_phase(events, stage) for stage in ("pretrain", "finetune")) if phase.rows]
+    stages = ("pretrain", "finetune") if of_stage(events, "finetune") or of_stage(events, "pretrain") else ("scratch",)
+    phases = [phase for phase in (read_phase(events, stage) for stage in stages) if phase.rows]
     if not phases:
         return [*lines, Text(" No model has been evaluated yet.", style="dim")]
     for index, phase in enumerate(phases):

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from pretune.reporting.comparison import render_comparison
+from pretune.reporting.layout import Page, to_text
+
+
+def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
+    page = Page(width)
+    return to_text(render_comparison(events, page), page)
+
+
+def test_everyone_is_listed_with_an_interval_and_a_mark_on_the_ruler(full_run: Any) -> None:
+    lines = rendered(full_run.events).splitlines()
+    assert " majority class                  50.8 %   47.7 to 53.9    ├●┤                  0.337" in lines
+    assert (
+        " pre-trained                     95.6 %   94.3 to 96.9                 ├●      0.956  95.2 95.6 96.0" in lines
+    )
+
+
+def test_slices_and_verdicts_carry_their_numbers(full_run: Any) -> None:
+    text = rendered(full_run.events)
+    assert " from scratch                   96.2 %  94.5 to 97.9    52.0 %  47.6 to 56.4" in text
+    assert " ● Pre-training helped: 21.0 points above the same network from scratch." in text
+    assert "pre-trained against from scratch: +21.0 points, 95 % interval +18.3 to +23.7, p < 0.001" in text
+    assert "the same 998 test texts for everyone" in text
+
+
+@pytest.mark.parametrize("width", [80, 98, 100, 140])
+def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
+    assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
+
+
+def test_a_comparison_that_was_not_made_is_called_so() -> None:
+    assert "Not measured in this run" in rendered([])
+
+
+def test_equal_accuracies_can_be_drawn(builder: Any) -> None:
+    row = {"accuracy": 1.0, "accuracy_interval": [1.0, 1.0], "macro_f1": 1.0, "seeds": [1.0], "n": 9}
+    rows = [{"name": kind, "kind": kind, **row} for kind in ("majority", "pretrained")]
+    builder.add("compare", "comparison", rows=rows, verdicts=[])
+    assert "●" in rendered(builder.events, 120)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.text import Text
+
+from pretune.reporting.layout import (
+    Cell,
+    Column,
+    Page,
+    bar,
+    clean,
+    has_colour,
+    heading,
+    page_for,
+    shorten,
+    show,
+    side_by_side,
+    table,
+    to_text,
+    wrap,
+)
+
+
+class Stream(io.StringIO):
+    """A stream that says of itself what a test wants."""
+
+    def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._terminal, self._encoding = terminal, encoding
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+
+HOSTILE = [
+    ("\x1b[31mred\x1b[0m", "red"),
+    ("\x1b]0;title\x07text", "text"),
+    ("\x1b]8;;http://evil\x1b\\link", "link"),
+    ("a\x07b\x00c\x7fd\x9be", "abcde"),
+    ("one\r\ntwo\tthree", "one two three"),
+    ("abc\u202edef\u2066", "abcdef"),
+    ("zero\u200bwidth", "zerowidth"),
+    ("line\u2028break", "line break"),
+    ("lone \ud800 half", "lone \ufffd half"),
+    ("[bold red]not markup[/]", "[bold red]not markup[/]"),
+    ("\x1b", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HOSTILE)
+def test_text_of_others_becomes_harmless(text: str, expected: str) -> None:
+    assert re.sub(" +", " ", clean(text)) == expected
+
+
+@given(st.text(st.characters(codec=None)))
+def test_cleaned_text_holds_no_control_character_and_can_be_encoded(text: str) -> None:
+    cleaned = clean(text)
+    assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in cleaned)
+    cleaned.encode()
+    assert clean(cleaned) == cleaned
+
+
+def test_shortened_text_says_that_something_is_missing() -> None:
+    assert shorten("a long sentence", 8) == "a long…"
+    assert cell_len(shorten("寿司寿司寿司", 7)) <= 7
+    assert shorten("short", 8) == "short"
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]) | st.just(" ")), st.integers(2, 30))
+def test_wrapped_text_keeps_every_character_and_the_width(text: str, width: int) -> None:
+    lines = wrap(text, width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_a_table_aligns_wraps_and_fits() -> None:
+    columns = [Column("name"), Column("n", "right"), Column("what it is", wraps=True)]
+    rows = [["first", "1", "some words that do not fit into one line"], ["寿司", Cell("1,000", "bold"), "fish"]]
+    assert to_text(table(columns, rows, Page(40)), Page(40)).split("\n") == [
+        " name       n  what it is",
+        " ─────  ─────  ─────────────────────────",
+        " first      1  some words that do not",
+        "               fit into one line",
+        " 寿司   1,000  fish",
+        "",
+    ]
+
+
+def test_a_note_that_does_not_fit_beside_its_title_stands_below() -> None:
+    assert [line.plain for line in heading("TITLE", "note", Page(20))] == ["", "TITLE   note", "─" * 20]
+    assert [line.plain for line in heading("TITLE", "a note too long", Page(20))][3] == "a note too long"
+
+
+def test_blocks_stand_side_by_side() -> None:
+    lines = side_by_side([Text("a"), Text("b")], [Text("c")], left_width=3, gap=1)
+    assert [line.plain for line in lines] == ["a   c", "b"]
+
+
+def test_a_bar_has_its_width_and_grows_with_the_share() -> None:
+    assert bar(0.0, 4) == "░░░░"
+    assert bar(0.5, 4) == "██░░"
+    assert bar(0.53, 4) == "██▏░"
+    assert bar(7.0, 4) == "████"
+
+
+def test_ascii_pages_hold_ascii_only() -> None:
+    page = Page(30, "ascii")
+    lines = heading("TITLE", "a · b → c …", page) + table([Column("x ±")], [["● ✓ ▍░ ▅ ├─┤"]], page)
+    to_text(lines, page).encode("ascii")
+
+
+def test_colour_changes_nothing_but_escape_sequences() -> None:
+    lines = [*heading("TITLE", "note", Page(20)), Text("green", style="green"), Text("[bold]as is[/]  ")]
+    coloured = to_text(lines, Page(20), colour=True)
+    assert "\x1b[32m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == to_text(lines, Page(20))
+
+
+def test_width_and_characters_come_from_the_stream() -> None:
+    assert page_for(Stream()) == Page(100, "unicode")
+    assert page_for(Stream(encoding="cp1252")) == Page(100, "ascii")
+    assert page_for(Stream(terminal=True)).width == 100  # a terminal without a descriptor
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_colour_only_on_a_terminal_that_wants_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert has_colour(Stream(terminal=True))
+    assert not has_colour(Stream())
+    monkeypatch.setenv(name, value)
+    assert not has_colour(Stream(terminal=True))
+
+
+def test_what_a_stream_cannot_write_becomes_a_question_mark() -> None:
+    stream = Stream(encoding="cp1252")
+    show([Text("─ 寿")], stream, page_for(stream))
+    assert stream.getvalue() == "- ?\n"

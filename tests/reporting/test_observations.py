@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from typing import Any
+
+import pytest
+
+from pretune.reporting import observations as module
+from pretune.reporting.observations import Observation, accuracy_noise, in_short, loss_noise, observe
+from pretune.reporting.phases import Phase, read_phase, resolve
+
+BANNED = re.compile(r"understand|\bknows?\b|realis|realiz|pays? attention|\bbecause\b", re.IGNORECASE)
+
+
+def row(step: int, loss: float, accuracy: float = 0.5, n: int = 10_000, **more: Any) -> dict[str, Any]:
+    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / n)
+    interval = [accuracy - half, accuracy + half]
+    return {
+        "step": step,
+        "epoch": step / 100,
+        "loss": loss,
+        "accuracy": accuracy,
+        "accuracy_interval": interval,
+        "n": n,
+        **more,
+    }
+
+
+def observed(stage: str, rows: list[dict[str, Any]], **more: Any) -> list[list[Observation]]:
+    pointers = [f"{stage}/evaluation[{index}]" for index in range(len(rows))]
+    return observe(Phase(stage=stage, rows=rows, pointers=pointers, **more))
+
+
+def rules(found: list[list[Observation]]) -> list[list[str]]:
+    return [[observation.rule for observation in row] for row in found]
+
+
+PRETRAINING = {"uniform_nats": 9.01, "unigram_nats": 6.12, "most_frequent_share": 0.04}
+FINETUNING = {"uniform_nats": 0.693, "prior_nats": 0.69, "majority_share": 0.51}
+
+
+def test_pre_training_passes_its_reference_lines() -> None:
+    rows = [row(0, 9.05, 0.001), row(100, 7.5, 0.08), row(200, 5.9, 0.2), row(300, 5.0, 0.3)]
+    found = observed("pretrain", rows, references=PRETRAINING)
+    assert in_short(found[0]) == "before training: close to the uniform guess (ln V = 9.01)"
+    assert in_short(found[1]).startswith("below the uniform guess (ln V = 9.01); more hits than always naming")
+    assert "below unigram entropy (6.12): context is being used" in in_short(found[2])
+    assert in_short(found[3]) == "loss fell 0.9"
+    assert found[2][0].numbers == {"loss": 5.9, "unigram": 6.12}
+    assert found[2][0].pointers == ("pretrain/evaluation[2]", "pretrain/references[-1]")
+
+
+def test_a_level_is_passed_only_by_more_than_noise() -> None:
+    few = [row(0, 9.05, 0.001, n=20), row(100, 6.0, 0.2, n=20)]
+    assert "below unigram" not in rules(observed("pretrain", few, references=PRETRAINING))[1]
+
+
+def test_the_fastest_fall_is_measured_per_step() -> None:
+    rows = [row(0, 9.0), row(100, 8.5), row(200, 6.5), row(400, 4.0)]
+    assert "fastest fall so far: 2 in 100 steps" in in_short(observed("pretrain", rows)[2])
+    assert "fastest fall" not in rules(observed("pretrain", rows))[3]
+
+
+def test_rate_decay_is_said_at_its_beginning_and_its_end() -> None:
+    rows = [row(0, 9.0), row(100, 5.0), row(200, 4.7), row(300, 4.5), row(400, 4.2)]
+    found = observed("pretrain", rows, plan={"steps": 400, "decay_start_step": 150})
+    assert "rate decay began: loss fell 0.3" in in_short(found[2])
+    assert "end of the rate decay: loss fell 0.8 since step 100" in in_short(found[4])
+
+
+def test_word_frequencies_are_remarked_late_only() -> None:
+    rows = [row(0, 9.0), row(100, 6.13), row(400, 6.12)]
+    found = observed("pretrain", rows, references=PRETRAINING, plan={"steps": 1000})
+    assert "word frequencies" not in rules(found)[1]
+    assert found[2][0].sentence == "still at the level of word frequencies (unigram entropy 6.12)"
+
+
+def test_a_difference_within_noise_is_not_called_an_improvement() -> None:
+    rows = [
+        row(0, 0.69, 0.51, n=250),
+        row(10, 0.4, 0.82, n=250),
+        row(20, 0.395, 0.824, n=250),
+        row(30, 0.398, 0.823, n=250),
+    ]
+    found = observed("finetune", rows, references=FINETUNING)
+    assert in_short(found[1]).startswith("best so far (+31.0 points), kept")
+    assert in_short(found[2]) == "highest so far, within noise (+0.4 points, ±4.8), kept"
+    assert in_short(found[3]) == "no measurable change (n = 250)"
+    assert "best" not in rules(found)[2] + rules(found)[3]
+
+
+@pytest.mark.parametrize("gain", [0.001, 0.01, 0.02, 0.03, 0.05])
+def test_only_gains_beyond_the_interval_are_best(gain: float) -> None:
+    before, after = row(10, 0.4, 0.8, n=1000), row(20, 0.4, 0.8 + gain, n=1000)
+    found = observed("finetune", [row(0, 0.69, 0.5, n=1000), before, after])
+    assert ("best" in rules(found)[2]) == (gain > accuracy_noise(before))
+
+
+def test_overfitting_names_both_losses() -> None:
+    rows = [row(0, 0.7), row(10, 0.3, 0.9, train_loss=0.35), row(20, 0.29, 0.91, train_loss=0.2),
+            row(30, 0.41, 0.9, train_loss=0.12)]  # fmt: skip
+    found = observed("finetune", rows)
+    assert "overfitting: train 0.120, validation 0.410" in in_short(found[3])
+    assert not any("overfitting" in names for names in rules(found)[:3])
+
+
+def test_a_plateau_is_counted_in_evaluations() -> None:
+    rows = [row(0, 0.7), row(10, 0.3, 0.9), row(20, 0.3, 0.9), row(30, 0.3, 0.89), row(40, 0.3, 0.9)]
+    found = observed("finetune", rows)
+    assert "plateau" not in rules(found)[2]
+    assert "validation stopped improving for 2 evaluations" in in_short(found[3])
+    assert "validation stopped improving for 3 evaluations" in in_short(found[4])
+
+
+def test_more_right_answers_with_a_higher_loss_are_told_apart() -> None:
+    rows = [row(0, 0.7, 0.5), row(10, 0.30, 0.88), row(20, 0.36, 0.90)]
+    assert "surer and wrong" in rules(observed("finetune", rows))[2]
+
+
+def test_a_model_that_is_no_better_than_the_majority_is_called_so() -> None:
+    rows = [row(0, 0.7, 0.5, n=400), row(10, 0.69, 0.53, n=400)]
+    found = observed("finetune", rows, references=FINETUNING)
+    assert in_short(found[1]).startswith("not measurably above the majority class (51.0 %)")
+
+
+def test_the_kept_row_is_the_one_the_trial_names() -> None:
+    rows = [row(0, 0.7, 0.5, trial=1), row(10, 0.4, 0.8, trial=1), row(20, 0.3, 0.9, trial=1)]
+    trial = {"trial": 1, "best_step": 10, "stopped": "patience", "best_epoch": 1}
+    found = observed("finetune", rows, trials=[trial], trial_pointer="finetune/trial_finished[0]")
+    assert in_short(found[1]).startswith("best so far (+30.0 points), kept")
+    assert "kept" not in in_short(found[2])
+    assert "stopped: no better validation score since epoch 1" in in_short(found[2])
+
+
+def test_skipped_updates_are_counted_where_they_happened() -> None:
+    skipped = [{"event": "skipped_update", "step": 15, "sentence": "x"}]
+    found = observed("pretrain", [row(0, 9.0), row(10, 8.0), row(20, 7.0)], skipped=skipped)
+    assert "skipped" in rules(found)[2]
+    assert "skipped" not in rules(found)[1]
+
+
+def test_a_confident_classifier_has_a_noisier_loss_than_its_mean_suggests() -> None:
+    assert loss_noise(row(1, 0.1, 0.98, n=1000)) == pytest.approx(0.1 * 7 / math.sqrt(1000))
+    assert loss_noise(row(1, 4.0, 0.3, n=10_000)) == pytest.approx(0.04)
+    assert math.isfinite(loss_noise(row(1, 0.0, 1.0)))
+
+
+def test_no_template_and_no_sentence_claims_a_mind_or_a_cause(full_run: Any) -> None:
+    strings = re.findall(r'f?"[^"\n]*"', inspect.getsource(module))
+    assert not [string for string in strings if BANNED.search(string) and not string.startswith('""')]
+    for stage in ("pretrain", "finetune"):
+        for found in observe(read_phase(full_run.events, stage)):
+            assert not [observation for observation in found if BANNED.search(observation.sentence)]
+
+
+def test_every_observation_points_to_events_that_are_there(full_run: Any) -> None:
+    for stage in ("pretrain", "finetune"):
+        for found in observe(read_phase(full_run.events, stage)):
+            assert found
+            for observation in found:
+                assert observation.numbers
+                assert all(resolve(pointer, full_run.events) for pointer in observation.pointers)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from pretune.reporting.layout import Page, to_text
+from pretune.reporting.prediction import render_prediction, softmax
+
+
+def rendered(trace: dict[str, Any], width: int = 100) -> str:
+    page = Page(width)
+    return to_text(render_prediction(trace, page), page)
+
+
+def test_five_layers_in_order(trace: dict[str, Any]) -> None:
+    text = rendered(trace)
+    titles = ["1 Tokenization", "2 Embedding", "3 Transformer layers", "4 Head", "5 Decision"]
+    assert [text.index(title) for title in titles] == sorted(text.index(title) for title in titles)
+    assert "  [BOS]  The  soup  was  not  bad  ·.  [EOS]" in text
+    assert "→ positive with probability 98.8 %, 97.7 points ahead of the next" in text
+
+
+def test_sums_are_computed_again_and_agree(trace: dict[str, Any]) -> None:
+    text = rendered(trace)
+    assert text.count("✓") == 3
+    assert "does not add up" not in text
+    assert "  sum                   +2.220    -2.220" in text
+
+
+@pytest.mark.parametrize("where", ["contributions", "probabilities", "weight"])
+def test_a_trace_that_does_not_add_up_is_called_so(trace: dict[str, Any], where: str) -> None:
+    broken = copy.deepcopy(trace)
+    layers = broken["layers"]
+    if where == "contributions":
+        layers["transformer"]["contributions"][0]["logits"][1] += 0.01
+    elif where == "probabilities":
+        layers["decision"]["probabilities"][1] -= 0.01
+    else:
+        layers["head"]["weight"][1][0] += 0.01
+    assert rendered(broken).count("does not add up") == 1
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], width: int) -> None:
+    layers = trace["layers"]
+    trace["label_names"] = [f"a rather long label {k}" for k in range(77)]
+    logits = [k / 10 for k in range(77)]
+    layers["head"] = {"logits": logits, "bias": [0.0] * 77}
+    layers["decision"] = {"probabilities": softmax(logits), "label": "x" * 200, "probability": 0.1, "margin": 0.01}
+    layers["transformer"] = {
+        "readouts": [{"layer": 0, "probabilities": softmax(logits)}],
+        "contributions": [{"name": "embedding", "logits": logits}],
+    }
+    token = {"position": 0, "id": 5, "surface": "Wort" * 20, "start": 0, "end": 80}
+    layers["tokenization"] = {"tokens": [token] * 512, "was_cut": True}
+    layers["embedding"] = {"norms": [1.0] * 512}
+    text = rendered(trace, width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "512 pieces, the first 40 shown" in text
+    assert "left out" in text
+    assert "and 74 less probable classes" in text
+
+
+def test_hostile_text_stays_text(trace: dict[str, Any]) -> None:
+    trace["text"] = "\x1b[2J[red]x[/red]"
+    trace["layers"]["tokenization"]["tokens"][1]["surface"] = "\x1b]0;owned\x07\n"
+    trace["label_names"] = ["neg\x1b[31m", "pos\r"]
+    text = rendered(trace)
+    assert "\x1b" not in text and "\r" not in text and "\x07" not in text
+    assert '"[red]x[/red]"' in text
+
+
+def test_softmax_of_large_logits_does_not_overflow() -> None:
+    assert softmax([1000.0, 1000.0]) == [0.5, 0.5]

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.reporting import progress as module
+from pretune.reporting.progress import Narrator, live_progress
+from pretune.runtime.events import EventLog, read_events
+
+
+class Stream(io.StringIO):
+    """A stream that says of itself what a test wants."""
+
+    def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._terminal, self._encoding = terminal, encoding
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+
+def replay(events: list[dict[str, Any]], stream: Stream, monkeypatch: pytest.MonkeyPatch, quiet: bool = False) -> str:
+    """Send events to a live display as if they were being written."""
+    received: list[Any] = []
+
+    class Subscribed:
+        def __init__(self, callback: Any) -> None:
+            received.append(callback)
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(module, "subscribed", Subscribed)
+    with live_progress(stream, quiet):
+        for event in events:
+            for receive in received:
+                receive(event)
+    return stream.getvalue()
+
+
+def test_plain_lines_say_what_matters(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = replay(full_run.events, Stream(), monkeypatch).splitlines()
+    assert "collect     starts; expects about 12.0 s, 210 MB of memory, 60 MB on disk (synthetic data)" in lines
+    costs = "about 2 min 24 s, 13.9 k tokens/s, 1.2 GB of memory, 85 MB on disk"
+    assert f"pretrain    expects 5.3 M parameters (mini), {costs}" in lines
+    assert "pretrain    plan: 2,400 steps of 4,096 tokens; the rate falls from step 1,440" in lines
+    assert any(
+        line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below unigram")
+        for line in lines
+    )
+    assert "preprocess  warning: Texts shared with the held-out labels were removed." in lines
+    assert "preprocess  done in 14.1 s, at most 210 MB of memory" in lines
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_without_a_terminal_mere_progress_is_rare(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for done in range(1, 31):  # one a second
+        builder.add(
+            "collect", "progress", done=1000 * done, total=40_000, unit="documents", elapsed_seconds=float(done)
+        )
+    lines = replay(builder.events, Stream(), monkeypatch).splitlines()
+    assert len(lines) == 6
+    assert lines[1] == "collect     15 %  6,000 of 40,000 documents  1,000/s  0:34 left"
+
+
+def test_training_progress_knows_the_time_left(builder: Any) -> None:
+    narrator = Narrator()
+    narrator.follow(builder.add("pretrain", "plan", steps=100))
+    for step in (10, 20):
+        event = builder.add(
+            "pretrain", "train", step=step, epoch=0.1, loss=5.0, accuracy=0.1, tokens_per_second=12_345.0
+        )
+        narrator.follow(event)
+    assert narrator.progress(event) == ("step 20 of 100  loss 5.00  accuracy 10.0 %  12.3 k tokens/s  0:08 left", 0.2)
+
+
+def test_trial_progress_counts_epochs(builder: Any) -> None:
+    narrator = Narrator()
+    narrator.follow(builder.add("finetune", "trial_started", trial=1, learning_rate=1e-3, seed=0, epochs=5))
+    event = builder.add("finetune", "train", step=10, epoch=2.5, loss=0.5, trial=1)
+    narrator.follow(event)
+    assert narrator.progress(event) == ("trial 1  epoch 2.5 of 5  loss 0.500", 0.5)
+
+
+def test_quiet_writes_nothing(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert replay(full_run.events, Stream(), monkeypatch, quiet=True) == ""
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+def test_a_terminal_gets_a_bar_and_colour_only_where_wanted(
+    full_run: Any, monkeypatch: pytest.MonkeyPatch, no_color: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    text = replay(full_run.events, Stream(terminal=True), monkeypatch)
+    assert "done in 14.1 s" in text
+    assert bool(re.search(r"\x1b\[3[0-9]m", text)) != no_color
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_hostile_text_never_reaches_the_terminal(builder: Any, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    hostile = "\x1b[2J\x1b]0;owned\x07[red]x[/red]\r\nnext"
+    builder.add("collect", "detected", sentence=hostile)
+    builder.add("collect", "warning", sentence=hostile)
+    builder.add("collect", "progress", done=1, total=2, unit=hostile, elapsed_seconds=1.0)
+    builder.add("compare", "comparison", rows=[], verdicts=[{"sentence": hostile}])
+    builder.add(hostile, "notice", sentence="x")
+    text = replay(builder.events, Stream(terminal=terminal), monkeypatch)
+    assert "\x1b[2J" not in text and "\x1b]" not in text and "\x07" not in text
+    assert "[red]x[/red]" in text
+
+
+def test_a_stream_that_cannot_write_a_sign_gets_another(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    replay(full_run.events, Stream(encoding="cp1252"), monkeypatch).encode("cp1252")
+
+
+def test_a_display_that_breaks_does_not_stop_the_work(tmp_path: Path) -> None:
+    class Broken(Stream):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    for terminal in (True, False):
+        folder = tmp_path / str(terminal)
+        folder.mkdir()
+        with live_progress(Broken(terminal=terminal)):
+            log = EventLog(folder, "collect")
+            log.write("notice", sentence="x")
+            log.write("evaluation", of="another version")
+        assert len(read_events(folder)) == 2
+
+
+def test_events_that_are_written_are_shown(tmp_path: Path) -> None:
+    stream = Stream()
+    with live_progress(stream):
+        EventLog(tmp_path, "collect").write("notice", sentence="Read 3 files.")
+    assert stream.getvalue() == "collect     Read 3 files.\n"

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from pretune.reporting.report import render_run, show_prediction, show_run
+
+
+@pytest.fixture
+def run(full_run: Any, trace: dict[str, Any], tmp_path: Path) -> Path:
+    folder = full_run.write(tmp_path / "run")
+    (folder / "trace.json").write_text(json.dumps(trace), encoding="utf-8")
+    return Path(folder)
+
+
+def test_all_sections_in_order(run: Path) -> None:
+    text = render_run(run)
+    titles = ["DATA FLOW", "TRAINING TRACE", "DID PRE-TRAINING HELP?", "PREDICTION TRACE"]
+    assert [text.index(title) for title in titles] == sorted(text.index(title) for title in titles)
+    assert text.count("synthetic data, written by the built-in generator") == len(titles)
+
+
+def test_copied_logs_render_the_same_text(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "somewhere else"
+    for log in [*run.glob("*/events.jsonl"), run / "trace.json"]:
+        target = copy / log.relative_to(run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, target)
+    assert render_run(copy) == render_run(run)
+
+
+def test_a_killed_and_resumed_stage_renders_as_if_nothing_had_happened(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "resumed"
+    shutil.copytree(run, copy)
+    lines = (copy / "pretrain" / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [i for i, line in enumerate(lines) if json.loads(line).get("step", -1) == 480][-1]
+    again = json.dumps({"event": "resumed", "stage": "pretrain", "time": 1.0, "from_step": 480}) + "\n"
+    text = "".join(lines[: kept + 3]) + '{"event": "tra\n' + again + "".join(lines[kept + 1 :])
+    (copy / "pretrain" / "events.jsonl").write_text(text, encoding="utf-8")
+    assert render_run(copy) == render_run(run)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_line_is_wider_than_the_page(run: Path, width: int) -> None:
+    assert max(cell_len(line) for line in render_run(run, width).splitlines()) <= width
+
+
+def test_plain_text_has_no_escape_sequences_and_no_trailing_blanks(run: Path) -> None:
+    text = render_run(run)
+    assert "\x1b" not in text
+    assert not any(line.endswith(" ") for line in text.splitlines())
+
+
+def test_an_unfinished_stage_is_said_first(run: Path) -> None:
+    log = run / "pretrain" / "events.jsonl"
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line).get("step", 0) <= 800]
+    log.write_text("\n".join(line for line in lines if '"stage_finished"' not in line) + "\n", encoding="utf-8")
+    first = render_run(run).splitlines()[0]
+    assert first.startswith("! pretrain is not finished, last at step 800; the same command goes on")
+
+
+@pytest.mark.parametrize("stage", ["collect", "preprocess", "pretrain", "prepare", "finetune", "compare"])
+def test_a_stage_folder_can_be_shown_alone(run: Path, stage: str) -> None:
+    text = render_run(run / stage)
+    assert ("DID PRE-TRAINING HELP?" in text) == (stage == "compare")
+    assert ("TRAINING TRACE" in text) == (stage in ("pretrain", "finetune"))
+
+
+def test_a_folder_without_logs_says_so(tmp_path: Path) -> None:
+    assert render_run(tmp_path) == "Nothing has been logged here yet.\n"
+
+
+def test_a_pipe_gets_plain_text(run: Path, trace: dict[str, Any]) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    show_run(run, stream)
+    show_prediction(trace, stream)
+    stream.seek(0)
+    assert "PREDICTION TRACE" in stream.read()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from pretune.reporting.layout import Page, to_text
+from pretune.reporting.phases import read_phase
+from pretune.reporting.training import accuracy_chart, loss_chart, render_training, render_watched
+
+
+def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
+    page = Page(width)
+    return to_text(render_training(events, page), page)
+
+
+def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
+    text = rendered(full_run.events)
+    for part in (
+        "ln V 9.01",
+        "unigram entropy 6.12",
+        "ln K 0.693",
+        "prior 0.693",
+        "commonest token 4.1 %",
+        "majority class 50.8 %",
+    ):
+        assert part in text
+    assert "  0.76    480  5.72    19.9 %  5.77    18.9 % ±0.5  0:28  below unigram entropy (6.12)" in text
+    assert "  3.00    750  0.041    98.8 %  0.139    96.4 % ±1.2  0:24  highest so far, within noise" in text
+    assert "synthetic data" in text
+
+
+def test_masked_and_classifier_loss_never_share_a_panel(full_run: Any) -> None:
+    pretraining, finetuning = (loss_chart(read_phase(full_run.events, stage)) for stage in ("pretrain", "finetune"))
+    assert pretraining.title != finetuning.title
+    assert min(y for _, y in pretraining.series[0].points) > max(y for _, y in finetuning.series[0].points)
+    assert accuracy_chart(read_phase(full_run.events, "finetune")).markers[0].point == (3.0, 0.964)
+
+
+def test_the_chart_is_the_table(full_run: Any) -> None:
+    phase = read_phase(full_run.events, "pretrain")
+    validation, train = loss_chart(phase).series
+    assert list(validation.points) == [(row["epoch"], row["loss"]) for row in phase.rows]
+    assert list(train.points) == [(row["epoch"], row["train_loss"]) for row in phase.rows[1:]]
+
+
+def test_watched_sentences_show_the_first_the_middle_and_the_last_guess(full_run: Any) -> None:
+    page = Page(120)
+    text = to_text(render_watched(read_phase(full_run.events, "pretrain"), page), page)
+    first, below = text.splitlines()[4:6]
+    assert " ".join(first.split()) == "The sun rises in the [MASK]. the 5.0 % west 28.3 % east 55.0 % ✓"
+    assert below.split("  ")[0].strip() == "hidden: east"
+    assert "east: 1.0 %, rank 3,002" in below
+
+
+def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
+    text = rendered(full_run.events)
+    assert "     0  0.0005     0           3      96.4 %  0.139  no better score  ● chosen" in text
+    assert "seed 0: accuracy 95.6 % (94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998; known words 97.8 %" in text
+
+
+@pytest.mark.parametrize("width", [80, 84, 100, 140])
+def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
+    assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
+
+
+def test_an_interrupted_run_shows_what_there_is(builder: Any) -> None:
+    assert "No model has been evaluated yet." in rendered([])
+    builder.add("pretrain", "evaluation", step=0, epoch=0.0, loss=9.0, accuracy=0.0, n=100)
+    text = rendered(builder.events)
+    assert "  0.00     0     -         -  9.00       0 % ±0.0     -  no measurable change" not in text
+    assert "9.00       0 % ±0.0" in text
