@@ -209,7 +209,7 @@ def write_prediction_trace(run: Path) -> None:
     from pretune.stages.trace import trace
 
     text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
-    write_json(target, {"model": fingerprint, **trace(run, text)})
+    write_json(target, {**trace(run, text), "fingerprint": fingerprint})
 
 
 def _traced_model(path: Path) -> str | None:
@@ -217,4 +217,4 @@ def _traced_model(path: Path) -> str | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return str(found.get("model"))
+    return str(found.get("fingerprint"))
