@@ -97,7 +97,6 @@ class FinetuneConfig:
     mask_augment: float = 0.1  # share of the tokens of a training text that is hidden, as regularisation
     class_weights: Literal["auto", "none", "balanced"] = "auto"  # auto: balanced where the classes are 1:4 or worse
     from_scratch: bool = False  # start from random weights: the control of "did pre-training help?"
-    compile: Literal["auto", "on", "off"] = "auto"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
 
 

@@ -1,0 +1,337 @@
+"""Stage 5: a pre-trained model and prepared examples in, a model that does the task out; or its control from scratch."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+
+from pretune.compute.device import choose_compute
+from pretune.data.classification import ClassificationRows, load_labeled
+from pretune.data.pretraining import SpecialIds
+from pretune.errors import InputDataError
+from pretune.evaluation.metrics import summarize
+from pretune.evaluation.uncertainty import wilson_interval
+from pretune.model import cost
+from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
+from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.runtime.artifacts import (
+    MANIFEST_NAME,
+    Manifest,
+    StageFolder,
+    hash_file,
+    open_stage,
+    read_manifest,
+    remove_folder,
+    write_text,
+)
+from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.randomness import derive_seed
+from pretune.stages.config import FinetuneConfig, to_dict
+from pretune.text.tokenizer import load_tokenizer
+from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
+from pretune.training.objective import ClassificationObjective
+
+SCRATCH_EPOCH_FACTOR = 3  # the control must not be starved
+_BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
+_SPLITS = ("train", "validation", "test")
+
+
+def finetune(
+    pretrained: Path, prepared: Path, out: Path, config: FinetuneConfig = FinetuneConfig(), *, redo: bool = False
+) -> Manifest:
+    """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`; it lands in `out/checkpoint`.
+
+    With `config.from_scratch` only the geometry and the tokenizer of that model are used. Learning rates are tried with
+    the first seed, the best on validation is used for the others; the test rows are read once, at the end. The same call
+    goes on after an interruption. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the
+    rows, InterruptedByUserError or StoppedError after a signal and a commit.
+    """
+    prepared = Path(prepared)
+    source = read_manifest(prepared, "prepare")
+    loaded = load_model_folder(model_folder_of(Path(pretrained)))
+    stage = "scratch" if config.from_scratch else "finetune"
+    folder = open_stage(
+        Path(out),
+        stage,
+        config=to_dict(config),
+        inputs={"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint},
+        redo=redo,
+    )
+    if folder.is_finished:
+        return folder.manifest
+    try:
+        with stop_on_signals() as stop:
+            _Finetuning(loaded, prepared, source, folder, config).run(stop)
+    finally:
+        folder.close()
+    return folder.manifest
+
+
+def model_folder_of(path: Path) -> Path:
+    """The model folder inside a stage folder, or the path itself where it is one."""
+    return path / "checkpoint" if (path / "checkpoint").is_dir() else path
+
+
+def _fingerprint(folder: Path) -> str:
+    manifest = folder / MANIFEST_NAME
+    return hash_file(manifest if manifest.is_file() else folder / "model.safetensors")
+
+
+class _Finetuning:
+    """One run of the stage: trials in order, then the test rows once."""
+
+    def __init__(
+        self, loaded: LoadedModel, prepared: Path, source: Manifest, folder: StageFolder, config: FinetuneConfig
+    ) -> None:
+        self.start = time.monotonic()
+        self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
+        self.config = replace(config, epochs=config.epochs * SCRATCH_EPOCH_FACTOR) if config.from_scratch else config
+        self.compute = choose_compute(precision=config.precision, compile="off")
+        self.label_names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
+        self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
+        self.tokenizer = load_tokenizer(loaded.tokenizer_path)
+        if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
+            raise InputDataError(
+                f"{prepared} was encoded with another tokenizer than that of {loaded.path}; run prepare with "
+                f"--base {loaded.path.parent}."
+            )
+        self.special = SpecialIds(
+            pad=self.tokenizer.pad_id, mask=self.tokenizer.mask_id, first_ordinary=self.tokenizer.first_ordinary_id
+        )
+        self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
+        self.validation = self._make_rows("validation", config.seed)
+        self.test = self._make_rows("test", config.seed)
+
+    def run(self, stop: StopFlag) -> None:
+        """All trials, the choice among them, and the test."""
+        if not self.folder.is_resumed:
+            self._announce()
+        trials: list[dict[str, Any]] = list(self.folder.manifest.summary.get("trials", []))
+        for number in range(len(self.config.learning_rates) + self.config.seeds - 1):
+            if number >= len(trials):
+                trials.append(self._run_trial(number, trials, stop))
+                self.folder.note(trials=trials)
+        reported = self._reported(trials)
+        chosen = max(reported, key=self._score)
+        self.folder.log.write(
+            "chosen",
+            trial=chosen["trial"],
+            learning_rate=chosen["learning_rate"],
+            seed=chosen["seed"],
+            sentence=self._describe_choice(chosen, trials),
+        )
+        self._test(reported, chosen)
+        self._finish(trials, chosen)
+
+    # -- trials --------------------------------------------------------------------------------------------------
+
+    def _run_trial(self, number: int, done: list[dict[str, Any]], stop: StopFlag) -> dict[str, Any]:
+        rates = self.config.learning_rates
+        is_search = number < len(rates)
+        rate = rates[number] if is_search else max(done[: len(rates)], key=self._score)["learning_rate"]
+        seed = self.config.seed if is_search else self.config.seed + 1 + number - len(rates)
+        model = self._make_model(seed)
+        settings = TrialSettings(
+            trial=number,
+            learning_rate=rate,
+            seed=seed,
+            epochs=self.config.epochs,
+            patience=self.config.patience,
+            weight_decay=self.config.weight_decay,
+            metric=self.metric,
+            dtype=self.compute.dtype,
+            device=self.compute.device,
+        )
+        best = Trial(
+            model,
+            self._make_rows("train", seed),
+            self.validation,
+            settings,
+            folder=self._trial_folder(number),
+            tokenizer_folder=self.loaded.tokenizer_path,
+            label_names=self.label_names,
+            log=self.folder.log,
+            measure=self._measure,
+        ).run(stop)
+        return {"trial": number, "learning_rate": rate, "seed": seed, **best}
+
+    def _make_model(self, seed: int) -> SequenceClassifier:
+        """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one
+        for these very labels)."""
+        model = SequenceClassifier(self.loaded.config, len(self.label_names))
+        initialize(model, derive_seed(seed, "classifier"))
+        if not self.config.from_scratch:
+            model.transformer.load_state_dict(self.loaded.model.transformer.state_dict())  # type: ignore[union-attr]
+            if isinstance(self.loaded.model, SequenceClassifier) and self.loaded.label_names == self.label_names:
+                model.classifier.load_state_dict(self.loaded.model.classifier.state_dict())
+        return model.to(self.compute.device)
+
+    def _make_rows(self, split: str, seed: int) -> ClassificationRows:
+        data = load_labeled(self.prepared, split, [row["label"] for row in self.rows[split]])
+        is_training = split == "train"
+        return ClassificationRows(
+            data,
+            self.special,
+            batch_size=self.config.batch_size if is_training else 128,
+            seed=seed,
+            mask_augment=self.config.mask_augment if is_training else 0.0,
+            class_weights=self._class_weights(data.labels) if is_training else None,
+        )
+
+    def _class_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+        counts = np.maximum(np.bincount(labels, minlength=len(self.label_names)), 1)
+        mode = self.config.class_weights
+        if mode == "none" or (mode == "auto" and counts.min() / counts.max() > _BALANCE_FROM):
+            return None
+        return (len(labels) / (len(counts) * counts)).astype(np.float32)
+
+    def _measure(self, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores:
+        figures = summarize(labels, probabilities, self.label_names)
+        return {name: figures[name] for name in ("n", "accuracy", "accuracy_interval", "macro_f1", "loss")}
+
+    def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
+        return trial[self.metric], -trial["loss"]
+
+    def _reported(self, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One trial per seed: the best of the rate search, and the others."""
+        search = len(self.config.learning_rates)
+        return [max(trials[:search], key=self._score), *trials[search:]]
+
+    def _trial_folder(self, number: int) -> Path:
+        return self.folder.path / "checkpoints" / f"trial-{number:02d}"
+
+    # -- the test rows, once -------------------------------------------------------------------------------------
+
+    def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
+        (self.folder.path / "predictions").mkdir(exist_ok=True)
+        model = SequenceClassifier(self.loaded.config, len(self.label_names)).to(self.compute.device)
+        objective = ClassificationObjective(model, torch.float32, compiled=False)
+        self.tests = []
+        for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
+            model.load_state_dict(load_file(self._trial_folder(trial["trial"]) / "best.safetensors"))
+            probabilities = predict_probabilities(objective, self.test, self.compute.device)
+            self._write_predictions(trial["seed"], probabilities)
+            self.tests.append(self._log_test(trial, probabilities))
+        save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, self.label_names)
+        if (notice := describe_native_head(model)) is not None:
+            self.folder.log.write("notice", sentence=notice)
+        self._write_example(model, objective)
+
+    def _write_predictions(self, seed: int, probabilities: npt.NDArray[np.float64]) -> None:
+        lines = []
+        for row, given in zip(self.rows["test"], probabilities, strict=True):
+            fields = {
+                "row": row["row"],
+                "label": row["label"],
+                "predicted": int(given.argmax()),
+                "probabilities": [float(p) for p in given],
+            }
+            if "slice" in row:
+                fields["slice"] = row["slice"]
+            lines.append(json.dumps(fields) + "\n")
+        write_text(self.folder.path / "predictions" / f"seed-{seed}.jsonl", "".join(lines))
+
+    def _log_test(self, trial: dict[str, Any], probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
+        labels = self.test.data.labels
+        figures = {"trial": trial["trial"], "seed": trial["seed"], **self._measure(labels, probabilities)}
+        right = probabilities.argmax(axis=1) == labels
+        slices = np.array([row.get("slice", "") for row in self.rows["test"]])
+        named = [name for name in sorted(set(slices.tolist())) if name]
+        if named:
+            figures["slices"] = {name: _share(right[slices == name]) for name in named}
+        self.folder.log.write("test", **figures)
+        return figures
+
+    def _write_example(self, model: SequenceClassifier, objective: ClassificationObjective) -> None:
+        example = self.source.summary.get("example")
+        if not example:
+            return
+        ids, _ = self.tokenizer.encode_truncated(example["text"], self.loaded.config.max_seq_len)
+        input_ids = torch.tensor([ids], device=self.compute.device)
+        with torch.no_grad():
+            probabilities = torch.softmax(model(input_ids, torch.zeros_like(input_ids))[0].float(), dim=-1)
+        predicted = int(probabilities.argmax())
+        self.folder.log.write(
+            "example",
+            text=example["text"],
+            label=example["label"],
+            predicted=self.label_names[predicted],
+            probability=float(probabilities[predicted]),
+        )
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _announce(self) -> None:
+        log, config = self.folder.log, self.config
+        log.write(
+            "stage_started",
+            config=to_dict(config),
+            inputs=self.folder.manifest.inputs,
+            synthetic=self.source.summary.get("synthetic", False),
+        )
+        labels = np.array([row["label"] for row in self.rows["validation"]])
+        train_labels = np.array([row["label"] for row in self.rows["train"]])
+        prior = np.bincount(train_labels, minlength=len(self.label_names)) / len(train_labels)
+        log.write(
+            "references",
+            uniform_nats=float(np.log(len(self.label_names))),
+            prior_nats=float(-np.log(np.maximum(prior, 1e-12))[labels].mean()),
+            majority_share=float((labels == prior.argmax()).mean()),
+        )
+        if self._class_weights(train_labels) is not None:
+            log.write("notice", sentence="The classes are of unequal size, so rows of rare classes weigh more in the loss.")
+        if self.metric == "macro_f1":
+            log.write("notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike.")
+
+    def _describe_choice(self, chosen: dict[str, Any], trials: list[dict[str, Any]]) -> str:
+        return (
+            f"Of {len(trials)} trials, the one with rate {chosen['learning_rate']:g} and seed {chosen['seed']} was best on "
+            f"validation ({self.metric.replace('_', '-')} {chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
+        )
+
+    def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
+        for number in range(len(trials)):
+            remove_folder(self._trial_folder(number))
+        seconds = time.monotonic() - self.start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self.folder.log.write(
+            "flow",
+            shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
+            + [{"name": "parameters", "value": cost.count_parameters(self.loaded.config)}],
+            shape_out=[{"name": "classes", "value": len(self.label_names)}, {"name": "trials", "value": len(trials)}],
+            dropped=[],
+            seconds=seconds,
+            peak_memory_bytes=peak,
+        )
+        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        self.folder.finish(
+            chosen=chosen,
+            tests=self.tests,
+            label_names=list(self.label_names),
+            synthetic=self.source.summary.get("synthetic", False),
+        )
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one split of a prepare folder. Raises InputDataError where the file is missing."""
+    if not path.is_file():
+        raise InputDataError(f"{path} does not exist; expected a split that the prepare stage wrote.")
+    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
+        return [json.loads(line) for line in file]
+
+
+def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    return {
+        "n": len(right),
+        "accuracy": float(right.mean()),
+        "accuracy_interval": list(wilson_interval(int(right.sum()), len(right))),
+    }

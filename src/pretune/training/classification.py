@@ -1,0 +1,223 @@
+"""One fine-tuning trial: a learning rate and a seed, trained epoch by epoch until validation stops improving."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+
+from pretune.data.batch import Batch
+from pretune.data.classification import ClassificationRows
+from pretune.model.transformer import SequenceClassifier
+from pretune.runtime.events import EventLog
+from pretune.runtime.interruption import StopFlag
+from pretune.training.checkpoint import TrainingState, restore_newest, save_checkpoint
+from pretune.training.loop import StepResult, train_steps
+from pretune.training.objective import ClassificationObjective
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+
+CLIP_NORM = 1.0
+LOG_SECONDS = 2.0
+WARMUP_SHARE = 0.06
+_BEST_NAME = "best.safetensors"
+
+Scores = dict[str, Any]
+Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSettings:
+    """What sets one trial apart, and what all of them share."""
+
+    trial: int
+    learning_rate: float
+    seed: int
+    epochs: int
+    patience: int
+    weight_decay: float
+    metric: str  # "accuracy" or "macro_f1": what early stopping looks at
+    dtype: torch.dtype
+    device: str
+
+
+class Trial:
+    """Trains `model` in place; afterwards it holds the weights of its best epoch."""
+
+    def __init__(
+        self,
+        model: SequenceClassifier,
+        train: ClassificationRows,
+        validation: ClassificationRows,
+        settings: TrialSettings,
+        *,
+        folder: Path,
+        tokenizer_folder: Path,
+        label_names: tuple[str, ...],
+        log: EventLog,
+        measure: Measure,
+    ) -> None:
+        self.model, self.train, self.validation, self.settings = model, train, validation, settings
+        self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
+        self.log, self.measure = log, measure
+        self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
+        rate = settings.learning_rate
+        self.optimizer = Optimizer(
+            model,
+            OptimizerConfig(kind="adamw", matrix_rate=rate, other_rate=rate, weight_decay=settings.weight_decay),
+        )
+        self.steps_per_epoch = train.batches_per_epoch
+        self.steps = settings.epochs * self.steps_per_epoch
+        self.state = TrainingState(more={"best": None, "stale_epochs": 0})
+        self.start = time.monotonic()
+        self._epoch, self._batches = -1, list[npt.NDArray[np.int64]]()
+
+    def run(self, stop: StopFlag) -> Scores:
+        """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
+        s = self.settings
+        restored = restore_newest(self.folder, self.model, self.optimizer, report=self._warn)
+        if restored is None:
+            self.log.write(
+                "trial_started", trial=s.trial, learning_rate=s.learning_rate, seed=s.seed, epochs=s.epochs
+            )
+        else:
+            self.state = restored
+            self.start = time.monotonic() - restored.elapsed_seconds
+            self.log.write("resumed", trial=s.trial, from_step=restored.step)
+        self._train(stop)
+        best: Scores = self.state.more["best"]
+        self.model.load_state_dict(load_file(self.folder / _BEST_NAME))
+        self.log.write("trial_finished", trial=s.trial, step=self.state.step, **self._describe(best))
+        return best
+
+    def _train(self, stop: StopFlag) -> None:
+        last_log = time.monotonic()
+        if self._is_over():
+            return
+        steps = train_steps(
+            self.model,
+            self.objective,
+            self.optimizer,
+            self._step_batches,
+            rate=self._rate,
+            first_step=self.state.step + 1,
+            clip_norm=CLIP_NORM,
+        )
+        for result in steps:
+            self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
+            if time.monotonic() - last_log >= LOG_SECONDS:
+                self._log_step(result)
+                last_log = time.monotonic()
+            is_epoch_end = self.state.step % self.steps_per_epoch == 0
+            if is_epoch_end:
+                self._evaluate()
+            if is_epoch_end or stop.is_set:
+                self._save()
+            if self._is_over():
+                return
+            if stop.is_set:
+                raise stop.error(
+                    f"Stopped at step {self.state.step:,} of {self.steps:,} of trial {self.settings.trial} with everything "
+                    f"saved in {self.folder.parent.parent}; give the same command again to go on."
+                )
+
+    def _is_over(self) -> bool:
+        is_epoch_end = self.state.step % self.steps_per_epoch == 0
+        has_lost_patience = self.state.more["stale_epochs"] >= self.settings.patience
+        return self.state.step >= self.steps or (is_epoch_end and has_lost_patience)
+
+    def _step_batches(self, step: int) -> list[Batch]:
+        epoch, place = divmod(step - 1, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._batches = epoch, self.train.epoch(epoch)
+        return [self.train.training_batch(self._batches[place], epoch, place).to(self.settings.device)]
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then linear decay to zero at the last planned epoch."""
+        warmup = max(1, math.ceil(self.steps * WARMUP_SHARE))
+        return min(step / warmup, (self.steps - step + 1) / max(1, self.steps - warmup))
+
+    def _evaluate(self) -> None:
+        train_loss, train_accuracy = self.state.take_means()
+        labels = self.validation.data.labels
+        scores = self.measure(labels, predict_probabilities(self.objective, self.validation, self.settings.device))
+        epoch = self.state.step / self.steps_per_epoch
+        self.log.write(
+            "evaluation",
+            trial=self.settings.trial,
+            step=self.state.step,
+            epoch=epoch,
+            tokens=self.state.tokens,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            elapsed_seconds=time.monotonic() - self.start,
+            **scores,
+        )
+        best, metric = self.state.more["best"], self.settings.metric
+        if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
+            self.state.more.update(best={**scores, "epoch": epoch, "step": self.state.step}, stale_epochs=0)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / f".{_BEST_NAME}"
+            save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, partial)
+            partial.replace(self.folder / _BEST_NAME)
+        else:
+            self.state.more["stale_epochs"] += 1
+
+    def _save(self) -> None:
+        self.state.elapsed_seconds = time.monotonic() - self.start
+        save_checkpoint(
+            self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, self.label_names
+        )
+
+    def _log_step(self, result: StepResult) -> None:
+        elapsed = time.monotonic() - self.start
+        self.log.write(
+            "train",
+            trial=self.settings.trial,
+            step=result.step,
+            steps=self.steps,
+            epoch=result.step / self.steps_per_epoch,
+            tokens=self.state.tokens,
+            loss=result.loss,
+            accuracy=result.accuracy,
+            learning_rate=result.rate * self.settings.learning_rate,
+            grad_norm=result.grad_norm,
+            tokens_per_second=self.state.tokens / max(1e-9, elapsed),
+            elapsed_seconds=elapsed,
+        )
+
+    def _describe(self, best: Scores) -> dict[str, Any]:
+        s = self.settings
+        return {
+            "learning_rate": s.learning_rate,
+            "seed": s.seed,
+            "best_epoch": best["epoch"],
+            "best_step": best["step"],
+            "validation_accuracy": best["accuracy"],
+            "validation_loss": best["loss"],
+            "macro_f1": best["macro_f1"],
+            "stopped": "epochs" if self.state.step >= self.steps else "patience",
+            "elapsed_seconds": time.monotonic() - self.start,
+        }
+
+    def _warn(self, sentence: str) -> None:
+        self.log.write("warning", sentence=sentence, trial=self.settings.trial, step=0)
+
+
+@torch.no_grad()
+def predict_probabilities(
+    objective: ClassificationObjective, rows: ClassificationRows, device: str
+) -> npt.NDArray[np.float64]:
+    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits."""
+    logits = torch.cat([objective.logits(batch.to(device)).float().cpu() for batch in rows.in_order()])
+    probabilities = torch.softmax(logits.double(), dim=-1).numpy()
+    result = np.empty_like(probabilities)
+    result[rows.order()] = probabilities
+    return result
