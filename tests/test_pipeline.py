@@ -75,6 +75,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         module = types.ModuleType(f"pretune.stages.{name}")
         setattr(module, name, function)
         monkeypatch.setitem(sys.modules, f"pretune.stages.{name}", module)
+    sys.modules["pretune.stages.prepare"].check_labeled_file = lambda *given: None  # type: ignore[attr-defined]
     monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])
     return made

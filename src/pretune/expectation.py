@@ -93,7 +93,7 @@ def _files(path: str) -> Iterable[Path]:
     if path == STDIN:
         return
     found = Path(path).expanduser()
-    for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):  # noqa: PTH207
+    for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):
         yield from (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
 
 

@@ -42,6 +42,8 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
         raise UsageError("Give --out DIR, the folder of the run, for example --out runs/demo.")
     folder = Path(recipe.out).expanduser()
     check_inputs(recipe)
+    if stage_status(folder / "prepare") == "missing":
+        _check_labels(recipe)
     say = say or (lambda _sentence: None)
     steps = plan_steps(recipe, folder)
     _claim_folder(folder, recipe, redo=redo)
@@ -87,6 +89,15 @@ def stage_status(folder: Path) -> str:
         return read_manifest(folder).status
     except InputDataError:
         return "running"
+
+
+def _check_labels(recipe: Recipe) -> None:
+    """Refuse at once what stage 4 would refuse after an hour of pre-training."""
+    from pretune.stages.prepare import check_labeled_file
+
+    labels = _optional_path(recipe.labels)
+    if labels is not None:
+        check_labeled_file(labels, recipe.prepare, _optional_path(recipe.test_labels))
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:

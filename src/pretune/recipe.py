@@ -215,7 +215,7 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def check_inputs(recipe: Recipe) -> None:
     """Raise InputDataError where a named input is not there, before anything is started."""
     for path in recipe.corpus:
-        if path != STDIN and not Path(path).expanduser().exists() and not glob.glob(path, recursive=True):  # noqa: PTH207
+        if path != STDIN and not Path(path).expanduser().exists() and not glob.glob(path, recursive=True):
             raise InputDataError(
                 f"{path} does not exist; give --corpus a file, a folder, a glob, or - for standard input."
             )

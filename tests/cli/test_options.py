@@ -35,7 +35,10 @@ def test_each_kind_of_field_is_read() -> None:
 
 def test_a_setting_that_stages_share_is_one_option() -> None:
     assert parse("run", "--seed", "7") == {"pretrain": {"seed": 7}, "finetune": {"seed": 7}}
-    assert parse("run", "--compile", "off") == {"pretrain": {"compile": "off"}, "finetune": {"compile": "off"}}
+    assert parse("run", "--precision", "fp32") == {
+        "pretrain": {"precision": "fp32"},
+        "finetune": {"precision": "fp32"},
+    }
 
 
 def test_two_stages_with_settings_of_one_name_have_two_options() -> None:
