@@ -142,6 +142,8 @@ def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_p
     model = load_pretrained_model(run_folder)
     with pytest.raises(UsageError, match="no setting 'epoch'; did you mean epochs"):
         model.train(EXAMPLES, tmp_path / "out", epoch=3)
+    with pytest.raises(UsageError, match=r"call pretune\.finetune"):
+        model.train(EXAMPLES, tmp_path / "out", from_scratch=True)
     assert not (tmp_path / "out").exists()
 
 
@@ -155,7 +157,7 @@ def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("start", ["pretrain", ""], ids=["from pre-trained", "from fine-tuned"])
 def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
     model = pretune.load_pretrained_model(run_folder / start)
-    settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "compile": "off", "quiet": True}
+    settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
     history = model.train(EXAMPLES, tmp_path / "out", **settings)
     assert model.label_names == ("bad", "good")
     assert model.path.is_relative_to(tmp_path / "out" / "finetune")
@@ -175,7 +177,7 @@ def test_without_out_the_run_is_temporary_and_named(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in EXAMPLES))
     model = pretune.load_pretrained_model(run_folder / "pretrain")
-    settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,), "compile": "off", "quiet": True}
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,), "quiet": True}
     model.train(tmp_path / "data.jsonl", **settings)
     printed = capsys.readouterr().out
     assert printed.startswith(f"The run is in {tmp_path}")

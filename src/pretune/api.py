@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
-from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import find_model_folder, load_classifier, load_filler
@@ -224,6 +224,8 @@ def load_pretrained_model(path: Path | str) -> Model:
 
 
 def _read_settings(settings: dict[str, Any]) -> Recipe:
+    if settings.get("from_scratch"):
+        raise UsageError("train goes on from the current weights; for the control from scratch call pretune.finetune.")
     of_prepare = {field.name for field in fields(PrepareConfig)}
     return override(
         Recipe(),
