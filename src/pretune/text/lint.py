@@ -1,0 +1,252 @@
+"""What is wrong with labelled rows: refused where it cannot work, warned of where it probably will not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pretune.errors import InputDataError
+from pretune.text.findings import Tally, join_names, shorten
+from pretune.text.labeled import LabeledRows
+from pretune.text.splits import SPLITS, Split, normalise_for_hash
+
+MIN_ROWS = 2  # of every class: one to learn from, one to check with
+FEW_ROWS = 20  # of a class; below, its figures say little
+MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memory
+IMBALANCE = 4.0  # the largest class has this many times the rows of the smallest: accuracy no longer tells
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concern:
+    """A warning: which rule, how many cases, and what to know about it."""
+
+    rule: str
+    count: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledRow:
+    """One usable row; `row` counts the rows of its file from 0, `line` is where it starts, `key` identifies its text."""
+
+    row: int
+    line: int
+    text: str
+    key: str
+    label: str
+    slice: str | None
+
+
+@dataclass
+class Lint:
+    """What was found: rows left out, by rule, and concerns."""
+
+    dropped: Tally = field(default_factory=Tally)
+    concerns: list[Concern] = field(default_factory=list)
+
+    def warn(self, rule: str, count: int, sentence: str) -> None:
+        if count:
+            self.concerns.append(Concern(rule=rule, count=count, sentence=sentence))
+
+
+def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
+    """The rows that have a text and a label; InputDataError where none has."""
+    kept, without_text, without_label = [], [], []
+    for row, (text, label, part, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
+        if not text.strip():
+            without_text.append(line)
+            lint.dropped.add("empty_text", "a row without a text", f"{rows.path}, line {line}")
+        elif not label:
+            without_label.append(line)
+            lint.dropped.add("no_label", "a row without a label", text)
+        else:
+            kept.append(
+                LabeledRow(row=row, line=line, text=text, key=normalise_for_hash(text), label=label, slice=part)
+            )
+    for rule, lines, what in (("empty_text", without_text, "text"), ("no_label", without_label, "label")):
+        sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
+        lint.warn(rule, len(lines), sentence)
+    if not kept:
+        raise InputDataError(
+            f"{rows.path} has {_rows(len(rows))}, and none has both a text and a label; "
+            "check the columns, or name them with --text-column and --label-column."
+        )
+    return kept
+
+
+def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+    """Refuse one class and classes of one row; warn of small classes and of names that differ in spelling only."""
+    counts = Counter(row.label for row in rows)
+    if len(counts) == 1:
+        (only,) = counts
+        raise InputDataError(
+            f"{path} has one label only ({only!r}, {_rows(len(rows))}); expected at least two classes to tell apart."
+        )
+    singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
+    if singles:
+        row = next(row for row in rows if row.label == singles[0])
+        others = f", and so have {len(singles) - 1} other labels" if len(singles) > 1 else ""
+        raise InputDataError(
+            f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a class needs "
+            f"at least {MIN_ROWS} (better {FEW_ROWS}): add rows, merge classes, or remove these."
+        )
+    few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
+    named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
+    lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
+    alike = [names for names in _group_alike(counts) if len(names) > 1]
+    shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
+    lint.warn("alike_labels", len(alike), f"Labels that differ in case, spacing or punctuation only: {shown}.")
+
+
+def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+    """Warn of rows that repeat another, and of texts that have more than one label."""
+    first_with: dict[str, dict[str, LabeledRow]] = {}
+    num_repeats = 0
+    for row in rows:
+        labels = first_with.setdefault(row.key, {})
+        num_repeats += row.label in labels
+        labels.setdefault(row.label, row)
+    sentence = f"{path}: {_rows(num_repeats)} with text and label of an earlier row; kept, on one side of the split."
+    lint.warn("duplicate", num_repeats, sentence)
+    torn = [list(labels.values()) for labels in first_with.values() if len(labels) > 1]
+    if torn:
+        one, other = torn[0][:2]
+        lint.warn(
+            "contradiction",
+            len(torn),
+            f"{path}: {len(torn):,} {'text' if len(torn) == 1 else 'texts'} with more than one label, which no model "
+            "can get right: "
+            f"{shorten(one.text, 60)!r} is {one.label!r} in line {one.line}, {other.label!r} in line {other.line}.",
+        )
+
+
+def check_test_labels(train: Sequence[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> None:
+    """Refuse test labels that training never saw; warn of training labels that the test lacks."""
+    known, tested = Counter(row.label for row in train), Counter(row.label for row in test)
+    unseen = [label for label in sort_labels(tested) if label not in known]
+    if unseen:
+        row = next(row for row in test if row.label == unseen[0])
+        raise InputDataError(
+            f"{test_path}, line {row.line}: the label {shorten(unseen[0], 60)!r} never occurs in the training file "
+            f"(its labels are {join_names(sort_labels(known), 6)}); use the same labels in both."
+        )
+    _warn_of_absence("test", known, tested, lint)
+
+
+def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> list[LabeledRow]:
+    """The training rows whose text is not in the test; refused where this touches too much of the test."""
+    train_texts = {row.key for row in train}
+    test_texts = {row.key for row in test}
+    num_touched = sum(row.key in train_texts for row in test)
+    if num_touched > MAX_SHARED_SHARE * len(test):
+        raise InputDataError(
+            f"{num_touched:,} of the {_rows(len(test))} of {test_path} also occur in the training file "
+            f"(at most {MAX_SHARED_SHARE:.0%} are tolerated); a test needs texts of its own."
+        )
+    kept = []
+    for row in train:
+        if row.key in test_texts:
+            lint.dropped.add("in_test", "a training row whose text is also in the test file", row.text)
+        else:
+            kept.append(row)
+    num_removed = len(train) - len(kept)
+    lint.warn("in_test", num_removed, f"{_rows(num_removed)} left out of training, with texts that are in {test_path}.")
+    return kept
+
+
+def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
+    """Refuse a class without training rows and an empty validation split; warn of classes that cannot be measured."""
+    counts = {name: Counter(r.label for r, s in zip(rows, splits, strict=True) if s == name) for name in SPLITS}
+    every = Counter(row.label for row in rows)
+    lost = [label for label in sort_labels(every) if not counts["train"][label]]
+    if lost:
+        raise InputDataError(
+            f"{path}: no row is left to learn the label {shorten(lost[0], 60)!r} from, once validation and test rows "
+            "are set apart; add rows with other texts."
+        )
+    if not counts["validation"]:
+        raise InputDataError(
+            f"{path}: no row falls on the validation split, which decides when to stop; "
+            "give more rows, or a larger --validation-fraction."
+        )
+    _warn_of_absence("validation", every, counts["validation"], lint)
+
+
+def check_test_split(rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
+    """Warn of a test split, taken from the training file, that is empty or lacks classes."""
+    if not test:
+        lint.warn("no_test", 1, "No row falls on the test split, so nothing can be measured on it; give --test-labels.")
+        return
+    _warn_of_absence("test", Counter(row.label for row in rows), Counter(row.label for row in test), lint)
+
+
+def sort_labels(labels: Iterable[str]) -> list[str]:
+    """In numeric order where all are numbers, else alphabetically: the order of the classes."""
+    every = set(labels)
+    numbers = {label: number for label in every if (number := _number(label)) is not None}
+    return sorted(every, key=lambda label: (numbers[label], label)) if len(numbers) == len(every) else sorted(every)
+
+
+def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]:
+    """The names of the classes: the labels themselves, but for those renamed by `0=negative`.
+
+    Raises InputDataError where a renaming does not read so, renames what is not there, or makes two names equal.
+    """
+    renamed = dict(zip(labels, labels, strict=True))
+    for item in label_names:
+        label, sign, name = (part.strip() for part in item.partition("="))
+        if not (label and sign and name):
+            raise InputDataError(f"--label-names has {item!r}; expected label=name, as in 0=negative,1=positive.")
+        if label not in renamed:
+            raise InputDataError(
+                f"--label-names renames {label!r}, which is no label here; the labels are {join_names(labels)}."
+            )
+        renamed[label] = name
+    names = list(renamed.values())
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
+    if doubled is not None:
+        raise InputDataError(f"--label-names gives two labels the name {doubled!r}; names must differ.")
+    return names
+
+
+def imbalance_of(labels: Iterable[str]) -> float:
+    """How many times as many rows the largest class has as the smallest."""
+    counts = Counter(labels).values()
+    return max(counts) / min(counts)
+
+
+def _warn_of_absence(split: str, every: Counter[str], found: Counter[str], lint: Lint) -> None:
+    missing = [label for label in sort_labels(every) if not found[label]]
+    named = join_names(shorten(label, 40) for label in missing)
+    lint.warn(f"not_in_{split}", len(missing), f"{_classes(len(missing))} without a {split} row: {named}.")
+
+
+def _group_alike(labels: Iterable[str]) -> Iterable[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for label in sort_labels(labels):
+        number = _number(label)
+        key = re.sub(r"[\W_]+", " ", label.casefold()).strip() if number is None else str(number)
+        groups.setdefault(key or label, []).append(label)
+    return groups.values()
+
+
+def _number(label: str) -> float | None:
+    try:
+        number = float(label)
+    except ValueError:
+        return None
+    return number if number == number else None  # "nan" is a word
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _classes(count: int) -> str:
+    return f"{count:,} class{'' if count == 1 else 'es'}"
+
+
+def _lines(lines: Sequence[int]) -> str:
+    return f"line{'' if len(lines) == 1 else 's'} {join_names(map(str, lines), 5)}"
