@@ -36,10 +36,7 @@ def choose_compute(*, precision: str = "auto", compile: str = "auto", is_worth_c
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
-    if compile == "auto":
-        is_compiled = is_worth_compiling and can_compile(device)
-    else:
-        is_compiled = compile == "on"
+    is_compiled = is_worth_compiling and can_compile(device) if compile == "auto" else compile == "on"
     if is_compiled:
         use_own_compile_cache()
     return Compute(
@@ -53,7 +50,7 @@ def choose_compute(*, precision: str = "auto", compile: str = "auto", is_worth_c
 
 
 def multiplies_in_bf16(device: str) -> bool:
-    """Whether matrix products in bf16 are faster than in fp32: elsewhere they are emulated, at a thirtieth of the speed."""
+    """Whether bf16 products are faster than fp32 ones: elsewhere they are emulated, at a thirtieth of the speed."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _cpu_flags()

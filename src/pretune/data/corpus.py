@@ -1,4 +1,4 @@
-"""The batches of a pre-training run, step by step: short rows, then long ones, and validation rows that never change."""
+"""The batches of a pre-training run: short rows, then long ones, and validation rows that never change."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Corpus:
         table = build_rows(train.offsets, settings.row_tokens, ends)
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
             raise InputDataError(
-                f"The training part holds {train.num_tokens:,} tokens in {len(train):,} documents and the validation part "
-                f"{validation.num_tokens:,} tokens, which is too little to train on; give more text."
+                f"The training part holds {train.num_tokens:,} tokens in {len(train):,} documents and the validation "
+                f"part {validation.num_tokens:,} tokens, which is too little to train on; give more text."
             )
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
         self.micro_batches = -(-rows_per_step * settings.row_tokens // _MAX_MICRO_BATCH_TOKENS)
@@ -64,9 +64,7 @@ class Corpus:
 
     def _rows(self, table: RowTable, special: SpecialIds, rows: int) -> MaskedRows:
         s = self.settings
-        return MaskedRows(
-            self.train.tokens, table, special, rows_per_batch=rows, mask_prob=s.mask_prob, seed=s.seed
-        )
+        return MaskedRows(self.train.tokens, table, special, rows_per_batch=rows, mask_prob=s.mask_prob, seed=s.seed)
 
     def _validation(
         self, shard: TokenShard, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]

@@ -77,8 +77,7 @@ def cut_documents(
 def pack(lengths: IntArray, row_tokens: int) -> tuple[IntArray, IntArray]:
     """Best-fit decreasing: the order of the pieces row by row, and where each row begins in it.
 
-    Free places are at most `row_tokens`, so the rows with room are kept in one list per number of free places, and a bit
-    mask finds the fullest row that still takes a piece.
+    Rows with room are kept in one list per number of free places; a bit mask finds the fullest that takes a piece.
     """
     rows: list[list[int]] = []
     rows_by_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]

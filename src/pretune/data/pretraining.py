@@ -12,6 +12,7 @@ from pretune.data.batch import Attention, Batch
 from pretune.data.masking import draw_masked_positions
 from pretune.data.packing import RowTable
 from pretune.runtime.randomness import permutation
+from pretune.text.tokenizer import Tokenizer
 
 IntArray = npt.NDArray[np.int64]
 
@@ -23,6 +24,11 @@ class SpecialIds:
     pad: int
     mask: int
     first_ordinary: int
+
+
+def special_ids(tokenizer: Tokenizer) -> SpecialIds:
+    """The ids that batches need, of one tokenizer."""
+    return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=tokenizer.first_ordinary_id)
 
 
 class MaskedRows:

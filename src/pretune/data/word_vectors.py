@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pretune.data.shards import TokenShard
 from pretune.runtime.randomness import generator
+from pretune.text.tokenizer import Tokenizer
 
 WINDOW = 5
 MAX_TOKENS = 20_000_000
@@ -20,7 +21,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def build_word_vectors(
-    shard: TokenShard, vocab_size: int, hidden_size: int, first_ordinary_id: int, seed: int, deviation: float
+    shard: TokenShard, tokenizer: Tokenizer, hidden_size: int, seed: int, deviation: float
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
     """Ids of the commonest tokens that stand beside others, and a vector for each (N, D) of the given deviation.
 
@@ -29,10 +30,10 @@ def build_word_vectors(
     count = min(shard.num_tokens, MAX_TOKENS)
     tokens = np.asarray(shard.tokens[:count], dtype=np.int64)
     documents = np.repeat(np.arange(len(shard), dtype=np.int32), shard.lengths)[:count]
-    frequency = np.bincount(tokens, minlength=vocab_size)
-    frequency[:first_ordinary_id] = 0
+    frequency = np.bincount(tokens, minlength=tokenizer.vocab_size)
+    frequency[: tokenizer.first_ordinary_id] = 0
     ids = np.argsort(-frequency, kind="stable")[: min(MAX_WORDS, int((frequency > 0).sum()))]
-    place = np.full(vocab_size, -1, dtype=np.int64)
+    place = np.full(tokenizer.vocab_size, -1, dtype=np.int64)
     place[ids] = np.arange(len(ids))
     information = mutual_information(count_neighbours(place[tokens], documents, len(ids)))
     has_neighbours = information.any(axis=1)
@@ -41,10 +42,8 @@ def build_word_vectors(
     return ids[has_neighbours], vectors
 
 
-def count_neighbours(
-    places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int
-) -> FloatArray:
-    """Symmetric counts (N, N) of tokens at most `WINDOW` apart in one document, nearer ones weighing more; -1 is skipped."""
+def count_neighbours(places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int) -> FloatArray:
+    """Symmetric counts (N, N) of tokens within `WINDOW` in one document, nearer ones weighing more; -1 is skipped."""
     counts = np.zeros(size * size, dtype=np.float32)
     for distance in range(1, WINDOW + 1):
         left, right = places[:-distance], places[distance:]

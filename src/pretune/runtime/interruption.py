@@ -36,7 +36,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
         yield flag  # only the main thread may handle signals
         return
 
-    def remember(number: int, frame: FrameType | None) -> None:
+    def remember(number: int, _frame: FrameType | None) -> None:
         if flag.is_set:
             for each, handler in previous.items():
                 signal.signal(each, handler)

@@ -1,4 +1,4 @@
-"""Stage 5: a pre-trained model and prepared examples in, a model that does the task out; or its control from scratch."""
+"""Stage 5: a pre-trained model and prepared examples in, a model that does the task out; or its control."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from pretune.compute.device import choose_compute
 from pretune.data.classification import ClassificationRows, load_labeled
-from pretune.data.pretraining import SpecialIds
+from pretune.data.pretraining import special_ids
 from pretune.errors import InputDataError
 from pretune.evaluation.metrics import summarize
 from pretune.evaluation.uncertainty import wilson_interval
@@ -48,12 +48,12 @@ _SPLITS = ("train", "validation", "test")
 def finetune(
     pretrained: Path, prepared: Path, out: Path, config: FinetuneConfig = FinetuneConfig(), *, redo: bool = False
 ) -> Manifest:
-    """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`; it lands in `out/checkpoint`.
+    """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
-    With `config.from_scratch` only the geometry and the tokenizer of that model are used. Learning rates are tried with
-    the first seed, the best on validation is used for the others; the test rows are read once, at the end. The same call
-    goes on after an interruption. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the
-    rows, InterruptedByUserError or StoppedError after a signal and a commit.
+    With `config.from_scratch` only the geometry and the tokenizer of that model are used. Learning rates are tried
+    with the first seed, the best on validation is used for the others; the test rows are read once, at the end. The
+    same call goes on after an interruption. Raises ModelNotFoundError or CorruptModelError for the model,
+    InputDataError for the rows, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
@@ -104,9 +104,7 @@ class _Finetuning:
                 f"{prepared} was encoded with another tokenizer than that of {loaded.path}; run prepare with "
                 f"--base {loaded.path.parent}."
             )
-        self.special = SpecialIds(
-            pad=self.tokenizer.pad_id, mask=self.tokenizer.mask_id, first_ordinary=self.tokenizer.first_ordinary_id
-        )
+        self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
         self.validation = self._make_rows("validation", config.seed)
         self.test = self._make_rows("test", config.seed)
@@ -170,7 +168,7 @@ class _Finetuning:
         model = SequenceClassifier(self.loaded.config, len(self.label_names))
         initialize(model, derive_seed(seed, "classifier"))
         if not self.config.from_scratch:
-            model.transformer.load_state_dict(self.loaded.model.transformer.state_dict())  # type: ignore[union-attr]
+            model.transformer.load_state_dict(self.loaded.model.transformer.state_dict())
             if isinstance(self.loaded.model, SequenceClassifier) and self.loaded.label_names == self.label_names:
                 model.classifier.load_state_dict(self.loaded.model.classifier.state_dict())
         return model.to(self.compute.device)
@@ -224,7 +222,7 @@ class _Finetuning:
         save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, self.label_names)
         if (notice := describe_native_head(model)) is not None:
             self.folder.log.write("notice", sentence=notice)
-        self._write_example(model, objective)
+        self._write_example(model)
 
     def _write_predictions(self, seed: int, probabilities: npt.NDArray[np.float64]) -> None:
         lines = []
@@ -251,7 +249,7 @@ class _Finetuning:
         self.folder.log.write("test", **figures)
         return figures
 
-    def _write_example(self, model: SequenceClassifier, objective: ClassificationObjective) -> None:
+    def _write_example(self, model: SequenceClassifier) -> None:
         example = self.source.summary.get("example")
         if not example:
             return
@@ -288,14 +286,18 @@ class _Finetuning:
             majority_share=float((labels == prior.argmax()).mean()),
         )
         if self._class_weights(train_labels) is not None:
-            log.write("notice", sentence="The classes are of unequal size, so rows of rare classes weigh more in the loss.")
+            log.write(
+                "notice", sentence="The classes are of unequal size, so rows of rare classes weigh more in the loss."
+            )
         if self.metric == "macro_f1":
-            log.write("notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike.")
+            log.write(
+                "notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike."
+            )
 
     def _describe_choice(self, chosen: dict[str, Any], trials: list[dict[str, Any]]) -> str:
         return (
-            f"Of {len(trials)} trials, the one with rate {chosen['learning_rate']:g} and seed {chosen['seed']} was best on "
-            f"validation ({self.metric.replace('_', '-')} {chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
+            f"Of {len(trials)} trials, rate {chosen['learning_rate']:g} with seed {chosen['seed']} was best "
+            f"on validation ({self.metric.replace('_', '-')} {chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
         )
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any]) -> None:

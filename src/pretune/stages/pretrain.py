@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from pretune.compute.device import Compute, choose_compute
 from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus
-from pretune.data.pretraining import SpecialIds
+from pretune.data.pretraining import special_ids
 from pretune.data.word_vectors import build_word_vectors
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
@@ -25,11 +24,19 @@ from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_ma
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import PretrainConfig, to_dict
-from pretune.stages.pretrain_settings import budget_of, choose_size, is_worth_compiling, row_settings
+from pretune.stages.pretrain_settings import (
+    budget_of,
+    choose_size,
+    describe_budget,
+    describe_compute,
+    estimate,
+    is_worth_compiling,
+    row_settings,
+)
 from pretune.text.clean_text import read_clean_texts
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
-from pretune.training.budget import Pace, Shape, plan_run, replan
+from pretune.training.budget import Pace, Shape, median_seconds, plan_run, replan
 from pretune.training.checkpoint import TrainingState, restore_newest, save_checkpoint
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import MaskedObjective
@@ -49,7 +56,7 @@ _WATCHED_POOL = 2000  # validation documents among which the watched sentences a
 def pretrain(
     preprocessed: Path, out: Path, config: PretrainConfig = PretrainConfig(), *, redo: bool = False
 ) -> Manifest:
-    """Train a transformer to predict masked tokens of the shards in `preprocessed`; the model lands in `out/checkpoint`.
+    """Train a transformer to predict masked tokens of the shards in `preprocessed`, into `out/checkpoint`.
 
     The same call goes on after an interruption, with the same result as if there had been none. Raises InputDataError
     where the text is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
@@ -79,11 +86,7 @@ class _Pretraining:
         self.corpus = Corpus(
             preprocessed,
             row_settings(config, self.budget),
-            SpecialIds(
-                pad=self.tokenizer.pad_id,
-                mask=self.tokenizer.mask_id,
-                first_ordinary=self.tokenizer.first_ordinary_id,
-            ),
+            special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
         )
         self.shape = Shape(
@@ -118,9 +121,7 @@ class _Pretraining:
     # -- before the first step -----------------------------------------------------------------------------------
 
     def _choose_model(self) -> ModelConfig:
-        self.size = self.config.size
-        if self.size == "auto":
-            self.size = choose_size(self.budget, self.corpus.tokens_per_epoch, self.compute)
+        self.size = choose_size(self.config.size, self.budget, self.corpus.tokens_per_epoch, self.compute)
         ids = self.tokenizer.special_ids
         config = PRESETS[self.size](self.tokenizer.vocab_size)
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
@@ -161,18 +162,12 @@ class _Pretraining:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        for sentence in self._notices():
+        for sentence in describe_compute(self.compute, self.config, self.budget):
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
         if self.config.initial_embedding == "vectors":
-            self.vectors = build_word_vectors(
-                self.corpus.train,
-                self.model_config.vocab_size,
-                self.model_config.hidden_size,
-                self.tokenizer.first_ordinary_id,
-                self.config.seed,
-                INITIAL_DEVIATION,
-            )
+            size, seed = self.model_config.hidden_size, self.config.seed
+            self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
         self._initialize()
         pace = self._calibrate()
         self.plan = plan_run(
@@ -184,20 +179,17 @@ class _Pretraining:
         )
         self.state.plan = self.plan.to_dict()
         self.folder.note(plan=self.state.plan)
-        log.write("estimate", **self._estimate(pace))
-        log.write("plan", **self._describe_plan())
+        log.write(
+            "estimate",
+            **estimate(self.config, self.model_config, self.compute, self.corpus, pace),
+            minutes=(self._elapsed() + pace.seconds(self.plan, self.config.evaluations)) / 60,
+            size=self.size,
+        )
+        log.write("plan", **self.plan.to_dict(), **describe_budget(self.budget, self.plan))
         self._initialize()
         self.state.more["seconds_before_training"] = self._elapsed()
         self._evaluate()
         self._save()
-
-    def _notices(self) -> list[str]:
-        compute = self.compute
-        words = "compiled" if compute.is_compiled else "not compiled"
-        sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
-        if self.config.compile == "auto" and not compute.is_compiled and is_worth_compiling(self.budget):
-            sentences.append("No C++ compiler was found, so the slower uncompiled path is used; install g++ to change it.")
-        return sentences
 
     def _calibrate(self) -> Pace:
         """Seconds of a step with short and with long rows, and of an evaluation, on weights that are thrown away.
@@ -214,14 +206,7 @@ class _Pretraining:
         return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
 
     def _seconds_per_step(self, batches: Callable[[int], list[Batch]]) -> float:
-        steps = self._steps(batches, first_step=1, rate=lambda step: 1.0)
-        next(steps)
-        seconds = []
-        for _ in range(_CALIBRATION_STEPS):
-            start = time.monotonic()
-            next(steps)
-            seconds.append(time.monotonic() - start)
-        return sorted(seconds)[len(seconds) // 2]
+        return median_seconds(self._steps(batches, first_step=1, rate=lambda _: 1.0), _CALIBRATION_STEPS)
 
     def _resume(self, state: TrainingState) -> None:
         self.state = state
@@ -230,7 +215,7 @@ class _Pretraining:
         changed = [k for k, v in self.compute.to_dict().items() if state.compute.get(k) != v]
         if changed:
             self._warn(
-                f"This run began with another {', '.join(changed)}; it goes on, but the result is equal to an "
+                f"This run began with another {', '.join(changed)}; it goes on, but the result equals that of an "
                 "uninterrupted run only within rounding."
             )
             self.state.compute = self.compute.to_dict()
@@ -238,7 +223,9 @@ class _Pretraining:
 
     # -- training ------------------------------------------------------------------------------------------------
 
-    def _steps(self, batches: Callable[[int], list[Batch]], *, first_step: int, rate: Callable[[int], float]) -> Any:
+    def _steps(
+        self, batches: Callable[[int], list[Batch]], *, first_step: int, rate: Callable[[int], float]
+    ) -> Iterator[StepResult]:
         device = self.compute.device
         return train_steps(
             self.model,
@@ -308,7 +295,7 @@ class _Pretraining:
         )
 
     def _correct_plan(self) -> None:
-        """Where the decay begins, move the end of a run that was given in minutes to where the clock says it must be."""
+        """Where the decay begins, move the end of a run that was given in minutes to where the clock says."""
         if self.budget.minutes is None or self.plan.is_corrected:
             return
         before, elapsed = self.plan.steps, self._elapsed()
@@ -417,26 +404,3 @@ class _Pretraining:
 
     def _warn(self, sentence: str) -> None:
         self.folder.log.write("warning", sentence=sentence)
-
-    def _estimate(self, pace: Pace) -> dict[str, Any]:
-        config, plan = self.config, self.plan
-        seconds = pace.seconds(plan, config.evaluations)
-        return {
-            "tokens_per_second": self.corpus.tokens_per_step / pace.short_step_seconds,
-            "minutes": (self._elapsed() + seconds) / 60,
-            "memory_bytes": cost.train_memory_bytes(
-                self.model_config, self.corpus.micro_batch_tokens, config.row_tokens, config.mask_prob
-            ),
-            "disk_bytes": 4 * cost.checkpoint_bytes(self.model_config),
-            "parameters": cost.count_parameters(self.model_config),
-            "size": self.size,
-            **{k: self.compute.to_dict()[k] for k in ("device", "threads", "precision", "is_compiled")},
-        }
-
-    def _describe_plan(self) -> dict[str, Any]:
-        return {
-            **self.plan.to_dict(),
-            "tokens": round(self.plan.steps * self.corpus.tokens_per_step),
-            "budget": {name: value for name, value in vars(self.budget).items() if value is not None},
-        }
-

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pretune.compute.device import Compute
-from pretune.data.corpus import RowSettings
+from pretune.data.corpus import Corpus, RowSettings
+from pretune.model import cost
+from pretune.model.config import ModelConfig
 from pretune.stages.config import PretrainConfig
-from pretune.training.budget import Budget
+from pretune.training.budget import Budget, Pace
+from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
 _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
@@ -40,8 +45,10 @@ def is_worth_compiling(budget: Budget) -> bool:
     return budget.minutes is None or budget.minutes >= _COMPILING_PAYS_MINUTES
 
 
-def choose_size(budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
-    """The largest size that sees enough tokens in the budget to be better than the next smaller one."""
+def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
+    """The size asked for; with `auto`, the largest that sees enough tokens to beat the next smaller one."""
+    if size != "auto":
+        return size
     if budget.minutes is None:
         tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
         return "tiny" if tokens < 30e6 else "mini" if tokens < 300e6 else "small"
@@ -49,3 +56,31 @@ def choose_size(budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
         return "small"
     slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 computes about four times slower
     return "tiny" if budget.minutes < 8 * slowness else "mini" if budget.minutes < 120 * slowness else "small"
+
+
+def describe_compute(compute: Compute, config: PretrainConfig, budget: Budget) -> list[str]:
+    """What the run computes on, and what would make it faster where something would."""
+    words = "compiled" if compute.is_compiled else "not compiled"
+    sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
+    if config.compile == "auto" and not compute.is_compiled and is_worth_compiling(budget):
+        sentences.append("No C++ compiler was found, so the slower uncompiled path is used; g++ would change that.")
+    return sentences
+
+
+def estimate(
+    config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
+) -> dict[str, Any]:
+    """What a run is expected to take, by measurement and by arithmetic."""
+    return {
+        "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
+        "memory_bytes": cost.train_memory_bytes(model, corpus.micro_batch_tokens, config.row_tokens, config.mask_prob),
+        "disk_bytes": 4 * cost.checkpoint_bytes(model),
+        "parameters": cost.count_parameters(model),
+        **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
+    }
+
+
+def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """The budget as it was given, and the tokens that the plan makes of it."""
+    given = {name: value for name, value in vars(budget).items() if value is not None}
+    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}

@@ -1,7 +1,9 @@
-"""From a budget in the user's terms to a plan in steps: made once, from measured seconds, and corrected at most once."""
+"""From a budget in the user's terms to a plan in steps: made once, from measured seconds, corrected once at most."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pretune.errors import InputDataError
@@ -51,6 +53,17 @@ class Pace:
         return stepping + evaluations * self.evaluation_seconds + _RESERVE_SECONDS
 
 
+def median_seconds(steps: Iterator[object], count: int) -> float:
+    """Median wall time of `count` items of an iterator, after one that is not counted."""
+    next(steps)
+    seconds = []
+    for _ in range(count):
+        start = time.monotonic()
+        next(steps)
+        seconds.append(time.monotonic() - start)
+    return sorted(seconds)[len(seconds) // 2]
+
+
 def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int, elapsed_seconds: float) -> Plan:
     """The plan that uses up the budget; with minutes, what has passed since the stage began counts.
 
@@ -77,8 +90,8 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
 def replan(plan: Plan, minutes: float, *, elapsed_seconds: float, training_seconds: float) -> Plan:
     """Move the end of a plan to where the clock allows, at the step where its decay begins.
 
-    `training_seconds` is what the steps so far took, evaluations included; long rows are expected to cost what they were
-    measured to cost relative to short ones, which the mean of the decay keeps.
+    `training_seconds` is what the steps so far took, evaluations included; a step of
+    the decay is expected to take as long as one before it.
     """
     seconds_per_step = training_seconds / plan.decay_start_step
     left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
@@ -88,9 +101,11 @@ def replan(plan: Plan, minutes: float, *, elapsed_seconds: float, training_secon
 
 def _too_small(budget: Budget, shape: Shape, pace: Pace, steps: int, elapsed_seconds: float) -> str:
     if budget.minutes is not None:
-        needed = elapsed_seconds + _MIN_STEPS * pace.short_step_seconds + shape.evaluations * pace.evaluation_seconds + 5
+        needed = (
+            elapsed_seconds + _MIN_STEPS * pace.short_step_seconds + shape.evaluations * pace.evaluation_seconds + 5
+        )
         return (
-            f"{budget.minutes:g} minutes leave room for {max(0, steps)} updates, and training needs at least {_MIN_STEPS}; "
+            f"{budget.minutes:g} minutes leave room for {max(0, steps)} updates, and training needs {_MIN_STEPS}; "
             f"give --minutes {needed / 60:.1f} or more, or a smaller --size."
         )
     return (

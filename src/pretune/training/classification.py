@@ -84,9 +84,7 @@ class Trial:
         s = self.settings
         restored = restore_newest(self.folder, self.model, self.optimizer, report=self._warn)
         if restored is None:
-            self.log.write(
-                "trial_started", trial=s.trial, learning_rate=s.learning_rate, seed=s.seed, epochs=s.epochs
-            )
+            self.log.write("trial_started", trial=s.trial, learning_rate=s.learning_rate, seed=s.seed, epochs=s.epochs)
         else:
             self.state = restored
             self.start = time.monotonic() - restored.elapsed_seconds
@@ -124,8 +122,8 @@ class Trial:
                 return
             if stop.is_set:
                 raise stop.error(
-                    f"Stopped at step {self.state.step:,} of {self.steps:,} of trial {self.settings.trial} with everything "
-                    f"saved in {self.folder.parent.parent}; give the same command again to go on."
+                    f"Stopped at step {self.state.step:,} of {self.steps:,} of trial {self.settings.trial} with all saved "
+                    f"in {self.folder.parent.parent}; give the same command again to go on."
                 )
 
     def _is_over(self) -> bool:
@@ -172,9 +170,7 @@ class Trial:
 
     def _save(self) -> None:
         self.state.elapsed_seconds = time.monotonic() - self.start
-        save_checkpoint(
-            self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, self.label_names
-        )
+        save_checkpoint(self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, self.label_names)
 
     def _log_step(self, result: StepResult) -> None:
         elapsed = time.monotonic() - self.start

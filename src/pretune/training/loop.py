@@ -40,8 +40,8 @@ def train_steps(
     """Update the model step after step, without end; the caller decides when to stop.
 
     `batches(step)` gives the micro-batches of update number `step` (from 1). The gradient is that of the summed loss
-    divided by the labels of all of them, so cutting a step into other micro-batches changes nothing but rounding (a mean
-    of means is wrong by 15 % for masked prediction at four rows). An update whose gradient is not finite is refused.
+    divided by the labels of all of them, so cutting a step into other micro-batches changes nothing but rounding (a
+    mean of means is wrong by 15 % for masked prediction at four rows). An update that is not finite is refused.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     step = first_step

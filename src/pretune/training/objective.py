@@ -1,4 +1,4 @@
-"""The loss of a micro-batch, summed over its labels; dividing by the labels of the whole step is the loop's business."""
+"""The loss of a micro-batch, summed over its labels; dividing by the labels of a whole step is for the loop."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def predict_tokens_sum(
 
 
 class MaskedObjective:
-    """Masked prediction with logits at masked positions only: the same sum as over all positions, at a fifth of the cost.
+    """Masked prediction with logits at masked positions only: the same sum, at a fifth of the cost of the head.
 
-    Blocks and head are compiled apart, not the whole model: the layers share one compiled block (arXiv-free, but four
-    times less to compile), and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
+    Blocks and head are compiled apart, not the whole model: the layers share one compiled block, which is several times
+    less to compile, and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
     """
 
     def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:

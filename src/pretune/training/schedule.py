@@ -42,7 +42,7 @@ class Plan:
 def plan_steps(
     steps: int, *, warmup_fraction: float, decay_fraction: float, long_fraction: float, tokens_per_step: int
 ) -> Plan:
-    """The course of a run of `steps` updates. The long rows must lie within the decay, so that a correction may move them."""
+    """The course of a run of `steps` updates. Long rows lie within the decay, so that a correction may move them."""
     decay = max(1, round(steps * decay_fraction))
     return Plan(
         steps=steps,

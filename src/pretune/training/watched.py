@@ -29,7 +29,7 @@ class HiddenWord:
 
 
 def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int) -> list[HiddenWord]:
-    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden, likewise chosen."""
+    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden."""
     pool = list(texts)
     found: list[HiddenWord] = []
     for index in generator(seed, "watched").permutation(len(pool)):
@@ -74,7 +74,7 @@ def hide_word(text: str, tokenizer: Tokenizer, seed: int, word: str | None = Non
 def predict_hidden(
     model: LanguageModel, words: Sequence[HiddenWord], tokenizer: Tokenizer, top: int = 5
 ) -> list[dict[str, Any]]:
-    """For each hidden word: the most probable words with their probabilities, and probability and rank of the true one."""
+    """For each hidden word: the most probable words, and probability and rank of the true one."""
     device = model.lm_head.weight.device
     rows = []
     for word in words:
