@@ -70,3 +70,32 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
                 parameter.normal_(1.0 if "norm" in name else 0.0, 0.2, generator=rng)
         save_model_folder(run / stage / "checkpoint", model, tokenizer_folder, names)
     return run
+
+
+SMALL_RUN = "--tokens 60000 --size tiny --compile off --finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1"
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reviews.txt, labelled.csv and held-out.csv, small enough for a run of seconds."""
+    import csv
+
+    from pretune.text import world
+
+    folder = tmp_path_factory.mktemp("world")
+    (folder / "reviews.txt").write_text("\n".join(world.iter_documents(1500, seed=1)) + "\n", encoding="utf-8")
+    for name, rows in (("labelled", world.labeled_rows(300, seed=1)), ("held-out", world.test_rows(60, seed=1))):
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label"), *((row.text, row.label) for row in rows)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(small_world: Path) -> Path:
+    """A whole run of all stages, made by the command line: too short to be good, real in every other way."""
+    from pretune.cli.main import run_command_line
+
+    out = small_world / "runs" / "reviews"
+    given = ["--corpus", str(small_world / "reviews.txt"), "--labels", str(small_world / "labelled.csv")]
+    assert run_command_line(["run", *given, "--out", str(out), *SMALL_RUN.split(), "--quiet"]) == 0
+    return out

@@ -226,13 +226,17 @@ def check_inputs(recipe: Recipe) -> None:
 
 
 def with_shared_settings(recipe: Recipe) -> Recipe:
-    """Fill in what one stage must know of another's settings: stage 2 works out what stage 4 will hold out."""
+    """Fill in what stages 1 and 2 must know of stage 4: where the labels are, and which rows it will hold out."""
+    label_column, label_text_column = recipe.prepare.label_column, recipe.prepare.text_column
+    collect = replace(recipe.collect, label_column=label_column, label_text_column=label_text_column)
     preprocess = replace(
         recipe.preprocess,
-        label_column=recipe.prepare.label_column,
-        label_text_column=recipe.prepare.text_column,
+        label_column=label_column,
+        label_text_column=label_text_column,
+        label_validation_fraction=recipe.prepare.validation_fraction,
+        label_test_fraction=recipe.prepare.test_fraction,
     )
-    return replace(recipe, preprocess=preprocess)
+    return replace(recipe, collect=collect, preprocess=preprocess)
 
 
 def stage_names() -> Sequence[str]:

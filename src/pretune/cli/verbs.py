@@ -116,7 +116,7 @@ def run_options() -> dict[str, list[Option]]:
     """The options of `run`, by stage; one that several stages share stands with the first of them."""
     flags = _RUN_FLAGS
     options = [
-        *options_of("collect", CollectConfig, flags=flags["collect"]),
+        *options_of("collect", CollectConfig, flags=flags["collect"], without=_WORKED_OUT),
         *options_of("preprocess", PreprocessConfig, flags=flags["preprocess"], without=_WORKED_OUT),
         *options_of("pretrain", PretrainConfig),
         *options_of("prepare", PrepareConfig),
@@ -128,8 +128,8 @@ def run_options() -> dict[str, list[Option]]:
     return grouped
 
 
-# Settings of stage 2 that say the same as settings of stage 4: `run` fills them in.
-_WORKED_OUT = {"label_column", "label_text_column"}
+# Settings of stages 1 and 2 that say the same as settings of stage 4: `run` fills them in.
+_WORKED_OUT = {"label_column", "label_text_column", "label_validation_fraction", "label_test_fraction"}
 _FIRST = ("--minutes", "--tokens", "--epochs", "--size", "--seed")
 
 

@@ -1,0 +1,250 @@
+"""Bad input gets a sentence and a documented exit code, no traceback, and loses nothing: a row for each kind of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pretune.cli.main import run_command_line
+
+DATA, USAGE, MODEL = 3, 2, 4
+Words = list[str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of bad input: `command` makes it and says what is typed; the last line of stderr has `words`."""
+
+    name: str
+    command: Callable[[Path], Words]
+    code: int
+    words: Sequence[str]
+
+
+def text(folder: Path, name: str, content: str | bytes) -> str:
+    """A file with this content; its path."""
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+def collect(*paths: str, options: str = "") -> Callable[[Path], Words]:
+    """`collect` on paths inside the folder."""
+    return lambda folder: [
+        "collect",
+        *(str(folder / path) for path in paths),
+        "--out",
+        str(folder / "out"),
+        *options.split(),
+    ]
+
+
+def collect_file(name: str, content: str | bytes, options: str = "") -> Callable[[Path], Words]:
+    """`collect` on one file with this content."""
+    return lambda folder: ["collect", text(folder, name, content), "--out", str(folder / "out"), *options.split()]
+
+
+def run_labels(name: str, content: str, options: str = "") -> Callable[[Path], Words]:
+    """`run` on a label file with this content: it is refused before anything is trained."""
+    return lambda folder: [
+        "run",
+        "--labels",
+        text(folder, name, content),
+        "--out",
+        str(folder / "out"),
+        *options.split(),
+    ]
+
+
+SENTENCES = "".join(f"This is sentence number {n}, and it is as good as any other.\n" for n in range(200))
+BROKEN = b"A sentence with a broken byte \xff in it.\n"
+ONE_CLASS = "text,label\n" + "".join(f"A text with number {n},good\n" for n in range(60))
+
+CORPUS_CASES = [
+    Case("missing path", collect("none.txt"), DATA, ["none.txt", "does not exist"]),
+    Case("a glob without a file", collect("*.jsonl"), DATA, ["*.jsonl"]),
+    Case("empty file", collect_file("empty.txt", ""), DATA, ["empty"]),
+    Case("only white space", collect_file("blank.txt", " \n\n\t\n"), DATA, ["blank.txt"]),
+    Case("empty folder", lambda f: [*collect("texts")(f)] if (f / "texts").mkdir() is None else [], DATA, ["texts"]),
+    Case("binary file", collect_file("photo.txt", bytes(range(256)) * 40), DATA, ["photo.txt"]),
+    Case("binary file without ending", collect_file("photo", b"\x89PNG\r\n\x1a\n" + bytes(2000)), DATA, ["photo"]),
+    Case("unreadable path", lambda f: ["collect", "/proc/self/mem", "--out", str(f / "out")], DATA, ["/proc/self/mem"]),
+    Case("broken UTF-8 above 1 %", collect_file("a.txt", (b"\xff\xfe\xfd" * 3 + b" word\n") * 99), DATA, ["a.txt"]),
+    Case("torn gzip", collect_file("a.txt.gz", gzip.compress(SENTENCES.encode())[:200]), DATA, ["a.txt.gz"]),
+    Case("not gzip", collect_file("a.txt.gz", SENTENCES), DATA, ["a.txt.gz"]),
+    Case(
+        "jsonl that does not parse",
+        collect_file("a.jsonl", '{"text": "fine"}\n{"text": \n' * 5),
+        DATA,
+        ["a.jsonl", "line 2"],
+    ),
+    Case(
+        "column that is not there",
+        collect_file("a.csv", "id,body\n1,a b c\n", "--text-column text"),
+        DATA,
+        ["a.csv", "body"],
+    ),
+]
+LABEL_CASES = [
+    Case("labels with one class", run_labels("l.csv", ONE_CLASS), DATA, ["good"]),
+    Case("labels without rows", run_labels("l.csv", "text,label\n"), DATA, ["l.csv"]),
+    Case(
+        "label file that is missing",
+        lambda f: ["run", "--labels", str(f / "l.csv"), "--out", str(f / "out")],
+        DATA,
+        ["l.csv"],
+    ),
+    Case("label column that is not there", run_labels("l.csv", ONE_CLASS, "--label-column stars"), DATA, ["stars"]),
+    Case(
+        "labels in jsonl that does not parse",
+        run_labels("l.jsonl", '{"text": "a", "label": \n'),
+        DATA,
+        ["l.jsonl", "line 1"],
+    ),
+]
+FOLDER_CASES = [
+    Case(
+        "a file where the folder should be",
+        lambda f: ["run", "--out", text(f, "out", "mine")],
+        USAGE,
+        ["is a file", "--out"],
+    ),
+    Case(
+        "files of somebody else's",
+        lambda f: ["collect", text(f, "a.txt", SENTENCES), "--out", str(f)],
+        USAGE,
+        ["already holds files that pretune did not write", "a.txt"],
+    ),
+    Case(
+        "two budgets",
+        lambda f: ["run", "--minutes", "1", "--tokens", "5", "--out", str(f / "o")],
+        USAGE,
+        ["one budget"],
+    ),
+    Case("a budget of nothing", lambda f: ["run", "--minutes", "0", "--out", str(f / "o")], USAGE, ["above zero"]),
+    Case("no --out", lambda _: ["run"], USAGE, ["Give --out DIR"]),
+]
+
+
+def answer(words: Words, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code, and the sentence on stderr, which has neither a traceback nor a second line."""
+    code = run_command_line(words)
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    return code, told.strip().splitlines()[-1] if told.strip() else ""
+
+
+@pytest.mark.parametrize("case", [*CORPUS_CASES, *LABEL_CASES, *FOLDER_CASES], ids=lambda case: case.name)
+def test_bad_input_gets_a_sentence(case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = case.command(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, sentence = answer(words, capsys)
+    assert code == case.code, sentence
+    assert all(word in sentence for word in case.words), sentence
+    assert sentence.endswith((".", "?")) or "--help" in sentence
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_little_broken_text_is_repaired_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = text(tmp_path, "a.txt", SENTENCES.encode() + BROKEN)
+    assert run_command_line(["collect", path, "--out", str(tmp_path / "out")]) == 0
+    assert "a.txt" in capsys.readouterr().err
+    events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert any("1" in event["sentence"] for event in events if event["event"] == "warning")
+
+
+def test_a_table_without_header_and_ragged_rows_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both can be read: what was assumed, and what was left out, is said."""
+    rows = "".join(f"{n},The text of row number {n} is here.\n" for n in range(50)) + "51,Too,many,cells\n"
+    path = text(tmp_path, "a.csv", rows)
+    code = run_command_line(["collect", path, "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert code in (0, DATA), told
+    assert "header" in told or "column" in told
+
+
+# --- what needs a run -------------------------------------------------------------------------------------------------
+
+
+def damage(run: Path, copy: Path, how: str) -> Path:
+    """A copy of a run with its fine-tuned model damaged."""
+    shutil.copytree(run, copy)
+    weights, config = (
+        copy / "finetune" / "checkpoint" / "model.safetensors",
+        copy / "finetune" / "checkpoint" / "config.json",
+    )
+    if how == "missing":
+        shutil.rmtree(copy / "finetune" / "checkpoint")
+    elif how == "truncated":
+        os.truncate(weights, weights.stat().st_size // 2)
+    elif how == "altered":
+        with weights.open("r+b") as file:
+            file.seek(-3, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-3, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 0x40]))
+    elif how == "of another kind":
+        values = json.loads(config.read_text(encoding="utf-8"))
+        config.write_text(json.dumps(values | {"architectures": ["BertModel"], "model_type": "bert"}), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "altered", "of another kind"])
+def test_a_model_that_cannot_be_used(
+    how: str, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = damage(run_folder, tmp_path / "copy", how)
+    code, sentence = answer(["predict", str(copy), "A text."], capsys)
+    assert code == MODEL
+    assert str(copy) in sentence
+
+
+def test_a_path_without_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["predict", str(tmp_path / "none"), "A text."], capsys)[0] == MODEL
+    assert answer(["fill", str(tmp_path), "A [MASK]."], capsys)[0] == MODEL
+
+
+def test_an_output_folder_of_another_run(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (small_run / "recipe.toml").read_bytes()
+    code, sentence = answer(["run", str(small_run / "recipe.toml"), "--tokens", "70000"], capsys)
+    assert code == USAGE
+    assert "pretrain.tokens (was 60000, now 70000)" in sentence
+    assert (small_run / "recipe.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--vocab-size", "8000"], ["8", "vocab"]), (["--minutes", "1"], ["small"])],
+    ids=["too small for the vocabulary", "too small for the budget"],
+)
+def test_a_corpus_that_is_too_small(
+    options: list[str], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = text(tmp_path, "a.txt", "One line of text.\nAnother line of text.\n")
+    code, sentence = answer(["run", "--corpus", path, "--out", str(tmp_path / "out"), *options], capsys)
+    assert code == DATA, sentence
+    assert any(word in sentence for word in words), sentence
+
+
+def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real thing needs a file system of its own; here each write to the log fails as on a full disk."""
+    from pretune.runtime.events import EventLog
+
+    def fail(log: EventLog, _event: str, **_fields: object) -> None:
+        raise OSError(28, "No space left on device", str(log.path))
+
+    monkeypatch.setattr(EventLog, "write", fail)
+    path = text(tmp_path, "a.txt", SENTENCES)
+    code, sentence = answer(["collect", path, "--out", str(tmp_path / "out")], capsys)
+    assert code == 5
+    assert sentence.startswith("The disk is full: ")
+    monkeypatch.undo()
+    assert run_command_line(["collect", path, "--out", str(tmp_path / "out")]) == 0
