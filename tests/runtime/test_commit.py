@@ -9,11 +9,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.commit import commit_folder, recover_folder, remove_leftovers, verify_folder
+from pretune.runtime.commit import (
+    commit_file,
+    commit_folder,
+    is_disk_full,
+    recover_folder,
+    remove_leftovers,
+    verify_folder,
+)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -59,6 +67,26 @@ def test_full_disk_keeps_the_old_folder(tmp_path: Path, number: int) -> None:
     assert verify_folder(tmp_path / "x") is not None
     assert (tmp_path / "x" / "a.txt").read_text() == "one"
     assert names_in(tmp_path) == ["x"]
+
+
+def test_safetensors_words_for_a_full_disk_are_known() -> None:
+    wrapped = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert is_disk_full(wrapped)
+    assert not is_disk_full(Exception("I/O error: Permission denied (os error 13)"))
+
+
+def test_file_is_whole_or_absent(tmp_path: Path) -> None:
+    commit_file(tmp_path / "deep" / "file", lambda file: file.write(b"all"))
+    assert (tmp_path / "deep" / "file").read_bytes() == b"all"
+
+    def fail(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(OutOfResourcesError, match="The disk is full"):
+        commit_file(tmp_path / "deep" / "file", fail)
+    assert (tmp_path / "deep" / "file").read_bytes() == b"all"
+    assert names_in(tmp_path / "deep") == ["file"]
 
 
 def damage_altered(folder: Path) -> None:
