@@ -132,10 +132,10 @@ def watched(share: float) -> list[dict[str, Any]]:
     for text, word, guesses in WATCHED:
         first = guesses[min(int(share * 3), 2)]
         predictions = [{"word": first, "probability": 0.05 + 0.5 * share}]
-        if first != word:
-            predictions.append({"word": word, "probability": 0.01 + 0.1 * share})
+        probability = 0.05 + 0.5 * share if first == word else 0.01 + 0.1 * share
         rank = 1 if first == word else round(3000 * (1 - share)) + 2
-        sentences.append({"masked_text": text, "true_word": word, "predictions": predictions, "rank": rank})
+        shown = {"masked_text": text, "true_word": word, "predictions": predictions}
+        sentences.append({**shown, "probability": probability, "rank": rank})
     return sentences
 
 
@@ -150,7 +150,7 @@ def add_pretraining(run: RunBuilder, evaluations: int = 15, steps: int = 2400) -
         disk_bytes=8.5e7,
         parameters=5_342_720,
         size="mini",
-        compile=True,
+        is_compiled=True,
         precision="bf16",
         threads=2,
     )

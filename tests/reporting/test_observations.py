@@ -87,7 +87,7 @@ def test_a_difference_within_noise_is_not_called_an_improvement() -> None:
     found = observed("finetune", rows, references=FINETUNING)
     assert in_short(found[1]).startswith("best so far (+31.0 points), kept")
     assert in_short(found[2]) == "highest so far, within noise (+0.4 points, ±4.8), kept"
-    assert in_short(found[3]) == "no measurable change (n = 250)"
+    assert in_short(found[3]) == "no measurable change since epoch 0.1"
     assert "best" not in rules(found)[2] + rules(found)[3]
 
 

@@ -158,23 +158,28 @@ class _Plot:
             self.bits[row][column] |= _BRAILLE_BITS[dot[1] % 4][dot[0] % 2]
 
     def refer(self, references: Sequence[Reference]) -> list[str]:
-        """Draw the reference lines behind everything; returns the labels for which their row has no room."""
+        """Draw the reference lines behind everything; returns the labels for which there is no room near their row."""
         by_row: dict[int, list[str]] = {}
         for reference in sorted(references, key=lambda reference: -reference.value):
             by_row.setdefault(self.cell((0.0, reference.value))[0], []).append(reference.label)
         left_over = []
         for row, labels in by_row.items():
             label = f" {', '.join(labels)} "
-            start = self._room_for(row, cell_len(label))
-            if start is None:
+            beside = [r for r in (row - 1, row + 1) if 0 <= r < self.height and r not in by_row]
+            places = ((r, self._room_for(r, cell_len(label))) for r in (row, *beside))
+            place = next(((r, start) for r, start in places if start is not None), None)
+            if place is None:
                 left_over.append(label.strip())
             else:
-                self.text[row][start : start + len(label)] = list(label)
-                self.styles[row][start : start + len(label)] = ["dim"] * len(label)
+                self._write(*place, label)
             for column in range(self.width):
                 if not self.bits[row][column] and not self.text[row][column]:
-                    self.text[row][column], self.styles[row][column] = "╌", "dim"
+                    self._write(row, column, "╌")
         return left_over
+
+    def _write(self, row: int, column: int, text: str) -> None:
+        self.text[row][column : column + len(text)] = list(text)
+        self.styles[row][column : column + len(text)] = ["dim"] * len(text)
 
     def _room_for(self, row: int, width: int) -> int | None:
         """The rightmost start of `width` free cells, one short of the border where that is possible."""

@@ -14,6 +14,7 @@ from pretune.reporting.layout import (
     Lines,
     Page,
     Row,
+    around,
     clean,
     heading,
     paragraph,
@@ -21,7 +22,7 @@ from pretune.reporting.layout import (
     shorten,
     table,
 )
-from pretune.reporting.phases import last_of, of_stage, synthetic_note
+from pretune.reporting.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.runtime.events import Event
 
 STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
@@ -200,14 +201,16 @@ def _join_pieces(tokens: list[str]) -> str:
 
 
 def _pretrained(example: Event) -> list[str]:
-    sentences = [quote(example.get("masked_text", example.get("text", "")), EXAMPLE_LIMIT)]
+    text = clean(example.get("masked_text", example.get("text", "")))
+    sentences = [quote(around(text, MASK, EXAMPLE_LIMIT))]
     guesses = [
         f"{clean(p['word'], 20)} {figures.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
     ]
     if guesses:
-        sentences.append(
-            f"predicted: {', '.join(guesses)}; the hidden word is {quote(example.get('true_word', '?'), 30)}"
-        )
+        hidden = f"the hidden word is {quote(example.get('true_word', '?'), 30)}"
+        if example.get("probability") is not None and example.get("rank"):
+            hidden += f" ({figures.percent(example['probability'])}, rank {figures.count(example['rank'])})"
+        sentences.append(f"predicted: {', '.join(guesses)}; {hidden}")
     return sentences
 
 

@@ -82,6 +82,16 @@ def shorten(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
+def around(text: str, word: str, limit: int) -> str:
+    """At most `limit` characters of a long text, those around a word that must be seen."""
+    if len(text) <= limit:
+        return text
+    start = max(text.find(word), 0)
+    start = min(max(start + len(word) // 2 - limit // 2, 0), len(text) - limit)
+    before, after = "…" * (start > 0), "…" * (start + limit < len(text))
+    return f"{before}{text[start + len(before) : start + limit - len(after)]}{after}"
+
+
 def quote(text: object, limit: int | None = None) -> str:
     """Cleaned text in quotation marks; `limit` counts the marks."""
     return f'"{clean(text, None if limit is None else limit - 2)}"'

@@ -1,19 +1,16 @@
 """Observations: rules over the numbers of the log, each with the events it came from; the sentences are templates.
 
-A difference within the noise of its measurement is never called better or worse. The noise of an accuracy is half of
-its 95 % interval. The noise of a loss is its standard error, with the spread that the single losses have when all of
-the loss comes from the wrong answers (at least as large as their mean). Both are cautious: two evaluations on the same
-texts differ by less than that by chance.
+A difference within the noise of its measurement (`reporting.noise`) is never called better or worse.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from pretune.reporting import figures
+from pretune.reporting.noise import accuracy_noise, is_measurable, loss_noise, noise_of
 from pretune.reporting.phases import Phase
 from pretune.runtime.events import Event
 
@@ -87,28 +84,6 @@ def _is_news(change: Observation, names: set[str]) -> bool:
     return change.sentence.startswith("loss rose") and "overfitting" not in names and "surer and wrong" not in names
 
 
-def accuracy_noise(row: Event) -> float:
-    """Half of the row's 95 % interval, as a share."""
-    if row.get("accuracy_interval"):
-        low, high = row["accuracy_interval"]
-        return float(high - low) / 2
-    return 1.96 * math.sqrt(max(row["accuracy"] * (1 - row["accuracy"]), 0.0) / max(row.get("n", 1), 1))
-
-
-def loss_noise(row: Event) -> float:
-    """A cautious standard error of the row's mean loss, in nats.
-
-    If a share e of the answers is wrong and all of the loss L is theirs, the spread is L * sqrt((1 - e) / e).
-    """
-    n = max(row.get("n", 1), 1)
-    wrong = max(1 - row["accuracy"], 1 / n)
-    return float(row["loss"]) * max(1.0, math.sqrt((1 - wrong) / wrong)) / math.sqrt(n)
-
-
-def _noise(measure: Callable[[Event], float], *rows: Event) -> float:
-    return max(measure(row) for row in rows)
-
-
 # ---- both phases
 
 
@@ -143,7 +118,7 @@ def _overfitting(moment: Moment) -> Observation | None:
     lowest = min(trained, key=lambda i: rows[i]["loss"])
     rise, gap = row["loss"] - rows[lowest]["loss"], row["loss"] - row["train_loss"]
     is_memorising = row["train_loss"] < rows[lowest]["train_loss"] and gap > OVERFITTING_GAP
-    if not is_memorising or rise <= _noise(loss_noise, row, rows[lowest]):
+    if not is_memorising or rise <= noise_of(loss_noise, row, rows[lowest]):
         return None
     sentence = f"overfitting: train {figures.nats(row['train_loss'])}, validation {figures.nats(row['loss'])}"
     numbers = {"train_loss": row["train_loss"], "loss": row["loss"], "lowest_loss": rows[lowest]["loss"]}
@@ -163,20 +138,26 @@ def _skipped(moment: Moment) -> Observation | None:
 
 
 def _change(moment: Moment) -> Observation | None:
+    """What changed since the last row that differed measurably from the one before it."""
     if not moment.before:
         return None
-    row, previous = moment.row, moment.before[-1]
-    fall, noise = previous["loss"] - row["loss"], _noise(loss_noise, row, previous)
-    gain, spread = row["accuracy"] - previous["accuracy"], _noise(accuracy_noise, row, previous)
-    numbers = {"fall": fall, "loss_noise": noise, "gain": gain, "accuracy_noise": spread}
-    pointers = moment.at(moment.index, moment.index - 1)
-    if abs(fall) > noise:
+    rows, anchor = [*moment.before, moment.row], 0
+    for index in range(1, moment.index):
+        anchor = index if is_measurable(rows[anchor], rows[index]) else anchor
+    row, since = moment.row, rows[anchor]
+    fall, gain = since["loss"] - row["loss"], row["accuracy"] - since["accuracy"]
+    if abs(fall) > noise_of(loss_noise, row, since):
         sentence = f"loss {'fell' if fall > 0 else 'rose'} {figures.change(fall)}"
-    elif abs(gain) > spread:
+    elif is_measurable(since, row):
         sentence = f"accuracy {figures.points(gain)}"
     else:
-        sentence = f"no measurable change (n = {figures.count(row.get('n', 0))})"
-    return Observation("change", sentence, numbers, pointers)
+        sentence = "no measurable change"
+    if anchor < moment.index - 1:
+        unit = "step" if moment.phase.is_pretraining else "epoch"
+        sentence += f" since {unit} {figures.count(since[unit])}"
+    elif not is_measurable(since, row):
+        sentence += f" (n = {figures.count(row.get('n', 0))})"
+    return Observation("change", sentence, {"fall": fall, "gain": gain}, moment.at(moment.index, anchor))
 
 
 # ---- pre-training
@@ -220,7 +201,7 @@ def _decay_began(moment: Moment) -> Observation | None:
     fall = previous["loss"] - row["loss"]
     numbers = {"decay_start_step": start, "fall": fall}
     sentence = f"rate decay began at step {figures.count(start)}"
-    if fall > _noise(loss_noise, row, previous):
+    if fall > noise_of(loss_noise, row, previous):
         sentence = f"rate decay began: loss fell {figures.change(fall)}"
     return Observation("decay began", sentence, numbers, (*moment.beside("plan"), *moment.at(moment.index - 1)))
 
@@ -234,7 +215,7 @@ def _decay_ended(moment: Moment) -> Observation | None:
         return None
     since = moment.before[earlier[-1]]
     fall = since["loss"] - moment.row["loss"]
-    if fall <= _noise(loss_noise, since, moment.row):
+    if fall <= noise_of(loss_noise, since, moment.row):
         return None
     sentence = f"end of the rate decay: loss fell {figures.change(fall)} since step {figures.count(since['step'])}"
     return Observation("decay ended", sentence, {"fall": fall}, (*moment.beside("plan"), *moment.at(earlier[-1])))
@@ -248,7 +229,7 @@ def _fastest_fall(moment: Moment) -> Observation | None:
     falls = [(a["loss"] - b["loss"]) / (b["step"] - a["step"]) for a, b in pairs]
     row, previous = rows[-1], rows[-2]
     fall = previous["loss"] - row["loss"]
-    if len(falls) < 2 or falls[-1] <= max(falls[:-1]) or fall <= _noise(loss_noise, row, previous):
+    if len(falls) < 2 or falls[-1] <= max(falls[:-1]) or fall <= noise_of(loss_noise, row, previous):
         return None
     sentence = f"fastest fall so far: {figures.change(fall)} in {figures.count(row['step'] - previous['step'])} steps"
     return Observation("fastest fall", sentence, {"fall": fall}, moment.at(*range(moment.index, -1, -1)))
@@ -287,7 +268,7 @@ def _best_so_far(moment: Moment) -> Observation | None:
         return None
     best = max(range(moment.index), key=lambda i: moment.before[i]["accuracy"])
     gain = row["accuracy"] - moment.before[best]["accuracy"]
-    noise = _noise(accuracy_noise, row, moment.before[best])
+    noise = noise_of(accuracy_noise, row, moment.before[best])
     best_step = moment.phase.trial.get("best_step", row["step"] if gain > 0 else None)  # known when the trial is over
     is_kept = best_step == row["step"]
     numbers = {"accuracy": row["accuracy"], "gain": gain, "noise": noise}
@@ -339,7 +320,7 @@ def _surer_and_wrong(moment: Moment) -> Observation | None:
         return None
     row, previous = moment.row, moment.before[-1]
     gain, rise = row["accuracy"] - previous["accuracy"], row["loss"] - previous["loss"]
-    if gain <= _noise(accuracy_noise, row, previous) or rise <= _noise(loss_noise, row, previous):
+    if gain <= noise_of(accuracy_noise, row, previous) or rise <= noise_of(loss_noise, row, previous):
         return None
     sentence = f"more answers right, wrong ones given higher probability (loss rose {figures.change(rise)})"
     return Observation(

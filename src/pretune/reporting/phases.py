@@ -8,6 +8,7 @@ from typing import Any
 
 from pretune.runtime.events import Event
 
+MASK = "[MASK]"  # what stands for a hidden word in the logs
 SYNTHETIC_NOTE = "synthetic data, written by the built-in generator"
 
 

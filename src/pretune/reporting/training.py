@@ -15,14 +15,16 @@ from pretune.reporting.layout import (
     Lines,
     Page,
     Row,
+    around,
     clean,
     heading,
     paragraph,
     side_by_side,
     table,
 )
-from pretune.reporting.observations import accuracy_noise, in_short, observe
-from pretune.reporting.phases import Phase, of_stage, read_phase, synthetic_note
+from pretune.reporting.noise import accuracy_noise
+from pretune.reporting.observations import in_short, observe
+from pretune.reporting.phases import MASK, Phase, of_stage, read_phase, synthetic_note
 from pretune.runtime.events import Event
 
 TITLES = {
@@ -32,7 +34,7 @@ TITLES = {
 }
 SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the accuracy panel fit next to each other
 PANEL_GAP = 3
-WATCHED_LIMIT = 60  # columns of a watched sentence
+WATCHED_LIMIT = 90  # characters of a watched sentence
 
 
 def render_training(events: list[Event], page: Page) -> Lines:
@@ -72,9 +74,8 @@ def _describe_machine(phase: Phase) -> str:
         parts.append(f"{figures.count(round(estimate['tokens_per_second']))} tokens/s expected")
     if "precision" in estimate:
         parts.append(clean(estimate["precision"]))
-    if "compile" in estimate:
-        compiled = estimate["compile"]
-        parts.append(clean(compiled) if isinstance(compiled, str) else "compiled" if compiled else "not compiled")
+    if "is_compiled" in estimate:
+        parts.append("compiled" if estimate["is_compiled"] else "not compiled")
     if "threads" in estimate:
         parts.append(f"{figures.count(estimate['threads'])} threads")
     return " · ".join(parts)
@@ -249,7 +250,7 @@ def render_watched(phase: Phase, page: Page) -> Lines:
     columns += [Column(f"step {figures.count(row['step'])}", wraps=True) for row in moments]
     rows: list[Row] = []
     for index, sentence in enumerate(moments[0]["sentences"]):
-        text, word = clean(sentence["masked_text"], WATCHED_LIMIT), clean(sentence["true_word"], 20)
+        text, word = around(clean(sentence["masked_text"]), MASK, WATCHED_LIMIT), clean(sentence["true_word"], 20)
         cells = [Cell(f"{text}\nhidden: {word}")]
         for row in moments:
             found = row["sentences"][index] if index < len(row["sentences"]) else {}
@@ -269,7 +270,7 @@ def _guess(sentence: Event, true_word: str) -> Cell:
     top = f"{clean(first['word'], 14) or '(blank)'} {figures.percent(first['probability'])}" + " ✓" * is_hit
     if is_hit:
         return Cell(top, "green")
-    share = next((p["probability"] for p in predictions if p["word"].strip() == true_word.strip()), None)
+    share = sentence.get("probability")
     below = [] if share is None else [figures.percent(share)]
     below += [f"rank {figures.count(sentence['rank'])}"] if sentence.get("rank") else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
