@@ -19,6 +19,8 @@ class CollectConfig:
 
     text_column: str | None = None  # the column or key that holds the text; detected and shown when not given
     text_unit: Literal["auto", "line", "paragraph", "file"] = "auto"  # what one document is in a txt file
+    label_column: str | None = None  # of --labels, to tell it from the text
+    label_text_column: str | None = None  # of --labels; detected and shown when not given
     builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
     seed: int = 0  # of the built-in world only
 
@@ -36,6 +38,8 @@ class PreprocessConfig:
     validation_fraction: float = 0.02  # of the documents, chosen by a hash of the text
     label_column: str | None = None  # of --labels, to find out what stage 4 will hold out
     label_text_column: str | None = None  # of --labels, likewise
+    label_validation_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for validation
+    label_test_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for the test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +53,7 @@ class PretrainConfig:
     seed: int = 0  # initial weights, order and masks
     optimizer: Literal["muon", "adamw"] = "muon"  # muon: Muon for matrices, AdamW for the rest
     learning_rate: float | None = None  # peak, of the matrices; chosen for the optimizer when not given
-    initial_embedding: Literal["vectors", "random"] = "vectors"  # vectors: from the text's own co-occurrences, in seconds
+    initial_embedding: Literal["vectors", "random"] = "vectors"  # vectors: from co-occurrences in the text
     mask_prob: float = 0.2  # share of the tokens to predict
     row_tokens: int = 64  # length of a training row
     tokens_per_step: int = 4096  # tokens in one optimizer update

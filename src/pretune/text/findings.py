@@ -81,6 +81,7 @@ class Findings:
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
+    num_continued: int = 0  # parts of documents too long for one
     bytes_read: int = 0  # after decompression
     broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)
@@ -95,7 +96,7 @@ class Findings:
     def sentences_about_more_files(self) -> list[str]:
         """For every kind with several files: how many more were read like the one that was shown."""
         return [
-            f"{self.files_by_kind[d.kind] - 1:,} more files were read in the same way as {d.path}."
+            f"{self.files_by_kind[d.kind]:,} files in all were read in the same way as {d.path}."
             for d in self.detections
             if self.files_by_kind[d.kind] > 1
         ]

@@ -90,10 +90,12 @@ class TextStream:
     def blocks(self) -> Iterator[str]:
         """The text, block by block, with every line end as a line feed."""
         newlines = io.IncrementalNewlineDecoder(None, translate=True)
-        for text in self._decode(_with_first(self._head[self._bom_bytes :], self._raw)):
-            yield newlines.decode(text)
-        yield newlines.decode("", final=True)
-        self.close()
+        try:
+            for text in self._decode(_with_first(self._head[self._bom_bytes :], self._raw)):
+                yield newlines.decode(text)
+            yield newlines.decode("", final=True)
+        finally:
+            self.close()
         self._refuse_broken()
         if self.broken_bytes:
             self.findings.files_with_broken_bytes.append(self.name)

@@ -54,6 +54,7 @@ class Record:
 
     fields: dict[str, str]
     line: int
+    values: dict[str, Any] | None = None  # jsonl and parquet: the cells as they were, for who writes them out again
 
 
 def table_format_of(path: str | Path) -> TableFormat | None:
@@ -170,7 +171,7 @@ def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
             malformed.add("unparsable_row", number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
             continue
         malformed.num_good += 1
-        yield Record({name: cell_text(cell) for name, cell in value.items()}, number)
+        yield Record({name: cell_text(cell) for name, cell in value.items()}, number, value)
 
 
 def _not_jsonl(name: str) -> str:
@@ -179,13 +180,13 @@ def _not_jsonl(name: str) -> str:
 
 def cell_text(cell: Any) -> str:
     """A JSON or parquet value as text: nothing for null, JSON for lists and objects; no lone surrogates."""
+    if isinstance(cell, str):
+        return cell if cell.isascii() else _SURROGATE.sub("\ufffd", cell)
     if cell is None:
         return ""
-    if not isinstance(cell, str):
-        return (
-            str(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else json.dumps(cell, default=str)
-        )
-    return cell if cell.isascii() else _SURROGATE.sub("\ufffd", cell)
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return str(cell)
+    return json.dumps(cell, default=str)
 
 
 # --- csv and tsv
@@ -354,6 +355,6 @@ def _iter_parquet(path: Path, findings: Findings) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield Record({column: cell_text(cell) for column, cell in row.items()}, number)
+                    yield Record({column: cell_text(cell) for column, cell in row.items()}, number, row)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputDataError(f"{path} cannot be read as parquet ({shorten(str(error), 120)}); get it again.") from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,8 @@ PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text
 MIN_PAIR_COUNT = 20  # when the size is chosen from the text: a token must be seen often enough to be learnt
 MIN_WORD_COUNT = 3  # likewise, for whole words
+TRAINING_CHARACTERS = 10_000_000  # beyond that, training counts are scaled down
+MOST_STRETCHES = 2_000_000  # different ones counted in training, to bound the memory
 MODEL_MAX_LENGTH = 512
 HEAD_SHARE = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
@@ -80,6 +84,11 @@ class Tokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, each between [BOS] and [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
+
+    def encode_clean_stretches(self, stretches: Sequence[str]) -> list[list[int]]:
+        """Ids of stretches without white space, as they are in the middle of a clean text: no [BOS], no [EOS]."""
+        encodings = self._backend_for_clean.encode_batch_fast(list(stretches), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def encode_with_offsets(self, text: str) -> EncodedText:
         """Ids, and the characters each stands for; [BOS] and [EOS] have the empty span (0, 0)."""
@@ -139,6 +148,13 @@ class Tokenizer:
         backend.encode_special_tokens = False
         return backend
 
+    @cached_property
+    def _backend_for_clean(self) -> tokenizers.Tokenizer:
+        backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
+        backend.encode_special_tokens = True
+        backend.normalizer = _lowercase_of(self.backend)
+        return backend
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and the tokenizer_config.json from which transformers makes the same tokenizer."""
         write_text(folder / TOKENIZER_NAME, self.backend.to_str(pretty=True) + "\n")
@@ -178,9 +194,12 @@ def train_tokenizer(
     Without `vocab_size` the vocabulary has at most 8,192 tokens and fewer where the text does not show more of them
     often enough. Raises InputDataError where the text does not support the size asked for.
     """
-    backend = _untrained(kind, lowercase)
-    backend.train_from_iterator(_in_batches(texts), _trainer(kind, vocab_size))
-    _finish(backend)
+    counts = _count_stretches(texts)
+    scale = max(1, sum(len(stretch) * count for stretch, count in counts.items()) / TRAINING_CHARACTERS)
+    backend = _untrained(kind)
+    backend.normalizer = normalizers.Lowercase() if lowercase else None
+    backend.train_from_iterator(_repeat_stretches(counts, scale), _trainer(kind, vocab_size, scale))
+    _finish(backend, lowercase)
     tokenizer = Tokenizer(backend)
     if vocab_size is not None and tokenizer.vocab_size < vocab_size:
         raise InputDataError(
@@ -198,7 +217,34 @@ def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
     return ids[:head] + ids[len(ids) - (max_seq_len - head) :]
 
 
-def _untrained(kind: TokenizerKind, lowercase: bool) -> tokenizers.Tokenizer:
+def _count_stretches(texts: Iterable[str]) -> Counter[str]:
+    """How often each stretch between blanks occurs; where too many are different, the rare ones are let go."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text.split())
+        if len(counts) > MOST_STRETCHES:
+            counts = Counter({stretch: count for stretch, count in counts.items() if count > 1})
+    return counts
+
+
+def _repeat_stretches(counts: Counter[str], scale: float) -> Iterator[list[str]]:
+    """Text in which every stretch occurs as often as counted, divided by `scale`.
+
+    The library learns from text, not from counts, and its time goes by the length of the text. The remainder of the
+    division is rounded up or down by a hash of the stretch, so that rare stretches count as much as they should in sum.
+    """
+    batch: list[str] = []
+    for stretch in sorted(counts):
+        repeats = int(counts[stretch] / scale + (crc32(stretch.encode()) / 2**32 if scale > 1 else 0))
+        for start in range(0, repeats, 1000):
+            batch.append(" ".join([stretch] * min(1000, repeats - start)))
+        if len(batch) >= 1000:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _untrained(kind: TokenizerKind) -> tokenizers.Tokenizer:
     if kind == "bpe":
         backend = tokenizers.Tokenizer(models.BPE())
         # The first word gets a blank too, so that a word is the same token wherever it stands.
@@ -208,16 +254,31 @@ def _untrained(kind: TokenizerKind, lowercase: bool) -> tokenizers.Tokenizer:
     else:
         backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
         backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(_WORD), behavior="removed", invert=True)
-    if lowercase:
-        backend.normalizer = normalizers.Lowercase()
     return backend
 
 
-def _trainer(kind: TokenizerKind, vocab_size: int | None) -> Any:
+def _normalizer(lowercase: bool) -> Any:
+    """What clean text has already, so that whoever uses the tokenizer alone gets the same ids: one blank for any white
+    space, none at the end, line breaks of HTML as blanks, Unicode NFC."""
+    steps = [
+        normalizers.NFC(),
+        normalizers.Replace(tokenizers.Regex(r"(?:\s|<br\s*/?>)+"), " "),
+        normalizers.Replace(tokenizers.Regex(r"\s+$"), ""),
+    ]
+    return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+
+
+def _lowercase_of(backend: tokenizers.Tokenizer) -> Any:
+    """The part of the normalizer that changes clean text."""
+    is_lowercase = "Lowercase" in repr(backend.normalizer)
+    return normalizers.Lowercase() if is_lowercase else None
+
+
+def _trainer(kind: TokenizerKind, vocab_size: int | None, scale: float) -> Any:
     if kind == "bpe":
         return trainers.BpeTrainer(
             vocab_size=vocab_size or MAX_VOCAB_SIZE,
-            min_frequency=MIN_PAIR_COUNT if vocab_size is None else 2,
+            min_frequency=max(2, round(MIN_PAIR_COUNT / scale)) if vocab_size is None else 2,
             special_tokens=[PAD, BOS, EOS, MASK],
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             max_token_length=32,
@@ -225,13 +286,14 @@ def _trainer(kind: TokenizerKind, vocab_size: int | None) -> Any:
         )
     return trainers.WordLevelTrainer(
         vocab_size=vocab_size or MAX_VOCAB_SIZE,
-        min_frequency=MIN_WORD_COUNT if vocab_size is None else 1,
+        min_frequency=max(1, round(MIN_WORD_COUNT / scale)) if vocab_size is None else 1,
         special_tokens=[PAD, BOS, EOS, MASK, UNK],
         show_progress=False,
     )
 
 
-def _finish(backend: tokenizers.Tokenizer) -> None:
+def _finish(backend: tokenizers.Tokenizer, lowercase: bool) -> None:
+    backend.normalizer = _normalizer(lowercase)
     # The blank before [MASK] belongs to it, so that "in the [MASK]." gives the pieces that hiding a word gives.
     backend.add_special_tokens([tokenizers.AddedToken(**_mask_token_fields())])
     backend.post_processor = processors.TemplateProcessing(
@@ -250,17 +312,6 @@ def _mask_token_fields() -> dict[str, Any]:
         "special": True,
         "normalized": False,
     }
-
-
-def _in_batches(texts: Iterable[str], size: int = 1000) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _byte_characters() -> dict[int, str]:

@@ -1,0 +1,278 @@
+"""Stage 1: files, folders, patterns, stdin or the built-in world in; documents as they were found, with source, out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError, PretuneError
+from pretune.runtime.artifacts import (
+    Manifest,
+    StageFolder,
+    hash_file,
+    hash_json,
+    open_stage,
+    remove_folder,
+    write_text,
+)
+from pretune.runtime.memory import peak_memory_bytes
+from pretune.stages.config import CollectConfig, to_dict
+from pretune.text import world
+from pretune.text.corpus import CorpusWriter
+from pretune.text.documents import Document, TextFile, find_files, iter_documents
+from pretune.text.findings import Findings
+from pretune.text.labeled import read_labeled
+from pretune.text.normalize import clean_text
+from pretune.text.splits import hash_unit
+from pretune.text.streams import STDIN
+from pretune.text.world_words import DOMAINS, FAMILIES
+
+BUILTIN_SOURCE = "built-in world"
+BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
+PROGRESS_SECONDS = 1.0
+EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
+EXAMPLE_CANDIDATES = 20_000
+
+
+def collect(
+    paths: Sequence[str | Path],
+    out: Path,
+    config: CollectConfig = CollectConfig(),
+    *,
+    labels: Path | None = None,
+    redo: bool = False,
+) -> Manifest:
+    """Read text into `out`, as documents with their source.
+
+    The texts of `labels` come first and are marked; without paths they are all there is, and without either the
+    built-in world writes documents and two label files. Raises InputDataError for input that is missing, unreadable,
+    empty, binary, in another encoding, or malformed beyond repair; such a refusal leaves no folder behind.
+    """
+    findings = Findings()
+    with _pipes_as_files([str(path) for path in paths]) as named:
+        groups = [_rename(find_files([path], findings), path, name) for path, name in named]
+        inputs = {f"corpus {number}": _fingerprint(group) for number, group in enumerate(groups, 1)}
+        if labels is not None:
+            inputs["labels"] = _fingerprint([TextFile(path=str(labels), name=str(labels))])
+        folder = open_stage(Path(out), "collect", config=to_dict(config), inputs=inputs, redo=redo)
+        if folder.is_finished:
+            return folder.manifest
+        if folder.is_resumed:
+            folder.log.write("resumed", from_step=0)
+        files = {file.path: file for group in groups for file in group}
+        try:
+            _Collection(folder, config, list(files.values()), labels, findings).run()
+        except PretuneError:
+            folder.close()
+            remove_folder(folder.path)
+            raise
+        finally:
+            folder.close()
+    return folder.manifest
+
+
+@contextmanager
+def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
+    """Each path with its name; what can be read only once (stdin, pipes) is first written to a temporary file."""
+    with tempfile.TemporaryDirectory(prefix="pretune-") as temporary:
+        named = []
+        for number, path in enumerate(paths):
+            is_stdin = path == STDIN
+            if not is_stdin and not Path(path).is_fifo():
+                named.append((path, path))
+                continue
+            spool = Path(temporary) / str(number)
+            with spool.open("wb") as copy:
+                if is_stdin:
+                    shutil.copyfileobj(sys.stdin.buffer, copy)
+                else:
+                    with Path(path).open("rb") as pipe:
+                        shutil.copyfileobj(pipe, copy)
+            named.append((str(spool), "stdin" if is_stdin else path))
+        yield named
+
+
+def _rename(files: list[TextFile], path: str, name: str) -> list[TextFile]:
+    return [replace(file, name=name) if file.path == path else file for file in files]
+
+
+def _fingerprint(files: Sequence[TextFile]) -> str:
+    hashes = []
+    for file in files:
+        try:
+            hashes.append([Path(file.name).name, hash_file(Path(file.path))])
+        except OSError as error:
+            raise InputDataError(
+                f"{file.name} cannot be read ({error.strerror}); expected a file with text, check the path."
+            ) from error
+    return hash_json(hashes)
+
+
+class _Collection:
+    """One run of the stage: what its steps share, and the steps in order."""
+
+    def __init__(
+        self,
+        folder: StageFolder,
+        config: CollectConfig,
+        files: list[TextFile],
+        labels: Path | None,
+        findings: Findings,
+    ) -> None:
+        self.start = time.monotonic()
+        self.folder, self.config, self.files, self.labels, self.findings = folder, config, files, labels, findings
+        self.is_builtin = not files and labels is None
+        self.example = _ExampleChoice()
+        self._num_detections_logged = 0
+        self._next_progress = self.start + PROGRESS_SECONDS
+
+    def run(self) -> None:
+        inputs = [file.name for file in self.files[:20]] + ([str(self.labels)] if self.labels else [])
+        self.folder.log.write("stage_started", config=to_dict(self.config), inputs=inputs, synthetic=self.is_builtin)
+        with CorpusWriter(self.folder.path) as writer:
+            for document in self._documents():
+                writer.write(
+                    document.text, source=document.source, line=document.line, from_labels=document.from_labels
+                )
+                self.example.offer(document)
+                self._tell_progress(writer.num_documents)
+        self._tell_detections()
+        if not writer.num_documents:
+            raise InputDataError("The input holds no text; expected at least one document.")
+        self._finish(writer)
+
+    def _documents(self) -> Iterator[Document]:
+        if self.is_builtin:
+            yield from self._builtin_documents()
+            return
+        if self.labels is not None:
+            yield from self._label_documents(self.labels)
+        yield from iter_documents(
+            self.files, self.findings, text_column=self.config.text_column, text_unit=self.config.text_unit
+        )
+
+    def _builtin_documents(self) -> Iterator[Document]:
+        count, seed = self.config.builtin_documents, self.config.seed
+        sentence = f"No text was given: {count:,} documents of the built-in, synthetic world are written (seed {seed})."
+        self.folder.log.write("detected", path=BUILTIN_SOURCE, format="synthetic", sentence=sentence)
+        labelled = world.labeled_rows(seed=seed)
+        for name, rows in ((BUILTIN_LABELS, labelled), (BUILTIN_TEST_LABELS, world.test_rows(seed=seed))):
+            lines = [json.dumps({"text": row.text, "label": row.label, "slice": row.slice}) for row in rows]
+            write_text(self.folder.path / name, "\n".join(lines) + "\n")
+        for number, row in enumerate(labelled, 1):  # not part of the text, but what the later stages work on
+            self.example.offer(Document(row.text, BUILTIN_LABELS, number, from_labels=True))
+        for number, text in enumerate(world.iter_documents(count, seed), 1):
+            yield Document(text, BUILTIN_SOURCE, number)
+
+    def _label_documents(self, labels: Path) -> Iterator[Document]:
+        rows = read_labeled(labels, self.config.label_text_column, self.config.label_column)
+        self.findings.num_files += 1
+        self.findings.bytes_read += rows.findings.bytes_read
+        self.folder.log.write("detected", **rows.detected)
+        for text, line in zip(rows.texts, rows.lines, strict=True):
+            if text and not text.isspace():
+                yield Document(text, str(labels), line, from_labels=True)
+            else:
+                self.findings.dropped.add("no_text", "nothing but white space", f"{labels}, line {line}")
+
+    def _tell_progress(self, num_documents: int) -> None:
+        if len(self.findings.detections) > self._num_detections_logged:
+            self._tell_detections()
+        now = time.monotonic()
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_SECONDS
+            total = self.config.builtin_documents if self.is_builtin else None
+            self.folder.log.write(
+                "progress", done=num_documents, total=total, unit="documents", elapsed_seconds=now - self.start
+            )
+
+    def _tell_detections(self) -> None:
+        for detection in self.findings.detections[self._num_detections_logged :]:
+            self.folder.log.write("detected", **detection.to_event())
+        self._num_detections_logged = len(self.findings.detections)
+
+    def _finish(self, writer: CorpusWriter) -> None:
+        log, findings = self.folder.log, self.findings
+        _tell_findings(self.folder, findings)
+        example = {"text": self.example.text, "source": self.example.source}
+        log.write("example", **example)
+        seconds, peak = time.monotonic() - self.start, peak_memory_bytes()
+        documents = {"documents": writer.num_documents, "characters": writer.num_characters}
+        found = {"files": findings.num_files, "bytes": findings.bytes_read}
+        if self.is_builtin:
+            found = {"domains": len(DOMAINS), "polar_word_families": len(FAMILIES)}
+        log.write(
+            "flow",
+            shape_in=_shape(found),
+            shape_out=_shape(documents),
+            dropped=findings.dropped.to_event(),
+            seconds=seconds,
+            peak_memory_bytes=peak,
+        )
+        log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        self.folder.finish(**documents, synthetic=self.is_builtin, example=example)
+
+
+def _tell_findings(folder: StageFolder, findings: Findings) -> None:
+    """Warnings and notices about what was found on the way."""
+    log = folder.log
+    for sentence in findings.sentences_about_more_files():
+        log.write("notice", sentence=sentence)
+    if findings.ignored_files.total:
+        kinds = ", ".join(f"{r.count:,} {r.name} ({r.examples[0]})" for r in findings.ignored_files.rules.values())
+        log.write("notice", sentence=f"Files of the folder that were passed over: {kinds}.")
+    if findings.num_continued:
+        log.write("notice", sentence=f"{findings.num_continued:,} documents were too long and go on in the next one.")
+    if findings.broken_bytes:
+        files = findings.files_with_broken_bytes
+        log.write(
+            "warning",
+            rule="broken_utf8",
+            count=findings.broken_bytes,
+            sentence=f"{findings.broken_bytes:,} bytes were no valid UTF-8 and were replaced by U+FFFD, in "
+            f"{len(files):,} files, the first {files[0]}.",
+        )
+    for rule in findings.dropped.rules.values():
+        if rule.name != "no_text":
+            sentence = f"Left out {rule.count:,} times: {rule.reason}; the first is {rule.examples[0]}."
+            log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
+    for sentence in findings.warnings:
+        log.write("warning", sentence=sentence)
+
+
+class _ExampleChoice:
+    """The document carried through all stages: of the readable ones that with the smallest hash, labelled ones first.
+
+    The text with the smallest hash is on the training side of every split.
+    """
+
+    def __init__(self) -> None:
+        self.text = self.source = ""
+        self._best: tuple[bool, bool, float] = (False, False, 0.0)
+        self._num_offered = {True: 0, False: 0}
+
+    def offer(self, document: Document) -> None:
+        """Consider a document; only the first thousands are worth the time of hashing."""
+        if self._num_offered[document.from_labels] >= EXAMPLE_CANDIDATES or (
+            self.text and self._best[0] and not document.from_labels
+        ):
+            return
+        self._num_offered[document.from_labels] += 1
+        is_readable = document.text[:1000].count(" ") + 1 in EXAMPLE_WORDS and len(document.text) < 1000
+        if self.text and self._best[1] and not is_readable:
+            return
+        rank = (document.from_labels, is_readable, -hash_unit(clean_text(document.text[:10_000])))
+        if not self.text or rank > self._best:
+            self._best, self.text, self.source = rank, document.text[:10_000], document.source
+
+
+def _shape(values: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in values.items()]

@@ -1,0 +1,84 @@
+"""How a file is to be read, judged from a sample: which column holds the text, and what one document is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pretune.errors import InputDataError
+from pretune.text.findings import join_names
+from pretune.text.tables import TEXT_NAMES, Record, sniff_table
+
+TextUnit = Literal["line", "paragraph", "file"]
+FileFormat = Literal["txt", "html", "csv", "tsv", "jsonl", "parquet"]
+
+HTML_ENDINGS = (".html", ".htm", ".xhtml")
+TXT_ENDINGS = (".txt", ".text", ".md", ".rst", ".log")
+MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
+SHORT_FILE_CHARACTERS = 20_000
+_HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_WORD = re.compile(r"\w+")
+
+
+def detect_text_column(sample: Sequence[Record], path: str, given: str | None = None) -> str:
+    """The column that holds the text: the one given, else one with a usual name, else the one with the longest texts.
+
+    Raises InputDataError where the given column does not exist or no column holds words.
+    """
+    columns = list(dict.fromkeys(name for record in sample for name in record.fields))
+    if given is not None:
+        if given not in columns:
+            raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names(columns)}.")
+        return given
+    words = {column: _mean_words(sample, column) for column in columns}
+    by_name = {column.casefold(): column for column in reversed(columns)}
+    for name in TEXT_NAMES:
+        if name in by_name and words[by_name[name]] >= 1:
+            return by_name[name]
+    best = max(columns, key=lambda column: words[column], default=None)
+    if best is None or words[best] < 2:
+        raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
+    return best
+
+
+def _mean_words(sample: Sequence[Record], column: str) -> float:
+    texts = [record.fields.get(column, "") for record in sample]
+    return sum(len(_WORD.findall(text[:2000])) for text in texts if _is_text(text)) / max(1, len(texts))
+
+
+def _is_text(cell: str) -> bool:
+    return any(character.isalpha() for character in cell[:200])
+
+
+def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -> TextUnit:
+    """What one document is in a plain text file.
+
+    Blocks of several lines between blank lines are documents; without such blocks every line is one, unless the lines
+    are one hard-wrapped text. A short file among many others is one document.
+    """
+    if is_whole_file and files_beside >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
+        return "file"
+    lines = [line.strip() for line in head.split("\n")]
+    filled = [line for line in lines if line]
+    blocks = [block for block in "\n".join(lines).split("\n\n") if block.strip()]
+    if len(blocks) > 1 and len(filled) >= 1.5 * len(blocks):
+        return "paragraph"
+    return "file" if is_whole_file and len(blocks) <= 1 and _is_hard_wrapped(filled) else "line"
+
+
+def _is_hard_wrapped(lines: list[str]) -> bool:
+    """Lines of about the same length, most of which end in the middle of a sentence."""
+    if len(lines) < 4:
+        return False
+    widest = max(map(len, lines))
+    nearly_full = sum(len(line) > 0.7 * widest for line in lines) / len(lines)
+    goes_on = sum(after[:1].islower() for after in lines[1:]) / (len(lines) - 1)
+    return widest <= 120 and nearly_full > 0.6 and goes_on > 0.4
+
+
+def sniff_format(head: str) -> FileFormat:
+    """The format of a file whose name tells nothing."""
+    if _HTML.match(head):
+        return "html"
+    return sniff_table(head) or "txt"

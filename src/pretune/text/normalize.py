@@ -1,0 +1,137 @@
+"""Repair of one text: wrong decoding, markup, entities, control characters, Unicode form, white space."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+
+import ftfy
+
+REPAIRS = {
+    "mojibake": "decoded with the wrong encoding, repaired by ftfy",
+    "markup": "HTML tags, taken out",
+    "entities": "HTML entities, written out",
+    "control_characters": "control characters and invisible marks, taken out",
+    "unicode_form": "composed to Unicode NFC",
+}
+
+# UTF-8 that was read as a one-byte encoding shows as pairs of a letter and a sign that no language writes together.
+# Looking for them is cheap; only a text that has one is given to ftfy, which takes far longer and has the last word.
+_MOJIBAKE = re.compile(
+    "[¡-ſ][\x80-\x9f]"
+    "|[À-ſ][\u00a1-\u00bfƒˆ˜˛ˇ˘˝€‚„…†‡‰‹›•™�]|[ÂÃâðĂÄĹ][\xa0-\xbf€‘’“”–—œžšŸŽŠŒ]|[ÃÂ] "
+    "|[√ƒ≈∆◊]|‚Ä|[\u2500-\u256c]|Γ[ÇÖ]"  # Mac Roman, code page 437
+    "|[А-я][\u00a0-\u00aa\u00ac-\u00ba\u00bc-\u00bfЂѓ‚†‡€‰‹›•™љњћџ]|вЂ|[РС][ђѓєѕіїјЃЂЉЊЌЋЏ‘’“”„…]"  # Windows-1251
+)
+_FTFY = ftfy.TextFixerConfig(
+    unescape_html=False,
+    remove_terminal_escapes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    fix_line_breaks=False,
+    remove_control_chars=False,
+    normalization=None,
+    explain=False,
+)
+
+# The names are spelled out, so that "if a <b and c> d", "<3" and "<somebody>" stay what they are.
+_BLOCK_TAGS = (
+    "address|article|aside|blockquote|body|br|caption|center|dd|div|dl|dt|footer|form|h[1-6]|head|header|hr|html|img|"
+    "input|li|link|main|meta|nav|ol|option|p|pre|section|select|table|tbody|td|tfoot|th|thead|title|tr|ul|video"
+)
+_INLINE_TAGS = (
+    "a|abbr|acronym|b|big|cite|code|del|dfn|em|font|i|ins|kbd|label|mark|q|s|samp|small|span|strike|strong|sub|sup|"
+    "tt|u|var"
+)
+_ATTRIBUTES = r"(?:\s+[a-zA-Z:-]+(?:\s*=\s*(?:\"[^\"<>]{0,1000}\"|'[^'<>]{0,1000}'|[^\s\"'<>]{1,1000}))?){0,20}\s*"
+_BLOCK = re.compile(rf"</?(?:{_BLOCK_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
+_INLINE = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
+_HIDDEN = re.compile(r"<!--.{0,10000}?-->|<(script|style)\b[^<>]{0,1000}>.{0,100000}?</\1\s*>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+# The two joiners, U+200C and U+200D, mean something in many scripts and in emoji: they stay.
+_CONTROL = re.compile(
+    "\x1b\\[[0-9;]{0,20}[A-Za-z]|[\x00-\x1f\x7f-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+    "\ufff9-\ufffb\ufffe\uffff]"
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MOST_PASSES = 4
+_UNCOVERING = {"mojibake", "markup", "entities"}  # behind an entity may be a tag, and so on: look again
+_C1 = re.compile("[\x80-\x9f]")
+
+
+def clean_text(text: str, repairs: Counter[str] | None = None) -> str:
+    """A text as the tokenizer should see it; `repairs` goes up by one for every kind of repair that was needed.
+
+    White space of any kind and length becomes one blank: within a sample, line breaks are layout more often than
+    meaning, and a word is the same token after a blank and after a line break.
+    """
+    text = " ".join(text.split())
+    done: set[str] = set()
+    for _ in range(_MOST_PASSES):
+        if text.isprintable() and text.isascii() and "<" not in text and "&" not in text:
+            break
+        done_now: set[str] = set()
+        text = " ".join(_repair(text, done_now).split())
+        done |= done_now
+        if not done_now & _UNCOVERING:
+            break
+    if repairs is not None:
+        repairs.update(done)
+    return text
+
+
+def _repair(text: str, done: set[str]) -> str:
+    def apply(name: str, repair: Callable[[str], str]) -> None:
+        nonlocal text
+        before, text = text, repair(text)
+        if text != before:
+            done.add(name)
+
+    is_ascii = text.isascii()
+    if not is_ascii:
+        apply("control_characters", _replace_surrogates)
+        if _MOJIBAKE.search(text):
+            apply("mojibake", _fix_mojibake)
+        apply("mojibake", _read_as_windows_1252)
+    if "<" in text:
+        apply("markup", _take_out_markup)
+    if "&" in text:
+        apply("entities", _write_out_entities)
+    if not text.isprintable():
+        apply("control_characters", _take_out_control_characters)
+    if not text.isascii():
+        apply("unicode_form", _compose)
+    return text
+
+
+def _fix_mojibake(text: str) -> str:
+    return ftfy.fix_text(text, _FTFY)
+
+
+def _read_as_windows_1252(text: str) -> str:
+    """Control characters of Latin-1 that no text has on purpose; browsers read them like this, too."""
+    return _C1.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore"), text)
+
+
+def _take_out_markup(text: str) -> str:
+    return _INLINE.sub("", _BLOCK.sub(" ", _HIDDEN.sub(" ", text)))
+
+
+def _write_out_entities(text: str) -> str:
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+
+
+def _take_out_control_characters(text: str) -> str:
+    return _CONTROL.sub("", text)
+
+
+def _replace_surrogates(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _compose(text: str) -> str:
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
