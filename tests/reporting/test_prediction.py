@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +77,19 @@ def test_hostile_text_stays_text(trace: dict[str, Any]) -> None:
 
 def test_softmax_of_large_logits_does_not_overflow() -> None:
     assert softmax([1000.0, 1000.0]) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("text", ["", "The sun rises in the east. 🙂", "A film. " * 300, "👩‍👩‍👧 لا\t\n[MASK]"])
+def test_the_traces_that_are_written_can_be_shown(run_folder: Path, text: str) -> None:
+    from pretune.stages.trace import trace as trace_text
+
+    shown = rendered(json.loads(json.dumps(trace_text(run_folder, text))))
+    assert shown.count("✓") == 3
+    assert "does not add up" not in shown
+
+
+def test_pieces_of_one_character_are_drawn_once(trace: dict[str, Any]) -> None:
+    spans = [(0, 1), (1, 2), (1, 2), (2, 3)]
+    tokens = [{"position": i, "id": i, "surface": "a🙂b"[a:b], "start": a, "end": b} for i, (a, b) in enumerate(spans)]
+    trace["layers"]["tokenization"]["tokens"] = tokens
+    assert "  a  ·🙂  ··  ·b" in rendered(trace)

@@ -20,7 +20,7 @@ TOKENS_SHOWN = 40  # of a long text the first ones are drawn
 CLASSES_SHOWN = 3
 TOLERANCE = 1e-4  # between the sum of the contributions and the logit
 BAR = 20  # columns
-JOINT, BLANK = "·", "␣"
+JOINT, INSIDE, BLANK = "·", "··", "␣"
 TERMS_SHOWN = 4  # of the products that a logit is the sum of, in each direction
 _LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -55,6 +55,7 @@ def _tokenization(layer: Trace, page: Page) -> Lines:
     columns = [(name, str(token["id"])) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joins on to the piece before" if any(name.startswith(JOINT) for name, _ in columns) else ""
+    joined += f", {INSIDE} goes on inside its character" if any(name == INSIDE for name, _ in columns) else ""
     cut = "; the middle of the text did not fit and was left out" if layer.get("was_cut") else ""
     return lines + paragraph(f"{len(tokens)} pieces{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
 
@@ -70,7 +71,10 @@ def _surfaces(tokens: list[Trace]) -> list[str]:
         start = token.get("start")
         is_joined = before is not None and start is not None and start == before.get("end")
         is_joined = is_joined and not str(token["surface"]).startswith(" ")
-        surfaces.append(JOINT * is_joined + (clean(token["surface"], 20) or BLANK))
+        is_inside = (
+            before is not None and start is not None and (start, token["end"]) == (before["start"], before["end"])
+        )
+        surfaces.append(INSIDE if is_inside else JOINT * is_joined + (clean(token["surface"], 20) or BLANK))
     return surfaces
 
 
