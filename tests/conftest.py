@@ -72,7 +72,10 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
     return run
 
 
-SMALL_RUN = "--tokens 60000 --size tiny --compile off --finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1"
+SMALL_RUN = (
+    "--tokens 60000 --tokens-per-step 1024 --size tiny --compile off "
+    "--finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1"
+)
 
 
 @pytest.fixture(scope="session")

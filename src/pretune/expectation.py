@@ -52,7 +52,7 @@ def expect(recipe: Recipe) -> Expectation:
     config, budget = recipe.pretrain, budget_of(recipe.pretrain)
     tokens_per_epoch = max(1, round(text_bytes / _BYTES_PER_TOKEN))
     compute = choose_compute(precision=config.precision, compile="off")
-    size = choose_size(budget, tokens_per_epoch, compute) if config.size == "auto" else config.size
+    size = choose_size(config.size, budget, tokens_per_epoch, compute)
     model = PRESETS[size](recipe.preprocess.vocab_size or 8192)
     rate = _EFFICIENCY * _matrix_rate(compute.device, compute.precision)
     if budget.minutes is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pretune.cli.answers import describe_evaluation, describe_fill, describe_next, describe_prediction
 from pretune.cli.options import typed_values
 from pretune.errors import EXIT_DONE, UsageError
 from pretune.recipe import Recipe, override, read_recipe
@@ -32,20 +33,6 @@ def run(arguments: Arguments) -> int:
     show_run(folder, sys.stdout)
     _to_stdout(describe_next(folder, recipe))
     return EXIT_DONE
-
-
-def describe_next(folder: Path, recipe: Recipe) -> str:
-    """What to type after a run: to use it, and to make one from one's own text."""
-    lines = ["", "What to type next", ""]
-    if recipe.has_labels:
-        lines.append(f'  pretune predict {folder} "a text of your own"')
-        lines.append(f'  pretune trace {folder} "a text of your own"')
-    lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
-    if recipe.is_builtin:
-        lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
-    elif not recipe.has_labels:
-        lines.append("  pretune prepare LABELLED.csv --base " + f"{folder} --out {folder / 'prepare'}")
-    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints this again."])
 
 
 # --- the stages alone -------------------------------------------------------------------------------------------------
@@ -164,7 +151,7 @@ def predict(arguments: Arguments) -> int:
         if arguments.json:
             _to_stdout(_json(vars(prediction)))
         else:
-            _to_stdout(f"{prediction.label}\t{prediction.probability:.4f}\t{_one_line(prediction.text)}")
+            _to_stdout(describe_prediction(prediction.text, prediction.label, prediction.probability))
     return EXIT_DONE
 
 
@@ -201,21 +188,10 @@ def evaluate(arguments: Arguments) -> int:
         Path(arguments.labels),
         text_column=arguments.text_column,
         label_column=arguments.label_column,
+        label_names=tuple(arguments.label_names.split(",")),
     )
     _to_stdout(_json(figures) if arguments.json else describe_evaluation(figures))
     return EXIT_DONE
-
-
-def describe_evaluation(figures: dict[str, Any]) -> str:
-    """The figures of an evaluation as lines for a reader."""
-    low, high = figures["accuracy_interval"]
-    lines = [
-        f"rows      {figures['n']:,}",
-        f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
-        f"macro F1  {figures['macro_f1']:.4f}",
-        f"loss      {figures['loss']:.4f} nats",
-    ]
-    return "\n".join(lines)
 
 
 def fill(arguments: Arguments) -> int:
@@ -226,11 +202,7 @@ def fill(arguments: Arguments) -> int:
     if arguments.json:
         _to_stdout(_json(found))
         return EXIT_DONE
-    for number, words in enumerate(found["masks"], start=1):
-        if len(found["masks"]) > 1:
-            _to_stdout(f"[MASK] {number}")
-        for word in words:
-            _to_stdout(f"{word['probability']:.4f}  {word['word']}")
+    _to_stdout(describe_fill(found["masks"]))
     return EXIT_DONE
 
 
@@ -254,10 +226,6 @@ def show(arguments: Arguments) -> int:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _to_stdout(text: str) -> None:

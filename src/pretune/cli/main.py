@@ -41,7 +41,7 @@ def _dispatch(words: list[str]) -> int:
         return EXIT_DONE
     if words[0] not in VERBS:
         raise UsageError(_unknown_verb(words[0]))
-    arguments = build_parser(VERBS[words[0]]).parse_args(words[1:])
+    arguments = build_parser(VERBS[words[0]]).parse_intermixed_args(words[1:])
     arguments.quiet = arguments.quiet or quiet
     _prepare_process()
     from pretune.cli.commands import COMMANDS

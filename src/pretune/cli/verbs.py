@@ -218,7 +218,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to measure the model on")
     parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text")
     parser.add_argument("--label-column", metavar="NAME", help="the column that holds the label")
-    _add_json(parser, "one object with n, accuracy, accuracy_interval, macro_f1, loss, classes, confusion")
+    parser.add_argument(
+        "--label-names", default="", metavar="NAME,...", help="0=negative,1=positive: names for the labels in the file"
+    )
+    _add_json(parser, "one object with n, accuracy, accuracy_interval, macro_f1, loss, classes, confusion_matrix")
 
 
 def _add_fill(parser: argparse.ArgumentParser) -> None:

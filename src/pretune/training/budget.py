@@ -19,7 +19,7 @@ class Budget:
     """What the user is willing to spend: one of wall time, tokens seen, or passes over the text."""
 
     minutes: float | None = None
-    tokens: float | None = None
+    tokens: int | None = None
     epochs: float | None = None
 
 

@@ -1,0 +1,82 @@
+"""What a command says on stdout to a reader; with `--json` it says the same figures as data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from pretune.recipe import Recipe
+from pretune.reporting.layout import Cell, Column, Lines, Page, clean, page_for, table, to_text
+
+MOST_CLASSES = 12  # of which the confusion matrix is shown; a wider one is for --json
+
+
+def describe_next(folder: Path, recipe: Recipe) -> str:
+    """What to type after a run: to use it, and to make one from one's own text."""
+    lines = ["", "What to type next", ""]
+    if recipe.has_labels:
+        lines.append(f'  pretune predict {folder} "a text of your own"')
+        lines.append(f'  pretune trace {folder} "a text of your own"')
+    lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
+    if recipe.is_builtin:
+        lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
+    elif not recipe.has_labels:
+        lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
+        lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
+    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all this again."])
+
+
+def describe_evaluation(figures: dict[str, Any]) -> str:
+    """The figures of an evaluation: in all, class by class, and which class was taken for which."""
+    low, high = figures["accuracy_interval"]
+    lines = [
+        figures["detected"],
+        "",
+        f"rows      {figures['n']:,}" + (f" ({figures['skipped']:,} skipped)" if figures["skipped"] else ""),
+        f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
+        f"macro F1  {figures['macro_f1']:.4f}",
+        f"loss      {figures['loss']:.4f} nats",
+        "",
+    ]
+    page = page_for(sys.stdout)
+    tables = _class_table(figures, page)
+    if len(figures["classes"]) <= MOST_CLASSES:
+        tables += [Text(""), *_confusion_table(figures, page)]
+    return "\n".join(lines) + "\n" + to_text(tables, page).rstrip()
+
+
+def _class_table(figures: dict[str, Any], page: Page) -> Lines:
+    columns = [Column("label", wraps=True), *(Column(n, "right") for n in ("rows", "precision", "recall", "F1"))]
+    rows: list[list[str | Cell]] = [
+        [clean(c["label"]), f"{c['support']:,}", f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}"]
+        for c in figures["classes"]
+    ]
+    return table(columns, rows, page, indent=0)
+
+
+def _confusion_table(figures: dict[str, Any], page: Page) -> Lines:
+    names = [clean(c["label"], 16) for c in figures["classes"]]
+    columns = [Column("is / was taken for", wraps=True), *(Column(name, "right") for name in names)]
+    rows: list[list[str | Cell]] = [
+        [name, *(f"{count:,}" for count in counts)]
+        for name, counts in zip(names, figures["confusion_matrix"], strict=True)
+    ]
+    return table(columns, rows, page, indent=0)
+
+
+def describe_prediction(text: str, label: str, probability: float) -> str:
+    """Label, probability and text of one prediction on a line, between tabs."""
+    return f"{clean(label)}\t{probability:.4f}\t{clean(text)}"
+
+
+def describe_fill(masks: list[list[dict[str, Any]]]) -> str:
+    """The words for each [MASK], best first."""
+    lines = []
+    for number, words in enumerate(masks, start=1):
+        if len(masks) > 1:
+            lines.append(f"[MASK] {number}")
+        lines += [f"{word['probability']:.4f}  {clean(word['word'])}" for word in words]
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""Verbs that use a model: what is printed for a reader, and as JSON for a script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pretune.cli.main import run_command_line
+
+TEXTS = ["A wonderful film, warm and funny.", "Cold soup, noisy rooms.", ""]
+LABELS = {"negative", "neutral", "positive"}
+
+
+def out_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command prints on stdout; it must succeed."""
+    capsys.readouterr()
+    assert run_command_line(words) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def test_predict_prints_a_line_for_each_text(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = out_of(capsys, "predict", str(run_folder), *TEXTS).splitlines()
+    assert [line.split("\t")[2] for line in lines] == TEXTS
+    assert {line.split("\t")[0] for line in lines} <= LABELS
+
+
+def test_predict_as_json_is_an_object_a_line(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [json.loads(line) for line in out_of(capsys, "predict", str(run_folder), *TEXTS, "--json").splitlines()]
+    assert [prediction["text"] for prediction in found] == TEXTS
+    for prediction in found:
+        assert prediction.keys() == {"text", "label", "probability", "probabilities"}
+        assert prediction["probabilities"].keys() == LABELS
+        assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+        assert prediction["probability"] == prediction["probabilities"][prediction["label"]]
+
+
+def test_a_text_may_begin_with_a_dash(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert out_of(capsys, "predict", str(run_folder), "--json", "--", "-1 star").count("\n") == 1
+
+
+def test_options_may_stand_among_the_texts(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert out_of(capsys, "predict", str(run_folder), "one", "--json", "two").count("\n") == 2
+
+
+def test_a_terminal_is_not_told_what_to_do_by_a_text(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\x1b" not in out_of(capsys, "predict", str(run_folder), "red \x1b[31m alert")
+
+
+def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n7,A wonderful film.\n", encoding="utf-8")
+    words = ["predict", str(run_folder), "--input", str(tmp_path / "in.csv"), "--output", str(tmp_path / "out.csv")]
+    assert run_command_line(words) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "1 rows" in captured.err
+    header, row = (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "id,text,label,probability"
+    assert row.startswith("7,A wonderful film.,")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Nothing to predict"),
+        (["A text.", "--input", "a.txt"], "Texts and --input are given"),
+        (["--input", "a.txt"], "--input is given without --output"),
+    ],
+)
+def test_predict_needs_texts_or_files(
+    words: list[str], sentence: str, run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["predict", str(run_folder), *words]) == 2
+    assert capsys.readouterr().err.startswith(sentence)
+
+
+def test_evaluate_prints_figures_and_json(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("text,label\nA film.,positive\nA hotel.,negative\nA phone.,neutral\n", encoding="utf-8")
+    words = ["evaluate", str(run_folder), "--labels", str(labels)]
+    figures = json.loads(out_of(capsys, *words, "--json"))
+    assert figures.keys() >= {"n", "accuracy", "accuracy_interval", "macro_f1", "loss", "classes", "confusion_matrix"}
+    assert figures["n"] == 3
+    shown = out_of(capsys, *words)
+    assert f"accuracy  {figures['accuracy']:.4f}" in shown
+    assert all(label in shown for label in LABELS)
+
+
+def test_fill_prints_words_and_json(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "The sun rises in the [MASK]."
+    assert len(out_of(capsys, "fill", str(run_folder), text, "--top", "3").splitlines()) == 3
+    found = json.loads(out_of(capsys, "fill", str(run_folder), text, "--json"))
+    assert found["text"] == text
+    assert [len(words) for words in found["masks"]] == [5]
+
+
+def test_trace_prints_five_layers_and_json(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(out_of(capsys, "trace", str(run_folder), TEXTS[0]).splitlines()) > 10
+    assert json.loads(out_of(capsys, "trace", str(run_folder), TEXTS[0], "--json"))["text"] == TEXTS[0]
+
+
+def test_quiet_says_nothing_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("A line of text that is long enough.\n" * 20, encoding="utf-8")
+    out_of(capsys, "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"), "--quiet")
+    out_of(capsys, "--quiet", "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"))
+    assert capsys.readouterr().err == ""
