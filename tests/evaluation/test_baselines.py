@@ -61,7 +61,7 @@ def test_nbsvm_scales_by_the_log_count_ratio() -> None:
 @pytest.mark.realdata
 @pytest.mark.slow
 def test_sst2_is_no_straw_man(real_data: Path) -> None:
-    """Word pairs are known to give some 80 % on SST-2 (its phrases overlap, so validation chooses too little shrinkage)."""
+    """Word pairs are known to give some 80 % (phrases overlap with validation, which thus shrinks too little)."""
     from pretune.text.labeled import read_labeled
     from pretune.text.splits import assign_splits
 

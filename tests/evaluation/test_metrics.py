@@ -46,8 +46,10 @@ def test_no_rows_are_refused() -> None:
         metrics.summarize(np.array([], dtype=np.int64), np.zeros((0, 2)), ["a", "b"])
 
 
-def test_many_confusion_matrices_at_once() -> None:
+def test_weighted_rows_count_as_often_as_they_weigh() -> None:
     labels, probabilities = draw(50, 3)
-    one = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), 3)
-    stacked = metrics.macro_f1_of(np.stack([one, 2 * one]))
-    assert stacked == pytest.approx([float(metrics.macro_f1_of(one))] * 2)
+    predicted = probabilities.argmax(axis=1)
+    weights = np.arange(50) % 4
+    true, given = np.eye(3)[labels], np.eye(3)[predicted]
+    found = metrics.macro_f1_of(weights @ (true * given), weights @ true, weights @ given)
+    assert found == pytest.approx(metrics.macro_f1(labels.repeat(weights), predicted.repeat(weights), 3))

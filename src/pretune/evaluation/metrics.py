@@ -27,22 +27,25 @@ def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) ->
     return np.bincount(labels * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def f1_by_class(confusion: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Precision, recall and F1, each (..., C), of confusion matrices (..., C, C); 0 where nothing divides."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+def f1_by_class(confusion: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Precision, recall and F1, each (C,), of a confusion matrix (C, C); 0 where nothing divides."""
+    hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     return _divide(hits, predicted), _divide(hits, support), _divide(2 * hits, support + predicted)
 
 
-def macro_f1_of(confusion: npt.NDArray[Any]) -> FloatArray:
-    """The mean F1 (...,) over the classes that occur among true or predicted ones, as scikit-learn counts it."""
-    occurs = confusion.sum(axis=-1) + confusion.sum(axis=-2) > 0
-    return _divide((f1_by_class(confusion)[2] * occurs).sum(axis=-1), occurs.sum(axis=-1))
+def macro_f1_of(hits: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> FloatArray:
+    """The mean F1 (...,) over the classes that occur among true or predicted ones, as scikit-learn counts it.
+
+    Of each class, (..., C): rows rightly given to it, rows that are of it, rows given to it; they may be weighted.
+    """
+    occurs = support + predicted > 0
+    return _divide(_divide(2 * hits, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def macro_f1(labels: IntArray, predicted: IntArray, num_classes: int) -> float:
     """The mean F1 over the classes that occur: every class counts alike, however rare it is."""
-    return float(macro_f1_of(confusion_matrix(labels, predicted, num_classes)))
+    confusion = confusion_matrix(labels, predicted, num_classes)
+    return float(macro_f1_of(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)))
 
 
 def log_loss(labels: IntArray, probabilities: FloatArray) -> float:
@@ -66,7 +69,7 @@ def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str])
         "n": len(labels),
         "accuracy": accuracy(labels, predicted),
         "accuracy_interval": list(wilson_interval(int((labels == predicted).sum()), len(labels))),
-        "macro_f1": float(macro_f1_of(confusion)),
+        "macro_f1": macro_f1(labels, predicted, len(names)),
         "loss": log_loss(labels, probabilities),
         "classes": [
             {

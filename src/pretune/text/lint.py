@@ -29,7 +29,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class LabeledRow:
-    """One usable row; `row` counts the rows of its file from 0, `line` is where it starts, `key` identifies its text."""
+    """One usable row: the `row`th of its file, from 0, on line `line`; texts with one `key` count as the same."""
 
     row: int
     line: int

@@ -1,0 +1,62 @@
+"""How good a model is on a file of labelled texts, as numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.errors import InputDataError
+from pretune.evaluation.metrics import summarize
+from pretune.inference.load import load_classifier
+from pretune.text.findings import join_names
+from pretune.text.labeled import read_labeled
+
+
+def evaluate(
+    model: Path | str,
+    labels: Path | str,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    label_names: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Predict every row and compare with its label: `pretune.evaluation.metrics.summarize`, and which rows were read.
+
+    Labels are the model's names of the classes; where a file has none of these but numbers from 0, they are their
+    positions; `label_names` ("0=negative") renames those of the file. Rows without text or label are left out and
+    counted as `skipped`. Raises InputDataError for a file that cannot be used or has a label that the model does not
+    know, and what `load_classifier` raises.
+    """
+    rows = read_labeled(labels, text_column, label_column)
+    classifier = load_classifier(model)
+    usable = [(t, y, n) for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True) if t.strip() and y]
+    if not usable:
+        raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
+    texts = [text for text, _, _ in usable]
+    classes = _classes_of([(y, n) for _, y, n in usable], classifier.label_names, label_names, str(labels))
+    figures = summarize(classes, classifier.predict_probabilities(texts), classifier.label_names)
+    return {**figures, "skipped": len(rows) - len(usable), "detected": rows.detected["sentence"]}
+
+
+def _classes_of(
+    labels: list[tuple[str, int]], names: tuple[str, ...], renaming: tuple[str, ...], path: str
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The class of every row; `labels` come with their lines."""
+    renamed = dict(item.split("=", 1) for item in renaming if "=" in item)
+    known = {name: index for index, name in enumerate(names)}
+    found = {label for label, _ in labels}
+    positions = {str(index): index for index in range(len(names))}
+    if not renamed and not found & known.keys() and found <= positions.keys():
+        known = positions
+    classes = []
+    for label, line in labels:
+        index = known.get(renamed.get(label, label))
+        if index is None:
+            raise InputDataError(
+                f"{path}, line {line}: the label {label!r} is none of the model's classes ({join_names(names)}); "
+                "correct the labels, or name the column with --label-column."
+            )
+        classes.append(index)
+    return np.array(classes, dtype=np.int64)

@@ -1,0 +1,55 @@
+"""The figures of evaluate are those of the model's own predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.errors import InputDataError, ModelNotFoundError
+from pretune.evaluation.metrics import summarize
+from pretune.inference.load import load_classifier
+from pretune.stages.evaluate import evaluate
+
+TEXTS = ["A wonderful film.", "Cold soup, noisy rooms.", "The sun rises.", "", "We never liked the food."]
+LABELS = ["positive", "negative", "neutral", "positive", "negative"]
+
+
+def write_file(path: Path, labels: list[str]) -> Path:
+    rows = [{"text": text, "label": label} for text, label in zip(TEXTS, labels, strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_figures_are_those_of_the_predictions(tmp_path: Path, run_folder: Path) -> None:
+    found = evaluate(run_folder, write_file(tmp_path / "rows.jsonl", LABELS))
+    texts = [text for text in TEXTS if text]
+    probabilities = load_classifier(run_folder).predict_probabilities(texts)
+    expected = summarize(np.array([2, 0, 1, 0]), probabilities, ["negative", "neutral", "positive"])
+    assert {name: found[name] for name in expected} == expected
+    assert (found["n"], found["skipped"]) == (4, 1)
+    json.dumps(found)
+
+
+def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -> None:
+    expected = evaluate(run_folder, write_file(tmp_path / "rows.jsonl", LABELS))
+    numbers = write_file(tmp_path / "numbers.jsonl", ["2", "0", "1", "2", "0"])
+    assert evaluate(run_folder, numbers)["confusion_matrix"] == expected["confusion_matrix"]
+    stars = write_file(tmp_path / "stars.jsonl", ["5", "1", "3", "5", "1"])
+    names = ("1=negative", "3=neutral", "5=positive")
+    assert evaluate(run_folder, stars, label_names=names)["confusion_matrix"] == expected["confusion_matrix"]
+
+
+def test_a_label_that_the_model_does_not_know(tmp_path: Path, run_folder: Path) -> None:
+    file = write_file(tmp_path / "rows.jsonl", ["positive", "mixed", "neutral", "positive", "negative"])
+    with pytest.raises(InputDataError, match=r"line 2: the label 'mixed' is none of the model's classes \(negative"):
+        evaluate(run_folder, file)
+
+
+def test_what_cannot_be_read(tmp_path: Path, run_folder: Path) -> None:
+    with pytest.raises(InputDataError, match="no row with both"):
+        evaluate(run_folder, write_file(tmp_path / "rows.jsonl", [""] * 5), label_column="label")
+    with pytest.raises(ModelNotFoundError):
+        evaluate(tmp_path / "none", write_file(tmp_path / "rows.jsonl", LABELS))

@@ -1,0 +1,182 @@
+"""Stage 4: rows come out checked, split and encoded, or the file is refused and no folder is left."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.data.shards import TokenShard
+from pretune.errors import FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
+from pretune.runtime.artifacts import Manifest, open_stage
+from pretune.runtime.events import Event, read_events
+from pretune.stages.config import PrepareConfig
+from pretune.stages.prepare import check_labeled_file, prepare
+from pretune.text.splits import assign_splits
+from pretune.text.tokenizer import load_tokenizer
+
+WORDS = "the film hotel book phone food was warm funny dreadful cold dull long wonderful".split()
+
+
+def draw_texts(count: int, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=8)) + f" {n}" for n in range(count)]
+
+
+def write_rows(path: Path, texts: list[str], labels: list[Any], **more: list[Any]) -> Path:
+    rows = [{"review": t, "sentiment": y} for t, y in zip(texts, labels, strict=True)]
+    for name, values in more.items():
+        rows = [{**row, name: value} for row, value in zip(rows, values, strict=True)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def labels_file(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "rows.jsonl", draw_texts(300), [n % 2 for n in range(300)])
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def events_of(out: Path, kind: str) -> list[Event]:
+    return [event for event in read_events(out) if event["event"] == kind]
+
+
+def run(labels: Path, out: Path, base: Path, test_labels: Path | None = None, **settings: Any) -> Manifest:
+    return prepare(labels, out, PrepareConfig(**settings), base=base, test_labels=test_labels)
+
+
+def test_rows_and_shards_agree(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+    out = tmp_path / "prepare"
+    manifest = run(labels_file, out, tokenizer_folder, label_names=("0=negative", "1=positive"))
+    texts = draw_texts(300)
+    expected = assign_splits(texts, [str(n % 2) for n in range(300)], 0.1, 0.1)
+    tokenizer = load_tokenizer(out)
+    assert json.loads((out / "labels.json").read_text()) == {"names": ["negative", "positive"]}
+    for split in ("train", "validation", "test"):
+        rows, shard = read_jsonl(out / f"{split}.jsonl"), TokenShard(out, split)
+        assert [row["row"] for row in rows] == [n for n in range(300) if expected[n] == split]
+        assert [row["text"] for row in rows] == [texts[row["row"]] for row in rows]
+        assert all(row["label"] == row["row"] % 2 for row in rows)
+        assert [shard.doc(i).tolist() for i in range(len(shard))] == tokenizer.encode_batch([r["text"] for r in rows])
+        assert manifest.summary[split] == len(rows)
+    assert manifest.status == "finished"
+    assert manifest.summary["early_stopping_metric"] == "accuracy"
+    assert manifest.summary["cut_share"] == 0.0
+
+
+def test_the_log_tells_what_was_done(tmp_path: Path, tokenizer_folder: Path) -> None:
+    texts = [*draw_texts(100), "", "only once", "only once"]
+    out = tmp_path / "prepare"
+    run(write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50 + ["a", "a", "b"]), out, tokenizer_folder)
+    (detected,), (flow,), (example,) = (events_of(out, kind) for kind in ("detected", "flow", "example"))
+    assert (detected["text_column"], detected["label_column"]) == ("review", "sentiment")
+    assert flow["shape_in"] == [{"name": "labelled rows", "value": 103}]
+    assert sum(shape["value"] for shape in flow["shape_out"][:3]) == 102
+    assert [(rule["rule"], rule["count"]) for rule in flow["dropped"]] == [("empty_text", 1)]
+    assert flow["peak_memory_bytes"] > 0
+    assert {event["rule"]: event["count"] for event in events_of(out, "warning")} == {
+        "empty_text": 1,
+        "contradiction": 1,
+    }
+    assert example["split"] == "train"
+    assert example["num_tokens"] > 2
+
+
+def test_a_test_file_and_parts(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+    texts = [draw_texts(300)[7], *draw_texts(40, seed=1)]
+    parts = ["seen", "unseen"] * 20
+    test = write_rows(tmp_path / "test.jsonl", texts, [n % 2 for n in range(41)], slice=["seen", *parts])
+    out = tmp_path / "prepare"
+    manifest = run(labels_file, out, tokenizer_folder, test)
+    assert manifest.summary["test"] == 41
+    assert manifest.summary["train"] + manifest.summary["validation"] == 299
+    assert [row["slice"] for row in read_jsonl(out / "test.jsonl")] == ["seen", *parts]
+    assert [rule["rule"] for rule in events_of(out, "flow")[0]["dropped"]] == ["in_test"]
+
+
+def test_strong_imbalance_switches_the_metric(tmp_path: Path, tokenizer_folder: Path) -> None:
+    labels = ["spam" if n % 33 == 0 else "ham" for n in range(600)]
+    out = tmp_path / "prepare"
+    manifest = run(write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels), out, tokenizer_folder)
+    assert manifest.summary["early_stopping_metric"] == "macro_f1"
+    assert any("training stops by macro-F1" in event["sentence"] for event in events_of(out, "warning"))
+    rows = read_jsonl(out / "validation.jsonl")
+    assert sum(row["label"] == 1 for row in rows) >= 5
+
+
+def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) -> None:
+    texts = [text * (5 if n % 10 == 0 else 1) for n, text in enumerate(draw_texts(100))]
+    out = tmp_path / "prepare"
+    file = write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50)
+    manifest = run(file, out, tokenizer_folder, max_seq_len=48)
+    assert manifest.summary["cut_share"] == 0.1
+    assert max(TokenShard(out, "train").lengths) == 48
+    with pytest.raises(InputDataError, match=r"Every text of .* is longer than 8 tokens"):
+        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8)
+    assert not (tmp_path / "short").exists()
+
+
+def test_the_example_is_the_one_that_earlier_stages_carried(
+    tmp_path: Path, labels_file: Path, run_folder: Path
+) -> None:
+    base = tmp_path / "pretrain"
+    folder = open_stage(base, "pretrain", config={}, inputs={})
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", base / "checkpoint")
+    folder.finish(example={"text": draw_texts(300)[11].upper()}, synthetic=True)
+    out = tmp_path / "prepare"
+    manifest = run(labels_file, out, base)
+    assert manifest.summary["example"]["row"] == 11
+    assert manifest.summary["synthetic"] is True
+    assert events_of(out, "stage_started")[0]["synthetic"] is True
+    with pytest.raises(InputDataError, match="--max-seq-len is 1024, and the model reads at most 512"):
+        run(labels_file, tmp_path / "long", base, max_seq_len=1024)
+
+
+def test_a_second_call_is_skipped_and_another_refused(
+    tmp_path: Path, labels_file: Path, tokenizer_folder: Path
+) -> None:
+    out = tmp_path / "prepare"
+    first = run(labels_file, out, tokenizer_folder)
+    log = (out / "events.jsonl").read_bytes()
+    assert run(labels_file, out, tokenizer_folder) == first
+    assert (out / "events.jsonl").read_bytes() == log
+    with pytest.raises(FolderInTheWayError, match="max_seq_len"):
+        run(labels_file, out, tokenizer_folder, max_seq_len=64)
+
+
+def test_a_refusal_leaves_no_folder(tmp_path: Path, tokenizer_folder: Path) -> None:
+    file = write_rows(tmp_path / "rows.jsonl", draw_texts(10), ["a"] * 10)
+    with pytest.raises(InputDataError, match="one label only"):
+        run(file, tmp_path / "prepare", tokenizer_folder)
+    assert not (tmp_path / "prepare").exists()
+    with pytest.raises(InputDataError, match="one label only"):
+        check_labeled_file(file, PrepareConfig())
+
+
+def test_what_is_not_there(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+    with pytest.raises(InputDataError, match="does not exist"):
+        run(tmp_path / "none.csv", tmp_path / "prepare", tokenizer_folder)
+    with pytest.raises(InputDataError, match="is a folder"):
+        run(tmp_path, tmp_path / "prepare", tokenizer_folder)
+    with pytest.raises(ModelNotFoundError, match=r"has no tokenizer\.json"):
+        run(labels_file, tmp_path / "prepare", tmp_path)
+    with pytest.raises(UsageError, match="leave no room"):
+        run(labels_file, tmp_path / "prepare", tokenizer_folder, validation_fraction=0.5, test_fraction=0.5)
+
+
+def test_an_interrupted_stage_begins_again(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+    out = tmp_path / "prepare"
+    first = run(labels_file, out, tokenizer_folder)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "status": "running", "outputs": {}, "summary": {}}))
+    (out / "train.jsonl").unlink()
+    again = run(labels_file, out, tokenizer_folder)
+    assert again.fingerprint == first.fingerprint
+    assert len(events_of(out, "flow")) == 1
