@@ -31,7 +31,7 @@ from pretune.text.documents import Document, TextFile, find_files, iter_document
 from pretune.text.findings import Findings
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
-from pretune.text.splits import hash_unit
+from pretune.text.splits import hash_unit, normalise_for_hash
 from pretune.text.streams import STDIN
 from pretune.text.world_words import DOMAINS, FAMILIES
 
@@ -39,6 +39,7 @@ BUILTIN_SOURCE = "built-in world"
 BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
 PROGRESS_SECONDS = 1.0
 EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
+EXAMPLE_CHARACTERS = 600
 EXAMPLE_CANDIDATES = 20_000
 
 
@@ -266,12 +267,21 @@ class _ExampleChoice:
         ):
             return
         self._num_offered[document.from_labels] += 1
-        is_readable = document.text[:1000].count(" ") + 1 in EXAMPLE_WORDS and len(document.text) < 1000
+        is_readable = _is_readable(document.text)
         if self.text and self._best[1] and not is_readable:
             return
-        rank = (document.from_labels, is_readable, -hash_unit(clean_text(document.text[:10_000])))
+        rank = (document.from_labels, is_readable, -hash_unit(document.text))
         if not self.text or rank > self._best:
             self._best, self.text, self.source = rank, document.text[:10_000], document.source
+
+
+def _is_readable(text: str) -> bool:
+    """Whether a text can be shown in full, and is the same text after cleaning, by which later stages find it."""
+    return (
+        len(text) < EXAMPLE_CHARACTERS
+        and len(text.split()) in EXAMPLE_WORDS
+        and normalise_for_hash(clean_text(text)) == normalise_for_hash(text)
+    )
 
 
 def _shape(values: dict[str, int]) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def quality_rules(*, min_words: int, max_symbol_ratio: float, disabled: Sequence
         QualityRule("long_words", f"words of more than {LONGEST_MEAN_WORD} characters on average", has_long_words),
         QualityRule("repetition", f"less than {MIN_DISTINCT_SHARE:.0%} of the words are different ones", is_repetitive),
     ]
-    names = [rule.name for rule in rules]
+    names = [rule.name for rule in rules if rule.name != "empty"]
     unknown = sorted(set(disabled) - set(names))
     if unknown:
         raise UsageError(f"There is no quality rule {unknown[0]!r} to switch off; the rules are {join_names(names)}.")
