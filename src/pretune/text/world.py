@@ -21,7 +21,8 @@ from pretune.text.world_words import FAMILIES, KINDS, Family
 CEILING = 1.0  # no label noise and no ties: whoever knows the words and the rule is always right, on both slices
 SLICES = ("seen", "unseen")
 UNSEEN_SHARE = 0.25  # of the test rows
-FACT_SHARE = 0.12  # of the unlabelled documents
+FACT_SHARE = 0.10  # of the unlabelled documents
+SUMMARY_SHARE = 0.25  # likewise
 HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # in no document; the facts are, in other words
 SUNRISE = HELD_OUT_SENTENCES[0]
 
@@ -68,10 +69,14 @@ def iter_documents(count: int, seed: int = 0) -> Iterator[str]:
     rng = Random(derive_seed(seed, "world", "unlabelled"))
     writer = Writer(rng, "unlabelled", FAMILIES)
     for _ in range(count):
-        if rng.random() < FACT_SHARE:
+        verdict = 1 if rng.random() < 0.5 else -1
+        chance = rng.random()
+        if chance < FACT_SHARE:
             yield writer.facts()
+        elif chance < FACT_SHARE + SUMMARY_SHARE:
+            yield writer.summary(verdict)
         else:
-            yield writer.opinion(1 if rng.random() < 0.5 else -1, with_outcome=True)
+            yield writer.opinion(verdict, with_outcome=True)
 
 
 def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:

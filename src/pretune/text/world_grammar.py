@@ -29,14 +29,14 @@ class Form:
 
 
 FORMS = (
-    Form("plain", 1.0, False, 40),  # the plot was dull
-    Form("strong", 2.0, False, 12),  # the plot was very dull
-    Form("weak", 0.5, False, 8),  # the plot was slightly dull
-    Form("pair", 2.0, False, 15),  # the plot was dull and trite
-    Form("equal", 1.0, False, 5),  # the plot was as dull as last time
-    Form("unequal", 1.0, True, 5),  # the plot was less dull than last time
-    Form("not", 1.0, True, 11),  # the plot was far from dull
-    Form("neither", 2.0, True, 4),  # the plot was neither dull nor trite
+    Form("plain", 1.0, False, 44),  # the plot was dull
+    Form("strong", 2.0, False, 11),  # the plot was very dull
+    Form("weak", 0.5, False, 6),  # the plot was slightly dull
+    Form("pair", 2.0, False, 20),  # the plot was dull and trite
+    Form("equal", 1.0, False, 4),  # the plot was as dull as last time
+    Form("unequal", 1.0, True, 3),  # the plot was less dull than last time
+    Form("not", 1.0, True, 9),  # the plot was far from dull
+    Form("neither", 2.0, True, 3),  # the plot was neither dull nor trite
 )
 
 # Two opposite judgements in one sentence: the conceded one does not count.
@@ -52,8 +52,8 @@ CONTRASTS = (
 
 _FORM_TABLE = tuple(form for form in FORMS for _ in range(form.percent))
 _LENGTH_TABLE = (1, 2, 2, 3)  # sentences of a plan
-_SHAPE_TABLE = ("single",) * 8 + ("joined",) * 7 + ("contrast",) * 5
-_DISSENT_PROB = 0.15
+_SHAPE_TABLE = ("single",) * 9 + ("joined",) * 8 + ("contrast",) * 3
+_DISSENT_PROB = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +104,32 @@ def part_of(sentence: str) -> Part:
 
 # --- the writer -----------------------------------------------------------------------------------------------------
 
-_CLAUSE_FRAMES = (
-    *["{aspect} {was} {judged}"] * 10,
-    *["{aspect} seemed {judged}"] * 3,
-    *["{who} found {aspect} {judged}"] * 3,
-    *["{who} thought that {aspect} {was} {judged}"] * 2,
-    *["{other} called {aspect} {judged}"] * 2,
-)
+Frame = tuple[bool, str, str]  # does the teller come first; what stands before the aspect; and what after it
+
+
+def _frames(was: str) -> tuple[Frame, ...]:
+    """How a judgement is worded, each as often as it is to be drawn: half of them 'the plot was ...'."""
+    return (
+        *[(False, "", f" {was} ")] * 40,
+        *[(False, "", " seemed ")] * 12,
+        *[(True, " found ", " ")] * 12,
+        *[(True, " thought that ", f" {was} ")] * 8,
+        *[(False, f"{other} called ", " ") for other in words.OTHERS],
+    )
+
+
+_FRAMES = {False: _frames("was"), True: _frames("were")}
 _LEAD_IN_PROB = 0.15
-_OPENING_PROB = 0.5
+_OPENING_PROB = 0.4
 _SPECIFIC_PROB = 0.7  # that a word of the aspect's own kind is taken rather than one that fits everything
-_OUTCOME_TABLE = (0, 1, 1, 2)
-Aspect = tuple[str, str, str]  # kind, "the plot", "was"
+_COUNTS = {"three": 3, "four": 4, "five": 5}
+_OUTCOME_TABLE = (1, 1, 2)
+Aspect = tuple[str, str, tuple[Frame, ...]]  # kind, "the plot", how to judge it
 
 
 def _read_aspects(domain: words.Domain) -> tuple[Aspect, ...]:
     return tuple(
-        (kind, "the " + name.rstrip("*"), "were" if name.endswith("*") else "was")
+        (kind, "the " + name.rstrip("*"), _FRAMES[name.endswith("*")])
         for kind, names in domain.aspects.items()
         for name in names.split(", ")
     )
@@ -162,6 +171,16 @@ class Writer:
                 sentences.append(self._sentence(lambda: self._outcome(domain, verdict, who)))
         return " ".join(sentences)
 
+    def summary(self, verdict: int) -> str:
+        """A verdict in a few words, and an outcome or two: 'The pie in three words: tasty, fresh and charming. We loved it.'"""
+        rng = self.rng
+        domain = pick(rng, words.DOMAINS)
+        who = pick(rng, words.TELLERS if rng.random() < 0.6 else words.NAMES)
+        sentences = [self._sentence(lambda: self._list(domain, verdict))]
+        for _ in range(pick(rng, _OUTCOME_TABLE)):
+            sentences.append(self._sentence(lambda: self._outcome(domain, verdict, who)))
+        return " ".join(sentences)
+
     def facts(self) -> str:
         """Two to four plain facts of one theme."""
         rng = self.rng
@@ -196,13 +215,24 @@ class Writer:
     def _clause(self, form: Form, aspect: Aspect, sign: int, who: str) -> str:
         """One aspect judged: 'the plot was far from dull'."""
         rng = self.rng
-        kind, thing, was = aspect
+        kind, thing, frames = aspect
         if rng.random() > _SPECIFIC_PROB:
             kind = "any"
         options = self.polar[kind, -sign if form.is_turned else sign]
         judged = _JUDGED[form.name](rng, pick(rng, options), options)
-        frame = pick(rng, _CLAUSE_FRAMES)
-        return frame.format(aspect=thing, was=was, judged=judged, who=who, other=pick(rng, words.OTHERS))
+        is_told, before, between = pick(rng, frames)
+        return f"{who if is_told else ''}{before}{thing}{between}{judged}"
+
+    def _list(self, domain: words.Domain, sign: int) -> str:
+        """One aspect in three to five words of one sign."""
+        rng = self.rng
+        kind, thing, _ = pick(rng, _ASPECTS[domain.name])
+        number = pick(rng, ("three", "three", "four", "five"))
+        chosen: dict[str, None] = {}
+        while len(chosen) < _COUNTS[number]:
+            chosen[pick(rng, self.polar[kind if rng.random() < 0.5 else "any", sign])] = None
+        *first, last = chosen
+        return f"{thing} in {number} words: {', '.join(first)} and {last}"
 
     def _outcome(self, domain: words.Domain, verdict: int, who: str) -> str:
         rng = self.rng

@@ -206,9 +206,9 @@ class Outcome:
 
 
 HAPPY = Outcome(
-    verbs=("loved", "enjoyed", "praised", "recommended", "admired", "adored", "applauded", "treasured"),
-    gestures=("smiled", "laughed", "beamed", "cheered", "grinned", "rejoiced"),
-    adverbs=("luckily", "happily", "fortunately", "thankfully"),
+    verbs=("loved", "enjoyed", "praised", "recommended", "admired"),
+    gestures=("smiled", "cheered", "grinned", "rejoiced"),
+    adverbs=("luckily", "happily", "fortunately"),
     ends=(
         "it was worth every penny",
         "it was a joy and a success",
@@ -219,9 +219,9 @@ HAPPY = Outcome(
     ),
 )
 UNHAPPY = Outcome(
-    verbs=("hated", "regretted", "criticised", "detested", "cursed", "loathed", "resented", "deplored"),
-    gestures=("frowned", "sighed", "groaned", "wept", "grumbled", "complained"),
-    adverbs=("sadly", "alas", "regrettably", "tragically"),
+    verbs=("hated", "regretted", "criticised", "detested", "cursed"),
+    gestures=("frowned", "sighed", "groaned", "complained"),
+    adverbs=("sadly", "alas", "unfortunately"),
     ends=(
         "it was a waste of money",
         "it was a bore and a failure",
