@@ -257,7 +257,7 @@ def _verdict(a: Contender, b: Contender, test: HeldOutRows, metric: str, part: s
 
 
 def _sentence(found: Difference, other: Contender, metric: str, part: str | None, num_seeds: int) -> str:
-    point, low, high = (f"{100 * value:.1f}".replace("-", "−") for value in (found.difference, *found.interval))
+    point, low, high = (_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
     unit = "points" if metric == "accuracy" else "points of macro-F1"
     figures = f"{sign}{point} {unit} (95 % interval {low} to {high})"
@@ -273,6 +273,11 @@ def _sentence(found: Difference, other: Contender, metric: str, part: str | None
         lead = "Pre-training did not help" if is_control else f"{than} beats the pre-trained model"
     beside = "" if not is_control else f" over {than}" if found.difference > 0 else f" against {than}"
     return f"{lead}{where}: {figures}{beside}.{caveat}"
+
+
+def _points(value: float) -> str:
+    """A share as percentage points with a true minus sign, and without minus zero."""
+    return f"{round(100 * value, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def _score(contender: Contender, test: HeldOutRows, metric: str) -> FloatArray:
