@@ -22,18 +22,35 @@ _WIDTH_STEP = 8  # rows are padded to a multiple of this, so that compiled code 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledShard:
-    """The encoded texts of one split and their labels."""
+    """The encoded texts of one split and their labels; `rows` are those in use."""
 
     shard: TokenShard
-    labels: IntArray
+    all_labels: IntArray
+    rows: IntArray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
+
+    @property
+    def labels(self) -> IntArray:
+        """Labels of the rows in use."""
+        return self.all_labels[self.rows]
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of the rows in use."""
+        return self.shard.lengths[self.rows]
+
+    def text(self, row: int) -> IntArray:
+        """Token ids of one of the rows in use."""
+        return self.shard.doc(int(self.rows[row])).astype(np.int64)
 
 
-def load_labeled(folder: Path, name: str, labels: Sequence[int]) -> LabeledShard:
-    """One split of a prepare folder."""
-    return LabeledShard(shard=TokenShard(folder, name), labels=np.array(labels, dtype=np.int64))
+def load_labeled(folder: Path, name: str, labels: Sequence[int], num_rows: int | None = None) -> LabeledShard:
+    """One split of a prepare folder, or `num_rows` of its rows, spread evenly over it."""
+    shard, all_labels = TokenShard(folder, name), np.array(labels, dtype=np.int64)
+    count = len(all_labels) if num_rows is None else min(num_rows, len(all_labels))
+    return LabeledShard(shard=shard, all_labels=all_labels, rows=np.arange(count) * len(all_labels) // count)
 
 
 class ClassificationRows:
@@ -54,7 +71,7 @@ class ClassificationRows:
         self.data, self.special = data, special
         self.batch_size, self.seed, self.mask_augment = batch_size, seed, mask_augment
         self.class_weights = class_weights
-        self.lengths = data.shard.lengths
+        self.labels, self.lengths = data.labels, data.lengths
 
     @property
     def batches_per_epoch(self) -> int:
@@ -97,10 +114,10 @@ class ClassificationRows:
         input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
         document_ids = np.full_like(input_ids, -1)
         for i, row in enumerate(rows):
-            ids = self.data.shard.doc(int(row))
+            ids = self.data.text(row)
             input_ids[i, : len(ids)] = ids
             document_ids[i, : len(ids)] = 0
-        labels = self.data.labels[rows]
+        labels = self.labels[rows]
         weights = None if self.class_weights is None else torch.from_numpy(self.class_weights[labels])
         return Batch(
             input_ids=torch.from_numpy(input_ids),

@@ -52,19 +52,26 @@ class MaskedRows:
         self.special = special
         self.rows_per_batch = min(rows_per_batch, len(table))
         self.seed = seed
-        self.batches_per_epoch = max(1, len(table) // self.rows_per_batch)
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         self.masked_per_batch = max(1, round(mask_prob * self.tokens_per_batch))
         self._epoch = -1
         self._order: IntArray = np.empty(0, dtype=np.int64)
 
     def batch(self, index: int) -> Batch:
-        """The `index`-th batch of an endless sequence; rows are in a new order in every epoch."""
-        epoch, place = divmod(index, self.batches_per_epoch)
+        """The `index`-th batch of an endless sequence of rows: every row once per epoch, in a new order in each.
+
+        Batches are of one size: where the rows of an epoch do not fill its last one, the next epoch begins in it.
+        """
+        epoch, place = divmod(index * self.rows_per_batch, len(self.table))
+        rows = self._epoch_order(epoch)[place : place + self.rows_per_batch]
+        if missing := self.rows_per_batch - len(rows):
+            rows = np.concatenate([rows, self._epoch_order(epoch + 1)[:missing]])
+        return self.masked(rows, index)
+
+    def _epoch_order(self, epoch: int) -> IntArray:
         if epoch != self._epoch:
             self._order, self._epoch = permutation(len(self.table), self.seed, epoch), epoch
-        rows = self._order[place * self.rows_per_batch : (place + 1) * self.rows_per_batch]
-        return self.masked(rows, index)
+        return self._order
 
     def masked(self, rows: IntArray, index: int) -> Batch:
         """These rows with the masks of batch `index`."""

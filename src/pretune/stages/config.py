@@ -91,11 +91,12 @@ class PrepareConfig:
 class FinetuneConfig:
     """Stage 5: further training on the task."""
 
-    epochs: int = 5  # at most; three times as many from scratch
+    epochs: int | None = None  # at most, and three times as many from scratch; 2 to 5, by the text, when not given
     patience: int = 2  # epochs without a better validation score before stopping
     batch_size: int = 32  # texts in one optimizer update
-    learning_rates: tuple[float, ...] = (5e-4, 1.5e-3)  # tried with the first seed; the best on validation is kept
-    seeds: int = 3  # runs from different seeds; the best on validation is kept, all are reported
+    learning_rates: tuple[float, ...] = (5e-4, 1.5e-3)  # tried on some of the rows; the best on validation is used
+    search_rows: int = 3000  # training rows on which the rates are tried, for two epochs (six from scratch)
+    seeds: int | None = None  # runs from different seeds; the best on validation is kept; 1 or 3 when not given
     seed: int = 0  # the first of them
     weight_decay: float = 0.05  # of the matrices
     mask_augment: float = 0.1  # share of the tokens of a training text that is hidden, as regularisation

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from pretune.runtime.artifacts import (
     hash_file,
     open_stage,
     read_manifest,
-    remove_folder,
     write_text,
 )
 from pretune.runtime.interruption import StopFlag, stop_on_signals
@@ -39,8 +37,8 @@ from pretune.stages.config import FinetuneConfig, to_dict
 from pretune.text.tokenizer import load_tokenizer
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
+from pretune.training.trials import PlannedTrial, plan_trials
 
-SCRATCH_EPOCH_FACTOR = 3  # the control must not be starved
 _BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
 _SPLITS = ("train", "validation", "test")
 
@@ -94,7 +92,7 @@ class _Finetuning:
     ) -> None:
         self.start = time.monotonic()
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
-        self.config = replace(config, epochs=config.epochs * SCRATCH_EPOCH_FACTOR) if config.from_scratch else config
+        self.config = config
         self.compute = choose_compute(precision=config.precision, compile="off")
         self.label_names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
@@ -106,61 +104,70 @@ class _Finetuning:
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
+        self.course = plan_trials(
+            rates=config.learning_rates,
+            search_rows=config.search_rows,
+            epochs=config.epochs,
+            seeds=config.seeds,
+            first_seed=config.seed,
+            from_scratch=config.from_scratch,
+            lengths=self._make_rows("train", config.seed).lengths,
+        )
         self.validation = self._make_rows("validation", config.seed)
         self.test = self._make_rows("test", config.seed)
 
     def run(self, stop: StopFlag) -> None:
         """All trials, the choice among them, and the test."""
-        if not self.folder.is_resumed:
+        trials = list(self.folder.manifest.summary.get("trials", []))
+        if not self._trial_folder(0).parent.is_dir():  # no trial was begun
+            if self.folder.is_resumed:
+                self.folder.log.write("resumed", from_step=0)
             self._announce()
-        trials: list[dict[str, Any]] = list(self.folder.manifest.summary.get("trials", []))
-        for number in range(len(self.config.learning_rates) + self.config.seeds - 1):
-            if number >= len(trials):
-                trials.append(self._run_trial(number, trials, stop))
-                self.folder.note(trials=trials)
-        reported = self._reported(trials)
+        elif len(trials) == len(self.course):  # what comes after the last trial is done again
+            self.folder.log.write("resumed", trial=len(trials), from_step=0)
+        for planned in self.course[len(trials) :]:
+            rate = planned.learning_rate or max(trials, key=self._score)["learning_rate"]
+            trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
+            self.folder.note(trials=trials)
+        reported = [trial for trial in trials if not trial["is_search"]]
         chosen = max(reported, key=self._score)
         self.folder.log.write(
             "chosen",
             trial=chosen["trial"],
             learning_rate=chosen["learning_rate"],
             seed=chosen["seed"],
-            sentence=self._describe_choice(chosen, trials),
+            sentence=self._describe_choice(chosen, reported),
         )
         self._test(reported, chosen)
         self._finish(trials, chosen)
 
     # -- trials --------------------------------------------------------------------------------------------------
 
-    def _run_trial(self, number: int, done: list[dict[str, Any]], stop: StopFlag) -> dict[str, Any]:
-        rates = self.config.learning_rates
-        is_search = number < len(rates)
-        rate = rates[number] if is_search else max(done[: len(rates)], key=self._score)["learning_rate"]
-        seed = self.config.seed if is_search else self.config.seed + 1 + number - len(rates)
-        model = self._make_model(seed)
+    def _run_trial(self, planned: PlannedTrial, stop: StopFlag) -> dict[str, Any]:
         settings = TrialSettings(
-            trial=number,
-            learning_rate=rate,
-            seed=seed,
-            epochs=self.config.epochs,
+            trial=planned.trial,
+            learning_rate=planned.learning_rate,
+            seed=planned.seed,
+            epochs=planned.epochs,
             patience=self.config.patience,
             weight_decay=self.config.weight_decay,
             metric=self.metric,
+            is_search=planned.is_search,
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
         best = Trial(
-            model,
-            self._make_rows("train", seed),
+            self._make_model(planned.seed),
+            self._make_rows("train", planned.seed, planned.num_rows),
             self.validation,
             settings,
-            folder=self._trial_folder(number),
+            folder=self._trial_folder(planned.trial),
             tokenizer_folder=self.loaded.tokenizer_path,
             label_names=self.label_names,
             log=self.folder.log,
             measure=self._measure,
         ).run(stop)
-        return {"trial": number, "learning_rate": rate, "seed": seed, **best}
+        return {**vars(planned), **best}
 
     def _make_model(self, seed: int) -> SequenceClassifier:
         """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one
@@ -173,8 +180,8 @@ class _Finetuning:
                 model.classifier.load_state_dict(self.loaded.model.classifier.state_dict())
         return model.to(self.compute.device)
 
-    def _make_rows(self, split: str, seed: int) -> ClassificationRows:
-        data = load_labeled(self.prepared, split, [row["label"] for row in self.rows[split]])
+    def _make_rows(self, split: str, seed: int, num_rows: int | None = None) -> ClassificationRows:
+        data = load_labeled(self.prepared, split, [row["label"] for row in self.rows[split]], num_rows)
         is_training = split == "train"
         return ClassificationRows(
             data,
@@ -198,11 +205,6 @@ class _Finetuning:
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
-
-    def _reported(self, trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One trial per seed: the best of the rate search, and the others."""
-        search = len(self.config.learning_rates)
-        return [max(trials[:search], key=self._score), *trials[search:]]
 
     def _trial_folder(self, number: int) -> Path:
         return self.folder.path / "checkpoints" / f"trial-{number:02d}"
@@ -239,7 +241,7 @@ class _Finetuning:
         write_text(self.folder.path / "predictions" / f"seed-{seed}.jsonl", "".join(lines))
 
     def _log_test(self, trial: dict[str, Any], probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
-        labels = self.test.data.labels
+        labels = self.test.labels
         figures = {"trial": trial["trial"], "seed": trial["seed"], **self._measure(labels, probabilities)}
         right = probabilities.argmax(axis=1) == labels
         slices = np.array([row.get("slice", "") for row in self.rows["test"]])
@@ -294,15 +296,14 @@ class _Finetuning:
                 "notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike."
             )
 
-    def _describe_choice(self, chosen: dict[str, Any], trials: list[dict[str, Any]]) -> str:
+    def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         return (
-            f"Of {len(trials)} trials, rate {chosen['learning_rate']:g} with seed {chosen['seed']} was best "
-            f"on validation ({self.metric.replace('_', '-')} {chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
+            f"Of the runs with {len(reported)} seeds, that with seed {chosen['seed']} and rate "
+            f"{chosen['learning_rate']:g} was best on validation ({self.metric.replace('_', '-')} "
+            f"{chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
         )
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
-        for number in range(len(trials)):
-            remove_folder(self._trial_folder(number))
         seconds = time.monotonic() - self.start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.folder.log.write(
@@ -321,6 +322,9 @@ class _Finetuning:
             label_names=list(self.label_names),
             synthetic=self.source.summary.get("synthetic", False),
         )
+        remove_folder(
+            self._trial_folder(0).parent
+        )  # not before: a resume that has only the end to do reads the weights
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.artifacts import remove_folder
-from pretune.runtime.commit import remove_leftovers
+from pretune.runtime.commit import remove_leftovers, verify_folder
 from pretune.training.optimizer import Optimizer
 
 STATE_FOLDER = "training_state"
@@ -36,9 +38,11 @@ class TrainingState:
     more: dict[str, Any] = field(default_factory=dict)  # what a stage wants to find again
 
     def count(self, loss: float, accuracy: float, num_labels: int, num_tokens: int) -> None:
-        """Add one update to the sums."""
+        """Add one update to the sums; a loss that is not finite would hide all others in their mean."""
         self.step += 1
         self.tokens += num_tokens
+        if not math.isfinite(loss):
+            return
         self.loss_sum += loss * num_labels
         self.correct_sum += accuracy * num_labels
         self.label_count += num_labels
@@ -114,12 +118,14 @@ def restore_newest(
 
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> TrainingState:
+    if verify_folder(path) is None:
+        raise CorruptModelError(f"{path} has no manifest, so nothing says that it is whole.")
     loaded = load_model_folder(path)
     try:
         state = TrainingState(**json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
         tensors = load_file(path / STATE_FOLDER / _OPTIMIZER_NAME)
         optimizer.load_state_tensors(tensors)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
     try:
         model.load_state_dict(loaded.model.state_dict())

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from pretune.data.batch import Batch
 from pretune.data.classification import ClassificationRows
 from pretune.model.transformer import SequenceClassifier
+from pretune.runtime.commit import commit_file
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.checkpoint import TrainingState, restore_newest, save_checkpoint
+from pretune.training.checkpoint import TrainingState, checkpoint_path, restore_newest, save_checkpoint
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -44,6 +45,7 @@ class TrialSettings:
     patience: int
     weight_decay: float
     metric: str  # "accuracy" or "macro_f1": what early stopping looks at
+    is_search: bool  # a short trial that only helps to choose the rate
     dtype: torch.dtype
     device: str
 
@@ -82,13 +84,28 @@ class Trial:
     def run(self, stop: StopFlag) -> Scores:
         """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
         s = self.settings
-        restored = restore_newest(self.folder, self.model, self.optimizer, report=self._warn)
-        if restored is None:
-            self.log.write("trial_started", trial=s.trial, learning_rate=s.learning_rate, seed=s.seed, epochs=s.epochs)
-        else:
+        damaged: list[str] = []
+        restored = restore_newest(self.folder, self.model, self.optimizer, report=damaged.append)
+        if restored is not None:
             self.state = restored
             self.start = time.monotonic() - restored.elapsed_seconds
-            self.log.write("resumed", trial=s.trial, from_step=restored.step)
+            name = checkpoint_path(self.folder, restored.step).name
+            self.log.write("resumed", trial=s.trial, from_step=restored.step, checkpoint=name)
+        elif self.folder.is_dir():  # an earlier attempt ended before its first checkpoint
+            self.log.write("resumed", trial=s.trial, from_step=0)
+        for sentence in damaged:  # after `resumed`, which drops what was logged before it
+            self.log.write("warning", trial=s.trial, sentence=sentence)
+        if restored is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.log.write(
+                "trial_started",
+                trial=s.trial,
+                learning_rate=s.learning_rate,
+                seed=s.seed,
+                epochs=s.epochs,
+                rows=len(self.train.data),
+                is_search=s.is_search,
+            )
         self._train(stop)
         best: Scores = self.state.more["best"]
         self.model.load_state_dict(load_file(self.folder / _BEST_NAME))
@@ -110,7 +127,9 @@ class Trial:
         )
         for result in steps:
             self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
-            if time.monotonic() - last_log >= LOG_SECONDS:
+            if result.is_skipped:
+                self.log.write("skipped_update", trial=self.settings.trial, **result.describe_skip())
+            elif time.monotonic() - last_log >= LOG_SECONDS:
                 self._log_step(result)
                 last_log = time.monotonic()
             is_epoch_end = self.state.step % self.steps_per_epoch == 0
@@ -122,8 +141,8 @@ class Trial:
                 return
             if stop.is_set:
                 raise stop.error(
-                    f"Stopped at step {self.state.step:,} of {self.steps:,} of trial {self.settings.trial} with all saved "
-                    f"in {self.folder.parent.parent}; give the same command again to go on."
+                    f"Stopped at step {self.state.step:,} of {self.steps:,}, trial {self.settings.trial}, all saved in "
+                    f"{self.folder.parent.parent}; give the same command again to go on."
                 )
 
     def _is_over(self) -> bool:
@@ -144,7 +163,7 @@ class Trial:
 
     def _evaluate(self) -> None:
         train_loss, train_accuracy = self.state.take_means()
-        labels = self.validation.data.labels
+        labels = self.validation.labels
         scores = self.measure(labels, predict_probabilities(self.objective, self.validation, self.settings.device))
         epoch = self.state.step / self.steps_per_epoch
         self.log.write(
@@ -161,10 +180,8 @@ class Trial:
         best, metric = self.state.more["best"], self.settings.metric
         if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
             self.state.more.update(best={**scores, "epoch": epoch, "step": self.state.step}, stale_epochs=0)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / f".{_BEST_NAME}"
-            save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, partial)
-            partial.replace(self.folder / _BEST_NAME)
+            weights = save({k: v.contiguous() for k, v in self.model.state_dict().items()})
+            commit_file(self.folder / _BEST_NAME, lambda file: file.write(weights))
         else:
             self.state.more["stale_epochs"] += 1
 
@@ -202,9 +219,6 @@ class Trial:
             "stopped": "epochs" if self.state.step >= self.steps else "patience",
             "elapsed_seconds": time.monotonic() - self.start,
         }
-
-    def _warn(self, sentence: str) -> None:
-        self.log.write("warning", sentence=sentence, trial=self.settings.trial, step=0)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class StepResult:
     num_labels: int
     num_tokens: int
     is_skipped: bool
+
+    def describe_skip(self) -> dict[str, Any]:
+        """The fields of a `skipped_update` event."""
+        sentence = f"The gradient of step {self.step:,} was not finite, so the weights were left as they were."
+        return {"step": self.step, "reason": "not finite", "sentence": sentence}
 
 
 def train_steps(

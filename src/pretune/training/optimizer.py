@@ -98,11 +98,18 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take up a state written by `state_tensors`. Raises KeyError where it belongs to another model."""
+        """Take up a state written by `state_tensors`. Raises ValueError, and changes nothing, where it does not fit."""
+        own = self.state_tensors()
+        wrong = [name for name in own.keys() | tensors.keys() if _shape(own, name) != _shape(tensors, name)]
+        if wrong:
+            raise ValueError(f"{sorted(wrong)[0]} belongs to another model or optimizer")
         self.num_updates = int(tensors["num_updates"])
-        for group, named in (("momentum", self.momentum), ("first", self.first), ("second", self.second)):
-            for name, tensor in named.items():
-                tensor.copy_(tensors[f"{group}/{name}"])
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
+    return tensors[name].shape if name in tensors else None
 
 
 def _unfused(name: str, parameter: Tensor, update: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
