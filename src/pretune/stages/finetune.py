@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pretune.runtime.artifacts import (
     hash_file,
     open_stage,
     read_manifest,
+    remove_folder,
     write_text,
 )
 from pretune.runtime.interruption import StopFlag, stop_on_signals
@@ -322,9 +324,7 @@ class _Finetuning:
             label_names=list(self.label_names),
             synthetic=self.source.summary.get("synthetic", False),
         )
-        remove_folder(
-            self._trial_folder(0).parent
-        )  # not before: a resume that has only the end to do reads the weights
+        remove_folder(self._trial_folder(0).parent)  # not before: a resume that has only the end to do reads from it
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
