@@ -28,7 +28,7 @@ def train_flops_per_token(config: ModelConfig, row_tokens: int, mask_prob: float
 
 
 def train_memory_bytes(config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float) -> int:
-    """Weights, gradients and optimizer state, and what a micro-batch keeps for its backward pass, beside 0.5 GB of libraries."""
+    """State of weights and optimizer, what a micro-batch keeps for its backward pass, and 0.5 GB of libraries."""
     state = 4 * _BYTES * count_parameters(config)
     per_layer = 10 * config.hidden_size + 5 * config.intermediate_size + 3 * config.num_heads * row_tokens
     activations = _BYTES * tokens_per_batch * config.num_layers * per_layer

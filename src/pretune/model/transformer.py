@@ -3,7 +3,7 @@
 A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:2104.09864), SwiGLU (arXiv:2002.05202),
 no biases and tied embeddings. Token ids and a document id per position come in; a document sees only itself.
 
-B batch, T sequence, D hidden, H heads, G key-value heads, K head dim, F feed-forward, V vocabulary, C classes, M masked.
+B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pretune.model.config import ModelConfig
-
 
 INITIAL_DEVIATION = 0.02
 

@@ -17,7 +17,7 @@ from pretune.version import VERSION
 
 MANIFEST_NAME = "manifest.json"
 LOCK_NAME = ".lock"
-_NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME}
+_NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def open_stage(
     path = Path(path)
     config = json.loads(json.dumps(config))
     found = _read_manifest_if_any(path)
-    if redo and path.exists() and any(path.iterdir()):
+    if redo and path.is_dir() and any(path.iterdir()):
         _set_aside(path)
         found = None
     if found is None:
@@ -194,8 +194,10 @@ def _take_lock(path: Path) -> IO[str]:
 
 
 def _list_outputs(path: Path) -> list[str]:
-    """Files of this folder that count as output; training checkpoints carry manifests of their own."""
-    names = [str(file.relative_to(path)) for file in sorted(path.rglob("*")) if file.is_file()]
+    """Files of this folder that count as output; training checkpoints carry manifests of their own, and names with a
+    leading dot are what a killed writer left."""
+    files = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
+    names = [str(file) for file in files if not any(part.startswith(".") for part in file.parts)]
     return [name for name in names if name not in _NOT_OUTPUT and not name.startswith("checkpoints/")]
 
 

@@ -60,7 +60,7 @@ def read_events(folder: Path) -> list[Event]:
     if not path.is_file():
         return []
     events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts may hold other line separators
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
@@ -71,28 +71,41 @@ def read_events(folder: Path) -> list[Event]:
 
 
 def fold(events: list[Event]) -> list[Event]:
-    """Drop what an earlier attempt logged after the step that a resume went back to.
+    """Drop what an earlier attempt logged after the moment that a resume went back to.
 
-    `resumed {from_step}` drops earlier events with a larger `step` (of the same `trial`, where one is named);
-    `from_step` 0 without a trial means that the stage began again, and drops everything before it.
+    `resumed {from_step}` goes back to the checkpoint of that step (of `trial`, where one is named), and drops all that
+    was logged later. `from_step` 0 of a trial means that the trial began again; without a trial and without a
+    `checkpoint` it means that the stage did.
     """
     kept: list[Event] = []
     for event in events:
         if event["event"] == "resumed":
-            from_step, trial = event["from_step"], event.get("trial")
-            if trial is None and from_step == 0:
-                kept = []
-            elif trial is None:
-                kept = [e for e in kept if e.get("step", 0) <= from_step]
-            else:
-                kept = [e for e in kept if e.get("trial", -1) < trial or _is_before(e, trial, from_step)]
+            kept = _logged_before(event, kept)
         else:
             kept.append(event)
     return kept
 
 
-def _is_before(event: Event, trial: int, from_step: int) -> bool:
-    return event.get("trial", -1) == trial and "step" in event and event["step"] <= from_step
+def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
+    """Events up to the last one at or before the step gone back to; those without a step count by their place."""
+    trial, from_step = resumed.get("trial"), resumed["from_step"]
+    if trial is None and from_step == 0 and "checkpoint" not in resumed:
+        return []
+    until = (-1, from_step) if trial is None else (trial, from_step or -1)
+    places = [_place(event) for event in events]
+    stepped = [i for i, place in enumerate(places) if place is not None]
+    before = [i for i in stepped if places[i] <= until]  # type: ignore[operator]
+    end = before[-1] + 1 if before else stepped[0] if stepped else len(events)
+    return [event for event, place in zip(events[:end], places, strict=False) if place is None or place <= until]
+
+
+def _place(event: Event) -> tuple[int, float] | None:
+    """Trial and step of an event; None where it has no step."""
+    trial = event.get("trial", -1)
+    if event["event"] == "trial_finished":
+        return trial, float("inf")  # a trial that is resumed was not finished
+    step = 0 if event["event"] == "trial_started" else event.get("step")
+    return None if step is None else (trial, step)
 
 
 def read_run(run: Path) -> list[Event]:

@@ -37,7 +37,7 @@ from pretune.text.clean_text import read_clean_texts
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import Pace, Shape, median_seconds, plan_run, replan
-from pretune.training.checkpoint import TrainingState, restore_newest, save_checkpoint
+from pretune.training.checkpoint import TrainingState, checkpoint_path, restore_newest, save_checkpoint
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -108,12 +108,18 @@ class _Pretraining:
     def run(self, stop: StopFlag) -> None:
         """Restore or begin, train to the end of the plan, save the model."""
         self._begin()
-        restored = restore_newest(self._checkpoints, self.model, self.optimizer, report=self._warn)
+        damaged: list[str] = []
+        restored = restore_newest(self._checkpoints, self.model, self.optimizer, report=damaged.append)
+        if restored is not None:
+            name = checkpoint_path(self._checkpoints, restored.step).name
+            self.folder.log.write("resumed", from_step=restored.step, checkpoint=name)
+        elif self.folder.is_resumed:
+            self.folder.log.write("resumed", from_step=0)
+        for sentence in damaged:  # after `resumed`, which drops what was logged before it
+            self._warn(sentence)
         if restored is not None:
             self._resume(restored)
         else:
-            if self.folder.is_resumed:
-                self.folder.log.write("resumed", from_step=0)
             self._start_anew()
         self._train(stop)
         self._finish()
@@ -211,7 +217,6 @@ class _Pretraining:
     def _resume(self, state: TrainingState) -> None:
         self.state = state
         self.plan = Plan(**state.plan)
-        self.folder.log.write("resumed", from_step=state.step)
         changed = [k for k, v in self.compute.to_dict().items() if state.compute.get(k) != v]
         if changed:
             self._warn(
@@ -248,7 +253,7 @@ class _Pretraining:
         ):
             self._count(result)
             now = time.monotonic()
-            if now - last_log >= LOG_SECONDS:
+            if now - last_log >= LOG_SECONDS and not result.is_skipped:
                 self._log_step(result)
                 last_log = now
             is_decay_start = self.state.step == self.plan.decay_start_step
@@ -271,12 +276,7 @@ class _Pretraining:
     def _count(self, result: StepResult) -> None:
         self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
         if result.is_skipped:
-            self.folder.log.write(
-                "skipped_update",
-                step=result.step,
-                reason="not finite",
-                sentence=f"The gradient of step {result.step:,} was not finite, so the weights were left as they were.",
-            )
+            self.folder.log.write("skipped_update", **result.describe_skip())
 
     def _log_step(self, result: StepResult) -> None:
         elapsed = self._elapsed()
@@ -321,7 +321,7 @@ class _Pretraining:
     def _evaluate(self) -> None:
         train_loss, train_accuracy = self.state.take_means()
         loss, accuracy, n = evaluate(self.objective, self._validation)
-        self.last_evaluation = {"loss": loss, "accuracy": accuracy, "masked_positions": n}
+        self.state.more["last_evaluation"] = {"loss": loss, "accuracy": accuracy, "masked_positions": n}
         self.folder.log.write(
             "evaluation",
             step=self.state.step,
@@ -341,7 +341,6 @@ class _Pretraining:
 
     def _save(self) -> None:
         self.state.elapsed_seconds = self._elapsed()
-        self.state.more["last_evaluation"] = self.last_evaluation
         path = save_checkpoint(
             self._checkpoints,
             self.model,
