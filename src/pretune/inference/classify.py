@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
+from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer, cut_middle
 
 MAX_SEQ_LEN = 512  # longer texts are read at head and tail
@@ -48,8 +49,8 @@ class Classifier:
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
 
     def encode(self, text: str) -> tuple[list[int], bool]:
-        """Token ids with [BOS] and [EOS], and whether the middle of the text was left out."""
-        return self.tokenizer.encode_truncated(text, self.max_seq_len)
+        """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was left out."""
+        return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """The most probable label of each text, in the order of `texts`."""
@@ -65,7 +66,8 @@ class Classifier:
 
     def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
         """Class probabilities (n, C) in fp32, one row a text, in the order of `texts`; a row sums to one."""
-        rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(texts)]
+        cleaned = [clean_text(text) for text in texts]  # what training saw, too
+        rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
         result = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
         for indices in group_by_length([len(row) for row in rows], TOKENS_PER_BATCH):
             logits = self.predict_logits([rows[index] for index in indices])

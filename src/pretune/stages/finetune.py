@@ -36,6 +36,7 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_dict
+from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import load_tokenizer
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
@@ -96,6 +97,9 @@ class _Finetuning:
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
         self.config = config
         self.compute = choose_compute(precision=config.precision, compile="off")
+        # A prediction must not read more of a text than training did.
+        max_seq_len = source.config.get("max_seq_len", loaded.config.max_seq_len)
+        self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
         self.label_names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
@@ -174,7 +178,7 @@ class _Finetuning:
     def _make_model(self, seed: int) -> SequenceClassifier:
         """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one
         for these very labels)."""
-        model = SequenceClassifier(self.loaded.config, len(self.label_names))
+        model = SequenceClassifier(self.model_config, len(self.label_names))
         initialize(model, derive_seed(seed, "classifier"))
         if not self.config.from_scratch:
             model.transformer.load_state_dict(self.loaded.model.transformer.state_dict())
@@ -215,11 +219,17 @@ class _Finetuning:
 
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
         (self.folder.path / "predictions").mkdir(exist_ok=True)
-        model = SequenceClassifier(self.loaded.config, len(self.label_names)).to(self.compute.device)
+        model = SequenceClassifier(self.model_config, len(self.label_names)).to(self.compute.device)
         objective = ClassificationObjective(model, torch.float32, compiled=False)
-        self.tests = []
+        self.tests: list[dict[str, Any]] = []
+        if not len(self.test):
+            self.folder.log.write(
+                "notice", sentence="There are no test rows, so the result is known on validation only."
+            )
         for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
             model.load_state_dict(load_file(self._trial_folder(trial["trial"]) / "best.safetensors"))
+            if not len(self.test):
+                continue
             probabilities = predict_probabilities(objective, self.test, self.compute.device)
             self._write_predictions(trial["seed"], probabilities)
             self.tests.append(self._log_test(trial, probabilities))
@@ -257,7 +267,7 @@ class _Finetuning:
         example = self.source.summary.get("example")
         if not example:
             return
-        ids, _ = self.tokenizer.encode_truncated(example["text"], self.loaded.config.max_seq_len)
+        ids, _ = self.tokenizer.encode_truncated(clean_text(example["text"]), self.model_config.max_seq_len)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             probabilities = torch.softmax(model(input_ids, torch.zeros_like(input_ids))[0].float(), dim=-1)
@@ -311,7 +321,7 @@ class _Finetuning:
         self.folder.log.write(
             "flow",
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
-            + [{"name": "parameters", "value": cost.count_parameters(self.loaded.config)}],
+            + [{"name": "parameters", "value": cost.count_parameters(self.model_config)}],
             shape_out=[{"name": "classes", "value": len(self.label_names)}, {"name": "trials", "value": len(trials)}],
             dropped=[],
             seconds=seconds,

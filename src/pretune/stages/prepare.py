@@ -29,6 +29,7 @@ from pretune.text import lint as rules
 from pretune.text.findings import shorten
 from pretune.text.labeled import LabeledRows, read_labeled
 from pretune.text.lint import LabeledRow, Lint
+from pretune.text.normalize import clean_text
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, normalise_for_hash, split_of
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer
 
@@ -165,7 +166,7 @@ class _Preparation:
     def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow], split: Split) -> list[list[int]]:
         encoded: list[list[int]] = []
         for first in range(0, len(rows), _BATCH_ROWS):
-            for ids in tokenizer.encode_batch([row.text for row in rows[first : first + _BATCH_ROWS]]):
+            for ids in tokenizer.encode_batch([clean_text(row.text) for row in rows[first : first + _BATCH_ROWS]]):
                 encoded.append(cut_middle(ids, self.config.max_seq_len))
                 self.num_cut[split] += len(ids) > self.config.max_seq_len
             self._tell_progress(min(len(rows), first + _BATCH_ROWS))

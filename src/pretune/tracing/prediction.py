@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pretune.inference.classify import Classifier, pad_rows
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
+from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import BOS, EOS, cut_middle
 
 JsonObject = dict[str, Any]
@@ -56,6 +57,7 @@ def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
 
     Read-outs use the final norm at each layer's own scale; contributions use the final scale and sum to the logits.
     """
+    text = clean_text(text)
     ids, was_cut = classifier.encode(text)
     model, names = classifier.model, classifier.label_names
     parts = split_residual_stream(model, ids)
