@@ -8,9 +8,10 @@ from __future__ import annotations
 import glob
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pretune.recipe import STDIN, Recipe
 
@@ -21,7 +22,7 @@ _BUILTIN_LABEL_BYTES = 2.4e6
 _BYTES_PER_TOKEN = 4.2
 _PACKED = {".gz": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}  # how much longer a file is unpacked
 _EFFICIENCY = 0.4  # of the chip's matrix rate, in training
-_SCRATCH_EPOCHS = 3  # times those of fine-tuning
+_TOKENS_PER_ROW = 40  # of a labelled text
 _STARTING_SECONDS = 15.0  # loading libraries, and the little that every stage takes
 
 
@@ -60,8 +61,8 @@ def expect(recipe: Recipe) -> Expectation:
     else:
         tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
         pretrain_seconds = tokens * cost.train_flops_per_token(model, config.row_tokens, config.mask_prob) / rate
-    passes = _task_passes(recipe) if recipe.has_labels else 0
     task_tokens = label_bytes / _BYTES_PER_TOKEN
+    passes = _task_passes(recipe, task_tokens) if recipe.has_labels else 0
     return Expectation(
         text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
         pretrain_seconds=pretrain_seconds,
@@ -71,10 +72,29 @@ def expect(recipe: Recipe) -> Expectation:
     )
 
 
-def _task_passes(recipe: Recipe) -> int:
-    """Passes over the labelled rows at most: every rate and every seed, pre-trained and from scratch."""
-    trials = len(recipe.finetune.learning_rates) + recipe.finetune.seeds - 1
-    return trials * recipe.finetune.epochs * (1 + _SCRATCH_EPOCHS)
+def _task_passes(recipe: Recipe, task_tokens: float) -> float:
+    """Passes over the labelled rows at most: the rate search and every seed, pre-trained and from scratch."""
+    import numpy as np
+
+    from pretune.training.trials import plan_trials
+
+    config = recipe.finetune
+    num_rows = max(1, round(task_tokens / _TOKENS_PER_ROW))
+    lengths = np.full(num_rows, _TOKENS_PER_ROW)
+    trials = [
+        trial
+        for from_scratch in (False, True)
+        for trial in plan_trials(
+            rates=config.learning_rates,
+            search_rows=config.search_rows,
+            epochs=config.epochs,
+            seeds=config.seeds,
+            first_seed=config.seed,
+            from_scratch=from_scratch,
+            lengths=lengths,
+        )
+    ]
+    return sum(trial.epochs * trial.num_rows for trial in trials) / num_rows
 
 
 def _text_bytes(recipe: Recipe) -> float:
@@ -102,17 +122,29 @@ def _unpacked_bytes(file: Path) -> float:
 
 
 def _matrix_rate(device: str, precision: str) -> float:
-    """Operations per second of one matrix product, tried out for some hundredths of a second."""
+    """Operations per second in matrix products on an idle machine, tried out for some hundredths of a second."""
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    size, tries = (4096, 6) if device == "cuda" else (384, 60)
+    if device == "cuda":
+        return _fastest_product(4096, dtype, device, tries=6, clock=time.perf_counter)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the processor time of one thread, which a neighbour's load does not change
+    try:
+        return threads * _fastest_product(384, dtype, device, tries=20, clock=time.thread_time)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fastest_product(size: int, dtype: Any, device: str, *, tries: int, clock: Callable[[], float]) -> float:
+    import torch
+
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
     for _ in range(tries):
-        start = time.perf_counter()
+        start = clock()
         float((a @ a)[0, 0])  # reading a number waits for the device
-        best = min(best, time.perf_counter() - start)
+        best = min(best, clock() - start)
     return 2 * size**3 / best
 
 

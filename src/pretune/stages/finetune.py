@@ -222,13 +222,13 @@ class _Finetuning:
         model = SequenceClassifier(self.model_config, len(self.label_names)).to(self.compute.device)
         objective = ClassificationObjective(model, torch.float32, compiled=False)
         self.tests: list[dict[str, Any]] = []
-        if not len(self.test):
+        if not len(self.test.labels):
             self.folder.log.write(
                 "notice", sentence="There are no test rows, so the result is known on validation only."
             )
         for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
             model.load_state_dict(load_file(self._trial_folder(trial["trial"]) / "best.safetensors"))
-            if not len(self.test):
+            if not len(self.test.labels):
                 continue
             probabilities = predict_probabilities(objective, self.test, self.compute.device)
             self._write_predictions(trial["seed"], probabilities)
