@@ -1,0 +1,85 @@
+"""Precision and compiling are chosen by what the chip and the machine can do, and can be told."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from pretune.compute import device
+from pretune.compute.device import can_compile, choose_compute, multiplies_in_bf16, use_own_compile_cache
+
+
+@pytest.fixture
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def chip_with(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = {"model name": "Example 9000 @ 3GHz", "flags": f"sse avx2 {flags}"}
+    monkeypatch.setattr(device, "_cpu_info", lambda: info)
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("avx512f", "fp32"), ("avx512_bf16", "bf16"), ("amx_bf16", "bf16")])
+@pytest.mark.usefixtures("on_cpu")
+def test_bf16_is_taken_where_the_chip_multiplies_in_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
+) -> None:
+    chip_with(flags, monkeypatch)
+    compute = choose_compute(compile="off")
+    assert (compute.precision, compute.device, compute.chip) == (expected, "cpu", "Example 9000 @ 3GHz")
+    assert compute.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[expected]
+    assert choose_compute(compile="off", precision="fp32").dtype == torch.float32
+    assert choose_compute(compile="off", precision="bf16").dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_compiling_needs_a_compiler_and_a_run_that_is_worth_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.setattr(device.shutil, "which", lambda name: None)
+    assert not can_compile("cpu")
+    assert not choose_compute().is_compiled
+    assert choose_compute(compile="on").is_compiled
+    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "g++" else None)
+    assert can_compile("cpu")
+    assert choose_compute().is_compiled
+    assert not choose_compute(is_worth_compiling=False).is_compiled
+    assert not choose_compute(compile="off").is_compiled
+
+
+def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    use_own_compile_cache()
+    folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    assert folder.is_relative_to(tmp_path)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_the_record_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip_with("avx2", monkeypatch)
+    record = choose_compute(compile="off").to_dict()
+    assert record["torch_version"] == torch.__version__
+    assert record["threads"] == torch.get_num_threads()
+    assert all(isinstance(value, str | int | bool) for value in record.values())
+
+
+def test_a_machine_without_cpuinfo_has_a_name_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_cpu_info", dict)
+    assert device.chip_name("cpu")
+    assert not multiplies_in_bf16("cpu")
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_used_where_there_is_one() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    compute = choose_compute(compile="off")
+    assert compute.device == "cuda"
+    assert compute.chip == torch.cuda.get_device_name()

@@ -1,0 +1,161 @@
+"""A stage folder is recognised, continued, refused or put aside; never overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.errors import EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
+from pretune.runtime.artifacts import (
+    StageFolder,
+    describe_differences,
+    hash_json,
+    open_stage,
+    read_manifest,
+    write_json,
+    write_text,
+)
+
+
+def open_it(
+    path: Path, *, seed: int = 0, source: str = "abc", stage: str = "collect", redo: bool = False
+) -> StageFolder:
+    return open_stage(path, stage, config={"seed": seed, "names": ("a",)}, inputs={"paths": source}, redo=redo)
+
+
+def finished(path: Path, **given: Any) -> StageFolder:
+    folder = open_it(path, **given)
+    (path / "out.txt").write_text("result")
+    folder.finish(documents=3)
+    return folder
+
+
+def test_a_new_folder_is_neither_finished_nor_resumed(tmp_path: Path) -> None:
+    folder = open_it(tmp_path / "deep" / "collect")
+    assert not folder.is_finished
+    assert not folder.is_resumed
+    assert json.loads((folder.path / "manifest.json").read_text())["status"] == "running"
+    folder.close()
+
+
+def test_a_finished_folder_is_recognised(tmp_path: Path) -> None:
+    finished(tmp_path / "c")
+    folder = open_it(tmp_path / "c")
+    assert folder.is_finished
+    assert not folder.is_resumed
+    assert folder.manifest.summary == {"documents": 3}
+    assert set(folder.manifest.outputs) == {"out.txt"}
+    assert read_manifest(tmp_path / "c", "collect") == folder.manifest
+
+
+def test_an_interrupted_folder_is_resumed_with_what_it_noted(tmp_path: Path) -> None:
+    folder = open_it(tmp_path / "c")
+    folder.note(plan=[1, 2])
+    folder.note(more=True)
+    folder.close()
+    again = open_it(tmp_path / "c")
+    assert again.is_resumed
+    assert again.manifest.summary == {"plan": [1, 2], "more": True}
+    again.close()
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_another_setting_is_refused_by_name(tmp_path: Path, is_finished: bool) -> None:
+    finished(tmp_path / "c") if is_finished else open_it(tmp_path / "c").close()
+    before = (tmp_path / "c" / "manifest.json").read_bytes()
+    with pytest.raises(StageDiffersError, match=r"seed \(was 0, now 1\); input paths\..*--redo") as caught:
+        open_it(tmp_path / "c", seed=1, source="xyz")
+    assert caught.value.exit_code == EXIT_USAGE
+    assert (tmp_path / "c" / "manifest.json").read_bytes() == before
+
+
+def test_another_stage_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    finished(tmp_path / "c")
+    with pytest.raises(FolderInTheWayError, match="belongs to the collect stage, not preprocess"):
+        open_it(tmp_path / "c", stage="preprocess")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(FolderInTheWayError, match=r"did not write \(thesis\.tex\)"):
+        open_it(tmp_path / "mine")
+    for redo in (False, True):
+        with pytest.raises(FolderInTheWayError, match="is a file"):
+            open_it(tmp_path / "mine" / "thesis.tex", redo=redo)
+
+
+def test_redo_puts_the_old_folder_aside_each_time(tmp_path: Path) -> None:
+    finished(tmp_path / "c")
+    open_it(tmp_path / "c", seed=1, redo=True).close()
+    newest = open_it(tmp_path / "c", seed=2, redo=True)
+    newest.close()
+    assert not newest.is_resumed
+    assert read_manifest(tmp_path / "c.old-1").config["seed"] == 0
+    assert json.loads((tmp_path / "c.old-2" / "manifest.json").read_text())["config"]["seed"] == 1
+
+
+def test_only_one_process_writes(tmp_path: Path) -> None:
+    folder = open_it(tmp_path / "c")
+    with pytest.raises(FolderInTheWayError, match="Another process is writing"):
+        open_it(tmp_path / "c")
+    folder.close()
+    open_it(tmp_path / "c").close()
+
+
+def test_a_writer_killed_in_the_middle_of_a_manifest_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / ".lock").write_text("")
+    (tmp_path / "c" / ".manifest.json.tmp").write_text('{"stage": "col')
+    folder = open_it(tmp_path / "c")
+    (tmp_path / "c" / ".manifest.json.tmp").write_text('{"stage": "col')
+    (tmp_path / "c" / ".model.partial").mkdir()
+    (tmp_path / "c" / ".model.partial" / "half").write_text("x")
+    (tmp_path / "c" / "out.txt").write_text("result")
+    folder.finish()
+    assert set(folder.manifest.outputs) == {"out.txt"}
+
+
+def test_the_fingerprint_is_that_of_what_came_out(tmp_path: Path) -> None:
+    one, two, other = finished(tmp_path / "1"), finished(tmp_path / "2", seed=5), open_it(tmp_path / "3")
+    (tmp_path / "3" / "out.txt").write_text("another")
+    (tmp_path / "3" / "checkpoints").mkdir()
+    (tmp_path / "3" / "checkpoints" / "state").write_text("x")
+    other.finish()
+    assert one.manifest.fingerprint == two.manifest.fingerprint != other.manifest.fingerprint
+    assert "checkpoints/state" not in other.manifest.outputs
+
+
+@pytest.mark.parametrize(
+    ("prepare", "sentence"),
+    [
+        (lambda path: None, "does not exist; expected the folder of the preprocess stage"),
+        (lambda path: path.mkdir(), r"has no manifest\.json"),
+        (lambda path: finished(path), "was written by the collect stage; expected a preprocess folder"),
+        (lambda path: open_it(path, stage="preprocess").close(), "is not finished"),
+        (lambda path: (path.mkdir(), (path / "manifest.json").write_text('{"stage": ')), "is damaged"),
+        (lambda path: (path.mkdir(), (path / "manifest.json").write_text("{}")), "is damaged"),
+    ],
+)
+def test_what_is_no_finished_folder_is_named(tmp_path: Path, prepare: Any, sentence: str) -> None:
+    prepare(tmp_path / "p")
+    with pytest.raises(InputDataError, match=sentence):
+        read_manifest(tmp_path / "p", "preprocess")
+
+
+def test_a_json_file_is_replaced_or_left(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": "ö"})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"a": "ö"}
+    write_text(tmp_path / "x.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
+    assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
+
+
+def test_differences_name_new_and_lost_settings() -> None:
+    found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
+    assert found == ["b (was 2, now None)", "c (was None, now 3)"]

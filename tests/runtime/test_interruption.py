@@ -1,0 +1,50 @@
+"""The first signal only sets a flag, the second ends at once, and afterwards all is as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from pretune.errors import EXIT_INTERRUPTED, EXIT_STOPPED, InterruptedByUserError, StoppedError
+from pretune.runtime.interruption import stop_on_signals
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "code"),
+    [(signal.SIGINT, InterruptedByUserError, EXIT_INTERRUPTED), (signal.SIGTERM, StoppedError, EXIT_STOPPED)],
+)
+def test_the_first_signal_sets_the_flag(number: int, error: type[Exception], code: int) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    with stop_on_signals() as stop:
+        assert not stop.is_set
+        os.kill(os.getpid(), number)
+        assert stop.is_set
+        raised = stop.error("Stopped.")
+    assert type(raised) is error
+    assert (str(raised), raised.exit_code) == ("Stopped.", code)
+    assert {each: signal.getsignal(each) for each in before} == before
+
+
+def test_the_second_signal_ends_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_on_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        pytest.fail("went on after the second signal")
+
+
+def test_another_thread_gets_a_flag_and_no_handlers() -> None:
+    found: list[bool] = []
+
+    def work() -> None:
+        with stop_on_signals() as stop:
+            found.append(stop.is_set)
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
+    assert signal.getsignal(signal.SIGINT) is before
