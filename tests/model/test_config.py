@@ -1,0 +1,34 @@
+"""Presets are whole geometries, and grow from one to the next."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pretune.model.config import PRESETS, mini, small, tiny, with_special_tokens
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_heads_fill_the_hidden_size(name: str) -> None:
+    config = PRESETS[name](8192)
+    assert config.num_heads * config.head_dim == config.hidden_size
+    assert config.num_kv_heads == config.num_heads
+    assert config.intermediate_size % 16 == 0
+    assert config.vocab_size == 8192
+
+
+def test_each_preset_is_larger_than_the_one_before() -> None:
+    sizes = [(config.num_layers, config.hidden_size) for config in (tiny(100), mini(100), small(100))]
+    assert sizes == [(2, 128), (4, 256), (8, 384)]
+
+
+def test_special_tokens_are_all_that_changes() -> None:
+    config = with_special_tokens(tiny(100), pad=9, bos=8, eos=7, mask=6)
+    assert (config.pad_token_id, config.bos_token_id, config.eos_token_id, config.mask_token_id) == (9, 8, 7, 6)
+    assert with_special_tokens(config, pad=0, bos=1, eos=2, mask=3) == tiny(100)
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny(100).hidden_size = 1  # type: ignore[misc]

@@ -1,0 +1,57 @@
+"""What is predicted before a run is what a model really has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pretune.model import cost
+from pretune.model.config import PRESETS, tiny
+from pretune.model.transformer import LanguageModel
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_parameters_are_counted_exactly(name: str) -> None:
+    config = PRESETS[name](777)
+    with torch.device("meta"):
+        model = LanguageModel(config)
+    assert cost.count_parameters(config) == sum(p.numel() for p in model.parameters())
+    blocks = sum(p.numel() for p in model.transformer.blocks.parameters())
+    assert cost.count_block_parameters(config) == blocks
+
+
+def test_grouped_heads_are_counted_too() -> None:
+    config = replace(tiny(50), num_heads=4, num_kv_heads=2, head_dim=16)
+    model = LanguageModel(config)
+    assert cost.count_parameters(config) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_checkpoint_takes_no_more_than_predicted(tmp_path: Path) -> None:
+    model = LanguageModel(tiny(300))
+    config = OptimizerConfig(kind="adamw", matrix_rate=1e-3, other_rate=1e-3, weight_decay=0.0)
+    save_file({**model.transformer.state_dict()}, tmp_path / "weights")
+    save_file(Optimizer(model, config).state_tensors(), tmp_path / "state")
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert cost.checkpoint_bytes(tiny(300)) == pytest.approx(size, rel=0.01)
+
+
+def test_operations_are_six_a_weight_with_the_head_only_where_masked() -> None:
+    config = tiny(1000)
+    base = cost.train_flops_per_token(config, row_tokens=0, mask_prob=0.0)
+    assert base == 6 * cost.count_block_parameters(config)
+    with_head = cost.train_flops_per_token(config, row_tokens=0, mask_prob=0.5)
+    assert with_head - base == 6 * 1000 * 128 * 0.5
+    # Per layer and head: q.k and p.v, each 2 operations a weight forwards and 4 backwards, over all places of a row.
+    assert cost.train_flops_per_token(config, row_tokens=64, mask_prob=0.0) - base == 2 * 2 * 6 * 128 * 64
+
+
+def test_memory_grows_with_the_batch_and_the_vocabulary() -> None:
+    small_batch = cost.train_memory_bytes(tiny(1000), 1024, 64, 0.2)
+    assert small_batch < cost.train_memory_bytes(tiny(1000), 4096, 64, 0.2)
+    assert small_batch < cost.train_memory_bytes(tiny(8000), 1024, 64, 0.2)
+    assert small_batch > 500_000_000 + 4 * 4 * cost.count_parameters(tiny(1000))
