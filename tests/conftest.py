@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,9 +76,21 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
 
 
 SMALL_RUN = (
-    "--tokens 60000 --tokens-per-step 1024 --size tiny --compile off "
+    "--tokens 60000 --tokens-per-step 1024 --size tiny --compile off --checkpoint-minutes 0.01 --evaluations 5 "
     "--finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1"
 )
+
+
+def pretune_process(*words: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """The command line in a process of its own, with one thread, so that neighbours do not slow it down."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pretune", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 @pytest.fixture(scope="session")
@@ -94,11 +109,25 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_run(small_world: Path) -> Path:
-    """A whole run of all stages, made by the command line: too short to be good, real in every other way."""
-    from pretune.cli.main import run_command_line
-
-    out = small_world / "runs" / "reviews"
+def small_run_words(small_world: Path) -> list[str]:
+    """What is typed for a run on the small world, all but --out."""
     given = ["--corpus", str(small_world / "reviews.txt"), "--labels", str(small_world / "labelled.csv")]
-    assert run_command_line(["run", *given, "--out", str(out), *SMALL_RUN.split(), "--quiet"]) == 0
+    return ["run", *given, *SMALL_RUN.split()]
+
+
+@pytest.fixture(scope="session")
+def start_pretune() -> Callable[..., subprocess.Popen[str]]:
+    """Start the command line in a process of its own."""
+    return pretune_process
+
+
+@pytest.fixture(scope="session")
+def small_run(small_world: Path, small_run_words: list[str]) -> Path:
+    """A whole run of all stages, made by the command line: too short to be good, real in every other way."""
+    out = small_world / "runs" / "reviews"
+    process = pretune_process(*small_run_words, "--out", str(out))
+    shown, told = process.communicate(timeout=250)
+    assert process.returncode == 0, told
+    (small_world / "shown.txt").write_text(shown, encoding="utf-8")
+    (small_world / "told.txt").write_text(told, encoding="utf-8")
     return out

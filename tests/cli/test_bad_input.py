@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,21 +221,43 @@ def test_an_output_folder_of_another_run(small_run: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [(["--vocab-size", "8000"], ["8", "vocab"]), (["--minutes", "1"], ["small"])],
-    ids=["too small for the vocabulary", "too small for the budget"],
+    ("content", "options", "words"),
+    [
+        ("One line of text.\nAnother line of text.\n", "", "too little to learn from"),
+        (SENTENCES, "--vocab-size 8000", "--vocab-size"),
+        (SENTENCES, "--tokens 5000 --vocab-size 300 --compile off", "--tokens"),
+    ],
+    ids=["too small", "too small for the vocabulary", "too small for the budget"],
 )
 def test_a_corpus_that_is_too_small(
-    options: list[str], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str, options: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = text(tmp_path, "a.txt", "One line of text.\nAnother line of text.\n")
-    code, sentence = answer(["run", "--corpus", path, "--out", str(tmp_path / "out"), *options], capsys)
+    path = text(tmp_path, "a.txt", content)
+    code, sentence = answer(["run", "--corpus", path, "--out", str(tmp_path / "out"), *options.split()], capsys)
     assert code == DATA, sentence
-    assert any(word in sentence for word in words), sentence
+    assert words in sentence, sentence
+
+
+def test_a_full_file_system(small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file system of 64 kB: the sentence names it, and after making room the same command succeeds."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    try:
+        words = ["collect", str(small_world / "reviews.txt"), "--out", str(small / "out")]
+        code, sentence = answer(words, capsys)
+        assert code == 5, sentence
+        assert sentence.startswith("The disk is full: ")
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
+        assert answer(words, capsys)[0] == 0
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real thing needs a file system of its own; here each write to the log fails as on a full disk."""
+    """The same without a file system of its own: each write to the log fails as on a full disk."""
     from pretune.runtime.events import EventLog
 
     def fail(log: EventLog, _event: str, **_fields: object) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from pretune.cli.answers import describe_evaluation, describe_fill, describe_next, describe_prediction
 from pretune.cli.options import typed_values
-from pretune.errors import EXIT_DONE, UsageError
+from pretune.errors import EXIT_DONE, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.artifacts import MANIFEST_NAME
+from pretune.runtime.events import read_run
 
 Arguments = argparse.Namespace
 
@@ -220,7 +221,10 @@ def trace(arguments: Arguments) -> int:
 
 def show(arguments: Arguments) -> int:
     """The tables of a run, again, from its logs."""
-    show_run(Path(arguments.run), sys.stdout)
+    run = Path(arguments.run)
+    if not read_run(run):
+        raise InputDataError(f"{run} has no logs; expected the folder of a run or of a stage, or a copy of its logs.")
+    show_run(run, sys.stdout)
     return EXIT_DONE
 
 

@@ -1,0 +1,57 @@
+"""The README's commands and programs run as they stand, in a folder that has the files they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretune.cli.main import run_command_line
+from pretune.cli.verbs import VERBS, build_parser
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("pretune ")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.split()[:2]))
+def test_a_command_runs(
+    command: str, small_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run` itself would take its twenty minutes: its words are read, and the small run stands for the rest."""
+    monkeypatch.chdir(small_run.parents[1])
+    _, verb, *words = shlex.split(command)
+    build_parser(VERBS[verb]).parse_intermixed_args(words)
+    if verb != "run":
+        assert run_command_line([verb, *words]) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", blocks("python"), ids=["the model object", "a stage"])
+def test_a_program_runs(program: str, small_run: Path) -> None:
+    folder = small_run.parents[1]
+    if not (folder / "docs").exists():
+        (folder / "docs").symlink_to(ROOT / "docs")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

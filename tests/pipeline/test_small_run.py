@@ -1,0 +1,82 @@
+"""A whole run, small and real: what is on the disk, on stdout and on stderr, and that numbers can be derived again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pretune.cli.main import run_command_line
+from pretune.runtime.artifacts import describe_file, read_manifest
+from pretune.runtime.events import STAGE_ORDER, read_run
+
+
+def lines_of(path: Path) -> list[dict[str, object]]:
+    """The objects of a jsonl file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_stage_is_finished_and_says_what_came_out(small_run: Path) -> None:
+    assert {path.name for path in small_run.iterdir()} == {*STAGE_ORDER, "recipe.toml", "trace.json"}
+    for stage in STAGE_ORDER:
+        manifest = read_manifest(small_run / stage, stage)
+        for name, output in manifest.outputs.items():
+            assert describe_file(small_run / stage / name) == output
+
+
+def test_one_example_goes_through_all_stages(small_run: Path) -> None:
+    examples = {event["stage"]: event["text"] for event in read_run(small_run) if event["event"] == "example"}
+    assert examples.keys() >= {"collect", "preprocess", "pretrain", "prepare", "finetune"}
+    assert len(set(examples.values())) == 1
+    assert json.loads((small_run / "trace.json").read_text(encoding="utf-8"))["text"] in examples.values()
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(small_run: Path, small_world: Path) -> None:
+    shown = (small_world / "shown.txt").read_text(encoding="utf-8")
+    told = (small_world / "told.txt").read_text(encoding="utf-8")
+    parts = ["DATA FLOW", "TRAINING TRACE", "DID PRE-TRAINING HELP?", "PREDICTION TRACE", "What to type next"]
+    assert [part for part in parts if part not in shown] == []
+    assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
+    assert str(small_run) in shown.splitlines()[-1]
+    first = told.index("Expected: about")
+    assert first < told.index("collect     starts")
+    assert "\x1b" not in shown + told  # neither is a terminal
+
+
+def test_the_logs_alone_show_the_same(small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in STAGE_ORDER:
+        (tmp_path / stage).mkdir()
+        shutil.copyfile(small_run / stage / "events.jsonl", tmp_path / stage / "events.jsonl")
+    shutil.copyfile(small_run / "trace.json", tmp_path / "trace.json")
+    assert run_command_line(["show", str(small_run)]) == 0
+    original = capsys.readouterr().out
+    assert run_command_line(["show", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == original
+
+
+def test_accuracy_can_be_derived_from_the_predictions(small_run: Path) -> None:
+    logged = {event["stage"]: event for event in read_run(small_run) if event["event"] == "test"}
+    for stage in ("finetune", "scratch"):
+        rows = lines_of(small_run / stage / "predictions" / "seed-0.jsonl")
+        assert logged[stage]["n"] == len(rows)
+        assert logged[stage]["accuracy"] == pytest.approx(sum(r["label"] == r["predicted"] for r in rows) / len(rows))
+
+
+def test_held_out_texts_are_not_trained_on(small_run: Path) -> None:
+    from pretune.text.clean_text import read_clean_texts
+    from pretune.text.splits import normalise_for_hash
+
+    seen = {normalise_for_hash(text) for text in read_clean_texts(small_run / "preprocess", "train")}
+    for split in ("validation", "test"):
+        rows = lines_of(small_run / "prepare" / f"{split}.jsonl")
+        assert rows
+        assert not [row for row in rows if normalise_for_hash(str(row["text"])) in seen]
+
+
+def test_a_second_call_skips_everything(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in small_run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run_command_line(["run", str(small_run / "recipe.toml")]) == 0
+    assert "All of it is done already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
