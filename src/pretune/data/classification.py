@@ -114,7 +114,7 @@ class ClassificationRows:
         input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
         document_ids = np.full_like(input_ids, -1)
         for i, row in enumerate(rows):
-            ids = self.data.text(row)
+            ids = self.data.text(int(row))
             input_ids[i, : len(ids)] = ids
             document_ids[i, : len(ids)] = 0
         labels = self.labels[rows]

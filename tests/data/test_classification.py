@@ -1,0 +1,118 @@
+"""Labelled rows: each once per epoch, padded to a little more than the longest, hidden and weighed as a function of
+seed, epoch and place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pretune.data.classification import ClassificationRows, LabeledShard, load_labeled
+from pretune.data.pretraining import SpecialIds
+
+NUM_ROWS = 600
+
+
+@pytest.fixture
+def data(write_shard: Any, draw_documents: Any) -> LabeledShard:
+    folder = write_shard(draw_documents(NUM_ROWS, 60), "train")
+    return load_labeled(folder, "train", [n % 3 for n in range(NUM_ROWS)])
+
+
+def make_rows(data: LabeledShard, special: SpecialIds, **settings: Any) -> ClassificationRows:
+    return ClassificationRows(data, special, **{"batch_size": 16, "seed": 0, **settings})
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 600, 1000])
+def test_every_row_comes_once_per_epoch(data: LabeledShard, special: SpecialIds, batch_size: int) -> None:
+    rows = make_rows(data, special, batch_size=batch_size)
+    epochs = [rows.epoch(epoch) for epoch in range(3)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches).tolist()) == list(range(NUM_ROWS))
+        assert len(batches) == rows.batches_per_epoch
+        assert max(len(batch) for batch in batches) <= batch_size
+    assert len({tuple(np.concatenate(batches).tolist()) for batches in epochs}) == 3
+
+
+def test_an_epoch_is_a_function_of_seed_and_number(data: LabeledShard, special: SpecialIds) -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        return np.concatenate(make_rows(data, special, seed=seed).epoch(epoch)).tolist()
+
+    assert order(0, 3) == order(0, 3) != order(1, 3)
+
+
+def test_rows_of_a_batch_are_of_like_length(data: LabeledShard, special: SpecialIds) -> None:
+    rows = make_rows(data, special)
+    batches = [rows.batch(chosen) for chosen in rows.epoch(0)]
+    padded = sum(batch.input_ids.numel() for batch in batches)
+    assert sum(batch.num_tokens for batch in batches) == data.shard.num_tokens
+    assert data.shard.num_tokens / padded > 0.85
+
+
+def test_rows_are_padded_to_the_next_multiple_of_eight(data: LabeledShard, special: SpecialIds) -> None:
+    rows = make_rows(data, special)
+    for chosen in rows.epoch(0):
+        batch = rows.batch(chosen)
+        longest = max(len(data.text(int(row))) for row in chosen)
+        assert batch.input_ids.shape[1] % 8 == 0
+        assert longest <= batch.input_ids.shape[1] < longest + 8
+        for i, row in enumerate(chosen):
+            text = data.text(int(row))
+            assert batch.input_ids[i, : len(text)].tolist() == text.tolist()
+            assert (batch.input_ids[i, len(text) :] == special.pad).all()
+            assert ((batch.attention.document_ids[i] >= 0).sum()) == len(text)
+            assert batch.labels[i] == row % 3
+
+
+def test_evaluation_reads_all_rows_in_a_known_order(data: LabeledShard, special: SpecialIds) -> None:
+    rows = make_rows(data, special, mask_augment=0.5)
+    batches = rows.in_order()
+    assert torch.cat([batch.labels for batch in batches]).tolist() == [n % 3 for n in rows.order()]
+    assert not any((batch.input_ids == special.mask).any() for batch in batches)
+    assert sorted(rows.order().tolist()) == list(range(NUM_ROWS))
+
+
+def test_hidden_tokens_are_a_function_of_their_place(data: LabeledShard, special: SpecialIds) -> None:
+    rows = make_rows(data, special, mask_augment=0.2)
+    chosen = rows.epoch(0)[0]
+
+    def hidden(seed: int, epoch: int, index: int) -> list[int]:
+        batch = make_rows(data, special, mask_augment=0.2, seed=seed).training_batch(chosen, epoch, index)
+        return (batch.input_ids == special.mask).flatten().nonzero()[:, 0].tolist()
+
+    assert hidden(0, 1, 2) == hidden(0, 1, 2)
+    assert len({tuple(hidden(*place)) for place in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]}) == 4
+
+
+def test_only_ordinary_tokens_are_hidden_and_about_as_many_as_asked(data: LabeledShard, special: SpecialIds) -> None:
+    rows = make_rows(data, special, mask_augment=0.2)
+    hidden = ordinary = 0
+    for index, chosen in enumerate(rows.epoch(0)):
+        clean, batch = rows.batch(chosen), rows.training_batch(chosen, 0, index)
+        changed = clean.input_ids != batch.input_ids
+        assert (batch.input_ids[changed] == special.mask).all()
+        assert (clean.input_ids[changed] >= special.first_ordinary).all()
+        hidden, ordinary = hidden + int(changed.sum()), ordinary + int((clean.input_ids >= 4).sum())
+    assert hidden / ordinary == pytest.approx(0.2, abs=0.01)
+
+
+def test_labels_weigh_as_their_class(data: LabeledShard, special: SpecialIds) -> None:
+    weights = np.array([0.5, 1.0, 4.0], dtype=np.float32)
+    rows = make_rows(data, special, class_weights=weights)
+    batch = rows.training_batch(np.array([0, 1, 2, 3]), 0, 0)
+    assert batch.label_weights is not None
+    assert batch.label_weights.tolist() == [0.5, 1.0, 4.0, 0.5]
+    assert make_rows(data, special).batch(np.array([0])).label_weights is None
+
+
+def test_some_rows_are_spread_over_all(write_shard: Any, draw_documents: Any, special: SpecialIds) -> None:
+    documents = draw_documents(90, 20)
+    folder = write_shard(documents, "some")
+    data = load_labeled(folder, "some", list(range(90)), 30)
+    assert data.labels.tolist() == list(range(0, 90, 3))
+    assert [data.text(i).tolist() for i in range(30)] == documents[::3]
+    batch = make_rows(data, special, batch_size=30).in_order()
+    assert sorted(batch[0].labels.tolist()) == data.labels.tolist()
+    assert len(load_labeled(folder, "some", list(range(90)), 500)) == 90

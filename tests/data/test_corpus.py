@@ -1,0 +1,111 @@
+"""Short rows, long rows and validation rows of one corpus: what a run trains on is a function of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from pretune.data.batch import Batch
+from pretune.data.corpus import VALIDATION_MASK_PROB, Corpus, RowSettings
+from pretune.data.pretraining import SpecialIds
+from pretune.errors import InputDataError
+
+SETTINGS = RowSettings(
+    row_tokens=16, long_row_tokens=40, tokens_per_step=128, mask_prob=0.2, validation_tokens=512, seed=0
+)
+MakeCorpus = Callable[..., Corpus]
+
+
+@pytest.fixture
+def make_corpus(
+    write_shard: Any, draw_documents: Any, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
+) -> MakeCorpus:
+    def make(count: int = 200, longest: int = 60, validation: int = 80, **settings: Any) -> Corpus:
+        write_shard(draw_documents(count, longest), "train")
+        folder = write_shard(draw_documents(validation, longest, seed=1), "validation")
+        return Corpus(folder, replace(SETTINGS, **settings), special, is_sentence_end)
+
+    return make
+
+
+def ids_of(batches: list[Batch]) -> list[list[int]]:
+    return [batch.input_ids.flatten().tolist() for batch in batches]
+
+
+def test_rows_become_long_after_the_given_step(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus()
+    widths = [corpus.batches(step, 5)[0].input_ids.shape[1] for step in range(1, 9)]
+    assert widths == [16] * 5 + [40] * 3
+    assert ids_of(corpus.batches(6, 5)) == ids_of(corpus.long_batches(1))
+    assert ids_of(corpus.batches(5, 5)) == ids_of(corpus.short_batches(5))
+    assert ids_of(make_corpus().batches(7, 5)) == ids_of(corpus.batches(7, 5))
+
+
+def test_long_rows_have_about_as_many_tokens(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus()
+    short, long = corpus.batches(1, 5)[0], corpus.batches(6, 5)[0]
+    assert long.num_tokens == pytest.approx(short.num_tokens, rel=0.3)
+    assert corpus.tokens_per_step == pytest.approx(short.num_tokens, rel=0.1)
+
+
+@pytest.mark.parametrize(("longest", "long_row_tokens"), [(16, 40), (60, 16)])
+def test_there_are_no_long_rows_without_need(make_corpus: MakeCorpus, longest: int, long_row_tokens: int) -> None:
+    corpus = make_corpus(longest=longest, long_row_tokens=long_row_tokens)
+    assert corpus.long is None
+    assert corpus.batches(9, 5)[0].input_ids.shape[1] == 16
+
+
+def test_a_large_step_is_cut_into_micro_batches(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(count=1500, tokens_per_step=40_000)
+    assert corpus.micro_batches == 3
+    batches = corpus.batches(2, 99)
+    assert len(batches) == 3
+    assert all(batch.input_ids.numel() <= 16_384 for batch in batches)
+    assert ids_of(batches) == ids_of([corpus.short.batch(3 + i) for i in range(3)])
+    assert corpus.micro_batch_tokens == batches[0].input_ids.numel()
+    assert corpus.tokens_per_step == pytest.approx(sum(batch.num_tokens for batch in batches), rel=0.01)
+
+
+def test_a_step_larger_than_the_text_takes_all_of_it(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(count=20, tokens_per_step=100_000)
+    assert corpus.batches(1, 9)[0].num_tokens == corpus.tokens_per_epoch
+
+
+def test_validation_is_the_same_whatever_the_seed(make_corpus: MakeCorpus) -> None:
+    one, other = make_corpus(seed=0), make_corpus(seed=1, mask_prob=0.4)
+    assert ids_of(one.validation) == ids_of(other.validation)
+    assert ids_of(one.batches(1, 9)) != ids_of(other.batches(1, 9))
+    batch = one.validation[0]
+    assert len(batch.labels) == pytest.approx(VALIDATION_MASK_PROB * batch.num_tokens, rel=0.1)
+
+
+def test_validation_keeps_to_its_tokens(make_corpus: MakeCorpus) -> None:
+    tokens = [sum(b.input_ids.numel() for b in make_corpus(validation_tokens=n).validation) for n in (1, 600, 10**6)]
+    assert tokens[0] == 32 * 16
+    assert tokens[1] == 32 * 16
+    assert tokens[2] > 1500
+
+
+def test_too_little_text_is_refused_in_a_sentence(make_corpus: MakeCorpus) -> None:
+    with pytest.raises(InputDataError, match=r"tokens in 3 documents and the validation .* give more text"):
+        make_corpus(count=3, longest=10)
+    with pytest.raises(InputDataError, match="validation part 0 tokens"):
+        make_corpus(validation=0)
+
+
+def test_references_are_entropies_of_the_labels(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus()
+    found = corpus.references(50)
+    counts = torch.bincount(torch.from_numpy(corpus.train.tokens.astype(np.int64)), minlength=50).double()
+    counts[:4] = 0
+    labels = torch.cat([batch.labels for batch in corpus.validation])
+    shares = (counts + 1) / (counts + 1).sum()
+    assert found["uniform_nats"] == pytest.approx(np.log(50))
+    assert found["unigram_nats"] == pytest.approx(float(-shares[labels].log().mean()))
+    assert found["most_frequent_share"] == pytest.approx(float((labels == counts.argmax()).double().mean()))

@@ -1,0 +1,109 @@
+"""The batch of a step is a pure function of its number, and an epoch holds every row once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from pretune.data.batch import Batch
+from pretune.data.packing import RowTable, build_rows
+from pretune.data.pretraining import MaskedRows, SpecialIds, special_ids
+from pretune.data.shards import TokenShard
+from pretune.text.tokenizer import load_tokenizer
+
+
+@pytest.fixture
+def shard(write_shard: Any, draw_documents: Any) -> TokenShard:
+    return TokenShard(write_shard(draw_documents(60, 40), "train"), "train")
+
+
+def table_of(shard: TokenShard, row_tokens: int = 16) -> RowTable:
+    return build_rows(shard.offsets, row_tokens, np.zeros(shard.num_tokens, dtype=np.bool_))
+
+
+def make_rows(shard: TokenShard, special: SpecialIds, *, rows: int = 7, seed: int = 0) -> MaskedRows:
+    return MaskedRows(shard.tokens, table_of(shard), special, rows_per_batch=rows, mask_prob=0.2, seed=seed)
+
+
+def equal(one: Batch, two: Batch) -> bool:
+    assert one.positions is not None
+    assert two.positions is not None
+    pairs = [(one.input_ids, two.input_ids), (one.labels, two.labels), (one.positions, two.positions)]
+    return all(torch.equal(a, b) for a, b in [*pairs, (one.attention.document_ids, two.attention.document_ids)])
+
+
+def test_a_batch_is_a_function_of_its_number(shard: TokenShard, special: SpecialIds) -> None:
+    forwards = [make_rows(shard, special).batch(i) for i in range(40)]
+    rows = make_rows(shard, special)
+    backwards = [rows.batch(i) for i in reversed(range(40))]
+    assert all(equal(a, b) for a, b in zip(forwards, reversed(backwards), strict=True))
+    assert not equal(forwards[0], make_rows(shard, special, seed=1).batch(0))
+    assert not equal(forwards[0], forwards[1])
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_every_row_comes_once_per_epoch(
+    shard: TokenShard, special: SpecialIds, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    rows = make_rows(shard, special, rows=size)
+    drawn: list[int] = []
+    masked = rows.masked
+
+    def note(chosen: npt.NDArray[np.int64], index: int) -> Batch:
+        drawn.extend(chosen.tolist())
+        return masked(chosen, index)
+
+    monkeypatch.setattr(rows, "masked", note)
+    total, epochs = len(rows.table), 4
+    for index in range(-(-total * epochs // rows.rows_per_batch)):
+        rows.batch(index)
+    orders = [tuple(drawn[i * total : (i + 1) * total]) for i in range(epochs)]
+    assert all(sorted(order) == list(range(total)) for order in orders)
+    assert len(set(orders)) == epochs
+
+
+def test_tokens_and_masks_together_are_the_text(shard: TokenShard, special: SpecialIds) -> None:
+    rows = make_rows(shard, special, rows=1000)
+    batch = rows.batch(0)
+    assert batch.positions is not None
+    flat = batch.input_ids.flatten().clone()
+    assert (flat[batch.positions] == special.mask).all()
+    assert (batch.labels >= special.first_ordinary).all()
+    flat[batch.positions] = batch.labels
+    real = (batch.attention.document_ids >= 0).flatten()
+    assert Counter(flat[real].tolist()) == Counter(shard.tokens.tolist())
+    assert (flat[~real] == special.pad).all()
+    assert batch.num_tokens == int(real.sum()) == shard.num_tokens
+
+
+def test_pieces_have_document_ids_of_their_own(shard: TokenShard, special: SpecialIds) -> None:
+    rows = make_rows(shard, special)
+    ids, documents = rows.gather(np.arange(len(rows.table)))
+    for row in range(len(rows.table)):
+        place = 0
+        for number, piece in enumerate(range(rows.table.firsts[row], rows.table.firsts[row + 1])):
+            start, length = rows.table.starts[piece], rows.table.lengths[piece]
+            np.testing.assert_array_equal(ids[row, place : place + length], shard.tokens[start : start + length])
+            assert (documents[row, place : place + length] == number).all()
+            place += length
+        assert (documents[row, place:] == -1).all()
+
+
+def test_every_batch_has_the_same_shape_and_number_of_labels(shard: TokenShard, special: SpecialIds) -> None:
+    rows = make_rows(shard, special)
+    shapes = {(tuple(b.input_ids.shape), len(b.labels)) for b in (rows.batch(i) for i in range(30))}
+    assert shapes == {((7, 16), rows.masked_per_batch)}
+    assert rows.masked_per_batch == pytest.approx(0.2 * 7 * 16 * rows.table.fill, abs=1)
+
+
+def test_special_ids_are_those_of_the_tokenizer(tokenizer_folder: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_folder)
+    found = special_ids(tokenizer)
+    assert (found.pad, found.mask) == (tokenizer.pad_id, tokenizer.mask_id)
+    assert found.first_ordinary == 1 + max(tokenizer.special_ids.values())
