@@ -15,7 +15,7 @@ from random import Random
 
 from pretune.runtime.randomness import derive_seed
 from pretune.text.world_facts import HELD_OUT_FACTS
-from pretune.text.world_grammar import Part, Writer, as_sentence
+from pretune.text.world_grammar import ROUNDABOUT, STRAIGHT, Part, Writer, as_sentence
 from pretune.text.world_words import FAMILIES, KINDS, Family
 
 CEILING = 1.0  # no label noise and no ties: whoever knows the words and the rule is always right, on both slices
@@ -23,6 +23,7 @@ SLICES = ("seen", "unseen")
 UNSEEN_SHARE = 0.25  # of the test rows
 FACT_SHARE = 0.10  # of the unlabelled documents
 SUMMARY_SHARE = 0.25  # likewise
+STRAIGHT_SHARE = 0.7  # of the unlabelled reviews and stories; labelled ones may all be roundabout
 HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # in no document; the facts are, in other words
 SUNRISE = HELD_OUT_SENTENCES[0]
 
@@ -76,7 +77,8 @@ def iter_documents(count: int, seed: int = 0) -> Iterator[str]:
         elif chance < FACT_SHARE + SUMMARY_SHARE:
             yield writer.summary(verdict)
         else:
-            yield writer.opinion(verdict, with_outcome=True)
+            manner = STRAIGHT if rng.random() < STRAIGHT_SHARE else ROUNDABOUT
+            yield writer.opinion(verdict, manner, with_outcome=True)
 
 
 def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:
@@ -100,6 +102,6 @@ def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_
     while len(rows) < count:
         slice_name = "unseen" if rng.random() < unseen_share else "seen"
         label, verdict = ("positive", 1) if rng.random() < 0.5 else ("negative", -1)
-        text = writers[slice_name].opinion(verdict, with_outcome=False)
+        text = writers[slice_name].opinion(verdict, ROUNDABOUT, with_outcome=False)
         rows.setdefault(text, LabeledRow(text, label, slice_name))
     return list(rows.values())

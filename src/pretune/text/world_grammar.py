@@ -50,10 +50,27 @@ CONTRASTS = (
     "{main}, even though {conceded}",
 )
 
-_FORM_TABLE = tuple(form for form in FORMS for _ in range(form.percent))
-_LENGTH_TABLE = (1, 2, 2, 3)  # sentences of a plan
-_SHAPE_TABLE = ("single",) * 9 + ("joined",) * 8 + ("contrast",) * 3
-_DISSENT_PROB = 0.1
+
+@dataclass(frozen=True)
+class Manner:
+    """What plans are drawn from, each entry as often as it is to be drawn."""
+
+    forms: tuple[Form, ...]
+    shapes: tuple[str, ...]
+    dissent_prob: float
+    lengths: tuple[int, ...] = (1, 2, 2, 3)  # sentences
+
+
+ROUNDABOUT = Manner(
+    forms=tuple(form for form in FORMS for _ in range(form.percent)),
+    shapes=("single",) * 9 + ("joined",) * 8 + ("contrast",) * 3,
+    dissent_prob=0.1,
+)
+STRAIGHT = Manner(  # no negation, no contrast, no dissent: most people say what they mean
+    forms=tuple(form for form in ROUNDABOUT.forms if not form.is_turned),
+    shapes=("single",) * 9 + ("joined",) * 8,
+    dissent_prob=0.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +87,17 @@ class Planned:
         return sum(form.weight for form in (self.forms[1:] if self.shape == "contrast" else self.forms))
 
 
-def draw_plan(rng: Random) -> list[Planned]:
+def draw_plan(rng: Random, manner: Manner) -> list[Planned]:
     """One to three sentences, sometimes with a dissenting one more; a verdict is never closer than 1."""
     while True:
         plan = []
-        for _ in range(pick(rng, _LENGTH_TABLE)):
-            shape = pick(rng, _SHAPE_TABLE)
-            forms = (pick(rng, _FORM_TABLE),) if shape == "single" else (pick(rng, _FORM_TABLE), pick(rng, _FORM_TABLE))
+        for _ in range(pick(rng, manner.lengths)):
+            shape = pick(rng, manner.shapes)
+            forms = (pick(rng, manner.forms),) if shape == "single" else (pick(rng, manner.forms), pick(rng, manner.forms))
             plan.append(Planned(shape, forms))
         margin = sum(planned.weight for planned in plan)
-        if rng.random() < _DISSENT_PROB:
-            dissent = Planned("single", (pick(rng, _FORM_TABLE),), is_dissent=True)
+        if rng.random() < manner.dissent_prob:
+            dissent = Planned("single", (pick(rng, manner.forms),), is_dissent=True)
             margin -= dissent.weight
             plan.insert(int(rng.random() * (len(plan) + 1)), dissent)
         if margin >= 1:
@@ -150,7 +167,7 @@ class Writer:
             for sign in (-1, 1)
         }
 
-    def opinion(self, verdict: int, *, with_outcome: bool) -> str:
+    def opinion(self, verdict: int, manner: Manner, *, with_outcome: bool) -> str:
         """A review (told by "I" or "we") or a story (told of somebody): perhaps an opening, judgements, perhaps outcomes.
 
         `verdict` is 1 or -1. Outcomes give the verdict away in words that are no polar words: unlabelled text only.
@@ -162,7 +179,7 @@ class Writer:
         if rng.random() < _OPENING_PROB:
             sentences.append(self._sentence(lambda: self._fill(pick(rng, domain.openings), who)))
         free = list(_ASPECTS[domain.name])
-        for planned in draw_plan(rng):
+        for planned in draw_plan(rng, manner):
             sign = -verdict if planned.is_dissent else verdict
             aspects = [_take(rng, free) for _ in planned.forms]
             sentences.append(self._sentence(lambda: self._judgement(planned, aspects, sign, who)))
