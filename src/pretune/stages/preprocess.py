@@ -35,7 +35,7 @@ from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import REPAIRS, clean_text
-from pretune.text.splits import assign_splits, hash_unit
+from pretune.text.splits import assign_splits, hash_text, unit_of_hash
 from pretune.text.tokenizer import Tokenizer, train_tokenizer
 
 PROGRESS_SECONDS = 1.0
@@ -101,6 +101,7 @@ class _Preprocessing:
         self.dropped = Tally()
         self.repairs: Counter[str] = Counter()
         self.num_words: Counter[str] = Counter()  # by split
+        self.num_bytes = 0  # of clean text, as it was given to the tokenizer
         self._next_progress = self.start + PROGRESS_SECONDS
 
     @property
@@ -134,13 +135,13 @@ class _Preprocessing:
                 rule = next((rule for rule in rules if rule.applies(text)), None)
                 if rule is not None:
                     self.dropped.add(rule.name, rule.reason, document["text"])
-                elif not seen.add(text):
+                elif not seen.add(key := hash_text(text)):
                     self.dropped.add("exact_duplicate", _DUPLICATE, text)
                 # Near duplicates will be dropped here.
-                elif text in held_out:
+                elif key in held_out:
                     self.dropped.add("held_out", _HELD_OUT, text)
                 else:
-                    unit = hash_unit(text)
+                    unit = unit_of_hash(key)
                     split = "train" if unit < 1.0 - config.validation_fraction else "validation"
                     writer.write(text, source=document["source"], split=split)
                     units.append(unit)
@@ -174,7 +175,7 @@ class _Preprocessing:
                 test_fraction,
             )
             texts += [text for (text, _), split in zip(usable, splits, strict=True) if split != "train"]
-        return SeenTexts(map(clean_text, texts))
+        return SeenTexts(hash_text(clean_text(text)) for text in texts)
 
     def _ensure_validation(self, units: array[float]) -> None:
         """Where chance left too few documents to validate on, the ones with the largest hashes are moved there."""
@@ -241,6 +242,9 @@ class _Preprocessing:
                     texts = [document["text"] for document in batch if document["split"] == split]
                     if texts:
                         writer.add_many(*encoder.encode(texts))
+                        self.num_bytes += sum(
+                            len(text.encode()) + 1 for text in texts
+                        )  # with the blank before the first
                 done += len(batch)
                 self._tell_progress(done, "documents encoded")
         if not encoder.is_exact:
@@ -270,10 +274,9 @@ class _Preprocessing:
         if tokenizer.kind == "bpe" and not self.config.lowercase:
             bytes_of = np.array([len(piece) for piece in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
-            in_text = sum(len(text.encode()) + 1 for text in self._texts())  # a blank begins every document
-            if in_shards != in_text:
-                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {in_text}")
-            sentence += f"; they stand for all of its {in_text:,} bytes"
+            if in_shards != self.num_bytes:
+                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {self.num_bytes}")
+            sentence += f"; they stand for all of its {self.num_bytes:,} bytes"
         self.folder.log.write("notice", sentence=sentence + ".")
 
     # --- telling

@@ -16,6 +16,8 @@ from pretune.text.streams import TextStream
 CHARACTERS_PER_FILE = 200_000_000
 _BUFFER_CHARACTERS = 1 << 20
 _LEVEL = 3
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 class CorpusWriter:
@@ -38,7 +40,7 @@ class CorpusWriter:
         """Append one document with what is known of it."""
         if self._room <= 0:
             self._next_file()
-        self._lines.append(json.dumps({"text": text, **fields}, ensure_ascii=False))
+        self._lines.append(_encode({"text": text, **fields}))
         self._buffered += len(text)
         self._room -= len(text) + 1
         self.num_documents += 1
@@ -86,4 +88,4 @@ def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
         raise InputDataError(f"{folder} holds no documents-*.jsonl.zst; expected those that the stage wrote.")
     for path in files:
         for line in TextStream(path).lines():
-            yield json.loads(line)
+            yield _decode(line)[0]

@@ -22,9 +22,18 @@ def normalise_for_hash(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).split())
 
 
+def hash_text(text: str) -> bytes:
+    """32 bytes that are a function of the normalised text only."""
+    return hashlib.sha256((_SALT + normalise_for_hash(text)).encode("utf-8", "surrogatepass")).digest()
+
+
 def hash_unit(text: str) -> float:
     """A number in [0, 1) that is a function of the normalised text only."""
-    digest = hashlib.sha256((_SALT + normalise_for_hash(text)).encode("utf-8", "surrogatepass")).digest()
+    return unit_of_hash(hash_text(text))
+
+
+def unit_of_hash(digest: bytes) -> float:
+    """The number of `hash_unit`, from the text's hash."""
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits, so that the quotient never rounds up to 1
 
 
