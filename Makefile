@@ -14,7 +14,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 DEMO_OUT ?= runs/demo
-DEMO ?= --minutes 1.5
+DEMO ?= --minutes 1.5 --builtin-documents 60000 --finetune-epochs 2 --finetune-learning-rates 1e-3 --seeds 1
 
 VENV := .venv
 BIN := $(VENV)/bin
