@@ -144,6 +144,19 @@ def test_another_setting_is_refused_before_anything_happens(tmp_path: Path, stag
     assert stages.calls == []
 
 
+def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path, stages: Stages) -> None:
+    """As after a refusal, which leaves no stage folder: the corrected command needs no --redo."""
+    recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
+    pipeline.run(recipe)
+    for stage in STAGES[2:]:
+        (out / stage).rename(tmp_path / stage)
+    stages.done.clear()
+    pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))
+    assert stages.done == list(STAGES[2:])
+    with pytest.raises(FolderInTheWayError, match=r"run that differs in: collect.seed \(was 0, now 1\)\."):
+        pipeline.run(override(recipe, {"pretrain": {"minutes": 3}, "collect": {"seed": 1}}))
+
+
 def test_redo_does_again_what_differs_and_what_follows_from_it(tmp_path: Path, stages: Stages) -> None:
     recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
     pipeline.run(recipe)

@@ -193,13 +193,14 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
     saved = folder / RECIPE_NAME
     if saved.is_file():
         changes = describe_changes(read_recipe(saved), recipe)
-        if changes and not redo:
-            raise FolderInTheWayError(
-                f"{folder} already holds a run that differs in: {'; '.join(changes)}. Choose another --out, or give "
-                "--redo to put aside the stages this touches and do them again."
-            )
         if not changes:
             return
+        touching = [change for change in changes if _is_begun(folder, change)]
+        if touching and not redo:
+            raise FolderInTheWayError(
+                f"{folder} already holds a run that differs in: {'; '.join(touching)}. Choose another --out, or give "
+                "--redo to put aside the stages this touches and do them again."
+            )
     elif folder.is_file():
         raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
     elif folder.is_dir() and any(folder.iterdir()):
@@ -209,6 +210,16 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_recipe(recipe, folder)
+
+
+# Which stage is the first to read an input of the run.
+_FIRST_READER = {"corpus": "collect", "labels": "collect", "test_labels": "preprocess"}
+
+
+def _is_begun(folder: Path, change: str) -> bool:
+    """Whether a stage that a changed setting concerns has begun; before that, a setting may be corrected freely."""
+    section = change.split(" ")[0].split(".")[0]
+    return (folder / _FIRST_READER.get(section, section)).exists()
 
 
 def write_prediction_trace(run: Path) -> None:
