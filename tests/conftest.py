@@ -12,6 +12,7 @@ import pytest
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models in tests are too small to gain by threads
 
 
 @pytest.fixture(scope="session")

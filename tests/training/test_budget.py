@@ -1,0 +1,93 @@
+"""A budget becomes a plan that uses it up, or a sentence that says how much it would take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.errors import EXIT_DATA, InputDataError
+from pretune.training.budget import Budget, Pace, Shape, median_seconds, plan_run, replan
+from pretune.training.schedule import Plan
+
+SHAPE = Shape(warmup_fraction=0.02, decay_fraction=0.4, long_fraction=0.1, tokens_per_step=1000.0, evaluations=10)
+PACE = Pace(short_step_seconds=0.1, long_step_seconds=0.3, evaluation_seconds=0.5)
+
+
+def plan_for(budget: Budget, *, elapsed: float = 0.0, epoch: int = 500_000, pace: Pace = PACE) -> Plan:
+    return plan_run(budget, SHAPE, pace, tokens_per_epoch=epoch, elapsed_seconds=elapsed)
+
+
+def test_tokens_and_epochs_become_steps() -> None:
+    assert plan_for(Budget(tokens=250_000)).steps == 250
+    assert plan_for(Budget(epochs=2.0)).steps == 1000
+    assert plan_for(Budget(epochs=0.5), elapsed=1e6).steps == 250  # the clock has no part in it
+    assert plan_for(Budget(tokens=250_000)).tokens_per_step == 1000
+
+
+@given(st.floats(1, 200), st.floats(0, 30), st.floats(0.01, 1), st.floats(1, 4))
+def test_minutes_are_used_up(minutes: float, elapsed: float, step: float, longer: float) -> None:
+    pace = Pace(short_step_seconds=step, long_step_seconds=longer * step, evaluation_seconds=0.2)
+    try:
+        plan = plan_for(Budget(minutes=minutes), elapsed=elapsed, pace=pace)
+    except InputDataError:
+        assert (minutes * 60 - elapsed - 5) / step < 25 * longer
+        return
+    expected = elapsed + pace.seconds(plan, SHAPE.evaluations)
+    assert expected <= minutes * 60 + longer * step
+    assert expected > minutes * 60 - 3 - 3 * longer * step
+
+
+def test_the_pace_of_a_mixture_is_its_mean() -> None:
+    assert PACE.step_seconds(0.0) == 0.1
+    assert PACE.step_seconds(0.25) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        (Budget(tokens=5000), r"gives 5 updates of 1,000 tokens.*give --tokens 20,000 or more, more text"),
+        (Budget(epochs=0.01), r"gives 5 updates"),
+        (
+            Budget(minutes=0.15),
+            r"0\.15 minutes leave room for 8 updates, and training needs 20; give --minutes 0\.2",
+        ),
+        (Budget(minutes=0.01), r"leave room for 0 updates"),
+    ],
+)
+def test_too_small_a_budget_is_a_sentence(budget: Budget, sentence: str) -> None:
+    with pytest.raises(InputDataError, match=sentence) as caught:
+        plan_for(budget)
+    assert caught.value.exit_code == EXIT_DATA
+
+
+def test_the_minutes_that_are_asked_for_are_enough() -> None:
+    with pytest.raises(InputDataError) as caught:
+        plan_for(Budget(minutes=0.1), elapsed=20.0)
+    needed = float(str(caught.value).split("--minutes ")[1].split()[0])
+    assert plan_for(Budget(minutes=needed + 0.1), elapsed=20.0).steps >= 20
+
+
+def test_the_decay_takes_what_the_clock_leaves() -> None:
+    plan = plan_for(Budget(minutes=2.0))
+    assert replan(plan, 2.0, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step).steps == (
+        plan.decay_start_step + int((120 - 60 - 3) / 0.1)
+    )
+    slow = replan(plan, 2.0, elapsed_seconds=300.0, training_seconds=300.0)
+    assert slow.steps == plan.decay_start_step + 1
+    assert slow.is_corrected
+
+
+def test_a_median_forgets_the_first_and_the_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 1.0, 10.0, 12.0, 20.0, 120.0])
+    monkeypatch.setattr("pretune.training.budget.time.monotonic", lambda: next(now))
+    assert median_seconds(iter(range(10)), 3) == 2.0
+
+
+def test_a_plan_without_long_rows_has_none() -> None:
+    plan = plan_run(
+        Budget(tokens=10**6), replace(SHAPE, long_fraction=0.0), PACE, tokens_per_epoch=1, elapsed_seconds=0.0
+    )
+    assert plan.long_start_step == plan.steps

@@ -1,0 +1,185 @@
+"""The newest valid checkpoint is where a run goes on, a damaged one is put aside, and old ones go."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.model.transformer import LanguageModel
+from pretune.runtime.artifacts import describe_file
+from pretune.training.checkpoint import (
+    TrainingState,
+    checkpoint_path,
+    list_steps,
+    restore_newest,
+    save_checkpoint,
+)
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+
+CONFIG = OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-3, weight_decay=0.01)
+
+
+class Run:
+    """A model that drifts by a seeded step at a time, and is saved where asked."""
+
+    def __init__(self, model: LanguageModel, folder: Path, tokenizer_folder: Path) -> None:
+        self.model, self.folder, self.tokenizer_folder = model, folder, tokenizer_folder
+        self.optimizer = Optimizer(model, CONFIG)
+        self.state = TrainingState(more={"words": ["ä"]})
+        self.sentences: list[str] = []
+
+    def train(self, steps: int) -> None:
+        for _ in range(steps):
+            rng = torch.Generator().manual_seed(self.state.step)
+            for parameter in self.model.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=rng)
+            self.optimizer.step(1.0)
+            self.state.count(1.5, 0.25, 8, 100)
+
+    def save(self, keep: Callable[[int], bool] = lambda step: False) -> Path:
+        return save_checkpoint(self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, keep=keep)
+
+    def restore(self) -> TrainingState | None:
+        found = restore_newest(self.folder, self.model, self.optimizer, report=self.sentences.append)
+        self.state = found or TrainingState()
+        return found
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in self.model.named_parameters()}
+
+
+@pytest.fixture
+def make_run(make_language_model: Any, tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Run]:
+    return lambda seed=0: Run(make_language_model(seed), tmp_path / "checkpoints", tokenizer_folder)
+
+
+def test_a_restored_run_goes_on_as_if_nothing_had_happened(make_run: Callable[..., Run]) -> None:
+    whole, first, second = make_run(), make_run(), make_run(seed=1)
+    whole.train(9)
+    first.train(5)
+    first.save()
+    assert second.restore() == first.state
+    assert second.state.more == {"words": ["ä"]}
+    second.train(4)
+    assert second.state == whole.state
+    assert all(torch.equal(p, second.weights()[name]) for name, p in whole.weights().items())
+
+
+def test_a_folder_without_checkpoints_restores_nothing(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    before = run.weights()
+    assert run.restore() is None
+    assert all(torch.equal(p, before[name]) for name, p in run.weights().items())
+
+
+def test_the_last_two_and_the_one_before_the_decay_are_kept(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    for _ in range(6):
+        run.train(2)
+        run.save(keep=lambda step: step == 4)
+    assert list_steps(run.folder) == [4, 10, 12]
+    assert sorted(path.name for path in run.folder.iterdir()) == [f"step-{n:08d}" for n in (4, 10, 12)]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
+    ("model.safetensors was altered", lambda folder: flip(folder / "model.safetensors")),
+    ("optimizer.safetensors was altered", lambda folder: flip(folder / "training_state" / "optimizer.safetensors")),
+    ("optimizer.safetensors has 99 bytes", lambda f: os.truncate(f / "training_state" / "optimizer.safetensors", 99)),
+    ("state.json is missing", lambda folder: (folder / "training_state" / "state.json").unlink()),
+    ("config.json was altered", lambda folder: flip(folder / "config.json")),
+    ("has no manifest", lambda folder: (folder / "manifest.json").unlink()),
+    ("manifest.json is damaged", lambda folder: (folder / "manifest.json").write_text('{"form')),
+]
+
+
+@pytest.mark.parametrize(("sentence", "damage"), DAMAGES, ids=[sentence for sentence, _ in DAMAGES])
+def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(
+    make_run: Callable[..., Run], sentence: str, damage: Callable[[Path], object]
+) -> None:
+    run = make_run()
+    run.train(2)
+    run.save()
+    older = run.weights()
+    run.train(2)
+    newest = run.save()
+    damage(newest)
+    resumed = make_run(seed=1)
+    state = resumed.restore()
+    assert state is not None
+    assert state.step == 2
+    assert all(torch.equal(p, resumed.weights()[name]) for name, p in older.items())
+    [said] = resumed.sentences
+    assert sentence in said
+    assert "put aside as step-00000004.corrupt" in said
+    assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
+    resumed.train(2)
+    resumed.save()
+    assert list_steps(run.folder) == [2, 4]
+
+
+def test_where_all_are_damaged_training_begins_again_from_untouched_weights(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    for _ in range(2):
+        run.train(2)
+        flip(run.save() / "model.safetensors")
+    resumed = make_run(seed=1)
+    before = resumed.weights()
+    assert resumed.restore() is None
+    assert len(resumed.sentences) == 2
+    assert all(torch.equal(p, before[name]) for name, p in resumed.weights().items())
+    assert resumed.optimizer.num_updates == 0
+
+
+def test_a_state_of_another_version_is_no_obstacle(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.train(2)
+    path = run.save()
+    state = path / "training_state" / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text(encoding="utf-8")), "unknown": 1}), encoding="utf-8")
+    manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["training_state/state.json"] = describe_file(state)
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    resumed = make_run()
+    assert resumed.restore() is None
+    assert "training_state does not fit this run" in resumed.sentences[0]
+    assert resumed.optimizer.num_updates == 0
+
+
+def test_another_model_is_refused_before_anything_is_loaded(
+    make_run: Callable[..., Run], make_language_model: Any
+) -> None:
+    run = make_run()
+    run.train(1)
+    run.save()
+    other = LanguageModel(replace(make_language_model().config, intermediate_size=64))
+    optimizer, sentences = Optimizer(other, CONFIG), list[str]()
+    before = {name: p.clone() for name, p in other.named_parameters()}
+    assert restore_newest(run.folder, other, optimizer, report=sentences.append) is None
+    assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
+
+
+def test_what_a_killed_save_left_is_removed(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.train(2)
+    run.save()
+    partial = run.folder / ".step-00000004.partial"
+    partial.mkdir()
+    (partial / "model.safetensors").write_bytes(b"half")
+    (run.folder / "step-notes").mkdir()
+    assert run.restore() is not None
+    assert not partial.exists()
+    assert run.sentences == []
+    assert checkpoint_path(run.folder, 2).is_dir()

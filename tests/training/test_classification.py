@@ -1,0 +1,178 @@
+"""A trial learns, keeps its best epoch, stops when it no longer improves, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pretune.data.classification import ClassificationRows, load_labeled
+from pretune.data.pretraining import SpecialIds
+from pretune.data.shards import ShardWriter
+from pretune.errors import EXIT_STOPPED, StoppedError
+from pretune.evaluation.metrics import summarize
+from pretune.runtime.events import Event, EventLog, read_events
+from pretune.runtime.interruption import StopFlag
+from pretune.training.classification import Trial, TrialSettings, predict_probabilities
+from pretune.training.objective import ClassificationObjective
+
+NAMES = ("zero", "one", "two")
+SETTINGS = TrialSettings(
+    trial=2,
+    learning_rate=5e-3,
+    seed=0,
+    epochs=3,
+    patience=2,
+    weight_decay=0.0,
+    metric="accuracy",
+    is_search=False,
+    dtype=torch.float32,
+    device="cpu",
+)
+Measure = Callable[[Any, Any], dict[str, Any]]
+
+
+def measure(labels: Any, probabilities: Any) -> dict[str, Any]:
+    figures = summarize(labels, probabilities, NAMES)
+    return {name: figures[name] for name in ("n", "accuracy", "accuracy_interval", "macro_f1", "loss")}
+
+
+def write_rows(folder: Path, name: str, count: int, seed: int) -> ClassificationRows:
+    """Texts whose label is told by one of their tokens."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, size=count).tolist()
+    with ShardWriter(folder, name, 300) as writer:
+        for label in labels:
+            filler = rng.integers(20, 300, size=rng.integers(3, 12)).tolist()
+            filler[rng.integers(len(filler))] = 10 + label
+            writer.add([1, *filler, 2])
+    special = SpecialIds(pad=0, mask=3, first_ordinary=4)
+    return ClassificationRows(load_labeled(folder, name, labels), special, batch_size=16, seed=0, mask_augment=0.1)
+
+
+@pytest.fixture
+def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> Callable[..., Trial]:
+    train, validation = write_rows(tmp_path, "train", 96, 0), write_rows(tmp_path, "validation", 40, 1)
+
+    def make(name: str, measure: Measure = measure, **settings: Any) -> Trial:
+        (tmp_path / name).mkdir(exist_ok=True)
+        return Trial(
+            make_classifier(),
+            train,
+            validation,
+            replace(SETTINGS, **settings),
+            folder=tmp_path / name / "trial",
+            tokenizer_folder=tokenizer_folder,
+            label_names=NAMES,
+            log=EventLog(tmp_path / name, "finetune"),
+            measure=measure,
+        )
+
+    return make
+
+
+class StopAfter(StopFlag):
+    """Set at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    @property
+    def is_set(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+def without_times(events: list[Event]) -> list[Event]:
+    times = ("time", "elapsed_seconds", "tokens_per_second")
+    return [{k: v for k, v in e.items() if k not in times} for e in events if e["event"] != "train"]
+
+
+def test_it_learns_and_keeps_the_best(make_trial: Callable[..., Trial], tmp_path: Path) -> None:
+    trial = make_trial("a")
+    best = trial.run(StopFlag())
+    events = read_events(tmp_path / "a")
+    rows = [event for event in events if event["event"] == "evaluation"]
+    assert [(row["step"], row["epoch"], row["trial"]) for row in rows] == [(6, 1.0, 2), (12, 2.0, 2), (18, 3.0, 2)]
+    assert best["accuracy"] == max(row["accuracy"] for row in rows) > 0.8
+    assert [event["event"] for event in events if event["event"] != "evaluation"] == ["trial_started", "trial_finished"]
+    assert events[-1]["best_step"] == best["step"]
+    kept = load_file(tmp_path / "a" / "trial" / "best.safetensors")
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in trial.model.state_dict().items())
+    objective = ClassificationObjective(trial.model, torch.float32, compiled=False)
+    again = measure(trial.validation.labels, predict_probabilities(objective, trial.validation, "cpu"))
+    assert again["loss"] == pytest.approx(best["loss"], abs=1e-6)
+
+
+def test_probabilities_are_in_the_order_of_the_rows(make_trial: Callable[..., Trial]) -> None:
+    trial = make_trial("a")
+    found = predict_probabilities(trial.objective, trial.validation, "cpu")
+    for row in (0, 7, 39):
+        with torch.no_grad():
+            [logits] = trial.objective.logits(trial.validation.batch(np.array([row])))
+        np.testing.assert_allclose(found[row], logits.double().softmax(-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
+    make_trial: Callable[..., Trial], tmp_path: Path, metric: str
+) -> None:
+    scripted = iter([(0.5, 0.9), (0.7, 0.8), (0.7, 0.85), (0.6, 0.7)])  # score and loss, epoch by epoch
+
+    def script(labels: Any, probabilities: Any) -> dict[str, Any]:
+        score, loss = next(scripted)
+        figures = measure(labels, probabilities)
+        return {**figures, "accuracy": 0.1, "macro_f1": 0.1, metric: score, "loss": loss}
+
+    best = make_trial("a", script, epochs=9, patience=2, metric=metric).run(StopFlag())
+    assert (best["epoch"], best[metric], best["loss"]) == (2.0, 0.7, 0.8)
+    last = read_events(tmp_path / "a")[-1]
+    assert (last["event"], last["stopped"], last["step"]) == ("trial_finished", "patience", 24)
+
+
+def test_of_equal_scores_the_smaller_loss_is_better(make_trial: Callable[..., Trial]) -> None:
+    scripted = iter([0.9, 0.8, 0.85])
+
+    def script(labels: Any, probabilities: Any) -> dict[str, Any]:
+        return {**measure(labels, probabilities), "accuracy": 0.5, "loss": next(scripted)}
+
+    assert make_trial("a", script).run(StopFlag())["epoch"] == 2.0
+
+
+@pytest.mark.parametrize("looks", [0, 4, 20])
+def test_a_stopped_trial_goes_on_to_the_same_end(make_trial: Callable[..., Trial], tmp_path: Path, looks: int) -> None:
+    whole = make_trial("whole")
+    whole.run(StopFlag())
+    with pytest.raises(StoppedError, match=r"Stopped at step .* of 18, trial 2.*same command") as caught:
+        make_trial("stopped").run(StopAfter(looks))
+    assert caught.value.exit_code == EXIT_STOPPED
+    resumed = make_trial("stopped")
+    resumed.run(StopFlag())
+    assert all(torch.equal(t, resumed.model.state_dict()[name]) for name, t in whole.model.state_dict().items())
+    assert without_times(read_events(tmp_path / "stopped")) == without_times(read_events(tmp_path / "whole"))
+    assert whole.state.more == resumed.state.more
+
+
+def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., Trial], tmp_path: Path) -> None:
+    """As where the process was killed after the last epoch, before the stage noted the result."""
+    best = make_trial("a").run(StopFlag())
+    again = make_trial("a")
+    again.objective = None  # type: ignore[assignment]
+    assert again.run(StopFlag()) == best
+    kinds = [event["event"] for event in read_events(tmp_path / "a")]
+    assert kinds.count("trial_finished") == kinds.count("trial_started") == 1
+
+
+def test_the_rate_rises_and_falls_to_nothing(make_trial: Callable[..., Trial]) -> None:
+    trial = make_trial("a", epochs=10)
+    rates = [trial._rate(step) for step in range(1, 61)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+    assert 0 < rates[-1] < 0.02

@@ -1,0 +1,177 @@
+"""AdamW is torch's, Muon makes updates orthogonal matrix by matrix, and the state goes through a file and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pretune.training.optimizer import Optimizer, OptimizerConfig, orthogonalise
+
+
+def set_gradients(model: nn.Module, seed: int, scale: float = 1.0) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = scale * torch.randn(parameter.shape, generator=rng)
+
+
+def parameters_of(model: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters()}
+
+
+def test_adamw_is_that_of_torch(make_language_model: Any) -> None:
+    ours, theirs = make_language_model(), make_language_model()
+    config = OptimizerConfig(kind="adamw", matrix_rate=3e-3, other_rate=1e-3, weight_decay=0.1)
+    optimizer = Optimizer(ours, config)
+    named = dict(theirs.named_parameters())
+    matrices = [p for name, p in named.items() if ".blocks." in name and p.ndim == 2]
+    others = [p for name, p in named.items() if not (".blocks." in name and p.ndim == 2)]
+    groups = [
+        {"params": matrices, "lr": 3e-3, "weight_decay": 0.1},
+        {"params": others, "lr": 1e-3, "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, betas=config.betas, eps=config.eps)
+    for step in range(10):
+        rate = 1.0 - step / 20
+        for group, peak in zip(reference.param_groups, (3e-3, 1e-3), strict=True):
+            group["lr"] = rate * peak
+        set_gradients(ours, step)
+        set_gradients(theirs, step)
+        optimizer.step(rate)
+        reference.step()
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter, named[name], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 12, 40), (2, 40, 12), (1, 1, 8)])
+def test_newton_schulz_pushes_singular_values_towards_one(shape: tuple[int, int, int]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    rank = min(shape[1:])
+    left, _, right = torch.linalg.svd(torch.randn(shape, generator=rng), full_matrices=False)
+    values = torch.linspace(1.0, 0.05, rank)
+    matrices = left * values @ right
+    found = orthogonalise(matrices, 5)
+    assert found.shape == matrices.shape
+    singular = torch.linalg.svdvals(found)
+    assert float(singular.min()) > 0.6
+    assert float(singular.max()) < 1.3
+    turned = left.mT @ found @ right.mT  # the singular vectors are kept: only the values change
+    torch.testing.assert_close(turned, torch.diag_embed(turned.diagonal(dim1=1, dim2=2)), atol=1e-3, rtol=0)
+
+
+def test_orthogonalising_forgets_the_scale() -> None:
+    matrix = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthogonalise(matrix, 5), orthogonalise(1e-4 * matrix, 5), atol=1e-3, rtol=1e-3)
+    assert orthogonalise(torch.zeros(1, 4, 4), 5).abs().max() == 0
+
+
+def muon(model: nn.Module, weight_decay: float = 0.0) -> Optimizer:
+    return Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-3, weight_decay=weight_decay))
+
+
+def test_muon_takes_fused_projections_apart(make_language_model: Any) -> None:
+    """Each of query, key, value, gate and up gets an orthogonal update of its own, whatever the scale of the others."""
+    model = make_language_model()
+    optimizer, before = muon(model), parameters_of(model)
+    set_gradients(model, 0)
+    block = model.transformer.blocks[0]
+    with torch.no_grad():
+        block.qkv_proj.weight.grad[:32] *= 1e4  # the queries would drown the keys and values
+        block.gate_up_proj.weight.grad[:48] *= 1e4
+    optimizer.step(1.0)
+    pieces = {
+        "transformer.blocks.0.qkv_proj.weight": [32, 32, 32],
+        "transformer.blocks.0.gate_up_proj.weight": [48, 48],
+        "transformer.blocks.1.out_proj.weight": [32],
+        "transformer.blocks.1.down_proj.weight": [32],
+    }
+    after = parameters_of(model)
+    for name, sizes in pieces.items():
+        for change in (before[name] - after[name]).split(sizes):
+            size = max(1.0, change.shape[0] / change.shape[1]) ** 0.5
+            singular = torch.linalg.svdvals(change / (0.02 * size))
+            assert float(singular.min()) > 0.3, name
+            assert float(singular.max()) < 1.4, name
+
+
+def test_muon_leaves_embeddings_and_norms_to_adamw(make_language_model: Any) -> None:
+    with_muon, with_adamw = make_language_model(), make_language_model()
+    one = muon(with_muon)
+    two = Optimizer(with_adamw, OptimizerConfig(kind="adamw", matrix_rate=1.0, other_rate=1e-3, weight_decay=0.5))
+    for step in range(3):
+        for model, optimizer in ((with_muon, one), (with_adamw, two)):
+            set_gradients(model, step)
+            optimizer.step(1.0)
+    other = parameters_of(with_adamw)
+    for name, parameter in parameters_of(with_muon).items():
+        is_matrix = ".blocks." in name and parameter.ndim == 2
+        assert torch.equal(parameter, other[name]) != is_matrix, name
+
+
+def test_muon_uses_nesterov_momentum(make_language_model: Any) -> None:
+    model = make_language_model()
+    optimizer, name = muon(model), "transformer.blocks.0.out_proj.weight"
+    gradients = [torch.randn(32, 32, generator=torch.Generator().manual_seed(i)) for i in range(3)]
+    buffer = torch.zeros(32, 32)
+    expected = parameters_of(model)[name]
+    for gradient in gradients:
+        dict(model.named_parameters())[name].grad = gradient.clone()
+        optimizer.step(0.5)
+        buffer = 0.95 * buffer + 0.05 * gradient
+        update = 0.05 * gradient + 0.95 * buffer
+        expected = expected - 0.5 * 0.02 * orthogonalise(update[None], 5)[0]
+    torch.testing.assert_close(parameters_of(model)[name], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_decay_shrinks_matrices_only(make_language_model: Any) -> None:
+    model = make_language_model()
+    optimizer, before = muon(model, weight_decay=0.5), parameters_of(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(1.0)
+    for name, parameter in parameters_of(model).items():
+        is_matrix = ".blocks." in name and parameter.ndim == 2
+        torch.testing.assert_close(parameter, before[name] * (0.99 if is_matrix else 1.0))
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_the_state_goes_through_a_file_and_back(tmp_path: Path, make_language_model: Any, kind: str) -> None:
+    config = OptimizerConfig(kind=kind, matrix_rate=0.01, other_rate=1e-3, weight_decay=0.1)
+    model, other = make_language_model(), make_language_model(1)
+    optimizer, resumed = Optimizer(model, config), Optimizer(other, config)
+    for step in range(3):
+        set_gradients(model, step)
+        optimizer.step(1.0)
+    save_file(optimizer.state_tensors(), tmp_path / "state.safetensors")
+    other.load_state_dict(model.state_dict())
+    resumed.load_state_tensors(load_file(tmp_path / "state.safetensors"))
+    assert resumed.num_updates == 3
+    for step in range(3, 6):
+        for each, its in ((model, optimizer), (other, resumed)):
+            set_gradients(each, step)
+            its.step(0.5)
+    assert all(torch.equal(p, dict(other.named_parameters())[name]) for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape", "foreign"])
+def test_a_state_that_does_not_fit_changes_nothing(make_language_model: Any, damage: str) -> None:
+    model = make_language_model()
+    optimizer = muon(model)
+    set_gradients(model, 0)
+    optimizer.step(1.0)
+    tensors = {name: tensor + 1 for name, tensor in optimizer.state_tensors().items()}
+    before = {name: tensor.clone() for name, tensor in optimizer.state_tensors().items()}
+    name = sorted(tensors)[-2]
+    if damage == "missing":
+        del tensors[name]
+    elif damage == "shape":
+        tensors[name] = torch.zeros(3)
+    else:
+        tensors["first/elsewhere"] = torch.zeros(3)
+    with pytest.raises(ValueError, match="belongs to another model"):
+        optimizer.load_state_tensors(tensors)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in optimizer.state_tensors().items())

@@ -1,0 +1,99 @@
+"""The hidden word is a whole word that is one token, and what is shown of it is what the model says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import LanguageModel, initialize
+from pretune.text.tokenizer import Tokenizer, load_tokenizer
+from pretune.training.watched import hide_word, hide_words, predict_hidden
+
+TEXTS = [
+    "The sun rises in the east. A wonderful film, warm and funny.",
+    "The food was cold and the waiter was rude!",
+    "Rain.",
+    "I bought this phone in May; the battery lasts two days!",
+    "",
+]
+
+
+@pytest.fixture
+def tokenizer(tokenizer_folder: Path) -> Tokenizer:
+    return load_tokenizer(tokenizer_folder)
+
+
+def test_the_word_asked_for_is_hidden(tokenizer: Tokenizer) -> None:
+    hidden = hide_word("The sun rises in the east.", tokenizer, seed=0, word="the")
+    assert hidden is not None
+    assert (hidden.masked_text, hidden.true_word) == ("The sun rises in [MASK] east.", "the")
+    filled = tokenizer.encode_for_fill(hidden.masked_text).ids
+    expected = list(hidden.ids)
+    expected[hidden.position] = tokenizer.mask_id
+    assert filled == expected
+
+
+@pytest.mark.parametrize("text", ["", "of it", "12 34 56", "xylophonist-zymurgy"])
+def test_a_text_without_a_whole_word_token_hides_nothing(tokenizer: Tokenizer, text: str) -> None:
+    assert hide_word(text, tokenizer, seed=0) is None
+    assert hide_word("The food was cold.", tokenizer, seed=0, word="absent") is None
+
+
+@given(st.integers(0, 50), st.sampled_from(TEXTS[:2] + TEXTS[3:4]))
+def test_hiding_is_what_fill_would_read(tokenizer_folder: Path, seed: int, text: str) -> None:
+    tokenizer = load_tokenizer(tokenizer_folder)
+    hidden = hide_word(text, tokenizer, seed)
+    assert hidden is not None
+    assert hidden.masked_text.replace("[MASK]", hidden.true_word) == text
+    assert hidden.true_word in text.replace(".", " ").replace(",", " ").replace(";", " ").replace("!", " ").split()
+    assert tokenizer.surfaces([hidden.ids[hidden.position]])[0].strip() == hidden.true_word
+    filled = list(tokenizer.encode_for_fill(hidden.masked_text).ids)
+    assert filled[hidden.position] == tokenizer.mask_id
+    assert [i for n, i in enumerate(filled) if n != hidden.position] == [
+        i for n, i in enumerate(hidden.ids) if n != hidden.position
+    ]
+
+
+def test_sentences_differ_and_depend_on_the_seed(tokenizer: Tokenizer) -> None:
+    words = hide_words(TEXTS * 3, tokenizer, 3, seed=0)
+    assert len({word.text for word in words}) == len(words) == 3
+    assert all(4 <= len(word.text.split()) <= 25 for word in words)
+    assert words == hide_words(TEXTS * 3, tokenizer, 3, seed=0)
+    assert words != hide_words(TEXTS * 3, tokenizer, 3, seed=1)
+    assert hide_words([], tokenizer, 4, seed=0) == []
+
+
+def test_what_is_shown_is_what_the_model_says(tokenizer: Tokenizer) -> None:
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=32,
+        num_layers=1,
+        num_heads=2,
+        num_kv_heads=2,
+        head_dim=16,
+        intermediate_size=32,
+    )
+    model = LanguageModel(config)
+    initialize(model, 0)
+    words = hide_words(TEXTS, tokenizer, 2, seed=0)
+    rows = predict_hidden(model, words, tokenizer, top=3)
+    for word, row in zip(words, rows, strict=True):
+        ids = list(word.ids)
+        ids[word.position] = tokenizer.mask_id
+        with torch.no_grad():
+            logits = model(torch.tensor([ids]), torch.zeros(1, len(ids), dtype=torch.long))[0, word.position]
+        probabilities = logits.softmax(-1)
+        true = probabilities[word.ids[word.position]]
+        assert row["probability"] == pytest.approx(float(true), rel=1e-4)
+        assert row["rank"] == 1 + int((probabilities > true).sum())
+        best = probabilities.topk(3)
+        assert [p["probability"] for p in row["predictions"]] == pytest.approx(best.values.tolist(), rel=1e-4)
+        assert [p["word"] for p in row["predictions"]] == [
+            tokenizer.surfaces([i])[0].strip() for i in best.indices.tolist()
+        ]
+        assert (row["masked_text"], row["true_word"]) == (word.masked_text, word.true_word)
