@@ -72,6 +72,11 @@ def finetune(
     try:
         with stop_on_signals() as stop:
             _Finetuning(loaded, prepared, source, folder, config).run(stop)
+    except InputDataError:
+        if not (folder.path / "checkpoints").is_dir():  # refused before it began: the corrected command needs no --redo
+            folder.close()
+            remove_folder(folder.path)
+        raise
     finally:
         folder.close()
     return folder.manifest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -15,13 +14,15 @@ from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
 from pretune.data.word_vectors import build_word_vectors
+from pretune.errors import InputDataError
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
-from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest
+from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import PretrainConfig, to_dict
 from pretune.stages.pretrain_settings import (
@@ -37,7 +38,7 @@ from pretune.text.clean_text import read_clean_texts
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import Pace, Shape, median_seconds, plan_run, replan
-from pretune.training.checkpoint import TrainingState, checkpoint_path, restore_newest, save_checkpoint
+from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -70,6 +71,11 @@ def pretrain(
     try:
         with stop_on_signals() as stop:
             _Pretraining(Path(preprocessed), source, folder, config).run(stop)
+    except InputDataError:
+        if not (folder.path / "checkpoints").is_dir():  # refused before it began: the corrected command needs no --redo
+            folder.close()
+            remove_folder(folder.path)
+        raise
     finally:
         folder.close()
     return folder.manifest
@@ -108,15 +114,8 @@ class _Pretraining:
     def run(self, stop: StopFlag) -> None:
         """Restore or begin, train to the end of the plan, save the model."""
         self._begin()
-        damaged: list[str] = []
-        restored = restore_newest(self._checkpoints, self.model, self.optimizer, report=damaged.append)
-        if restored is not None:
-            name = checkpoint_path(self._checkpoints, restored.step).name
-            self.folder.log.write("resumed", from_step=restored.step, checkpoint=name)
-        elif self.folder.is_resumed:
-            self.folder.log.write("resumed", from_step=0)
-        for sentence in damaged:  # after `resumed`, which drops what was logged before it
-            self._warn(sentence)
+        was_begun, log = self.folder.is_resumed, self.folder.log
+        restored = go_on(self._checkpoints, self.model, self.optimizer, log, was_begun=was_begun)
         if restored is not None:
             self._resume(restored)
         else:
@@ -219,9 +218,10 @@ class _Pretraining:
         self.plan = Plan(**state.plan)
         changed = [k for k, v in self.compute.to_dict().items() if state.compute.get(k) != v]
         if changed:
-            self._warn(
-                f"This run began with another {', '.join(changed)}; it goes on, but the result equals that of an "
-                "uninterrupted run only within rounding."
+            self.folder.log.write(
+                "warning",
+                sentence=f"This run began with another {', '.join(changed)}; it goes on, but the result equals that of "
+                "an uninterrupted run only within rounding.",
             )
             self.state.compute = self.compute.to_dict()
         self.start = time.monotonic() - state.elapsed_seconds
@@ -358,8 +358,7 @@ class _Pretraining:
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
             log.write("example", text=self.example.text, **shown)
-        seconds = self._elapsed()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        spent = {"seconds": self._elapsed(), "peak_memory_bytes": peak_memory_bytes()}
         log.write(
             "flow",
             shape_in=[
@@ -371,10 +370,9 @@ class _Pretraining:
                 {"name": "tokens seen", "value": self.state.tokens},
             ],
             dropped=[],
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            **spent,
         )
-        log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        log.write("stage_finished", **spent)
         self.folder.finish(
             model=vars(self.model_config),
             tokens=self.state.tokens,
@@ -400,6 +398,3 @@ class _Pretraining:
 
     def _epoch(self) -> float:
         return self.state.tokens / self.corpus.tokens_per_epoch
-
-    def _warn(self, sentence: str) -> None:
-        self.folder.log.write("warning", sentence=sentence)

@@ -17,6 +17,7 @@ from pretune.errors import CorruptModelError, ModelError
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.artifacts import remove_folder
 from pretune.runtime.commit import remove_leftovers, verify_folder
+from pretune.runtime.events import EventLog
 from pretune.training.optimizer import Optimizer
 
 STATE_FOLDER = "training_state"
@@ -95,6 +96,21 @@ def list_steps(folder: Path) -> list[int]:
     """Steps of the checkpoints in a folder, in order, valid or not."""
     names = [path.name for path in folder.glob("step-*") if path.is_dir()] if folder.is_dir() else []
     return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
+
+
+def go_on(
+    folder: Path, model: nn.Module, optimizer: Optimizer, log: EventLog, *, was_begun: bool, **trial: int
+) -> TrainingState | None:
+    """`restore_newest`, with what it did in the log: `resumed`, if an earlier attempt `was_begun`, and warnings."""
+    damaged: list[str] = []
+    state = restore_newest(folder, model, optimizer, report=damaged.append)
+    if state is not None:
+        log.write("resumed", from_step=state.step, checkpoint=checkpoint_path(folder, state.step).name, **trial)
+    elif was_begun:
+        log.write("resumed", from_step=0, **trial)
+    for sentence in damaged:  # after `resumed`, which drops what was logged before it
+        log.write("warning", sentence=sentence, **trial)
+    return state
 
 
 def restore_newest(

@@ -20,7 +20,7 @@ from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.commit import commit_file
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.checkpoint import TrainingState, checkpoint_path, restore_newest, save_checkpoint
+from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -84,18 +84,12 @@ class Trial:
     def run(self, stop: StopFlag) -> Scores:
         """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
         s = self.settings
-        damaged: list[str] = []
-        restored = restore_newest(self.folder, self.model, self.optimizer, report=damaged.append)
+        was_begun = self.folder.is_dir()
+        restored = go_on(self.folder, self.model, self.optimizer, self.log, was_begun=was_begun, trial=s.trial)
         if restored is not None:
             self.state = restored
             self.start = time.monotonic() - restored.elapsed_seconds
-            name = checkpoint_path(self.folder, restored.step).name
-            self.log.write("resumed", trial=s.trial, from_step=restored.step, checkpoint=name)
-        elif self.folder.is_dir():  # an earlier attempt ended before its first checkpoint
-            self.log.write("resumed", trial=s.trial, from_step=0)
-        for sentence in damaged:  # after `resumed`, which drops what was logged before it
-            self.log.write("warning", trial=s.trial, sentence=sentence)
-        if restored is None:
+        else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log.write(
                 "trial_started",
