@@ -238,12 +238,12 @@ def _tell_findings(folder: StageFolder, findings: Findings) -> None:
             "warning",
             rule="broken_utf8",
             count=findings.broken_bytes,
-            sentence=f"{findings.broken_bytes:,} bytes were no valid UTF-8 and were replaced by U+FFFD, in "
-            f"{len(files):,} files, the first {files[0]}.",
+            sentence=f"Bytes that are no valid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,}, in "
+            f"{len(files):,} of {findings.num_files:,} files, the first {files[0]}.",
         )
     for rule in findings.dropped.rules.values():
         if rule.name != "no_text":
-            sentence = f"Left out {rule.count:,} times: {rule.reason}; the first is {rule.examples[0]}."
+            sentence = f"Left out, {rule.reason}: {rule.count:,}; the first is {rule.examples[0]}."
             log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
     for sentence in findings.warnings:
         log.write("warning", sentence=sentence)

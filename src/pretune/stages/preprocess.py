@@ -178,11 +178,16 @@ class _Preprocessing:
         return SeenTexts(hash_text(clean_text(text)) for text in texts)
 
     def _ensure_validation(self, units: array[float]) -> None:
-        """Where chance left too few documents to validate on, the ones with the largest hashes are moved there."""
+        """Where too few documents are left to validate on, the training ones with the largest hashes are moved there.
+
+        That happens by chance in a small corpus, and always where the labelled texts are the corpus: held-out rows and
+        validation documents are then the same texts, those with the largest hashes.
+        """
         threshold = 1.0 - self.config.validation_fraction
-        need = min(MIN_VALIDATION_DOCUMENTS, len(units) // 10) or min(1, len(units) - 1)
+        wanted = max(MIN_VALIDATION_DOCUMENTS, round(self.config.validation_fraction * len(units)))
+        need = min(wanted, len(units) // 10) or min(1, len(units) - 1)
         num_validation = sum(unit >= threshold for unit in units)
-        if need <= 0 or num_validation >= need:
+        if num_validation >= need / 2:
             return
         threshold = sorted(units)[-need]
         self.num_words.clear()
@@ -199,7 +204,7 @@ class _Preprocessing:
             file.rename(self.path / file.name)
         draft.rmdir()
         sentence = (
-            f"So few documents are there that {need} were set apart for validation, more than the share asked for."
+            f"Only {num_validation:,} documents were left to validate on; now there are {need:,}, chosen by hash."
         )
         self.folder.log.write("notice", sentence=sentence)
 
@@ -209,8 +214,8 @@ class _Preprocessing:
             most = max(self.dropped.rules.values(), key=lambda rule: rule.count, default=None)
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
-                f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too little "
-                f"to learn from; expected at least {MIN_WORDS} words in 2 documents, and better {FEW_WORDS:,} or more."
+                f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too "
+                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, and better {FEW_WORDS:,} or more."
             )
         if words < FEW_WORDS:
             sentence = f"The training text has {words:,} words only; below {FEW_WORDS:,} there is little to learn."

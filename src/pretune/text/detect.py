@@ -74,7 +74,7 @@ def _is_hard_wrapped(lines: list[str]) -> bool:
     widest = max(map(len, lines))
     nearly_full = sum(len(line) > 0.7 * widest for line in lines) / len(lines)
     goes_on = sum(after[:1].islower() for after in lines[1:]) / (len(lines) - 1)
-    return widest <= 120 and nearly_full > 0.6 and goes_on > 0.4
+    return 50 <= widest <= 120 and nearly_full > 0.6 and goes_on > 0.4
 
 
 def sniff_format(head: str) -> FileFormat:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -25,7 +26,7 @@ from pretune.text.detect import (
 from pretune.text.findings import Detection, Findings, join_names
 from pretune.text.markup import visible_text
 from pretune.text.streams import BLOCK_BYTES, STDIN, TextStream
-from pretune.text.tables import Record, ending_of, iter_records, iter_stream_records, table_format_of
+from pretune.text.tables import Record, ending_of, iter_records, iter_stream_records, sniff_table, table_format_of
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
@@ -43,7 +44,7 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class TextFile:
-    """A file to read: where it is, what it is called in sources, and how many text files lie in the same folder."""
+    """A file to read: where it is, what it is called in sources, how many files of its kind lie in the same folder."""
 
     path: str
     name: str
@@ -79,7 +80,10 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     plain = [match for match in matches if match not in set(folders)]
     if not plain:
         return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
-    return [TextFile(path=match, name=match, files_beside=len(plain)) for match in plain]
+    beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
+    return [
+        TextFile(path=match, name=match, files_beside=beside[Path(match).parent, ending_of(match)]) for match in plain
+    ]
 
 
 def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
@@ -99,16 +103,15 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
                 others.append(path.name)
                 findings.ignored_files.add(reason, reason, str(path.relative_to(folder)))
     if not found:
-        beside = f" (it holds {join_names(others, 3)})" if others else ""
+        instead = f" (it holds {join_names(others, 3)})" if others else ""
         raise InputDataError(
-            f"{folder} holds no text{beside}; expected files that end in .txt, .md, .html, .csv, .tsv, .jsonl or "
+            f"{folder} holds no text{instead}; expected files that end in .txt, .md, .html, .csv, .tsv, .jsonl or "
             ".parquet."
         )
-    beside_of: dict[Path, int] = {}
-    for path in found:
-        beside_of[path.parent] = beside_of.get(path.parent, 0) + (table_format_of(path) is None)
+    beside = Counter((path.parent, ending_of(path)) for path in found)
     return [
-        TextFile(path=str(path), name=str(path), is_named=False, files_beside=beside_of[path.parent]) for path in found
+        TextFile(path=str(path), name=str(path), is_named=False, files_beside=beside[path.parent, ending_of(path)])
+        for path in found
     ]
 
 
@@ -119,7 +122,12 @@ def _reason_to_pass_over(path: Path) -> str | None:
         return "no ending of a text file"
     if not path.is_file():
         return "not a plain file"
-    return "empty file" if path.stat().st_size == 0 else None
+    if path.stat().st_size == 0:
+        return "empty file"
+    # Many tools leave settings and listings in .json files; such a file is read where every line is an object.
+    if ending_of(path) == ".json" and sniff_table(TextStream(path).peek()) is None:
+        return "JSON, but not one object a line"
+    return None
 
 
 def _refuse_unreadable(error: OSError) -> None:

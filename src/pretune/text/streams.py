@@ -20,7 +20,8 @@ from pretune.text.findings import Findings
 BLOCK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 24  # characters; a longer line is cut there
 MAX_BROKEN_SHARE = 0.01
-MAX_CONTROL_SHARE = 0.02
+MAX_CONTROL_SHARE = 0.02  # of the first bytes; beyond that a file is no text
+FEW_CONTROLS = 8  # which do not make a short text binary
 STDIN = "-"
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -280,7 +281,7 @@ def _refuse_binary(head: bytes, name: str) -> None:
     if _detect_encoding(head)[0] != "utf-8":
         return
     controls = sum(len(match[0]) for match in _CONTROL.finditer(head))
-    if controls > MAX_CONTROL_SHARE * len(head):
+    if controls > max(FEW_CONTROLS, MAX_CONTROL_SHARE * len(head)):
         raise InputDataError(
             f"{name} is not text: {controls / len(head):.0%} of its first bytes are control characters; expected UTF-8 "
             "text (UTF-16 only with a byte order mark)."
