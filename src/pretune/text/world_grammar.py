@@ -1,12 +1,13 @@
-"""The grammar of the built-in world: a plan without words or label, and the writer that turns plan and verdict to text."""
+"""The grammar of the built-in world: plans without words or label; a writer that makes texts of plan and verdict."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from zlib import crc32
 
 from pretune.text import world_words as words
@@ -73,8 +74,7 @@ STRAIGHT = Manner(  # no negation, no contrast, no dissent: most people say what
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """A sentence to be written; of a contrast the first form is the conceded one."""
 
     shape: str
@@ -93,8 +93,8 @@ def draw_plan(rng: Random, manner: Manner) -> list[Planned]:
         plan = []
         for _ in range(pick(rng, manner.lengths)):
             shape = pick(rng, manner.shapes)
-            forms = (pick(rng, manner.forms),) if shape == "single" else (pick(rng, manner.forms), pick(rng, manner.forms))
-            plan.append(Planned(shape, forms))
+            num_clauses = 1 if shape == "single" else 2
+            plan.append(Planned(shape, tuple([pick(rng, manner.forms) for _ in range(num_clauses)])))
         margin = sum(planned.weight for planned in plan)
         if rng.random() < manner.dissent_prob:
             dissent = Planned("single", (pick(rng, manner.forms),), is_dissent=True)
@@ -136,9 +136,11 @@ def _frames(was: str) -> tuple[Frame, ...]:
 
 
 _FRAMES = {False: _frames("was"), True: _frames("were")}
+_REVIEW_PROB = 0.6  # that a text is told by somebody rather than of somebody
 _LEAD_IN_PROB = 0.15
 _OPENING_PROB = 0.4
 _SPECIFIC_PROB = 0.7  # that a word of the aspect's own kind is taken rather than one that fits everything
+_MAX_DRAFTS = 1000
 _COUNTS = {"three": 3, "four": 4, "five": 5}
 _OUTCOME_TABLE = (1, 1, 2)
 Aspect = tuple[str, str, tuple[Frame, ...]]  # kind, "the plot", how to judge it
@@ -168,35 +170,30 @@ class Writer:
         }
 
     def opinion(self, verdict: int, manner: Manner, *, with_outcome: bool) -> str:
-        """A review (told by "I" or "we") or a story (told of somebody): perhaps an opening, judgements, perhaps outcomes.
+        """A review (told by "I" or "we") or a story (told of somebody): an opening now and then, judgements, outcomes.
 
         `verdict` is 1 or -1. Outcomes give the verdict away in words that are no polar words: unlabelled text only.
         """
-        rng = self.rng
-        domain = pick(rng, words.DOMAINS)
-        who = pick(rng, words.TELLERS if rng.random() < 0.6 else words.NAMES)
-        sentences = []
+        rng, told = self.rng, list[str]()
+        domain, who = self._choose_subject()
         if rng.random() < _OPENING_PROB:
-            sentences.append(self._sentence(lambda: self._fill(pick(rng, domain.openings), who)))
+            self._tell(told, partial(self._opening, domain, who))
         free = list(_ASPECTS[domain.name])
         for planned in draw_plan(rng, manner):
             sign = -verdict if planned.is_dissent else verdict
             aspects = [_take(rng, free) for _ in planned.forms]
-            sentences.append(self._sentence(lambda: self._judgement(planned, aspects, sign, who)))
+            self._tell(told, partial(self._judgement, planned, aspects, sign, who))
         if with_outcome:
-            for _ in range(pick(rng, _OUTCOME_TABLE)):
-                sentences.append(self._sentence(lambda: self._outcome(domain, verdict, who)))
-        return " ".join(sentences)
+            self._tell_outcomes(told, domain, verdict, who)
+        return " ".join(told)
 
     def summary(self, verdict: int) -> str:
-        """A verdict in a few words, and an outcome or two: 'The pie in three words: tasty, fresh and charming. We loved it.'"""
-        rng = self.rng
-        domain = pick(rng, words.DOMAINS)
-        who = pick(rng, words.TELLERS if rng.random() < 0.6 else words.NAMES)
-        sentences = [self._sentence(lambda: self._list(domain, verdict))]
-        for _ in range(pick(rng, _OUTCOME_TABLE)):
-            sentences.append(self._sentence(lambda: self._outcome(domain, verdict, who)))
-        return " ".join(sentences)
+        """A verdict in a few words and what followed: 'The pie in three words: tasty, ripe and lovely. We loved it.'"""
+        told = list[str]()
+        domain, who = self._choose_subject()
+        self._tell(told, partial(self._list, domain, verdict))
+        self._tell_outcomes(told, domain, verdict, who)
+        return " ".join(told)
 
     def facts(self) -> str:
         """Two to four plain facts of one theme."""
@@ -211,13 +208,28 @@ class Writer:
                 sentences.append(frame.replace("{fact}", pick(rng, THEMES[theme])))
         return " ".join(as_sentence(sentence) for sentence in sentences)
 
-    def _sentence(self, draft: Callable[[], str]) -> str:
-        """The first draft whose hash falls into this writer's part."""
-        for _ in range(1000):
+    def _choose_subject(self) -> tuple[words.Domain, str]:
+        """A domain and who tells of it, or of whom it is told."""
+        domain = pick(self.rng, words.DOMAINS)
+        return domain, pick(self.rng, words.TELLERS if self.rng.random() < _REVIEW_PROB else words.NAMES)
+
+    def _tell(self, told: list[str], draft: Callable[[], str]) -> None:
+        """Add the first draft whose hash falls into this writer's part and that has not been told yet."""
+        for _ in range(_MAX_DRAFTS):
             sentence = as_sentence(draft())
-            if part_of(sentence) == self.part:
-                return sentence
-        raise AssertionError(f"no sentence for the part {self.part!r} in 1000 drafts; the last one: {sentence}")
+            if part_of(sentence) == self.part and sentence not in told:
+                told.append(sentence)
+                return
+        raise AssertionError(
+            f"no sentence for the part {self.part!r} in {_MAX_DRAFTS} drafts, the last one: {sentence}"
+        )
+
+    def _tell_outcomes(self, told: list[str], domain: words.Domain, verdict: int, who: str) -> None:
+        for _ in range(pick(self.rng, _OUTCOME_TABLE)):
+            self._tell(told, partial(self._outcome, domain, verdict, who))
+
+    def _opening(self, domain: words.Domain, who: str) -> str:
+        return self._fill(pick(self.rng, domain.openings), who)
 
     def _judgement(self, planned: Planned, aspects: Sequence[Aspect], sign: int, who: str) -> str:
         rng = self.rng
@@ -288,7 +300,9 @@ _JUDGED: dict[str, Callable[[Random, str, Sequence[str]], str]] = {
     "weak": lambda rng, word, options: f"{pick(rng, words.WEAK)} {word}",
     "pair": lambda rng, word, options: f"{word} and {_another(rng, word, options)}",
     "equal": lambda rng, word, options: f"{pick(rng, words.EQUAL)} {word} as {pick(rng, words.REFERENCES)}",
-    "unequal": lambda rng, word, options: f" {word} ".join(pick(rng, words.UNEQUAL)) + " " + pick(rng, words.REFERENCES),
+    "unequal": lambda rng, word, options: (
+        f" {word} ".join(pick(rng, words.UNEQUAL)) + " " + pick(rng, words.REFERENCES)
+    ),
     "not": lambda rng, word, options: f"{pick(rng, words.NEGATORS)} {word}",
     "neither": lambda rng, word, options: f"neither {word} nor {_another(rng, word, options)}",
 }
