@@ -8,9 +8,8 @@ import io
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import zstandard
 
@@ -66,10 +65,10 @@ class TextStream:
         self.findings = findings if findings is not None else Findings()
         self.bytes_read = 0
         self.broken_bytes = 0
-        self._file = _open(path, self.name)
-        first = self._file.read(BLOCK_BYTES)
+        self._file = _read_blocks(path, self.name)
+        first = next(self._file, b"")
         self.compression = "gz" if first.startswith(_GZIP) else "zst" if first.startswith(_ZSTD) else None
-        self._raw = _with_first(first, self._iter_file())
+        self._raw = _with_first(first, self._file)
         if self.compression:
             self._raw = _decompress(self._raw, self.compression, self.name)
         self._head = self._read_head()
@@ -115,8 +114,8 @@ class TextStream:
             yield rest
 
     def close(self) -> None:
-        if str(self.path) != STDIN:
-            self._file.close()
+        """Close the file before its end; at the end it closes itself."""
+        self._file.close()
 
     def use_declared_charset(self) -> None:
         """Follow an HTML page's own word on its encoding, where it is not UTF-8 and names another."""
@@ -130,10 +129,6 @@ class TextStream:
                 self.encoding = codecs.lookup(name).name
             except LookupError:
                 return
-
-    def _iter_file(self) -> Iterator[bytes]:
-        while block := self._file.read(BLOCK_BYTES):
-            yield block
 
     def _read_head(self) -> bytes:
         head = b""
@@ -191,14 +186,18 @@ class TextStream:
             )
 
 
-def _open(path: str | Path, name: str) -> BinaryIO:
+def _read_blocks(path: str | Path, name: str) -> Generator[bytes, None, None]:
+    """The bytes of a file, which is closed as soon as nobody asks for more."""
     if str(path) == STDIN:
-        return sys.stdin.buffer
-    file = Path(path)
+        while block := sys.stdin.buffer.read(BLOCK_BYTES):
+            yield block
+        return
+    if Path(path).is_dir():
+        raise InputDataError(f"{name} is a folder; expected a file.")
     try:
-        if file.is_dir():
-            raise InputDataError(f"{name} is a folder; expected a file.")
-        return file.open("rb")
+        with Path(path).open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
     except FileNotFoundError:
         raise InputDataError(f"{name} does not exist; expected a file with text, check the path.") from None
     except OSError as error:

@@ -1,0 +1,127 @@
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError
+from pretune.text import streams
+from pretune.text.findings import Findings
+from pretune.text.streams import TextStream
+
+
+def write(folder: Path, data: bytes, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def read_lines(path: Path, findings: Findings | None = None) -> list[str]:
+    return list(TextStream(path, findings).lines())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lines=st.lists(
+        st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20), max_size=9
+    ),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    block=st.integers(1, 40),
+    compression=st.sampled_from(["", "gz", "zst"]),
+)
+def test_lines_are_independent_of_blocks_line_ends_and_compression(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str, block: int, compression: str
+) -> None:
+    data = "".join(line + end for line in lines).encode()
+    if compression == "gz":
+        half = len(data) // 2
+        data = gzip.compress(data[:half]) + gzip.compress(data[half:])  # two members
+    elif compression == "zst":
+        data = zstandard.compress(data)
+    path = write(tmp_path_factory.mktemp("s"), data)
+    with pytest.MonkeyPatch.context() as patch:
+        # Control characters that hypothesis likes are not what this is about.
+        patch.setattr(streams, "_refuse_binary", lambda head, name: None)
+        patch.setattr(streams, "BLOCK_BYTES", max(4, block))
+        assert read_lines(path) == (lines if data else [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks_tell_the_encoding(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, "Größe 東京\r\nzwei".encode(encoding))
+    assert read_lines(path) == ["Größe 東京", "zwei"]
+
+
+def test_other_separators_are_no_line_ends(tmp_path: Path) -> None:
+    assert read_lines(write(tmp_path, "a\u2028b\x0bc\x85d".encode())) == ["a\u2028b\x0bc\x85d"]
+
+
+def test_little_broken_utf8_is_repaired_counted_and_named(tmp_path: Path) -> None:
+    findings = Findings()
+    path = write(tmp_path, b"a good line\n" * 100 + b"caf\xe9 \xff\xfe\n")
+    assert read_lines(path, findings)[-1] == "caf\ufffd \ufffd"
+    assert findings.broken_bytes == 3
+    assert findings.files_with_broken_bytes == [str(path)]
+
+
+def test_a_true_replacement_character_is_not_counted(tmp_path: Path) -> None:
+    findings = Findings()
+    read_lines(write(tmp_path, "\ufffd".encode() * 50), findings)
+    assert findings.broken_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("für Müller ".encode("latin-1") * 500, "is not UTF-8: .* broken; convert it first"),
+        (b"\x89PNG\r\n\x1a\n", "is an image, not text"),
+        (b"PK\x03\x04abc", "is a zip archive"),
+        (b"\x00\x01\x02\x03" * 500, "is not text: .* control characters"),
+        ("UTF-16 without a mark".encode("utf-16-le"), "only with a byte order mark"),
+        (b"\0" * 257 + b"ustar\0", "is a tar archive, not text; unpack it"),
+        (gzip.compress(b"text " * 1000)[:-9], "is a damaged gz file"),
+        (zstandard.compress(b"text " * 1000)[:-3], "is a damaged zst file"),
+        (zstandard.compress(b"text " * 1000)[:6] + b"\xff" * 30, "is a damaged zst file"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
+    path = write(tmp_path, data)
+    with pytest.raises(InputDataError, match=rf"a\.txt.*{sentence}") as caught:
+        read_lines(path)
+    assert caught.value.exit_code == 3
+
+
+def test_a_few_control_characters_do_not_make_a_text_binary(tmp_path: Path) -> None:
+    assert read_lines(write(tmp_path, b"a\0b \x07\n")) == ["a\0b \x07"]
+
+
+def test_missing_paths_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="nowhere.txt does not exist"):
+        TextStream(tmp_path / "nowhere.txt")
+    with pytest.raises(InputDataError, match="is a folder; expected a file"):
+        TextStream(tmp_path)
+
+
+def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo")))
+    stream = TextStream("-")
+    assert (stream.name, list(stream.lines())) == ("stdin", ["one", "two"])
+
+
+def test_a_page_may_declare_its_own_encoding(tmp_path: Path) -> None:
+    path = write(tmp_path, '<html><meta charset="iso-8859-1"><body>Größe „so“'.encode("cp1252"), "a.html")
+    stream = TextStream(path)
+    stream.use_declared_charset()
+    assert "Größe „so“" in "".join(stream.blocks())
+
+
+def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE", 100)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 64)
+    lines = read_lines(write(tmp_path, b"x" * 250))
+    assert "".join(lines) == "x" * 250
+    assert max(map(len, lines)) <= 100

@@ -1,0 +1,178 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError
+from pretune.text.findings import Findings
+from pretune.text.tables import Record, ending_of, iter_records, table_format_of
+
+cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def read(path: Path, findings: Findings | None = None) -> list[Record]:
+    return list(iter_records(path, findings=findings))
+
+
+def rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
+    return [(record.fields, record.line) for record in iter_records(path)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=8),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_csv_rows_come_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], quoting: int
+) -> None:
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=quoting).writerows([("text", "label"), *rows])  # type: ignore[arg-type]
+    found = read(write(tmp_path_factory.mktemp("t"), "a.csv", out.getvalue()))
+    assert [tuple(record.fields.values()) for record in found] == rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.dictionaries(st.sampled_from(["text", "label", "n"]), st.text(max_size=9)), max_size=8))
+def test_jsonl_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]) -> None:
+    text = "".join(json.dumps(row) + "\n" for row in [{"text": "x"}, *rows])
+    found = read(write(tmp_path_factory.mktemp("t"), "a.jsonl", text))
+    repaired = [
+        {k: v.encode("utf-8", "surrogatepass").decode("utf-8", "replace") for k, v in row.items()} for row in rows
+    ]
+    assert len(found) == len(rows) + 1
+    if all("\ufffd" not in v for row in repaired for v in row.values()):
+        assert [record.fields for record in found[1:]] == rows
+
+
+def test_lines_are_counted_from_one_also_over_cells_with_line_breaks(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", 'text,label\r\n"one\r\ntwo",1\r\n\r\nthree,2\r\n')
+    assert rows_of(path) == [({"text": "one\ntwo", "label": "1"}, 2), ({"text": "three", "label": "2"}, 5)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
+    path = write(tmp_path, "a.csv", f"text{delimiter}label\nA good, long; text{' ' if delimiter in ',;' else ''}\n")
+    rows = "".join(f'"A fine, old; house"{delimiter}{i}\n' for i in range(5))
+    path = write(tmp_path, "a.csv", f"text{delimiter}label\n{rows}")
+    assert read(path)[3].fields == {"text": "A fine, old; house", "label": "3"}
+
+
+def test_in_tsv_a_stray_quote_is_a_character(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", 'text\tlabel\n"open only\t1\nsay "hi"\t2\n')
+    assert [record.fields["text"] for record in read(path)] == ['"open only', 'say "hi"']
+
+
+def test_tsv_with_quoted_cells(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", 'text\tlabel\n"a ""b"""\t1\n"c"\t2\n')
+    assert [record.fields["text"] for record in read(path)] == ['a "b"', "c"]
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["I love this film,1", "good,pos", "Great acting.,positive", "1,2"],
+)
+def test_a_csv_without_a_header_is_refused(tmp_path: Path, first: str) -> None:
+    path = write(tmp_path, "a.csv", f"{first}\nso so,pos\nbad one,neg\n")
+    with pytest.raises(InputDataError, match=r"a\.csv, line 1 looks like data, not like column names"):
+        read(path)
+
+
+@pytest.mark.parametrize("header", ["Rezension,Wertung", "content,stars", "comment_text,is_toxic", "utterance,y"])
+def test_other_headers_are_recognised(tmp_path: Path, header: str) -> None:
+    path = write(tmp_path, "a.csv", f"{header}\nEin guter Film,5\nSchlecht,1\n")
+    assert list(read(path)[0].fields) == header.split(",")
+
+
+def test_an_expected_column_makes_a_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "what they said,how it was\nfine words,good\n")
+    assert len(list(iter_records(path, columns=["What they said"]))) == 1
+
+
+def test_few_malformed_rows_are_counted_and_named(tmp_path: Path) -> None:
+    good = "".join(f"a text,{i}\n" for i in range(200))
+    findings = Findings()
+    assert len(read(write(tmp_path, "a.csv", f"text,label\n{good}one,too,many\n"), findings)) == 200
+    rule = findings.dropped.rules["ragged_row"]
+    assert (rule.count, rule.examples[0].endswith("a.csv, line 202: one | too | many")) == (1, True)
+    findings = Findings()
+    lines = "".join(json.dumps({"text": "x"}) + "\n" for _ in range(200))
+    assert len(read(write(tmp_path, "a.jsonl", lines + '{"text": "torn'), findings)) == 200
+    assert "a.jsonl, line 201" in findings.dropped.rules["unparsable_row"].examples[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("a.csv", "text,label\nok,1\nbad, one,0\n", r"line 3: 3 cells, expected 2 \(text, label\); 1 of 2 rows"),
+        ("a.csv", 'text,label\nx,1\n"open,1\n' + "foo, bar,2\n" * 9, r"line 3: "),
+        ("a.csv", "text,text\na b,c\n", "the column 'text' occurs twice"),
+        ("a.csv", "", "is empty"),
+        ("a.jsonl", '{"text": "ok"}\nnot json\n', r"line 2: expected one JSON object a line, found 'not json'"),
+        ("a.jsonl", "nothing here\n", r"line 1: .*all rows do not parse"),
+        ("a.jsonl", '{"text": "ok"}\n[1]\n', r"line 2: expected a JSON object, found '\[1\]'"),
+        ("a.json", '[\n{"text": "ok"}\n]\n', "holds a JSON list; expected one JSON object a line"),
+        ("a.xyz", "some words\n", "is not recognised as a table"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_file_and_line(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    with pytest.raises(InputDataError, match=rf"{name.split('.')[0]}\.\w+.*{sentence}"):
+        read(write(tmp_path, name, text))
+
+
+def test_an_unclosed_quote_names_its_line(tmp_path: Path) -> None:
+    rows = '"a, b",1\n' * 300
+    path = write(tmp_path, "a.csv", f'text,label\n{rows}"never closed,1\n' + 'a "fine" row,2\n' * 3)
+    with pytest.raises(InputDataError, match="line 302: a quote is opened and never closed"):
+        read(path)
+
+
+def test_values_become_strings(tmp_path: Path) -> None:
+    row = {"text": "x", "label": 1, "flag": True, "nothing": None, "list": [1, "a"], "share": 0.5}
+    fields = read(write(tmp_path, "a.jsonl", json.dumps(row)))[0].fields
+    assert list(fields.values()) == ["x", "1", "true", "", '[1, "a"]', "0.5"]
+
+
+def test_lone_surrogates_do_not_come_through(tmp_path: Path) -> None:
+    record = read(write(tmp_path, "a.jsonl", '{"text": "a \\ud83d b \\ud83d\\ude00"}'))[0]
+    assert record.fields["text"] == "a \ufffd b 😀"
+
+
+def test_a_bom_utf16_and_nul_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text;label\r\nzwei Wörter;1\r\n".encode("utf-16"))
+    assert read(tmp_path / "a.csv")[0].fields == {"text": "zwei Wörter", "label": "1"}
+    (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbftext,label\na\0b c,1\n")
+    assert read(tmp_path / "b.csv")[0].fields == {"text": "ab c", "label": "1"}
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": ["one", None], "label": [1, 0]}), path)
+    assert rows_of(path) == [({"text": "one", "label": "1"}, 1), ({"text": "", "label": "0"}, 2)]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputDataError, match="cannot be read as parquet"):
+        read(path)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(InputDataError, match=r"pip install 'pretune\[parquet\]'"):
+        read(write(tmp_path, "a.parquet", "PAR1"))
+
+
+def test_endings() -> None:
+    assert [ending_of(name) for name in ("a.b.CSV.gz", "a", "x.jsonl.zst", ".gz")] == [".csv", "", ".jsonl", ""]
+    assert table_format_of("reviews.ndjson.gz") == "jsonl"
+    assert table_format_of("reviews.txt") is None
