@@ -34,8 +34,13 @@ def tiny(vocab_size: int) -> ModelConfig:
     return _preset(vocab_size, hidden_size=128, num_layers=2, intermediate_size=352)
 
 
+def micro(vocab_size: int) -> ModelConfig:
+    """2 layers of 256: some minutes to an hour on two cores."""
+    return _preset(vocab_size, hidden_size=256, num_layers=2, intermediate_size=688)
+
+
 def mini(vocab_size: int) -> ModelConfig:
-    """4 layers of 256: minutes to an hour on two cores."""
+    """4 layers of 256: an hour or more on two cores, or less where the chip multiplies in bf16."""
     return _preset(vocab_size, hidden_size=256, num_layers=4, intermediate_size=688)
 
 
@@ -44,7 +49,7 @@ def small(vocab_size: int) -> ModelConfig:
     return _preset(vocab_size, hidden_size=384, num_layers=8, intermediate_size=1024)
 
 
-PRESETS = {"tiny": tiny, "mini": mini, "small": small}
+PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small}
 
 
 def _preset(vocab_size: int, *, hidden_size: int, num_layers: int, intermediate_size: int) -> ModelConfig:

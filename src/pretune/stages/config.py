@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pretune.errors import UsageError
 
-Size = Literal["auto", "tiny", "mini", "small"]
+Size = Literal["auto", "tiny", "micro", "mini", "small"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class PreprocessConfig:
 class PretrainConfig:
     """Stage 3: a transformer learns to predict missing words."""
 
-    size: Size = "auto"  # tiny (2x128), mini (4x256), small (8x384); auto: by the budget
+    size: Size = "auto"  # tiny (2x128), micro (2x256), mini (4x256), small (8x384); auto: by the budget
     minutes: float | None = None  # budget in wall time, calibration and compiling included
     tokens: int | None = None  # budget in tokens seen
     epochs: float | None = None  # budget in passes over the text

@@ -104,7 +104,7 @@ class _Pretraining:
         )
         self.watched, self.example = self._choose_watched()
         self.compute: Compute = choose_compute(
-            precision=config.precision, compile=config.compile, is_worth_compiling=is_worth_compiling(self.budget)
+            precision=config.precision, compile=config.compile, is_worth_compiling=self._wants_compiling()
         )
         self.model_config = self._choose_model()
         self.model = LanguageModel(self.model_config).to(self.compute.device)
@@ -167,7 +167,7 @@ class _Pretraining:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        for sentence in describe_compute(self.compute, self.config, self.budget):
+        for sentence in describe_compute(self.compute, self.config, wants_compiling=self._wants_compiling()):
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
         if self.config.initial_embedding == "vectors":
@@ -392,6 +392,9 @@ class _Pretraining:
     @property
     def _validation(self) -> list[Batch]:
         return [batch.to(self.compute.device) for batch in self.corpus.validation]
+
+    def _wants_compiling(self) -> bool:
+        return is_worth_compiling(self.budget, self.corpus.tokens_per_epoch)
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.start

@@ -14,6 +14,10 @@ from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
 _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
+_COMPILING_PAYS_TOKENS = 4e6
+_INFINITE = float("inf")
+_TOKENS_UP_TO = (("tiny", 6e6), ("micro", 15e6), ("mini", 300e6), ("small", _INFINITE))
+_MINUTES_UP_TO = (("tiny", 2), ("micro", 10), ("mini", 120), ("small", _INFINITE))  # on two cores that compute in bf16
 
 
 def budget_of(config: PretrainConfig) -> Budget:
@@ -40,9 +44,16 @@ def row_settings(config: PretrainConfig, budget: Budget) -> RowSettings:
     )
 
 
-def is_worth_compiling(budget: Budget) -> bool:
+def is_worth_compiling(budget: Budget, tokens_per_epoch: int) -> bool:
     """Whether a run is long enough to earn back what compiling costs."""
-    return budget.minutes is None or budget.minutes >= _COMPILING_PAYS_MINUTES
+    if budget.minutes is not None:
+        return budget.minutes >= _COMPILING_PAYS_MINUTES
+    return budget_tokens(budget, tokens_per_epoch) >= _COMPILING_PAYS_TOKENS
+
+
+def budget_tokens(budget: Budget, tokens_per_epoch: int) -> float:
+    """The tokens of a budget that was given in tokens or in epochs."""
+    return budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
 
 
 def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
@@ -50,19 +61,19 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
     if size != "auto":
         return size
     if budget.minutes is None:
-        tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
-        return "tiny" if tokens < 30e6 else "mini" if tokens < 300e6 else "small"
+        tokens = budget_tokens(budget, tokens_per_epoch)
+        return next(name for name, limit in _TOKENS_UP_TO if tokens < limit)
     if compute.device == "cuda":
         return "small"
     slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 computes about four times slower
-    return "tiny" if budget.minutes < 8 * slowness else "mini" if budget.minutes < 120 * slowness else "small"
+    return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
-def describe_compute(compute: Compute, config: PretrainConfig, budget: Budget) -> list[str]:
+def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compiling: bool) -> list[str]:
     """What the run computes on, and what would make it faster where something would."""
     words = "compiled" if compute.is_compiled else "not compiled"
     sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
-    if config.compile == "auto" and not compute.is_compiled and is_worth_compiling(budget):
+    if config.compile == "auto" and wants_compiling and not compute.is_compiled:
         sentences.append("No C++ compiler was found, so the slower uncompiled path is used; g++ would change that.")
     return sentences
 
