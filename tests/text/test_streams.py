@@ -100,7 +100,7 @@ def test_a_few_control_characters_do_not_make_a_text_binary(tmp_path: Path) -> N
 
 
 def test_missing_paths_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match="nowhere.txt does not exist"):
+    with pytest.raises(InputDataError, match=r"nowhere\.txt does not exist"):
         TextStream(tmp_path / "nowhere.txt")
     with pytest.raises(InputDataError, match="is a folder; expected a file"):
         TextStream(tmp_path)

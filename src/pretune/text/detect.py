@@ -17,6 +17,7 @@ HTML_ENDINGS = (".html", ".htm", ".xhtml")
 TXT_ENDINGS = (".txt", ".text", ".md", ".rst", ".log")
 MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
 SHORT_FILE_CHARACTERS = 20_000
+SHORT_BLOCK_LINES = 12
 _HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(r"\w+")
 
@@ -44,7 +45,8 @@ def detect_text_column(sample: Sequence[Record], path: str, given: str | None = 
 
 def _mean_words(sample: Sequence[Record], column: str) -> float:
     texts = [record.fields.get(column, "") for record in sample]
-    return sum(len(_WORD.findall(text[:2000])) for text in texts if _is_text(text)) / max(1, len(texts))
+    filled = [text for text in texts if text.strip()]
+    return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)) / max(1, len(filled))
 
 
 def _is_text(cell: str) -> bool:
@@ -62,7 +64,13 @@ def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -
     lines = [line.strip() for line in head.split("\n")]
     filled = [line for line in lines if line]
     blocks = [block for block in "\n".join(lines).split("\n\n") if block.strip()]
-    if len(blocks) > 1 and len(filled) >= 1.5 * len(blocks):
+    lines_per_block = len(filled) / max(1, len(blocks))
+    # A list of lines with a stray blank line has long blocks, too.
+    if (
+        len(blocks) > 1
+        and lines_per_block >= 1.5
+        and (lines_per_block <= SHORT_BLOCK_LINES or _is_hard_wrapped(filled))
+    ):
         return "paragraph"
     return "file" if is_whole_file and len(blocks) <= 1 and _is_hard_wrapped(filled) else "line"
 

@@ -69,7 +69,7 @@ def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile
             raise InputDataError(f"{path} does not exist; expected a file or folder with text, check the path.")
         else:
             files.append(TextFile(path=path, name=path))
-    return list({file.path: file for file in reversed(files)}.values())[::-1]
+    return list({file.path: file for file in files}.values())
 
 
 def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:

@@ -47,19 +47,16 @@ _INLINE_TAGS = (
     "a|abbr|acronym|b|big|cite|code|del|dfn|em|font|i|ins|kbd|label|mark|q|s|samp|small|span|strike|strong|sub|sup|"
     "tt|u|var"
 )
-_ATTRIBUTES = r"(?:\s+[a-zA-Z:-]+(?:\s*=\s*(?:\"[^\"<>]{0,1000}\"|'[^'<>]{0,1000}'|[^\s\"'<>]{1,1000}))?){0,20}\s*"
+_ATTRIBUTES = r"(?:\s+[a-zA-Z:-]+\s*=\s*(?:\"[^\"<>]{0,1000}\"|'[^'<>]{0,1000}'|[^\s\"'<>]{1,1000})){0,20}\s*"
 _BLOCK = re.compile(rf"</?(?:{_BLOCK_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _INLINE = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _HIDDEN = re.compile(r"<!--.{0,10000}?-->|<(script|style)\b[^<>]{0,1000}>.{0,100000}?</\1\s*>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_ASCII_CONTROL = re.compile("\x1b\\[[0-9;]{0,20}[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f]")
 # The two joiners, U+200C and U+200D, mean something in many scripts and in emoji: they stay.
-_CONTROL = re.compile(
-    "\x1b\\[[0-9;]{0,20}[A-Za-z]|[\x00-\x1f\x7f-\x9f\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-    "\ufff9-\ufffb\ufffe\uffff]"
-)
+_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MOST_PASSES = 4
-_UNCOVERING = {"mojibake", "markup", "entities"}  # behind an entity may be a tag, and so on: look again
+_MOST_PASSES = 4  # behind an entity may be a tag, behind a control character an entity, and so on
 _C1 = re.compile("[\x80-\x9f]")
 
 
@@ -69,19 +66,23 @@ def clean_text(text: str, repairs: Counter[str] | None = None) -> str:
     White space of any kind and length becomes one blank: within a sample, line breaks are layout more often than
     meaning, and a word is the same token after a blank and after a line break.
     """
-    text = " ".join(text.split())
+    collapsed = " ".join(text.split())
+    if _is_plain(collapsed):
+        return collapsed
     done: set[str] = set()
-    for _ in range(_MOST_PASSES):
-        if text.isprintable() and text.isascii() and "<" not in text and "&" not in text:
-            break
+    for _ in range(_MOST_PASSES):  # not the collapsed text: its no-break blanks may be part of mojibake
         done_now: set[str] = set()
         text = " ".join(_repair(text, done_now).split())
         done |= done_now
-        if not done_now & _UNCOVERING:
+        if not done_now or _is_plain(text):
             break
     if repairs is not None:
         repairs.update(done)
     return text
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and "<" not in text and "&" not in text
 
 
 def _repair(text: str, done: set[str]) -> str:
@@ -91,8 +92,8 @@ def _repair(text: str, done: set[str]) -> str:
         if text != before:
             done.add(name)
 
-    is_ascii = text.isascii()
-    if not is_ascii:
+    apply("control_characters", _take_out_ascii_control)
+    if not text.isascii():
         apply("control_characters", _replace_surrogates)
         if _MOJIBAKE.search(text):
             apply("mojibake", _fix_mojibake)
@@ -101,9 +102,8 @@ def _repair(text: str, done: set[str]) -> str:
         apply("markup", _take_out_markup)
     if "&" in text:
         apply("entities", _write_out_entities)
-    if not text.isprintable():
-        apply("control_characters", _take_out_control_characters)
     if not text.isascii():
+        apply("control_characters", _take_out_invisible)
         apply("unicode_form", _compose)
     return text
 
@@ -125,8 +125,12 @@ def _write_out_entities(text: str) -> str:
     return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
 
 
-def _take_out_control_characters(text: str) -> str:
-    return _CONTROL.sub("", text)
+def _take_out_ascii_control(text: str) -> str:
+    return _ASCII_CONTROL.sub("", text)
+
+
+def _take_out_invisible(text: str) -> str:
+    return _INVISIBLE.sub("", text)
 
 
 def _replace_surrogates(text: str) -> str:

@@ -1,0 +1,158 @@
+import io
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.errors import FolderInTheWayError, InputDataError
+from pretune.runtime.artifacts import Manifest
+from pretune.runtime.events import read_events
+from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
+from pretune.stages.config import CollectConfig
+from pretune.text.corpus import iter_corpus
+from pretune.text.splits import split_of
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for event in read_events(folder) if event["event"] == kind]
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    path = tmp_path / "reviews.jsonl"
+    rows = [{"text": f"Review number {i} of a film that I saw.", "stars": i % 5} for i in range(50)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": " "}]), encoding="utf-8")
+    return path
+
+
+def test_documents_flow_and_example(reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    manifest = collect([reviews], out)
+    documents = list(iter_corpus(out))
+    assert len(documents) == manifest.summary["documents"] == 50
+    assert documents[3] == {
+        "text": "Review number 3 of a film that I saw.",
+        "source": str(reviews),
+        "line": 4,
+        "from_labels": False,
+    }
+    (flow,) = events(out, "flow")
+    assert flow["shape_out"][0] == {"name": "documents", "value": 50}
+    assert [(drop["rule"], drop["count"]) for drop in flow["dropped"]] == [("no_text", 1)]
+    (detected,) = events(out, "detected")
+    assert (detected["format"], detected["text_column"]) == ("jsonl", "text")
+    example = manifest.summary["example"]
+    assert split_of(example["text"], 0.4, 0.4) == "train"
+    assert events(out, "example")[0]["text"] == example["text"]
+    assert manifest.status == "finished"
+    assert set(manifest.outputs) == {"documents-00000.jsonl.zst"}
+
+
+def test_labelled_texts_come_first_and_give_the_example(reviews: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "text,label\n" + "".join(f"Labelled text {i} is fine,{i % 2}\n" for i in range(9)), encoding="utf-8"
+    )
+    manifest = collect([reviews], tmp_path / "out", labels=labels)
+    documents = list(iter_corpus(tmp_path / "out"))
+    assert [document["from_labels"] for document in documents] == [True] * 9 + [False] * 50
+    assert manifest.summary["example"]["text"].startswith("Labelled text")
+    only = collect([], tmp_path / "only", labels=labels)
+    assert only.summary["documents"] == 9
+
+
+def test_the_built_in_world(tmp_path: Path) -> None:
+    manifest = collect([], tmp_path, CollectConfig(builtin_documents=300))
+    assert manifest.summary["synthetic"] is True
+    assert manifest.summary["documents"] == 300
+    rows = [json.loads(line) for line in (tmp_path / BUILTIN_LABELS).read_text(encoding="utf-8").splitlines()]
+    assert set(rows[0]) == {"text", "label", "slice"}
+    assert {BUILTIN_LABELS, BUILTIN_TEST_LABELS} < set(manifest.outputs)
+    assert manifest.summary["example"]["text"] in {row["text"] for row in rows}
+    assert events(tmp_path, "stage_started")[0]["synthetic"] is True
+
+
+def test_a_second_call_skips_and_another_input_is_refused(reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = collect([reviews], out)
+    before = (out / "events.jsonl").read_bytes()
+    assert collect([reviews], out) == first
+    assert (out / "events.jsonl").read_bytes() == before
+    with pytest.raises(FolderInTheWayError, match="text_unit"):
+        collect([reviews], out, CollectConfig(text_unit="file"))
+    reviews.write_text(reviews.read_text(encoding="utf-8") + '{"text": "one more"}\n', encoding="utf-8")
+    with pytest.raises(FolderInTheWayError, match="differs in: input corpus 1"):
+        collect([reviews], out)
+    assert collect([reviews], out, redo=True).summary["documents"] == 51
+
+
+def test_an_interrupted_stage_begins_again(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    finish = "pretune.stages.collect._Collection._finish"
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, lambda self, writer: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            collect([reviews], out)
+    manifest = collect([reviews], out)
+    assert len(list(iter_corpus(out))) == manifest.summary["documents"] == 50
+    assert len(events(out, "stage_started")) == 1
+
+
+def test_stdin_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_stdin(data: bytes) -> Manifest:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return collect(["-"], tmp_path / "out")
+
+    first = from_stdin(b"A first line.\nA second line.\n")
+    assert [document["source"] for document in iter_corpus(tmp_path / "out")] == ["stdin", "stdin"]
+    assert from_stdin(b"A first line.\nA second line.\n") == first  # the same text is recognised
+    with pytest.raises(FolderInTheWayError):
+        from_stdin(b"Something else.\n")
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"From a pipe.\n",))
+    writer.start()
+    collect([pipe], tmp_path / "piped")
+    writer.join()
+    assert [document["text"] for document in iter_corpus(tmp_path / "piped")] == ["From a pipe."]
+
+
+def test_broken_bytes_and_malformed_rows_are_warned_of(tmp_path: Path) -> None:
+    lines = b"".join(b'{"text": "a good line of text %d"}\n' % i for i in range(300))
+    (tmp_path / "a.jsonl").write_bytes(lines + b'{"text": "caf\xe9"}\n{"text": "torn')
+    collect([tmp_path / "a.jsonl"], tmp_path / "out")
+    warnings = {event["rule"]: event for event in events(tmp_path / "out", "warning")}
+    assert warnings["broken_utf8"]["count"] == 1
+    assert "a.jsonl, line 302" in warnings["unparsable_row"]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("a.txt", b"", "a.txt is empty"),
+        ("a.txt", b"caf\xe9 " * 500, "a.txt is not UTF-8"),
+        ("a.jsonl", b'{"text": "ok"}\nnot json\n', "a.jsonl, line 2"),
+        ("a.csv", b"some words,1\nmore words,2\n", "a.csv, line 1 looks like data"),
+    ],
+)
+def test_a_refusal_leaves_nothing_behind(tmp_path: Path, name: str, data: bytes, sentence: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputDataError, match=sentence):
+        collect([tmp_path / name], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / name).write_text(
+        "text,label\nrepaired text,1\n" if name == "a.csv" else '{"text": "all is well"}', "utf-8"
+    )
+    assert collect([tmp_path / name], tmp_path / "out").summary["documents"] == 1
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match=r"nowhere\.txt does not exist"):
+        collect([tmp_path / "nowhere.txt"], tmp_path / "out")
+    with pytest.raises(InputDataError, match=r"nowhere\.csv"):
+        collect([], tmp_path / "out", labels=tmp_path / "nowhere.csv")

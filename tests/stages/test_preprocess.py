@@ -1,0 +1,199 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.data.shards import TokenShard
+from pretune.errors import FolderInTheWayError, InputDataError, UsageError
+from pretune.runtime.events import read_events
+from pretune.stages.collect import collect
+from pretune.stages.config import CollectConfig, PreprocessConfig
+from pretune.stages.preprocess import preprocess
+from pretune.text.corpus import iter_corpus
+from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
+from pretune.text.tokenizer import load_tokenizer
+
+WORDS = "sun moon film hotel soup room book river stone garden window letter".split()
+
+
+def sentence(number: int) -> str:
+    parts = [WORDS[(number // len(WORDS) ** k) % len(WORDS)] for k in range(3)]
+    return f"The {parts[0]} was near the {parts[1]}, and number {number} liked the {parts[2]}."
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for event in read_events(folder) if event["event"] == kind]
+
+
+def collect_texts(folder: Path, texts: list[str], labels: Path | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    collect([path], folder / "collect", labels=labels)
+    return folder / "collect"
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    texts = [sentence(i) for i in range(800)]
+    texts[10:10] = ["*** !!! ***", "Dup<br />licate  text here.", "DUP licate text here.", "buy now " * 30]
+    return collect_texts(tmp_path_factory.mktemp("c"), texts)
+
+
+@pytest.fixture(scope="module")
+def preprocessed(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("p") / "out"
+    preprocess(collected, out)
+    return out
+
+
+def test_documents_in_are_documents_out_and_dropped(preprocessed: Path) -> None:
+    (flow,) = events(preprocessed, "flow")
+    shape_out = {entry["name"]: entry["value"] for entry in flow["shape_out"]}
+    dropped = {drop["rule"]: drop for drop in flow["dropped"]}
+    assert {rule: drop["count"] for rule, drop in dropped.items()} == {
+        "max_symbol_ratio": 1,
+        "exact_duplicate": 1,
+        "repetition": 1,
+    }
+    assert dropped["max_symbol_ratio"]["examples"] == ["*** !!! ***"]
+    documents = shape_out["train_documents"] + shape_out["validation_documents"]
+    assert flow["shape_in"][0]["value"] == documents + sum(drop["count"] for drop in flow["dropped"])
+    assert flow["repaired"] == {"markup": 1}
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_the_shards_are_the_clean_text_token_by_token(preprocessed: Path, split: str) -> None:
+    tokenizer = load_tokenizer(preprocessed)
+    texts = [document["text"] for document in iter_corpus(preprocessed) if document["split"] == split]
+    shard = TokenShard(preprocessed, split)
+    assert [shard.doc(i).tolist() for i in range(len(shard))] == tokenizer.encode_batch(texts)
+
+
+def test_the_split_is_by_hash(preprocessed: Path) -> None:
+    documents = list(iter_corpus(preprocessed))
+    units = {
+        split: [hash_unit(d["text"]) for d in documents if d["split"] == split] for split in ("train", "validation")
+    }
+    assert max(units["train"]) < min(units["validation"])
+    assert len(units["validation"]) >= 10
+
+
+def test_summary_and_reports(preprocessed: Path) -> None:
+    manifest = json.loads((preprocessed / "manifest.json").read_text(encoding="utf-8"))
+    summary = manifest["summary"]
+    tokenizer = load_tokenizer(preprocessed)
+    assert summary["vocab_size"] == tokenizer.vocab_size
+    assert summary["special_ids"] == tokenizer.special_ids
+    assert summary["train_tokens"] == TokenShard(preprocessed, "train").num_tokens
+    (report,) = events(preprocessed, "tokenizer_report")
+    assert report["round_trip_share"] == 1.0
+    assert report["unknown_share"] == 0.0
+    assert 1.0 < report["fertility"] < 3.0
+    (example,) = events(preprocessed, "example")
+    assert normalise_for_hash(example["text_before"]) == normalise_for_hash(example["text"])
+    assert tokenizer.encode(example["text"]) == example["ids"]
+    assert len(example["tokens"]) == len(example["ids"])
+    assert summary["example"] == {"text": example["text"]}
+    assert any("All" in e["sentence"] and "bytes" in e["sentence"] for e in events(preprocessed, "notice"))
+
+
+def test_a_second_call_skips_and_other_settings_are_refused(preprocessed: Path, collected: Path) -> None:
+    before = (preprocessed / "events.jsonl").read_bytes()
+    preprocess(collected, preprocessed)
+    assert (preprocessed / "events.jsonl").read_bytes() == before
+    with pytest.raises(FolderInTheWayError, match="min_words"):
+        preprocess(collected, preprocessed, PreprocessConfig(min_words=2))
+
+
+def test_the_same_input_gives_the_same_files(preprocessed: Path, collected: Path, tmp_path: Path) -> None:
+    again = preprocess(collected, tmp_path / "again")
+    assert again.outputs == json.loads((preprocessed / "manifest.json").read_text(encoding="utf-8"))["outputs"]
+
+
+def test_words_and_lowercase(collected: Path, tmp_path: Path) -> None:
+    manifest = preprocess(collected, tmp_path / "out", PreprocessConfig(tokenizer="words", lowercase=True))
+    assert manifest.summary["special_ids"]["unk"] == 4
+    (report,) = events(tmp_path / "out", "tokenizer_report")
+    assert 0 < report["unknown_share"] < 0.2
+    assert load_tokenizer(tmp_path / "out").kind == "words"
+
+
+@pytest.mark.parametrize("has_test_file", [False, True])
+def test_held_out_rows_do_not_reach_the_text(tmp_path: Path, has_test_file: bool) -> None:
+    rows = [(sentence(i), "ab"[i % 2]) for i in range(400)]
+    labels, test_labels = tmp_path / "labels.csv", tmp_path / "test.csv"
+    for path, part in ((labels, rows[:300]), (test_labels, rows[300:])):
+        path.write_text("text;label\n" + "".join(f"{t};{label}\n" for t, label in part), encoding="utf-8")
+    texts = [sentence(i).upper() for i in range(250, 700)]
+    collected = collect_texts(tmp_path / "c", texts, labels=labels)
+    preprocess(collected, tmp_path / "out", labels=labels, test_labels=test_labels if has_test_file else None)
+    kept = {normalise_for_hash(document["text"]) for document in iter_corpus(tmp_path / "out")}
+    splits = assign_splits(
+        [t for t, _ in rows[:300]], [label for _, label in rows[:300]], 0.1, 0 if has_test_file else 0.1
+    )
+    for (text, _), split in zip(rows, [*splits, *["test" if has_test_file else "train"] * 100], strict=True):
+        assert (normalise_for_hash(text) in kept) == (split == "train")
+    (flow,) = events(tmp_path / "out", "flow")
+    assert any(drop["rule"] == "held_out" and drop["count"] > 20 for drop in flow["dropped"])
+
+
+def test_labels_alone_leave_enough_to_validate_on(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    rows = "".join(f'"{sentence(i)}",{"ab"[i % 2]}\n' for i in range(600))
+    labels.write_text("text,label\n" + rows, encoding="utf-8")
+    collect([], tmp_path / "collect", labels=labels)
+    summary = preprocess(tmp_path / "collect", tmp_path / "out", labels=labels).summary
+    assert summary["validation_documents"] >= 20
+    assert len(TokenShard(tmp_path / "out", "validation")) == summary["validation_documents"]
+    assert not (tmp_path / "out" / "draft").exists()
+
+
+def test_too_little_text_is_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    collected = collect_texts(tmp_path, ["A few words.", "!!! ??? !!!", "And some more."])
+    with pytest.raises(
+        InputDataError, match=r"words for training in 2 documents \(most were dropped because more than 50%"
+    ):
+        preprocess(collected, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_small_text_is_warned_of(preprocessed: Path) -> None:
+    assert any(event["rule"] == "small_corpus" for event in events(preprocessed, "warning"))
+
+
+def test_a_vocabulary_beyond_the_text_is_refused(collected: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 30,000 were asked for"):
+        preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=30_000))
+    preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=300))
+    assert load_tokenizer(tmp_path / "out").vocab_size == 300
+
+
+def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no quality rule 'nope'"):
+        preprocess(collected, tmp_path / "out", PreprocessConfig(disabled_rules=("nope",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_stage_begins_again(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "pretune.stages.preprocess._Preprocessing._report",
+            lambda self, tokenizer, shards: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(collected, tmp_path / "out")
+    assert preprocess(collected, tmp_path / "out").status == "finished"
+    assert len(events(tmp_path / "out", "stage_started")) == 1
+
+
+def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> None:
+    collect([], tmp_path / "collect", CollectConfig(builtin_documents=500))
+    folder = tmp_path / "collect"
+    manifest = preprocess(
+        folder, tmp_path / "out", labels=folder / "labels-train.jsonl", test_labels=folder / "labels-test.jsonl"
+    )
+    assert manifest.summary["synthetic"] is True
+    (flow,) = events(tmp_path / "out", "flow")
+    assert all(drop["rule"] != "held_out" for drop in flow["dropped"])

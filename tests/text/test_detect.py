@@ -1,0 +1,70 @@
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.detect import detect_text_column, detect_text_unit, sniff_format
+from pretune.text.tables import Record
+
+WRAPPED = "\n".join(
+    ["a hard-wrapped text goes on and on over lines that", "are all nearly as long as the others, and begin in"] * 6
+)
+
+
+def records(*rows: dict[str, str]) -> list[Record]:
+    return [Record(row, number) for number, row in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"id": "a b c d e f", "text": "two words", "label": "1"}, "text"),
+        ({"title": "A title here", "body": "Some words of text"}, "body"),
+        ({"Rezension": "Ein schöner Film", "Wertung": "5"}, "Rezension"),
+        ({"text": "17", "remark": "three short words"}, "remark"),  # a text column holds words
+    ],
+)
+def test_the_text_column_is_found(row: dict[str, str], column: str) -> None:
+    assert detect_text_column(records(row), "a.csv") == column
+
+
+def test_a_given_column_must_exist() -> None:
+    assert detect_text_column(records({"a": "x", "b": "y"}), "a.csv", "b") == "b"
+    with pytest.raises(InputDataError, match=r"a\.csv has no column 'c'; its columns are a, b"):
+        detect_text_column(records({"a": "x", "b": "y"}), "a.csv", "c")
+
+
+def test_a_table_of_numbers_has_no_text() -> None:
+    with pytest.raises(InputDataError, match="no column with text among a, b; name it"):
+        detect_text_column(records({"a": "1", "b": "2.5"}), "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("head", "unit"),
+    [
+        ("One review.\n\nAnother review.\n\nA third.\n", "line"),
+        ("A review in a line.\n" * 50 + "\n" + "One more.\n" * 50, "line"),
+        ("a first line\nits second line\n\nanother one\nwith two lines\n", "paragraph"),
+        ("this is line number 1\nthis is line number 2\n" * 10, "line"),
+        (WRAPPED, "file"),
+    ],
+)
+def test_what_a_document_is(head: str, unit: str) -> None:
+    assert detect_text_unit(head, is_whole_file=True) == unit
+
+
+def test_a_short_file_among_many_is_one_document() -> None:
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=100) == "file"
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=3) == "line"
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("<!DOCTYPE html><p>", "html"),
+        (" <html lang=de>", "html"),
+        ('{"text": "x"}\n', "jsonl"),
+        ("{curly}", "txt"),
+        ("x", "txt"),
+    ],
+)
+def test_formats_of_files_whose_name_tells_nothing(head: str, kind: str) -> None:
+    assert sniff_format(head) == kind

@@ -1,0 +1,29 @@
+import pytest
+
+from pretune.text.markup import visible_text
+
+PAGE = """<!doctype html><html><head><title>Not seen</title><style>p {color: red}</style></head>
+<body><h1>A   heading</h1><script>if (a < b) { alert("no") }</script>
+<p>First <b>para</b>graph &amp; more,
+on two lines.</p><ul><li>one<li>two</ul><table><tr><td>a</td><td>b</td></tr></table>
+<select><option>no</option></select><noscript>no</noscript><br/>last &lt;word&gt;</body></html>"""
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_what_a_reader_sees(size: int) -> None:
+    blocks = [PAGE[i : i + size] for i in range(0, len(PAGE), size)]
+    assert visible_text(blocks).split("\n") == [
+        "A heading",
+        "First paragraph & more, on two lines.",
+        "one",
+        "two",
+        "a b",
+        "last <word>",
+    ]
+
+
+def test_broken_pages() -> None:
+    assert visible_text(["<head><title>t</title><body>text"]) == "text"
+    assert visible_text(["<p>a<p>b</div></b><i>c"]) == "a\nbc" or visible_text(["<p>a<p>b</div></b><i>c"]) == "a\nb\nc"
+    assert visible_text([""]) == ""
+    assert visible_text(["<svg/>after"]) == "after"
