@@ -19,7 +19,7 @@ DEMO ?= --minutes 1.5 --builtin-documents 60000 --finetune-epochs 2 --finetune-l
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := src tests docs/generate.py
+SOURCES := src tests benchmarks scripts docs/generate.py
 
 .PHONY: demo test quick check format docs clean
 .DEFAULT_GOAL := demo
