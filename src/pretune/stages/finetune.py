@@ -314,9 +314,10 @@ class _Finetuning:
             )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
+        best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
         return (
-            f"Of the runs with {len(reported)} seeds, that with seed {chosen['seed']} and rate "
-            f"{chosen['learning_rate']:g} was best on validation ({self.metric.replace('_', '-')} "
+            f"Kept is the run with seed {chosen['seed']} and rate {chosen['learning_rate']:g}"
+            f"{best_of} on validation ({self.metric.replace('_', '-')} "
             f"{chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
         )
 
