@@ -76,6 +76,52 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
     return run
 
 
+@pytest.fixture(scope="session")
+def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A finished preprocess folder of some 5,000 tokens: documents of one to four sentences, in no order."""
+    import json
+    import random
+
+    import zstandard
+
+    from pretune.data.shards import ShardWriter
+    from pretune.runtime.artifacts import open_stage
+    from pretune.text.tokenizer import load_tokenizer
+
+    folder, tokenizer, draw = tmp_path_factory.mktemp("preprocess"), load_tokenizer(tokenizer_folder), random.Random(0)
+    stage = open_stage(folder, "preprocess", config={}, inputs={})
+    tokenizer.save(folder)
+    rows = []
+    for split, count in (("train", 130), ("validation", 30)):
+        with ShardWriter(folder, split, tokenizer.vocab_size) as writer:
+            for _ in range(count):
+                text = " ".join(draw.choices(SENTENCES, k=draw.randint(1, 4)))
+                writer.add(tokenizer.encode(text))
+                rows.append(json.dumps({"text": text, "source": "test", "split": split}) + "\n")
+    (folder / "documents-00000.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress("".join(rows).encode()))
+    stage.finish(synthetic=False, example={"text": SENTENCES[0]})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A finished prepare folder of 240 short texts with two labels that one word tells apart."""
+    import json
+    import random
+
+    from pretune.stages.prepare import prepare
+
+    folder, draw = tmp_path_factory.mktemp("task"), random.Random(0)
+    rows = []
+    for number in range(240):
+        words = draw.choices("the film food hotel phone book was and very battery days".split(), k=draw.randint(3, 12))
+        words.insert(draw.randrange(len(words)), ("dreadful", "wonderful")[number % 2])
+        rows.append(json.dumps({"text": " ".join([*words, str(number)]), "label": ("bad", "good")[number % 2]}) + "\n")
+    (folder / "labels.jsonl").write_text("".join(rows), encoding="utf-8")
+    prepare(folder / "labels.jsonl", folder / "prepare", base=tokenizer_folder)
+    return folder / "prepare"
+
+
 SMALL_RUN = (
     "--tokens 60000 --tokens-per-step 1024 --size tiny --compile off --checkpoint-minutes 0.01 --evaluations 5 "
     "--finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1"

@@ -1,0 +1,194 @@
+"""Killed wherever it may be and given again, a stage ends with the bytes and the log of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.runtime.artifacts import read_manifest
+from pretune.runtime.events import Event, read_events
+
+ROOT = Path(__file__).parents[2]
+PRETRAIN = (
+    "--size tiny --tokens 6000 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 128 --evaluations 5 "
+    "--compile off --quiet"
+)
+FINETUNE = "--epochs 2 --learning-rates 1e-3,4e-3 --seeds 1 --search-rows 96 --batch-size 16 --quiet"
+TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
+OF_THE_CLOCK = ("train", "checkpoint")  # events whose number depends on how fast the machine is
+
+# Where a process ends, and by which signal: attempts of one command, in order. The last one ends by itself.
+PRETRAINING = {
+    "before the first checkpoint": [
+        ("inside manifest 1", "SIGKILL"),
+        ("torn stage_started 1", "SIGKILL"),
+        ("inside update 9", "SIGKILL"),
+        ("after plan 1", "SIGKILL"),
+        ("inside save 3", "SIGKILL"),
+        ("inside rename 1", "SIGKILL"),
+        ("before checkpoint 1", "SIGKILL"),
+        ("inside update 1", "SIGKILL"),
+    ],
+    "in the middle": [
+        ("inside update 34", "SIGKILL"),
+        ("torn evaluation 1", "SIGKILL"),
+        ("inside save 4", "SIGKILL"),
+        ("inside rename 1", "SIGKILL"),
+        ("before checkpoint 1", "SIGKILL"),
+        ("inside update 11", "SIGKILL"),
+        ("inside retention 1", "SIGKILL"),
+    ],
+    "at the end": [
+        ("before evaluation 6", "SIGKILL"),
+        ("before example 1", "SIGKILL"),
+        ("after example 1", "SIGKILL"),
+        ("torn flow 1", "SIGKILL"),
+        ("after stage_finished 1", "SIGKILL"),
+        ("inside finish 1", "SIGKILL"),
+        ("inside manifest 1", "SIGKILL"),
+    ],
+    "by signals that let it save": [
+        ("inside update 5", "SIGTERM"),
+        ("inside update 7", "SIGINT"),
+        ("inside update 1", "SIGTERM"),
+        ("after evaluation 1", "SIGINT"),
+        ("inside update 12", "SIGTERM"),
+    ],
+}
+WITH_MUON = {  # the default, and with checkpoints as the clock says
+    "at random moments": [("random", "SIGKILL")] * 2,
+    "inside two saves": [("inside save 10", "SIGKILL"), ("inside update 3", "SIGKILL"), ("inside save 5", "SIGKILL")],
+}
+FINETUNING = {
+    "in the first trial": [
+        ("inside manifest 1", "SIGKILL"),
+        ("after stage_started 1", "SIGKILL"),
+        ("before trial_started 1", "SIGKILL"),
+        ("inside update 3", "SIGKILL"),
+        ("torn evaluation 1", "SIGKILL"),
+        ("inside save 2", "SIGKILL"),
+        ("inside update 8", "SIGKILL"),
+    ],
+    "between trials": [
+        ("before trial_finished 1", "SIGKILL"),
+        ("after trial_finished 1", "SIGKILL"),
+        ("inside manifest 1", "SIGKILL"),
+        ("after trial_finished 2", "SIGKILL"),
+        ("before trial_started 1", "SIGKILL"),
+        ("after trial_started 1", "SIGKILL"),
+        ("inside update 13", "SIGKILL"),
+    ],
+    "after the last trial": [
+        ("after trial_finished 3", "SIGKILL"),
+        ("before chosen 1", "SIGKILL"),
+        ("after chosen 1", "SIGKILL"),
+        ("after test 1", "SIGKILL"),
+        ("inside rename 1", "SIGKILL"),
+        ("after example 1", "SIGKILL"),
+        ("after stage_finished 1", "SIGKILL"),
+        ("inside finish 1", "SIGKILL"),
+    ],
+    "at random moments": [("random", "SIGKILL")] * 3,
+    "by signals that let it save": [
+        ("inside update 2", "SIGINT"),
+        ("after trial_finished 1", "SIGTERM"),
+        ("inside update 9", "SIGTERM"),
+    ],
+}
+EXPECTED = {"SIGKILL": -9, "SIGTERM": 75, "SIGINT": 130}
+
+
+def run_all(words: list[str], folder: Path, cases: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
+    """One undisturbed command, then each case, all by one script; statuses and seconds of the attempts, by case."""
+    plan = [{"words": [*words, "--out", str(folder / "whole")], "attempts": [("", "")]}]
+    for name, attempts in cases.items():
+        plan.append({"words": [*words, "--out", str(folder / name)], "attempts": [*attempts, ("", "")]})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("attempts.py"))],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(["whole", *cases], json.loads(done.stdout), strict=True))
+
+
+@pytest.fixture(scope="module")
+def pretrainings(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("pretrain")
+    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--optimizer", "adamw"]
+    return folder, run_all(words, folder, PRETRAINING)
+
+
+@pytest.fixture(scope="module")
+def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("muon")
+    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--checkpoint-minutes", "0.004"]
+    return folder, run_all(words, folder, WITH_MUON)
+
+
+@pytest.fixture(scope="module")
+def finetunings(
+    tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("finetune")
+    words = ["finetune", str(run_folder / "pretrain"), str(prepared_folder), *FINETUNE.split()]
+    return folder, run_all(words, folder, FINETUNING)
+
+
+def tables_of(folder: Path) -> list[Event]:
+    """The log as displays read it, without times and without what the clock alone decides."""
+    found = []
+    for event in read_events(folder):
+        if event["event"] not in OF_THE_CLOCK:
+            found.append({name: value for name, value in event.items() if name not in TIMES})
+    return found
+
+
+def assert_undisturbed(folder: Path, case: str, attempts: list[tuple[str, str]], results: dict[str, Any]) -> None:
+    said = f"{case}: {list(zip([*attempts, ('', '')], results[case], strict=True))}"
+    *ended, last = [status for status, _ in results[case]]
+    assert last == 0, said
+    wanted = [EXPECTED[number] for _, number in attempts]
+    if not any(place == "random" for place, _ in attempts):  # a random moment may come after the end
+        assert ended == wanted, said
+    whole, other = folder / "whole", folder / case
+    name = "checkpoint/model.safetensors"
+    assert (whole / name).read_bytes() == (other / name).read_bytes(), said
+    one, two = read_manifest(whole), read_manifest(other)
+    assert one.outputs == two.outputs, said
+    assert one.summary == two.summary, said
+    assert tables_of(other) == tables_of(whole), said
+    hidden = [path.name for path in other.rglob(".*") if path.name != ".lock"]
+    assert hidden == [], said
+
+
+@pytest.mark.parametrize("case", PRETRAINING)
+def test_pretraining_ends_as_if_nothing_had_been(pretrainings: tuple[Path, dict[str, Any]], case: str) -> None:
+    assert_undisturbed(pretrainings[0], case, PRETRAINING[case], pretrainings[1])
+
+
+@pytest.mark.parametrize("case", WITH_MUON)
+def test_pretraining_with_muon_does_too(with_muon: tuple[Path, dict[str, Any]], case: str) -> None:
+    assert_undisturbed(with_muon[0], case, WITH_MUON[case], with_muon[1])
+
+
+@pytest.mark.parametrize("case", FINETUNING)
+def test_finetuning_ends_as_if_nothing_had_been(finetunings: tuple[Path, dict[str, Any]], case: str) -> None:
+    assert_undisturbed(finetunings[0], case, FINETUNING[case], finetunings[1])
+
+
+def test_an_undisturbed_log_has_no_trace_of_a_resume(pretrainings: tuple[Path, dict[str, Any]]) -> None:
+    kinds = [event["event"] for event in tables_of(pretrainings[0] / "whole")]
+    assert kinds.count("evaluation") == 6
+    assert "resumed" not in kinds
+    assert "warning" not in kinds

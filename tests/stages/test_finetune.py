@@ -1,0 +1,185 @@
+"""Stage 5 on a small task: trials, the choice among them, the test rows read once; what it skips and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError
+from pretune.model.folder import load_model_folder
+from pretune.model.transformer import SequenceClassifier
+from pretune.runtime.artifacts import Manifest, describe_file, read_manifest
+from pretune.runtime.events import Event, read_events
+from pretune.stages.config import FinetuneConfig
+from pretune.stages.finetune import finetune, read_rows
+from pretune.text.tokenizer import load_tokenizer, train_tokenizer
+
+SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
+
+
+def run(pretrained: Path, prepared: Path, out: Path, **settings: Any) -> Manifest:
+    return finetune(pretrained, prepared, out, FinetuneConfig(**{**SETTINGS, **settings}))
+
+
+@pytest.fixture(scope="module")
+def out(run_folder: Path, prepared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage") / "finetune"
+    run(run_folder / "pretrain", prepared_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def events(out: Path) -> list[Event]:
+    return read_events(out)
+
+
+def of_kind(events: list[Event], kind: str) -> list[Event]:
+    return [event for event in events if event["event"] == kind]
+
+
+def predictions(out: Path, seed: int) -> list[dict[str, Any]]:
+    text = (out / "predictions" / f"seed-{seed}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_manifest_says_what_came_out(out: Path) -> None:
+    manifest = read_manifest(out, "finetune")
+    parts = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "labels.json")
+    expected = {f"checkpoint/{name}" for name in (*parts, "manifest.json")}
+    expected |= {f"predictions/seed-{seed}.jsonl" for seed in (0, 1)}
+    assert set(manifest.outputs) == expected
+    assert all(describe_file(out / name) == found for name, found in manifest.outputs.items())
+    assert sorted(manifest.summary["label_names"]) == ["bad", "good"]
+    assert not (out / "checkpoints").exists()
+
+
+def test_rates_are_tried_and_the_best_is_used_for_every_seed(events: list[Event], out: Path) -> None:
+    started, ended = of_kind(events, "trial_started"), of_kind(events, "trial_finished")
+    assert [(t["trial"], t["seed"], t["is_search"]) for t in started] == [
+        (0, 0, True),
+        (1, 0, True),
+        (2, 0, False),
+        (3, 1, False),
+    ]
+    searched = read_manifest(out).summary["trials"][:2]
+    best = max(searched, key=lambda trial: (trial["accuracy"], -trial["loss"]))
+    assert [t["learning_rate"] for t in started[2:]] == [best["learning_rate"]] * 2
+    assert [t["trial"] for t in ended] == [0, 1, 2, 3]
+    [chosen] = of_kind(events, "chosen")
+    assert chosen["trial"] in (2, 3)
+    assert f"seed {chosen['seed']}" in chosen["sentence"]
+
+
+def test_evaluation_rows_are_of_the_validation_split(events: list[Event], prepared_folder: Path) -> None:
+    count = len(read_rows(prepared_folder / "validation.jsonl"))
+    rows = of_kind(events, "evaluation")
+    assert all(row["n"] == count for row in rows)
+    for trial in of_kind(events, "trial_finished"):
+        mine = [row for row in rows if row["trial"] == trial["trial"]]
+        assert [row["epoch"] for row in mine] == [float(i + 1) for i in range(len(mine))]
+        [best] = [row for row in mine if row["epoch"] == trial["best_epoch"]]
+        assert best["loss"] == trial["validation_loss"]
+        assert best["accuracy"] == max(row["accuracy"] for row in mine)
+
+
+def test_the_tests_are_those_of_the_written_predictions(events: list[Event], out: Path, prepared_folder: Path) -> None:
+    rows = read_rows(prepared_folder / "test.jsonl")
+    tests = of_kind(events, "test")
+    assert sorted(test["seed"] for test in tests) == [0, 1]
+    for test in tests:
+        found = predictions(out, test["seed"])
+        assert [(p["row"], p["label"]) for p in found] == [(row["row"], row["label"]) for row in rows]
+        assert np.mean([p["predicted"] == p["label"] for p in found]) == pytest.approx(test["accuracy"])
+        assert all(sum(p["probabilities"]) == pytest.approx(1.0) for p in found)
+        assert all(p["predicted"] == int(np.argmax(p["probabilities"])) for p in found)
+
+
+def test_the_kept_model_is_the_chosen_one(events: list[Event], out: Path, prepared_folder: Path) -> None:
+    loaded = load_model_folder(out / "checkpoint")
+    assert isinstance(loaded.model, SequenceClassifier)
+    assert sorted(loaded.label_names or ()) == ["bad", "good"]
+    [chosen] = of_kind(events, "chosen")
+    tokenizer = load_tokenizer(out / "checkpoint")
+    rows = read_rows(prepared_folder / "test.jsonl")
+    for row, expected in list(zip(rows, predictions(out, chosen["seed"]), strict=True))[:5]:
+        ids = torch.tensor([tokenizer.encode(row["text"])])
+        with torch.no_grad():
+            found = loaded.model(ids, torch.zeros_like(ids))[0].softmax(-1)
+        assert found.tolist() == pytest.approx(expected["probabilities"], abs=1e-5)
+
+
+def test_it_learns(events: list[Event]) -> None:
+    [references] = of_kind(events, "references")
+    assert references["uniform_nats"] == pytest.approx(np.log(2))
+    assert max(row["accuracy"] for row in of_kind(events, "evaluation")) > references["majority_share"] + 0.2
+
+
+def test_events_come_in_the_order_of_the_stage(events: list[Event]) -> None:
+    kinds = [event["event"] for event in events]
+    assert kinds[:2] == ["stage_started", "references"]
+    assert kinds[-2:] == ["flow", "stage_finished"]
+    order = ["trial_finished", "chosen", "test", "example", "flow"]
+    assert [kinds.index(kind) for kind in order] == sorted(kinds.index(kind) for kind in order)
+
+
+def test_a_finished_stage_is_skipped_and_another_setting_refused(
+    out: Path, run_folder: Path, prepared_folder: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert run(run_folder / "pretrain", prepared_folder, out) == read_manifest(out)
+    with pytest.raises(StageDiffersError, match=r"batch_size \(was 32, now 8\)") as caught:
+        run(run_folder / "pretrain", prepared_folder, out, batch_size=8)
+    assert caught.value.exit_code == EXIT_USAGE
+    with pytest.raises(StageDiffersError, match="input pretrained"):
+        run(run_folder / "finetune", prepared_folder, out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_from_scratch_uses_no_weights_of_the_model(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"from_scratch": True, "learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
+    run(run_folder / "pretrain", prepared_folder, tmp_path / "scratch", **settings)
+    assert read_manifest(tmp_path / "scratch").stage == "scratch"
+    run(run_folder / "finetune", prepared_folder, tmp_path / "other", **settings)
+    one, two = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("scratch", "other"))
+    assert one == two
+    [trial] = of_kind(read_events(tmp_path / "scratch"), "trial_started")
+    assert trial["epochs"] == 3  # the control gets three times as many
+
+
+def test_rare_classes_weigh_more_where_asked(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    short: dict[str, Any] = {"learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
+    run(run_folder / "pretrain", prepared_folder, tmp_path / "b", **short, class_weights="balanced")
+    notices = [event["sentence"] for event in of_kind(read_events(tmp_path / "b"), "notice")]
+    assert any("rare classes weigh more" in sentence for sentence in notices)
+
+
+def test_another_tokenizer_is_refused_and_leaves_nothing(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(prepared_folder, tmp_path / "prepare")
+    train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")
+    with pytest.raises(InputDataError, match="encoded with another tokenizer") as caught:
+        run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
+    assert caught.value.exit_code == EXIT_DATA
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_model_or_split_is_named(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nothing"):
+        run(tmp_path / "nothing", prepared_folder, tmp_path / "out")
+    with pytest.raises(InputDataError, match="has no manifest"):
+        run(run_folder / "pretrain", run_folder / "pretrain", tmp_path / "out")
+    with pytest.raises(InputDataError, match=r"test\.jsonl does not exist"):
+        read_rows(tmp_path / "test.jsonl")
+
+
+def test_texts_may_hold_other_line_separators(tmp_path: Path) -> None:
+    rows = [{"text": "one\u2028two\x85three", "label": 0}]
+    (tmp_path / "x.jsonl").write_text(json.dumps(rows[0], ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_rows(tmp_path / "x.jsonl") == rows

@@ -1,0 +1,243 @@
+"""Stage 3 on a small corpus: what it writes, logs, skips and refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.errors import EXIT_DATA, EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
+from pretune.model.folder import load_model_folder
+from pretune.runtime.artifacts import Manifest, describe_file, read_manifest
+from pretune.runtime.events import Event, read_events
+from pretune.stages.config import PretrainConfig
+from pretune.stages.pretrain import pretrain
+from pretune.text.tokenizer import load_tokenizer
+from pretune.training.checkpoint import list_steps
+from pretune.training.optimizer import Optimizer
+
+SETTINGS: dict[str, Any] = {
+    "size": "tiny",
+    "tokens": 4200,
+    "row_tokens": 16,
+    "tokens_per_step": 128,
+    "long_row_tokens": 32,
+    "evaluations": 4,
+    "optimizer": "adamw",
+    "compile": "off",
+}
+
+
+def run(source: Path, out: Path, **settings: Any) -> Manifest:
+    return pretrain(source, out, PretrainConfig(**{**SETTINGS, **settings}))
+
+
+@pytest.fixture(scope="module")
+def out(preprocessed_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stage") / "pretrain"
+    run(preprocessed_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def events(out: Path) -> list[Event]:
+    return read_events(out)
+
+
+def of_kind(events: list[Event], kind: str) -> list[Event]:
+    return [event for event in events if event["event"] == kind]
+
+
+def test_the_manifest_says_what_came_out(out: Path) -> None:
+    manifest = read_manifest(out, "pretrain")
+    summary = manifest.summary
+    assert set(manifest.outputs) == {
+        f"checkpoint/{name}"
+        for name in ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json")
+    }
+    assert all(describe_file(out / name) == found for name, found in manifest.outputs.items())
+    assert summary["steps"] == summary["plan"]["steps"]
+    assert summary["tokens"] == pytest.approx(4200, rel=0.05)
+    assert summary["example"] == {"text": "The sun rises in the east."}
+    assert (summary["model"]["num_layers"], summary["synthetic"]) == (2, False)
+    assert summary["compute"]["is_compiled"] is False
+
+
+def test_the_model_folder_loads_and_is_what_was_evaluated_last(out: Path, events: list[Event]) -> None:
+    loaded = load_model_folder(out / "checkpoint")
+    assert loaded.config.vocab_size == load_tokenizer(out / "checkpoint").vocab_size
+    assert read_manifest(out).summary["loss"] == of_kind(events, "evaluation")[-1]["loss"]
+    newest = load_model_folder(out / "checkpoints" / f"step-{list_steps(out / 'checkpoints')[-1]:08d}")
+    state = newest.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.model.state_dict().items())
+
+
+def test_the_plan_is_what_happened(out: Path, events: list[Event]) -> None:
+    [plan] = of_kind(events, "plan")
+    steps = plan["steps"]
+    rows = of_kind(events, "evaluation")
+    assert [row["step"] for row in rows] == [0, *(round(i * steps / 4) for i in range(1, 5))]
+    assert plan["budget"] == {"tokens": 4200}
+    assert plan["tokens_per_step"] * steps == plan["tokens"] == pytest.approx(4200, rel=0.03)
+    assert list_steps(out / "checkpoints") == [plan["decay_start_step"], steps]
+    assert [event["step"] for event in of_kind(events, "checkpoint")] == [0, plan["decay_start_step"], steps]
+
+
+def test_evaluation_rows_are_whole(events: list[Event]) -> None:
+    rows = of_kind(events, "evaluation")
+    assert (rows[0]["train_loss"], rows[0]["train_accuracy"], rows[0]["tokens"], rows[0]["epoch"]) == (None, None, 0, 0)
+    for row in rows:
+        low, high = row["accuracy_interval"]
+        assert low <= row["accuracy"] <= high
+        assert row["n"] == rows[0]["n"] > 50
+        assert len(row["sentences"]) == len({s["masked_text"] for s in row["sentences"]}) > 2
+        assert all(s["masked_text"].count("[MASK]") == 1 for s in row["sentences"])
+        assert [s["masked_text"] for s in row["sentences"]] == [s["masked_text"] for s in rows[0]["sentences"]]
+    assert all(row["train_loss"] > 0 for row in rows[1:])
+    assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
+
+
+def test_it_learns(events: list[Event]) -> None:
+    [references] = of_kind(events, "references")
+    rows = of_kind(events, "evaluation")
+    assert rows[0]["loss"] == pytest.approx(references["uniform_nats"], abs=0.3)
+    assert rows[-1]["loss"] < references["unigram_nats"] - 0.5
+    assert rows[-1]["accuracy"] > references["most_frequent_share"]
+
+
+def test_events_come_in_the_order_of_the_stage(events: list[Event]) -> None:
+    kinds = [event["event"] for event in events if event["event"] not in ("train", "notice")]
+    beginning = ["stage_started", "references", "estimate", "plan", "evaluation", "checkpoint"]
+    assert kinds[:6] == beginning
+    assert kinds[-3:] == ["example", "flow", "stage_finished"]
+    assert all(event["stage"] == "pretrain" for event in events)
+    [example] = of_kind(events, "example")
+    assert example["masked_text"].replace("[MASK]", example["true_word"]) == example["text"]
+    [flow] = of_kind(events, "flow")
+    assert flow["shape_in"][0] == {"name": "training documents", "value": 130}
+
+
+def test_a_finished_stage_is_skipped(out: Path, preprocessed_folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    assert run(preprocessed_folder, out) == read_manifest(out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_another_setting_or_input_is_refused(out: Path, preprocessed_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(StageDiffersError, match=r"seed \(was 0, now 1\)") as caught:
+        run(preprocessed_folder, out, seed=1)
+    assert caught.value.exit_code == EXIT_USAGE
+    (tmp_path / "manifest.json").write_text(json.dumps({**vars(read_manifest(preprocessed_folder)), "outputs": {}}))
+    with pytest.raises(StageDiffersError, match="input preprocessed"):
+        run(tmp_path, out)
+    with pytest.raises(FolderInTheWayError, match="belongs to the preprocess stage"):
+        run(preprocessed_folder, preprocessed_folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"tokens": 300},
+            r"The budget gives 2 updates of 1\d\d tokens, and training needs at least 20; give --tok",
+        ),
+        ({"tokens": None, "minutes": 0.001}, r"0\.001 minutes leave room for 0 updates"),
+    ],
+)
+def test_too_small_a_budget_is_a_sentence_and_leaves_nothing(
+    preprocessed_folder: Path, tmp_path: Path, settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputDataError, match=sentence) as caught:
+        run(preprocessed_folder, tmp_path / "out", **settings)
+    assert caught.value.exit_code == EXIT_DATA
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="does not exist"):
+        run(tmp_path / "nothing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_differ_and_one_seed_does_not(preprocessed_folder: Path, tmp_path: Path) -> None:
+    short: dict[str, Any] = {"tokens": 2600, "evaluations": 1, "initial_embedding": "random"}
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(preprocessed_folder, tmp_path / name, **short, seed=seed)
+        weights.append((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_minutes_are_kept_and_the_plan_is_corrected_once(preprocessed_folder: Path, tmp_path: Path) -> None:
+    run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
+    events = read_events(tmp_path / "out")
+    [corrected], [plan] = of_kind(events, "plan_corrected"), of_kind(events, "plan")
+    assert corrected["steps_before"] == plan["steps"]
+    assert corrected["step"] == corrected["decay_start_step"] == plan["decay_start_step"]
+    assert (
+        of_kind(events, "evaluation")[-1]["step"]
+        == corrected["steps"]
+        == read_manifest(tmp_path / "out").summary["steps"]
+    )
+    assert of_kind(events, "stage_finished")[0]["seconds"] < 0.13 * 60 + 3
+
+
+def test_a_refused_update_is_told_and_survived(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step with a loss that is not finite: it is told, and the run ends with finite weights and a whole log."""
+    from pretune.stages import pretrain as stage
+
+    original, calls = stage.MaskedObjective.__call__, [0]
+
+    def broken(self: Any, batch: Any) -> Any:
+        sums = original(self, batch)
+        calls[0] += torch.is_grad_enabled()
+        if calls[0] == 30 and torch.is_grad_enabled():
+            return replace(sums, loss=sums.loss * math.nan)
+        return sums
+
+    monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
+    monkeypatch.setattr(stage, "LOG_SECONDS", 0.0)
+    run(preprocessed_folder, tmp_path / "out", tokens=2600)
+    events = read_events(tmp_path / "out")
+    [skipped] = of_kind(events, "skipped_update")
+    assert "was not finite, so the weights were left as they were" in skipped["sentence"]
+    assert skipped["step"] not in {event["step"] for event in of_kind(events, "train")}
+    assert all(math.isfinite(row["loss"]) for row in of_kind(events, "evaluation"))
+    state = load_model_folder(tmp_path / "out" / "checkpoint").model.state_dict()
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    updates, original = [0], Optimizer.step
+
+    def step(self: Optimizer, rate: float) -> None:
+        updates[0] += 1
+        if updates[0] == 14 + 32:  # after the calibration and 31 of 33 steps
+            raise Killed
+        original(self, rate)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Optimizer, "step", step)
+        run(preprocessed_folder, tmp_path / "out")
+    steps = list_steps(tmp_path / "out" / "checkpoints")
+    weights = tmp_path / "out" / "checkpoints" / f"step-{steps[-1]:08d}" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    run(preprocessed_folder, tmp_path / "out")
+    events = read_events(tmp_path / "out")
+    [warning] = of_kind(events, "warning")
+    assert "put aside" in warning["sentence"]
+    assert (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes() == (
+        out / "checkpoint" / "model.safetensors"
+    ).read_bytes()
