@@ -172,6 +172,15 @@ def test_blocks_begin_as_the_identity_and_weights_depend_on_the_seed() -> None:
     assert state["lm_head.weight"].std().item() == pytest.approx(0.02, rel=0.05)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_weights_are_the_same_on_every_device() -> None:
+    here, there = LanguageModel(CONFIG), LanguageModel(CONFIG).to("cuda")
+    for model in (here, there):
+        initialize(model, 1)
+    assert all(torch.equal(value, there.state_dict()[name].cpu()) for name, value in here.state_dict().items())
+
+
 def test_a_classifier_is_initialised_with_an_unbiased_head() -> None:
     model = SequenceClassifier(CONFIG, 3)
     initialize(model, 0)

@@ -198,7 +198,7 @@ def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B 
 
 
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draw all weights: normal, but zero where a layer writes to the residual stream.
+    """Draw all weights: normal, but zero where a layer writes to the residual stream; the same on every device.
 
     Zero output projections make every block start as the identity (modded-nanogpt, arXiv:1901.09321).
     """
@@ -210,4 +210,4 @@ def initialize(model: nn.Module, seed: int) -> None:
             elif name.endswith(("out_proj.weight", "down_proj.weight")):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, INITIAL_DEVIATION, generator=rng)
+                parameter.copy_(torch.empty(parameter.shape).normal_(0.0, INITIAL_DEVIATION, generator=rng))
