@@ -25,6 +25,7 @@ class Stages:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.done: list[str] = []
+        self.num_test_rows = 20
 
     def do(self, stage: str, out: Path, config: Any, redo: bool, *sources: Path | None, **given: Any) -> Manifest:
         """What every stage does: open, write, finish; a finished one is left alone."""
@@ -35,7 +36,7 @@ class Stages:
         if not folder.is_finished:
             self.done.append(out.name)
             (out / "result.txt").write_text(f"{settings} {inputs}", encoding="utf-8")
-            folder.finish(example={"text": "A small example."})
+            folder.finish(example={"text": "A small example."}, test=self.num_test_rows)
         return folder.manifest
 
     def collect(
@@ -113,6 +114,18 @@ def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages
     (tmp_path / "c.txt").write_text("x", encoding="utf-8")
     pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "c.txt"),)))
     assert stages.done == ["collect", "preprocess", "pretrain"]
+
+
+def test_without_test_rows_nothing_is_compared(tmp_path: Path, stages: Stages, labels: Path) -> None:
+    """Of few rows none may be held out: the model is there all the same, and the run ends well."""
+    stages.num_test_rows = 0
+    said: list[str] = []
+    out = pipeline.run(Recipe(out=str(tmp_path / "run"), labels=str(labels)), say=said.append)
+    assert stages.done == list(STAGES[:5])
+    assert [line for line in said if line.startswith("Left out")] == [
+        f"Left out, since no row is held out for a test: {name}." for name in ("scratch", "compare")
+    ]
+    assert (out / "trace.json").is_file()
 
 
 def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) -> None:

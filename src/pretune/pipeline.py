@@ -26,6 +26,7 @@ from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, wr
 TRACE_NAME = "trace.json"
 BUILTIN_LABELS = "labels-train.jsonl"
 BUILTIN_TEST_LABELS = "labels-test.jsonl"
+NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
 Say = Callable[[str], None]
 
@@ -49,6 +50,9 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
     _claim_folder(folder, recipe, redo=redo)
     announce(recipe, steps, folder, say)
     for step in steps:
+        if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
+            say(f"Left out, since no row is held out for a test: {step.name}.")
+            continue
         _do(step, redo=redo)
     if recipe.has_labels:
         write_prediction_trace(folder)
@@ -108,6 +112,11 @@ def _do(step: Step, *, redo: bool) -> Manifest:
         if not redo:
             raise
         return step.do(True)
+
+
+def _has_test_rows(folder: Path) -> bool:
+    """Whether stage 4 held out any row: of few labelled rows it may be none, and with `--test-fraction 0` it is."""
+    return read_manifest(folder / "prepare", "prepare").summary.get("test") != 0
 
 
 def plan_steps(recipe: Recipe, folder: Path) -> list[Step]:
