@@ -65,10 +65,11 @@ def test_accuracy_can_be_derived_from_the_predictions(small_run: Path) -> None:
 
 
 def test_held_out_texts_are_not_trained_on(small_run: Path) -> None:
-    from pretune.text.clean_text import read_clean_texts
+    from pretune.text.corpus import iter_corpus
     from pretune.text.splits import normalise_for_hash
 
-    seen = {normalise_for_hash(text) for text in read_clean_texts(small_run / "preprocess", "train")}
+    documents = iter_corpus(small_run / "preprocess")
+    seen = {normalise_for_hash(row["text"]) for row in documents if row["split"] == "train"}
     for split in ("validation", "test"):
         rows = lines_of(small_run / "prepare" / f"{split}.jsonl")
         assert rows

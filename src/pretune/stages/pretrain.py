@@ -33,11 +33,12 @@ from pretune.stages.pretrain_settings import (
     estimate,
     is_worth_compiling,
     row_settings,
+    shape_of,
 )
-from pretune.text.clean_text import read_clean_texts
+from pretune.text.corpus import iter_corpus
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
-from pretune.training.budget import Pace, Shape, median_seconds, plan_run, replan
+from pretune.training.budget import Pace, median_seconds, plan_run, replan
 from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import MaskedObjective
@@ -95,13 +96,7 @@ class _Pretraining:
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
         )
-        self.shape = Shape(
-            warmup_fraction=config.warmup_fraction,
-            decay_fraction=config.decay_fraction,
-            long_fraction=config.long_fraction if self.corpus.long is not None else 0.0,
-            tokens_per_step=self.corpus.tokens_per_step,
-            evaluations=config.evaluations,
-        )
+        self.shape = shape_of(config, self.corpus)
         self.watched, self.example = self._choose_watched()
         self.compute: Compute = choose_compute(
             precision=config.precision, compile=config.compile, is_worth_compiling=self._wants_compiling()
@@ -138,7 +133,8 @@ class _Pretraining:
         if summary.get("synthetic"):
             sunrise = hide_word(SUNRISE, tokenizer, seed, word="east")
             watched = [sunrise] if sunrise is not None else []
-        texts = islice(read_clean_texts(self.source_path, "validation"), _WATCHED_POOL)
+        held_out = (row["text"] for row in iter_corpus(self.source_path) if row["split"] == "validation")
+        texts = islice(held_out, _WATCHED_POOL)
         watched += hide_words(texts, tokenizer, _NUM_WATCHED - len(watched), seed)
         example = summary.get("example")
         return watched, hide_word(example["text"], tokenizer, seed) if example else None

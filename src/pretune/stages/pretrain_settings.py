@@ -9,7 +9,7 @@ from pretune.data.corpus import Corpus, RowSettings
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.stages.config import PretrainConfig
-from pretune.training.budget import Budget, Pace
+from pretune.training.budget import Budget, Pace, Shape
 from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
@@ -41,6 +41,17 @@ def row_settings(config: PretrainConfig, budget: Budget) -> RowSettings:
         mask_prob=config.mask_prob,
         validation_tokens=int(min(64_000, validation_tokens)),
         seed=config.seed,
+    )
+
+
+def shape_of(config: PretrainConfig, corpus: Corpus) -> Shape:
+    """How the run is divided; a text without long documents needs no long rows."""
+    return Shape(
+        warmup_fraction=config.warmup_fraction,
+        decay_fraction=config.decay_fraction,
+        long_fraction=config.long_fraction if corpus.long is not None else 0.0,
+        tokens_per_step=corpus.tokens_per_step,
+        evaluations=config.evaluations,
     )
 
 
