@@ -215,7 +215,7 @@ class _Preprocessing:
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
                 f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too "
-                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, better {FEW_WORDS:,} or more."
+                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, and best {FEW_WORDS:,}."
             )
         if words < FEW_WORDS:
             sentence = f"The training text has {words:,} words only; below {FEW_WORDS:,} there is little to learn."
