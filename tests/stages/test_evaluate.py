@@ -38,8 +38,19 @@ def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -
     numbers = write_file(tmp_path / "numbers.jsonl", ["2", "0", "1", "2", "0"])
     assert evaluate(run_folder, numbers)["confusion_matrix"] == expected["confusion_matrix"]
     stars = write_file(tmp_path / "stars.jsonl", ["5", "1", "3", "5", "1"])
-    names = ("1=negative", "3=neutral", "5=positive")
+    names = ("1=negative", " 3 = neutral", "5=positive")
     assert evaluate(run_folder, stars, label_names=names)["confusion_matrix"] == expected["confusion_matrix"]
+
+
+def test_numbers_that_may_be_stars_are_not_taken_for_positions(tmp_path: Path, run_folder: Path) -> None:
+    """Counted from 1 every row would be given the class beside its own."""
+    with pytest.raises(InputDataError, match=r"line 1: the label '2' is none of .* rename them with --label-names"):
+        evaluate(run_folder, write_file(tmp_path / "rows.jsonl", ["2", "1", "1", "2", "1"]))
+
+
+def test_a_renaming_that_cannot_be_read(tmp_path: Path, run_folder: Path) -> None:
+    with pytest.raises(InputDataError, match="--label-names has '0:negative'; expected label=name"):
+        evaluate(run_folder, write_file(tmp_path / "rows.jsonl", LABELS), label_names=("0:negative",))
 
 
 def test_a_label_that_the_model_does_not_know(tmp_path: Path, run_folder: Path) -> None:

@@ -189,7 +189,7 @@ def evaluate(arguments: Arguments) -> int:
         Path(arguments.labels),
         text_column=arguments.text_column,
         label_column=arguments.label_column,
-        label_names=tuple(arguments.label_names.split(",")),
+        label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
     )
     _to_stdout(_json(figures) if arguments.json else describe_evaluation(figures))
     return EXIT_DONE

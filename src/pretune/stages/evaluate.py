@@ -12,6 +12,7 @@ from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
 from pretune.text.findings import join_names
 from pretune.text.labeled import read_labeled
+from pretune.text.lint import read_renaming
 
 
 def evaluate(
@@ -44,11 +45,12 @@ def _classes_of(
     labels: list[tuple[str, int]], names: tuple[str, ...], renaming: tuple[str, ...], path: str
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The class of every row; `labels` come with their lines."""
-    renamed = dict(item.split("=", 1) for item in renaming if "=" in item)
+    renamed = read_renaming(renaming)
     known = {name: index for index, name in enumerate(names)}
     found = {label for label, _ in labels}
     positions = {str(index): index for index in range(len(names))}
-    if not renamed and not found & known.keys() and found <= positions.keys():
+    # Without a 0 the numbers may be stars from 1, which other names stand for: taken as positions they would be off by one.
+    if not renamed and not found & known.keys() and "0" in found and found <= positions.keys():
         known = positions
     classes = []
     for label, line in labels:
@@ -56,7 +58,7 @@ def _classes_of(
         if index is None:
             raise InputDataError(
                 f"{path}, line {line}: the label {label!r} is none of the model's classes ({join_names(names)}); "
-                "correct the labels, or name the column with --label-column."
+                "correct the labels, rename them with --label-names, or name the column with --label-column."
             )
         classes.append(index)
     return np.array(classes, dtype=np.int64)

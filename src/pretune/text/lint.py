@@ -195,10 +195,7 @@ def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]
     Raises InputDataError where a renaming does not read so, renames what is not there, or makes two names equal.
     """
     renamed = dict(zip(labels, labels, strict=True))
-    for item in label_names:
-        label, sign, name = (part.strip() for part in item.partition("="))
-        if not (label and sign and name):
-            raise InputDataError(f"--label-names has {item!r}; expected label=name, as in 0=negative,1=positive.")
+    for label, name in read_renaming(label_names).items():
         if label not in renamed:
             raise InputDataError(
                 f"--label-names renames {label!r}, which is no label here; the labels are {join_names(labels)}."
@@ -209,6 +206,17 @@ def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]
     if doubled is not None:
         raise InputDataError(f"--label-names gives two labels the name {doubled!r}; names must differ.")
     return names
+
+
+def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
+    """New names by label, from items such as `0=negative`. Raises InputDataError for one that does not read so."""
+    renamed = {}
+    for item in label_names:
+        label, sign, name = (part.strip() for part in item.partition("="))
+        if not (label and sign and name):
+            raise InputDataError(f"--label-names has {item!r}; expected label=name, as in 0=negative,1=positive.")
+        renamed[label] = name
+    return renamed
 
 
 def imbalance_of(labels: Iterable[str]) -> float:
