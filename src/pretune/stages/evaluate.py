@@ -49,7 +49,7 @@ def _classes_of(
     known = {name: index for index, name in enumerate(names)}
     found = {label for label, _ in labels}
     positions = {str(index): index for index in range(len(names))}
-    # Without a 0 the numbers may be stars from 1, which other names stand for: taken as positions they would be off by one.
+    # Without a 0 the numbers may be stars from 1 that have other names here: as positions they would be off by one.
     if not renamed and not found & known.keys() and "0" in found and found <= positions.keys():
         known = positions
     classes = []
