@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -173,18 +174,31 @@ def test_seeds_differ_and_one_seed_does_not(preprocessed_folder: Path, tmp_path:
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_minutes_are_kept_and_the_plan_is_corrected_once(preprocessed_folder: Path, tmp_path: Path) -> None:
+def test_minutes_are_kept_and_the_plan_is_corrected_once(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of our own: 14 updates of calibration take 50 ms each, those of the training 60."""
+    clock, updates, original = [100.0], [0], Optimizer.step
+
+    def step(self: Optimizer, rate: float) -> None:
+        original(self, rate)
+        updates[0] += 1
+        clock[0] += 0.05 if updates[0] <= 14 else 0.06
+
+    monkeypatch.setattr(Optimizer, "step", step)
+    for module in ("pretune.stages.pretrain", "pretune.training.budget"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
     [corrected], [plan] = of_kind(events, "plan_corrected"), of_kind(events, "plan")
+    assert plan["steps"] == int((7.8 - 0.7 - 3.0) / 0.05)
     assert corrected["steps_before"] == plan["steps"]
     assert corrected["step"] == corrected["decay_start_step"] == plan["decay_start_step"]
-    assert (
-        of_kind(events, "evaluation")[-1]["step"]
-        == corrected["steps"]
-        == read_manifest(tmp_path / "out").summary["steps"]
-    )
-    assert of_kind(events, "stage_finished")[0]["seconds"] < 0.13 * 60 + 3
+    left = 7.8 - 0.7 - 3.0 - 0.06 * corrected["step"]
+    assert corrected["steps"] == corrected["step"] + int(left / 0.06 + 1e-6)
+    assert of_kind(events, "evaluation")[-1]["step"] == corrected["steps"]
+    assert read_manifest(tmp_path / "out").summary["steps"] == corrected["steps"]
+    assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
 
 
 def test_a_refused_update_is_told_and_survived(

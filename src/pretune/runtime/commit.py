@@ -50,7 +50,7 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
         raise
 
 
-def commit_file(target: Path, write: Callable[[BinaryIO], None]) -> None:
+def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
     """Make the file `target` from what `write` puts into a file beside it; a reader sees all of it or nothing.
 
     Raises OutOfResourcesError where the disk is full.

@@ -111,7 +111,8 @@ def pick(rng: Random, options: Sequence[T]) -> T:
 
 # --- parts: every sentence belongs to one part by its hash, so the parts share no sentence --------------------------
 
-_PARTS: tuple[Part, ...] = ("test", "train", "train", "train", *["unlabelled"] * 12)  # type: ignore[assignment]
+_UNLABELLED: tuple[Part, ...] = ("unlabelled",)
+_PARTS: tuple[Part, ...] = ("test", "train", "train", "train", *_UNLABELLED * 12)
 
 
 def part_of(sentence: str) -> Part:

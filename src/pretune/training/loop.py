@@ -87,7 +87,7 @@ def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor,
     """Add one micro-batch's share to the gradient; returns its share of the loss and its number of right answers."""
     sums = objective(batch)
     loss = sums.loss / weight
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return loss.detach(), sums.correct.detach()
 
 
