@@ -5,6 +5,7 @@ A comment after a field is its `--help` text. Defaults are what a user with two 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -24,6 +25,9 @@ class CollectConfig:
     builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
     seed: int = 0  # of the built-in world only
 
+    def __post_init__(self) -> None:
+        _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
@@ -40,6 +44,10 @@ class PreprocessConfig:
     label_text_column: str | None = None  # of --labels, likewise
     label_validation_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for validation
     label_test_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for the test
+
+    def __post_init__(self) -> None:
+        _expect(self, lambda value: value >= 1, "at least 1", "vocab_size")
+        _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "validation_fraction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +77,11 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if sum(budget is not None for budget in (self.minutes, self.tokens, self.epochs)) > 1:
             raise UsageError("More than one of --minutes, --tokens and --epochs is given; give one budget.")
-        for name in ("minutes", "tokens", "epochs"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"--{name} is {value}; expected a number above zero.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate")
+        _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
+        _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations")
+        _expect(self, lambda value: 0 < value < 1, "a share between 0 and 1", "mask_prob")
+        _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +112,29 @@ class FinetuneConfig:
     class_weights: Literal["auto", "none", "balanced"] = "auto"  # auto: balanced where the classes are 1:4 or worse
     from_scratch: bool = False  # start from random weights: the control of "did pre-training help?"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.learning_rates:
+            raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
+        _expect(self, _is_positive, "numbers above zero", "learning_rates")
+        _expect(
+            self, lambda value: value >= 1, "at least 1", "epochs", "patience", "batch_size", "search_rows", "seeds"
+        )
+        _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "mask_augment")
+
+
+def _expect(config: Any, is_fine: Callable[[Any], bool], expected: str, *names: str) -> None:
+    """Refuse values with which a stage cannot work; a setting that is not given is fine."""
+    for name in names:
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(each is None or is_fine(each) for each in values):
+            shown = ",".join(map(str, values))
+            raise UsageError(f"--{name.replace('_', '-')} is {shown}; expected {expected}.")
+
+
+def _is_positive(value: float) -> bool:
+    return 0 < value < float("inf")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

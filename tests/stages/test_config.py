@@ -1,0 +1,46 @@
+"""A setting with which a stage cannot work is refused when it is given, before anything is read or trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pretune.errors import UsageError
+from pretune.stages.config import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        (CollectConfig, "builtin_documents", 0),
+        (PreprocessConfig, "vocab_size", 0),
+        (PreprocessConfig, "validation_fraction", 1.0),
+        (PretrainConfig, "minutes", -1.0),
+        (PretrainConfig, "minutes", float("nan")),
+        (PretrainConfig, "minutes", float("inf")),
+        (PretrainConfig, "tokens", 0),
+        (PretrainConfig, "learning_rate", 0.0),
+        (PretrainConfig, "row_tokens", 0),
+        (PretrainConfig, "tokens_per_step", 0),
+        (PretrainConfig, "evaluations", 0),
+        (PretrainConfig, "mask_prob", 1.0),
+        (PretrainConfig, "decay_fraction", 1.5),
+        (FinetuneConfig, "learning_rates", ()),
+        (FinetuneConfig, "learning_rates", (1e-3, 0.0)),
+        (FinetuneConfig, "epochs", 0),
+        (FinetuneConfig, "patience", 0),
+        (FinetuneConfig, "batch_size", 0),
+        (FinetuneConfig, "seeds", 0),
+        (FinetuneConfig, "mask_augment", 1.0),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused(config: Any, name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} is .*; expected .*\\.$"):
+        config(**{name: value})
+
+
+def test_the_ends_of_the_ranges_are_fine() -> None:
+    PreprocessConfig(validation_fraction=0.0)
+    PretrainConfig(long_fraction=0.0, warmup_fraction=0.0, decay_fraction=1.0, evaluations=1)
+    FinetuneConfig(mask_augment=0.0, learning_rates=(1e-3,), seeds=1, patience=1)
