@@ -29,6 +29,7 @@ def test_a_corrected_plan_is_the_plan(full_run: Any) -> None:
     full_run.add("pretrain", "plan_corrected", steps_before=2400, steps=2100, decay_start_step=1200)
     plan = read_phase(full_run.events, "pretrain").plan
     assert (plan["steps"], plan["decay_start_step"], plan["tokens_per_step"]) == (2100, 1200, 4096)
+    assert plan["tokens"] == 2100 * 4096  # not those of the longer plan
 
 
 def test_a_stage_that_logged_nothing_is_an_empty_phase() -> None:

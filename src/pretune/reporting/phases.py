@@ -83,7 +83,10 @@ def read_phase(events: list[Event], stage: str) -> Phase:
 def _read_plan(events: list[Event], stage: str) -> Event:
     plan = dict(last_of(events, stage, "plan"))
     corrected = last_of(events, stage, "plan_corrected")
-    return {**plan, **{name: corrected[name] for name in ("steps", "decay_start_step") if name in corrected}}
+    plan |= {name: corrected[name] for name in ("steps", "decay_start_step") if name in corrected}
+    if corrected and "tokens_per_step" in plan:
+        plan["tokens"] = plan["steps"] * plan["tokens_per_step"]
+    return plan
 
 
 def resolve(pointer: str, events: list[Event]) -> Any:
