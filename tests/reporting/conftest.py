@@ -175,6 +175,7 @@ def add_pretraining(run: RunBuilder, evaluations: int = 15, steps: int = 2400) -
                 "pretrain",
                 "train",
                 step=step,
+                steps=steps,
                 epoch=3.8 * share,
                 tokens=step * 4096,
                 loss=loss - 0.05,

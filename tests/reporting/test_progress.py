@@ -74,10 +74,9 @@ def test_without_a_terminal_mere_progress_is_rare(builder: Any, monkeypatch: pyt
 
 def test_training_progress_knows_the_time_left(builder: Any) -> None:
     narrator = Narrator()
-    narrator.follow(builder.add("pretrain", "plan", steps=100))
     for step in (10, 20):
         event = builder.add(
-            "pretrain", "train", step=step, epoch=0.1, loss=5.0, accuracy=0.1, tokens_per_second=12_345.0
+            "pretrain", "train", step=step, steps=100, epoch=0.1, loss=5.0, accuracy=0.1, tokens_per_second=12_345.0
         )
         narrator.follow(event)
     assert narrator.progress(event) == ("step 20 of 100  loss 5.00  accuracy 10.0 %  12.3 k tokens/s  0:08 left", 0.2)
@@ -86,9 +85,22 @@ def test_training_progress_knows_the_time_left(builder: Any) -> None:
 def test_trial_progress_counts_epochs(builder: Any) -> None:
     narrator = Narrator()
     narrator.follow(builder.add("finetune", "trial_started", trial=1, learning_rate=1e-3, seed=0, epochs=5))
-    event = builder.add("finetune", "train", step=10, epoch=2.5, loss=0.5, trial=1)
+    event = builder.add("finetune", "train", step=10, steps=20, epoch=2.5, loss=0.5, trial=1)
     narrator.follow(event)
     assert narrator.progress(event) == ("trial 1  epoch 2.5 of 5  loss 0.500", 0.5)
+
+
+def test_a_resumed_stage_is_observed_only_in_the_final_table(full_run: Any) -> None:
+    """What was logged before the resume is not seen here: "so far" and "first" could be wrong."""
+    rows = [e for e in full_run.events if e["stage"] == "pretrain" and e["event"] == "evaluation"]
+    whole, resumed = Narrator(), Narrator()
+    resumed.follow({"event": "resumed", "stage": "pretrain", "time": 0.0, "from_step": 480})
+    for row in rows:
+        whole.follow(row)
+    resumed.follow(rows[-1])
+    said = resumed.sentence(rows[-1])
+    assert said and "·" not in said
+    assert (whole.sentence(rows[-1]) or "").startswith(said + "  · ")
 
 
 def test_quiet_writes_nothing(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,13 +76,14 @@ class Narrator:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.first_step: tuple[float, int] | None = None  # time and step at which this attempt was first seen
+        self.is_whole = True  # whether `events` goes back to the stage's beginning
 
     def follow(self, event: Event) -> None:
         """Take an event into account."""
         if event["event"] == "stage_started":
-            self.events, self.first_step = [], None
+            self.events, self.first_step, self.is_whole = [], None, True
         if event["event"] == "resumed":
-            self.first_step = None
+            self.first_step, self.is_whole = None, False
         if event["event"] in ("evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update"):
             self.events.append(event)
         if event["event"] == "train" and self.first_step is None:
@@ -94,7 +95,7 @@ class Narrator:
         if describe is None:
             return None
         sentence = describe(event)
-        if event["event"] == "evaluation":
+        if event["event"] == "evaluation" and self.is_whole:  # "so far" means since the beginning
             observed = in_short(observe(read_phase(self.events, event["stage"]))[-1])
             sentence += f"  · {observed}" if observed else ""
         return sentence
@@ -118,18 +119,14 @@ class Narrator:
         return None
 
     def _training(self, event: Event) -> tuple[str, float | None]:
-        steps = next(
-            (e["steps"] for e in reversed(self.events) if e["event"].startswith("plan") and "steps" in e), None
-        )
+        steps = event.get("steps")
         epochs = next((e["epochs"] for e in reversed(self.events) if e["event"] == "trial_started"), None)
         text = f"step {figures.count(event['step'])}"
-        share = None
         if event.get("trial") is not None:
             text = f"trial {event['trial']}  epoch {event.get('epoch', 0):.1f}" + (f" of {epochs}" if epochs else "")
-            share = event.get("epoch", 0) / epochs if epochs else None
         elif steps:
             text += f" of {figures.count(steps)}"
-            share = event["step"] / steps
+        share = event["step"] / steps if steps else None
         text += f"  loss {figures.nats(event['loss'])}"
         if event.get("accuracy") is not None:
             text += f"  accuracy {figures.percent(event['accuracy'])}"
