@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -227,16 +227,7 @@ def _lines(event: Event, sentence: str, page: Page) -> Lines:
 
 
 def _started(event: Event) -> str:
-    expects: dict[str, Any] = event.get("expects") or {}
-    parts = []
-    if expects.get("seconds") is not None:
-        parts.append(f"about {figures.duration(expects['seconds'])}")
-    if expects.get("memory_bytes") is not None:
-        parts.append(f"{figures.size(expects['memory_bytes'])} of memory")
-    if expects.get("disk_bytes") is not None:
-        parts.append(f"{figures.size(expects['disk_bytes'])} on disk")
-    text = "starts" + (f"; expects {', '.join(parts)}" if parts else "")
-    return text + (" (synthetic data)" if event.get("synthetic") else "")
+    return "starts" + (" (synthetic data)" if event.get("synthetic") else "")
 
 
 def _finished(event: Event) -> str:
