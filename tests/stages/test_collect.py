@@ -156,3 +156,19 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         collect([tmp_path / "nowhere.txt"], tmp_path / "out")
     with pytest.raises(InputDataError, match=r"nowhere\.csv"):
         collect([], tmp_path / "out", labels=tmp_path / "nowhere.csv")
+
+
+def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
+    """As in archives of other systems: the file is read, and its name can be logged."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.txt")
+    try:
+        (folder / name).write_text("A line of text.\nAnother line.\n", encoding="utf-8")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    out = tmp_path / "out"
+    assert collect([folder], out).summary["documents"] == 2
+    assert {document["source"] for document in iter_corpus(out)} == {str(folder / name)}
+    assert events(out, "detected")[0]["path"] == str(folder / name)
+    assert collect([folder], out).status == "finished"  # a second call recognises it

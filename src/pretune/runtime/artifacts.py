@@ -214,7 +214,9 @@ def hash_file(path: Path) -> str:
 
 def hash_json(value: Any) -> str:
     """The sha256 of a JSON value in canonical form."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -225,7 +227,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically, with the bytes on disk before the name points to them."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -38,7 +38,8 @@ class EventLog:
         """Append one event; `event` is its kind, `fields` must be JSON values."""
         record: Event = {"event": event, "stage": self.stage, "time": round(time.time(), 3), **fields}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
-        with self.path.open("a", encoding="utf-8") as file:
+        # A file name that is no UTF-8 has lone surrogates, which are written as JSON escapes.
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
         for callback in list(_subscribers):
             callback(record)

@@ -65,7 +65,7 @@ class CorpusWriter:
 
     def _flush(self) -> None:
         if self._file is not None and self._lines:
-            self._file.write(("\n".join(self._lines) + "\n").encode())
+            self._file.write(("\n".join(self._lines) + "\n").encode("utf-8", "backslashreplace"))
         self._lines, self._buffered = [], 0
 
     def _next_file(self) -> None:
