@@ -56,6 +56,14 @@ def test_contributions_sum_to_the_logits(traces: list[dict[str, Any]]) -> None:
         assert max(trace["checks"].values()) < 1e-4
 
 
+def test_a_text_that_cleaning_leaves_unclean_is_traced_as_it_is_predicted(classifier: Classifier) -> None:
+    text = "A " + "&" + "amp;" * 9 + "lt;b&gt; film, never dreadful"
+    trace, prediction = trace_prediction(classifier, text), classifier.predict([text])[0]
+    found = trace["layers"]["decision"]["probabilities"]
+    np.testing.assert_allclose(found, list(prediction.probabilities.values()), atol=1e-5)
+    assert [t["id"] for t in trace["layers"]["tokenization"]["tokens"]] == classifier.encode(text)[0]
+
+
 def test_head_arithmetic_can_be_done_again(traces: list[dict[str, Any]]) -> None:
     for trace in traces:
         head, decision = trace["layers"]["head"], trace["layers"]["decision"]

@@ -57,8 +57,8 @@ def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
 
     Read-outs use the final norm at each layer's own scale; contributions use the final scale and sum to the logits.
     """
-    text = clean_text(text)
     ids, was_cut = classifier.encode(text)
+    text = clean_text(text)  # once, as in a prediction: what is deeply nested is not clean after it
     model, names = classifier.model, classifier.label_names
     parts = split_residual_stream(model, ids)
     streams = parts.after_layers()
