@@ -18,14 +18,22 @@ from pretune.runtime.interruption import stop_on_signals
 )
 def test_the_first_signal_sets_the_flag(number: int, error: type[Exception], code: int) -> None:
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    with stop_on_signals() as stop:
+    with pytest.raises(error, match=r"^Stopped\.$") as caught, stop_on_signals() as stop:
         assert not stop.is_set
         os.kill(os.getpid(), number)
         assert stop.is_set
-        raised = stop.error("Stopped.")
-    assert type(raised) is error
-    assert (str(raised), raised.exit_code) == ("Stopped.", code)
+        raise stop.error("Stopped.")
+    assert caught.value.exit_code == code
     assert {each: signal.getsignal(each) for each in before} == before
+
+
+def test_a_signal_at_the_very_end_is_heard() -> None:
+    """The block was about to end by itself; without the error a run would go on with its next stage."""
+    with pytest.raises(InterruptedByUserError, match="Give the same command again"), stop_on_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+    with stop_on_signals() as stop:
+        pass
+    assert not stop.is_set
 
 
 def test_the_second_signal_ends_at_once() -> None:

@@ -30,7 +30,11 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Within this block the first SIGINT or SIGTERM only sets the flag."""
+    """Within this block the first SIGINT or SIGTERM only sets the flag.
+
+    Raises the flag's error where the block comes to its end all the same, so that a signal during the last step does
+    not go unheard: what was to follow is not begun.
+    """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag  # only the main thread may handle signals
@@ -51,3 +55,5 @@ def stop_on_signals() -> Iterator[StopFlag]:
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+    if flag.is_set:
+        raise flag.error("Stopped; what was under way is finished and saved. Give the same command again to go on.")
