@@ -121,7 +121,8 @@ class _Pretraining:
     # -- before the first step -----------------------------------------------------------------------------------
 
     def _choose_model(self) -> ModelConfig:
-        self.size = choose_size(self.config.size, self.budget, self.corpus.tokens_per_epoch, self.compute)
+        begun = self.folder.manifest.summary.get("size")  # another machine, where the run goes on, might choose another
+        self.size = begun or choose_size(self.config.size, self.budget, self.corpus.tokens_per_epoch, self.compute)
         ids = self.tokenizer.special_ids
         config = PRESETS[self.size](self.tokenizer.vocab_size)
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
@@ -179,7 +180,7 @@ class _Pretraining:
             elapsed_seconds=self._elapsed(),
         )
         self.state.plan = self.plan.to_dict()
-        self.folder.note(plan=self.state.plan)
+        self.folder.note(plan=self.state.plan, size=self.size)
         log.write(
             "estimate",
             **estimate(self.config, self.model_config, self.compute, self.corpus, pace),
