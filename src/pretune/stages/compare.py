@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pretune.evaluation.baselines import Baseline, TextRows, predict_linear, pre
 from pretune.evaluation.metrics import accuracy, macro_f1, macro_f1_of
 from pretune.evaluation.uncertainty import Difference, accuracy_difference, accuracy_over_seeds, bootstrap_difference
 from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, write_text
+from pretune.runtime.memory import peak_memory_bytes
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -107,7 +107,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     verdicts = judge(contenders, test, metric)
     folder.log.write("comparison", rows=rows, verdicts=verdicts)
     seconds = round(time.monotonic() - start, 3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory_bytes()
     folder.log.write(
         "flow",
         shape_in=[{"name": "test rows", "value": len(test.rows)}],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from pretune.runtime.artifacts import (
     write_text,
 )
 from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_dict
 from pretune.text.normalize import clean_text
@@ -323,7 +323,7 @@ class _Finetuning:
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
         seconds = time.monotonic() - self.start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_memory_bytes()
         self.folder.log.write(
             "flow",
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from pretune.runtime.artifacts import (
     write_json,
     write_text,
 )
+from pretune.runtime.memory import peak_memory_bytes
 from pretune.stages.config import PrepareConfig, to_dict
 from pretune.text import lint as rules
 from pretune.text.findings import shorten
@@ -239,7 +239,7 @@ class _Preparation:
             {"name": "tokens per row", "value": round(sum(self.num_tokens.values()) / total, 1)},
         ]
         seconds = round(time.monotonic() - self.start, 3)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_memory_bytes()
         self.folder.log.write(
             "flow",
             shape_in=shape_in,
