@@ -228,7 +228,7 @@ def _add_fill(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "of a run: its pre-trained one")
     parser.add_argument("text", metavar="TEXT", help="a text with [MASK] where a word is missing")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many words to show (default: 5)")
-    _add_json(parser, "one object for each [MASK], with its predictions")
+    _add_json(parser, "one object: the text, and for each [MASK] the words with their probabilities")
 
 
 def _add_trace(parser: argparse.ArgumentParser) -> None:
