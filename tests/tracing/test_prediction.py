@@ -101,10 +101,10 @@ def test_tokens_are_those_of_the_text(classifier: Classifier, traces: list[dict[
         assert len(trace["layers"]["embedding"]["norms"]) == len(tokens)
         assert (tokens[0]["surface"], tokens[-1]["surface"]) == ("[BOS]", "[EOS]")
         for token in tokens[1:-1]:
-            assert token["surface"] == text[token["start"] : token["end"]]
+            assert token["surface"] == trace["text"][token["start"] : token["end"]]
         if not trace["layers"]["tokenization"]["was_cut"]:
             covered = {i for token in tokens[1:-1] for i in range(token["start"], token["end"])}
-            assert {i for i, character in enumerate(text) if not character.isspace()} <= covered
+            assert {i for i, character in enumerate(trace["text"]) if not character.isspace()} <= covered
 
 
 def test_a_trace_is_json(traces: list[dict[str, Any]]) -> None:
