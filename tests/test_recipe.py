@@ -67,7 +67,10 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
     [
         ("[pretrain]\nminuts = 3\n", "[pretrain] has no setting 'minuts'; did you mean minutes?"),
         ("corpuss = []\n", "a recipe has no setting 'corpuss'; did you mean corpus?"),
-        ('[pretrain]\nsize = "huge"\n', "size in [pretrain] is 'huge'; expected one of auto, tiny, mini, small."),
+        (
+            '[pretrain]\nsize = "huge"\n',
+            "size in [pretrain] is 'huge'; expected one of auto, tiny, micro, mini, small.",
+        ),
         ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
         ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),
         ("pretrain = 3\n", "pretrain is 3; expected a section [pretrain] with its settings."),
