@@ -12,6 +12,7 @@ Every attempt is a fork of one process that has imported everything and computed
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -22,15 +23,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pretune.cli import commands, main
 from pretune.runtime import artifacts, commit, events
 from pretune.training import checkpoint, optimizer
 
+STAGES = ("pretune.stages.pretrain", "pretune.stages.finetune")  # which the commands would import late
 PLACES: dict[str, tuple[Any, str]] = {
     "update": (optimizer.Optimizer, "step"),
-    "evaluation": (torch, "no_grad"),
     "save": (commit, "_sync_file"),
     "rename": (commit, "_put_in_place"),
     "retention": (checkpoint, "remove_folder"),
@@ -119,5 +118,7 @@ def run_all(plan: list[dict[str, Any]]) -> list[list[tuple[int, float]]]:
 
 
 if __name__ == "__main__":
-    assert commands.COMMANDS
+    assert {"pretrain", "finetune"} <= commands.COMMANDS.keys()
+    for stage in STAGES:
+        importlib.import_module(stage)
     json.dump(run_all(json.load(sys.stdin)), sys.stdout)

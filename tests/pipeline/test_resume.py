@@ -14,6 +14,8 @@ import pytest
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import Event, read_events
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # some sixty attempts, which neighbours slow down
+
 ROOT = Path(__file__).parents[2]
 PRETRAIN = (
     "--size tiny --tokens 6000 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 128 --evaluations 5 "

@@ -191,7 +191,7 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
     [corrected], [plan] = of_kind(events, "plan_corrected"), of_kind(events, "plan")
-    assert plan["steps"] == int((7.8 - 0.7 - 3.0) / 0.05)
+    assert plan["steps"] == round((7.8 - 0.7 - 3.0) / 0.05)
     assert corrected["steps_before"] == plan["steps"]
     assert corrected["step"] == corrected["decay_start_step"] == plan["decay_start_step"]
     left = 7.8 - 0.7 - 3.0 - 0.06 * corrected["step"]
