@@ -9,10 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # models in tests are too small to gain by threads
+
+settings.register_profile("pretune", deadline=None)  # a busy machine is no failure
+settings.load_profile("pretune")
 
 
 @pytest.fixture(scope="session")
