@@ -83,6 +83,7 @@ def test_language_model_round_trip(tmp_path: Path, tokenizer_folder: Path, is_ti
     loaded = load_model_folder(tmp_path / "model")
     assert loaded.config == config
     assert loaded.label_names is None
+    assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["model_max_length"] == 99
     assert_same_weights(model, loaded.model)
     assert ("lm_head.weight" in load_file(tmp_path / "model" / "model.safetensors")) != is_tied
 

@@ -78,6 +78,7 @@ def save_model_folder(
         write_json(partial / CONFIG_NAME, to_transformers_config(model, label_names))
         shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
         settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
+        settings["model_max_length"] = model.config.max_seq_len
         if is_classifier:  # a "[MASK]" that a user typed is plain text to a classifier, in transformers too
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
