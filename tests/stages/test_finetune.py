@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError
+from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError, StoppedError
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.artifacts import Manifest, describe_file, read_manifest
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.interruption import StopFlag
 from pretune.stages.config import FinetuneConfig
 from pretune.stages.finetune import finetune, read_rows
 from pretune.text.tokenizer import load_tokenizer, train_tokenizer
+from pretune.training.classification import Trial
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
 
@@ -139,6 +142,28 @@ def test_a_finished_stage_is_skipped_and_another_setting_refused(
     with pytest.raises(StageDiffersError, match="input pretrained"):
         run(run_folder / "finetune", prepared_folder, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_the_time_of_earlier_attempts_counts(
+    run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, clock, run_trial = tmp_path / "out", {"now": 100.0}, Trial.run
+
+    def stop_in_the_second_trial(trial: Trial, flag: StopFlag) -> Any:
+        clock["now"] += 1000.0
+        if trial.settings.trial == 1:
+            raise StoppedError("Stopped.")
+        return run_trial(trial, flag)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+    monkeypatch.setattr(Trial, "run", stop_in_the_second_trial)
+    with pytest.raises(StoppedError):
+        run(run_folder / "pretrain", prepared_folder, out, epochs=1, seeds=1)
+    monkeypatch.setattr(Trial, "run", run_trial)
+    clock["now"] = 5.0  # another process, perhaps after a restart of the machine
+    run(run_folder / "pretrain", prepared_folder, out, epochs=1, seeds=1)
+    events = read_events(out)
+    assert [event["seconds"] for kind in ("flow", "stage_finished") for event in of_kind(events, kind)] == [2000.0] * 2
 
 
 def test_from_scratch_uses_no_weights_of_the_model(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from pretune.compute.device import choose_compute
 from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import special_ids
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, InterruptedByUserError, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
@@ -44,6 +44,7 @@ from pretune.training.trials import PlannedTrial, plan_trials
 
 _BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
 _SPLITS = ("train", "validation", "test")
+_TRIALS_NAME = "checkpoints"
 
 
 def finetune(
@@ -73,7 +74,7 @@ def finetune(
         with stop_on_signals() as stop:
             _Finetuning(loaded, prepared, source, folder, config).run(stop)
     except InputDataError:
-        if not (folder.path / "checkpoints").is_dir():  # refused before it began: the corrected command needs no --redo
+        if not (folder.path / _TRIALS_NAME).is_dir():  # refused before it began: the corrected command needs no --redo
             folder.close()
             remove_folder(folder.path)
         raise
@@ -98,7 +99,7 @@ class _Finetuning:
     def __init__(
         self, loaded: LoadedModel, prepared: Path, source: Manifest, folder: StageFolder, config: FinetuneConfig
     ) -> None:
-        self.start = time.monotonic()
+        self.start = time.monotonic() - (folder.manifest.summary.get("spent_seconds") or 0.0)
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
         self.config = config
         self.compute = choose_compute(precision=config.precision, compile="off")
@@ -138,8 +139,12 @@ class _Finetuning:
             self.folder.log.write("resumed", trial=len(trials), from_step=0)
         for planned in self.course[len(trials) :]:
             rate = planned.learning_rate or max(trials, key=self._score)["learning_rate"]
-            trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
-            self.folder.note(trials=trials)
+            try:
+                trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
+            except (InterruptedByUserError, StoppedError):
+                self._note(trials)
+                raise
+            self._note(trials)
         reported = [trial for trial in trials if not trial["is_search"]]
         chosen = max(reported, key=self._score)
         self.folder.log.write(
@@ -151,6 +156,10 @@ class _Finetuning:
         )
         self._test(reported, chosen)
         self._finish(trials, chosen)
+
+    def _note(self, trials: list[dict[str, Any]]) -> None:
+        """Keep what the next attempt goes on from: the trials that are done, and the time that it took."""
+        self.folder.note(trials=trials, spent_seconds=time.monotonic() - self.start)
 
     # -- trials --------------------------------------------------------------------------------------------------
 
@@ -218,7 +227,7 @@ class _Finetuning:
         return trial[self.metric], -trial["loss"]
 
     def _trial_folder(self, number: int) -> Path:
-        return self.folder.path / "checkpoints" / f"trial-{number:02d}"
+        return self.folder.path / _TRIALS_NAME / f"trial-{number:02d}"
 
     # -- the test rows, once -------------------------------------------------------------------------------------
 
@@ -339,6 +348,7 @@ class _Finetuning:
             tests=self.tests,
             label_names=list(self.label_names),
             synthetic=self.source.summary.get("synthetic", False),
+            spent_seconds=None,  # the log has it; the summaries of two equal runs are equal
         )
         remove_folder(self._trial_folder(0).parent)  # not before: a resume that has only the end to do reads from it
 
