@@ -144,6 +144,15 @@ def test_a_finished_stage_is_skipped_and_another_setting_refused(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_what_a_kill_at_the_very_end_left_is_removed(
+    out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(out, tmp_path / "finetune")
+    (tmp_path / "finetune" / "checkpoints" / "trial-00").mkdir(parents=True)
+    run(run_folder / "pretrain", prepared_folder, tmp_path / "finetune")
+    assert not (tmp_path / "finetune" / "checkpoints").exists()
+
+
 def test_the_time_of_earlier_attempts_counts(
     run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def finetune(
         redo=redo,
     )
     if folder.is_finished:
+        remove_folder(folder.path / _TRIALS_NAME)  # there only where the stage was killed in the very last moment
         return folder.manifest
     try:
         with stop_on_signals() as stop:
