@@ -325,7 +325,7 @@ def _read_base(base: Path) -> _Base:
     if folder is None:
         found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
         raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
-    summary = read_manifest(base).summary if folder != base and (base / MANIFEST_NAME).is_file() else {}
+    summary = _read_summary(base, folder)
     example = summary.get("example") or {}
     longest = None
     if (folder / "config.json").is_file():
@@ -336,6 +336,19 @@ def _read_base(base: Path) -> _Base:
         is_synthetic=bool(summary.get("synthetic", False)),
         example=example.get("text"),
     )
+
+
+def _read_summary(base: Path, folder: Path) -> dict[str, Any]:
+    """What the stage that wrote the model passes on, also where its `checkpoint/` was named; else nothing."""
+    if folder != base:
+        return read_manifest(base).summary if (base / MANIFEST_NAME).is_file() else {}
+    base = base.absolute()
+    if base.name != "checkpoint":
+        return {}
+    try:
+        return read_manifest(base.parent).summary
+    except InputDataError:  # a model folder that was copied alone, beside files of whatever kind
+        return {}
 
 
 def _fingerprint(path: Path) -> str:
