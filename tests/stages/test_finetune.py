@@ -175,6 +175,18 @@ def test_the_time_of_earlier_attempts_counts(
     assert [event["seconds"] for kind in ("flow", "stage_finished") for event in of_kind(events, kind)] == [2000.0] * 2
 
 
+def test_a_text_is_read_as_far_as_in_training(
+    out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path
+) -> None:
+    assert load_model_folder(out / "checkpoint").config.max_seq_len == 512
+    shutil.copytree(prepared_folder, tmp_path / "prepare")
+    manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
+    manifest["summary"]["max_seq_len"] = 40
+    (tmp_path / "prepare" / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out", epochs=1, learning_rates=(1e-3,), seeds=1)
+    assert load_model_folder(tmp_path / "out" / "checkpoint").config.max_seq_len == 40
+
+
 def test_from_scratch_uses_no_weights_of_the_model(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"from_scratch": True, "learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
     run(run_folder / "pretrain", prepared_folder, tmp_path / "scratch", **settings)

@@ -139,6 +139,29 @@ def test_the_example_is_the_one_that_earlier_stages_carried(
         run(labels_file, tmp_path / "long", base, max_seq_len=1024)
 
 
+@pytest.mark.parametrize("name", ["pretrain", "pretrain/checkpoint"])
+def test_a_model_that_reads_less_sets_the_length(
+    tmp_path: Path, labels_file: Path, run_folder: Path, name: str
+) -> None:
+    base = tmp_path / "pretrain"
+    folder = open_stage(base, "pretrain", config={}, inputs={})
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", base / "checkpoint")
+    fields = json.loads((base / "checkpoint" / "config.json").read_text(encoding="utf-8"))
+    (base / "checkpoint" / "config.json").write_text(json.dumps({**fields, "max_position_embeddings": 16}))
+    folder.finish(example={"text": draw_texts(300)[11]}, synthetic=True)
+    manifest = run(labels_file, tmp_path / "prepare", tmp_path / name)
+    assert manifest.summary["max_seq_len"] == 16
+    assert max(TokenShard(tmp_path / "prepare", "train").lengths) == 16
+    assert (manifest.summary["example"]["row"], manifest.summary["synthetic"]) == (11, True)
+
+
+def test_a_checkpoint_beside_other_files_passes_nothing_on(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "checkpoint")
+    (tmp_path / "manifest.json").write_text("{}")
+    manifest = run(labels_file, tmp_path / "prepare", tmp_path / "checkpoint")
+    assert (manifest.summary["synthetic"], manifest.summary["max_seq_len"]) == (False, 512)
+
+
 def test_a_second_call_is_skipped_and_another_refused(
     tmp_path: Path, labels_file: Path, tokenizer_folder: Path
 ) -> None:

@@ -93,7 +93,7 @@ class PrepareConfig:
     label_names: tuple[str, ...] = ()  # 0=negative,1=positive: names for the labels found in the file
     validation_fraction: float = 0.1  # of the rows, chosen by a hash of the text
     test_fraction: float = 0.1  # likewise, when no test file is given
-    max_seq_len: int = 512  # longest text in tokens; of longer ones the head and the tail are read
+    max_seq_len: int | None = None  # longest text in tokens; longer ones lose their middle; at most 512 when not given
 
 
 @dataclass(frozen=True, kw_only=True)

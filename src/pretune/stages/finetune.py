@@ -105,7 +105,7 @@ class _Finetuning:
         self.config = config
         self.compute = choose_compute(precision=config.precision, compile="off")
         # A prediction must not read more of a text than training did.
-        max_seq_len = source.config.get("max_seq_len", loaded.config.max_seq_len)
+        max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
         self.label_names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}

@@ -34,6 +34,7 @@ from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, normali
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer
 
 _BATCH_ROWS = 500
+_LONGEST_ROW = 512  # tokens, where --max-seq-len is not given and the model reads as many
 _SHORTEST_ROW = 8  # tokens; below, nothing of a text is left
 LABELS_NAME = "labels.json"
 
@@ -116,6 +117,7 @@ class _Preparation:
         self.folder, self.config, self.base = folder, config, base
         inputs = {name: str(path) for name, path in files.items()}
         folder.log.write("stage_started", config=to_dict(config), inputs=inputs, synthetic=base.is_synthetic)
+        self.max_seq_len = _choose_length(config.max_seq_len, base.max_seq_len)
         self.rows = _read_rows(files["labels"], files.get("test_labels"), config)
         self.lint = self.rows.lint
         self.num_tokens = dict.fromkeys(SPLITS, 0)
@@ -132,7 +134,6 @@ class _Preparation:
                 f"Rows that change sides, so that every class can be learnt and validated: {self.rows.num_moved:,}."
             )
             log.write("notice", sentence=sentence)
-        self._check_length()
         rows = self.rows
         tokenizer = load_tokenizer(self.base.tokenizer_folder)
         encoded = {split: self._encode(tokenizer, rows.by_split[split], split) for split in SPLITS}
@@ -154,21 +155,12 @@ class _Preparation:
 
     # -- encoding and writing ------------------------------------------------------------------------------------
 
-    def _check_length(self) -> None:
-        wanted, longest = self.config.max_seq_len, self.base.max_seq_len
-        if wanted < _SHORTEST_ROW:
-            raise InputDataError(f"--max-seq-len is {wanted}; expected at least {_SHORTEST_ROW} tokens.")
-        if longest is not None and wanted > longest:
-            raise InputDataError(
-                f"--max-seq-len is {wanted}, and the model reads at most {longest} tokens; give {longest} or less."
-            )
-
     def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow], split: Split) -> list[list[int]]:
         encoded: list[list[int]] = []
         for first in range(0, len(rows), _BATCH_ROWS):
             for ids in tokenizer.encode_batch([clean_text(row.text) for row in rows[first : first + _BATCH_ROWS]]):
-                encoded.append(cut_middle(ids, self.config.max_seq_len))
-                self.num_cut[split] += len(ids) > self.config.max_seq_len
+                encoded.append(cut_middle(ids, self.max_seq_len))
+                self.num_cut[split] += len(ids) > self.max_seq_len
             self._tell_progress(min(len(rows), first + _BATCH_ROWS))
         self.num_tokens[split] = sum(map(len, encoded))
         self.num_encoded += len(rows)
@@ -183,7 +175,7 @@ class _Preparation:
 
     def _check_cuts(self, rows: _Rows) -> None:
         cut, total = sum(self.num_cut.values()), len(rows.all)
-        limit = self.config.max_seq_len
+        limit = self.max_seq_len
         if cut == total:
             raise InputDataError(
                 f"Every text of {rows.files[0].path} is longer than {limit} tokens, so all would be cut; "
@@ -253,12 +245,26 @@ class _Preparation:
             classes=len(rows.names),
             **num_rows,
             tokens=sum(self.num_tokens.values()),
+            max_seq_len=self.max_seq_len,
             cut_share=sum(self.num_cut.values()) / total,
             imbalance=round(imbalance, 4),
             early_stopping_metric=metric,
             synthetic=self.base.is_synthetic,
             example=example,
         )
+
+
+def _choose_length(wanted: int | None, longest: int | None) -> int:
+    """Tokens of the longest row: as many as are wanted, where the model reads as many."""
+    if wanted is None:
+        return _LONGEST_ROW if longest is None else min(_LONGEST_ROW, longest)
+    if wanted < _SHORTEST_ROW:
+        raise InputDataError(f"--max-seq-len is {wanted}; expected at least {_SHORTEST_ROW} tokens.")
+    if longest is not None and wanted > longest:
+        raise InputDataError(
+            f"--max-seq-len is {wanted}, and the model reads at most {longest} tokens; give {longest} or less."
+        )
+    return wanted
 
 
 def _read_rows(labels: Path, test_labels: Path | None, config: PrepareConfig) -> _Rows:
