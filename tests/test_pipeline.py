@@ -137,6 +137,16 @@ def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) 
     assert sum("done already" in line for line in said) == len(STAGES) + 1
 
 
+@pytest.mark.parametrize("damaged", ['{"text": ', "[]"])
+def test_a_damaged_trace_is_written_again(tmp_path: Path, stages: Stages, damaged: str) -> None:
+    out = pipeline.run(Recipe(out=str(tmp_path / "run")))
+    whole = (out / "trace.json").read_text(encoding="utf-8")
+    (out / "trace.json").write_text(damaged, encoding="utf-8")
+    pipeline.run(Recipe(out=str(out)))
+    assert (out / "trace.json").read_text(encoding="utf-8") == whole
+    assert stages.done == list(STAGES)
+
+
 def test_the_saved_recipe_means_the_same_run(tmp_path: Path, stages: Stages) -> None:
     from pretune.recipe import read_recipe
 

@@ -248,4 +248,4 @@ def _traced_model(path: Path) -> str | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return str(found.get("fingerprint"))
+    return str(found.get("fingerprint")) if isinstance(found, dict) else None

@@ -17,6 +17,8 @@ from pretune.reporting.training import render_training
 from pretune.runtime.events import STAGE_ORDER, Event, read_run
 
 TRACE_NAME = "trace.json"
+# The event after which a stage has a checkpoint to go on from; the other stages have none.
+_AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
 
 
 def render_run(run: Path, width: int = DEFAULT_WIDTH) -> str:
@@ -50,10 +52,7 @@ def run_lines(run: Path, page: Page) -> Lines:
         lines += render_training(events, page)
     if of_stage(events, "compare") or (of_stage(events, "finetune") and of_stage(events, "pretrain")):
         lines += render_comparison(events, page)
-    trace = _read_trace(run / TRACE_NAME)
-    if trace is not None:
-        lines += render_prediction(trace, page, synthetic_note(events))
-    return lines
+    return lines + _prediction(run / TRACE_NAME, events, page)
 
 
 def _unfinished(events: list[Event], page: Page) -> Lines:
@@ -64,13 +63,19 @@ def _unfinished(events: list[Event], page: Page) -> Lines:
         if own and own[-1]["event"] != "stage_finished":
             steps = [event["step"] for event in own if "step" in event]
             reached = f", last at step {max(steps):,}" if steps else ""
-            sentence = f"{clean(stage)} is not finished{reached}; the same command goes on from its last checkpoint."
+            has_checkpoint = any(event["event"] == _AFTER_CHECKPOINT.get(stage) for event in own)
+            advice = "the same command goes on from its last checkpoint" if has_checkpoint else "give its command again"
+            sentence = f"{clean(stage)} is not finished{reached}; {advice}."
             lines += paragraph(sentence, page, first="! ", style="yellow")
     return lines
 
 
-def _read_trace(path: Path) -> dict[str, Any] | None:
+def _prediction(path: Path, events: list[Event], page: Page) -> Lines:
+    """The recorded prediction trace; a file that somebody altered or cut short does not cost the rest of the page."""
     if not path.is_file():
-        return None
-    trace = json.loads(path.read_text(encoding="utf-8"))
-    return trace if isinstance(trace, dict) and "layers" in trace else None
+        return []
+    try:
+        return render_prediction(json.loads(path.read_text(encoding="utf-8")), page, synthetic_note(events))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        sentence = f"{TRACE_NAME} is damaged and left out; remove it, and the command of the run writes it again."
+        return paragraph(sentence, page, first="! ", style="yellow")
