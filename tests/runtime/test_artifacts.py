@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
+from pretune.runtime import artifacts
 from pretune.runtime.artifacts import (
     StageFolder,
     describe_differences,
@@ -101,6 +102,43 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
         open_it(tmp_path / "c")
     folder.close()
     open_it(tmp_path / "c").close()
+
+
+def test_what_another_process_finished_meanwhile_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_lock = artifacts._take_lock
+
+    def take_it_late(path: Path) -> Any:
+        monkeypatch.setattr(artifacts, "_take_lock", take_lock)
+        finished(tmp_path / "c")
+        return take_lock(path)
+
+    monkeypatch.setattr(artifacts, "_take_lock", take_it_late)
+    folder = open_it(tmp_path / "c")
+    assert folder.is_finished
+    assert folder.manifest.summary == {"documents": 3}
+
+
+def test_an_interrupted_folder_of_another_version_is_refused(tmp_path: Path) -> None:
+    open_it(tmp_path / "c").close()
+    manifest = tmp_path / "c" / "manifest.json"
+    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1"})
+    with pytest.raises(FolderInTheWayError, match=r"interrupted collect stage of pretune 0\.0\.1.*--redo"):
+        open_it(tmp_path / "c")
+    open_it(tmp_path / "c", redo=True).close()
+    finished(tmp_path / "d")
+    manifest = tmp_path / "d" / "manifest.json"
+    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1"})
+    assert open_it(tmp_path / "d").is_finished
+
+
+def test_a_file_that_is_gone_or_cut_short_is_named(tmp_path: Path) -> None:
+    finished(tmp_path / "c")
+    (tmp_path / "c" / "out.txt").write_text("res")
+    with pytest.raises(InputDataError, match=r"out\.txt has 3 bytes; expected the 6 bytes that the collect stage"):
+        read_manifest(tmp_path / "c")
+    (tmp_path / "c" / "out.txt").unlink()
+    with pytest.raises(InputDataError, match=r"out\.txt is missing"):
+        read_manifest(tmp_path / "c")
 
 
 def test_a_writer_killed_in_the_middle_of_a_manifest_is_no_obstacle(tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ def test_another_tokenizer_is_refused_and_leaves_nothing(
 ) -> None:
     shutil.copytree(prepared_folder, tmp_path / "prepare")
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")
+    manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
+    (tmp_path / "prepare" / "manifest.json").write_text(json.dumps({**manifest, "outputs": {}}), encoding="utf-8")
     with pytest.raises(InputDataError, match="encoded with another tokenizer") as caught:
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
     assert caught.value.exit_code == EXIT_DATA

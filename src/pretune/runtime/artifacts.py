@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError
+from pretune.errors import FolderInTheWayError, InputDataError, PretuneError, StageDiffersError
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.version import VERSION
 
@@ -88,8 +88,8 @@ def open_stage(
     """Make, continue or recognise the folder of one stage.
 
     A finished folder with the same config and inputs comes back with `is_finished`; an interrupted one with
-    `is_resumed`. Raises FolderInTheWayError where the folder holds anything else, naming what differs; with
-    `redo` the old folder is renamed first.
+    `is_resumed`. Raises FolderInTheWayError where the folder holds anything else, naming what differs, or is an
+    interrupted one of another version; with `redo` the old folder is renamed first.
     """
     path = Path(path)
     config = json.loads(json.dumps(config))
@@ -105,6 +105,16 @@ def open_stage(
             return StageFolder(path, found, is_resumed=False, lock=None)
     path.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(path)
+    try:
+        found = _read_manifest_if_any(path)  # again: another process may have written or finished it meanwhile
+        if found is not None:
+            _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+    except PretuneError:
+        lock.close()
+        raise
+    if found is not None and found.status == "finished":
+        lock.close()
+        return StageFolder(path, found, is_resumed=False, lock=None)
     manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
     if found is None:
         write_json(path / MANIFEST_NAME, vars(manifest))
@@ -114,8 +124,8 @@ def open_stage(
 def read_manifest(path: Path, stage: str | None = None) -> Manifest:
     """The manifest of a finished stage folder.
 
-    Raises InputDataError where the folder is missing, is not a stage folder, is not finished, or is of another
-    stage than the one expected.
+    Raises InputDataError where the folder is missing, is not a stage folder, is not finished, is of another stage
+    than the one expected, or where a file of it is missing or of another size than was written.
     """
     if not path.exists():
         raise InputDataError(f"{path} does not exist; expected the folder of the {stage or 'earlier'} stage.")
@@ -128,7 +138,21 @@ def read_manifest(path: Path, stage: str | None = None) -> Manifest:
         raise InputDataError(
             f"{path} is not finished: its {manifest.stage} stage was interrupted; give that command again first."
         )
+    _check_outputs(path, manifest)
     return manifest
+
+
+def _check_outputs(path: Path, manifest: Manifest) -> None:
+    """Sizes only: to hash a corpus at every start would take too long."""
+    for name, output in manifest.outputs.items():
+        file, expected = path / name, output["size_bytes"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != expected:
+            found = "is missing" if size is None else f"has {size:,} bytes"
+            raise InputDataError(
+                f"{file} {found}; expected the {expected:,} bytes that the {manifest.stage} stage wrote: restore it, "
+                f"or move {path} away and give the command that made it again."
+            )
 
 
 def _read_manifest_if_any(path: Path) -> Manifest | None:
@@ -161,6 +185,11 @@ def _refuse_difference(
     differing = describe_differences(found.config, config) + [
         f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
     ]
+    if found.status != "finished" and found.version != VERSION:
+        raise StageDiffersError(
+            f"{path} holds an interrupted {stage} stage of pretune {found.version}, and this is {VERSION}, which "
+            "cannot go on from it; use that version, or give --redo to put the old folder aside and begin again."
+        )
     if differing:
         raise StageDiffersError(
             f"{path} already holds a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
