@@ -66,6 +66,9 @@ def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.
         ([], "Nothing to predict"),
         (["A text.", "--input", "a.txt"], "Texts and --input are given"),
         (["--input", "a.txt"], "--input is given without --output"),
+        (["--input", "a.txt", "--output", "b.csv", "--json"], "--json and --input are given"),
+        (["A text.", "--output", "b.csv"], "--output is given without --input"),
+        (["A text.", "--text-column", "review"], "--text-column is given without --input"),
     ],
 )
 def test_predict_needs_texts_or_files(

@@ -146,6 +146,11 @@ def predict(arguments: Arguments) -> int:
         raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
     if arguments.input is not None:
         return _predict_file(arguments)
+    for option, value in (("--output", arguments.output), ("--text-column", arguments.text_column)):
+        if value is not None:
+            raise UsageError(
+                f"{option} is given without --input; name the file of texts with --input, or leave it out."
+            )
     from pretune.stages.predict import predict
 
     for prediction in predict(arguments.model, texts):
@@ -159,6 +164,8 @@ def predict(arguments: Arguments) -> int:
 def _predict_file(arguments: Arguments) -> int:
     if arguments.texts:
         raise UsageError("Texts and --input are given; give one of them.")
+    if arguments.json:
+        raise UsageError("--json and --input are given; for JSON from a file, end the name of --output in .jsonl.")
     if arguments.output is None:
         raise UsageError("--input is given without --output; name the file to write, ending in .csv, .jsonl or .txt.")
     from pretune.stages.predict import predict_file
