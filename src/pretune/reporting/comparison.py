@@ -130,24 +130,19 @@ def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
     lines: Lines = [Text("")] if verdicts else []
     for verdict in verdicts:
         lines += paragraph(clean(verdict.get("sentence", ""), 400), page, indent=1, first="● ", style="bold")
-        lines += paragraph(_evidence(verdict, rows), page, indent=3, style="dim")
+        evidence = _evidence(verdict, rows)
+        if evidence:
+            lines += paragraph(evidence, page, indent=3, style="dim")
     return lines
 
 
 def _evidence(verdict: Event, rows: list[Event]) -> str:
-    names = {row["name"]: _name(row) for row in rows} | {row.get("kind"): _name(row) for row in rows}
+    """What the sentence of the verdict does not tell: the p-value, and on how many seeds of each side it rests."""
     parts = []
-    if verdict.get("between"):
-        first, second = (names.get(name, clean(name, 32)) for name in verdict["between"])
-        parts.append(f"{first} against {second}")
-    if verdict.get("slice"):
-        parts.append(f"on {clean(str(verdict['slice']).replace('_', ' '), 24)}")
-    text = " ".join(parts)
-    if verdict.get("difference") is not None:
-        text += f": {figures.points(verdict['difference'])}"
-    if verdict.get("difference_interval"):
-        low, high = verdict["difference_interval"]
-        text += f", 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     if verdict.get("p_value") is not None:
-        text += f", p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}"
-    return text
+        parts.append(f"p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}")
+    num_seeds = {row.get("kind"): len(row.get("seeds") or []) for row in rows}
+    seeds = [figures.count(num_seeds[kind]) for kind in verdict.get("between", []) if num_seeds.get(kind)]
+    if len(seeds) == 2:
+        parts.append(f"seeds: {seeds[0]} against {seeds[1]}")
+    return ", ".join(parts)
