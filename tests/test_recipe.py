@@ -27,6 +27,20 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert recipe.out == str(tmp_path / "runs" / "a")
 
 
+def test_the_home_folder_is_expanded_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "l.csv").write_text("text,label\n", encoding="utf-8")
+    recipe = Recipe(corpus=("~/*.txt", "-"), labels="~/l.csv", test_labels="~/l.csv")
+    assert recipe.corpus == (f"{tmp_path}/*.txt", "-")
+    assert recipe.labels == recipe.test_labels == f"{tmp_path}/l.csv"
+    check_inputs(recipe)
+    assert Recipe(corpus=("~no-such-user/a.txt",)).corpus == ("~no-such-user/a.txt",)
+    (tmp_path / "sub").mkdir()
+    read = read_recipe(write(tmp_path / "sub", 'corpus = ["~/*.txt"]\nlabels = "~/l.csv"\n'))
+    assert (read.corpus, read.labels) == ((f"{tmp_path}/*.txt",), recipe.labels)
+
+
 @given(
     st.fixed_dictionaries(
         {

@@ -106,13 +106,13 @@ def _text_bytes(recipe: Recipe) -> float:
 def _label_bytes(recipe: Recipe) -> float:
     if recipe.is_builtin:
         return _BUILTIN_LABEL_BYTES
-    return 0.0 if recipe.labels is None else _unpacked_bytes(Path(recipe.labels).expanduser())
+    return 0.0 if recipe.labels is None else _unpacked_bytes(Path(recipe.labels))
 
 
 def _files(path: str) -> Iterable[Path]:
     if path == STDIN:
         return
-    found = Path(path).expanduser()
+    found = Path(path)
     for each in [found] if found.exists() else map(Path, glob.glob(path, recursive=True)):
         yield from (file for file in each.rglob("*") if file.is_file()) if each.is_dir() else [each]
 

@@ -194,7 +194,7 @@ def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | 
 
 
 def _optional_path(path: str | None) -> Path | None:
-    return None if path is None else Path(path).expanduser()
+    return None if path is None else Path(path)
 
 
 def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:

@@ -35,7 +35,10 @@ _BUDGETS = ("minutes", "tokens", "epochs")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run is made from and with which settings; without corpus and labels it is the built-in world."""
+    """What a run is made from and with which settings; without corpus and labels it is the built-in world.
+
+    A `~` at the beginning of an input is expanded here, so that whoever reads the recipe finds a path.
+    """
 
     out: str | None = None  # the folder of the run
     corpus: tuple[str, ...] = ()  # files, folders, globs, or - for standard input
@@ -48,6 +51,11 @@ class Recipe:
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     def __post_init__(self) -> None:
+        set_field = object.__setattr__  # as frozen classes do
+        set_field(self, "corpus", tuple(map(_expand_home, self.corpus)))
+        for name in ("labels", "test_labels"):
+            path = getattr(self, name)
+            set_field(self, name, None if path is None else _expand_home(path))
         if self.test_labels is not None and self.labels is None:
             raise UsageError("--test-labels is given without --labels; give the labelled file to learn from as well.")
 
@@ -162,8 +170,15 @@ def _describe_kind(kind: Any) -> str:
     return names.get(kind, str(kind))
 
 
+def _expand_home(path: str) -> str:
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:  # there is no such user, so it is the name of a file
+        return path
+
+
 def _resolve(path: str, folder: Path) -> str:
-    return path if path == STDIN else os.path.normpath(folder / Path(path).expanduser())
+    return path if path == STDIN else os.path.normpath(folder / _expand_home(path))
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -177,7 +192,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def _absolute(path: str | None) -> str | None:
-    return path if path is None or path == STDIN else str(Path(path).expanduser().resolve())
+    return path if path is None or path == STDIN else str(Path(path).resolve())
 
 
 def save_recipe(recipe: Recipe, folder: Path) -> None:
@@ -215,12 +230,12 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def check_inputs(recipe: Recipe) -> None:
     """Raise InputDataError where a named input is not there, before anything is started."""
     for path in recipe.corpus:
-        if path != STDIN and not Path(path).expanduser().exists() and not glob.glob(path, recursive=True):
+        if path != STDIN and not Path(path).exists() and not glob.glob(path, recursive=True):
             raise InputDataError(
                 f"{path} does not exist; give --corpus a file, a folder, a glob, or - for standard input."
             )
     for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
-        if labels is not None and not Path(labels).expanduser().is_file():
+        if labels is not None and not Path(labels).is_file():
             what = "is a folder" if Path(labels).is_dir() else "does not exist"
             raise InputDataError(f"{labels} {what}; give {option} a csv, tsv, jsonl or parquet file.")
 
