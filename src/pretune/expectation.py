@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.recipe import STDIN, Recipe
+from pretune.recipe import Recipe
+from pretune.text.streams import STDIN
 
 # Measured on two cores; text that is read from a pipe counts as nothing.
 _TEXT_BYTES_PER_SECOND = 4e6  # reading, cleaning, training the tokenizer, encoding

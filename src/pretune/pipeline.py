@@ -22,10 +22,9 @@ from pretune.recipe import (
     with_shared_settings,
 )
 from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, write_json
+from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 
 TRACE_NAME = "trace.json"
-BUILTIN_LABELS = "labels-train.jsonl"
-BUILTIN_TEST_LABELS = "labels-test.jsonl"
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
 Say = Callable[[str], None]
@@ -46,7 +45,7 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
     if stage_status(folder / "prepare") == "missing":
         _check_labels(recipe)
     say = say or (lambda _sentence: None)
-    steps = plan_steps(recipe, folder)
+    steps = plan_stages(recipe, folder)
     _claim_folder(folder, recipe, redo=redo)
     announce(recipe, steps, folder, say)
     for step in steps:
@@ -119,7 +118,7 @@ def _has_test_rows(folder: Path) -> bool:
     return read_manifest(folder / "prepare", "prepare").summary.get("test") != 0
 
 
-def plan_steps(recipe: Recipe, folder: Path) -> list[Step]:
+def plan_stages(recipe: Recipe, folder: Path) -> list[Step]:
     """The stages that a recipe asks for, in order."""
     labels = _optional_path(recipe.labels)
     test_labels = _optional_path(recipe.test_labels)

@@ -26,10 +26,10 @@ from pretune.stages.config import (
     PretrainConfig,
     to_dict,
 )
+from pretune.text.streams import STDIN
 from pretune.version import VERSION
 
 RECIPE_NAME = "recipe.toml"
-STDIN = "-"
 _BUDGETS = ("minutes", "tokens", "epochs")
 
 
