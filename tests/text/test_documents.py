@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
@@ -27,6 +27,7 @@ def texts(*paths: Path | str, **settings: object) -> list[str]:
     lines=st.lists(st.sampled_from(["", " ", "one", "a line", "x" * 30, "Längere Zeile."]), max_size=12),
     unit=st.sampled_from(["auto", "line", "paragraph", "file"]),
 )
+@example(lines=[" ", "one", "one", "a line", "Längere Zeile.", " ", " "], unit="file")  # only blanks after the last cut
 def test_no_word_of_a_text_file_is_lost(tmp_path_factory: pytest.TempPathFactory, lines: list[str], unit: str) -> None:
     path = tmp_path_factory.mktemp("d") / "a.txt"
     path.write_text("\n".join(["begin", *lines]), encoding="utf-8")

@@ -253,6 +253,8 @@ def _iter_blocks(file: TextFile, stream: TextStream, *, is_whole_file: bool) -> 
 
 def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
     text = document.text
+    if len(text) > LONGEST_DOCUMENT:
+        text = text.strip()  # what is left after the last cut must not be blank
     while len(text) > LONGEST_DOCUMENT:
         end = text.rfind(" ", LONGEST_DOCUMENT // 2, LONGEST_DOCUMENT) + 1 or LONGEST_DOCUMENT
         findings.num_continued += 1
