@@ -51,13 +51,13 @@ def main() -> None:
 
 
 def _finish(command: list[str], out: Path) -> str:
-    subprocess.run([*command, "--out", str(out)], check=True)
+    subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
     return hash_file(out / "checkpoint" / "model.safetensors")
 
 
 def _kill(command: list[str], out: Path, rng: random.Random, seconds: float, *, in_save: bool) -> str:
     """Start or resume the run and kill it: after a random time, or as soon as a save after that time is under way."""
-    process = subprocess.Popen([*command, "--out", str(out)])
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL)
     start, delay = time.monotonic(), rng.uniform(0.2, 0.9) * seconds
     while process.poll() is None:
         is_late = time.monotonic() - start > delay
