@@ -19,6 +19,7 @@ from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
 from pretune.text.tokenizer import load_tokenizer
+from pretune.training import pretraining
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
 
@@ -186,7 +187,7 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
         clock[0] += 0.05 if updates[0] <= 14 else 0.06
 
     monkeypatch.setattr(Optimizer, "step", step)
-    for module in ("pretune.stages.pretrain", "pretune.training.budget"):
+    for module in ("pretune.stages.pretrain", "pretune.training.pretraining", "pretune.training.budget"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
@@ -217,7 +218,7 @@ def test_a_refused_update_is_told_and_survived(
         return sums
 
     monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
-    monkeypatch.setattr(stage, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(pretraining, "LOG_SECONDS", 0.0)
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")
     [skipped] = of_kind(events, "skipped_update")

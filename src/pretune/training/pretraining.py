@@ -1,0 +1,235 @@
+"""The course of one pre-training: update after update along a plan, with its log, evaluations and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.data.batch import Batch
+from pretune.data.corpus import Corpus
+from pretune.model.transformer import LanguageModel
+from pretune.runtime.events import EventLog
+from pretune.runtime.interruption import StopFlag
+from pretune.training.budget import Pace, median_seconds, replan
+from pretune.training.checkpoint import TrainingState, save_checkpoint
+from pretune.training.loop import StepResult, evaluate, train_steps
+from pretune.training.objective import MaskedObjective
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.schedule import Plan
+
+CLIP_NORM = 1.0
+LOG_SECONDS = 2.0  # between two `train` events
+_CALIBRATION_STEPS = 6
+
+Rows = Callable[[int], list[Batch]]
+Evaluation = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseSettings:
+    """How often a run is evaluated and saved; `minutes` is its budget, where that was given in wall time."""
+
+    evaluations: int
+    checkpoint_minutes: float
+    minutes: float | None
+    device: str
+
+
+class Course:
+    """Trains `model` in place. The caller gives it a `plan`, or the `state` of a checkpoint, before `train`.
+
+    `measure` evaluates the model and gives the fields of an `evaluation` event that are not known here; the state's
+    `more` keeps the last ones.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        objective: MaskedObjective,
+        optimizer_config: OptimizerConfig,
+        corpus: Corpus,
+        settings: CourseSettings,
+        *,
+        folder: Path,
+        tokenizer_folder: Path,
+        log: EventLog,
+        measure: Callable[[], Evaluation],
+        start: float,
+    ) -> None:
+        self.model, self.objective, self.optimizer_config = model, objective, optimizer_config
+        self.corpus, self.settings, self.measure = corpus, settings, measure
+        self.folder, self.tokenizer_folder, self.log = folder, tokenizer_folder, log
+        self.start = start  # on the monotonic clock, as if the run had never been interrupted
+        self.plan: Plan
+        self.state = TrainingState()
+        self.reset_optimizer()
+
+    def reset_optimizer(self) -> None:
+        """Forget all updates so far, for weights that are new."""
+        self.optimizer = Optimizer(self.model, self.optimizer_config)
+
+    def begin(self, plan: Plan) -> None:
+        """Take up a new plan, evaluate the untrained model, and commit the first checkpoint."""
+        self._set_plan(plan)
+        self.state.more["seconds_before_training"] = self.elapsed()
+        self._evaluate()
+        self._save()
+
+    def go_on(self, state: TrainingState) -> None:
+        """Take up plan and place of a checkpoint whose weights are loaded."""
+        self.state, self.plan = state, Plan(**state.plan)
+        self.start = time.monotonic() - state.elapsed_seconds
+
+    def calibrate(self) -> Pace:
+        """Seconds of a step with short and with long rows, and of an evaluation, on weights that are thrown away.
+
+        Compiling happens here, so that its time is known before the plan is made.
+        """
+        short = self._seconds_per_step(self.corpus.short_batches)
+        long = self._seconds_per_step(self.corpus.long_batches) if self.corpus.long is not None else short
+        evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
+        start = time.monotonic()
+        self.measure()
+        seconds = time.monotonic() - start
+        return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
+
+    def train(self, stop: StopFlag) -> None:
+        """Update, log, evaluate and save to the end of the plan. Raises the stop's error after a commit."""
+        last_log = last_save = time.monotonic()
+        if self.state.step >= self.plan.steps:
+            return
+        for result in self._steps(
+            lambda step: self.corpus.batches(step, self.plan.long_start_step),
+            first_step=self.state.step + 1,
+            rate=lambda step: self.plan.rate(step),
+        ):
+            self._count(result)
+            now = time.monotonic()
+            if now - last_log >= LOG_SECONDS and not result.is_skipped:
+                self._log_step(result)
+                last_log = now
+            is_decay_start = self.state.step == self.plan.decay_start_step
+            if is_decay_start:
+                self._correct_plan()
+            if self.state.step in self._evaluation_steps():
+                self._evaluate()
+            is_due = now - last_save >= self.settings.checkpoint_minutes * 60
+            if is_decay_start or is_due or stop.is_set or self.state.step >= self.plan.steps:
+                self._save()
+                last_save = time.monotonic()
+            if self.state.step >= self.plan.steps:
+                return
+            if stop.is_set:
+                raise stop.error(
+                    f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
+                    f"{self.folder.parent}; give the same command again to go on."
+                )
+
+    def elapsed(self) -> float:
+        """Seconds since the stage began, all attempts together."""
+        return time.monotonic() - self.start
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def _steps(self, rows: Rows, *, first_step: int, rate: Callable[[int], float]) -> Iterator[StepResult]:
+        device = self.settings.device
+        return train_steps(
+            self.model,
+            self.objective,
+            self.optimizer,
+            lambda step: [batch.to(device) for batch in rows(step)],
+            rate=rate,
+            first_step=first_step,
+            clip_norm=CLIP_NORM,
+        )
+
+    def _seconds_per_step(self, rows: Rows) -> float:
+        return median_seconds(self._steps(rows, first_step=1, rate=lambda _: 1.0), _CALIBRATION_STEPS)
+
+    def _count(self, result: StepResult) -> None:
+        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
+        if result.is_skipped:
+            self.log.write("skipped_update", **result.describe_skip())
+
+    def _log_step(self, result: StepResult) -> None:
+        elapsed = self.elapsed()
+        self.log.write(
+            "train",
+            step=result.step,
+            epoch=self._epoch(),
+            tokens=self.state.tokens,
+            loss=result.loss,
+            accuracy=result.accuracy,
+            learning_rate=result.rate * self.optimizer_config.matrix_rate,
+            grad_norm=result.grad_norm,
+            tokens_per_second=self.state.tokens / max(1e-9, elapsed),
+            steps=self.plan.steps,
+            elapsed_seconds=elapsed,
+        )
+
+    # -- the plan ------------------------------------------------------------------------------------------------
+
+    def _set_plan(self, plan: Plan) -> None:
+        self.plan, self.state.plan = plan, plan.to_dict()
+
+    def _correct_plan(self) -> None:
+        """Where the decay begins, move the end of a run that was given in minutes to where the clock says."""
+        if self.settings.minutes is None or self.plan.is_corrected:
+            return
+        before, elapsed = self.plan.steps, self.elapsed()
+        self._set_plan(
+            replan(
+                self.plan,
+                self.settings.minutes,
+                elapsed_seconds=elapsed,
+                training_seconds=elapsed - self.state.more["seconds_before_training"],
+            )
+        )
+        self.log.write(
+            "plan_corrected",
+            step=self.state.step,
+            steps_before=before,
+            steps=self.plan.steps,
+            decay_start_step=self.plan.decay_start_step,
+        )
+
+    def _evaluation_steps(self) -> set[int]:
+        count = min(self.settings.evaluations, self.plan.steps)
+        return {round(i * self.plan.steps / count) for i in range(1, count + 1)}
+
+    # -- evaluating and saving -----------------------------------------------------------------------------------
+
+    def _evaluate(self) -> None:
+        train_loss, train_accuracy = self.state.take_means()
+        measured = self.measure()
+        final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
+        self.state.more["last_evaluation"] = final
+        self.log.write(
+            "evaluation",
+            step=self.state.step,
+            epoch=self._epoch(),
+            tokens=self.state.tokens,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            elapsed_seconds=self.elapsed(),
+            **measured,
+        )
+
+    def _save(self) -> None:
+        self.state.elapsed_seconds = self.elapsed()
+        path = save_checkpoint(
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.state,
+            self.tokenizer_folder,
+            keep=lambda step: step == self.plan.decay_start_step,
+        )
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        self.log.write("checkpoint", step=self.state.step, path=path.name, size_bytes=size)
+
+    def _epoch(self) -> float:
+        return self.state.tokens / self.corpus.tokens_per_epoch
