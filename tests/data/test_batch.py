@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretune.data.batch import Attention, Batch
 
@@ -37,3 +40,43 @@ def test_what_is_not_there_stays_absent() -> None:
     ids = torch.zeros(1, 2, dtype=torch.long)
     batch = Batch(input_ids=ids, labels=torch.tensor([1]), attention=Attention(document_ids=ids)).to("meta")
     assert (batch.positions, batch.label_weights, batch.attention.is_causal) == (None, None, None)
+
+
+@given(rows=st.integers(1, 7), pieces=st.integers(1, 9), masked=st.lists(st.booleans(), min_size=35, max_size=35))
+def test_cutting_loses_nothing(rows: int, pieces: int, masked: list[bool]) -> None:
+    ids = torch.arange(rows * 5).view(rows, 5)
+    documents = torch.where(ids % 5 == 4, -1, 0)
+    positions = torch.tensor([i for i in range(rows * 5) if masked[i]], dtype=torch.long)
+    batch = Batch(
+        input_ids=ids,
+        labels=positions + 100,
+        positions=positions,
+        label_weights=positions / 2,
+        attention=Attention(document_ids=documents, is_causal=torch.arange(rows) % 2 == 0),
+        num_tokens=rows * 4,
+    )
+    parts = batch.cut(pieces)
+    assert len(parts) == min(rows, pieces)
+    assert max(len(part.input_ids) for part in parts) - min(len(part.input_ids) for part in parts) <= 1
+    assert torch.equal(torch.cat([part.input_ids for part in parts]), ids)
+    assert torch.equal(torch.cat([part.attention.document_ids for part in parts]), documents)
+    assert torch.equal(torch.cat([part.attention.is_causal for part in parts]), torch.arange(rows) % 2 == 0)  # type: ignore[misc]
+    assert torch.equal(torch.cat([part.labels for part in parts]), batch.labels)
+    assert torch.equal(torch.cat([part.label_weights for part in parts]), positions / 2)  # type: ignore[misc]
+    hidden = torch.cat([part.input_ids.flatten()[part.positions] for part in parts])
+    assert torch.equal(hidden, positions)
+    assert sum(part.num_tokens for part in parts) == batch.num_tokens
+
+
+@pytest.mark.parametrize("is_weighed", [True, False])
+def test_labels_of_whole_rows_are_cut_with_them(is_weighed: bool) -> None:
+    ids = torch.arange(15).view(5, 3)
+    weights = torch.rand(5) if is_weighed else None
+    batch = Batch(
+        input_ids=ids, labels=ids[:, 0], label_weights=weights, attention=Attention(document_ids=torch.zeros_like(ids))
+    )
+    parts = batch.cut(2)
+    assert [len(part.labels) for part in parts] == [2, 3]
+    assert torch.equal(torch.cat([part.labels for part in parts]), ids[:, 0])
+    assert (parts[0].label_weights is not None) == is_weighed
+    assert batch.cut(1) == [batch]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -22,8 +24,8 @@ class Attention:
 class Batch:
     """One micro-batch. Masked, causal and classification batches differ in how they are made, not in how they train.
 
-    `labels` is (M,) beside `positions` (M,) for token prediction at chosen places of the flattened batch, and (B,)
-    without `positions` for classification.
+    `labels` is (M,) beside `positions` (M,), ascending, for token prediction at chosen places of the flattened batch,
+    and (B,) without `positions` for classification.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -48,4 +50,30 @@ class Batch:
                 document_ids=self.attention.document_ids.to(device),
                 is_causal=None if causal is None else causal.to(device),
             ),
+        )
+
+    def cut(self, pieces: int) -> list[Batch]:
+        """The same rows in `pieces` batches of nearly equal size, in order; as many as there are rows, if fewer."""
+        num_rows, seq_len = self.input_ids.shape
+        pieces = min(pieces, num_rows)
+        if pieces <= 1:
+            return [self]
+        edges = [num_rows * i // pieces for i in range(pieces + 1)]
+        return [self._rows(first, last, seq_len) for first, last in pairwise(edges)]
+
+    def _rows(self, first: int, last: int, seq_len: int) -> Batch:
+        causal, documents = self.attention.is_causal, self.attention.document_ids[first:last]
+        if self.positions is None:
+            positions, labels = None, slice(first, last)
+        else:  # sorted, as places of the whole flattened batch
+            edges = torch.tensor([first * seq_len, last * seq_len], device=self.positions.device)
+            start, end = torch.searchsorted(self.positions, edges).tolist()
+            positions, labels = self.positions[start:end] - first * seq_len, slice(start, end)
+        return Batch(
+            input_ids=self.input_ids[first:last],
+            labels=self.labels[labels],
+            positions=positions,
+            label_weights=None if self.label_weights is None else self.label_weights[labels],
+            attention=Attention(document_ids=documents, is_causal=None if causal is None else causal[first:last]),
+            num_tokens=int((documents >= 0).sum()) if self.num_tokens else 0,
         )
