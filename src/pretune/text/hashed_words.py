@@ -1,0 +1,187 @@
+"""The words of many texts as 64-bit hashes in one array, and the n-grams of them: what duplicates are searched with.
+
+A word is a run of letters, digits and marks, case folded; punctuation separates. Scripts that are written without
+blanks give one word a character. Nothing here loops over words in Python.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
+UInt32s = np.ndarray[Any, np.dtype[np.uint32]]
+Int64s = np.ndarray[Any, np.dtype[np.int64]]
+
+BLOCK_BYTES = 1 << 18  # of text hashed at once: what a block needs fits the cache of a core
+
+# Fixed for ever: signatures on disk are compared with signatures of another run's code.
+_BYTE_BASE = 0x9E3779B97F4A7C15
+_WORD_BASE = 0xD1342543DE82EF95
+_MASK = (1 << 64) - 1
+
+_WITHOUT_BLANKS = (
+    (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x3040, 0x30FF),  # Hiragana, Katakana
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0xFF66, 0xFF9F),
+    (0x20000, 0x3FFFF),
+)
+
+
+@dataclass(frozen=True)
+class HashedWords:
+    """`hashes` of all words, text after text; the words of text i are those from `offsets[i]` to `offsets[i + 1]`."""
+
+    hashes: UInt64s  # W
+    offsets: Int64s  # N + 1
+
+    @property
+    def num_words(self) -> Int64s:
+        """Of each text."""
+        return np.diff(self.offsets)
+
+    def ngrams(self, n: int) -> UInt64s:
+        """The hash of the n words from each word on, W values; the last n - 1 of every text are of no n-gram."""
+        num_words = len(self.hashes)
+        powers, inverses = _powers(_WORD_BASE, num_words + 1)
+        sums = np.zeros(num_words + n, dtype=np.uint64)
+        np.cumsum(self.hashes * powers[:num_words], out=sums[1 : num_words + 1])
+        sums[num_words + 1 :] = sums[num_words]
+        return scramble((sums[n:] - sums[:num_words]) * inverses[:num_words])
+
+    def ngram_positions(self, texts: Int64s, n: int) -> tuple[Int64s, Int64s]:
+        """Where the n-grams of some texts begin, text after text, and how many each has."""
+        starts = self.offsets[texts]
+        counts = np.maximum(self.offsets[texts + 1] - starts - (n - 1), 0)
+        return ranges(starts, counts), counts
+
+
+def hash_words(texts: Sequence[str]) -> HashedWords:
+    """The words of every text. Equal words have equal hashes, different ones share a hash once in 10^19 pairs."""
+    parts, counts = [], []
+    for block in _blocks(texts):
+        hashes, of_text = _hash_block(block)
+        parts.append(hashes)
+        counts.append(of_text)
+    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+    if parts:
+        np.cumsum(np.concatenate(counts), out=offsets[1:])
+    return HashedWords(np.concatenate(parts) if parts else np.zeros(0, np.uint64), offsets)
+
+
+def fold_words(text: str) -> list[str]:
+    """The words of one text, as `hash_words` sees them."""
+    return text.translate(_FOLDED).split()
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[bytes]]:
+    block: list[bytes] = []
+    size = 0
+    for text in texts:
+        data = (text if text.isascii() else text.translate(_FOLDED)).encode("utf-8", "replace")
+        block.append(data)
+        size += len(data) + 1
+        if size >= BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _hash_block(block: list[bytes]) -> tuple[UInt64s, Int64s]:
+    """Hashes of the words, and the number of words of each text.
+
+    A word is hashed as a polynomial of its bytes: all products in one go, then a sum over each word, shifted back to
+    the word's beginning by the inverse power, which an odd base has modulo 2^64.
+    """
+    data = np.frombuffer(b" ".join(block) + b" ", dtype=np.uint8)
+    ends_of_texts = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)
+    is_word = _IS_WORD[data]
+    is_first = is_word.copy()
+    is_first[1:] &= ~is_word[:-1]
+    starts = np.flatnonzero(is_first)
+    counts = np.diff(np.searchsorted(starts, ends_of_texts), prepend=0)
+    if not len(starts):
+        return np.zeros(0, dtype=np.uint64), counts
+    powers, inverses = _powers(_BYTE_BASE, len(data))
+    values = _CODES[data]
+    values *= powers[: len(data)]
+    return scramble(np.add.reduceat(values, starts) * inverses[starts]), counts
+
+
+def scramble(values: UInt64s) -> UInt64s:
+    """Spread every bit over all 64, in place, so that any of them can be used: the finish of SplitMix64."""
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def ranges(starts: Int64s, counts: Int64s) -> Int64s:
+    """The numbers start, start + 1, ... of each range, one range after the other."""
+    ends = np.cumsum(counts)
+    if not len(ends):
+        return np.zeros(0, dtype=np.int64)
+    return np.arange(ends[-1], dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+
+
+def random_numbers(seed: int, count: int) -> UInt64s:
+    """Fixed pseudo-random numbers, the same on every machine and with every version of numpy."""
+    return scramble(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_BYTE_BASE) + np.uint64(seed << 32))
+
+
+@lru_cache(maxsize=2)
+def _powers_table(base: int, length: int) -> tuple[UInt64s, UInt64s]:
+    powers, inverses = np.empty(length, dtype=np.uint64), np.empty(length, dtype=np.uint64)
+    for table, factor in ((powers, base), (inverses, pow(base, -1, 1 << 64))):
+        table[0] = 1
+        filled = 1
+        while filled < length:  # twice as many in each turn
+            step = min(filled, length - filled)
+            table[filled : filled + step] = table[:step] * np.uint64(pow(factor, filled, 1 << 64))
+            filled += step
+        table.flags.writeable = False
+    return powers, inverses
+
+
+def _powers(base: int, length: int) -> tuple[UInt64s, UInt64s]:
+    """At least `length` powers of a base and of its inverse modulo 2^64."""
+    return _powers_table(base, max(1 << 19, 1 << (length - 1).bit_length()))
+
+
+class _Folding(dict[int, str]):
+    """For `str.translate`: what a character becomes, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        kind = unicodedata.category(character)
+        if kind == "Cf":  # joiners and direction marks stand inside words
+            folded = ""
+        elif kind[0] not in "LMN":
+            folded = " "
+        elif any(first <= code <= last for first, last in _WITHOUT_BLANKS):
+            folded = f" {character} "
+        else:
+            folded = character.casefold()
+        self[code] = folded
+        return folded
+
+
+_FOLDED = _Folding()
+_IS_WORD = np.array([byte >= 128 or chr(byte).isalnum() for byte in range(256)])
+_CODES = random_numbers(1, 256)
+_CODES[ord("A") : ord("Z") + 1] = _CODES[ord("a") : ord("z") + 1]
+_CODES[~_IS_WORD] = 0

@@ -1,0 +1,152 @@
+"""MinHash signatures of texts, with word n-grams by length: the map half of the search for near duplicates.
+
+The usual settings (5-grams of words, as in FineWeb, Penedo et al. 2024) skip or collapse every text with fewer words.
+Here n grows with the text, so that one changed word costs about the same similarity at any length. MinHash is Broder's
+(1997), the bands are Indyk and Motwani's (1998).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.text.hashed_words import (
+    HashedWords,
+    Int64s,
+    UInt32s,
+    UInt64s,
+    hash_words,
+    random_numbers,
+    ranges,
+    scramble,
+)
+
+# The words from which on n words make a shingle, and n.
+SHINGLE_WORDS = ((1, 1), (10, 2), (25, 3), (50, 5))
+# A pair with a Jaccard index of 0.8 shares a band with probability 0.998, one of 0.5 with 0.4, one of 0.2 with 0.005.
+BANDS, ROWS = 16, 5
+_SHINGLES_AT_ONCE = 1 << 15  # so that a block stays in the cache
+
+_FACTORS = (random_numbers(2, BANDS * ROWS) >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+_MASKS = (random_numbers(3, BANDS * ROWS) >> np.uint64(32)).astype(np.uint32)
+_KEY_FACTOR = np.uint64(0xD1342543DE82EF95)
+
+Int8s = np.ndarray[Any, np.dtype[np.int8]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """A batch of N texts as M entries, in the order of the texts.
+
+    A text has an entry for its own n, and one for the next smaller n where a text of fewer words might be similar to
+    it; a text without any word has none.
+    """
+
+    num_texts: Int64s  # one number, N
+    text: Int64s  # M: which text of the batch
+    n: Int8s  # M: words in a shingle
+    is_own: Bools  # M: whether that is the n of the text's length
+    offsets: Int64s  # M + 1: where the shingles of each entry begin
+    shingles: UInt32s  # the different shingles of each entry, sorted
+    keys: UInt64s  # BANDS x M: entries that share a key of a band are candidates
+
+
+def shingle_words(num_words: int) -> int:
+    """How many words make a shingle of a text with `num_words` words, of which there is at least one."""
+    return next(n for first, n in reversed(SHINGLE_WORDS) if num_words >= first)
+
+
+def sign_texts(texts: Sequence[str], threshold: float, words: HashedWords | None = None) -> Signatures:
+    """The signatures of a batch; `words` are those of the texts, where they were hashed already."""
+    words = words or hash_words(texts)
+    text, n, is_own = _list_entries(words.num_words, threshold)
+    counts = np.zeros(len(text), dtype=np.int64)
+    parts: list[tuple[Int64s, UInt32s]] = []
+    for size in np.unique(n):
+        entries = np.flatnonzero(n == size)
+        shingles, counts[entries] = _different_shingles(words, text[entries], int(size))
+        parts.append((entries, shingles))
+    offsets = np.zeros(len(text) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    shingles = np.zeros(offsets[-1], dtype=np.uint32)
+    for entries, part in parts:
+        shingles[ranges(offsets[entries], counts[entries])] = part
+    num_texts = np.array([len(words.offsets) - 1])
+    return Signatures(num_texts, text, n, is_own, offsets, shingles, _band_keys(shingles, offsets, n))
+
+
+def _list_entries(num_words: Int64s, threshold: float) -> tuple[Int64s, Int8s, Bools]:
+    """Text, n, and whether it is the text's own n, of every entry, in the order of texts."""
+    firsts = np.array([first for first, _ in SHINGLE_WORDS])
+    sizes = np.array([n for _, n in SHINGLE_WORDS], dtype=np.int8)
+    place = np.searchsorted(firsts, num_words, side="right") - 1  # -1 for a text without words
+    own = np.flatnonzero(place >= 0)
+    # The longest text below the boundary has `first - n` shingles; beyond that / threshold none can be similar to it.
+    reach = np.append(0.0, (firsts[1:] - sizes[:-1]) / threshold + sizes[:-1] - 1)
+    also = own[(place[own] > 0) & (num_words[own] <= reach[place[own]])]
+    text = np.concatenate([also, own])
+    n = np.concatenate([sizes[place[also] - 1], sizes[place[own]]])
+    is_own = np.repeat([False, True], [len(also), len(own)])
+    order = np.argsort(text, kind="stable")
+    return text[order], n[order], is_own[order]
+
+
+def _different_shingles(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt32s, Int64s]:
+    """The different shingles of each text, sorted, text after text, and how many each has."""
+    positions, counts = words.ngram_positions(texts, n)
+    hashes = (words.hashes if n == 1 else words.ngrams(n))[positions]
+    packed = (np.repeat(np.arange(len(texts), dtype=np.uint64), counts) << np.uint64(32)) | (hashes >> np.uint64(32))
+    packed.sort()
+    is_new = np.ones(len(packed), dtype=bool)
+    np.not_equal(packed[1:], packed[:-1], out=is_new[1:])
+    packed = packed[is_new]
+    return packed.astype(np.uint32), np.bincount((packed >> np.uint64(32)).astype(np.int64), minlength=len(texts))
+
+
+def _band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s) -> UInt64s:
+    """One key for each band and entry: a hash of ROWS minima, each over all shingles under another permutation."""
+    num_entries = len(offsets) - 1
+    keys = np.empty((BANDS, num_entries), dtype=np.uint64)
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _SHINGLES_AT_ONCE))
+    cuts = np.unique(np.append(cuts, num_entries))
+    for first, last in itertools.pairwise(cuts):
+        block = shingles[offsets[first] : offsets[last]]
+        starts = offsets[first:last] - offsets[first]
+        mixed = np.empty_like(block)
+        for band in range(BANDS):
+            key = n[first:last].astype(np.uint64) * _KEY_FACTOR
+            for row in range(band * ROWS, (band + 1) * ROWS):
+                # Odd factors and exclusive or are bijections of 32 bits, and the shingles are well mixed already.
+                np.bitwise_xor(block, _MASKS[row], out=mixed)
+                np.multiply(mixed, _FACTORS[row], out=mixed)
+                key += np.minimum.reduceat(mixed, starts)
+                key *= _KEY_FACTOR
+            keys[band, first:last] = scramble(key)
+    return keys
+
+
+def write_signatures(path: Path, signatures: Signatures) -> None:
+    """Write the arrays one after the other, each with numpy's header."""
+    with path.open("wb") as file:
+        for item in fields(signatures):
+            np.save(file, getattr(signatures, item.name), allow_pickle=False)
+
+
+def read_signatures(path: Path) -> Signatures:
+    """The arrays of a file, mapped into memory: what is not looked at is not read."""
+    arrays = []
+    with path.open("rb") as file:
+        for _ in fields(Signatures):
+            np.lib.format.read_magic(file)
+            shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            at = file.tell()
+            size = int(np.prod(shape)) * kind.itemsize
+            arrays.append(np.memmap(path, kind, "r", at, shape) if size else np.zeros(shape, kind))
+            file.seek(at + size)
+    return Signatures(*arrays)

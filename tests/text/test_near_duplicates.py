@@ -1,0 +1,133 @@
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from pretune.text import near_duplicates
+from pretune.text.hashed_words import fold_words
+from pretune.text.near_duplicates import NearDuplicates, find_near_duplicates
+from pretune.text.signatures import shingle_words, sign_texts
+
+BUCKETS = ((5, 9), (10, 24), (25, 49), (50, 120))
+
+
+@lru_cache(maxsize=10_000)
+def shingles(text: str, n: int) -> set[tuple[str, ...]]:
+    words = fold_words(text)
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def jaccard(a: str, b: str) -> float:
+    """The measure, spelled out: n-grams by the length of the shorter text."""
+    n = shingle_words(min(a.count(" "), b.count(" ")) + 1)
+    first, second = shingles(a, n), shingles(b, n)
+    return len(first & second) / len(first | second)
+
+
+def first_kept(texts: list[str], threshold: float) -> list[int]:
+    """What is dropped where every text is compared with every earlier one that is kept."""
+    kept: list[int] = []
+    dropped = []
+    for number, text in enumerate(texts):
+        if fold_words(text) and any(jaccard(texts[other], text) >= threshold for other in kept):
+            dropped.append(number)
+        elif fold_words(text):
+            kept.append(number)
+    return dropped
+
+
+def planted(rng: np.random.Generator, count: int, shortest: int, longest: int) -> list[str]:
+    """Texts of random words, a third of them an earlier one with some words replaced, taken out or put in."""
+    texts: list[list[str]] = []
+    for _ in range(count):
+        if len(texts) > 5 and rng.random() < 0.35:
+            words = list(texts[rng.integers(len(texts))])
+            for _ in range(rng.integers(1, 2 + len(words) // 12)):
+                at = int(rng.integers(len(words)))
+                words[at : at + int(rng.integers(2))] = [f"w{rng.integers(3000)}"] * int(rng.integers(2))
+        else:
+            words = [f"w{i}" for i in rng.integers(3000, size=rng.integers(shortest, longest + 1))]
+        texts.append(words or ["w"])
+    return [" ".join(words) for words in texts]
+
+
+def search(texts: list[str], batch_size: int = 1000, threshold: float = 0.8) -> NearDuplicates:
+    batches = [sign_texts(texts[i : i + batch_size], threshold) for i in range(0, len(texts), batch_size)]
+    return find_near_duplicates(batches, threshold)
+
+
+@pytest.mark.parametrize("bucket", BUCKETS, ids=str)
+def test_planted_duplicates_are_found_at_every_length(bucket: tuple[int, int]) -> None:
+    texts = planted(np.random.default_rng(bucket[0]), 300, *bucket)
+    expected = set(first_kept(texts, 0.8))
+    found = search(texts)
+    dropped = set(np.flatnonzero(found.original >= 0).tolist())
+    assert len(expected) > 30
+    assert len(dropped & expected) >= 0.97 * len(expected)
+    for number in dropped:
+        original = int(found.original[number])
+        assert original < number
+        assert original not in dropped
+        assert jaccard(texts[original], texts[number]) == pytest.approx(found.similarity[number])
+        assert found.similarity[number] >= 0.8
+
+
+def test_length_limits_are_no_walls() -> None:
+    """Nine and ten words, 24 and 25, 49 and 50 are compared, though their own n differ."""
+    for num_words in (9, 24, 49):
+        words = [f"w{i}" for i in range(num_words)]
+        assert len(search([" ".join(words), " ".join([*words, "more"])])) == 1
+        assert len(search([" ".join([*words, "more"]), " ".join(words)])) == 1
+
+
+def test_the_outcome_depends_on_nothing_but_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for bucket in BUCKETS for text in planted(np.random.default_rng(5), 30, *bucket)]
+    together = search(texts)
+    monkeypatch.setattr(near_duplicates, "ENTRIES_AT_ONCE", 40)
+    monkeypatch.setattr(near_duplicates, "_SHINGLES_AT_ONCE", 100)
+    for batch_size in (7, 100):
+        apart = search(texts, batch_size)
+        assert np.array_equal(apart.original, together.original)
+        assert np.array_equal(apart.similarity, together.similarity)
+
+
+def test_texts_that_have_little_to_compare_are_left_alone() -> None:
+    """The known trap: texts with fewer words than n are no duplicates of each other."""
+    assert len(search(["", "!!!", "yes", "no", "\U0001f600", "good film", "bad film", "\U0001f601 \U0001f602"])) == 0
+    assert len(search(["good film", "Good film!!!"])) == 1
+    assert (
+        len(search(["\u6771\u4eac\u306f\u5927\u304d\u3044\u3002", "\u6771\u4eac\u306f\u5c0f\u3055\u3044\u3002"])) == 0
+    )
+
+
+def test_a_chain_of_similar_texts_does_not_collapse() -> None:
+    words = [f"w{i}" for i in range(9)]
+    chain = [" ".join(words)]
+    for i in range(9):
+        words[i] = f"x{i}"
+        chain.append(" ".join(words))
+    found = search(chain)
+    assert np.flatnonzero(found.original < 0).tolist() == [0, 2, 4, 6, 8]
+    assert found.original.tolist() == [-1, 0, -1, 2, -1, 4, -1, 6, -1, 8]
+
+
+def test_many_copies_in_one_bucket() -> None:
+    words = [f"w{i}" for i in range(100)]
+    copies = [" ".join([*words, f"x{i}", f"y{i}"]) for i in range(500)]
+    found = search(copies, batch_size=64)
+    assert found.original.tolist() == [-1] + [0] * 499
+
+
+def test_documents_that_are_out_already_take_no_part() -> None:
+    texts = ["a b c d e", "A b c d e", "a b c d e!"]
+    batches = [sign_texts(texts, 0.8)]
+    assert find_near_duplicates(batches, 0.8).original.tolist() == [-1, 0, 0]
+    is_out = np.array([True, False, False])
+    assert find_near_duplicates(batches, 0.8, is_out).original.tolist() == [-1, -1, 1]
+
+
+def test_threshold() -> None:
+    texts = ["a b c d e f g h", "a b c d e f g x"]  # 7 of 9
+    assert len(search(texts, threshold=0.8)) == 0
+    assert len(search(texts, threshold=0.75)) == 1
+    assert len(search([], threshold=0.8)) == 0

@@ -1,0 +1,75 @@
+import itertools
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.text.hashed_words import fold_words
+from pretune.text.signatures import (
+    SHINGLE_WORDS,
+    Signatures,
+    read_signatures,
+    shingle_words,
+    sign_texts,
+    write_signatures,
+)
+
+TEXTS = ["", "one", *(" ".join(f"w{i}" for i in range(n)) for n in (9, 10, 11, 12, 24, 25, 29, 30, 50, 60, 61)), "!"]
+
+
+def equal(a: Signatures, b: Signatures) -> bool:
+    return all(np.array_equal(getattr(a, item.name), getattr(b, item.name)) for item in fields(Signatures))
+
+
+def test_a_text_is_signed_for_its_length_and_for_the_shorter_texts_it_may_resemble() -> None:
+    signed = sign_texts(TEXTS, threshold=0.8)
+    sizes: dict[int, list[int]] = {}
+    for text, n, is_own in zip(signed.text, signed.n, signed.is_own, strict=True):
+        num_words = len(fold_words(TEXTS[text]))
+        assert is_own == (n == shingle_words(num_words))
+        sizes.setdefault(num_words, []).append(int(n))
+    assert sizes == {
+        1: [1], 9: [1], 10: [1, 2], 11: [1, 2], 12: [2], 24: [2], 25: [2, 3], 29: [2, 3], 30: [3], 50: [3, 5],
+        60: [3, 5], 61: [5],
+    }  # fmt: skip
+    assert {shingle_words(n) for n in range(1, 100)} == {n for _, n in SHINGLE_WORDS}
+
+
+def test_shingles_are_the_different_ngrams() -> None:
+    text = "so it goes so it goes so it goes on"
+    signed = sign_texts([text], threshold=0.8)
+    words = fold_words(text)
+    counts = np.diff(signed.offsets).tolist()
+    assert counts == [len(set(words)), len(set(itertools.pairwise(words)))]
+    for first, last in zip(signed.offsets, signed.offsets[1:], strict=False):
+        assert np.all(np.diff(signed.shingles[first:last].astype(np.int64)) > 0)
+
+
+def test_a_signature_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [" ".join(f"w{i * j % 41}" for i in range(1, 3 + j)) for j in range(70)]
+    together = sign_texts(texts, 0.8)
+    monkeypatch.setattr("pretune.text.signatures._SHINGLES_AT_ONCE", 50)
+    parts = [sign_texts(texts[i : i + 9], 0.8) for i in range(0, len(texts), 9)]
+    assert np.array_equal(together.keys, np.concatenate([part.keys for part in parts], axis=1))
+    assert np.array_equal(together.shingles, np.concatenate([part.shingles for part in parts]))
+    assert np.array_equal(together.n, np.concatenate([part.n for part in parts]))
+
+
+def test_the_share_of_equal_minima_is_the_similarity() -> None:
+    """A band's key is equal with probability J to the power of ROWS."""
+    rng = np.random.default_rng(0)
+    a, b = [], []
+    for _ in range(600):
+        words = [f"w{i}" for i in rng.choice(10_000, 10, replace=False)]
+        a.append(" ".join(words[:9]))
+        b.append(" ".join(words[1:]))  # 8 of 10 words are shared
+    left, right = sign_texts(a, 0.8), sign_texts(b, 0.8)
+    assert abs((left.keys == right.keys).mean() - 0.8**5) < 0.02
+
+
+def test_signatures_survive_the_disk(tmp_path: Path) -> None:
+    for texts in (TEXTS, ["", "?"], []):
+        signed = sign_texts(texts, 0.8)
+        write_signatures(tmp_path / "a", signed)
+        assert equal(read_signatures(tmp_path / "a"), signed)
