@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import describe_differences, write_text
 from pretune.stages.config import (
+    HOW,
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,
@@ -213,7 +214,7 @@ def _without_none(value: Any) -> Any:
 
 
 def describe_changes(before: Recipe, now: Recipe) -> list[str]:
-    """The settings in which two recipes differ, each as `name (was X, now Y)`."""
+    """The settings in which what comes out of two recipes differs, each as `name (was X, now Y)`."""
     return describe_differences(_flat(before), _flat(now))
 
 
@@ -221,7 +222,7 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in describe_recipe(recipe).items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{setting}": item for setting, item in value.items()}
+            flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in HOW}
         else:
             flat[name] = value
     return flat

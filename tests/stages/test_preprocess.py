@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+import pretune.stages.preprocess_steps
 from pretune.data.shards import TokenShard
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.runtime.events import read_events
@@ -197,3 +198,71 @@ def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> No
     assert manifest.summary["synthetic"] is True
     (flow,) = events(tmp_path / "out", "flow")
     assert all(drop["rule"] != "held_out" for drop in flow["dropped"])
+
+
+@pytest.fixture(scope="module")
+def many_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A collected corpus of several parts, with duplicates across them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.text.corpus.CHARACTERS_PER_FILE", 6_000)
+        texts = [sentence(i % 700) for i in range(900)] + ["ein größeres Wörtchen", "!!!"]
+        return collect_texts(tmp_path_factory.mktemp("many"), texts)
+
+
+@pytest.fixture(scope="module")
+def in_one_thread(many_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    assert len(list(many_parts.glob("documents-*"))) > 5
+    return preprocess(many_parts, tmp_path_factory.mktemp("one") / "out", PreprocessConfig(engine="threads")).outputs
+
+
+@pytest.mark.filterwarnings("ignore")  # libraries of the engines warn of their own doings
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "threads",
+        "processes",
+        pytest.param("dask", marks=pytest.mark.slow),
+        pytest.param("ray", marks=pytest.mark.slow),
+    ],
+)
+def test_every_engine_writes_the_same_bytes(
+    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, engine: str
+) -> None:
+    library = {"dask": "distributed", "ray": "ray"}.get(engine)
+    if library:
+        pytest.importorskip(library, reason=f"{library} is not installed: pip install 'pretune[{engine}]'")
+    out = tmp_path / "out"
+    assert preprocess(many_parts, out, PreprocessConfig(engine=engine, workers=2)).outputs == in_one_thread
+    assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == [".lock"]
+    # Who did the work is no part of what the folder is: another engine finds it finished.
+    preprocess(many_parts, out, PreprocessConfig(engine="threads", workers=1))
+
+
+@pytest.mark.parametrize("step", ["write", "encode"])
+def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
+    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    function = f"{step}_part"
+    original = getattr(pretune.stages.preprocess_steps, function)
+    calls = []
+
+    def interrupted(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+        calls.append(task)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        result: dict[str, Any] = original(out, task)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pretune.stages.preprocess_steps.{function}", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(many_parts, tmp_path / "out")
+    first = len(calls)
+    monkeypatch.setattr(
+        f"pretune.stages.preprocess_steps.{function}", lambda out, task: calls.append(0) or original(out, task)
+    )
+    assert preprocess(many_parts, tmp_path / "out").outputs == in_one_thread
+    num_parts = len(list(many_parts.glob("documents-*")))
+    assert len(calls) - first == num_parts - 3
+    (flow,) = events(tmp_path / "out", "flow")
+    assert flow["shape_in"][0]["value"] == 902

@@ -1,16 +1,43 @@
-from pretune.text.dedup import SeenTexts
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pretune.text.cleaning import save_hashes
+from pretune.text.dedup import find_exact_duplicates, load_duplicates, num_ranges
 from pretune.text.splits import hash_text
 
 
-def test_the_first_is_new_and_its_variants_are_not() -> None:
-    seen = SeenTexts()
-    assert seen.add(hash_text("The  Café\n"))
-    assert not seen.add(hash_text("the cafe\u0301"))
-    assert seen.add(hash_text("the cafe"))
-    assert len(seen) == 2
+def duplicates_of(folder: Path, parts: list[list[str]], ranges: int) -> list[tuple[int, int, int, int]]:
+    for number, texts in enumerate(parts):
+        (folder / f"part{number}").mkdir(parents=True)
+        save_hashes(folder / f"part{number}", [hash_text(text) for text in texts])
+    names = [str(folder / f"part{number}") for number in range(len(parts))]
+    outs = [folder / f"range{number}" for number in range(ranges)]
+    for number, out in enumerate(outs):
+        out.mkdir()
+        find_exact_duplicates(out, {"parts": names, "range": number, "ranges": ranges})
+    return [tuple(map(int, row)) for part in range(len(parts)) for row in load_duplicates(outs, part)]
 
 
-def test_membership() -> None:
-    held_out = SeenTexts(hash_text(text) for text in ("a b", "c"))
-    assert hash_text("A  B") in held_out
-    assert hash_text("ab") not in held_out
+def test_the_first_of_equal_texts_is_kept(tmp_path: Path) -> None:
+    parts = [["The  Café", "b"], [], ["B", "the cafe\u0301", "the cafe", "b\n"]]
+    assert duplicates_of(tmp_path, parts, 3) == [(2, 0, 0, 1), (2, 1, 0, 0), (2, 3, 0, 1)]
+
+
+@settings(max_examples=20)
+@given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=8), min_size=1, max_size=4), st.integers(1, 5))
+def test_as_a_set_finds_them(tmp_path_factory: pytest.TempPathFactory, parts: list[list[str]], ranges: int) -> None:
+    first: dict[str, tuple[int, int]] = {}
+    expected = []
+    for part, texts in enumerate(parts):
+        for row, text in enumerate(texts):
+            if text in first:
+                expected.append((part, row, *first[text]))
+            first.setdefault(text, (part, row))
+    assert duplicates_of(tmp_path_factory.mktemp("d"), parts, ranges) == expected
+
+
+def test_ranges_go_by_the_number_of_texts() -> None:
+    assert [num_ranges(count) for count in (0, 1, 4_000_000, 4_000_001)] == [1, 1, 1, 2]

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pretune.errors import UsageError
+from pretune.runtime.engines import parse_engine
 
 Size = Literal["auto", "tiny", "micro", "mini", "small"]
 
@@ -44,9 +45,12 @@ class PreprocessConfig:
     label_text_column: str | None = None  # of --labels, likewise
     label_validation_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for validation
     label_test_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for the test
+    engine: str = "auto"  # who does the work: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]
+    workers: int | None = None  # how many at once; the cores of this machine when not given
 
     def __post_init__(self) -> None:
-        _expect(self, lambda value: value >= 1, "at least 1", "vocab_size")
+        _expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
+        parse_engine(self.engine)
         _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "validation_fraction")
 
 
@@ -135,6 +139,15 @@ def _expect(config: Any, is_fine: Callable[[Any], bool], expected: str, *names: 
 
 def _is_positive(value: float) -> bool:
     return 0 < value < float("inf")
+
+
+# Settings of how the work is done: what comes out is the same, so a folder made with others is not another one.
+HOW = ("engine", "workers")
+
+
+def to_identity(config: Any) -> dict[str, Any]:
+    """The settings that decide what comes out of a stage."""
+    return {name: value for name, value in to_dict(config).items() if name not in HOW}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -7,8 +7,6 @@ part only, token shards.
 from __future__ import annotations
 
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.data.shards import ShardWriter, TokenShard
+from pretune.data.shards import TokenShard
 from pretune.errors import InputDataError, PretuneError
 from pretune.runtime.artifacts import (
     Manifest,
@@ -26,27 +24,23 @@ from pretune.runtime.artifacts import (
     read_manifest,
     remove_folder,
 )
-from pretune.runtime.memory import peak_memory_bytes
-from pretune.stages.config import PreprocessConfig, to_dict
-from pretune.text.corpus import CorpusWriter, corpus_files, iter_corpus
-from pretune.text.dedup import SeenTexts
-from pretune.text.encoding import CleanTextEncoder
+from pretune.runtime.engines import Engine, describe_engine, open_engine
+from pretune.stages.config import PreprocessConfig, to_dict, to_identity
+from pretune.stages.preprocess_steps import Steps
+from pretune.text.corpus import iter_corpus
 from pretune.text.filters import quality_rules
-from pretune.text.findings import Tally
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import REPAIRS, clean_text
-from pretune.text.splits import assign_splits, hash_text, unit_of_hash
-from pretune.text.tokenizer import Tokenizer, train_tokenizer
+from pretune.text.splits import assign_splits, hash_text
+from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, train_on_counts
 
 PROGRESS_SECONDS = 1.0
 MIN_WORDS = 100  # of training text: with fewer there is nothing to learn
 FEW_WORDS = 20_000  # of training text: with fewer a warning
 MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, where there are fewer than 200
 NOTEWORTHY_SHARE = 0.2  # of the documents dropped by one rule
-_BATCH_CHARACTERS = 2_000_000
+WORK_NAME = ".work"  # the folder of what the steps hand on to each other; gone when the stage is finished
 _ROUND_TRIPS = 1000
-_HELD_OUT = "the text is one of the labelled validation or test rows"
-_DUPLICATE = "the same text, white space and case apart, came before"
 
 
 def preprocess(
@@ -67,13 +61,14 @@ def preprocess(
     source = read_manifest(Path(collected), "collect")
     files = {name: Path(p) for name, p in (("labels", labels), ("test_labels", test_labels)) if p is not None}
     inputs = {"collected": source.fingerprint, **{name: _hash(path) for name, path in files.items()}}
-    folder = open_stage(Path(out), "preprocess", config=to_dict(config), inputs=inputs, redo=redo)
+    folder = open_stage(Path(out), "preprocess", config=to_identity(config), inputs=inputs, redo=redo)
     if folder.is_finished:
         return folder.manifest
     if folder.is_resumed:
         folder.log.write("resumed", from_step=0)
     try:
-        _Preprocessing(Path(collected), source, folder, config, files).run()
+        with open_engine(config.engine, config.workers, amount=source.summary["characters"]) as engine:
+            _Preprocessing(Path(collected), source, folder, config, files, engine).run()
     except PretuneError:
         folder.close()
         remove_folder(folder.path)
@@ -94,14 +89,18 @@ class _Preprocessing:
     """One run of the stage: what its steps share, and the steps in order."""
 
     def __init__(
-        self, collected: Path, source: Manifest, folder: StageFolder, config: PreprocessConfig, files: dict[str, Path]
+        self,
+        collected: Path,
+        source: Manifest,
+        folder: StageFolder,
+        config: PreprocessConfig,
+        files: dict[str, Path],
+        engine: Engine,
     ) -> None:
         self.start = time.monotonic()
         self.collected, self.source, self.folder, self.config, self.files = collected, source, folder, config, files
-        self.dropped = Tally()
-        self.repairs: Counter[str] = Counter()
-        self.num_words: Counter[str] = Counter()  # by split
-        self.num_bytes = 0  # of clean text, as it was given to the tokenizer
+        self.engine = engine
+        self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._tell_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
 
     @property
@@ -112,52 +111,28 @@ class _Preprocessing:
         names = [str(self.collected), *map(str, self.files.values())]
         is_synthetic = bool(self.source.summary.get("synthetic", False))
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=names, synthetic=is_synthetic)
-        units = self._clean()
-        self._ensure_validation(units)
-        self._check_size(len(units))
+        if self.engine.workers > 1 or self.engine.name != "threads":
+            self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
+        self._clean()
+        self._check_size(self.steps.num_kept)
         tokenizer = self._train_tokenizer()
         shards = self._encode(tokenizer)
-        self._check_tokens(tokenizer, shards)
         self._report(tokenizer, shards)
         self._finish(tokenizer, shards)
 
     # --- clean text
 
-    def _clean(self) -> array[float]:
-        """Write the documents that are kept, clean and with their split; the place of each in the order of hashes."""
-        held_out = self._held_out_texts()
-        seen = SeenTexts()
-        units = array("d")
-        config, rules = self.config, self._rules()
-        with CorpusWriter(self.path) as writer:
-            for number, document in enumerate(iter_corpus(self.collected), 1):
-                text = clean_text(document["text"], self.repairs)
-                rule = next((rule for rule in rules if rule.applies(text)), None)
-                if rule is not None:
-                    self.dropped.add(rule.name, rule.reason, document["text"])
-                elif not seen.add(key := hash_text(text)):
-                    self.dropped.add("exact_duplicate", _DUPLICATE, text)
-                # Near duplicates will be dropped here.
-                elif key in held_out:
-                    self.dropped.add("held_out", _HELD_OUT, text)
-                else:
-                    unit = unit_of_hash(key)
-                    split = "train" if unit < 1.0 - config.validation_fraction else "validation"
-                    writer.write(text, source=document["source"], split=split)
-                    units.append(unit)
-                    self.num_words[split] += text.count(" ") + 1
-                self._tell_progress(number, "documents cleaned")
-        if len(units) + self.dropped.total != self.source.summary["documents"]:
-            raise RuntimeError(f"{len(units)} kept and {self.dropped.total} dropped are not all documents")
-        return units
+    def _clean(self) -> None:
+        steps = self.steps
+        steps.clean()
+        steps.find_duplicates()
+        num_validation = steps.select(self._held_out_hashes())
+        if steps.num_kept + steps.dropped.total != self.source.summary["documents"]:
+            raise RuntimeError(f"{steps.num_kept} kept and {steps.dropped.total} dropped are not all documents")
+        self._ensure_validation(num_validation)
+        steps.write(self.path)
 
-    def _rules(self) -> list[Any]:
-        config = self.config
-        return quality_rules(
-            min_words=config.min_words, max_symbol_ratio=config.max_symbol_ratio, disabled=config.disabled_rules
-        )
-
-    def _held_out_texts(self) -> SeenTexts:
+    def _held_out_hashes(self) -> list[bytes]:
         """What stage 4 will not train on, so that stage 3 does not see it either."""
         texts: list[str] = []
         config = self.config
@@ -175,43 +150,29 @@ class _Preprocessing:
                 test_fraction,
             )
             texts += [text for (text, _), split in zip(usable, splits, strict=True) if split != "train"]
-        return SeenTexts(hash_text(clean_text(text)) for text in texts)
+        return [hash_text(clean_text(text)) for text in texts]
 
-    def _ensure_validation(self, units: array[float]) -> None:
+    def _ensure_validation(self, num_validation: int) -> None:
         """Where too few documents are left to validate on, the training ones with the largest hashes are moved there.
 
         That happens by chance in a small corpus, and always where the labelled texts are the corpus: held-out rows and
         validation documents are then the same texts, those with the largest hashes.
         """
-        threshold = 1.0 - self.config.validation_fraction
-        wanted = max(MIN_VALIDATION_DOCUMENTS, round(self.config.validation_fraction * len(units)))
-        need = min(wanted, len(units) // 10) or min(1, len(units) - 1)
-        num_validation = sum(unit >= threshold for unit in units)
+        num_kept = self.steps.num_kept
+        wanted = max(MIN_VALIDATION_DOCUMENTS, round(self.config.validation_fraction * num_kept))
+        need = min(wanted, num_kept // 10) or min(1, num_kept - 1)
         if num_validation >= need / 2:
             return
-        threshold = sorted(units)[-need]
-        self.num_words.clear()
-        draft = self.path / "draft"
-        draft.mkdir(exist_ok=True)
-        with CorpusWriter(draft) as writer:
-            for unit, document in zip(units, iter_corpus(self.path), strict=True):
-                document["split"] = "train" if unit < threshold else "validation"
-                self.num_words[document["split"]] += document["text"].count(" ") + 1
-                writer.write(**document)
-        for file in corpus_files(self.path):
-            file.unlink()
-        for file in corpus_files(draft):
-            file.rename(self.path / file.name)
-        draft.rmdir()
+        self.steps.take_for_validation(need)
         sentence = (
             f"Only {num_validation:,} documents were left to validate on; now there are {need:,}, chosen by hash."
         )
         self.folder.log.write("notice", sentence=sentence)
 
     def _check_size(self, num_documents: int) -> None:
-        words = self.num_words["train"]
-        if words < MIN_WORDS or not self.num_words["validation"]:
-            most = max(self.dropped.rules.values(), key=lambda rule: rule.count, default=None)
+        words = self.steps.num_words["train"]
+        if words < MIN_WORDS or not self.steps.num_words["validation"]:
+            most = max(self.steps.dropped.rules.values(), key=lambda rule: rule.count, default=None)
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
                 f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too "
@@ -223,73 +184,42 @@ class _Preprocessing:
 
     # --- tokenizer and shards
 
-    def _texts(self, split: str | None = None) -> Iterator[str]:
-        for document in iter_corpus(self.path):
-            if split is None or document["split"] == split:
-                yield document["text"]
-
     def _train_tokenizer(self) -> Tokenizer:
         config = self.config
-        tokenizer = train_tokenizer(self._texts("train"), config.tokenizer, config.vocab_size, config.lowercase)
+        counts = self.steps.count_words()
+        tokenizer = train_on_counts(counts, config.tokenizer, config.vocab_size, config.lowercase)
         tokenizer.save(self.path)
         return tokenizer
 
     def _encode(self, tokenizer: Tokenizer) -> dict[str, TokenShard]:
-        encoder = CleanTextEncoder(tokenizer)
-        done = 0
-        with (
-            ShardWriter(self.path, "train", tokenizer.vocab_size) as train,
-            ShardWriter(self.path, "validation", tokenizer.vocab_size) as validation,
-        ):
-            writers = {"train": train, "validation": validation}
-            for batch in self._batches():
-                for split, writer in writers.items():
-                    texts = [document["text"] for document in batch if document["split"] == split]
-                    if texts:
-                        writer.add_many(*encoder.encode(texts))
-                        self.num_bytes += sum(
-                            len(text.encode()) + 1 for text in texts
-                        )  # with the blank before the first
-                done += len(batch)
-                self._tell_progress(done, "documents encoded")
-        if not encoder.is_exact:
+        sha256 = hash_file(self.path / TOKENIZER_NAME)
+        shards, num_bytes, is_exact = self.steps.encode(self.path, tokenizer.vocab_size, sha256)
+        if not is_exact:
             self.folder.log.write("notice", sentence="The fast way to encode did not agree; the slow way was taken.")
-        shards = {split: TokenShard(self.path, split) for split in writers}
-        for split, writer in writers.items():
-            if (shards[split].num_tokens, len(shards[split])) != (writer.num_tokens, writer.num_documents):
-                raise RuntimeError(f"the {split} shard does not hold what was written to it")
+        self._check_tokens(tokenizer, shards, num_bytes)
         return shards
 
-    def _batches(self) -> Iterator[list[dict[str, Any]]]:
-        batch: list[dict[str, Any]] = []
-        characters = 0
-        for document in iter_corpus(self.path):
-            batch.append(document)
-            characters += len(document["text"])
-            if characters >= _BATCH_CHARACTERS:
-                yield batch
-                batch, characters = [], 0
-        if batch:
-            yield batch
-
-    def _check_tokens(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
+    def _check_tokens(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], num_bytes: int) -> None:
         """Count again, independently, that the shards hold the text to the last byte."""
         num_tokens = sum(shard.num_tokens for shard in shards.values())
         sentence = f"All {num_tokens:,} tokens of the clean text are in the shards"
         if tokenizer.kind == "bpe" and not self.config.lowercase:
             bytes_of = np.array([len(piece) for piece in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
-            if in_shards != self.num_bytes:
-                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {self.num_bytes}")
-            sentence += f"; they stand for all of its {self.num_bytes:,} bytes"
+            if in_shards != num_bytes:
+                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {num_bytes}")
+            sentence += f"; they stand for all of its {num_bytes:,} bytes"
         self.folder.log.write("notice", sentence=sentence + ".")
 
     # --- telling
 
+    def _texts(self) -> Iterator[str]:
+        return (document["text"] for document in iter_corpus(self.path))
+
     def _report(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
         num_documents = sum(len(shard) for shard in shards.values())
         num_tokens = sum(shard.num_tokens for shard in shards.values()) - 2 * num_documents
-        words = self.num_words.total()
+        words = self.steps.num_words.total()
         is_unknown = np.zeros(tokenizer.vocab_size, dtype=np.int64)
         if tokenizer.unk_id is not None:
             is_unknown[tokenizer.unk_id] = 1
@@ -328,17 +258,19 @@ class _Preprocessing:
             self._next_progress = now + PROGRESS_SECONDS
             total = self.source.summary["documents"]
             if unit == "documents encoded":
-                total -= self.dropped.total
+                total -= self.steps.dropped.total
             self.folder.log.write("progress", done=done, total=total, unit=unit, elapsed_seconds=now - self.start)
 
     def _tell_drops(self) -> None:
         total = self.source.summary["documents"]
-        for rule in self.dropped.rules.values():
+        for rule in self.steps.dropped.rules.values():
             if rule.count > NOTEWORTHY_SHARE * total:
                 sentence = f"{rule.count:,} of {total:,} documents were dropped ({rule.name}): {rule.reason}."
                 self.folder.log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
-        if self.repairs:
-            repaired = "; ".join(f"{count:,} documents: {REPAIRS[name]}" for name, count in self.repairs.most_common())
+        if self.steps.repairs:
+            repaired = "; ".join(
+                f"{count:,} documents: {REPAIRS[name]}" for name, count in self.steps.repairs.most_common()
+            )
             self.folder.log.write("notice", sentence=f"Repaired, in {repaired}.")
 
     def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
@@ -355,17 +287,18 @@ class _Preprocessing:
             "validation_tokens": shards["validation"].num_tokens,
         }
         shape_in = {name: self.source.summary[name] for name in ("documents", "characters")}
-        seconds, peak = time.monotonic() - self.start, peak_memory_bytes()
+        seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
         self.folder.log.write(
             "flow",
             shape_in=[{"name": name, "value": value} for name, value in shape_in.items()],
             shape_out=[{"name": name, "value": value} for name, value in summary.items()],
-            dropped=self.dropped.to_event(),
-            repaired=dict(self.repairs),
+            dropped=self.steps.dropped.to_event(),
+            repaired=dict(self.steps.repairs),
             seconds=seconds,
             peak_memory_bytes=peak,
         )
         self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        remove_folder(self.path / WORK_NAME)
         self.folder.finish(
             **summary,
             synthetic=bool(self.source.summary.get("synthetic", False)),

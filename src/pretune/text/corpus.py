@@ -1,4 +1,7 @@
-"""Documents on disk between two stages: compressed JSON lines in numbered files, written and read as a stream."""
+"""Documents on disk between two stages: compressed JSON lines in numbered files, written and read as a stream.
+
+A file is one part of the corpus: what one worker of the next stage takes at a time.
+"""
 
 from __future__ import annotations
 
@@ -13,44 +16,95 @@ import zstandard
 from pretune.errors import InputDataError
 from pretune.text.streams import TextStream
 
-CHARACTERS_PER_FILE = 200_000_000
+CHARACTERS_PER_FILE = 8_000_000
 _BUFFER_CHARACTERS = 1 << 20
 _LEVEL = 3
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder().raw_decode
+
+
+class DocumentWriter:
+    """Writes one file of documents; it is complete when `close` is reached.
+
+    All documents of a writer have the same fields, with numbers, strings, true, false or null as values.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_documents = 0
+        self.num_characters = 0
+        self._texts: list[str] = []
+        self._fields: dict[str, list[Any]] = {}
+        self._buffered = 0
+        self._file = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(path.open("wb"), closefd=True)
+
+    def write(self, text: str, **fields: Any) -> None:
+        """Append one document with what is known of it."""
+        if not self._texts:
+            self._fields = {name: [] for name in fields}
+        for name, value in fields.items():
+            self._fields[name].append(value)
+        self._texts.append(text)
+        self._buffered += len(text)
+        if self._buffered >= _BUFFER_CHARACTERS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left; without it the file is incomplete."""
+        self._flush()
+        self._file.close()
+
+    def __enter__(self) -> DocumentWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        if not self._texts:
+            return
+        columns = {"text": self._texts, **self._fields}
+        form = "{" + ",".join(f'"{name}":%s' for name in columns) + "}\n"
+        lines = "".join([form % values for values in zip(*map(_encode_column, columns.values()), strict=True)])
+        self._file.write(lines.encode("utf-8", "backslashreplace"))  # a lone surrogate as a JSON escape
+        self.num_documents += len(self._texts)
+        self.num_characters += self._buffered
+        self._texts, self._buffered = [], 0
+
+
+def _encode_column(values: list[Any]) -> list[str]:
+    """Every value as JSON, by one call of the encoder: within a value, a line feed is written as an escape."""
+    return json.dumps(values, ensure_ascii=False, separators=("\n", ":"))[1:-1].split("\n")
 
 
 class CorpusWriter:
     """Writes documents-00000.jsonl.zst and so on; what an interrupted writer left in the folder is removed first."""
 
-    def __init__(self, folder: Path, characters_per_file: int = CHARACTERS_PER_FILE) -> None:
+    def __init__(self, folder: Path, characters_per_file: int | None = None) -> None:
         self.folder = folder
         self.num_documents = 0
         self.num_characters = 0
-        self._characters_per_file = characters_per_file
+        self._characters_per_file = characters_per_file or CHARACTERS_PER_FILE
         self._num_files = 0
         self._room = 0
-        self._lines: list[str] = []
-        self._buffered = 0
-        self._file: zstandard.ZstdCompressionWriter | None = None
+        self._file: DocumentWriter | None = None
         for left in corpus_files(folder):
             left.unlink()
 
     def write(self, text: str, **fields: Any) -> None:
         """Append one document with what is known of it."""
-        if self._room <= 0:
-            self._next_file()
-        self._lines.append(_encode({"text": text, **fields}))
-        self._buffered += len(text)
+        if self._room <= 0 or self._file is None:
+            self.close()
+            self._file = DocumentWriter(corpus_file(self.folder, self._num_files))
+            self._num_files += 1
+            self._room = self._characters_per_file
+        self._file.write(text, **fields)
         self._room -= len(text) + 1
         self.num_documents += 1
         self.num_characters += len(text)
-        if self._buffered >= _BUFFER_CHARACTERS:
-            self._flush()
 
     def close(self) -> None:
         """Write what is left; without it the last file is incomplete."""
-        self._flush()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -63,22 +117,15 @@ class CorpusWriter:
     ) -> None:
         self.close()
 
-    def _flush(self) -> None:
-        if self._file is not None and self._lines:
-            self._file.write(("\n".join(self._lines) + "\n").encode("utf-8", "backslashreplace"))
-        self._lines, self._buffered = [], 0
 
-    def _next_file(self) -> None:
-        self.close()
-        path = self.folder / f"documents-{self._num_files:05d}.jsonl.zst"
-        self._file = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(path.open("wb"), closefd=True)
-        self._num_files += 1
-        self._room = self._characters_per_file
+def corpus_file(folder: Path, number: int) -> Path:
+    """The document file with a number."""
+    return folder / f"documents-{number:05d}.jsonl.zst"
 
 
 def corpus_files(folder: Path) -> list[Path]:
     """The document files of a stage folder, in order."""
-    return sorted(folder.glob("documents-*.jsonl.zst"))
+    return sorted(folder.glob("documents-*.jsonl.zst"), key=lambda path: (len(path.name), path.name))
 
 
 def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
@@ -87,5 +134,17 @@ def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
     if not files:
         raise InputDataError(f"{folder} holds no documents-*.jsonl.zst; expected those that the stage wrote.")
     for path in files:
-        for line in TextStream(path).lines():
-            yield _decode(line)[0]
+        yield from iter_corpus_file(path)
+
+
+def iter_corpus_file(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents of one file."""
+    rest = ""
+    for block in TextStream(path).blocks():
+        text = rest + block
+        end = text.rfind("\n")
+        rest = text[end + 1 :]
+        if end > 0:
+            yield from json.loads("[" + text[:end].replace("\n", ",") + "]")
+    if rest:
+        yield json.loads(rest)

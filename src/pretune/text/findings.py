@@ -57,6 +57,23 @@ class Tally:
         if example and len(rule.examples) < EXAMPLES_PER_RULE:
             rule.examples.append(shorten(example))
 
+    def add_many(self, name: str, reason: str, count: int, examples: Iterable[str] = ()) -> None:
+        """Count several cases at once; no case leaves no trace."""
+        if not count:
+            return
+        rule = self.rules.setdefault(name, Rule(name, reason))
+        rule.count += count
+        rule.examples += [shorten(example) for example in examples][: EXAMPLES_PER_RULE - len(rule.examples)]
+
+    def add_all(self, counted: Iterable[dict[str, Any]]) -> None:
+        """Add what another tally counted, as `to_json` gives it; the order of the calls decides on the examples."""
+        for rule in counted:
+            self.add_many(rule["name"], rule["reason"], rule["count"], rule["examples"])
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """What was counted, as JSON values."""
+        return [asdict(rule) for rule in self.rules.values()]
+
     def count(self, name: str) -> int:
         """Cases of one rule."""
         return self.rules[name].count if name in self.rules else 0

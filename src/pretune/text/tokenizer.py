@@ -23,6 +23,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.runtime.artifacts import write_json, write_text
+from pretune.text.word_counts import count_words, keep_common
 
 TokenizerKind = Literal["bpe", "words"]
 
@@ -31,7 +32,6 @@ MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text
 MIN_PAIR_COUNT = 20  # when the size is chosen from the text: a token must be seen often enough to be learnt
 MIN_WORD_COUNT = 3  # likewise, for whole words
 TRAINING_CHARACTERS = 10_000_000  # beyond that, training counts are scaled down
-MOST_STRETCHES = 2_000_000  # different ones counted in training, to bound the memory
 MODEL_MAX_LENGTH = 512
 HEAD_SHARE = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
@@ -189,12 +189,18 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def train_tokenizer(
     texts: Iterable[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
 ) -> Tokenizer:
-    """Train on clean texts, which are read once and not kept.
+    """Train on clean texts, which are read once and not kept but for their different words.
 
     Without `vocab_size` the vocabulary has at most 8,192 tokens and fewer where the text does not show more of them
     often enough. Raises InputDataError where the text does not support the size asked for.
     """
-    counts = _count_stretches(texts)
+    return train_on_counts(keep_common(count_words(texts)), kind, vocab_size, lowercase)
+
+
+def train_on_counts(
+    counts: Counter[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+) -> Tokenizer:
+    """The same, from how often each stretch between blanks occurs."""
     scale = max(1, sum(len(stretch) * count for stretch, count in counts.items()) / TRAINING_CHARACTERS)
     backend = _untrained(kind)
     backend.normalizer = normalizers.Lowercase() if lowercase else None
@@ -215,16 +221,6 @@ def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
         return ids
     head = max(1, int(max_seq_len * HEAD_SHARE))
     return ids[:head] + ids[len(ids) - (max_seq_len - head) :]
-
-
-def _count_stretches(texts: Iterable[str]) -> Counter[str]:
-    """How often each stretch between blanks occurs; where too many are different, the rare ones are let go."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text.split())
-        if len(counts) > MOST_STRETCHES:
-            counts = Counter({stretch: count for stretch, count in counts.items() if count > 1})
-    return counts
 
 
 def _repeat_stretches(counts: Counter[str], scale: float) -> Iterator[list[str]]:

@@ -1,0 +1,55 @@
+"""Map: the kept texts of one part as token ids; then all parts one after another as the shards of a stage."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.data.shards import ShardWriter, TokenShard
+from pretune.text.encoding import CleanTextEncoder
+from pretune.text.selection import SPLITS, kept_texts
+from pretune.text.tokenizer import load_tokenizer
+
+_BATCH_TEXTS = 20_000
+_of_thread = threading.local()  # the encoder of each worker, with what it learnt from the parts before
+
+
+def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Encode the kept texts of a part (see `selection.kept_texts`) with the tokenizer in `task["tokenizer"]`.
+
+    Writes one token shard a split. Returns documents, bytes (of all texts, each with the blank before its first word)
+    and is_exact (whether the fast way to encode agreed with the tokenizer).
+    """
+    encoder = _encoder(task["tokenizer"], task["tokenizer_sha256"])
+    texts, _, is_validation = kept_texts(task)
+    num_bytes = sum(len(text.encode()) + 1 for text in texts)
+    for split, wanted in zip(SPLITS, (False, True), strict=True):
+        of_split = [texts[row] for row in np.flatnonzero(is_validation == wanted)]
+        with ShardWriter(out, split, encoder.tokenizer.vocab_size) as writer:
+            for start in range(0, len(of_split), _BATCH_TEXTS):
+                writer.add_many(*encoder.encode(of_split[start : start + _BATCH_TEXTS]))
+    return {"documents": len(texts), "bytes": num_bytes, "is_exact": encoder.is_exact}
+
+
+def _encoder(folder: str, sha256: str) -> CleanTextEncoder:
+    if getattr(_of_thread, "key", None) != (folder, sha256):
+        _of_thread.encoder = CleanTextEncoder(load_tokenizer(Path(folder)))
+        _of_thread.key = (folder, sha256)
+    encoder: CleanTextEncoder = _of_thread.encoder
+    return encoder
+
+
+def join_shards(folders: Sequence[Path], out: Path, split: str, vocab_size: int) -> TokenShard:
+    """One shard of a split in `out`, of those of all parts in their order."""
+    with ShardWriter(out, split, vocab_size) as writer:
+        for folder in folders:
+            part = TokenShard(folder, split)
+            writer.add_many(part.tokens, part.lengths)
+    shard = TokenShard(out, split)
+    if (shard.num_tokens, len(shard)) != (writer.num_tokens, writer.num_documents):
+        raise RuntimeError(f"the {split} shard does not hold what was written to it")
+    return shard

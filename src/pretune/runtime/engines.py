@@ -1,0 +1,327 @@
+"""Where the parts of a stage are worked on: this process, threads, processes, Dask or Ray, all behind one `map`.
+
+A function is given to an engine by reference, with JSON values; what it makes is the same on every engine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pretune import errors
+from pretune.errors import OutOfResourcesError, PretuneError, UsageError
+from pretune.runtime.memory import peak_memory_bytes
+
+if TYPE_CHECKING:  # at run time they are imported when they are needed, since settings are checked by this module
+    from concurrent.futures import Executor, Future
+
+ENGINES = ("auto", "threads", "processes", "dask", "ray")
+MOST_ATTEMPTS = 4  # at one piece of work whose worker is gone
+WORTH_PROCESSES = 20_000_000  # characters: below that, processes take longer to start than they save
+
+Function = Callable[..., Any]
+OnDone = Callable[[int, Any], None]
+
+
+def parse_engine(engine: str) -> tuple[str, str | None]:
+    """The kind and the address of `dask://10.0.0.1:8786` and the like. Raises UsageError for what there is not."""
+    kind, separator, address = engine.partition("://")
+    if kind not in ENGINES or (separator and (kind not in ("dask", "ray") or not address)):
+        raise UsageError(
+            f"--engine is {engine}; expected auto, threads, processes, dask or ray, the last two also with the "
+            "address of a cluster, as in dask://10.0.0.1:8786."
+        )
+    return kind, address or None
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int = 0) -> Iterator[Engine]:
+    """An engine for as long as the block lasts.
+
+    `workers` is a count (the cores of this machine when not given; a cluster with an address has its own), `amount`
+    the characters to work on, by which `auto` chooses. Raises UsageError for an engine that there is not or whose
+    library is not installed.
+    """
+    kind, address = parse_engine(engine)
+    workers = workers or num_cores()
+    if kind == "auto":
+        kind = "processes" if workers > 1 and amount >= WORTH_PROCESSES else "threads"
+        workers = workers if kind == "processes" else 1
+    opened = {"threads": _Threads, "processes": _Processes, "dask": _Dask, "ray": _Ray}[kind](workers, address)
+    with opened:
+        yield opened
+
+
+class Engine:
+    """Calls functions for many parts, several at once; what a dead worker had under way is done again."""
+
+    name = ""
+
+    def __init__(self, workers: int, address: str | None) -> None:
+        self.workers = workers
+        self.address = address
+        self._peaks: dict[str, int] = {}  # bytes, of every worker process seen
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stop()
+
+    def map(self, function: Function, tasks: Sequence[tuple[Any, ...]], on_done: OnDone | None = None) -> list[Any]:
+        """`function(*task)` for every task, in the order of the tasks; `on_done(number, result)` as they get ready.
+
+        Raises what the function refused, and OutOfResourcesError where workers keep dying.
+        """
+        from concurrent.futures import BrokenExecutor
+
+        results: dict[int, Any] = {}
+        for _ in range(MOST_ATTEMPTS):
+            missing = [number for number in range(len(tasks)) if number not in results]
+            try:
+                for number, result in self._run(function, [(number, tasks[number]) for number in missing]):
+                    results[number] = result
+                    if on_done is not None:
+                        on_done(number, result)
+            except BrokenExecutor:
+                self._stop()
+                continue
+            return [results[number] for number in range(len(tasks))]
+        raise OutOfResourcesError(
+            f"Worker processes ended {MOST_ATTEMPTS} times in a row, most likely because memory was short; give fewer "
+            "with --workers, or --engine threads, and the same command goes on where it stopped."
+        )
+
+    def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
+        from concurrent.futures import as_completed
+
+        futures = {self._submit(function, task): number for number, task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], self._result_of(future.result())
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _result_of(self, outcome: Outcome) -> Any:
+        kind, value, worker, peak = outcome
+        self._peaks[worker] = peak
+        if kind == "done":
+            return value
+        raise getattr(errors, kind, PretuneError)(value)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most memory that this process and the workers have held so far, each for itself."""
+        own = worker_name()
+        return peak_memory_bytes() + sum(peak for worker, peak in self._peaks.items() if worker != own)
+
+    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        """Let go of the workers; the next piece of work starts new ones."""
+
+
+class _WithExecutor(Engine):
+    """An engine whose library offers an executor of the standard library's kind."""
+
+    _executor: Executor | None = None
+
+    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
+        if self._executor is None:
+            self._executor = self._start()
+        return self._executor.submit(call, function, task)
+
+    def _start(self) -> Executor:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+            self._executor = None
+
+
+class _Threads(_WithExecutor):
+    name = "threads"
+
+    def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
+        if self.workers > 1:
+            yield from super()._run(function, tasks)
+            return
+        for number, task in tasks:  # the simplest engine: this thread
+            yield number, function(*task)
+
+    def _start(self) -> Executor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        return ThreadPoolExecutor(self.workers)
+
+
+class _Processes(_WithExecutor):
+    """Processes that are started anew, never forked: the tokenizers' threads would not survive a fork."""
+
+    name = "processes"
+
+    def _start(self) -> Executor:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=_prepare_worker)
+
+    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
+        with _without_main_module():
+            return super()._submit(function, task)
+
+
+class _Dask(_WithExecutor):
+    name = "dask"
+
+    def _start(self) -> Executor:
+        try:
+            from distributed import Client, LocalCluster
+        except ImportError as error:
+            raise _not_installed("dask") from error
+        self._open = ExitStack()
+        if self.address is None:
+            with _without_main_module():
+                cluster = self._open.enter_context(
+                    LocalCluster(
+                        n_workers=self.workers,
+                        threads_per_worker=1,
+                        dashboard_address="127.0.0.1:0",
+                        memory_limit=0,
+                        silence_logs=50,
+                    )
+                )
+            client = self._open.enter_context(Client(cluster))
+        else:
+            try:
+                client = self._open.enter_context(Client(f"tcp://{self.address}", timeout=20))
+            except OSError as error:
+                raise UsageError(
+                    f"No Dask scheduler answers at {self.address}; start one with `dask scheduler`, or check the "
+                    "address."
+                ) from error
+        executor: Executor = client.get_executor(pure=False, retries=MOST_ATTEMPTS)
+        return executor
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor = None
+            self._open.close()
+
+
+class _Ray(Engine):
+    name = "ray"
+    _remote: Any = None
+
+    def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
+        if self._remote is None:
+            self._remote = self._start()
+        future: Future[Any] = self._remote.remote(function, task).future()
+        return future
+
+    def _start(self) -> Any:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise _not_installed("ray") from error
+        if not ray.is_initialized():
+            where: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+            if self.address is not None:
+                where = {"address": self.address}
+            try:
+                ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                raise UsageError(f"Ray cannot be reached or started ({str(error).splitlines()[0]}).") from error
+            self._is_ours = True
+        return ray.remote(max_retries=MOST_ATTEMPTS, num_cpus=1)(call)
+
+    def _stop(self) -> None:
+        if self._remote is not None and getattr(self, "_is_ours", False):
+            import ray
+
+            ray.shutdown()
+        self._remote = None
+
+
+def _not_installed(library: str) -> UsageError:
+    return UsageError(f"--engine {library} needs {library}, which is not installed: pip install 'pretune[{library}]'.")
+
+
+Outcome = tuple[str, Any, str, int]  # "done" or an error's class; what came out or the sentence; who; peak bytes
+
+
+def call(function: Function, task: tuple[Any, ...]) -> Outcome:
+    """What a worker does: call, and hand back the result, or the sentence with which the work was refused.
+
+    Engines wrap the exceptions of workers in their own, each in another way; a sentence needs none of that.
+    """
+    try:
+        kind, value = "done", function(*task)
+    except PretuneError as error:
+        kind, value = type(error).__name__, str(error)
+    return kind, value, worker_name(), peak_memory_bytes()
+
+
+def worker_name() -> str:
+    """This process, among those of all machines."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _prepare_worker() -> None:
+    """Ctrl-C is the main process's to answer; where that is killed, its workers end too."""
+    from multiprocessing import parent_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+_hiding_main = threading.Lock()
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """New processes run the main script again, to have its names; ours need none of them, and a script that calls
+    pretune outside of `if __name__ == "__main__"` would start itself over and over."""
+    with _hiding_main:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+def describe_engine(engine: Engine) -> str:
+    """Who does the work, in a few words."""
+    if engine.address is not None:
+        return f"{engine.name.capitalize()} at {engine.address}"
+    if engine.name in ("dask", "ray"):
+        return f"{engine.workers:,} workers of {engine.name.capitalize()} on this machine"
+    if engine.workers == 1:
+        return {"threads": "one thread", "processes": "one process"}[engine.name]
+    return f"{engine.workers:,} {engine.name}"

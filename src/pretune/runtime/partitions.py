@@ -1,0 +1,81 @@
+"""The steps of a stage over the parts of its text: each part is worked on alone and committed as a folder.
+
+A step is a function `work(out, task)`: it reads what `task` (JSON values) names, writes files into the empty folder
+`out`, and returns JSON values. Given the same task it makes the same files, wherever and however often it is called.
+The folder gets its name when it is complete, so a part is there whole or not at all, and one that is there is not
+done again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pretune.runtime.engines import Engine
+
+RESULT_NAME = "result.json"
+
+Work = Callable[[Path, dict[str, Any]], dict[str, Any]]
+OnPart = Callable[[int, dict[str, Any]], None]
+
+
+def part_folder(step: Path, number: int) -> Path:
+    """Where the files of one part of a step are."""
+    return step / f"{number:06d}"
+
+
+def run_step(
+    engine: Engine, step: Path, work: Work, tasks: Sequence[dict[str, Any]], on_part: OnPart | None = None
+) -> list[dict[str, Any]]:
+    """Do a step for every task, on the engine; the results in the order of the tasks.
+
+    `step` is the folder of the step; parts that an earlier, interrupted attempt committed are taken from there.
+    `on_part(number, result)` is called for each as it gets ready.
+    """
+    step.mkdir(parents=True, exist_ok=True)
+    return engine.map(_do_part, [(work, str(step), number, task) for number, task in enumerate(tasks)], on_part)
+
+
+def _do_part(work: Work, step: str, number: int, task: dict[str, Any]) -> dict[str, Any]:
+    final = part_folder(Path(step), number)
+    done = _read_result(final)
+    if done is not None:
+        return done
+    # Another worker may be at the same part: one that was given up for dead. Each has its own folder.
+    draft = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
+    draft.mkdir()
+    try:
+        result = work(draft, task)
+        sizes = {file.name: file.stat().st_size for file in draft.iterdir()}
+        (draft / RESULT_NAME).write_text(json.dumps({"result": result, "sizes": sizes}), encoding="utf-8")
+        _rename(draft, final)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    done = _read_result(final)
+    assert done is not None
+    return done
+
+
+def _rename(draft: Path, final: Path) -> None:
+    try:
+        draft.rename(final)
+    except OSError:
+        if _read_result(final) is not None:
+            return  # somebody else was faster, with the same files
+        shutil.rmtree(final)
+        draft.rename(final)
+
+
+def _read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a committed part; None where there is none, or where a crash of the machine took some of it."""
+    try:
+        found = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
+        is_whole = all((folder / name).stat().st_size == size for name, size in found["sizes"].items())
+    except (OSError, ValueError):
+        return None
+    result: dict[str, Any] = found["result"]
+    return result if is_whole else None

@@ -1,0 +1,63 @@
+"""Many texts in one buffer of bytes with offsets: for vectorised code, and for what steps hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+_LEVEL = 1
+_COUNT_BYTES = 8
+
+
+@dataclass(frozen=True)
+class FlatText:
+    """Texts in UTF-8, one after another: text i is `data[offsets[i] : offsets[i + 1]]`.
+
+    `data` is (bytes,) uint8, `offsets` is (texts + 1,) int64 and begins with 0.
+    """
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[str]) -> FlatText:
+        """The buffer of some texts."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:
+        part = self.data[self.offsets[index] : self.offsets[index + 1]]
+        return part.tobytes().decode("utf-8", "surrogatepass")
+
+    def texts(self) -> list[str]:
+        """All of them as strings."""
+        data, ends = self.data.tobytes(), self.offsets.tolist()
+        if data.isascii():  # bytes are characters
+            text = data.decode("ascii")
+            return [text[start:end] for start, end in pairwise(ends)]
+        return [data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ends)]
+
+    def save(self, path: Path) -> None:
+        """Write one compressed file."""
+        head = np.array([len(self)], dtype="<i8").tobytes()
+        body = head + self.offsets.astype("<i8").tobytes() + self.data.tobytes()
+        path.write_bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(body))
+
+    @classmethod
+    def load(cls, path: Path) -> FlatText:
+        """Read what `save` wrote."""
+        body = zstandard.ZstdDecompressor().decompress(path.read_bytes())
+        count = int(np.frombuffer(body, dtype="<i8", count=1)[0])
+        offsets = np.frombuffer(body, dtype="<i8", count=count + 1, offset=_COUNT_BYTES)
+        return cls(np.frombuffer(body, dtype=np.uint8, offset=_COUNT_BYTES * (count + 2)), offsets)

@@ -1,0 +1,116 @@
+"""Map: which texts of a cleaned part are kept; then these are written with their split, and their words counted.
+
+A selected part is a folder with `reasons.npy`, (texts,) uint8: 0 for a text that is kept, else 1 + the place of the
+reason in `REASONS`. A written part has `documents.jsonl.zst` and the counts of `word_counts`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.text.cleaning import TEXTS_NAME, HashArray, load_hashes, load_sources, units_of
+from pretune.text.corpus import DocumentWriter
+from pretune.text.dedup import load_duplicates
+from pretune.text.findings import EXAMPLES_PER_RULE, Tally
+from pretune.text.flat import FlatText
+from pretune.text.word_counts import count_words, save_counts
+
+REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
+SPLITS = ("train", "validation")
+
+# In the order in which they are asked; the first that applies is the one that is counted.
+REASONS = {
+    "exact_duplicate": "the same text, white space and case apart, came before",
+    "held_out": "the text is one of the labelled validation or test rows",
+}
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Decide about every text of the cleaned part `task["cleaned"]`, which is part `task["part"]` of the corpus.
+
+    `task["exact_duplicates"]` are the folders with the lists of duplicates, `task["held_out"]` a file of hashes,
+    `task["threshold"]` the unit from which on a text is for validation. Returns kept, validation (of the kept),
+    train_characters (bytes of UTF-8) and dropped (a tally).
+    """
+    cleaned = Path(task["cleaned"])
+    hashes = load_hashes(cleaned)
+    reasons = np.zeros(len(hashes), dtype=np.uint8)
+    drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["part"])["row"])
+    drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
+    np.save(out / REASONS_NAME, reasons)
+    is_kept = reasons == 0
+    is_validation = units_of(hashes) >= task["threshold"]
+    texts = FlatText.load(cleaned / TEXTS_NAME)
+    sizes = np.diff(texts.offsets)
+    return {
+        "kept": int(is_kept.sum()),
+        "validation": int((is_kept & is_validation).sum()),
+        "train_characters": int(sizes[is_kept & ~is_validation].sum()),
+        "dropped": _tally(reasons, texts).to_json(),
+    }
+
+
+def drop(reasons: npt.NDArray[np.uint8], reason: str, rows: npt.NDArray[np.integer[Any]]) -> None:
+    """Mark rows as dropped for a reason, where none before it applied."""
+    rows = rows[reasons[rows] == 0]
+    reasons[rows] = 1 + list(REASONS).index(reason)
+
+
+def _is_among(hashes: HashArray, wanted: HashArray) -> BoolArray:
+    """(texts,): whether a text's hash is one of some."""
+    found: BoolArray = np.isin(hashes[:, 0], wanted[:, 0])
+    known = set(map(tuple, wanted.tolist()))
+    for row in np.flatnonzero(found):
+        found[row] = tuple(hashes[row].tolist()) in known
+    return found
+
+
+def _tally(reasons: npt.NDArray[np.uint8], texts: FlatText) -> Tally:
+    tally = Tally()
+    for place, (name, reason) in enumerate(REASONS.items(), 1):
+        rows = np.flatnonzero(reasons == place)
+        tally.add_many(name, reason, len(rows), [texts[row] for row in rows[:EXAMPLES_PER_RULE]])
+    return tally
+
+
+def kept_units(cleaned: Path, selected: Path) -> npt.NDArray[np.float64]:
+    """(kept texts,): the place of each in the order of hashes."""
+    return units_of(load_hashes(cleaned))[np.load(selected / REASONS_NAME) == 0]
+
+
+def kept_texts(task: dict[str, Any]) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
+    """The kept texts of part `task["cleaned"]`, `task["selected"]`; their rows; and which are for validation."""
+    cleaned = Path(task["cleaned"])
+    rows = np.flatnonzero(np.load(Path(task["selected"]) / REASONS_NAME) == 0)
+    texts = FlatText.load(cleaned / TEXTS_NAME).texts()
+    return [texts[row] for row in rows], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
+
+
+def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Write the kept texts with source and split, and count the words of those for training.
+
+    Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash. Returns words
+    and documents by split.
+    """
+    texts, rows, is_validation = kept_texts(task)
+    cleaned = Path(task["cleaned"])
+    names, source_of = load_sources(cleaned)
+    splits = [SPLITS[i] for i in is_validation.astype(int).tolist()]
+    with DocumentWriter(out / DOCUMENTS_NAME) as writer:
+        for text, source, split in zip(texts, source_of[rows].tolist(), splits, strict=True):
+            writer.write(text, source=names[source], split=split)
+    second = load_hashes(cleaned)[rows, 1].astype(np.float64) / 2**64
+    is_counted = ~is_validation & (second < task["counted_share"])
+    counts = count_words(texts[row] for row in np.flatnonzero(is_counted))
+    save_counts(out, counts, task["word_ranges"])
+    words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+    return {
+        "words": {"train": int(words[~is_validation].sum()), "validation": int(words[is_validation].sum())},
+        "by_split": {"train": int((~is_validation).sum()), "validation": int(is_validation.sum())},
+    }

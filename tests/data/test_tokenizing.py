@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import numpy as np
+
+from pretune.data.shards import TokenShard
+from pretune.data.tokenizing import encode_part, join_shards
+from pretune.text.cleaning import TEXTS_NAME, save_hashes
+from pretune.text.flat import FlatText
+from pretune.text.selection import REASONS_NAME
+from pretune.text.splits import hash_text, hash_unit
+from pretune.text.tokenizer import load_tokenizer
+
+
+def test_parts_one_after_another_are_the_texts(tmp_path: Path, tokenizer_folder: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_folder)
+    parts = [["The sun rises.", "dropped", "A warm film."], [], ["Rude waiter!", "Cold soup, noisy rooms."]]
+    folders, by_split = [], {"train": [], "validation": []}
+    for number, texts in enumerate(parts):
+        part = tmp_path / str(number)
+        for name in ("cleaned", "selected", "encoded"):
+            (part / name).mkdir(parents=True)
+        FlatText.from_texts(texts).save(part / "cleaned" / TEXTS_NAME)
+        save_hashes(part / "cleaned", [hash_text(text) for text in texts])
+        np.save(part / "selected" / REASONS_NAME, np.array([text == "dropped" for text in texts], dtype=np.uint8))
+        task = {"tokenizer": str(tokenizer_folder), "tokenizer_sha256": "x", "threshold": 0.5}
+        task |= {name: str(part / name) for name in ("cleaned", "selected")}
+        result = encode_part(part / "encoded", task)
+        kept = [text for text in texts if text != "dropped"]
+        assert result == {"documents": len(kept), "bytes": sum(len(t) + 1 for t in kept), "is_exact": True}
+        folders.append(part / "encoded")
+        for text in kept:
+            by_split["train" if hash_unit(text) < 0.5 else "validation"].append(tokenizer.encode(text))
+    for split, expected in by_split.items():
+        shard = join_shards(folders, tmp_path, split, tokenizer.vocab_size)
+        assert [shard.doc(i).tolist() for i in range(len(shard))] == expected
+        assert len(TokenShard(tmp_path, split)) == len(expected)

@@ -1,0 +1,144 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError, OutOfResourcesError, UsageError
+from pretune.runtime.engines import describe_engine, open_engine, parse_engine
+
+PROCESS_ENGINES = [
+    "processes",
+    pytest.param("dask", marks=pytest.mark.slow),
+    pytest.param("ray", marks=pytest.mark.slow),
+]
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise InputDataError("part 3 is damaged; get it again.")
+    return number
+
+
+def who(_number: int) -> int:
+    time.sleep(0.05)
+    return os.getpid()
+
+
+def die_once(marker: str, number: int) -> int:
+    """Ends its process without a word, the first time that it is called for number 2."""
+    if number == 2 and not Path(marker).exists():
+        Path(marker).touch()
+        os._exit(9)
+    return number
+
+
+def die(_number: int) -> None:
+    os._exit(9)
+
+
+def skip_without(engine: str) -> None:
+    library = {"dask": "distributed", "ray": "ray"}.get(engine)
+    if library:
+        pytest.importorskip(library, reason=f"{library} is not installed: pip install 'pretune[{engine}]'")
+
+
+@pytest.mark.parametrize("text", ["auto", "threads", "processes", "dask", "ray"])
+def test_engines_without_an_address(text: str) -> None:
+    assert parse_engine(text) == (text, None)
+
+
+def test_engines_with_an_address() -> None:
+    assert parse_engine("dask://10.0.0.1:8786") == ("dask", "10.0.0.1:8786")
+
+
+@pytest.mark.parametrize("text", ["spark", "", "threads://x", "dask://", "DASK"])
+def test_other_engines_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected auto, threads, processes, dask or ray"):
+        parse_engine(text)
+
+
+@pytest.mark.parametrize(("engine", "workers"), [("threads", 1), ("threads", 3)])
+def test_threads(engine: str, workers: int) -> None:
+    seen = []
+    with open_engine(engine, workers) as opened:
+        assert opened.map(double, [(n,) for n in range(20)], lambda n, r: seen.append((n, r))) == list(range(0, 40, 2))
+        assert sorted(seen) == [(n, 2 * n) for n in range(20)]
+        assert opened.map(double, []) == []
+        with pytest.raises(InputDataError, match="part 3 is damaged"):
+            opened.map(refuse, [(n,) for n in range(20)])
+
+
+@pytest.mark.filterwarnings("ignore")  # libraries of the engines warn of their own doings
+@pytest.mark.parametrize("engine", PROCESS_ENGINES)
+def test_processes_work_refuse_and_survive_a_death(engine: str, tmp_path: Path) -> None:
+    skip_without(engine)
+    with open_engine(engine, 2) as opened:
+        pids = opened.map(who, [(n,) for n in range(8)])
+        assert os.getpid() not in pids
+        assert len(set(pids)) == 2
+        assert opened.map(double, [(n,) for n in range(20)]) == list(range(0, 40, 2))
+        with pytest.raises(InputDataError, match=r"^part 3 is damaged; get it again\.$"):
+            opened.map(refuse, [(n,) for n in range(6)])
+        assert opened.map(die_once, [(str(tmp_path / "died"), n) for n in range(6)]) == list(range(6))
+        assert (tmp_path / "died").exists()
+        assert opened.peak_memory_bytes > 30_000_000
+
+
+def test_workers_that_keep_dying_are_given_up() -> None:
+    with open_engine("processes", 1) as opened, pytest.raises(OutOfResourcesError, match="fewer with --workers"):
+        opened.map(die, [(0,)])
+
+
+def test_auto_starts_processes_only_where_it_pays() -> None:
+    with open_engine("auto", 2, amount=1000) as small:
+        assert describe_engine(small) == "one thread"
+    with open_engine("auto", 2, amount=10**9) as large:
+        assert describe_engine(large) == "2 processes"
+    with open_engine("auto", 1, amount=10**9) as single:
+        assert describe_engine(single) == "one thread"
+
+
+def test_an_engine_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, library in (("dask", "distributed"), ("ray", "ray")):
+        monkeypatch.setitem(sys.modules, library, None)
+        with open_engine(name, 1) as opened, pytest.raises(UsageError, match=rf"pip install 'pretune\[{name}\]'"):
+            opened.map(double, [(1,)])
+
+
+def test_a_script_without_a_guard_does_not_start_itself_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\n"
+        "from pretune.runtime.engines import open_engine\n"
+        "print('started')\n"
+        "with open_engine('processes', 2) as engine:\n"
+        "    print(engine.map(operator.neg, [(1,), (2,)]))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "started\n[-1, -2]\n"
+
+
+def test_workers_end_with_a_process_that_is_killed() -> None:
+    script = [
+        "import os, time, signal",
+        "from pretune.runtime.engines import open_engine",
+        "with open_engine('processes', 1) as engine:",
+        "    print(engine.map(os.getpid, [()])[0], flush=True)",
+        "    os.kill(os.getpid(), signal.SIGKILL)",
+    ]
+    killed = subprocess.run([sys.executable, "-c", "\n".join(script)], capture_output=True, text=True, timeout=60)
+    worker = int(killed.stdout)
+    for _ in range(100):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker outlived its parent")

@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import numpy as np
+
+from pretune.text.cleaning import clean_part, hash_array
+from pretune.text.corpus import DocumentWriter, iter_corpus_file
+from pretune.text.dedup import find_exact_duplicates
+from pretune.text.selection import kept_texts, kept_units, select_part, write_part
+from pretune.text.splits import hash_text, hash_unit
+
+RULES = {"min_words": 1, "max_symbol_ratio": 0.5, "disabled": []}
+TEXTS = ["sun", "moon", "SUN", "held out", "star", "Held  Out", "sea"]
+
+
+def test_reasons_units_and_documents(tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("cleaned", "exact", "selected", "written")}
+    for path in paths.values():
+        path.mkdir()
+    with DocumentWriter(tmp_path / "in.zst") as writer:
+        for text in TEXTS:
+            writer.write(text, source="here")
+    clean_part(paths["cleaned"], {"documents": str(tmp_path / "in.zst"), "rules": RULES})
+    find_exact_duplicates(paths["exact"], {"parts": [str(paths["cleaned"])], "range": 0, "ranges": 1})
+    np.save(tmp_path / "held_out.npy", hash_array([hash_text("held out"), hash_text("something else")]))
+    kept = ["sun", "moon", "star", "sea"]
+    threshold = sorted(map(hash_unit, kept))[-2]
+    task = {
+        "cleaned": str(paths["cleaned"]),
+        "part": 0,
+        "exact_duplicates": [str(paths["exact"])],
+        "held_out": str(tmp_path / "held_out.npy"),
+        "threshold": threshold,
+    }
+    result = select_part(paths["selected"], task)
+    assert (result["kept"], result["validation"]) == (4, 2)
+    assert {rule["name"]: rule["count"] for rule in result["dropped"]} == {"exact_duplicate": 2, "held_out": 1}
+    assert kept_units(paths["cleaned"], paths["selected"]).tolist() == [hash_unit(text) for text in kept]
+
+    writing = {**task, "selected": str(paths["selected"]), "counted_share": 1.0, "word_ranges": 2}
+    texts, rows, is_validation = kept_texts(writing)
+    assert texts == kept
+    assert rows.tolist() == [0, 1, 4, 6]
+    written = write_part(paths["written"], writing)
+    assert written["by_split"] == written["words"] == {"train": 2, "validation": 2}
+    documents = list(iter_corpus_file(paths["written"] / "documents.jsonl.zst"))
+    assert [document["text"] for document in documents] == kept
+    assert [document["split"] == "validation" for document in documents] == is_validation.tolist()
+    assert {document["source"] for document in documents} == {"here"}
