@@ -1,14 +1,34 @@
+import json
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
 import pytest
+import zstandard
 
 from pretune.errors import UsageError
-from pretune.text.filters import quality_rules
+from pretune.text.filters import Profile, QualityRules, quality_rules
+from pretune.text.hashed_words import hash_words
+from pretune.text.normalize import clean_text
+from pretune.text.quality import Sample
+from pretune.text.repetition import break_ngram_rules
+
+
+def sample(text: str) -> Sample:
+    """A text as it was found, with what is worked out for a batch of them."""
+    clean = clean_text(text)
+    frequent, repeated = break_ngram_rules(hash_words([clean]))
+    return Sample(clean, text, bool(frequent[0]), bool(repeated[0]))
 
 
 def dropped_by(text: str, **settings: object) -> str | None:
-    rules = quality_rules(**{"min_words": 1, "max_symbol_ratio": 0.5, **settings})  # type: ignore[arg-type]
-    return next((rule.name for rule in rules if rule.applies(text)), None)
+    rules: QualityRules = quality_rules(**settings)  # type: ignore[arg-type]
+    rule = rules.first_broken(sample(text))
+    return rule and rule.name
 
 
+@pytest.mark.parametrize("profile", ["short", "auto"])
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -16,20 +36,21 @@ def dropped_by(text: str, **settings: object) -> str | None:
         ("Good film.", None),
         ("ok", None),
         ("... !!! ***", "max_symbol_ratio"),
-        ("東京は大きい。", None),
-        ("क्षेत्रीय समाचार में हिन्दी", None),  # vowel signs are no symbols
-        ("😀😀😀 wow", None),
-        ("😀😀😀😀😀 ok", "max_symbol_ratio"),
+        ("\u6771\u4eac\u306f\u5927\u304d\u3044\u3002", None),
+        ("\u0915\u094d\u0937\u0947\u0924\u094d\u0930\u0940\u092f \u0938\u092e\u093e\u091a\u093e\u0930", None),
+        ("\U0001f600\U0001f600\U0001f600 wow", None),
+        ("\U0001f600\U0001f600\U0001f600\U0001f600\U0001f600 ok", "max_symbol_ratio"),
         ("aGVsbG8gd29ybGQ" * 5, "long_words"),
-        ("東" * 90, None),  # no blanks, no long words
+        ("\u6771" * 90, None),  # no blanks, no long words
         ("buy now " * 20, "repetition"),
         ("the cat and the dog " * 3, None),
         ("lost \ufffd\ufffd", "broken_characters"),
         ("one \ufffd in a text that is long enough to bear it", None),
+        ("Lorem ipsum dolor sit amet.", "lorem_ipsum"),
     ],
 )
-def test_rules(text: str, rule: str | None) -> None:
-    assert dropped_by(text) == rule
+def test_rules_for_any_length(text: str, rule: str | None, profile: Profile) -> None:
+    assert dropped_by(text, profile=profile) == rule
 
 
 def test_settings() -> None:
@@ -42,6 +63,55 @@ def test_settings() -> None:
 def test_only_rules_that_exist_can_be_switched_off() -> None:
     for name in ("nope", "empty"):
         with pytest.raises(
-            UsageError, match=rf"There is no quality rule '{name}' to switch off; the rules are min_words"
+            UsageError, match=rf"no quality rule '{name}' to switch off; .* min_words, .*gopher_letters"
         ):
-            quality_rules(min_words=1, max_symbol_ratio=0.5, disabled=(name,))
+            quality_rules(disabled=(name,))
+    assert quality_rules("short", disabled=("c4_policy",))  # not in the profile, and known all the same
+
+
+GERMAN = """Der alte Mann ging am Abend durch die kleine Stadt und dachte an seine Kinder. Vor dem Rathaus blieb er
+stehen, weil ihm ein Brief aus Graz einfiel, den er noch nicht beantwortet hatte. Es begann zu regnen. Er suchte Schutz
+unter einem Vordach, nahm den Hut ab und wartete, bis die Glocken sieben schlugen und der Himmel wieder heller wurde.
+Dann kehrte er langsam nach Hause zurück, zündete die Lampe an und schrieb bis nach Mitternacht."""
+
+
+def test_profiles() -> None:
+    short = "A short and good film."
+    assert (dropped_by(short), dropped_by(short, profile="long")) == (None, "gopher_few_words")
+    assert dropped_by(GERMAN) is None
+    assert dropped_by(GERMAN, language="en") == "gopher_stop_words"
+    assert dropped_by(GERMAN, profile="long") == "gopher_stop_words"
+    assert dropped_by(GERMAN, profile="long", disabled=("gopher_stop_words",)) is None
+    assert dropped_by("def f(): {" + GERMAN, disabled=("gopher_stop_words",), profile="long") == "c4_curly_bracket"
+    assert dropped_by("def f(): {" + GERMAN) is None
+
+
+def corpora(real_data: Path) -> Iterator[tuple[str, list[str]]]:
+    imdb = zstandard.ZstdDecompressor().stream_reader((real_data / "imdb" / "unsup.jsonl.zst").open("rb"))
+    yield "imdb", [json.loads(line)["text"] for line, _ in zip(TextIOWrapper(imdb, "utf-8"), range(1500), strict=False)]
+    sst2 = zstandard.ZstdDecompressor().stream_reader((real_data / "sst2" / "train.tsv.zst").open("rb"))
+    lines = [line for line, _ in zip(TextIOWrapper(sst2, "utf-8"), range(5000), strict=False)]
+    yield "sst2", [line.split("\t", 1)[1].strip() for line in lines]
+    novels = (real_data / "novels_en" / "novels.tar.zst").read_bytes()
+    with tarfile.open(fileobj=BytesIO(zstandard.ZstdDecompressor().stream_reader(novels).read())) as archive:
+        members = [member for member in archive if member.isfile()][:6]
+        books = [archive.extractfile(member).read().decode("utf-8-sig") for member in members]  # type: ignore[union-attr]
+    yield "novels", [book[i : i + 20_000].replace("\r", "") for book in books for i in range(0, len(book), 20_000)]
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_no_profile_deletes_good_text(real_data: Path) -> None:
+    most = {
+        ("imdb", "short"): 0.001, ("imdb", "auto"): 0.01, ("imdb", "long"): 0.06,
+        ("sst2", "short"): 0.001, ("sst2", "auto"): 0.001, ("sst2", "long"): 1.0,  # too short for it
+        ("novels", "short"): 0.001, ("novels", "auto"): 0.005, ("novels", "long"): 0.03,
+    }  # fmt: skip
+    for name, found in corpora(real_data):
+        texts = [clean_text(text) for text in found]
+        flags = zip(*break_ngram_rules(hash_words(texts)), strict=True)
+        samples = [Sample(*parts, *map(bool, flag)) for *parts, flag in zip(texts, found, flags, strict=True)]
+        for profile in ("short", "auto", "long"):
+            rules = quality_rules(profile)
+            share = sum(rules.first_broken(each) is not None for each in samples) / len(samples)
+            assert share <= most[name, profile], (name, profile, share)

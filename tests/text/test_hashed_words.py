@@ -62,3 +62,11 @@ def test_nothing_in_nothing_out() -> None:
     assert len(hash_words([]).hashes) == 0
     assert hash_words(["", "."]).offsets.tolist() == [0, 0, 0]
     assert ranges(np.array([5, 9, 2]), np.array([2, 0, 3])).tolist() == [5, 6, 2, 3, 4]
+
+
+def test_some_of_the_texts() -> None:
+    texts = ["a b c", "", "d e", "f"]
+    words, some = hash_words(texts), hash_words([texts[2], texts[0]])
+    taken = words.take(np.array([2, 0]))
+    for name in ("hashes", "lengths", "offsets"):
+        assert np.array_equal(getattr(taken, name), getattr(some, name))

@@ -37,9 +37,12 @@ class PreprocessConfig:
     tokenizer: Literal["bpe", "words"] = "bpe"  # byte-level BPE, or whole words
     vocab_size: int | None = None  # tokens in the vocabulary; chosen from the text, at most 8192, when not given
     lowercase: bool = False  # fold upper to lower case inside the tokenizer
+    quality_profile: Literal["auto", "short", "long"] = "auto"  # rules for samples, for pages, or by each text's length
     min_words: int = 1  # drop documents with fewer words
     max_symbol_ratio: float = 0.5  # drop documents in which more of the characters than this are not letters or digits
     disabled_rules: tuple[str, ...] = ()  # quality rules to switch off, by name
+    near_duplicates: bool = True  # drop documents that nearly repeat an earlier one
+    near_duplicate_threshold: float = 0.8  # from this Jaccard index of their word n-grams on, 0.7 to 1
     validation_fraction: float = 0.02  # of the documents, chosen by a hash of the text
     label_column: str | None = None  # of --labels, to find out what stage 4 will hold out
     label_text_column: str | None = None  # of --labels, likewise
@@ -51,6 +54,7 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         _expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
         parse_engine(self.engine)
+        _expect(self, lambda value: 0.7 <= value <= 1, "a share from 0.7 to 1", "near_duplicate_threshold")
         _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "validation_fraction")
 
 

@@ -1,6 +1,6 @@
 """Stage 2: documents in; clean, filtered, deduplicated text, a tokenizer and token shards out.
 
-The line: repair, quality rules, exact duplicates, (near duplicates,) split, held-out texts, tokenizer on the training
+The line: repair, quality rules, exact duplicates, near duplicates, split, held-out texts, tokenizer on the training
 part only, token shards.
 """
 
@@ -57,7 +57,7 @@ def preprocess(
     Texts that stage 4 will hold out of `labels`, and those of `test_labels`, are taken out. Raises InputDataError where
     too little text is left, or less than the vocabulary asked for needs; such a refusal leaves no folder behind.
     """
-    quality_rules(min_words=1, max_symbol_ratio=1.0, disabled=config.disabled_rules)  # refuses unknown names at once
+    quality_rules(disabled=config.disabled_rules)  # refuses unknown names at once
     source = read_manifest(Path(collected), "collect")
     files = {name: Path(p) for name, p in (("labels", labels), ("test_labels", test_labels)) if p is not None}
     inputs = {"collected": source.fingerprint, **{name: _hash(path) for name, path in files.items()}}

@@ -24,6 +24,7 @@ from pretune.text.cleaning import clean_part, hash_array
 from pretune.text.corpus import corpus_file, corpus_files
 from pretune.text.dedup import find_exact_duplicates, num_ranges
 from pretune.text.findings import Tally
+from pretune.text.near_duplicates import find_among_parts
 from pretune.text.selection import DOCUMENTS_NAME, SPLITS, kept_units, select_part, write_part
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
@@ -48,6 +49,10 @@ class Steps:
         self._counts: dict[str, int] = {}  # parts of each step
 
     @property
+    def _near_threshold(self) -> float | None:
+        return self.config.near_duplicate_threshold if self.config.near_duplicates else None
+
+    @property
     def num_kept(self) -> int:
         return self.num_documents.total()
 
@@ -55,21 +60,26 @@ class Steps:
         """Map: repair, quality rules, and a hash of every text."""
         config = self.config
         rules = {
+            "profile": config.quality_profile,
             "min_words": config.min_words,
             "max_symbol_ratio": config.max_symbol_ratio,
             "disabled": list(config.disabled_rules),
         }
-        tasks = [{"documents": str(path), "rules": rules} for path in self.documents]
+        shared = {"rules": rules, "near_duplicate_threshold": self._near_threshold}
+        tasks = [{"documents": str(path), **shared} for path in self.documents]
         for result in self._run("clean", clean_part, tasks, "documents cleaned"):
             self.dropped.add_all(result["dropped"])
             self.repairs.update(result["repairs"])
             self.num_documents["clean"] += result["kept"]
 
     def find_duplicates(self) -> None:
-        """Reduce: equal hashes, range by range of the hashes."""
+        """Reduce: equal hashes, range by range of the hashes; then similar texts among those that are left."""
         ranges = num_ranges(self.num_documents.pop("clean"))
         tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
+        exact = self._parts("exact")
+        near = {"parts": self._parts("clean"), "exact_duplicates": exact, "threshold": self._near_threshold}
+        self._run("near", find_among_parts, [near] if self.config.near_duplicates else [])
 
     def select(self, held_out: Sequence[bytes]) -> int:
         """Map: who is kept. `held_out` are hashes of texts to leave out. The number of documents for validation."""
@@ -77,6 +87,7 @@ class Steps:
         np.save(held_out_path, hash_array(held_out))
         shared = {
             "exact_duplicates": self._parts("exact"),
+            "near_duplicates": self._parts("near"),
             "held_out": str(held_out_path),
             "threshold": self.threshold,
         }

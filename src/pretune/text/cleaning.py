@@ -6,12 +6,12 @@ A cleaned part is a folder with
     rows.npy       (texts,) int32: which text each hash is of
     sources.npy    (texts,) int32: which of the names in sources.json each text comes from
     sources.json   the names of the sources
+    signatures     what near duplicates are searched with (`Signatures`), where they are asked for
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from pretune.text.corpus import iter_corpus_file
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
-from pretune.text.normalize import clean_text
+from pretune.text.screening import screen_documents
+from pretune.text.signatures import sign_texts, write_signatures
 from pretune.text.splits import hash_text
 
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"
 SOURCES_NAME, SOURCE_NAMES_NAME = "sources.npy", "sources.json"
+SIGNATURES_NAME = "signatures"
 HASH_BYTES = 16  # of a hash: two different texts share them once in 10^38 pairs
 
 HashArray = npt.NDArray[np.uint64]
@@ -37,36 +39,38 @@ IndexArray = npt.NDArray[np.int32]
 def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Repair the documents of `task["documents"]`, a file of the collected corpus, and apply the quality rules.
 
-    Returns documents, kept, characters (of the kept), dropped (a tally) and repairs (documents by kind of repair).
+    Near duplicates are prepared for where there is a `task["near_duplicate_threshold"]`. Returns documents, kept,
+    their characters (as found, repaired, and of the kept), dropped (a tally) and repairs (documents by kind of repair).
     """
-    rules = quality_rules(**task["rules"])
-    dropped, repairs = Tally(), Counter[str]()
-    texts: list[str] = []
-    hashes: list[bytes] = []
-    sources: list[int] = []
-    number_of: dict[str, int] = {}
-    num_documents = 0
-    for document in iter_corpus_file(Path(task["documents"])):
-        num_documents += 1
-        text = clean_text(document["text"], repairs)
-        rule = next((rule for rule in rules if rule.applies(text)), None)
+    documents = list(iter_corpus_file(Path(task["documents"])))
+    screened = screen_documents([document["text"] for document in documents], quality_rules(**task["rules"]))
+    dropped = Tally()
+    for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
         if rule is not None:
-            dropped.add(rule.name, rule.reason, document["text"])
-            continue
-        texts.append(text)
-        hashes.append(hash_text(text))
-        sources.append(number_of.setdefault(document["source"], len(number_of)))
+            dropped.add(rule.name, rule.reason, document["text"], len(text))
+    kept = screened.kept()
+    texts = [screened.texts[row] for row in kept]
     FlatText.from_texts(texts).save(out / TEXTS_NAME)
-    save_hashes(out, hashes)
-    np.save(out / SOURCES_NAME, np.array(sources, dtype=np.int32))
-    (out / SOURCE_NAMES_NAME).write_text(json.dumps(list(number_of)), encoding="utf-8")
+    save_hashes(out, [hash_text(text) for text in texts])
+    _save_sources(out, [documents[row]["source"] for row in kept])
+    threshold = task.get("near_duplicate_threshold")
+    if threshold is not None:
+        write_signatures(out / SIGNATURES_NAME, sign_texts(texts, threshold, screened.words.take(kept)))
     return {
-        "documents": num_documents,
+        "documents": len(documents),
         "kept": len(texts),
+        "found_characters": sum(len(document["text"]) for document in documents),
+        "repaired_characters": sum(map(len, screened.texts)),
         "characters": sum(map(len, texts)),
         "dropped": dropped.to_json(),
-        "repairs": dict(repairs),
+        "repairs": dict(screened.repairs),
     }
+
+
+def _save_sources(out: Path, sources: list[str]) -> None:
+    number_of = {source: number for number, source in enumerate(dict.fromkeys(sources))}
+    np.save(out / SOURCES_NAME, np.array([number_of[source] for source in sources], dtype=np.int32))
+    (out / SOURCE_NAMES_NAME).write_text(json.dumps(list(number_of)), encoding="utf-8")
 
 
 def hash_array(digests: Sequence[bytes]) -> HashArray:

@@ -1,23 +1,29 @@
-"""Named quality rules: each says of a clean text whether to drop it; the profile suits short samples."""
+"""Named quality rules: each says of a clean text whether to drop it; a profile says which rules a text is asked.
+
+Profile `short` suits samples of a sentence or two. Profile `long` is what is published for web pages: the quality and
+repetition rules of Gopher (Rae et al. 2021, appendix A1.1 and table A1), of C4 (Raffel et al. 2020, section 2.2) and of
+FineWeb (Penedo et al. 2024, section 3.6), with their parameters. It would delete every short sample, and with the stop
+words every text that is not English.
+
+Profile `auto` asks a text of fewer than 50 words the rules of `short`, and a longer one those of `long` that do not
+presume an English web page. That is decided text by text, since a decision about the whole corpus would let a few
+documents more or less change the verdict on all others, and since real corpora hold both.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pretune.errors import UsageError
+from pretune.text import quality, repetition
 from pretune.text.findings import join_names
+from pretune.text.quality import LONG_WORDS, Sample
 
-FIRST_WORDS = 200  # what the rules about words look at
-LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
-MIN_DISTINCT_SHARE = 0.2  # of the first words, where there are enough of them to judge
-WORDS_TO_JUDGE = 20
-MAX_BROKEN_SHARE = 0.05  # of the characters
+Profile = Literal["auto", "short", "long"]
 
-_ASCII_LETTERS_AND_DIGITS = bytes(byte for byte in range(128) if chr(byte).isalnum())
-_NOT_WORD = re.compile(r"[\W_]")
+NOT_SWITCHABLE = ("empty",)
 
 
 @dataclass(frozen=True)
@@ -26,61 +32,162 @@ class QualityRule:
 
     name: str
     reason: str
-    applies: Callable[[str], bool]
+    applies: Callable[[Sample], bool]
 
 
-def quality_rules(*, min_words: int, max_symbol_ratio: float, disabled: Sequence[str] = ()) -> list[QualityRule]:
-    """The rules, in the order in which they are asked; the first that applies is the one that is counted.
+class QualityRules:
+    """The rules of a profile, for texts below and from LONG_WORDS words on, in the order in which they are asked."""
 
-    The usual rules for web pages (at least 50 words, five sentences, stop words) would delete a corpus of short
-    samples: none of them is here. Raises UsageError where `disabled` names a rule that does not exist.
+    def __init__(self, short: Sequence[QualityRule], long: Sequence[QualityRule]) -> None:
+        self.short, self.long = short, long
+
+    def first_broken(self, sample: Sample) -> QualityRule | None:
+        """The first rule that drops a text, which is the one that is counted."""
+        for rule in self.short if sample.num_words < LONG_WORDS else self.long:
+            if rule.applies(sample):
+                return rule
+        return None
+
+
+def quality_rules(
+    profile: Profile = "auto",
+    *,
+    min_words: int = 1,
+    max_symbol_ratio: float = 0.5,
+    disabled: Sequence[str] = (),
+    language: str | None = None,
+) -> QualityRules:
+    """The rules of a profile without those that are switched off.
+
+    `language` is that of the texts, where it is known: `auto` asks for English stop words only of English.
+    Raises UsageError where `disabled` names a rule that does not exist.
     """
-    rules = [
-        QualityRule("empty", "no text is left after the repair", lambda text: not text),
-        QualityRule("min_words", f"fewer than {min_words} words", lambda text: text.count(" ") + 1 < min_words),
+    short = _short_rules(min_words, max_symbol_ratio)
+    page = _page_rules()
+    english = [rule for rule in page if rule.name in _PRESUME_ENGLISH]
+    web = [rule for rule in page if rule.name in _PRESUME_WEB_PAGES]
+    everywhere = [rule for rule in page if rule not in english and rule not in web]
+    names = [rule.name for rule in [*short, *page] if rule.name not in NOT_SWITCHABLE]
+    unknown = sorted(set(disabled) - set(names))
+    if unknown:
+        raise UsageError(
+            f"There is no quality rule {unknown[0]!r} to switch off; the rules are {join_names(names, len(names))}."
+        )
+    long = {
+        "short": short,
+        "long": [*short, *page],
+        "auto": [*short, *everywhere, *(english if language == "en" else [])],
+    }[profile]
+    below = [*short, *page] if profile == "long" else short
+    return QualityRules(_without(below, disabled), _without(long, disabled))
+
+
+def _without(rules: Sequence[QualityRule], disabled: Sequence[str]) -> list[QualityRule]:
+    return [rule for rule in rules if rule.name not in disabled]
+
+
+def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
+    """Rules that hold for a text of any length."""
+    return [
+        QualityRule("empty", "no text is left after the repair", lambda sample: not sample.text),
+        QualityRule("min_words", f"fewer than {min_words} words", lambda sample: sample.num_words < min_words),
         QualityRule(
             "broken_characters",
-            f"more than {MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
-            lambda text: "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_SHARE * len(text),
+            f"more than {quality.MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
+            quality.is_broken,
         ),
         QualityRule(
             "max_symbol_ratio",
             f"more than {max_symbol_ratio:.0%} of the characters are neither letters nor digits",
-            lambda text: has_too_many_symbols(text, max_symbol_ratio),
+            lambda sample: quality.has_too_many_symbols(sample, max_symbol_ratio),
         ),
-        QualityRule("long_words", f"words of more than {LONGEST_MEAN_WORD} characters on average", has_long_words),
-        QualityRule("repetition", f"less than {MIN_DISTINCT_SHARE:.0%} of the words are different ones", is_repetitive),
+        QualityRule(
+            "long_words",
+            f"words of more than {quality.LONGEST_MEAN_WORD} characters on average",
+            quality.has_long_words,
+        ),
+        QualityRule(
+            "repetition",
+            f"less than {quality.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
+            quality.is_repetitive,
+        ),
+        QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", quality.has_lorem_ipsum),
     ]
-    names = [rule.name for rule in rules if rule.name != "empty"]
-    unknown = sorted(set(disabled) - set(names))
-    if unknown:
-        raise UsageError(f"There is no quality rule {unknown[0]!r} to switch off; the rules are {join_names(names)}.")
-    return [rule for rule in rules if rule.name not in disabled]
 
 
-def has_too_many_symbols(text: str, max_ratio: float) -> bool:
-    """Whether the share of symbols among the characters, blanks apart, is above `max_ratio`."""
-    characters = len(text) - text.count(" ")
-    if text.isascii():
-        symbols = len(text.encode().translate(None, _ASCII_LETTERS_AND_DIGITS)) - text.count(" ")
-        return symbols > max_ratio * characters
-    symbols = len(_NOT_WORD.findall(text)) - text.count(" ")
-    if symbols <= max_ratio * characters:
-        return False
-    # Vowel signs of Indic and other scripts are marks, which belong to letters.
-    marks = sum(unicodedata.category(character).startswith("M") for character in text)
-    return symbols - marks > max_ratio * characters
+def _page_rules() -> list[QualityRule]:
+    """The published rules for web pages."""
+    return [
+        QualityRule("gopher_few_words", f"fewer than {LONG_WORDS} words (Gopher)", quality.has_few_words),
+        QualityRule(
+            "gopher_word_length",
+            "words of fewer than 3 or more than 10 characters on average (Gopher)",
+            quality.has_odd_word_length,
+        ),
+        QualityRule("gopher_symbols", "more than one # or ... to ten words (Gopher)", quality.has_many_marks),
+        QualityRule(
+            "gopher_bullet_lines", "more than 90% of the lines begin with a bullet (Gopher)", quality.is_bullet_list
+        ),
+        QualityRule(
+            "gopher_ellipsis_lines", "more than 30% of the lines end with an ellipsis (Gopher)", quality.is_cut_off
+        ),
+        QualityRule(
+            "gopher_letters", "fewer than 80% of the words have a letter (Gopher)", quality.has_few_words_with_letters
+        ),
+        QualityRule(
+            "gopher_stop_words",
+            "fewer than 2 of the, be, to, of, and, that, have, with (Gopher)",
+            quality.has_few_stop_words,
+        ),
+        QualityRule(
+            "gopher_duplicate_lines",
+            "more than 30% of the lines or paragraphs, or 20% of their characters, repeat another (Gopher)",
+            repetition.repeats_lines,
+        ),
+        QualityRule(
+            "gopher_top_ngram",
+            "one 2-, 3- or 4-gram makes more than 20%, 18% or 16% of the characters (Gopher)",
+            lambda sample: sample.has_frequent_ngram,
+        ),
+        QualityRule(
+            "gopher_duplicate_ngrams",
+            "repeated 5- to 10-grams make more than 15% to 10% of the characters (Gopher)",
+            lambda sample: sample.has_repeated_ngrams,
+        ),
+        QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", quality.has_few_sentences),
+        QualityRule(
+            "c4_curly_bracket", "it holds a curly bracket, as program code does (C4)", quality.has_curly_bracket
+        ),
+        QualityRule("c4_javascript", "half of its lines ask for JavaScript (C4)", quality.asks_for_javascript),
+        QualityRule("c4_policy", "half of its lines are about cookies or terms of use (C4)", quality.is_policy),
+        QualityRule(
+            "fineweb_line_ends",
+            "at most 12% of the lines end with a punctuation mark (FineWeb)",
+            quality.has_open_line_ends,
+        ),
+        QualityRule(
+            "fineweb_short_lines",
+            "67% of the lines or more have at most 30 characters (FineWeb)",
+            quality.has_short_lines,
+        ),
+        QualityRule(
+            "fineweb_duplicate_characters",
+            "10% of the characters or more are in lines that repeat another (FineWeb)",
+            repetition.repeats_line_characters,
+        ),
+    ]
 
 
-def has_long_words(text: str) -> bool:
-    """Whether an ASCII text's words are too long on average; scripts without blanks are not judged."""
-    start = text[: 10 * FIRST_WORDS]
-    return start.isascii() and len(start) > LONGEST_MEAN_WORD * (start.count(" ") + 1)
-
-
-def is_repetitive(text: str) -> bool:
-    """Whether the first words are few different ones, over and over."""
-    if text.count(" ") < WORDS_TO_JUDGE:
-        return False
-    words = text.split(" ", FIRST_WORDS)[:FIRST_WORDS]
-    return len(set(words)) < MIN_DISTINCT_SHARE * len(words)
+_PRESUME_ENGLISH = {"gopher_stop_words"}
+_PRESUME_WEB_PAGES = {
+    "gopher_few_words",
+    "gopher_bullet_lines",
+    "gopher_ellipsis_lines",
+    "c4_few_sentences",
+    "c4_curly_bracket",
+    "c4_javascript",
+    "c4_policy",
+    "fineweb_line_ends",
+    "fineweb_short_lines",
+    "fineweb_duplicate_characters",
+}

@@ -39,6 +39,7 @@ class Rule:
     name: str
     reason: str
     count: int = 0
+    characters: int = 0
     examples: list[str] = field(default_factory=list)
 
 
@@ -48,27 +49,29 @@ class Tally:
     def __init__(self) -> None:
         self.rules: dict[str, Rule] = {}
 
-    def add(self, name: str, reason: str, example: str = "") -> None:
+    def add(self, name: str, reason: str, example: str = "", characters: int = 0) -> None:
         """Count one case."""
         rule = self.rules.get(name)
         if rule is None:
             rule = self.rules[name] = Rule(name, reason)
         rule.count += 1
+        rule.characters += characters
         if example and len(rule.examples) < EXAMPLES_PER_RULE:
             rule.examples.append(shorten(example))
 
-    def add_many(self, name: str, reason: str, count: int, examples: Iterable[str] = ()) -> None:
+    def add_many(self, name: str, reason: str, count: int, examples: Iterable[str] = (), characters: int = 0) -> None:
         """Count several cases at once; no case leaves no trace."""
         if not count:
             return
         rule = self.rules.setdefault(name, Rule(name, reason))
         rule.count += count
+        rule.characters += characters
         rule.examples += [shorten(example) for example in examples][: EXAMPLES_PER_RULE - len(rule.examples)]
 
     def add_all(self, counted: Iterable[dict[str, Any]]) -> None:
         """Add what another tally counted, as `to_json` gives it; the order of the calls decides on the examples."""
         for rule in counted:
-            self.add_many(rule["name"], rule["reason"], rule["count"], rule["examples"])
+            self.add_many(rule["name"], rule["reason"], rule["count"], rule["examples"], rule["characters"])
 
     def to_json(self) -> list[dict[str, Any]]:
         """What was counted, as JSON values."""

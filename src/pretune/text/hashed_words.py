@@ -44,12 +44,20 @@ class HashedWords:
     """`hashes` of all words, text after text; the words of text i are those from `offsets[i]` to `offsets[i + 1]`."""
 
     hashes: UInt64s  # W
+    lengths: Int64s  # W: bytes of UTF-8 of each word
     offsets: Int64s  # N + 1
 
     @property
     def num_words(self) -> Int64s:
         """Of each text."""
         return np.diff(self.offsets)
+
+    def take(self, texts: Int64s) -> HashedWords:
+        """The words of some of the texts."""
+        counts = self.num_words[texts]
+        positions = ranges(self.offsets[texts], counts)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        return HashedWords(self.hashes[positions], self.lengths[positions], offsets)
 
     def ngrams(self, n: int) -> UInt64s:
         """The hash of the n words from each word on, W values; the last n - 1 of every text are of no n-gram."""
@@ -69,15 +77,10 @@ class HashedWords:
 
 def hash_words(texts: Sequence[str]) -> HashedWords:
     """The words of every text. Equal words have equal hashes, different ones share a hash once in 10^19 pairs."""
-    parts, counts = [], []
-    for block in _blocks(texts):
-        hashes, of_text = _hash_block(block)
-        parts.append(hashes)
-        counts.append(of_text)
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    if parts:
-        np.cumsum(np.concatenate(counts), out=offsets[1:])
-    return HashedWords(np.concatenate(parts) if parts else np.zeros(0, np.uint64), offsets)
+    none = np.zeros(0, dtype=np.int64)
+    parts = [(none.astype(np.uint64), none, none), *map(_hash_block, _blocks(texts))]
+    hashes, lengths, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return HashedWords(hashes, lengths, np.concatenate([[0], np.cumsum(counts)]))
 
 
 def fold_words(text: str) -> list[str]:
@@ -99,8 +102,8 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[bytes]]:
         yield block
 
 
-def _hash_block(block: list[bytes]) -> tuple[UInt64s, Int64s]:
-    """Hashes of the words, and the number of words of each text.
+def _hash_block(block: list[bytes]) -> tuple[UInt64s, Int64s, Int64s]:
+    """Hashes and lengths of the words, and the number of words of each text.
 
     A word is hashed as a polynomial of its bytes: all products in one go, then a sum over each word, shifted back to
     the word's beginning by the inverse power, which an odd base has modulo 2^64.
@@ -108,16 +111,15 @@ def _hash_block(block: list[bytes]) -> tuple[UInt64s, Int64s]:
     data = np.frombuffer(b" ".join(block) + b" ", dtype=np.uint8)
     ends_of_texts = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)
     is_word = _IS_WORD[data]
-    is_first = is_word.copy()
-    is_first[1:] &= ~is_word[:-1]
-    starts = np.flatnonzero(is_first)
+    edges = np.flatnonzero(np.diff(is_word.view(np.int8), prepend=np.int8(0)))  # beginnings and ends by turns
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
     counts = np.diff(np.searchsorted(starts, ends_of_texts), prepend=0)
     if not len(starts):
-        return np.zeros(0, dtype=np.uint64), counts
+        return np.zeros(0, dtype=np.uint64), lengths, counts
     powers, inverses = _powers(_BYTE_BASE, len(data))
     values = _CODES[data]
     values *= powers[: len(data)]
-    return scramble(np.add.reduceat(values, starts) * inverses[starts]), counts
+    return scramble(np.add.reduceat(values, starts) * inverses[starts]), lengths, counts
 
 
 def scramble(values: UInt64s) -> UInt64s:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pretune.text.cleaning import SIGNATURES_NAME
+from pretune.text.dedup import DUPLICATE, load_duplicates, save_duplicates
 from pretune.text.hashed_words import Int64s, UInt32s, UInt64s, ranges
-from pretune.text.signatures import BANDS, Bools, Signatures
+from pretune.text.signatures import BANDS, Bools, Signatures, read_signatures
 
 DEFAULT_THRESHOLD = 0.8
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
@@ -24,6 +27,8 @@ ENTRIES_AT_ONCE = 1 << 22  # of one band in memory, about 100 MB
 _SHINGLES_AT_ONCE = 1 << 21  # in a comparison, about 60 MB
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+NEAR_DUPLICATE = np.dtype([*DUPLICATE.descr, ("similarity", "<f4")])
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,29 @@ def find_near_duplicates(
     while search.take_back().any():
         pass  # what is left after so many attempts is kept
     return NearDuplicates(search.original, search.similarity)
+
+
+def find_among_parts(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Reduce, over all cleaned parts `task["parts"]`, without the duplicates in the folders `task["exact_duplicates"]`.
+
+    Writes a list of duplicates as `dedup.find_exact_duplicates` does, with the similarity of each.
+    """
+    batches = [read_signatures(Path(part) / SIGNATURES_NAME) for part in task["parts"]]
+    firsts = np.cumsum([0, *(int(batch.num_texts[0]) for batch in batches)])
+    is_out = np.zeros(firsts[-1], dtype=bool)
+    folders = [Path(folder) for folder in task["exact_duplicates"]]
+    for part, first in enumerate(firsts[:-1]):
+        is_out[first + load_duplicates(folders, part)["row"]] = True
+    found = find_near_duplicates(batches, task["threshold"], is_out)
+    documents = np.flatnonzero(found.original >= 0)
+    originals = found.original[documents]
+    listed = np.empty(len(documents), dtype=NEAR_DUPLICATE)
+    for prefix, numbers in (("", documents), ("of_", originals)):
+        parts = np.searchsorted(firsts, numbers, side="right") - 1
+        listed[f"{prefix}part"], listed[f"{prefix}row"] = parts, numbers - firsts[parts]
+    listed["similarity"] = found.similarity[documents]
+    save_duplicates(out, listed)
+    return {"texts": int(firsts[-1]), "duplicates": len(listed)}
 
 
 class _Search:

@@ -25,6 +25,7 @@ SPLITS = ("train", "validation")
 # In the order in which they are asked; the first that applies is the one that is counted.
 REASONS = {
     "exact_duplicate": "the same text, white space and case apart, came before",
+    "near_duplicate": "nearly the same words came before",
     "held_out": "the text is one of the labelled validation or test rows",
 }
 
@@ -34,7 +35,8 @@ BoolArray = npt.NDArray[np.bool_]
 def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Decide about every text of the cleaned part `task["cleaned"]`, which is part `task["part"]` of the corpus.
 
-    `task["exact_duplicates"]` are the folders with the lists of duplicates, `task["held_out"]` a file of hashes,
+    `task["exact_duplicates"]` and `task["near_duplicates"]` are the folders with the lists of duplicates,
+    `task["held_out"]` a file of hashes,
     `task["threshold"]` the unit from which on a text is for validation. Returns kept, validation (of the kept),
     train_characters (bytes of UTF-8) and dropped (a tally).
     """
@@ -42,6 +44,7 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     hashes = load_hashes(cleaned)
     reasons = np.zeros(len(hashes), dtype=np.uint8)
     drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["part"])["row"])
+    drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["part"])["row"])
     drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
     np.save(out / REASONS_NAME, reasons)
     is_kept = reasons == 0
@@ -74,8 +77,8 @@ def _is_among(hashes: HashArray, wanted: HashArray) -> BoolArray:
 def _tally(reasons: npt.NDArray[np.uint8], texts: FlatText) -> Tally:
     tally = Tally()
     for place, (name, reason) in enumerate(REASONS.items(), 1):
-        rows = np.flatnonzero(reasons == place)
-        tally.add_many(name, reason, len(rows), [texts[row] for row in rows[:EXAMPLES_PER_RULE]])
+        of_reason = [texts[row] for row in np.flatnonzero(reasons == place).tolist()]
+        tally.add_many(name, reason, len(of_reason), of_reason[:EXAMPLES_PER_RULE], sum(map(len, of_reason)))
     return tally
 
 

@@ -1,0 +1,211 @@
+"""The measures behind the quality rules: what a text must not be, each a function of one text, with its source.
+
+Rules about shares of lines judge texts of at least LINES_TO_JUDGE lines.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+
+LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer
+FIRST_WORDS = 200  # what `is_repetitive` and `has_long_words` look at
+LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
+MIN_DISTINCT_SHARE = 0.2  # of the first words, where there are enough of them to judge
+WORDS_TO_JUDGE = 20
+MAX_BROKEN_SHARE = 0.05  # of the characters
+LINES_TO_JUDGE = 4  # with fewer, shares of them mean nothing
+
+STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
+POLICY_PHRASES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+_BULLETS = ("\u2022", "\u2023", "\u25cf", "\u25e6", "\u2043", "\u2219", "-", "*")
+_LINE_ENDS = (".", "!", "?", '"', "'", "\u201d", "\u2019", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f")
+
+_ASCII_LETTERS_AND_DIGITS = bytes(byte for byte in range(128) if chr(byte).isalnum())
+_NOT_WORD = re.compile(r"[\W_]")
+_LETTER = re.compile(r"[^\W\d_]")
+_SENTENCE_END = re.compile("[.!?\u2026][\"')\\]\u201d\u2019]*(?=\\s|$)|[\u3002\uff01\uff1f\u0964]")
+_LINE_BREAK_TAG = re.compile(r"<(?:br|/?p|/?div|/?li|/?tr|/?h[1-6])\b[^<>]{0,200}>", re.IGNORECASE)
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_WRAPPED = range(45, 101)  # characters in a line of text that was broken to a page's width
+
+
+@dataclass
+class Sample:
+    """A text to judge: clean, and as it was found, which still has its lines.
+
+    What the rules about n-grams say of it is found out for many texts at once, by `repetition.break_ngram_rules`.
+    """
+
+    text: str
+    found: str = ""
+    has_frequent_ngram: bool = False
+    has_repeated_ngrams: bool = False
+
+    @cached_property
+    def num_words(self) -> int:
+        """Words between blanks."""
+        return self.text.count(" ") + 1 if self.text else 0
+
+    @cached_property
+    def paragraphs(self) -> list[str]:
+        """What blank lines separate."""
+        found = _LINE_BREAK_TAG.sub("\n", self.found) if "<" in self.found else self.found or self.text
+        if "\n" not in found:
+            return [found.strip()]
+        return [part.strip() for part in _BLANK_LINES.split(found) if not part.isspace() and part]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines that are not blank; those of a paragraph broken to a page's width are one."""
+        return [line for paragraph in self.paragraphs for line in _unwrapped(paragraph)]
+
+
+def _unwrapped(paragraph: str) -> list[str]:
+    if "\n" not in paragraph:
+        return [paragraph]
+    lines = [stripped for line in paragraph.split("\n") if (stripped := line.strip())]
+    if all(len(line) in _WRAPPED for line in lines[:-1]) and len(lines[-1]) < _WRAPPED.stop:
+        return [" ".join(lines)]
+    return lines
+
+
+# ---- any text
+
+
+def is_broken(sample: Sample) -> bool:
+    """Whether much of a text is replacement characters."""
+    text = sample.text
+    return "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_SHARE * len(text)
+
+
+def has_too_many_symbols(sample: Sample, max_ratio: float) -> bool:
+    """Whether the share of symbols among the characters, blanks apart, is above `max_ratio`."""
+    text = sample.text
+    characters = len(text) - text.count(" ")
+    if text.isascii():
+        symbols = len(text.encode().translate(None, _ASCII_LETTERS_AND_DIGITS)) - text.count(" ")
+        return symbols > max_ratio * characters
+    symbols = len(_NOT_WORD.findall(text)) - text.count(" ")
+    if symbols <= max_ratio * characters:
+        return False
+    # Vowel signs of Indic and other scripts are marks, which belong to letters.
+    marks = sum(unicodedata.category(character).startswith("M") for character in text)
+    return symbols - marks > max_ratio * characters
+
+
+def has_long_words(sample: Sample) -> bool:
+    """Whether an ASCII text's words are too long on average; scripts without blanks are not judged."""
+    start = sample.text[: 10 * FIRST_WORDS]
+    return start.isascii() and len(start) > LONGEST_MEAN_WORD * (start.count(" ") + 1)
+
+
+def is_repetitive(sample: Sample) -> bool:
+    """Whether the first words are few different ones, over and over."""
+    if sample.num_words <= WORDS_TO_JUDGE:
+        return False
+    words = sample.text.split(" ", FIRST_WORDS)[:FIRST_WORDS]
+    return len(set(words)) < MIN_DISTINCT_SHARE * len(words)
+
+
+def has_lorem_ipsum(sample: Sample) -> bool:
+    """C4: pages with the phrase "lorem ipsum" are removed."""
+    return "orem ipsum" in sample.text or "OREM IPSUM" in sample.text
+
+
+# ---- pages: Gopher, Rae et al. 2021, appendix A1.1, "quality filtering"; its limit of 100,000 words is left out, since
+# a book is no worse for its length
+
+
+def has_few_words(sample: Sample) -> bool:
+    """Fewer than 50 words."""
+    return sample.num_words < LONG_WORDS
+
+
+def has_odd_word_length(sample: Sample) -> bool:
+    """A mean length of words outside 3 to 10 characters; scripts without blanks are not judged by the upper limit."""
+    mean = (len(sample.text) + 1) / max(1, sample.num_words) - 1
+    return mean < 3 or (mean > 10 and sample.text.isascii())
+
+
+def has_many_marks(sample: Sample) -> bool:
+    """A ratio above 0.1 of hash signs, or of ellipses, to words."""
+    text = sample.text
+    most = 0.1 * sample.num_words
+    return text.count("#") > most or text.count("...") + text.count("\u2026") > most
+
+
+def is_bullet_list(sample: Sample) -> bool:
+    """More than 90 % of the lines begin with a bullet."""
+    lines = sample.lines
+    return len(lines) >= LINES_TO_JUDGE and sum(line.startswith(_BULLETS) for line in lines) > 0.9 * len(lines)
+
+
+def is_cut_off(sample: Sample) -> bool:
+    """More than 30 % of the lines end with an ellipsis."""
+    lines = sample.lines
+    return len(lines) >= LINES_TO_JUDGE and sum(line.endswith(("...", "\u2026")) for line in lines) > 0.3 * len(lines)
+
+
+def has_few_words_with_letters(sample: Sample) -> bool:
+    """Fewer than 80 % of the words have at least one letter."""
+    words = sample.text.split(" ")
+    with_letters = sum(map(str.isalpha, words))  # which most are altogether
+    if with_letters < 0.8 * len(words):
+        with_letters = sum(1 for word in words if _LETTER.search(word))
+    return with_letters < 0.8 * len(words)
+
+
+def has_few_stop_words(sample: Sample) -> bool:
+    """Fewer than two occurrences of the most frequent English words."""
+    return sum(word in STOP_WORDS for word in sample.text.lower().split(" ")) < 2
+
+
+# ---- pages: C4, Raffel et al. 2020, section 2.2
+
+
+def has_few_sentences(sample: Sample) -> bool:
+    """Fewer than three sentences."""
+    text = sample.text
+    if text.count(". ") > 2:
+        return False
+    ends = len(_SENTENCE_END.findall(text))
+    return ends < 3
+
+
+def has_curly_bracket(sample: Sample) -> bool:
+    """A curly bracket, which is frequent in program code and rare in prose."""
+    return "{" in sample.text
+
+
+def asks_for_javascript(sample: Sample) -> bool:
+    """At least half of the lines hold the word JavaScript. C4 takes such lines out; here the page goes as a whole."""
+    return "avascript" in sample.text.lower() and 2 * _count_lines(sample, ("javascript",)) >= len(sample.lines)
+
+
+def is_policy(sample: Sample) -> bool:
+    """At least half of the lines are about cookies or terms of use. C4 takes such lines out; here the page goes."""
+    lowered = sample.text.lower()
+    is_suspect = "cookie" in lowered or "policy" in lowered or "terms of use" in lowered
+    return is_suspect and 2 * _count_lines(sample, POLICY_PHRASES) >= len(sample.lines)
+
+
+def _count_lines(sample: Sample, phrases: tuple[str, ...]) -> int:
+    return sum(any(phrase in line.lower() for phrase in phrases) for line in sample.lines)
+
+
+# ---- pages: FineWeb, Penedo et al. 2024, section 3.6
+
+
+def has_open_line_ends(sample: Sample) -> bool:
+    """At most 12 % of the lines end with a terminal punctuation mark."""
+    lines = sample.lines
+    return len(lines) >= LINES_TO_JUDGE and sum(line.endswith(_LINE_ENDS) for line in lines) <= 0.12 * len(lines)
+
+
+def has_short_lines(sample: Sample) -> bool:
+    """At least 67 % of the lines have at most 30 characters."""
+    lines = sample.lines
+    return len(lines) >= LINES_TO_JUDGE and sum(len(line) <= 30 for line in lines) >= 0.67 * len(lines)

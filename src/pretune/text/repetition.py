@@ -1,0 +1,98 @@
+"""The repetition rules of Gopher (Rae et al. 2021, table A1) and FineWeb: lines, paragraphs and n-grams that recur.
+
+Rules about shares of lines judge texts of at least LINES_TO_JUDGE lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretune.text.hashed_words import HashedWords, Int64s
+from pretune.text.quality import LINES_TO_JUDGE, Sample
+from pretune.text.signatures import Bools
+
+MAX_DUPLICATE_SHARE = 0.3  # of the lines, and of the paragraphs
+MAX_DUPLICATE_CHARACTERS = 0.2  # in such lines, and in such paragraphs
+TOP_NGRAMS = ((2, 0.20), (3, 0.18), (4, 0.16))  # n, and the share of the characters that one may make
+DUPLICATE_NGRAMS = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))  # all that occurred before
+FEWEST_WORDS = 100  # of a text in which n-grams are counted: of fifty words, one long name said twice is a fifth
+FINEWEB_DUPLICATE_CHARACTERS = 0.1  # in lines that repeat another
+
+
+def repeats_lines(sample: Sample) -> bool:
+    """Gopher: duplicate lines or paragraphs, as a share of their number or of the characters."""
+    characters = max(1, len(sample.text))
+    for parts in (sample.paragraphs, sample.lines):
+        if len(parts) >= LINES_TO_JUDGE:
+            count, length = _duplicates(parts)
+            if count > MAX_DUPLICATE_SHARE * len(parts) or length > MAX_DUPLICATE_CHARACTERS * characters:
+                return True
+    return False
+
+
+def repeats_line_characters(sample: Sample) -> bool:
+    """FineWeb: the share of the characters that are in lines that repeat another."""
+    lines = sample.lines
+    return len(lines) >= LINES_TO_JUDGE and _duplicates(lines)[1] >= FINEWEB_DUPLICATE_CHARACTERS * sum(map(len, lines))
+
+
+def _duplicates(parts: Sequence[str]) -> tuple[int, int]:
+    """How many parts occurred before, and their characters."""
+    seen: set[str] = set()
+    repeated = [part for part in parts if part in seen or seen.add(part)]  # type: ignore[func-returns-value]
+    return len(repeated), sum(map(len, repeated))
+
+
+def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
+    """Of each text of at least FEWEST_WORDS words, whether it breaks the rules about n-grams: TOP and DUPLICATE ones.
+
+    Gopher: the share of the characters that the most frequent n-gram makes; and that of all n-grams that occurred
+    before, where characters that several of them share count once. Characters are those of words and a blank each.
+
+    All texts are looked at together. What repeats n words repeats n - 1 of them, so that the longer n are looked for
+    only where the shorter ones were found.
+    """
+    has_frequent, has_repeated = np.zeros((2, len(words.offsets) - 1), dtype=bool)
+    texts = np.flatnonzero(words.num_words >= FEWEST_WORDS)
+    ends = np.concatenate([[0], np.cumsum(words.lengths + 1)])
+    characters = np.diff(ends[words.offsets])
+    positions, counts = words.ngram_positions(texts, TOP_NGRAMS[0][0])
+    owner = np.repeat(texts, counts)
+    top, duplicate = dict(TOP_NGRAMS), dict(DUPLICATE_NGRAMS)
+    for n in sorted({*top, *duplicate}):
+        is_whole = positions + n <= words.offsets[owner + 1]
+        positions, owner = positions[is_whole], owner[is_whole]
+        if not len(positions):
+            break
+        keys = (owner.astype(np.uint64) << np.uint64(40)) | (words.ngrams(n)[positions] >> np.uint64(24))
+        order = np.argsort(keys, kind="stable")
+        is_first = np.concatenate([[True], np.diff(keys[order]) != 0])
+        starts = np.flatnonzero(is_first)
+        times = np.diff(starts, append=len(order))
+        if n in top:
+            is_repeated = times > 1
+            firsts = order[starts[is_repeated]]
+            lengths = ends[positions[firsts] + n] - ends[positions[firsts]]
+            most = _largest_share(owner[firsts], times[is_repeated], lengths, len(characters))
+            has_frequent |= most > top[n] * characters
+        if n in duplicate:
+            again = np.sort(order[~is_first])
+            begins = positions[again]
+            stops = np.minimum(begins + n, np.append(begins[1:], len(ends) - 1))
+            covered = np.bincount(owner[again], weights=ends[stops] - ends[begins], minlength=len(characters))
+            has_repeated |= covered > duplicate[n] * characters
+        recurs = np.sort(order[np.repeat(times > 1, times)])
+        positions, owner = positions[recurs], owner[recurs]
+    return has_frequent, has_repeated
+
+
+def _largest_share(owner: Int64s, times: Int64s, lengths: Int64s, num_texts: int) -> Int64s:
+    """Of each text, the characters that its most frequent n-gram makes, of several the longest one."""
+    most_times = np.zeros(num_texts, dtype=np.int64)
+    np.maximum.at(most_times, owner, times)
+    is_most = times == most_times[owner]
+    characters = np.zeros(num_texts, dtype=np.int64)
+    np.maximum.at(characters, owner[is_most], times[is_most] * lengths[is_most])
+    return characters

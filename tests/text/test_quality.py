@@ -1,0 +1,82 @@
+"""One rule after the other, with a text on either side of its limit."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pretune.text import quality
+from pretune.text.quality import Sample
+
+
+def words(count: int) -> str:
+    return " ".join(["word"] * count)
+
+
+def lines(*parts: tuple[str, int]) -> Sample:
+    """A text of lines, each kind so many times."""
+    found = "\n".join(line for line, count in parts for _ in range(count))
+    return Sample(" ".join(found.split()), found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "dropped"),
+    [
+        (quality.has_few_words, Sample(words(50)), Sample(words(49))),
+        (quality.has_odd_word_length, Sample("abc abc abc"), Sample("abc ab abc")),
+        (quality.has_odd_word_length, Sample("abcdefghij abcdefghij"), Sample("abcdefghij abcdefghijk")),
+        (quality.has_many_marks, Sample("#" + words(10)), Sample("# #" + words(10))),
+        (quality.has_many_marks, Sample(words(20) + "... ok\u2026"), Sample(words(20) + "... ok\u2026 \u2026")),
+        (quality.is_bullet_list, lines(("- item", 9), ("text", 1)), lines(("- item", 10), ("text", 1))),
+        (quality.is_bullet_list, lines(("\u2022 item", 3)), lines(("\u2022 item", 4))),
+        (quality.is_cut_off, lines(("read more...", 3), ("All of it.", 7)), lines(("read more...", 4), ("All.", 6))),
+        (quality.has_few_words_with_letters, Sample("one 2 three four 5a"), Sample("one 2 three four 5")),
+        (quality.has_few_stop_words, Sample("The house with lamps"), Sample("The house without lamps")),
+        (quality.has_few_sentences, Sample("One. Two! Three?"), Sample("One. Two!")),
+        (quality.has_curly_bracket, Sample("a (b)"), Sample("a {b}")),
+        (
+            quality.asks_for_javascript,
+            lines(("Please enable JavaScript.", 1), ("All of it is here.", 2)),
+            lines(("Please enable JavaScript.", 2), ("All of it is here.", 2)),
+        ),
+        (
+            quality.is_policy,
+            lines(("Read our Privacy Policy.", 1), ("All of it is here.", 2)),
+            lines(("Read our Privacy Policy.", 1), ("This site uses cookies.", 1), ("All of it is here.", 2)),
+        ),
+        (
+            quality.has_open_line_ends,
+            lines(("It ends.", 13), ("It does not end", 87)),
+            lines(("It ends.", 12), ("It does not end", 88)),
+        ),
+        (
+            quality.has_short_lines,
+            lines(("short", 66), ("This line is much longer than thirty characters.", 34)),
+            lines(("short", 67), ("This line is much longer than thirty characters.", 33)),
+        ),
+        (quality.has_lorem_ipsum, Sample("Lorem and ipsum"), Sample("It says lorem ipsum.")),
+        (quality.is_broken, Sample("\ufffd" + "a" * 19), Sample("\ufffd" + "a" * 18)),
+        (quality.has_long_words, Sample("a" * 40), Sample("a" * 41)),
+        (quality.is_repetitive, Sample("a b c d e " * 4 + "a"), Sample("a b c d " * 5 + "a")),
+    ],
+)  # fmt: skip
+def test_a_rule_at_its_limit(rule: Callable[[Sample], bool], kept: Sample, dropped: Sample) -> None:
+    assert not rule(kept)
+    assert rule(dropped)
+
+
+@pytest.mark.parametrize(
+    ("text", "drops"), [("a-b-c-d", True), ("a-b-cd", False), ("\u00e4-\u00f6-\u00fc-\u00df", True)]
+)
+def test_symbols(text: str, drops: bool) -> None:
+    assert quality.has_too_many_symbols(Sample(text), 0.4) == drops
+
+
+def test_lines_are_those_of_the_text_as_it_was_found() -> None:
+    assert Sample("a b", "a<br /><br>b").lines == ["a", "b"]
+    assert Sample("a b", "a\n\n\nb\n").paragraphs == ["a", "b"]
+    assert Sample("a b").lines == ["a b"]
+    wrapped = (
+        "This paragraph was broken to the width of a page\nas many of the old ones were, and is not a list\nof lines."
+    )
+    assert len(Sample("", wrapped).lines) == 1
+    assert len(Sample("", "A list\nof three short\nlines.").lines) == 3
