@@ -45,8 +45,17 @@ class Stages:
         return self.do("collect", out, config, redo, paths=tuple(paths), labels=labels)
 
     def preprocess(
-        self, collected: Path, out: Path, config: Any, *, labels: Path | None, test_labels: Path | None, redo: bool
+        self,
+        collected: Path,
+        out: Path,
+        config: Any,
+        *,
+        labels: Path | None,
+        test_labels: Path | None,
+        protect: tuple[str, ...],
+        redo: bool,
     ) -> Manifest:
+        self.protected = protect
         return self.do("preprocess", out, config, redo, collected, labels=labels, test_labels=test_labels)
 
     def pretrain(self, preprocessed: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
@@ -108,6 +117,7 @@ def test_labels_are_given_to_the_stages_that_need_them(tmp_path: Path, stages: S
     given = dict(stages.calls)
     assert given["collect"] == {"paths": (str(tmp_path / "c.txt"),), "labels": labels}
     assert given["preprocess"] == {"labels": labels, "test_labels": None}
+    assert stages.protected == ()
 
 
 def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages: Stages) -> None:

@@ -116,3 +116,16 @@ def test_inputs_are_looked_for_before_anything_starts(tmp_path: Path) -> None:
         check_inputs(Recipe(corpus=(str(tmp_path / "b.txt"),)))
     with pytest.raises(InputDataError, match="is a folder; give --labels"):
         check_inputs(Recipe(labels=str(tmp_path)))
+
+
+def test_protected_files_are_part_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('protect = ["bench.txt"]\n', encoding="utf-8")
+    recipe = read_recipe(tmp_path / "recipe.toml")
+    assert recipe.protect == (str(tmp_path / "bench.txt"),)
+    with pytest.raises(InputDataError, match=r"bench.txt does not exist; give --protect a file"):
+        check_inputs(recipe)
+    (tmp_path / "bench.txt").write_text("text\n", encoding="utf-8")
+    check_inputs(recipe)
+    save_recipe(recipe, tmp_path)
+    assert read_recipe(tmp_path / "recipe.toml").protect == recipe.protect
+    assert "protect" in describe_changes(recipe, override(recipe, {"protect": ()}))[0]

@@ -142,6 +142,7 @@ def plan_stages(recipe: Recipe, folder: Path) -> list[Step]:
             recipe.preprocess,
             labels=task_labels,
             test_labels=task_test_labels,
+            protect=recipe.protect,
             redo=redo,
         )
 
@@ -221,7 +222,7 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
 
 
 # Which stage is the first to read an input of the run.
-_FIRST_READER = {"corpus": "collect", "labels": "collect", "test_labels": "preprocess"}
+_FIRST_READER = {"corpus": "collect", "labels": "collect", "test_labels": "preprocess", "protect": "preprocess"}
 
 
 def _is_begun(folder: Path, change: str) -> bool:

@@ -31,6 +31,7 @@ from pretune.text.streams import STDIN
 from pretune.version import VERSION
 
 RECIPE_NAME = "recipe.toml"
+_LISTS = ("corpus", "protect")  # of paths
 _BUDGETS = ("minutes", "tokens", "epochs")
 
 
@@ -45,6 +46,7 @@ class Recipe:
     corpus: tuple[str, ...] = ()  # files, folders, globs, or - for standard input
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
+    protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
     collect: CollectConfig = field(default_factory=CollectConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -53,7 +55,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__  # as frozen classes do
-        set_field(self, "corpus", tuple(map(_expand_home, self.corpus)))
+        for name in _LISTS:
+            set_field(self, name, tuple(map(_expand_home, getattr(self, name))))
         for name in ("labels", "test_labels"):
             path = getattr(self, name)
             set_field(self, name, None if path is None else _expand_home(path))
@@ -71,7 +74,7 @@ class Recipe:
         return self.labels is not None or self.is_builtin
 
 
-_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", "corpus", "labels", "test_labels")}
+_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", *_LISTS, "labels", "test_labels")}
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -93,8 +96,9 @@ def read_recipe(path: Path) -> Recipe:
     for name in ("out", "labels", "test_labels"):
         if isinstance(values.get(name), str):
             values[name] = _resolve(values[name], folder)
-    if isinstance(values.get("corpus"), list):
-        values["corpus"] = [_resolve(str(item), folder) for item in values["corpus"]]
+    for name in _LISTS:
+        if isinstance(values.get(name), list):
+            values[name] = [_resolve(str(item), folder) for item in values[name]]
     try:
         return override(Recipe(), values)
     except UsageError as error:
@@ -188,6 +192,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
         "corpus": [_absolute(path) for path in recipe.corpus],
         "labels": _absolute(recipe.labels),
         "test_labels": _absolute(recipe.test_labels),
+        "protect": [_absolute(path) for path in recipe.protect],
     }
     return values | {stage: to_dict(getattr(recipe, stage)) for stage in _STAGES}
 
@@ -235,6 +240,9 @@ def check_inputs(recipe: Recipe) -> None:
             raise InputDataError(
                 f"{path} does not exist; give --corpus a file, a folder, a glob, or - for standard input."
             )
+    for path in recipe.protect:
+        if not Path(path).exists() and not glob.glob(path, recursive=True):
+            raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
     for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
         if labels is not None and not Path(labels).is_file():
             what = "is a folder" if Path(labels).is_dir() else "does not exist"

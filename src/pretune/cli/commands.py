@@ -19,13 +19,14 @@ from pretune.runtime.artifacts import MANIFEST_NAME
 from pretune.runtime.events import read_run
 
 Arguments = argparse.Namespace
+DROPPED_SHOWN = 10  # documents of a rule, where --limit says nothing else
 
 
 def run(arguments: Arguments) -> int:
     """All five stages, then everything a run has to tell."""
     from pretune import pipeline
 
-    typed = {name: getattr(arguments, name) for name in ("corpus", "labels", "test_labels", "out")}
+    typed = {name: getattr(arguments, name) for name in ("corpus", "labels", "test_labels", "protect", "out")}
     values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
     recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)
     say = (lambda _sentence: None) if arguments.quiet else _to_stderr
@@ -61,6 +62,7 @@ def preprocess(arguments: Arguments) -> int:
             config,
             labels=_path(arguments.labels),
             test_labels=_path(arguments.test_labels),
+            protect=arguments.protect or (),
             redo=arguments.redo,
         )
     return _show_stage(out)
@@ -227,11 +229,36 @@ def trace(arguments: Arguments) -> int:
 
 
 def show(arguments: Arguments) -> int:
-    """The tables of a run, again, from its logs."""
+    """The tables of a run, again, from its logs; or what its second stage dropped."""
     run = Path(arguments.run)
+    if arguments.dropped is not None:
+        return _show_dropped(_stage_folder(arguments.run, "preprocess"), arguments)
+    for option, value in (("--limit", arguments.limit), ("--json", arguments.json or None)):
+        if value is not None:
+            raise UsageError(f"{option} is given without --dropped RULE; give that as well, or leave it out.")
     if not read_run(run):
         raise InputDataError(f"{run} has no logs; expected the folder of a run or of a stage, or a copy of its logs.")
     show_run(run, sys.stdout)
+    return EXIT_DONE
+
+
+def _show_dropped(folder: Path, arguments: Arguments) -> int:
+    """What a rule dropped, as it is listed in the stage's folder."""
+    from itertools import islice
+
+    from pretune.reporting.dropped import show_dropped
+    from pretune.text.dropped import iter_dropped
+
+    limit = DROPPED_SHOWN if arguments.limit is None else arguments.limit
+    if limit < 1:
+        raise UsageError(f"--limit is {limit}; expected at least 1.")
+    documents = iter_dropped(folder, arguments.dropped)
+    shown = list(islice(documents, limit))
+    if arguments.json:
+        for document in shown:
+            _to_stdout(_json(document))
+    else:
+        show_dropped(arguments.dropped, shown, next(documents, None) is not None, sys.stdout)
     return EXIT_DONE
 
 

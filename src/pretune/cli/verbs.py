@@ -85,6 +85,12 @@ def _add_test_labels(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--test-labels", metavar="FILE", help=text)
 
 
+def _add_protect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protect", nargs="+", metavar="FILE", help="text that must not be in the corpus, such as a benchmark's"
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder ({text})")
 
@@ -140,6 +146,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus their texts are the corpus")
     _add_test_labels(parser, "a separate test set; without it a part of --labels is held out")
+    _add_protect(parser)
     _add_out(parser, required=False)
     _add_redo(parser)
     options = run_options()
@@ -165,6 +172,7 @@ def _add_preprocess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collected", metavar="COLLECTED", help="the folder that collect wrote")
     _add_labels(parser, "a label file whose validation and test rows are kept out of the text")
     _add_test_labels(parser, "a test set that is kept out of the text")
+    _add_protect(parser)
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("preprocess", PreprocessConfig))
@@ -238,7 +246,14 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the folder of a run, or a copy of its logs")
+    parser.add_argument("run", metavar="RUN", help="the folder of a run or of a stage, or a copy of its logs")
+    parser.add_argument(
+        "--dropped",
+        metavar="RULE",
+        help="list what stage 2 dropped by a rule, such as near-duplicate, and what it repeats",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="with --dropped: how many documents (default: 10)")
+    _add_json(parser, "with --dropped: one object a line")
 
 
 def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:
@@ -318,8 +333,8 @@ VERBS = {
             _add_trace,
         ),
         _verb(
-            "show RUN",
-            "print the data flow, the training trace and the comparison of a run from its logs",
+            "show RUN [--dropped RULE [--limit N] [--json]]",
+            "print the data flow, the training trace and the comparison of a run from its logs, or what was dropped",
             "show runs/reviews",
             _add_show,
         ),

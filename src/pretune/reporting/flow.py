@@ -29,7 +29,8 @@ STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
 CONTROLS = ("scratch", "compare")
 EXAMPLE_LIMIT = 300  # characters of the example
 TOKENS_SHOWN = 24
-DROPPED_EXAMPLES = 1  # samples of dropped text in each line
+DROPPED_EXAMPLES = 1  # samples of dropped text in each line of a whole run
+DROPPED_EXAMPLES_OF_STAGE = 3  # where a stage stands alone
 
 
 def render_flow(events: list[Event], page: Page) -> Lines:
@@ -109,11 +110,11 @@ def _quantity(name: str, value: Any) -> str:
 
 def _dropped(events: list[Event], page: Page) -> Lines:
     rows: list[Row] = []
+    is_whole_run = len({event["stage"] for event in events}) > 1
+    most = DROPPED_EXAMPLES if is_whole_run else DROPPED_EXAMPLES_OF_STAGE
     for stage in (*STAGES, *CONTROLS):
         for entry in last_of(events, stage, "flow").get("dropped", []):
-            samples = [
-                quote(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:DROPPED_EXAMPLES]
-            ]
+            samples = [quote(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
             reason = clean(entry.get("reason", ""), 160)
             rule = clean(str(entry["rule"]).replace("_", " "), 32)
             rows.append([stage, rule, figures.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pretune.reporting.comparison import render_comparison
 from pretune.reporting.flow import render_flow
+from pretune.reporting.funnel import render_funnel
 from pretune.reporting.layout import DEFAULT_WIDTH, Lines, Page, clean, page_for, paragraph, show, to_text
 from pretune.reporting.phases import of_stage, synthetic_note
 from pretune.reporting.prediction import render_prediction
@@ -48,6 +49,8 @@ def run_lines(run: Path, page: Page) -> Lines:
     if not events:
         return [Text("Nothing has been logged here yet.")]
     lines = _unfinished(events, page) + render_flow(events, page)
+    if len({event["stage"] for event in events}) == 1:
+        lines += render_funnel(events, page)
     if any(event["event"] == "evaluation" for event in events):
         lines += render_training(events, page)
     if of_stage(events, "compare") or (of_stage(events, "finetune") and of_stage(events, "pretrain")):

@@ -41,8 +41,12 @@ class PreprocessConfig:
     min_words: int = 1  # drop documents with fewer words
     max_symbol_ratio: float = 0.5  # drop documents in which more of the characters than this are not letters or digits
     disabled_rules: tuple[str, ...] = ()  # quality rules to switch off, by name
+    language: str | None = None  # drop documents in another language, such as en or de; extra `language`
+    personal_data: Literal["keep", "replace"] = "keep"  # replace e-mail and IP addresses, card and phone numbers
+    decontaminate: Literal["drop", "report", "off"] = "drop"  # documents with words of a held-out or protected text
     near_duplicates: bool = True  # drop documents that nearly repeat an earlier one
     near_duplicate_threshold: float = 0.8  # from this Jaccard index of their word n-grams on, 0.7 to 1
+    dropped_listed: int = 10_000  # dropped documents of each rule to list in dropped-RULE.jsonl.zst; 0: none
     validation_fraction: float = 0.02  # of the documents, chosen by a hash of the text
     label_column: str | None = None  # of --labels, to find out what stage 4 will hold out
     label_text_column: str | None = None  # of --labels, likewise
@@ -54,6 +58,7 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         _expect(self, lambda value: value >= 1, "at least 1", "vocab_size", "workers")
         parse_engine(self.engine)
+        _expect(self, lambda value: value >= 0, "at least 0", "dropped_listed")
         _expect(self, lambda value: 0.7 <= value <= 1, "a share from 0.7 to 1", "near_duplicate_threshold")
         _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "validation_fraction")
 

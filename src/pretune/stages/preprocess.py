@@ -1,13 +1,13 @@
 """Stage 2: documents in; clean, filtered, deduplicated text, a tokenizer and token shards out.
 
-The line: repair, quality rules, exact duplicates, near duplicates, split, held-out texts, tokenizer on the training
-part only, token shards.
+The line: repair, quality rules, exact duplicates, near duplicates, held-out and contaminated texts, split, tokenizer
+on the training part only, token shards.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,
     hash_file,
+    hash_json,
     open_stage,
     read_manifest,
     remove_folder,
@@ -28,10 +29,14 @@ from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
+from pretune.text.documents import find_files
 from pretune.text.filters import quality_rules
-from pretune.text.labeled import read_labeled
-from pretune.text.normalize import REPAIRS, clean_text
-from pretune.text.splits import assign_splits, hash_text
+from pretune.text.findings import Findings
+from pretune.text.held_out import held_out_texts, protected_texts
+from pretune.text.language import check_language
+from pretune.text.normalize import REPAIRS
+from pretune.text.personal_data import PERSONAL_DATA
+from pretune.text.screening import clean_document
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, train_on_counts
 
 PROGRESS_SECONDS = 1.0
@@ -50,17 +55,23 @@ def preprocess(
     *,
     labels: Path | None = None,
     test_labels: Path | None = None,
+    protect: Sequence[str | Path] = (),
     redo: bool = False,
 ) -> Manifest:
     """Clean the documents in `collected`, train a tokenizer on the training part, and write token shards to `out`.
 
-    Texts that stage 4 will hold out of `labels`, and those of `test_labels`, are taken out. Raises InputDataError where
-    too little text is left, or less than the vocabulary asked for needs; such a refusal leaves no folder behind.
+    Texts that stage 4 will hold out of `labels`, and those of `test_labels`, are taken out, and what shares words in a
+    row with them or with the texts of the files in `protect`. Raises InputDataError where too little text is left, or
+    less than the vocabulary asked for needs; such a refusal leaves no folder behind.
     """
     quality_rules(disabled=config.disabled_rules)  # refuses unknown names at once
+    if config.language is not None:
+        check_language(config.language)
     source = read_manifest(Path(collected), "collect")
     files = {name: Path(p) for name, p in (("labels", labels), ("test_labels", test_labels)) if p is not None}
     inputs = {"collected": source.fingerprint, **{name: _hash(path) for name, path in files.items()}}
+    if protect:
+        inputs["protect"] = hash_json([_hash(Path(file.path)) for file in find_files(protect, Findings())])
     folder = open_stage(Path(out), "preprocess", config=to_identity(config), inputs=inputs, redo=redo)
     if folder.is_finished:
         return folder.manifest
@@ -68,7 +79,7 @@ def preprocess(
         folder.log.write("resumed", from_step=0)
     try:
         with open_engine(config.engine, config.workers, amount=source.summary["characters"]) as engine:
-            _Preprocessing(Path(collected), source, folder, config, files, engine).run()
+            _Preprocessing(Path(collected), source, folder, config, files, protect, engine).run()
     except PretuneError:
         folder.close()
         remove_folder(folder.path)
@@ -95,11 +106,13 @@ class _Preprocessing:
         folder: StageFolder,
         config: PreprocessConfig,
         files: dict[str, Path],
+        protected: Sequence[str | Path],
         engine: Engine,
     ) -> None:
         self.start = time.monotonic()
         self.collected, self.source, self.folder, self.config, self.files = collected, source, folder, config, files
-        self.engine = engine
+        self.engine, self.protected = engine, protected
+        self.funnel: dict[str, Any] = {}
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._tell_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
 
@@ -108,7 +121,7 @@ class _Preprocessing:
         return self.folder.path
 
     def run(self) -> None:
-        names = [str(self.collected), *map(str, self.files.values())]
+        names = [str(self.collected), *map(str, self.files.values()), *map(str, self.protected)]
         is_synthetic = bool(self.source.summary.get("synthetic", False))
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=names, synthetic=is_synthetic)
         if self.engine.workers > 1 or self.engine.name != "threads":
@@ -124,33 +137,31 @@ class _Preprocessing:
 
     def _clean(self) -> None:
         steps = self.steps
+        self._protect()
         steps.clean()
         steps.find_duplicates()
-        num_validation = steps.select(self._held_out_hashes())
+        steps.find_contaminated()
+        num_validation = steps.select()
         if steps.num_kept + steps.dropped.total != self.source.summary["documents"]:
             raise RuntimeError(f"{steps.num_kept} kept and {steps.dropped.total} dropped are not all documents")
         self._ensure_validation(num_validation)
         steps.write(self.path)
+        self.funnel = steps.funnel()
+        self.folder.log.write("funnel", **self.funnel)
+        steps.list_dropped(self.path)
 
-    def _held_out_hashes(self) -> list[bytes]:
-        """What stage 4 will not train on, so that stage 3 does not see it either."""
-        texts: list[str] = []
+    def _protect(self) -> None:
+        """Name the texts that stage 3 must not see: what stage 4 will not train on, and the files given for it."""
         config = self.config
-        for name, path in self.files.items():
-            rows = read_labeled(path, config.label_text_column, config.label_column)
-            usable = [(t, label) for t, label in zip(rows.texts, rows.labels, strict=True) if t.strip() and label]
-            if name == "test_labels":
-                texts += [text for text, _ in usable]
-                continue
-            test_fraction = 0.0 if "test_labels" in self.files else config.label_test_fraction
-            splits = assign_splits(
-                [text for text, _ in usable],
-                [label for _, label in usable],
-                config.label_validation_fraction,
-                test_fraction,
-            )
-            texts += [text for (text, _), split in zip(usable, splits, strict=True) if split != "train"]
-        return [hash_text(clean_text(text)) for text in texts]
+        held_out = held_out_texts(
+            self.files.get("labels"),
+            self.files.get("test_labels"),
+            text_column=config.label_text_column,
+            label_column=config.label_column,
+            validation_fraction=config.label_validation_fraction,
+            test_fraction=config.label_test_fraction,
+        )
+        self.steps.protect(held_out, protected_texts(self.protected))
 
     def _ensure_validation(self, num_validation: int) -> None:
         """Where too few documents are left to validate on, the training ones with the largest hashes are moved there.
@@ -272,11 +283,20 @@ class _Preprocessing:
                 f"{count:,} documents: {REPAIRS[name]}" for name, count in self.steps.repairs.most_common()
             )
             self.folder.log.write("notice", sentence=f"Repaired, in {repaired}.")
+        if self.steps.personal_data:
+            replaced = ", ".join(f"{count:,} {PERSONAL_DATA[kind]}" for kind, count in self.steps.personal_data.items())
+            self.folder.log.write("notice", sentence=f"Personal data replaced: {replaced}.")
+        if self.steps.num_reported:
+            sentence = (
+                f"{self.steps.num_reported:,} documents share words in a row with held-out or protected texts, and are "
+                "kept, as --decontaminate report asks."
+            )
+            self.folder.log.write("warning", rule="contaminated", count=self.steps.num_reported, sentence=sentence)
 
     def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
         self._tell_drops()
         before = self.source.summary["example"]["text"]
-        text = clean_text(before)
+        text = clean_document(before, is_personal_replaced=self.config.personal_data == "replace")
         ids = tokenizer.encode(text)
         self.folder.log.write("example", text_before=before, text=text, tokens=tokenizer.surfaces(ids), ids=ids)
         summary = {
@@ -304,6 +324,7 @@ class _Preprocessing:
             synthetic=bool(self.source.summary.get("synthetic", False)),
             example={"text": text},
             special_ids=tokenizer.special_ids,
+            funnel=self.funnel,
         )
 
 

@@ -21,11 +21,20 @@ from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import Work, part_folder, run_step
 from pretune.stages.config import PreprocessConfig
 from pretune.text.cleaning import clean_part, hash_array
+from pretune.text.contaminated import find_in_parts
 from pretune.text.corpus import corpus_file, corpus_files
+from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates, num_ranges
+from pretune.text.dropped import list_dropped
+from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
+from pretune.text.flat import FlatText
+from pretune.text.funnel import Funnel, name_lengths
 from pretune.text.near_duplicates import find_among_parts
-from pretune.text.selection import DOCUMENTS_NAME, SPLITS, kept_units, select_part, write_part
+from pretune.text.personal_data import PERSONAL_DATA
+from pretune.text.screening import LANGUAGE_RULE, clean_document
+from pretune.text.selection import DOCUMENTS_NAME, LENGTHS, REASONS, SPLITS, kept_units, select_part, write_part
+from pretune.text.splits import hash_text
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]
@@ -45,52 +54,72 @@ class Steps:
         self.repairs: Counter[str] = Counter()
         self.num_words: Counter[str] = Counter()  # by split
         self.num_documents: Counter[str] = Counter()  # by split
-        self._train_characters = 0
+        self.personal_data: Counter[str] = Counter()  # pieces that were replaced, by kind
+        self._languages: Counter[str] = Counter()
+        self._found = Funnel()
+        self._lengths = np.zeros(len(LENGTHS), dtype=np.int64)
+        self._protected: Path | None = None
+        self._protected_texts: Path | None = None
+        self._num_contaminated = self._num_characters = self._train_characters = 0
         self._counts: dict[str, int] = {}  # parts of each step
-
-    @property
-    def _near_threshold(self) -> float | None:
-        return self.config.near_duplicate_threshold if self.config.near_duplicates else None
 
     @property
     def num_kept(self) -> int:
         return self.num_documents.total()
 
+    def protect(self, held_out: Sequence[str], protected: Sequence[str]) -> None:
+        """Name the texts to leave out of the corpus, and those that no document of it may share words in a row with."""
+        is_replaced = self._screening["is_personal_replaced"]
+        texts = [clean_document(text, is_personal_replaced=is_replaced) for text in (*held_out, *protected)]
+        left_out = texts if self.config.decontaminate == "drop" else texts[: len(held_out)]
+        self.work.mkdir(parents=True, exist_ok=True)
+        np.save(self.work / "held_out.npy", hash_array([hash_text(text) for text in left_out]))
+        if texts and self.config.decontaminate != "off":
+            self._protected, self._protected_texts = self.work / "protected.npz", self.work / "protected.flat"
+            save_protected(self._protected, protect_texts(texts))
+            FlatText.from_texts(texts).save(self._protected_texts)
+
     def clean(self) -> None:
-        """Map: repair, quality rules, and a hash of every text."""
+        """Map: repair, quality rules, and what the searches of the next steps need of every text."""
         config = self.config
-        rules = {
-            "profile": config.quality_profile,
-            "min_words": config.min_words,
-            "max_symbol_ratio": config.max_symbol_ratio,
-            "disabled": list(config.disabled_rules),
+        shared = {
+            "rules": self._rules,
+            "screening": self._screening,
+            "most_listed": config.dropped_listed,
+            "near_duplicate_threshold": config.near_duplicate_threshold if config.near_duplicates else None,
+            "protected": None if self._protected is None else str(self._protected),
         }
-        shared = {"rules": rules, "near_duplicate_threshold": self._near_threshold}
         tasks = [{"documents": str(path), **shared} for path in self.documents]
         for result in self._run("clean", clean_part, tasks, "documents cleaned"):
             self.dropped.add_all(result["dropped"])
             self.repairs.update(result["repairs"])
+            self.personal_data.update(result["personal_data"])
+            self._languages.update(result["languages"])
             self.num_documents["clean"] += result["kept"]
+            self._found.add(result["documents"], result["found_characters"], result["repaired_characters"])
 
     def find_duplicates(self) -> None:
         """Reduce: equal hashes, range by range of the hashes; then similar texts among those that are left."""
         ranges = num_ranges(self.num_documents.pop("clean"))
         tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
-        exact = self._parts("exact")
-        near = {"parts": self._parts("clean"), "exact_duplicates": exact, "threshold": self._near_threshold}
+        near = {
+            "parts": self._parts("clean"),
+            "exact_duplicates": self._parts("exact"),
+            "threshold": self.config.near_duplicate_threshold,
+        }
         self._run("near", find_among_parts, [near] if self.config.near_duplicates else [])
 
-    def select(self, held_out: Sequence[bytes]) -> int:
-        """Map: who is kept. `held_out` are hashes of texts to leave out. The number of documents for validation."""
-        held_out_path = self.work / "held_out.npy"
-        np.save(held_out_path, hash_array(held_out))
-        shared = {
-            "exact_duplicates": self._parts("exact"),
-            "near_duplicates": self._parts("near"),
-            "held_out": str(held_out_path),
-            "threshold": self.threshold,
-        }
+    def find_contaminated(self) -> None:
+        """Reduce: who shares words with protected texts that are no common phrase."""
+        duplicates = [*self._parts("exact"), *self._parts("near")]
+        task = {"parts": self._parts("clean"), "duplicates": duplicates}
+        for result in self._run("contaminated", find_in_parts, [] if self._protected is None else [task]):
+            self._num_contaminated = result["contaminated"]
+
+    def select(self) -> int:
+        """Map: who is kept. The number of documents for validation."""
+        shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
         tasks = [{"cleaned": part, "part": number, **shared} for number, part in enumerate(self._parts("clean"))]
         results = self._run("select", select_part, tasks)
         for result in results:
@@ -117,8 +146,71 @@ class Steps:
         for result in self._run("write", write_part, tasks):
             self.num_words.update(result["words"])
             self.num_documents.update(result["by_split"])
+            self._num_characters += result["characters"]
+            self._lengths += np.array(result["lengths"])
         for number, part in enumerate(self._parts("write")):
             _place(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+
+    def list_dropped(self, out: Path) -> None:
+        """Reduce: what was dropped, to look at."""
+        task = {
+            **self._lists,
+            "cleaned": self._parts("clean"),
+            "selected": self._parts("select"),
+            "most_listed": self.config.dropped_listed,
+            "protected_texts": None if self._protected_texts is None else str(self._protected_texts),
+        }
+        self._run("dropped", list_dropped, [task] if self.config.dropped_listed else [])
+        for folder in self._parts("dropped"):
+            for file in sorted(Path(folder).glob("*.jsonl.zst")):
+                _place(file, out / file.name)
+
+    def funnel(self) -> dict[str, Any]:
+        """The fields of a `funnel` event. Raises RuntimeError where documents or characters do not add up."""
+        rules = quality_rules(**self._rules)
+        names = dict.fromkeys([rule.name for rule in (*rules.short, *rules.long)] + [LANGUAGE_RULE, *REASONS])
+        funnel = self._found.then_dropped([self.dropped.rules[name] for name in names if name in self.dropped.rules])
+        kept = {"documents": self.num_kept, "characters": self._num_characters}
+        if funnel[-1] != {"step": funnel[-1]["step"], **kept}:
+            raise RuntimeError(f"{kept} are kept, and after the last rule there were {funnel[-1]}")
+        fields: dict[str, Any] = {"steps": funnel, "lengths": name_lengths(self._lengths.tolist())}
+        if self.config.language is not None:
+            fields["languages"] = dict(self._languages.most_common())
+        if self.config.personal_data == "replace":
+            fields["personal_data"] = {kind: self.personal_data[kind] for kind in PERSONAL_DATA}
+        return fields
+
+    @property
+    def num_reported(self) -> int:
+        """Contaminated documents that are kept, since they are only to be reported."""
+        return self._num_contaminated if self.config.decontaminate == "report" else 0
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        config = self.config
+        return {
+            "profile": config.quality_profile,
+            "min_words": config.min_words,
+            "max_symbol_ratio": config.max_symbol_ratio,
+            "disabled": list(config.disabled_rules),
+            "language": config.language,
+        }
+
+    @property
+    def _screening(self) -> dict[str, Any]:
+        return {"is_personal_replaced": self.config.personal_data == "replace", "language": self.config.language}
+
+    @property
+    def _lists(self) -> dict[str, list[str]]:
+        """The folders with lists of documents that the steps before the selection found."""
+        contaminated = self._parts("contaminated")
+        is_dropped = self.config.decontaminate == "drop"
+        return {
+            "exact_duplicates": self._parts("exact"),
+            "near_duplicates": self._parts("near"),
+            "contaminated": contaminated if is_dropped else [],
+            "reported": [] if is_dropped else contaminated,
+        }
 
     def count_words(self) -> Counter[str]:
         """Reduce: how often each stretch between blanks occurs in the training text, range by range."""

@@ -7,6 +7,8 @@ A cleaned part is a folder with
     sources.npy    (texts,) int32: which of the names in sources.json each text comes from
     sources.json   the names of the sources
     signatures     what near duplicates are searched with (`Signatures`), where they are asked for
+    hits.npy       words shared with protected texts (`decontaminate.find_hits`), where there are such texts
+    dropped.jsonl.zst  the first documents that each rule dropped
 """
 
 from __future__ import annotations
@@ -19,17 +21,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.text.corpus import iter_corpus_file
+from pretune.text.corpus import DocumentWriter, iter_corpus_file
+from pretune.text.decontaminate import find_hits, load_protected
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
+from pretune.text.hashed_words import HashedWords
 from pretune.text.screening import screen_documents
 from pretune.text.signatures import sign_texts, write_signatures
 from pretune.text.splits import hash_text
 
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"
 SOURCES_NAME, SOURCE_NAMES_NAME = "sources.npy", "sources.json"
-SIGNATURES_NAME = "signatures"
+SIGNATURES_NAME, HITS_NAME, DROPPED_NAME = "signatures", "hits.npy", "dropped.jsonl.zst"
 HASH_BYTES = 16  # of a hash: two different texts share them once in 10^38 pairs
 
 HashArray = npt.NDArray[np.uint64]
@@ -39,32 +43,48 @@ IndexArray = npt.NDArray[np.int32]
 def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Repair the documents of `task["documents"]`, a file of the collected corpus, and apply the quality rules.
 
-    Near duplicates are prepared for where there is a `task["near_duplicate_threshold"]`. Returns documents, kept,
-    their characters (as found, repaired, and of the kept), dropped (a tally) and repairs (documents by kind of repair).
+    `task["screening"]` are options of `screen_documents`; `task["most_listed"]` of the documents that a rule drops are
+    listed; near duplicates are prepared for where there is a `task["near_duplicate_threshold"]`, words shared with
+    protected texts looked for where there is `task["protected"]`. Returns documents, kept, their characters (as found,
+    repaired, and of the kept), dropped (a tally), repairs, personal_data and languages (counts by kind).
     """
     documents = list(iter_corpus_file(Path(task["documents"])))
-    screened = screen_documents([document["text"] for document in documents], quality_rules(**task["rules"]))
+    found = [document["text"] for document in documents]
+    screened = screen_documents(found, quality_rules(**task["rules"]), **task.get("screening", {}))
     dropped = Tally()
-    for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
-        if rule is not None:
-            dropped.add(rule.name, rule.reason, document["text"], len(text))
+    most_listed = task.get("most_listed", 0)
+    with DocumentWriter(out / DROPPED_NAME) as writer:
+        for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
+            if rule is not None:
+                dropped.add(rule.name, rule.reason, document["text"], len(text))
+                if dropped.count(rule.name) <= most_listed:
+                    writer.write(document["text"], source=document["source"], rule=rule.name, reason=rule.reason)
     kept = screened.kept()
     texts = [screened.texts[row] for row in kept]
     FlatText.from_texts(texts).save(out / TEXTS_NAME)
     save_hashes(out, [hash_text(text) for text in texts])
     _save_sources(out, [documents[row]["source"] for row in kept])
-    threshold = task.get("near_duplicate_threshold")
-    if threshold is not None:
-        write_signatures(out / SIGNATURES_NAME, sign_texts(texts, threshold, screened.words.take(kept)))
+    _search_words(out, task, texts, screened.words.take(kept))
     return {
         "documents": len(documents),
         "kept": len(texts),
-        "found_characters": sum(len(document["text"]) for document in documents),
+        "found_characters": sum(map(len, found)),
         "repaired_characters": sum(map(len, screened.texts)),
         "characters": sum(map(len, texts)),
         "dropped": dropped.to_json(),
         "repairs": dict(screened.repairs),
+        "personal_data": dict(screened.personal_data),
+        "languages": dict(screened.languages),
     }
+
+
+def _search_words(out: Path, task: dict[str, Any], texts: list[str], words: HashedWords) -> None:
+    """Write what near duplicates are searched with, and what the texts share with protected ones."""
+    threshold, protected = task.get("near_duplicate_threshold"), task.get("protected")
+    if threshold is not None:
+        write_signatures(out / SIGNATURES_NAME, sign_texts(texts, threshold, words))
+    if protected is not None:
+        np.save(out / HITS_NAME, find_hits(words, load_protected(Path(protected))))
 
 
 def _save_sources(out: Path, sources: list[str]) -> None:

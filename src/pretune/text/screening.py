@@ -11,9 +11,13 @@ import numpy as np
 
 from pretune.text.filters import QualityRule, QualityRules
 from pretune.text.hashed_words import HashedWords, hash_words
+from pretune.text.language import UNSURE, identify_language
 from pretune.text.normalize import clean_text
+from pretune.text.personal_data import replace_personal_data
 from pretune.text.quality import Sample
 from pretune.text.repetition import break_ngram_rules
+
+LANGUAGE_RULE = "language"
 
 
 @dataclass(frozen=True)
@@ -23,18 +27,46 @@ class Screened:
     texts: list[str]
     words: HashedWords
     broken: list[QualityRule | None]
-    repairs: Counter[str]
+    repairs: Counter[str]  # documents by kind
+    personal_data: Counter[str]  # pieces that were replaced, by kind
+    languages: Counter[str]  # documents by language, where one is asked for
 
     def kept(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """The rows of the texts that are not dropped."""
         return np.flatnonzero([rule is None for rule in self.broken])
 
 
-def screen_documents(found: Sequence[str], rules: QualityRules) -> Screened:
-    """Repair every text and ask it the rules; the outcome for a text does not depend on the others."""
+def clean_document(
+    text: str,
+    repairs: Counter[str] | None = None,
+    personal_data: Counter[str] | None = None,
+    *,
+    is_personal_replaced: bool,
+) -> str:
+    """A text as the tokenizer should see it; the counters go up by what was done to it."""
+    text = clean_text(text, repairs)
+    return replace_personal_data(text, personal_data) if is_personal_replaced else text
+
+
+def screen_documents(
+    found: Sequence[str], rules: QualityRules, *, is_personal_replaced: bool = False, language: str | None = None
+) -> Screened:
+    """Repair every text and ask it the rules; the outcome for a text does not depend on the others.
+
+    With `language`, texts in another one are dropped as well; those of an unsure language stay.
+    """
     repairs: Counter[str] = Counter()
-    texts = [clean_text(text, repairs) for text in found]
+    personal_data: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
+    texts = [clean_document(text, repairs, personal_data, is_personal_replaced=is_personal_replaced) for text in found]
     words = hash_words(texts)
     frequent, repeated = (flags.tolist() for flags in break_ngram_rules(words))
     broken = [rules.first_broken(Sample(*each)) for each in zip(texts, found, frequent, repeated, strict=True)]
-    return Screened(texts, words, broken, repairs)
+    if language is not None:
+        other = QualityRule(LANGUAGE_RULE, f"the language is not {language}", lambda _sample: True)
+        for row, text in enumerate(texts):
+            if broken[row] is None:
+                identified = identify_language(text)
+                languages[identified] += 1
+                broken[row] = None if identified in (language, UNSURE) else other
+    return Screened(texts, words, broken, repairs, personal_data, languages)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.text.cleaning import TEXTS_NAME, HashArray, load_hashes, load_sources, units_of
+from pretune.text.contaminated import load_contaminated
 from pretune.text.corpus import DocumentWriter
 from pretune.text.dedup import load_duplicates
 from pretune.text.findings import EXAMPLES_PER_RULE, Tally
@@ -21,12 +22,14 @@ from pretune.text.word_counts import count_words, save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
+LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in the next group
 
 # In the order in which they are asked; the first that applies is the one that is counted.
 REASONS = {
     "exact_duplicate": "the same text, white space and case apart, came before",
     "near_duplicate": "nearly the same words came before",
-    "held_out": "the text is one of the labelled validation or test rows",
+    "held_out": "the text is one of the labelled validation or test rows, or a protected one",
+    "contaminated": "13 words in a row, 8 in a short text, are those of a held-out or protected text",
 }
 
 BoolArray = npt.NDArray[np.bool_]
@@ -36,7 +39,7 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Decide about every text of the cleaned part `task["cleaned"]`, which is part `task["part"]` of the corpus.
 
     `task["exact_duplicates"]` and `task["near_duplicates"]` are the folders with the lists of duplicates,
-    `task["held_out"]` a file of hashes,
+    `task["contaminated"]` those with the lists of contaminated documents, `task["held_out"]` is a file of hashes,
     `task["threshold"]` the unit from which on a text is for validation. Returns kept, validation (of the kept),
     train_characters (bytes of UTF-8) and dropped (a tally).
     """
@@ -46,6 +49,8 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["part"])["row"])
     drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["part"])["row"])
     drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
+    for folder in task.get("contaminated", []):
+        drop(reasons, "contaminated", load_contaminated(Path(folder), task["part"])["row"])
     np.save(out / REASONS_NAME, reasons)
     is_kept = reasons == 0
     is_validation = units_of(hashes) >= task["threshold"]
@@ -99,7 +104,7 @@ def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Write the kept texts with source and split, and count the words of those for training.
 
     Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash. Returns words
-    and documents by split.
+    and documents by split, characters, and documents by length as in LENGTHS.
     """
     texts, rows, is_validation = kept_texts(task)
     cleaned = Path(task["cleaned"])
@@ -113,7 +118,10 @@ def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     counts = count_words(texts[row] for row in np.flatnonzero(is_counted))
     save_counts(out, counts, task["word_ranges"])
     words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+    lengths = np.bincount(np.searchsorted(LENGTHS, words, side="right") - 1, minlength=len(LENGTHS))
     return {
+        "characters": sum(map(len, texts)),
+        "lengths": lengths.tolist(),
         "words": {"train": int(words[~is_validation].sum()), "validation": int(words[is_validation].sum())},
         "by_split": {"train": int((~is_validation).sum()), "validation": int(is_validation.sum())},
     }

@@ -1,0 +1,39 @@
+"""Documents that stage 2 dropped, each beside what it repeats or shares words with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from rich.text import Text
+
+from pretune.reporting import figures
+from pretune.reporting.layout import Lines, Page, clean, heading, page_for, paragraph, quote, show
+
+TEXT_LIMIT = 400  # characters shown of a text
+
+
+def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, page: Page) -> Lines:
+    """The documents of one rule, of which there may be `more`."""
+    title = f"DROPPED: {clean(rule.replace('_', ' ').replace('-', ' '), 40)}"
+    note = f"the first {figures.count(len(documents))}, --limit N shows more" if more else ""
+    lines = heading(title, note, page)
+    for number, document in enumerate(documents, 1):
+        first = f"{number}  "
+        lines += paragraph(quote(document["text"], TEXT_LIMIT), page, indent=1, first=first)
+        told = [clean(document["source"], 60), clean(document["reason"], 160)]
+        if document.get("similarity") is not None:
+            told.append(f"similarity {document['similarity']:.2f}")
+        lines += paragraph(" · ".join(told), page, indent=1 + len(first), style="dim")
+        if document.get("original") is not None:
+            lines += paragraph(quote(document["original"], TEXT_LIMIT), page, indent=1 + len(first), first="= ")
+            if document.get("original_source"):
+                lines += paragraph(clean(document["original_source"], 60), page, indent=3 + len(first), style="dim")
+        lines.append(Text(""))
+    return lines
+
+
+def show_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, stream: TextIO) -> None:
+    """Write the documents of one rule to a stream."""
+    page = page_for(stream)
+    show(render_dropped(rule, documents, more, page), stream, page)

@@ -1,0 +1,75 @@
+"""The funnel of stage 2: what was left after each step of cleaning, and the lengths and languages of what was kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pretune.reporting import figures
+from pretune.reporting.layout import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
+from pretune.reporting.phases import last_of
+from pretune.runtime.events import Event
+
+BAR_WIDTH = 24
+MOST_LANGUAGES = 8
+LIST_NOTE = "pretune show DIR --dropped RULE lists what a rule dropped"
+
+
+def render_funnel(events: list[Event], page: Page) -> Lines:
+    """Documents and characters after each step, and small histograms; nothing where no funnel was logged."""
+    funnel = last_of(events, "preprocess", "funnel")
+    if not funnel:
+        return []
+    lines = heading("WHAT WAS KEPT", LIST_NOTE, page) + _steps(funnel["steps"], page)
+    histograms = [_histogram("words in a document", _lengths(funnel), page)]
+    if funnel.get("languages"):
+        histograms.append(_histogram("language", _languages(funnel["languages"]), page))
+    if len(histograms) == 2:
+        width = max(line.cell_len for line in histograms[0])
+        return lines + side_by_side(histograms[0], histograms[1], width)
+    return lines + histograms[0]
+
+
+def _steps(steps: list[dict[str, Any]], page: Page) -> Lines:
+    columns = [
+        Column("after"),
+        Column("documents", "right"),
+        Column("characters", "right"),
+        Column("dropped", "right"),
+        Column("left of the documents"),
+    ]
+    first = max(1, steps[0]["documents"])
+    rows: list[Row] = []
+    for before, step in zip([steps[0], *steps], steps, strict=False):
+        dropped = before["documents"] - step["documents"]
+        rows.append(
+            [
+                Cell(clean(str(step["step"]).replace("_", " "), 32), "" if dropped else "bold"),
+                figures.count(step["documents"]),
+                figures.count(step["characters"]),
+                figures.count(dropped) if dropped else "-",
+                Cell(
+                    f"{bar(step['documents'] / first, BAR_WIDTH)} {figures.percent(step['documents'] / first)}", "dim"
+                ),
+            ]
+        )
+    return table(columns, rows, page)
+
+
+def _lengths(funnel: Event) -> list[tuple[str, int]]:
+    return [(str(group["words"]), int(group["documents"])) for group in funnel["lengths"]]
+
+
+def _languages(languages: dict[str, int]) -> list[tuple[str, int]]:
+    named = list(languages.items())
+    rest = sum(count for _, count in named[MOST_LANGUAGES:])
+    return named[:MOST_LANGUAGES] + ([("others", rest)] if rest else [])
+
+
+def _histogram(title: str, groups: list[tuple[str, int]], page: Page) -> Lines:
+    most = max((count for _, count in groups), default=0) or 1
+    columns = [Column(title, "right"), Column("documents", "right"), Column("")]
+    width = BAR_WIDTH // 2
+    rows: list[Row] = [
+        [clean(name, 16), figures.count(count), Cell(bar(count / most, width), "dim")] for name, count in groups
+    ]
+    return [*heading("", "", page)[:1], *table(columns, rows, Page(page.width // 2, page.charset))]

@@ -1,0 +1,155 @@
+"""What stage 2 dropped, for people to look at: for each rule a file with text, source, reason, and what it repeats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.errors import InputDataError
+from pretune.text.cleaning import DROPPED_NAME, TEXTS_NAME, load_sources
+from pretune.text.contaminated import load_contaminated
+from pretune.text.corpus import DocumentWriter, iter_corpus_file
+from pretune.text.dedup import load_duplicates
+from pretune.text.flat import FlatText
+from pretune.text.selection import REASONS, REASONS_NAME
+
+LONGEST_LISTED = 10_000  # characters of a text; the rest is cut off
+_SUFFIX = ".jsonl.zst"
+
+Place = tuple[int, int]  # part and row of a text
+Named = tuple[str, str]  # a text and its source
+
+
+def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Reduce: write `dropped-RULE.jsonl.zst` for every rule, with at most `task["most_listed"]` documents in order.
+
+    `task["cleaned"]` and `task["selected"]` are the folders of the parts, the other keys those of `select_part`;
+    `task["reported"]` names folders with contaminated documents that are kept: their file is `kept-contaminated`.
+    """
+    listed = _list_of_rules(out, task)
+    wanted = _wanted(task)
+    places = {place for found in wanted.values() for each in found for place in each[:2] if place is not None}
+    texts = _load_texts([Path(part) for part in task["cleaned"]], places)
+    protected = FlatText.load(Path(task["protected_texts"])) if task.get("protected_texts") else None
+    for name, found in wanted.items():
+        if not found:
+            continue
+        rule = name.partition("-")[2].replace("-", "_")
+        with DocumentWriter(out / f"{name}{_SUFFIX}") as writer:
+            for place, original, similarity, owner in found:
+                text, source = texts[place]
+                fields: dict[str, Any] = {"source": source, "rule": rule, "reason": REASONS[rule]}
+                if original is not None:
+                    fields["original"], fields["original_source"] = texts[original]
+                if similarity is not None:
+                    fields["similarity"] = round(similarity, 4)
+                if owner is not None and protected is not None:
+                    fields["original"] = protected[owner][:LONGEST_LISTED]
+                writer.write(text, **fields)
+        listed[name] = len(found)
+    return {"listed": listed}
+
+
+def _list_of_rules(out: Path, task: dict[str, Any]) -> dict[str, int]:
+    """The documents that quality rules dropped, as the parts listed them."""
+    writers: dict[str, DocumentWriter] = {}
+    listed: dict[str, int] = {}
+    for part in task["cleaned"]:
+        for document in iter_corpus_file(Path(part) / DROPPED_NAME):
+            name = file_stem(document["rule"])
+            listed[name] = listed.get(name, 0) + 1
+            if listed[name] <= task["most_listed"]:
+                writer = writers.get(name) or writers.setdefault(name, DocumentWriter(out / f"{name}{_SUFFIX}"))
+                writer.write(**{**document, "text": document["text"][:LONGEST_LISTED]})
+    for writer in writers.values():
+        writer.close()
+    return {name: min(count, task["most_listed"]) for name, count in listed.items()}
+
+
+Found = tuple[Place, Place | None, float | None, int | None]  # who, beside whom, how similar, which protected text
+
+
+def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
+    """Who is listed in which file, with what it repeats."""
+    wanted: dict[str, list[Found]] = {}
+    places = {name: number for number, name in enumerate(REASONS, 1)}
+    for part, selected in enumerate(task["selected"]):
+        reasons = np.load(Path(selected) / REASONS_NAME)
+        for rule, lists in (
+            ("exact_duplicate", task["exact_duplicates"]),
+            ("near_duplicate", task["near_duplicates"]),
+            ("held_out", None),
+            ("contaminated", task["contaminated"]),
+        ):
+            found = wanted.setdefault(file_stem(rule), [])
+            rows = np.flatnonzero(reasons == places[rule])[: task["most_listed"] - len(found)].tolist()
+            found += _beside_whom(part, rule, rows, lists or [])
+        kept = wanted.setdefault("kept-contaminated", [])
+        reported = [row for folder in task["reported"] for row in load_contaminated(Path(folder), part)["row"].tolist()]
+        rows = [row for row in reported if reasons[row] == 0][: task["most_listed"] - len(kept)]
+        kept += _beside_whom(part, "contaminated", rows, task["reported"])
+    return wanted
+
+
+def _beside_whom(part: int, rule: str, rows: list[int], lists: list[str]) -> list[Found]:
+    if rule == "held_out" or not rows:
+        return [((part, row), None, None, None) for row in rows]
+    if rule == "contaminated":
+        of_row = _rows(lists, lambda folder: load_contaminated(folder, part))
+        return [((part, row), None, None, int(of_row[row]["text"])) for row in rows]
+    of_row = _rows(lists, lambda folder: load_duplicates([folder], part))
+    return [
+        (
+            (part, row),
+            (int(of_row[row]["of_part"]), int(of_row[row]["of_row"])),
+            float(of_row[row]["similarity"]) if rule == "near_duplicate" else None,
+            None,
+        )
+        for row in rows
+    ]
+
+
+def _rows(folders: list[str], load: Callable[[Path], Any]) -> dict[int, Any]:
+    """The records of a part by row."""
+    return {int(record["row"]): record for folder in folders for record in load(Path(folder))}
+
+
+def _load_texts(cleaned: list[Path], places: set[Place]) -> dict[Place, Named]:
+    """The beginning of each text, and its source; every part is read once."""
+    by_part: dict[int, list[int]] = {}
+    for part, row in places:
+        by_part.setdefault(part, []).append(row)
+    found: dict[Place, Named] = {}
+    for part, rows in by_part.items():
+        texts = FlatText.load(cleaned[part] / TEXTS_NAME)
+        names, source_of = load_sources(cleaned[part])
+        for row in rows:
+            found[part, row] = texts[row][:LONGEST_LISTED], names[source_of[row]]
+    return found
+
+
+def file_stem(rule: str) -> str:
+    """The name of a rule's file without its ending."""
+    return f"dropped-{rule.replace('_', '-')}"
+
+
+def dropped_rules(folder: Path) -> dict[str, Path]:
+    """The rules of which documents are listed in a stage folder, in the words of the command line, and their files."""
+    files = sorted(folder.glob(f"dropped-*{_SUFFIX}")) + sorted(folder.glob(f"kept-*{_SUFFIX}"))
+    return {file.name.removesuffix(_SUFFIX).partition("-")[2]: file for file in files}
+
+
+def iter_dropped(folder: Path, rule: str) -> Iterator[dict[str, Any]]:
+    """The documents that a rule dropped, as they are listed; `rule` with hyphens or underscores.
+
+    Raises InputDataError where the folder lists none of that rule, naming those that there are.
+    """
+    files = dropped_rules(folder)
+    name = rule.replace("_", "-")
+    if name not in files:
+        there = f"it lists those of {', '.join(files)}" if files else "it lists none"
+        raise InputDataError(f"{folder} lists no documents dropped by {rule!r}; {there}.")
+    yield from iter_corpus_file(files[name])

@@ -1,0 +1,105 @@
+"""Personal data in a text, replaced by placeholders: e-mail addresses, IP addresses, card numbers, phone numbers.
+
+Patterns find what is written in the usual ways; names and postal addresses they do not find. Card numbers have to pass
+the check of Luhn (ISO/IEC 7812-1), IP addresses that of the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import ip_address
+
+PERSONAL_DATA = {
+    "email": "e-mail addresses",
+    "ip": "IP addresses",
+    "card": "card numbers",
+    "phone": "phone numbers",
+}
+
+# Every repetition has a limit, so that no text makes a search slow.
+_EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
+_IP = re.compile(
+    r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)|(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{2,39}(?![\w:]))(?!\w)"
+)
+_CARD = re.compile(r"(?<![\w+.-])\d{1,19}(?:[ -]\d{1,19}){0,18}(?![\w-])")
+_PHONE = re.compile(
+    r"(?<![\w+./-])(?:"
+    r"\+\d{1,3}(?:[ ./-]{0,2}\(?\d{1,6}\)?){1,7}"  # +49 (0)30 123-456
+    r"|\(\d{3}\) ?\d{3}[ .-]\d{4}|\d{3}([ .-])\d{3}\1\d{4}"  # (555) 123-4567, 555-123-4567
+    r"|0\d{1,5}[ /-]{1,3}\d{2,8}(?:[ -]\d{2,8}){0,4}"  # 030/1234567, 01 23 45 67 89
+    r")(?![\w/-]|\.\d)"
+)
+_PHONE_DIGITS = range(9, 16)  # of a number with its area, E.164
+_CARD_DIGITS = range(13, 20)
+_FEWEST_DIGITS = 4
+
+
+def replace_personal_data(text: str, counts: Counter[str] | None = None) -> str:
+    """The text with placeholders such as `[email]`; `counts` goes up by one for every piece that was replaced."""
+    if "@" in text:
+        text = _replace(_EMAIL, "email", lambda _match: True, text, counts)
+    if ":" in text or "." in text:
+        text = _replace(_IP, "ip", _is_ip, text, counts)
+    if sum(map(text.count, "0123456789")) >= _FEWEST_DIGITS:
+        text = _CARD.sub(lambda match: _replace_cards(match[0], counts), text)
+        text = _replace(_PHONE, "phone", _is_phone, text, counts)
+    return text
+
+
+def _replace(
+    pattern: re.Pattern[str], kind: str, is_one: Callable[[str], bool], text: str, counts: Counter[str] | None
+) -> str:
+    def placeholder(match: re.Match[str]) -> str:
+        if not is_one(match[0]):
+            return match[0]
+        _count(kind, counts)
+        return f"[{kind}]"
+
+    return pattern.sub(placeholder, text)
+
+
+def _count(kind: str, counts: Counter[str] | None) -> None:
+    if counts is not None:
+        counts[kind] += 1
+
+
+def _is_ip(found: str) -> bool:
+    if ":" in found and not (found.count(":") == 7 or ("::" in found and len(found) > 4)):
+        return False  # a time of day, or a name of C++
+    try:
+        ip_address(found)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_phone(found: str) -> bool:
+    return sum(map(str.isdigit, found)) in _PHONE_DIGITS
+
+
+def _replace_cards(found: str, counts: Counter[str] | None) -> str:
+    """The longest stretches of whole groups of digits that are card numbers."""
+    parts = re.split("([ -])", found)  # groups at even places
+    place = 0
+    kept: list[str] = []
+    while place < len(parts):
+        end = next((end for end in range(len(parts), place, -2) if is_card("".join(parts[place:end:2]))), 0)
+        if end:
+            _count("card", counts)
+            kept.append("[card]")
+        else:
+            end = place + 1
+            kept.append(parts[place])
+        kept += parts[end : end + 1]
+        place = end + 1
+    return "".join(kept)
+
+
+def is_card(digits: str) -> bool:
+    """Whether digits have a card number's length and pass Luhn's check; a digit over and over is none."""
+    if len(digits) not in _CARD_DIGITS or len(set(digits)) == 1:
+        return False
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (doubled + sum(int(digit) for digit in digits[-1::-2])) % 10 == 0

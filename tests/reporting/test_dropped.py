@@ -1,0 +1,23 @@
+from pretune.reporting.dropped import render_dropped
+from pretune.reporting.layout import Page, to_text
+
+DOCUMENT = {
+    "text": "A good film, twice.", "source": "a.txt", "rule": "near_duplicate", "reason": "nearly the same words",
+    "original": "A good film.", "original_source": "b.txt", "similarity": 0.8333,
+}  # fmt: skip
+
+
+def test_a_document_stands_beside_what_it_repeats() -> None:
+    text = to_text(render_dropped("near-duplicate", [DOCUMENT], True, Page()), Page())
+    assert "DROPPED: near duplicate   the first 1, --limit N shows more" in text
+    assert text.index("twice") < text.index("a.txt \u00b7 nearly the same words \u00b7 similarity 0.83")
+    assert text.index('= "A good film."') < text.index("b.txt")
+
+
+def test_a_rule_about_one_text_shows_that_and_hostile_text_stays_text() -> None:
+    hostile = "\x1b[2J[red]x\r\ny"
+    document = {"text": hostile, "source": hostile, "rule": hostile, "reason": hostile}
+    text = to_text(render_dropped(hostile, [document], False, Page(80)), Page(80))
+    assert "\x1b" not in text
+    assert "=" not in text
+    assert "shows more" not in text

@@ -1,0 +1,148 @@
+"""What stage 2 drops beside exact duplicates and bad text, and how that is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.cli.main import run_command_line
+from pretune.errors import InputDataError, UsageError
+from pretune.reporting.report import render_run
+from pretune.runtime.events import read_events
+from pretune.stages.collect import collect
+from pretune.stages.config import PreprocessConfig
+from pretune.stages.preprocess import preprocess
+from pretune.text.corpus import iter_corpus
+from pretune.text.dropped import dropped_rules, iter_dropped
+
+NAMES = "Ada Ben Cleo Dan Eva Finn Gus Hana Ivo Jana Kim Leo Mia Noa Olaf Pia".split()
+THINGS = "apple boat candle drum engine fence garden hammer island jacket kettle ladder".split()
+
+
+def sentence(number: int) -> str:
+    """Sentences that share few words in a row."""
+    name, other = NAMES[number % 16], NAMES[(number * 7 + number // 16) % 16]
+    things = [THINGS[(number // 12**power * 5 + number) % 12] for power in range(4)]
+    return f"{name}{number} gave {things[0]} {number * 17} and {things[1]} to {other} for a {things[2]} or {things[3]}."
+
+
+NEAR = "Eva3 gave drum 51 and drum to Jana for a drum or candle, and nothing at all came of this for many years"
+PROTECTED = "Nobody in the whole village had ever seen such a storm as the one which came that night in March."
+QUOTE = f"My mother said: {PROTECTED} Then she laughed."
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("c")
+    texts = [sentence(i) for i in range(500)]
+    texts += [NEAR + " afterwards.", NEAR + " after that.", NEAR + " AFTERWARDS.", QUOTE, "Hello there", "*** ***"]
+    texts += ["Write to ada@example.org about it.", "Gestern war das Wetter schön, und wir gingen lange spazieren."]
+    (folder / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    (folder / "protect.txt").write_text(f"{PROTECTED}\nHello there\n", encoding="utf-8")
+    collect([folder / "text.jsonl"], folder / "collect")
+    return folder / "collect"
+
+
+def run(collected: Path, out: Path, **settings: Any) -> tuple[dict[str, int], list[str]]:
+    """Counts of what each rule dropped, and the texts that were kept."""
+    preprocess(collected, out, PreprocessConfig(**settings), protect=[collected.parent / "protect.txt"])
+    (flow,) = (event for event in read_events(out) if event["event"] == "flow")
+    return {drop["rule"]: drop["count"] for drop in flow["dropped"]}, [doc["text"] for doc in iter_corpus(out)]
+
+
+@pytest.fixture(scope="module")
+def preprocessed(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("p") / "out"
+    dropped, texts = run(collected, out)
+    assert dropped == {
+        "exact_duplicate": 1, "near_duplicate": 1, "contaminated": 1, "held_out": 1, "max_symbol_ratio": 1,
+    }  # fmt: skip
+    assert "Write to ada@example.org about it." in texts
+    assert QUOTE not in texts
+    return out
+
+
+def test_what_is_dropped_is_listed_beside_what_it_repeats(preprocessed: Path) -> None:
+    (near,) = iter_dropped(preprocessed, "near-duplicate")
+    assert (near["text"], near["original"]) == (NEAR + " after that.", NEAR + " afterwards.")
+    assert 0.8 <= near["similarity"] < 1
+    assert near["rule"] == "near_duplicate"
+    assert near["original_source"].endswith("text.jsonl")
+    (exact,) = iter_dropped(preprocessed, "exact_duplicate")
+    assert (exact["text"], exact["original"]) == (NEAR + " AFTERWARDS.", NEAR + " afterwards.")
+    (contaminated,) = iter_dropped(preprocessed, "contaminated")
+    assert (contaminated["text"], contaminated["original"]) == (QUOTE, PROTECTED)
+    (symbols,) = iter_dropped(preprocessed, "max-symbol-ratio")
+    assert symbols["text"] == "*** ***"
+    assert list(dropped_rules(preprocessed)) == [
+        "contaminated", "exact-duplicate", "held-out", "max-symbol-ratio", "near-duplicate",
+    ]  # fmt: skip
+    with pytest.raises(InputDataError, match="lists no documents dropped by 'nope'; it lists those of contaminated, "):
+        next(iter_dropped(preprocessed, "nope"))
+
+
+def test_the_funnel_adds_up_and_is_shown(preprocessed: Path) -> None:
+    (funnel,) = (event for event in read_events(preprocessed) if event["event"] == "funnel")
+    steps = {step["step"]: (step["documents"], step["characters"]) for step in funnel["steps"]}
+    assert list(steps) == [
+        "found", "repaired", "max_symbol_ratio", "exact_duplicate", "near_duplicate", "held_out", "contaminated",
+    ]  # fmt: skip
+    texts = [document["text"] for document in iter_corpus(preprocessed)]
+    assert steps["found"][0] == 508
+    assert steps["contaminated"] == (len(texts), sum(map(len, texts)))
+    assert sum(group["documents"] for group in funnel["lengths"]) == len(texts)
+    text = render_run(preprocessed)
+    assert re.search(r" max symbol ratio +507 ", text)
+    assert "pretune show DIR --dropped RULE" in text
+    assert json.loads((preprocessed / "manifest.json").read_text())["summary"]["funnel"]["steps"] == funnel["steps"]
+
+
+def test_show_dropped(preprocessed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["show", str(preprocessed), "--dropped", "near-duplicate"]) == 0
+    assert '= "Eva3 gave drum 51 and drum' in capsys.readouterr().out
+    assert run_command_line(["show", str(preprocessed), "--dropped", "near_duplicate", "--json", "--limit", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["original"] == NEAR + " afterwards."
+    for words in (["--limit", "3"], ["--json"], ["--dropped", "near-duplicate", "--limit", "0"]):
+        assert run_command_line(["show", str(preprocessed), *words]) == 2
+    assert run_command_line(["show", str(preprocessed), "--dropped", "lorem-ipsum"]) == 3
+
+
+def test_switched_off(collected: Path, tmp_path: Path) -> None:
+    dropped, texts = run(collected, tmp_path / "out", near_duplicates=False, decontaminate="off", dropped_listed=0)
+    assert dropped == {"exact_duplicate": 1, "max_symbol_ratio": 1}
+    assert {QUOTE, "Hello there"} <= set(texts)
+    assert not dropped_rules(tmp_path / "out")
+
+
+def test_reported_and_kept(collected: Path, tmp_path: Path) -> None:
+    dropped, texts = run(collected, tmp_path / "out", decontaminate="report", near_duplicate_threshold=1.0)
+    assert dropped == {"exact_duplicate": 1, "max_symbol_ratio": 1}
+    assert QUOTE in texts
+    (listed,) = iter_dropped(tmp_path / "out", "contaminated")
+    assert listed["original"] == PROTECTED
+    warnings = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "warning"]
+    assert any(sentence.startswith("1 documents share words in a row") for sentence in warnings)
+
+
+def test_personal_data_and_language(collected: Path, tmp_path: Path) -> None:
+    dropped, texts = run(collected, tmp_path / "out", personal_data="replace", language="en", dropped_listed=1)
+    assert "Write to [email] about it." in texts
+    assert dropped["language"] >= 1
+    assert not any(text.startswith("Gestern") for text in texts)
+    (funnel,) = (event for event in read_events(tmp_path / "out") if event["event"] == "funnel")
+    assert funnel["personal_data"]["email"] == 1
+    assert funnel["languages"]["en"] > 300
+    assert len(list(iter_dropped(tmp_path / "out", "language"))) == 1
+
+
+def test_what_is_protected_is_part_of_the_identity(collected: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(collected, out)
+    with pytest.raises(UsageError, match="input protect"):
+        preprocess(collected, out)
+    with pytest.raises(InputDataError, match=r"nowhere.txt does not exist"):
+        preprocess(collected, tmp_path / "other", protect=[tmp_path / "nowhere.txt"])

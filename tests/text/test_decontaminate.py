@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.text.decontaminate import (
+    MOST_DOCUMENTS,
+    find_contaminated,
+    find_hits,
+    load_protected,
+    protect_texts,
+    save_protected,
+)
+from pretune.text.hashed_words import hash_words
+
+
+def numbered(first: int, last: int) -> str:
+    return " ".join(f"w{i}" for i in range(first, last))
+
+
+PROTECTED = [numbered(0, 40), numbered(100, 110), "a good film", numbered(200, 213)]
+
+
+def contaminated(*batches: list[str], protected: list[str] = PROTECTED) -> list[list[tuple[int, int]]]:
+    """Row and protected text of what is found in each batch."""
+    index = protect_texts(protected)
+    found = find_contaminated([find_hits(hash_words(batch), index) for batch in batches])
+    return [[(int(row), int(text)) for row, text in each] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"),
+    [
+        (f"x y z {numbered(5, 18)}, and more", 0),  # 13 in a row
+        (f"x y z {numbered(5, 17)} and more and more", None),  # 12
+        (numbered(5, 14).upper() + "!", 0),  # a short document: 8 are enough
+        (numbered(5, 12), None),  # 7
+        (f"{numbered(0, 30)}, then something of the writer's own {numbered(101, 109)}", 0),
+        (f"something of the writer's own about it, then {numbered(101, 109)}", 1),  # the protected text is short
+        (f"something of the writer's own about it, then {numbered(101, 108)}", None),
+        (f"something of the writer's own about it, then {numbered(201, 210)} and more", None),
+        ("a good film", None),  # too short for anything but a comparison of whole texts
+        (f"a good film, {numbered(300, 340)}", None),
+        ("", None),
+    ],
+)
+def test_words_in_a_row(text: str, owner: int | None) -> None:
+    assert contaminated([text]) == [[] if owner is None else [(0, owner)]]
+
+
+def test_what_many_documents_say_is_a_phrase() -> None:
+    texts = [f"{numbered(0, 13)} in document {i}" for i in range(MOST_DOCUMENTS + 1)]
+    assert contaminated(texts) == [[]]
+    assert len(contaminated(texts[1:])[0]) == MOST_DOCUMENTS
+    apart = [texts[:6], texts[6:]]
+    assert contaminated(*apart) == [[], []]
+    assert contaminated([*texts, numbered(0, 20)]) == [[(len(texts), 0)]]  # it says more than the phrase
+
+
+def test_a_phrase_is_one_for_long_and_short_documents_together() -> None:
+    texts = [f"{numbered(100, 108)} {i}" for i in range(6)]
+    texts += [f"{numbered(100, 108)} and then very much that is not the same as {i}" for i in range(6)]
+    assert contaminated(texts) == [[]]
+    assert len(contaminated(texts[1:-1])[0]) == 10
+
+
+def test_the_outcome_does_not_depend_on_batches() -> None:
+    rng = np.random.default_rng(0)
+    texts = [
+        f"{numbered(1000 * i, 1000 * i + 9)} {numbered(start, start + 14)}"
+        for i, start in enumerate(rng.integers(0, 80, 60), 1)
+    ]
+    (whole,) = contaminated(texts)
+    parts = contaminated(texts[:7], [], texts[7:40], texts[40:])
+    firsts = (0, 7, 7, 40)
+    assert [(row + first, text) for each, first in zip(parts, firsts, strict=True) for row, text in each] == whole
+    assert whole
+
+
+def test_nothing_protected() -> None:
+    assert contaminated(["any text"], [], protected=[]) == [[], []]
+    assert contaminated(protected=["x"]) == []
+
+
+def test_what_is_protected_survives_the_disk(tmp_path: Path) -> None:
+    for texts in (PROTECTED, []):
+        protected = protect_texts(texts)
+        save_protected(tmp_path / "p", protected)
+        words = hash_words([numbered(0, 50), numbered(100, 108)])
+        assert np.array_equal(find_hits(words, load_protected(tmp_path / "p")), find_hits(words, protected))

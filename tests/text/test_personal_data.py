@@ -1,0 +1,93 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.text.personal_data import PERSONAL_DATA, is_card, replace_personal_data
+
+DIGITS = st.text("0123456789", min_size=12, max_size=18)
+
+
+def with_check_digit(digits: str) -> str:
+    return next(digits + str(last) for last in range(10) if passes_luhn(digits + str(last)))
+
+
+def passes_luhn(number: str) -> bool:
+    """Luhn's check as it is taught: from the right, every second digit doubled, nine taken off above nine."""
+    total = 0
+    for place, character in enumerate(reversed(number)):
+        digit = int(character) * (2 if place % 2 else 1)
+        total += digit - 9 if digit > 9 else digit
+    return total % 10 == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Write to jane.doe+news@mail.example.co.uk, please.", "Write to [email], please."),
+        ("m\u00fcller@stra\u00dfe.de or <a@b.org>", "[email] or <[email]>"),
+        ("not@home, @someone, a @ b", "not@home, @someone, a @ b"),
+        ("From 192.168.0.255.", "From [ip]."),
+        ("300.1.1.1 and 1.2.3 and 1.2.3.4.5", "300.1.1.1 and 1.2.3 and 1.2.3.4.5"),
+        ("at 2001:db8::ff00:42:8329 or fe80::1", "at [ip] or [ip]"),
+        ("at 12:30:45, std::string, a::b", "at 12:30:45, std::string, a::b"),
+        ("card 4111 1111 1111 1111, code 123", "card [card], code 123"),
+        ("4111-1111-1111-1111 5500005555555559", "[card] [card]"),
+        ("4111 1111 1111 1112 is none, 0000000000000000 neither",
+         "4111 1111 1111 1112 is none, 0000000000000000 neither"),
+        ("Call +49 (0)30 123-4567 or (555) 123-4567.", "Call [phone] or [phone]."),
+        ("555-123-4567, 030/12345678, 01 23 45 67 89", "[phone], [phone], [phone]"),
+        ("+1 555 123 4567 now", "[phone] now"),
+        ("In 1984, on 2024-05-06 and 06.05.2024, 1,000,000 of 0.12345678 in 01-02-2003",
+         "In 1984, on 2024-05-06 and 06.05.2024, 1,000,000 of 0.12345678 in 01-02-2003"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_what_is_replaced(text: str, expected: str) -> None:
+    assert replace_personal_data(text) == expected
+
+
+def test_everything_replaced_is_counted() -> None:
+    counts: Counter[str] = Counter()
+    text = "a@b.org c@d.org 10.0.0.1 4111111111111111 +49 30 1234567"
+    assert replace_personal_data(text, counts) == "[email] [email] [ip] [card] [phone]"
+    assert counts == {"email": 2, "ip": 1, "card": 1, "phone": 1}
+    assert set(counts) == set(PERSONAL_DATA)
+
+
+@given(DIGITS)
+def test_luhn(digits: str) -> None:
+    card = with_check_digit(digits)
+    assert is_card(card) == (len(set(card)) > 1)
+    changed = card[:-1] + str((int(card[-1]) + 1) % 10)
+    assert not is_card(changed)
+
+
+@given(DIGITS, st.sampled_from(["", " ", "-"]))
+def test_card_numbers_are_replaced_however_they_are_grouped(digits: str, separator: str) -> None:
+    card = with_check_digit(digits)
+    if len(set(card)) > 1:
+        grouped = separator.join(card[i : i + 4] for i in range(0, len(card), 4))
+        assert "[card]" in replace_personal_data(f"number {grouped}, thanks")
+
+
+ANY = st.one_of(st.text(), st.text("a1@.:+-() /0", max_size=60))
+
+
+@given(ANY)
+def test_a_second_time_changes_nothing(text: str) -> None:
+    once = replace_personal_data(text)
+    assert replace_personal_data(once) == once
+
+
+@given(st.ip_addresses())
+def test_addresses_of_machines(address: object) -> None:
+    text = str(address)
+    expected = "[ip]" if len(text) > 4 and (text.count(":") in (0, 7) or "::" in text) else text
+    assert replace_personal_data(f"From {text} came") == f"From {expected} came"
+
+
+@pytest.mark.parametrize("text", ["1" * 50_000, "1 " * 50_000, "a." * 50_000 + "@", "a@" + "b." * 50_000, ":" * 50_000])
+def test_no_text_takes_long(text: str) -> None:
+    replace_personal_data(text)  # the time limit of the suite is the assertion
