@@ -6,25 +6,21 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretune.errors import UsageError
 from pretune.text.filters import Profile, QualityRules, quality_rules
+from pretune.text.glance import is_repetitive
 from pretune.text.hashed_words import hash_words
 from pretune.text.normalize import clean_text
 from pretune.text.quality import Sample
-from pretune.text.repetition import break_ngram_rules
-
-
-def sample(text: str) -> Sample:
-    """A text as it was found, with what is worked out for a batch of them."""
-    clean = clean_text(text)
-    frequent, repeated = break_ngram_rules(hash_words([clean]))
-    return Sample(clean, text, bool(frequent[0]), bool(repeated[0]))
 
 
 def dropped_by(text: str, **settings: object) -> str | None:
     rules: QualityRules = quality_rules(**settings)  # type: ignore[arg-type]
-    rule = rules.first_broken(sample(text))
+    clean = clean_text(text)
+    (rule,) = rules.judge([clean], [text], hash_words([clean]))
     return rule and rule.name
 
 
@@ -41,7 +37,7 @@ def dropped_by(text: str, **settings: object) -> str | None:
         ("\U0001f600\U0001f600\U0001f600 wow", None),
         ("\U0001f600\U0001f600\U0001f600\U0001f600\U0001f600 ok", "max_symbol_ratio"),
         ("aGVsbG8gd29ybGQ" * 5, "long_words"),
-        ("\u6771" * 90, None),  # no blanks, no long words
+        ("".join(map(chr, range(0x6771, 0x67CB))), None),  # no blanks, no long words
         ("buy now " * 20, "repetition"),
         ("the cat and the dog " * 3, None),
         ("lost \ufffd\ufffd", "broken_characters"),
@@ -109,9 +105,24 @@ def test_no_profile_deletes_good_text(real_data: Path) -> None:
     }  # fmt: skip
     for name, found in corpora(real_data):
         texts = [clean_text(text) for text in found]
-        flags = zip(*break_ngram_rules(hash_words(texts)), strict=True)
-        samples = [Sample(*parts, *map(bool, flag)) for *parts, flag in zip(texts, found, flags, strict=True)]
+        words = hash_words(texts)
         for profile in ("short", "auto", "long"):
-            rules = quality_rules(profile)
-            share = sum(rules.first_broken(each) is not None for each in samples) / len(samples)
+            broken = quality_rules(profile).judge(texts, found, words)
+            share = sum(rule is not None for rule in broken) / len(broken)
             assert share <= most[name, profile], (name, profile, share)
+
+
+ANY = st.one_of(
+    st.text(), st.text("ab \u00e4\ufffd-.\u2026", max_size=120), st.sampled_from(["lorem ipsum", "a" * 41, "#" * 9])
+)
+
+
+@given(st.lists(ANY, max_size=12), st.sampled_from(["short", "auto", "long"]), st.integers(1, 3), st.floats(0.1, 0.9))
+def test_what_is_cleared_at_a_glance_breaks_no_rule(
+    found: list[str], profile: Profile, min_words: int, max_symbol_ratio: float
+) -> None:
+    rules = quality_rules(profile, min_words=min_words, max_symbol_ratio=max_symbol_ratio)
+    texts = [clean_text(text) for text in found]
+    flags = is_repetitive(hash_words(texts)).tolist()
+    expected = [rules.first_broken(Sample(*each)) for each in zip(texts, found, flags, strict=True)]
+    assert rules.judge(texts, found, hash_words(texts)) == expected

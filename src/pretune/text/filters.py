@@ -14,12 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from pretune.errors import UsageError
 from pretune.text import quality, repetition
 from pretune.text.findings import join_names
+from pretune.text.glance import is_repetitive, needs_look
+from pretune.text.hashed_words import HashedWords
 from pretune.text.quality import LONG_WORDS, Sample
+from pretune.text.repetition import break_ngram_rules
 
 Profile = Literal["auto", "short", "long"]
 
@@ -38,8 +43,11 @@ class QualityRule:
 class QualityRules:
     """The rules of a profile, for texts below and from LONG_WORDS words on, in the order in which they are asked."""
 
-    def __init__(self, short: Sequence[QualityRule], long: Sequence[QualityRule]) -> None:
+    def __init__(
+        self, short: Sequence[QualityRule], long: Sequence[QualityRule], limits: dict[str, Any] | None
+    ) -> None:
         self.short, self.long = short, long
+        self._limits = limits  # of the rules for any length, where a short text is asked no others
 
     def first_broken(self, sample: Sample) -> QualityRule | None:
         """The first rule that drops a text, which is the one that is counted."""
@@ -47,6 +55,21 @@ class QualityRules:
             if rule.applies(sample):
                 return rule
         return None
+
+    def judge(self, texts: Sequence[str], found: Sequence[str], words: HashedWords) -> list[QualityRule | None]:
+        """`first_broken` of every text, as it was found and with its words hashed; most are cleared at a glance."""
+        repetitive = is_repetitive(words)
+        frequent, repeated = break_ngram_rules(words)
+        is_wanted = np.ones(len(texts), dtype=bool)
+        if self._limits is not None:
+            is_wanted = needs_look(texts, most_words=LONG_WORDS, **self._limits) | repetitive
+            for mark in (*quality.LOREM_IPSUM, "\ufffd"):
+                is_wanted |= np.array([mark in text for text in texts], dtype=bool)
+        broken: list[QualityRule | None] = [None] * len(texts)
+        for row in np.flatnonzero(is_wanted).tolist():
+            flags = bool(repetitive[row]), bool(frequent[row]), bool(repeated[row])
+            broken[row] = self.first_broken(Sample(texts[row], found[row], *flags))
+        return broken
 
 
 def quality_rules(
@@ -79,7 +102,8 @@ def quality_rules(
         "auto": [*short, *everywhere, *(english if language == "en" else [])],
     }[profile]
     below = [*short, *page] if profile == "long" else short
-    return QualityRules(_without(below, disabled), _without(long, disabled))
+    limits = None if profile == "long" else {"min_words": min_words, "max_symbol_ratio": max_symbol_ratio}
+    return QualityRules(_without(below, disabled), _without(long, disabled), limits)
 
 
 def _without(rules: Sequence[QualityRule], disabled: Sequence[str]) -> list[QualityRule]:
@@ -109,7 +133,7 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         QualityRule(
             "repetition",
             f"less than {quality.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
-            quality.is_repetitive,
+            lambda sample: sample.is_repetitive,
         ),
         QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", quality.has_lorem_ipsum),
     ]

@@ -24,6 +24,7 @@ DEFAULT_THRESHOLD = 0.8
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
 MOST_ATTEMPTS = 12
 ENTRIES_AT_ONCE = 1 << 22  # of one band in memory, about 100 MB
+_PLACE_SHIFT = np.uint64(44)
 _SHINGLES_AT_ONCE = 1 << 21  # in a comparison, about 60 MB
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -126,30 +127,45 @@ class _Search:
         """Entries of documents that are still in, bucket after bucket, in document order; and where buckets begin."""
         num_parts = -(-self.num_entries // ENTRIES_AT_ONCE)
         id_mask = (np.uint64(1) << self._id_bits) - np.uint64(1)
+        wanted = None if looking_for is None else self._places_of_keys(band, looking_for)
         for part in range(num_parts):
             # The upper bits of the key stand before the entry's number: one plain sort makes the buckets. Keys that
             # share these bits by chance only make candidates that the comparison refuses.
-            packed = np.concatenate(list(self._packed(band, part, num_parts, id_mask)))
+            packed = np.concatenate(list(self._packed(band, part, num_parts, id_mask, wanted)))
             packed.sort()
-            entries = (packed & id_mask).astype(np.int64)
-            packed >>= self._id_bits
-            starts = np.flatnonzero(np.concatenate([[True], packed[1:] != packed[:-1]])) if len(packed) else entries
-            entries, starts = _only(entries, starts, np.diff(starts, append=len(entries)) > 1)
+            keys = packed >> self._id_bits
+            is_next_same = np.append(keys[1:] == keys[:-1], False)
+            is_same = np.concatenate([[False], is_next_same[:-1]])[: len(keys)]
+            is_shared = is_same | is_next_same[: len(keys)]
+            entries = (packed[is_shared] & id_mask).astype(np.int64)
+            starts = np.flatnonzero(~is_same[is_shared])
             if looking_for is not None and len(starts):
                 is_wanted = looking_for[self.document[entries]]
                 entries, starts = _only(entries, starts, np.logical_or.reduceat(is_wanted, starts))
             if len(starts):
                 yield entries, starts
 
-    def _packed(self, band: int, part: int, num_parts: int, id_mask: np.uint64) -> Iterator[UInt64s]:
+    def _packed(
+        self, band: int, part: int, num_parts: int, id_mask: np.uint64, wanted: Bools | None
+    ) -> Iterator[UInt64s]:
+        is_document_in = ~self.is_out & (self.original < 0)
         for batch, first in zip(self.batches, self.first_entries, strict=False):
-            document = self.document[first : first + len(batch.text)]
-            is_in = ~self.is_out[document] & (self.original[document] < 0)
+            is_in = is_document_in[self.document[first : first + len(batch.text)]]
             keys = batch.keys[band]
+            if wanted is not None:
+                is_in &= wanted[keys >> _PLACE_SHIFT]
             if num_parts > 1:
                 is_in &= keys % np.uint64(num_parts) == part
             here = np.flatnonzero(is_in)
             yield (keys[here] & ~id_mask) | (here + first).astype(np.uint64)
+
+    def _places_of_keys(self, band: int, looking_for: Bools) -> Bools:
+        """Which values the first bits of a key have among the documents looked for: most others are passed over."""
+        wanted = np.zeros(1 << (64 - int(_PLACE_SHIFT)), dtype=bool)
+        for batch, first in zip(self.batches, self.first_entries, strict=False):
+            here = np.flatnonzero(looking_for[self.document[first : first + len(batch.text)]])
+            wanted[batch.keys[band][here] >> _PLACE_SHIFT] = True
+        return wanted
 
     def _compare_buckets(self, entries: Int64s, starts: Int64s, looking_for: Bools | None) -> None:
         """Compare the first of each bucket with all others of it, then the first of those that are left, and so on."""

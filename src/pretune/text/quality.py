@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer
-FIRST_WORDS = 200  # what `is_repetitive` and `has_long_words` look at
+FIRST_WORDS = 200  # what the rules about words look at
 LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
 MIN_DISTINCT_SHARE = 0.2  # of the first words, where there are enough of them to judge
 WORDS_TO_JUDGE = 20
 MAX_BROKEN_SHARE = 0.05  # of the characters
 LINES_TO_JUDGE = 4  # with fewer, shares of them mean nothing
 
+LOREM_IPSUM = ("orem ipsum", "OREM IPSUM")
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
 POLICY_PHRASES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 _BULLETS = ("\u2022", "\u2023", "\u25cf", "\u25e6", "\u2043", "\u2219", "-", "*")
@@ -36,11 +37,13 @@ _WRAPPED = range(45, 101)  # characters in a line of text that was broken to a p
 class Sample:
     """A text to judge: clean, and as it was found, which still has its lines.
 
-    What the rules about n-grams say of it is found out for many texts at once, by `repetition.break_ngram_rules`.
+    What the rules about repeated words say of it is found out for many texts at once, by `glance.is_repetitive` and
+    `repetition.break_ngram_rules`.
     """
 
     text: str
     found: str = ""
+    is_repetitive: bool = False
     has_frequent_ngram: bool = False
     has_repeated_ngrams: bool = False
 
@@ -102,17 +105,9 @@ def has_long_words(sample: Sample) -> bool:
     return start.isascii() and len(start) > LONGEST_MEAN_WORD * (start.count(" ") + 1)
 
 
-def is_repetitive(sample: Sample) -> bool:
-    """Whether the first words are few different ones, over and over."""
-    if sample.num_words <= WORDS_TO_JUDGE:
-        return False
-    words = sample.text.split(" ", FIRST_WORDS)[:FIRST_WORDS]
-    return len(set(words)) < MIN_DISTINCT_SHARE * len(words)
-
-
 def has_lorem_ipsum(sample: Sample) -> bool:
     """C4: pages with the phrase "lorem ipsum" are removed."""
-    return "orem ipsum" in sample.text or "OREM IPSUM" in sample.text
+    return any(phrase in sample.text for phrase in LOREM_IPSUM)
 
 
 # ---- pages: Gopher, Rae et al. 2021, appendix A1.1, "quality filtering"; its limit of 100,000 words is left out, since

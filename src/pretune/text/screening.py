@@ -14,8 +14,6 @@ from pretune.text.hashed_words import HashedWords, hash_words
 from pretune.text.language import UNSURE, identify_language
 from pretune.text.normalize import clean_text
 from pretune.text.personal_data import replace_personal_data
-from pretune.text.quality import Sample
-from pretune.text.repetition import break_ngram_rules
 
 LANGUAGE_RULE = "language"
 
@@ -60,8 +58,7 @@ def screen_documents(
     languages: Counter[str] = Counter()
     texts = [clean_document(text, repairs, personal_data, is_personal_replaced=is_personal_replaced) for text in found]
     words = hash_words(texts)
-    frequent, repeated = (flags.tolist() for flags in break_ngram_rules(words))
-    broken = [rules.first_broken(Sample(*each)) for each in zip(texts, found, frequent, repeated, strict=True)]
+    broken = rules.judge(texts, found, words)
     if language is not None:
         other = QualityRule(LANGUAGE_RULE, f"the language is not {language}", lambda _sample: True)
         for row, text in enumerate(texts):

@@ -1,0 +1,82 @@
+"""A first look at many texts at once: which of them the rules for any length cannot drop, so that none needs asking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pretune.text.hashed_words import BLOCK_BYTES, HashedWords, Int64s, UInt64s
+from pretune.text.quality import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_SHARE, WORDS_TO_JUDGE
+from pretune.text.signatures import Bools
+
+_BITS = 20  # for each of three counts in one number; a text that has more of anything is looked at
+_BLANK, _LETTER, _NOT_ASCII = 1, 1 << _BITS, 1 << 2 * _BITS
+
+
+def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float, most_words: int) -> Bools:
+    """Of each text, whether a rule might drop it; not for repeating words, see `is_repetitive`.
+
+    Those with `most_words` words or more need a look in any case, for the rules about pages.
+    """
+    parts = [_count_bytes(block) for block in _blocks(texts)]
+    if not parts:
+        return np.zeros(0, dtype=bool)
+    sizes, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    mask = (1 << _BITS) - 1
+    blanks, letters, not_ascii = counts & mask, counts >> _BITS & mask, counts >> 2 * _BITS
+    num_words = blanks + 1
+    symbols = sizes - blanks - letters  # at most: letters beyond ASCII are among them, a byte each at least
+    return (
+        (num_words < min_words)
+        | (num_words >= most_words)
+        | (symbols > max_symbol_ratio * (sizes - blanks - not_ascii))
+        | (sizes > LONGEST_MEAN_WORD * num_words)
+        | (sizes == 0)
+        | (sizes > mask)
+    )
+
+
+def _blocks(texts: Sequence[str]) -> list[list[bytes]]:
+    blocks: list[list[bytes]] = []
+    size = BLOCK_BYTES
+    for text in texts:
+        if size >= BLOCK_BYTES:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(text.encode("utf-8", "replace"))
+        size += len(blocks[-1][-1])
+    return blocks
+
+
+def _count_bytes(block: list[bytes]) -> tuple[Int64s, Int64s]:
+    """The bytes of each text; and blanks, ASCII letters and digits, and other bytes of it, in one number."""
+    sizes = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
+    data = np.frombuffer(b"\n".join(block) + b"\n", dtype=np.uint8)
+    ends = np.cumsum(sizes + 1)
+    return sizes, np.add.reduceat(_KINDS[data], ends - sizes - 1)
+
+
+def is_repetitive(words: HashedWords) -> Bools:
+    """Of each text, whether its first words are few different ones, over and over."""
+    counts = np.minimum(words.num_words, FIRST_WORDS)
+    texts = np.flatnonzero(counts > WORDS_TO_JUDGE)
+    flags = np.zeros(len(counts), dtype=bool)
+    if not len(texts):
+        return flags
+    of_text = counts[texts]
+    place = np.repeat(np.arange(len(texts), dtype=np.uint64), of_text)
+    ends = np.cumsum(of_text)
+    within = np.arange(ends[-1]) - np.repeat(ends - of_text, of_text)
+    packed: UInt64s = (place << np.uint64(32)) | (
+        words.hashes[np.repeat(words.offsets[texts], of_text) + within] >> np.uint64(32)
+    )
+    packed.sort()
+    is_new = np.append(True, packed[1:] != packed[:-1])
+    different = np.bincount((packed[is_new] >> np.uint64(32)).astype(np.int64), minlength=len(texts))
+    flags[texts] = different < MIN_DISTINCT_SHARE * of_text
+    return flags
+
+
+_KINDS = np.array([_LETTER * chr(i).isalnum() if i < 128 else _NOT_ASCII for i in range(256)], dtype=np.int64)
+_KINDS[ord(" ")] = _BLANK
