@@ -79,7 +79,10 @@ def corpus_words(corpus: Path | None) -> list[str]:
     """A long stretch of words to take texts from."""
     if corpus is None:
         shuffled = random.Random(1)
-        return [f"w{int(20_000 * shuffled.random() ** 2)}" for _ in range(2_000_000)]
+        # Of letters: datatrove takes all numbers for the same.
+        letters = [chr(ord("a") + i) for i in range(26)]
+        known = ["".join(shuffled.choices(letters, k=shuffled.randint(3, 9))) for _ in range(20_000)]
+        return [known[int(20_000 * shuffled.random() ** 2)] for _ in range(1_000_000)]
     words: list[str] = []
     with corpus.open(encoding="utf-8") as file:
         for line in file:

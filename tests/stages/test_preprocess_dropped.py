@@ -76,6 +76,7 @@ def test_what_is_dropped_is_listed_beside_what_it_repeats(preprocessed: Path) ->
     assert (exact["text"], exact["original"]) == (NEAR + " AFTERWARDS.", NEAR + " afterwards.")
     (contaminated,) = iter_dropped(preprocessed, "contaminated")
     assert (contaminated["text"], contaminated["original"]) == (QUOTE, PROTECTED)
+    assert contaminated["shared"] == "nobody in the whole village had ever seen such a storm as the"
     (symbols,) = iter_dropped(preprocessed, "max-symbol-ratio")
     assert symbols["text"] == "*** ***"
     assert list(dropped_rules(preprocessed)) == [

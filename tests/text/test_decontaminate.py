@@ -10,6 +10,7 @@ from pretune.text.decontaminate import (
     load_protected,
     protect_texts,
     save_protected,
+    shared_words,
 )
 from pretune.text.hashed_words import hash_words
 
@@ -85,6 +86,21 @@ def test_nothing_protected() -> None:
 def test_what_is_protected_survives_the_disk(tmp_path: Path) -> None:
     for texts in (PROTECTED, []):
         protected = protect_texts(texts)
-        save_protected(tmp_path / "p", protected)
+        save_protected(tmp_path / str(len(texts)), protected)
         words = hash_words([numbered(0, 50), numbered(100, 108)])
-        assert np.array_equal(find_hits(words, load_protected(tmp_path / "p")), find_hits(words, protected))
+        assert np.array_equal(find_hits(words, load_protected(tmp_path / str(len(texts)))), find_hits(words, protected))
+
+
+def test_many_protected_texts_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = protect_texts(PROTECTED * 2)
+    monkeypatch.setattr("pretune.text.decontaminate._TEXTS_AT_ONCE", 3)
+    parts = protect_texts(PROTECTED * 2)
+    for name in ("long", "rest", "short"):
+        for a, b in zip(getattr(whole, name), getattr(parts, name), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_the_shared_words_can_be_named() -> None:
+    assert shared_words(f"x {numbered(5, 20)}", PROTECTED[0]) == numbered(5, 18)
+    assert shared_words(f"x, {numbered(101, 109).upper()}!", PROTECTED[1]) == numbered(101, 109)
+    assert shared_words("a good film", "a good film") == ""

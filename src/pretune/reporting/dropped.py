@@ -24,6 +24,8 @@ def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, p
         told = [clean(document["source"], 60), clean(document["reason"], 160)]
         if document.get("similarity") is not None:
             told.append(f"similarity {document['similarity']:.2f}")
+        if document.get("shared"):
+            told.append(f"shared: {quote(document['shared'], 120)}")
         lines += paragraph(" · ".join(told), page, indent=1 + len(first), style="dim")
         if document.get("original") is not None:
             lines += paragraph(quote(document["original"], TEXT_LIMIT), page, indent=1 + len(first), first="= ")

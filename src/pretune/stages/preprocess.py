@@ -93,7 +93,7 @@ def _hash(path: Path) -> str:
     try:
         return hash_file(path)
     except OSError as error:
-        raise InputDataError(f"{path} cannot be read ({error.strerror}); expected a label file.") from error
+        raise InputDataError(f"{path} cannot be read ({error.strerror}); expected a file with text.") from error
 
 
 class _Preprocessing:

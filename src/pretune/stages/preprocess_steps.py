@@ -75,7 +75,8 @@ class Steps:
         self.work.mkdir(parents=True, exist_ok=True)
         np.save(self.work / "held_out.npy", hash_array([hash_text(text) for text in left_out]))
         if texts and self.config.decontaminate != "off":
-            self._protected, self._protected_texts = self.work / "protected.npz", self.work / "protected.flat"
+            self._protected, self._protected_texts = self.work / "protected", self.work / "protected.flat"
+            shutil.rmtree(self._protected, ignore_errors=True)  # of an attempt that was interrupted
             save_protected(self._protected, protect_texts(texts))
             FlatText.from_texts(texts).save(self._protected_texts)
 

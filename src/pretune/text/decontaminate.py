@@ -10,18 +10,21 @@ Map: `find_hits` for a batch. Reduce: `find_contaminated` over the hits of all b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pretune.text.hashed_words import HashedWords, Int64s, UInt64s, hash_words
+from pretune.text.hashed_words import HashedWords, Int64s, UInt64s, fold_words, hash_words
 
 LONG, SHORT = 13, 8  # words in a row
 MOST_DOCUMENTS = 10  # in which they may be to count
 
+_TEXTS_AT_ONCE = 2000
+
 Hits = np.ndarray[Any, np.dtype[np.int64]]
+Grams = tuple[UInt64s, np.ndarray[Any, np.dtype[np.int32]]]
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,36 @@ class ProtectedWords:
     `long` are the 13-grams of texts that have them, `rest` the 8-grams of the shorter ones, `short` the 8-grams of all.
     """
 
-    long: tuple[UInt64s, Int64s]
-    rest: tuple[UInt64s, Int64s]
-    short: tuple[UInt64s, Int64s]
+    long: Grams
+    rest: Grams
+    short: Grams
 
 
 def protect_texts(texts: Sequence[str]) -> ProtectedWords:
-    """What `find_hits` compares a batch with."""
+    """What `find_hits` compares a batch with: about 40 bytes a word."""
+    parts = [_protect_some(texts[i : i + _TEXTS_AT_ONCE], i) for i in range(0, max(1, len(texts)), _TEXTS_AT_ONCE)]
+    return ProtectedWords(*(_merge([part[kind] for part in parts]) for kind in range(3)))
+
+
+def _protect_some(texts: Sequence[str], first: int) -> tuple[Grams, Grams, Grams]:
     words = hash_words(texts)
     is_long = words.num_words >= LONG
-    return ProtectedWords(
-        long=_different(words, np.flatnonzero(is_long), LONG),
-        rest=_different(words, np.flatnonzero(~is_long), SHORT),
-        short=_different(words, np.arange(len(texts)), SHORT),
+
+    def different(of_texts: Int64s, n: int) -> Grams:
+        positions, counts = words.ngram_positions(of_texts, n)
+        return _merge([(words.ngrams(n)[positions], (np.repeat(of_texts, counts) + first).astype(np.int32))])
+
+    return (
+        different(np.flatnonzero(is_long), LONG),
+        different(np.flatnonzero(~is_long), SHORT),
+        different(np.arange(len(texts)), SHORT),
     )
 
 
-def _different(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt64s, Int64s]:
-    positions, counts = words.ngram_positions(texts, n)
-    grams, first = np.unique(words.ngrams(n)[positions], return_index=True)
-    return grams, np.repeat(texts, counts)[first]
+def _merge(parts: Sequence[Grams]) -> Grams:
+    """Each n-gram once, with the first text that it is from."""
+    grams, place = np.unique(np.concatenate([part[0] for part in parts]), return_index=True)
+    return grams, np.concatenate([part[1] for part in parts])[place]
 
 
 def find_hits(words: HashedWords, protected: ProtectedWords) -> Hits:
@@ -70,7 +83,7 @@ def _shared(
     texts: Int64s,
     n: int,
     grams: UInt64s,
-    owners: Int64s,
+    owners: np.ndarray[Any, np.dtype[np.int32]],
     first_number: int,
     numbering: UInt64s | None = None,
 ) -> Hits:
@@ -83,7 +96,16 @@ def _shared(
     is_hit = grams[place] == hashes
     place = place[is_hit]
     numbers = place if numbering is None else np.searchsorted(numbering, grams[place])
-    return np.stack([np.repeat(texts, counts)[is_hit], numbers + first_number, owners[place]], axis=1)
+    return np.stack([np.repeat(texts, counts)[is_hit], numbers + first_number, owners[place]], axis=1, dtype=np.int64)
+
+
+def shared_words(text: str, protected: str) -> str:
+    """The first words in a row for which a text is called contaminated; empty where it is the same text as a whole."""
+    words, others = fold_words(text), fold_words(protected)
+    n = LONG if min(len(words), len(others)) >= LONG else SHORT
+    grams = {tuple(others[i : i + n]) for i in range(len(others) - n + 1)}
+    starts = (i for i in range(len(words) - n + 1) if tuple(words[i : i + n]) in grams)
+    return next((" ".join(words[i : i + n]) for i in starts), "")
 
 
 def find_contaminated(hits: Sequence[Hits]) -> list[Hits]:
@@ -98,15 +120,19 @@ def find_contaminated(hits: Sequence[Hits]) -> list[Hits]:
     return found
 
 
-def save_protected(path: Path, protected: ProtectedWords) -> None:
-    """Write what `protect_texts` made."""
-    pairs = {name: getattr(protected, name) for name in ("long", "rest", "short")}
-    arrays = {f"{name}_{i}": array for name, pair in pairs.items() for i, array in enumerate(pair)}
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+def save_protected(folder: Path, protected: ProtectedWords) -> None:
+    """Write what `protect_texts` made into a new folder."""
+    folder.mkdir()
+    for item in fields(protected):
+        for i, array in enumerate(getattr(protected, item.name)):
+            np.save(folder / f"{item.name}-{i}.npy", array, allow_pickle=False)
 
 
-def load_protected(path: Path) -> ProtectedWords:
-    """Read what `save_protected` wrote."""
-    with np.load(path, allow_pickle=False) as found:
-        return ProtectedWords(*((found[f"{name}_0"], found[f"{name}_1"]) for name in ("long", "rest", "short")))
+def load_protected(folder: Path) -> ProtectedWords:
+    """What `save_protected` wrote, mapped into memory: workers on one machine share it."""
+    return ProtectedWords(
+        *(
+            tuple(np.load(folder / f"{item.name}-{i}.npy", mmap_mode="r") for i in (0, 1))
+            for item in fields(ProtectedWords)
+        )
+    )

@@ -12,6 +12,7 @@ from pretune.errors import InputDataError
 from pretune.text.cleaning import DROPPED_NAME, TEXTS_NAME, load_sources
 from pretune.text.contaminated import load_contaminated
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
+from pretune.text.decontaminate import shared_words
 from pretune.text.dedup import load_duplicates
 from pretune.text.flat import FlatText
 from pretune.text.selection import REASONS, REASONS_NAME
@@ -48,6 +49,7 @@ def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
                     fields["similarity"] = round(similarity, 4)
                 if owner is not None and protected is not None:
                     fields["original"] = protected[owner][:LONGEST_LISTED]
+                    fields["shared"] = shared_words(text, protected[owner])
                 writer.write(text, **fields)
         listed[name] = len(found)
     return {"listed": listed}
