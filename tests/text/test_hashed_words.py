@@ -66,7 +66,8 @@ def test_nothing_in_nothing_out() -> None:
 
 def test_some_of_the_texts() -> None:
     texts = ["a b c", "", "d e", "f"]
-    words, some = hash_words(texts), hash_words([texts[2], texts[0]])
-    taken = words.take(np.array([2, 0]))
+    words = hash_words(texts)
+    assert words.only(np.ones(4, dtype=bool)) is words
+    taken, some = words.only(np.array([True, True, False, True])), hash_words([texts[0], texts[1], texts[3]])
     for name in ("hashes", "lengths", "offsets"):
         assert np.array_equal(getattr(taken, name), getattr(some, name))

@@ -20,7 +20,7 @@ def test_the_outcome_for_a_text_does_not_depend_on_the_others(texts: list[str], 
     assert together.texts == [each.texts[0] for each in alone]
     assert together.broken == [each.broken[0] for each in alone]
     assert sum(together.repairs.values()) == sum(sum(each.repairs.values()) for each in alone)
-    assert len(together.kept()) + sum(rule is not None for rule in together.broken) == len(texts)
+    assert together.is_kept().sum() + sum(rule is not None for rule in together.broken) == len(texts)
     assert all(text.isprintable() or not text.isascii() for text in together.texts)
 
 

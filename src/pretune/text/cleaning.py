@@ -59,12 +59,13 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
                 dropped.add(rule.name, rule.reason, document["text"], len(text))
                 if dropped.count(rule.name) <= most_listed:
                     writer.write(document["text"], source=document["source"], rule=rule.name, reason=rule.reason)
-    kept = screened.kept()
+    is_kept = screened.is_kept()
+    kept = np.flatnonzero(is_kept).tolist()
     texts = [screened.texts[row] for row in kept]
     FlatText.from_texts(texts).save(out / TEXTS_NAME)
     save_hashes(out, [hash_text(text) for text in texts])
     _save_sources(out, [documents[row]["source"] for row in kept])
-    _search_words(out, task, texts, screened.words.take(kept))
+    _search_words(out, task, texts, screened.words.only(is_kept))
     return {
         "documents": len(documents),
         "kept": len(texts),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ import numpy as np
 UInt64s = np.ndarray[Any, np.dtype[np.uint64]]
 UInt32s = np.ndarray[Any, np.dtype[np.uint32]]
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 BLOCK_BYTES = 1 << 18  # of text hashed at once: what a block needs fits the cache of a core
 
 # Fixed for ever: signatures on disk are compared with signatures of another run's code.
 _BYTE_BASE = 0x9E3779B97F4A7C15
 _WORD_BASE = 0xD1342543DE82EF95
-_MASK = (1 << 64) - 1
 
 _WITHOUT_BLANKS = (
     (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
@@ -52,12 +51,14 @@ class HashedWords:
         """Of each text."""
         return np.diff(self.offsets)
 
-    def take(self, texts: Int64s) -> HashedWords:
-        """The words of some of the texts."""
-        counts = self.num_words[texts]
-        positions = ranges(self.offsets[texts], counts)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return HashedWords(self.hashes[positions], self.lengths[positions], offsets)
+    def only(self, is_wanted: Bools) -> HashedWords:
+        """The words of the texts that are wanted."""
+        if is_wanted.all():
+            return self
+        counts = self.num_words
+        of_words = np.repeat(is_wanted, counts)
+        offsets = np.concatenate([[0], np.cumsum(counts[is_wanted])])
+        return HashedWords(self.hashes[of_words], self.lengths[of_words], offsets)
 
     def ngrams(self, n: int) -> UInt64s:
         """The hash of the n words from each word on, W values; the last n - 1 of every text are of no n-gram."""
@@ -78,7 +79,13 @@ class HashedWords:
 def hash_words(texts: Sequence[str]) -> HashedWords:
     """The words of every text. Equal words have equal hashes, different ones share a hash once in 10^19 pairs."""
     none = np.zeros(0, dtype=np.int64)
-    parts = [(none.astype(np.uint64), none, none), *map(_hash_block, _blocks(texts))]
+    parts = [(none.astype(np.uint64), none, none)]
+    room = np.empty((2, 0), dtype=np.uint64)  # for products and sums, the same for all blocks: fresh memory is slow
+    for block in _blocks(texts):
+        data = b" " + b" ".join(block) + b" "
+        if room.shape[1] < len(data):
+            room = np.empty((2, len(data)), dtype=np.uint64)
+        parts.append(_hash_block(block, data.translate(_FOLDED_BYTES), *room))
     hashes, lengths, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
     return HashedWords(hashes, lengths, np.concatenate([[0], np.cumsum(counts)]))
 
@@ -102,24 +109,23 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[bytes]]:
         yield block
 
 
-def _hash_block(block: list[bytes]) -> tuple[UInt64s, Int64s, Int64s]:
-    """Hashes and lengths of the words, and the number of words of each text.
+def _hash_block(block: list[bytes], folded: bytes, products: UInt64s, sums: UInt64s) -> tuple[UInt64s, Int64s, Int64s]:
+    """Hashes and lengths of the words, and the number of words of each text; `folded` has zeros between words.
 
     A word is hashed as a polynomial of its bytes: all products in one go, then a sum over each word, shifted back to
     the word's beginning by the inverse power, which an odd base has modulo 2^64.
     """
-    data = np.frombuffer(b" ".join(block) + b" ", dtype=np.uint8)
+    data = np.frombuffer(folded, dtype=np.uint8)
+    products, sums = products[: len(data)], sums[: len(data)]
+    is_word = data != 0
+    edges = np.flatnonzero(is_word[1:] != is_word[:-1])  # the places before beginnings, and the last of words, by turns
+    before, last = edges[::2], edges[1::2]
     ends_of_texts = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)
-    is_word = _IS_WORD[data]
-    edges = np.flatnonzero(np.diff(is_word.view(np.int8), prepend=np.int8(0)))  # beginnings and ends by turns
-    starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    counts = np.diff(np.searchsorted(starts, ends_of_texts), prepend=0)
-    if not len(starts):
-        return np.zeros(0, dtype=np.uint64), lengths, counts
+    counts = np.diff(np.searchsorted(before, ends_of_texts), prepend=0)
     powers, inverses = _powers(_BYTE_BASE, len(data))
-    values = _CODES[data]
-    values *= powers[: len(data)]
-    return scramble(np.add.reduceat(values, starts) * inverses[starts]), lengths, counts
+    np.multiply(data, powers[: len(data)], out=products)
+    np.cumsum(products, out=sums)
+    return scramble((sums[last] - sums[before]) * inverses[before]), last - before, counts
 
 
 def scramble(values: UInt64s) -> UInt64s:
@@ -145,23 +151,26 @@ def random_numbers(seed: int, count: int) -> UInt64s:
     return scramble(np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_BYTE_BASE) + np.uint64(seed << 32))
 
 
-@lru_cache(maxsize=2)
-def _powers_table(base: int, length: int) -> tuple[UInt64s, UInt64s]:
-    powers, inverses = np.empty(length, dtype=np.uint64), np.empty(length, dtype=np.uint64)
-    for table, factor in ((powers, base), (inverses, pow(base, -1, 1 << 64))):
-        table[0] = 1
-        filled = 1
-        while filled < length:  # twice as many in each turn
-            step = min(filled, length - filled)
-            table[filled : filled + step] = table[:step] * np.uint64(pow(factor, filled, 1 << 64))
-            filled += step
-        table.flags.writeable = False
-    return powers, inverses
-
-
 def _powers(base: int, length: int) -> tuple[UInt64s, UInt64s]:
     """At least `length` powers of a base and of its inverse modulo 2^64."""
-    return _powers_table(base, max(1 << 19, 1 << (length - 1).bit_length()))
+    known = _KNOWN_POWERS.get(base)
+    if known is None or len(known[0]) < length:
+        size = max(1 << 19, 1 << (length - 1).bit_length())
+        known = _KNOWN_POWERS[base] = _powers_of(base, size), _powers_of(pow(base, -1, 1 << 64), size)
+    return known
+
+
+def _powers_of(factor: int, length: int) -> UInt64s:
+    table = np.ones(length, dtype=np.uint64)
+    filled = 1
+    while filled < length:  # twice as many in each turn
+        step = min(filled, length - filled)
+        table[filled : filled + step] = table[:step] * np.uint64(pow(factor, filled, 1 << 64))
+        filled += step
+    return table
+
+
+_KNOWN_POWERS: dict[int, tuple[UInt64s, UInt64s]] = {}
 
 
 class _Folding(dict[int, str]):
@@ -183,7 +192,4 @@ class _Folding(dict[int, str]):
 
 
 _FOLDED = _Folding()
-_IS_WORD = np.array([byte >= 128 or chr(byte).isalnum() for byte in range(256)])
-_CODES = random_numbers(1, 256)
-_CODES[ord("A") : ord("Z") + 1] = _CODES[ord("a") : ord("z") + 1]
-_CODES[~_IS_WORD] = 0
+_FOLDED_BYTES = bytes(byte if byte >= 128 or chr(byte).isalnum() else 0 for byte in range(256)).lower()

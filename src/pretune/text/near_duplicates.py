@@ -17,8 +17,8 @@ import numpy as np
 
 from pretune.text.cleaning import SIGNATURES_NAME
 from pretune.text.dedup import DUPLICATE, load_duplicates, save_duplicates
-from pretune.text.hashed_words import Int64s, UInt32s, UInt64s, ranges
-from pretune.text.signatures import BANDS, Bools, Signatures, read_signatures
+from pretune.text.hashed_words import Bools, Int64s, UInt32s, UInt64s, ranges
+from pretune.text.signatures import BANDS, Signatures, read_signatures
 
 DEFAULT_THRESHOLD = 0.8
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretune.text.hashed_words import HashedWords, Int64s
+from pretune.text.hashed_words import Bools, HashedWords, Int64s
 from pretune.text.quality import LINES_TO_JUDGE, Sample
-from pretune.text.signatures import Bools
 
 MAX_DUPLICATE_SHARE = 0.3  # of the lines, and of the paragraphs
 MAX_DUPLICATE_CHARACTERS = 0.2  # in such lines, and in such paragraphs
@@ -54,8 +53,10 @@ def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
     All texts are looked at together. What repeats n words repeats n - 1 of them, so that the longer n are looked for
     only where the shorter ones were found.
     """
-    has_frequent, has_repeated = np.zeros((2, len(words.offsets) - 1), dtype=bool)
-    texts = np.flatnonzero(words.num_words >= FEWEST_WORDS)
+    is_long = words.num_words >= FEWEST_WORDS
+    words = words.only(is_long)
+    texts = np.arange(len(words.offsets) - 1)
+    has_frequent, has_repeated = np.zeros((2, len(texts)), dtype=bool)
     ends = np.concatenate([[0], np.cumsum(words.lengths + 1)])
     characters = np.diff(ends[words.offsets])
     positions, counts = words.ngram_positions(texts, TOP_NGRAMS[0][0])
@@ -85,7 +86,9 @@ def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
             has_repeated |= covered > duplicate[n] * characters
         recurs = np.sort(order[np.repeat(times > 1, times)])
         positions, owner = positions[recurs], owner[recurs]
-    return has_frequent, has_repeated
+    of_all = np.zeros((2, len(is_long)), dtype=bool)
+    of_all[:, is_long] = has_frequent, has_repeated
+    return of_all[0], of_all[1]
 
 
 def _largest_share(owner: Int64s, times: Int64s, lengths: Int64s, num_texts: int) -> Int64s:

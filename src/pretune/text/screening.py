@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pretune.text.filters import QualityRule, QualityRules
-from pretune.text.hashed_words import HashedWords, hash_words
+from pretune.text.hashed_words import Bools, HashedWords, hash_words
 from pretune.text.language import UNSURE, identify_language
 from pretune.text.normalize import clean_text
 from pretune.text.personal_data import replace_personal_data
@@ -29,9 +28,9 @@ class Screened:
     personal_data: Counter[str]  # pieces that were replaced, by kind
     languages: Counter[str]  # documents by language, where one is asked for
 
-    def kept(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """The rows of the texts that are not dropped."""
-        return np.flatnonzero([rule is None for rule in self.broken])
+    def is_kept(self) -> Bools:
+        """Of each text, whether it is not dropped."""
+        return np.array([rule is None for rule in self.broken], dtype=bool)
 
 
 def clean_document(

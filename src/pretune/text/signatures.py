@@ -7,15 +7,16 @@ Here n grows with the text, so that one changed word costs about the same simila
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pretune.text.hashed_words import (
+    Bools,
     HashedWords,
     Int64s,
     UInt32s,
@@ -30,14 +31,14 @@ from pretune.text.hashed_words import (
 SHINGLE_WORDS = ((1, 1), (10, 2), (25, 3), (50, 5))
 # A pair with a Jaccard index of 0.8 shares a band with probability 0.998, one of 0.5 with 0.4, one of 0.2 with 0.005.
 BANDS, ROWS = 16, 5
-_SHINGLES_AT_ONCE = 1 << 15  # so that a block stays in the cache
+_SHINGLES_AT_ONCE = 1 << 18  # about 1 MB, so that a block stays in the cache
+_LARGEST_BY_ROWS = 64  # shingles
 
 _FACTORS = (random_numbers(2, BANDS * ROWS) >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
 _MASKS = (random_numbers(3, BANDS * ROWS) >> np.uint64(32)).astype(np.uint32)
 _KEY_FACTOR = np.uint64(0xD1342543DE82EF95)
 
 Int8s = np.ndarray[Any, np.dtype[np.int8]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -113,22 +114,49 @@ def _band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s) -> UInt64s:
     """One key for each band and entry: a hash of ROWS minima, each over all shingles under another permutation."""
     num_entries = len(offsets) - 1
     keys = np.empty((BANDS, num_entries), dtype=np.uint64)
-    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], _SHINGLES_AT_ONCE))
-    cuts = np.unique(np.append(cuts, num_entries))
-    for first, last in itertools.pairwise(cuts):
-        block = shingles[offsets[first] : offsets[last]]
-        starts = offsets[first:last] - offsets[first]
-        mixed = np.empty_like(block)
+    sizes = np.diff(offsets)
+    order = np.argsort(-sizes, kind="stable")  # entries of about one size together
+    cuts = np.searchsorted(np.cumsum(sizes[order]), np.arange(0, offsets[-1], _SHINGLES_AT_ONCE))
+    for first, last in pairwise(np.unique(np.append(cuts, num_entries)).tolist()):
+        entries = order[first:last]
+        minima = _Minima(shingles, offsets[entries], sizes[entries])
         for band in range(BANDS):
-            key = n[first:last].astype(np.uint64) * _KEY_FACTOR
+            key = n[entries].astype(np.uint64) * _KEY_FACTOR
             for row in range(band * ROWS, (band + 1) * ROWS):
-                # Odd factors and exclusive or are bijections of 32 bits, and the shingles are well mixed already.
-                np.bitwise_xor(block, _MASKS[row], out=mixed)
-                np.multiply(mixed, _FACTORS[row], out=mixed)
-                key += np.minimum.reduceat(mixed, starts)
+                key += minima.under(_MASKS[row], _FACTORS[row])
                 key *= _KEY_FACTOR
-            keys[band, first:last] = scramble(key)
+            keys[band, entries] = scramble(key)
     return keys
+
+
+class _Minima:
+    """The smallest shingle of each entry, under any permutation; the entries come with the largest first."""
+
+    def __init__(self, shingles: UInt32s, starts: Int64s, sizes: Int64s) -> None:
+        self._is_by_rows = sizes[0] <= _LARGEST_BY_ROWS
+        if self._is_by_rows:
+            # The first shingles of all entries, then the second ones of those that have two, and so on: a minimum of
+            # rows takes a fraction of the time of one over many short stretches.
+            counts = np.searchsorted(-sizes, -np.arange(sizes[0]), side="left")
+            self._ends = np.cumsum(counts).tolist()
+            nth = np.repeat(np.arange(sizes[0]), counts)
+            self._shingles = shingles[starts[ranges(np.zeros_like(counts), counts)] + nth]
+        else:
+            self._shingles = shingles[ranges(starts, sizes)]
+            self._starts = np.cumsum(sizes) - sizes
+        self._mixed = np.empty_like(self._shingles)
+
+    def under(self, mask: np.uint32, factor: np.uint32) -> UInt32s:
+        """Odd factors and exclusive or are bijections of 32 bits, and the shingles are well mixed already."""
+        mixed = self._mixed
+        np.bitwise_xor(self._shingles, mask, out=mixed)
+        np.multiply(mixed, factor, out=mixed)
+        if not self._is_by_rows:
+            return np.minimum.reduceat(mixed, self._starts)
+        smallest = mixed[: self._ends[0]]
+        for start, end in pairwise(self._ends):
+            np.minimum(smallest[: end - start], mixed[start:end], out=smallest[: end - start])
+        return smallest
 
 
 def write_signatures(path: Path, signatures: Signatures) -> None:
