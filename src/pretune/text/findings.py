@@ -18,6 +18,8 @@ class Detection:
     format: str
     encoding: str
     compression: str | None = None
+    is_guess: bool = False  # of the encoding
+    note: str = ""  # to the format, for the sentence
     unit: str | None = None
     text_column: str | None = None
     sentence: str = ""
@@ -25,11 +27,11 @@ class Detection:
     @property
     def kind(self) -> tuple[str | None, ...]:
         """Equal for files that are read in the same way."""
-        return (self.format, self.encoding, self.compression, self.unit, self.text_column)
+        return (self.format, self.note, self.encoding, self.compression, self.unit, self.text_column)
 
     def to_event(self) -> dict[str, Any]:
         """The fields of a `detected` event."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value not in (None, False, "")}
 
 
 @dataclass
@@ -99,9 +101,11 @@ class Findings:
     files_by_kind: dict[tuple[str | None, ...], int] = field(default_factory=dict)
     dropped: Tally = field(default_factory=Tally)  # records that could not become documents
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
+    unreadable: Tally = field(default_factory=Tally)  # files of a folder or an archive that could not be read
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
     num_continued: int = 0  # parts of documents too long for one
+    num_quoted_lines: int = 0  # of mails, left out
     bytes_read: int = 0  # after decompression
     broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)

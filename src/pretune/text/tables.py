@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.streams import TextStream
 
@@ -25,7 +26,6 @@ TABLE_ENDINGS: Mapping[str, TableFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd")
 MAX_MALFORMED_SHARE = 0.01  # of the rows; beyond that the file is refused
 SAMPLE_ROWS = 200
 
@@ -57,14 +57,14 @@ class Record:
     values: dict[str, Any] | None = None  # jsonl and parquet: the cells as they were, for who writes them out again
 
 
-def table_format_of(path: str | Path) -> TableFormat | None:
+def table_format_of(path: str | PurePath) -> TableFormat | None:
     """The format that a file's name tells, compressed or not; None where it tells none."""
     return TABLE_ENDINGS.get(ending_of(path))
 
 
-def ending_of(path: str | Path) -> str:
+def ending_of(path: str | PurePath) -> str:
     """The last ending of a file name, in lower case, leaving out that of the compression."""
-    endings = [ending.lower() for ending in Path(path).suffixes]
+    endings = [ending.lower() for ending in PurePath(path).suffixes]
     while endings and endings[-1] in COMPRESSED_ENDINGS:
         endings.pop()
     return endings[-1] if endings else ""
@@ -86,7 +86,9 @@ def iter_records(
     findings = findings if findings is not None else Findings()
     kind = format or table_format_of(path)
     if kind == "parquet":
-        yield from _iter_parquet(Path(path), findings)
+        from pretune.text.parquet import iter_parquet  # which makes records like these
+
+        yield from iter_parquet(open_bytes(path), findings)
         return
     stream = TextStream(path, findings)
     if kind is None:
@@ -94,7 +96,7 @@ def iter_records(
     if kind is None:
         raise InputDataError(
             f"{stream.name} is not recognised as a table; expected a file that ends in .csv, .tsv, .jsonl or .parquet "
-            "(or one of these with .gz or .zst)."
+            "(or one of these with .gz, .bz2, .xz or .zst)."
         )
     yield from iter_stream_records(stream, kind, columns=columns)
 
@@ -332,29 +334,3 @@ def _check_header(row: list[str], name: str) -> list[str]:
     if doubled:
         raise InputDataError(f"{name}: the column {doubled[0]!r} occurs twice in the header; rename one of them.")
     return names
-
-
-# --- parquet
-
-
-def _iter_parquet(path: Path, findings: Findings) -> Iterator[Record]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputDataError(
-            f"{path} is a parquet file, and pyarrow, which reads them, is not installed: "
-            "pip install 'pretune[parquet]', or convert the file to jsonl."
-        ) from error
-    if not path.is_file():
-        raise InputDataError(f"{path} does not exist; expected a parquet file, check the path.")
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            findings.bytes_read += path.stat().st_size
-            number = 0
-            for batch in file.iter_batches(batch_size=4096):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record({column: cell_text(cell) for column, cell in row.items()}, number, row)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputDataError(f"{path} cannot be read as parquet ({shorten(str(error), 120)}); get it again.") from error

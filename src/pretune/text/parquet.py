@@ -1,0 +1,51 @@
+"""Rows of parquet files as records of strings, a few thousand at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.compression import ByteStream
+from pretune.text.findings import Findings, shorten
+from pretune.text.tables import Record, cell_text
+
+ROWS_AT_A_TIME = 4096
+_BUFFER_BYTES = 1 << 20  # of a column at a time; without it whole row groups are read
+MAGIC = b"PAR1"
+
+
+def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
+    """The rows of a parquet file, counted from 1; one that is not a plain file is held in memory, up to a limit.
+
+    Raises InputDataError where pyarrow is missing or the file cannot be read.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        stream.close()
+        raise InputDataError(
+            f"{stream.name} is a parquet file, and pyarrow, which reads them, is not installed: "
+            "pip install 'pretune[parquet]', or convert the file to jsonl."
+        ) from error
+    source = _source(stream, pyarrow)
+    try:
+        with pyarrow.parquet.ParquetFile(source, buffer_size=_BUFFER_BYTES) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=ROWS_AT_A_TIME):
+                findings.bytes_read += batch.nbytes
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Record({column: cell_text(cell) for column, cell in row.items()}, number, row)
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
+        raise InputDataError(
+            f"{stream.name} cannot be read as parquet ({shorten(str(error), 120)}); get it again."
+        ) from error
+
+
+def _source(stream: ByteStream, pyarrow: Any) -> Any:
+    if stream.path is None:
+        return pyarrow.BufferReader(stream.read_all("a parquet file"))
+    stream.close()
+    return stream.path

@@ -1,0 +1,58 @@
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.compression import ByteStream, open_bytes
+from pretune.text.findings import Findings
+from pretune.text.parquet import iter_parquet
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def table(columns: dict[str, list[object]], **options: object) -> bytes:
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), out, **options)
+    return out.getvalue()
+
+
+def rows(stream: ByteStream) -> list[tuple[dict[str, str], int]]:
+    return [(record.fields, record.line) for record in iter_parquet(stream, Findings())]
+
+
+def test_rows_of_files_and_of_packed_bytes(tmp_path: Path) -> None:
+    data = table({"text": ["one", None], "label": [1, 0]})
+    expected = [({"text": "one", "label": "1"}, 1), ({"text": "", "label": "0"}, 2)]
+    (tmp_path / "a.parquet").write_bytes(data)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(data))
+    assert rows(open_bytes(tmp_path / "a.parquet")) == expected
+    assert rows(open_bytes(tmp_path / "a.parquet.gz")) == expected
+
+
+def test_many_row_groups_are_read_in_order() -> None:
+    data = table({"text": [f"row {n}" for n in range(10_000)]}, row_group_size=777)
+    assert [line for _, line in rows(ByteStream(iter([data]), "a"))] == list(range(1, 10_001))
+
+
+@pytest.mark.parametrize("data", [b"PAR1", table({"text": ["x"] * 99})[:-20], b"PAR1" + bytes(200) + b"PAR1"])
+def test_a_damaged_file(data: bytes) -> None:
+    with pytest.raises(InputDataError, match=r"a\.pq cannot be read as parquet \(.*\); get it again"):
+        rows(ByteStream(iter([data]), "a.pq"))
+
+
+def test_text_that_is_no_utf8_is_a_damage() -> None:
+    array = pyarrow.array([b"caf\xe9"]).cast(pyarrow.binary()).view(pyarrow.string())
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": array}), out)
+    with pytest.raises(InputDataError, match="cannot be read as parquet"):
+        rows(ByteStream(iter([out.getvalue()]), "a.pq"))
+
+
+def test_without_pyarrow_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputDataError, match=r"pip install 'pretune\[parquet\]'"):
+        rows(ByteStream(iter([b"PAR1"]), "a.pq"))
