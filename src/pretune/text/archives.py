@@ -1,0 +1,321 @@
+"""The members of zip and tar archives as streams of bytes; nothing is written to disk, and a name is only a name."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pretune.errors import InputDataError
+from pretune.text.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
+from pretune.text.findings import Findings, shorten
+
+ArchiveFormat = Literal["zip", "tar"]
+LOOK_AHEAD = 20  # files of a tar that are looked at before the first is read, to know whether they are many and short
+LOOK_AHEAD_BYTES = 80_000  # of each
+
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+ZIP_DAMAGES = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
+    RuntimeError, OverflowError,
+)  # fmt: skip
+_ENCRYPTED = 0x1
+_TAR_BLOCK = 512
+_LONGEST_TAR_NAME = 1 << 16
+_LONGEST_PAX = 1 << 20
+_TAR_WITHOUT_DATA = b"123456"  # links, devices, folders and pipes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file in an archive: its name, as it is written there, and a way to read it once, before the next one is."""
+
+    name: str
+    size: int
+    open: Callable[[], Iterator[bytes]]
+    files_beside: int = 0  # files of its folder with the same ending, this one included
+
+
+def sniff_archive(head: bytes) -> ArchiveFormat | None:
+    """What kind of archive begins with these bytes, by its magic number or, for tar, by the sum in its first header."""
+    if head.startswith(_ZIP_MAGIC):
+        return "zip"
+    if len(head) >= _TAR_BLOCK and any(head[:_TAR_BLOCK]) and _has_right_sum(head[:_TAR_BLOCK]):
+        return "tar"
+    return None
+
+
+# --- zip
+
+
+def open_zip(stream: ByteStream) -> zipfile.ZipFile:
+    """The archive behind a stream of bytes; one that is not a plain file is held in memory, up to a limit.
+
+    Raises InputDataError where its directory is damaged or cut off.
+    """
+    try:
+        if stream.path is not None:
+            stream.close()
+            return zipfile.ZipFile(stream.path)
+        return zipfile.ZipFile(io.BytesIO(stream.read_all("a zip archive")))
+    except ZIP_DAMAGES as error:
+        raise InputDataError(
+            f"{stream.name} is a damaged zip archive ({shorten(str(error), 100)}); get it again."
+        ) from error
+
+
+def iter_zip(archive: zipfile.ZipFile, name: str) -> Iterator[Member]:
+    """The files of a zip archive, in its order."""
+    assert archive.fp is not None
+    meter = ExpansionMeter(name, num_in=archive.fp.seek(0, io.SEEK_END))
+    files = [info for info in archive.infolist() if not info.is_dir() and not _is_link(info)]
+    beside = Counter(_kind(info.filename) for info in files)
+    for info in files:
+        yield Member(
+            name=info.filename,
+            size=info.file_size,
+            open=lambda info=info: _read_zipped(archive, info, f"{name}/{info.filename}", meter),  # type: ignore[misc]
+            files_beside=beside[_kind(info.filename)],
+        )
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return (info.external_attr >> 28) == 0xA  # S_IFLNK, as Unix writes it
+
+
+def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, meter: ExpansionMeter) -> Iterator[bytes]:
+    if info.flag_bits & _ENCRYPTED:
+        raise InputDataError(f"{name} is encrypted; unpack it with its password and give the files.")
+    try:
+        with archive.open(info) as file:
+            while block := file.read(BLOCK_BYTES):
+                meter.add(len(block))
+                yield block
+    except InputDataError:
+        raise
+    except ZIP_DAMAGES as error:
+        raise InputDataError(
+            f"{name} is damaged ({shorten(str(error), 100) or 'it ends early'}); get it again."
+        ) from error
+
+
+# --- tar: read by hand, as a stream, since the standard library keeps every member's header and reads any header whole
+
+
+def iter_tar(stream: ByteStream, findings: Findings) -> Iterator[Member]:
+    """The files of a tar archive, as they come; links, devices and folders are passed over.
+
+    Raises InputDataError where the archive is damaged or cut off.
+    """
+    members = _iter_tar(_Reader(stream.blocks(), stream.name), findings)
+    ahead: list[Member] = []
+    for member in members:
+        if member.size > LOOK_AHEAD_BYTES:
+            yield from _with_files_beside(ahead)
+            yield member
+            break
+        content = b"".join(member.open())
+        ahead.append(replace(member, open=lambda content=content: iter([content] if content else [])))  # type: ignore[misc]
+        if len(ahead) == LOOK_AHEAD:
+            yield from _with_files_beside(ahead)
+            break
+    else:
+        yield from _with_files_beside(ahead)
+        return
+    beside = Counter(_kind(member.name) for member in ahead)
+    for member in members:
+        yield replace(member, files_beside=beside[_kind(member.name)])
+
+
+def _with_files_beside(members: list[Member]) -> list[Member]:
+    beside = Counter(_kind(member.name) for member in members)
+    return [replace(member, files_beside=beside[_kind(member.name)]) for member in members]
+
+
+def _kind(name: str) -> tuple[str, str]:
+    path = PurePosixPath(name)
+    return str(path.parent), path.suffix.lower()
+
+
+class _Reader:
+    """So many bytes at a time out of blocks of any size."""
+
+    def __init__(self, blocks: Iterator[bytes], name: str) -> None:
+        self.name = name
+        self.num_read = 0
+        self._blocks = blocks
+        self._buffer, self._at = b"", 0
+
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes, or fewer at the end."""
+        while len(self._buffer) - self._at < size and (block := next(self._blocks, b"")):
+            self._buffer, self._at = self._buffer[self._at :] + block, 0
+        data = self._buffer[self._at : self._at + size]
+        self._at += len(data)
+        self.num_read += len(data)
+        return data
+
+    def iter(self, size: int) -> Iterator[bytes]:
+        """So many bytes, in pieces. Raises InputDataError where they end before."""
+        while size > 0:
+            data = self.read(min(size, BLOCK_BYTES))
+            if not data:
+                raise InputDataError(f"{self.name} is a damaged tar archive (it ends early); get it again.")
+            size -= len(data)
+            yield data
+
+
+def _iter_tar(reader: _Reader, findings: Findings) -> Iterator[Member]:
+    pax: dict[str, str] = {}
+    long_name: str | None = None
+    while (header := _next_header(reader, findings)) is not None:
+        kind, size = header[156:157], _size_of(header, reader)
+        if kind == b"L":
+            long_name = _text(_read_field(reader, size, _LONGEST_TAR_NAME))
+            continue
+        if kind == b"x":
+            pax = _parse_pax(_read_field(reader, size, _LONGEST_PAX))
+            continue
+        name = pax.get("path") or long_name or _name_of(header)
+        size = int(pax["size"]) if pax.get("size", "").isdecimal() and len(pax["size"]) < 20 else size
+        is_sparse = kind == b"S" or any(key.startswith("GNU.sparse") for key in pax)
+        is_file = kind in (b"0", b"\0", b"7") and not name.endswith("/") and not is_sparse
+        pax, long_name = {}, None
+        if kind == b"S":
+            _skip_sparse_map(header, reader)
+        elif kind and kind in _TAR_WITHOUT_DATA:
+            continue
+        content = _Content(reader, size)
+        if is_file:
+            yield Member(name=name, size=size, open=content.read)
+        elif is_sparse:
+            findings.ignored_files.add("sparse file in a tar", "sparse file in a tar", f"{reader.name}/{name}")
+        content.skip()
+
+
+class _Content:
+    """The bytes of one member; what nobody read is skipped before the next header."""
+
+    def __init__(self, reader: _Reader, size: int) -> None:
+        self._reader, self._left, self._padding = reader, size, -size % _TAR_BLOCK
+
+    def read(self) -> Iterator[bytes]:
+        """The bytes, once."""
+        while self._left > 0:
+            data = next(self._reader.iter(min(self._left, BLOCK_BYTES)))
+            self._left -= len(data)
+            yield data
+
+    def skip(self) -> None:
+        """Go to the end of the member."""
+        for _ in self.read():
+            pass
+        for _ in self._reader.iter(self._padding):
+            pass
+
+
+def _next_header(reader: _Reader, findings: Findings) -> bytes | None:
+    """The next header; None at the end of the archive."""
+    header = reader.read(_TAR_BLOCK)
+    if not header:
+        findings.warnings.append(f"{reader.name} has no end mark, so it may have been cut off; what is in it was read.")
+        return None
+    if len(header) < _TAR_BLOCK:
+        raise InputDataError(f"{reader.name} is a damaged tar archive (it ends early); get it again.")
+    if not any(header):
+        return None
+    if not _has_right_sum(header):
+        raise InputDataError(
+            f"{reader.name} is a damaged tar archive (no header at byte {reader.num_read - _TAR_BLOCK:,}); get it "
+            "again."
+        )
+    return header
+
+
+def _has_right_sum(header: bytes) -> bool:
+    stored = header[148:156].strip(b" \0")
+    try:
+        expected = int(stored, 8)
+    except ValueError:
+        return False
+    return expected == sum(header) - sum(header[148:156]) + 8 * 0x20
+
+
+def _size_of(header: bytes, reader: _Reader) -> int:
+    field = header[124:136]
+    if field[0] & 0x80:
+        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+    try:
+        return int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise InputDataError(
+            f"{reader.name} is a damaged tar archive (a header without a size before byte {reader.num_read:,}); get it "
+            "again."
+        ) from None
+
+
+def _name_of(header: bytes) -> str:
+    name, prefix = _text(header[:100]), _text(header[345:500])
+    return f"{prefix}/{name}" if prefix and header[257:263] == b"ustar\0" else name
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _read_field(reader: _Reader, size: int, longest: int) -> bytes:
+    if size > longest:
+        raise InputDataError(f"{reader.name} is a damaged tar archive (a name of {size:,} bytes); get it again.")
+    data = b"".join(reader.iter(size))
+    for _ in reader.iter(-size % _TAR_BLOCK):
+        pass
+    return data
+
+
+def _parse_pax(data: bytes) -> dict[str, str]:
+    """Records of the form `LENGTH KEY=VALUE\\n`; what does not parse ends the list."""
+    values: dict[str, str] = {}
+    while data:
+        digits, _, _ = data[:20].partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
+        if not equals or length > len(data):
+            break
+        values[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+        data = data[length:]
+    return values
+
+
+def _skip_sparse_map(header: bytes, reader: _Reader) -> None:
+    goes_on = header[482]
+    while goes_on:
+        block = reader.read(_TAR_BLOCK)
+        if len(block) < _TAR_BLOCK:
+            return
+        goes_on = block[504]
+
+
+def open_member(member: Member, archive: str) -> ByteStream:
+    """A member as a stream of bytes under the name `archive/member`."""
+    return ByteStream(member.open(), f"{archive}/{member.name}")
+
+
+def document_in_zip(archive: zipfile.ZipFile) -> str | None:
+    """What a zip archive is when it is a document in disguise: docx, xlsx, pptx or odt; None for a plain one."""
+    names = set(archive.namelist())
+    for member, kind in (
+        ("word/document.xml", "docx"),
+        ("xl/workbook.xml", "xlsx"),
+        ("xl/workbook.bin", "xlsx"),
+        ("ppt/presentation.xml", "pptx"),
+    ):
+        if member in names:
+            return kind
+    return "odt" if {"mimetype", "content.xml"} <= names else None

@@ -1,0 +1,171 @@
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError
+from pretune.text import archives, compression
+from pretune.text.archives import Member, iter_tar, iter_zip, open_zip, sniff_archive
+from pretune.text.compression import ByteStream
+from pretune.text.findings import Findings
+
+names = st.lists(st.text("abcäß/.- ", min_size=1, max_size=120).map(lambda s: f"x{s}x"), max_size=5, unique=True)
+
+
+def tar_of(members: dict[str, bytes], format: int = tarfile.PAX_FORMAT) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=format) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def zip_of(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def stream_of(data: bytes, block: int = 1000) -> ByteStream:
+    return ByteStream(iter([data[i : i + block] for i in range(0, len(data), block)]), "a.tar")
+
+
+def read_tar(data: bytes, block: int = 1000) -> dict[str, bytes]:
+    return {m.name: b"".join(m.open()) for m in iter_tar(stream_of(data, block), Findings())}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    names=names,
+    sizes=st.lists(st.sampled_from([0, 1, 511, 512, 513, 5000]), min_size=5, max_size=5),
+    format=st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    block=st.integers(16, 2000),
+)
+def test_a_tar_is_read_as_the_standard_library_reads_it(
+    names: list[str], sizes: list[int], format: int, block: int
+) -> None:
+    if format == tarfile.USTAR_FORMAT:
+        names = [name for name in names if len(name.encode()) <= 100]
+    data = tar_of({name: bytes([65 + i]) * sizes[i] for i, name in enumerate(names)}, format)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        expected = {info.name: archive.extractfile(info).read() for info in archive if info.isreg()}  # type: ignore[union-attr]
+    assert read_tar(data, block) == expected
+
+
+def test_members_that_nobody_reads_are_skipped() -> None:
+    data = tar_of({f"{n}.txt": b"x" * 100_000 for n in range(3)})
+    assert [m.name for m in iter_tar(stream_of(data), Findings())] == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_links_and_folders_are_passed_over() -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+            info = tarfile.TarInfo(f"of type {kind!r}")
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        info = tarfile.TarInfo("a.txt")
+        info.size = 4
+        archive.addfile(info, io.BytesIO(b"text"))
+    assert read_tar(out.getvalue()) == {"a.txt": b"text"}
+
+
+def test_many_short_files_are_counted_before_the_first_is_read() -> None:
+    many = {f"reviews/{n}.txt": b"short" for n in range(30)}
+    assert {m.files_beside for m in iter_tar(stream_of(tar_of(many)), Findings())} == {20}
+    few = {"reviews/1.txt": b"short", "reviews/2.txt": b"short"}
+    assert {m.files_beside for m in iter_tar(stream_of(tar_of(few)), Findings())} == {2}
+    archive = open_zip(stream_of(zip_of(many)))
+    assert {m.files_beside for m in iter_zip(archive, "a.zip")} == {30}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (tar_of({"a.txt": b"x" * 5000})[:3000], "it ends early"),
+        (tar_of({"a.txt": b"x" * 512})[:1300], "it ends early"),
+        (tar_of({"a.txt": b"x"})[:512] + b"no header" * 199, "no header at byte"),
+        (tar_of({"n" * 70_000: b"x"}, tarfile.GNU_FORMAT), "a name of 70,001 bytes"),
+        (tar_of({"n" * 1_100_000: b"x"}, tarfile.PAX_FORMAT), "a name of"),
+    ],
+)
+def test_a_damaged_tar(data: bytes, problem: str) -> None:
+    with pytest.raises(InputDataError, match=rf"a\.tar is a damaged tar archive \(.*{problem}"):
+        read_tar(data)
+
+
+def test_a_tar_without_an_end_mark_is_warned_of() -> None:
+    findings = Findings()
+    data = tar_of({"a.txt": b"x"})[:1024]
+    assert [m.name for m in iter_tar(stream_of(data), findings)] == ["a.txt"]
+    assert "may have been cut off" in findings.warnings[0]
+
+
+def zip_members(data: bytes) -> list[Member]:
+    return list(iter_zip(open_zip(ByteStream(iter([data]), "a.zip")), "a.zip"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip(method: int) -> None:
+    members = zip_members(zip_of({"a.txt": b"one" * 999, "b/../../c.txt": b"two", "folder/": b""}, method))
+    assert {m.name: b"".join(m.open()) for m in members} == {"a.txt": b"one" * 999, "b/../../c.txt": b"two"}
+
+
+def test_a_zip_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zip_of({"a.txt": b"text"}))
+    archive = open_zip(compression.open_bytes(tmp_path / "a.zip"))
+    assert archive.filename == str(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("data", [zip_of({"a.txt": b"x" * 999})[:-30], b"PK\x03\x04" + b"x" * 99, b"PK\x05\x06"])
+def test_a_damaged_zip(data: bytes) -> None:
+    with pytest.raises(InputDataError, match=r"a\.zip is a damaged zip archive"):
+        zip_members(data)
+
+
+def test_a_damaged_or_encrypted_member() -> None:
+    data = bytearray(zip_of({"a.txt": bytes(range(256)) * 9}, zipfile.ZIP_STORED))
+    data[100] ^= 1
+    with pytest.raises(InputDataError, match=r"a\.zip/a\.txt is damaged \(Bad CRC"):
+        list(zip_members(bytes(data))[0].open())
+    data = bytearray(zip_of({"a.txt": b"secret"}))
+    data[6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(InputDataError, match=r"a\.zip/a\.txt is encrypted; unpack it with its password"):
+        list(zip_members(bytes(data))[0].open())
+
+
+def test_a_zip_whose_members_share_their_bytes_is_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 20)
+    monkeypatch.setattr(compression, "MAX_EXPANSION", 100)
+    members = zip_members(zip_of({"a.txt": b"a" * 5_000_000}))
+    with pytest.raises(InputDataError, match=r"a\.zip unpacks to more than 100 times its size"):
+        list(members[0].open())
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (zip_of({}), "zip"),
+        (tar_of({"a": b""}), "tar"),
+        (tar_of({"a": b""}, tarfile.GNU_FORMAT)[:512], "tar"),
+        (b"text " * 200, None),
+        (bytes(1024), None),
+        (b"", None),
+    ],
+)
+def test_what_an_archive_begins_with(head: bytes, kind: str | None) -> None:
+    assert sniff_archive(head) == kind
+
+
+def test_document_kinds_in_zip() -> None:
+    for member, kind in (("word/document.xml", "docx"), ("xl/workbook.xml", "xlsx"), ("a.txt", None)):
+        assert archives.document_in_zip(open_zip(stream_of(zip_of({member: b""})))) == kind
