@@ -1,10 +1,14 @@
-"""The visible text of an HTML page, by the standard library's parser."""
+"""The visible text of an HTML page, by the standard library's parser, or its main text, by resiliparse."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 
+from pretune.errors import InputDataError, UsageError
+
+LONGEST_TAG = 1 << 20  # characters; what is left open for longer is text
+LONGEST_PAGE = 1 << 24  # characters, of which the main text is looked for
 _HIDDEN = frozenset(("script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object", "select"))
 _LINE = frozenset((
     "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "div", "dl", "dt",
@@ -13,33 +17,79 @@ _LINE = frozenset((
 ))  # fmt: skip
 _CELL = frozenset(("td", "th", "option", "button", "img"))
 _BODY_ENDS_HEAD = frozenset(("body", "div", "p", "h1", "article", "main"))
+_MOST_OPEN = 1000  # hidden elements inside one another; a page that opens more never closes them
 
 
 def visible_text(blocks: Iterable[str]) -> str:
     """What a reader of the page sees, one line per block element; scripts, styles and the head are left out."""
+    return "\n".join(visible_lines(blocks))
+
+
+def visible_lines(blocks: Iterable[str]) -> Iterator[str]:
+    """The same line by line, while the page is read."""
     parser = _VisibleText()
     for block in blocks:
         parser.feed(block)
+        parser.give_up_on_long_tag()
+        yield from parser.take_lines()
     parser.close()
-    lines = (" ".join(line.split()) for line in "".join(parser.pieces).split("\n"))
-    return "\n".join(line for line in lines if line)
+    parser.handle_starttag("br", [])
+    yield from parser.take_lines()
+
+
+def main_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
+    """The lines of the main text: without menus, side columns and footers, as far as resiliparse can tell.
+
+    Raises UsageError where resiliparse is not installed, InputDataError for a page of more than 16 million characters.
+    """
+    try:
+        from resiliparse.extract.html2text import extract_plain_text
+    except ImportError as error:
+        raise UsageError(
+            "--html-text main needs resiliparse, which is not installed: pip install 'pretune[html]', or leave the "
+            "option out to read the visible text."
+        ) from error
+    pieces, size = [], 0
+    for block in blocks:
+        pieces.append(block)
+        size += len(block)
+        if size > LONGEST_PAGE:
+            raise InputDataError(
+                f"{name} is a page of more than {LONGEST_PAGE:,} characters, which has no main text; read it with "
+                "--html-text visible."
+            )
+    text = extract_plain_text("".join(pieces), main_content=True, alt_texts=False, preserve_formatting=True)
+    yield from (line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
 
 
 class _VisibleText(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
+        self._pieces: list[str] = []
         self._hidden_by: list[str] = []
+
+    def take_lines(self) -> Iterator[str]:
+        """The lines that are complete, white space made one blank."""
+        lines = "".join(self._pieces).split("\n")
+        self._pieces = [lines.pop()]
+        yield from (line for line in (" ".join(line.split()) for line in lines) if line)
+
+    def give_up_on_long_tag(self) -> None:
+        """Take what looks like the beginning of a tag or comment for text when its end does not come."""
+        if len(self.rawdata) > LONGEST_TAG:
+            self.handle_data(self.rawdata)
+            self.rawdata = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._hidden_by and self._hidden_by[-1] == "head" and tag in _BODY_ENDS_HEAD:
             self._hidden_by.pop()  # a head that nobody closed
         if tag in _HIDDEN:
-            self._hidden_by.append(tag)
+            if len(self._hidden_by) < _MOST_OPEN:
+                self._hidden_by.append(tag)
         elif tag in _LINE:
-            self.pieces.append("\n")
+            self._pieces.append("\n")
         elif tag in _CELL:
-            self.pieces.append(" ")
+            self._pieces.append(" ")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in _HIDDEN:
@@ -50,8 +100,8 @@ class _VisibleText(HTMLParser):
             while self._hidden_by.pop() != tag:
                 pass
         elif tag in _LINE:
-            self.pieces.append("\n")
+            self._pieces.append("\n")
 
     def handle_data(self, data: str) -> None:
         if not self._hidden_by:
-            self.pieces.append(data.replace("\n", " "))
+            self._pieces.append(data.replace("\n", " "))

@@ -1,0 +1,177 @@
+"""Messages of mbox files and single mails as text: the subject and what was written, without headers and quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from email import message_from_bytes
+from email.errors import MessageError
+from email.header import decode_header, make_header
+from email.message import Message
+from typing import Literal
+
+from pretune.text.charset import codec_of, detect_encoding
+from pretune.text.compression import ByteStream
+from pretune.text.findings import Findings
+from pretune.text.markup import visible_text
+
+QuoteChoice = Literal["drop", "keep"]
+LONGEST_MESSAGE = 1 << 24  # bytes; what comes behind is attachments
+_LONGEST_LINE = 1 << 20
+
+_PREFIX = re.compile(
+    r"(?:\s{0,5}(?:re|fwd?|aw|wg|antw|sv|vs|tr|rv)(?:\[\d{1,3}\])?\s{0,3}:){1,20}\s{0,5}", re.IGNORECASE
+)
+_ATTRIBUTION = re.compile(
+    r".{0,300}\b(?:wrote|writes|said|schrieb|schreibt|écrit|escribió|ha scritto|escreveu|schreef|skrev|napisał)"
+    r"\b.{0,100}:\s*$",
+    re.IGNORECASE,
+)
+_WHEN = re.compile(r"\s*(?:On|Am|Le|El|Il|Op|Den|Em|W dniu)\b.{0,200}\d")
+_FORWARDED = re.compile(
+    r"\s{0,5}-{2,20}\s{0,5}(?:original message|forwarded message|ursprüngliche nachricht|message d'origine|"
+    r"mensaje original)\s{0,5}-{2,20}\s*$",
+    re.IGNORECASE,
+)
+_ENVELOPE = re.compile(rb"From \S{1,200} .{0,100}\d\d:\d\d")
+_SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
+_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
+# What the standard library's parser and decoders let through when a message is broken enough.
+_DAMAGES = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
+
+
+def iter_mbox(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "drop") -> Iterator[tuple[str, int]]:
+    """The text of each message with the line it starts on; a message without text comes out empty.
+
+    Messages that cannot be taken apart are counted in `findings.dropped`.
+    """
+    message: list[bytes] = []
+    start, size, num_cut, is_after_blank = 1, 0, 0, True
+    for number, line in enumerate(_byte_lines(stream.blocks(), findings), 1):
+        if line.startswith(b"From ") and (is_after_blank or _ENVELOPE.match(line)):
+            if message:
+                yield from _read(message, start, stream.name, findings, quotes)
+            num_cut += size > LONGEST_MESSAGE
+            message, start, size = [], number, 0
+        else:
+            if size <= LONGEST_MESSAGE:
+                message.append(line[1:] if line.startswith(b">") and line.lstrip(b">").startswith(b"From ") else line)
+            size += len(line)
+        is_after_blank = not line.strip()
+    if message:
+        yield from _read(message, start, stream.name, findings, quotes)
+    num_cut += size > LONGEST_MESSAGE
+    if num_cut:
+        findings.warnings.append(
+            f"{stream.name}: {num_cut:,} messages are longer than {LONGEST_MESSAGE >> 20} MB; what comes behind, as a "
+            "rule attachments, was left out."
+        )
+
+
+def read_eml(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "drop") -> Iterator[tuple[str, int]]:
+    """The text of a file that is one message."""
+    pieces, size = [], 0
+    for block in stream.blocks():
+        findings.bytes_read += len(block)
+        if size <= LONGEST_MESSAGE:
+            pieces.append(block)
+        size += len(block)
+    yield from _read(pieces, 1, stream.name, findings, quotes)
+
+
+def _byte_lines(blocks: Iterable[bytes], findings: Findings) -> Iterator[bytes]:
+    rest = b""
+    for block in blocks:
+        findings.bytes_read += len(block)
+        lines = (rest + block).splitlines(keepends=True)
+        rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        yield from lines
+        if len(rest) > _LONGEST_LINE:
+            yield rest
+            rest = b""
+    if rest:
+        yield rest
+
+
+def _read(
+    pieces: list[bytes], line: int, name: str, findings: Findings, quotes: QuoteChoice
+) -> Iterator[tuple[str, int]]:
+    try:
+        subject, body = read_message(b"".join(pieces))
+    except _DAMAGES as error:
+        findings.dropped.add("broken_message", "a message that cannot be taken apart", f"{name}, line {line}: {error}")
+        return
+    if quotes == "drop":
+        body, num_dropped = without_quotes(body)
+        findings.num_quoted_lines += num_dropped
+    yield "\n\n".join(part for part in (subject, body.strip()) if part), line
+
+
+def read_message(data: bytes) -> tuple[str, str]:
+    """Subject and text of a message: its plain parts or, where it has none, the visible text of its HTML parts."""
+    message = message_from_bytes(data)
+    subject = _PREFIX.sub("", " ".join(_decode_header(message["Subject"]).split()), count=1)
+    texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    for part in message.walk():
+        kind = part.get_content_type()
+        if not part.is_multipart() and kind in texts and part.get_content_disposition() != "attachment":
+            texts[kind].append(_decode_part(part))
+    if any(text.strip() for text in texts["text/plain"]):
+        return subject, "\n".join(texts["text/plain"])
+    return subject, "\n".join(visible_text([text]) for text in texts["text/html"])
+
+
+def _decode_header(value: object) -> str:
+    if value is None:
+        return ""
+    try:
+        return str(make_header(decode_header(str(value))))
+    except _DAMAGES:
+        return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _decode_part(part: Message) -> str:
+    """The text of a part, in the encoding it declares; where that is unknown or wrong, in the one it seems to be in."""
+    data = part.get_payload(decode=True)
+    if not isinstance(data, bytes):
+        return ""
+    declared = codec_of(part.get_content_charset() or "")
+    text = ""
+    if declared:
+        text = data.decode(declared, "replace")
+    if not declared or text.count("\ufffd") > 0.01 * len(text):
+        found = detect_encoding(data)
+        text = data[found.bom_bytes :].decode(found.name, "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def without_quotes(text: str) -> tuple[str, int]:
+    """What the sender wrote, and how many lines were left out.
+
+    Left out are lines behind `>` with the sentence that introduces them, what follows an "Original Message" mark or the
+    two dashes of a signature, and the frame of a PGP signature.
+    """
+    lines = text.split("\n")
+    kept: list[str] = []
+    for line in lines:
+        bare = line.lstrip()
+        if bare.startswith(">"):
+            _drop_attribution(kept)
+        elif line in ("-- ", "--") or _FORWARDED.match(line) or bare.startswith(_SIGNATURE):
+            break
+        elif not bare.startswith(_SIGNED):
+            kept.append(line)
+    return "\n".join(kept), len(lines) - len(kept)
+
+
+def _drop_attribution(kept: list[str]) -> None:
+    """Take "On Monday somebody wrote:", which may be broken into two lines, from the end of what is kept."""
+    last = len(kept)
+    while last and not kept[last - 1].strip():
+        last -= 1
+    for num_lines in (1, 2):
+        if last >= num_lines and _ATTRIBUTION.match(" ".join(kept[last - num_lines : last])):
+            del kept[last - num_lines :]
+            if num_lines == 1 and kept and _WHEN.match(kept[-1]):
+                kept.pop()
+            return

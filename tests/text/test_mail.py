@@ -1,0 +1,103 @@
+import pytest
+
+from pretune.text.compression import ByteStream
+from pretune.text.findings import Findings
+from pretune.text.mail import iter_mbox, read_eml, read_message, without_quotes
+
+
+def mail(
+    body: bytes, headers: bytes = b"Content-Type: text/plain; charset=utf-8\n", subject: bytes = b"Hello"
+) -> bytes:
+    return b"From: a@b.c\nSubject: " + subject + b"\n" + headers + b"\n" + body
+
+
+def mbox(*messages: bytes) -> ByteStream:
+    envelope = b"From a@b.c Mon Nov 23 09:00:00 2026\n"
+    return ByteStream(iter([b"\n".join(envelope + message for message in messages)]), "a.mbox")
+
+
+def test_messages_with_their_lines() -> None:
+    findings = Findings()
+    stream = mbox(mail(b"One.\n>From here.\n"), mail(b"Two.\n", subject=b"Re: Fwd: Again"))
+    assert list(iter_mbox(stream, findings)) == [("Hello\n\nOne.\nFrom here.", 1), ("Again\n\nTwo.", 9)]
+    assert findings.bytes_read > 100
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "text"),
+    [
+        (b"Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n", b"caf=E9", "café"),  # noqa: E501
+        (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n", b"Y2Fmw6k=", "café"),
+        (b"Content-Type: text/plain; charset=no-such-thing\n", "Über große Brücken gehen".encode("cp1252"), "Über große"),  # noqa: E501
+        (b"Content-Type: text/plain; charset=us-ascii\n", "schöne große Brücke über".encode("cp1252"), "schöne"),
+        (b"", b"no type", "no type"),
+        (b"Content-Type: text/html\n", b"<p>a &amp; <script>no</script>b", "a & b"),
+        (b"Content-Type: multipart/mixed; boundary=x\n", b"--x\n\nplain\n--x\nContent-Type: text/html\n\n<p>rich\n--x--", "plain"),  # noqa: E501
+        (b"Content-Type: multipart/mixed; boundary=x\n", b"--x\nContent-Disposition: attachment\n\nno\n--x\n\nyes\n--x--", "yes"),  # noqa: E501
+        (b"Content-Type: multipart/mixed; boundary=never\n", b"no boundary\n", ""),
+        (b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n", b"JVBERi0=", ""),
+        (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain\n", b"not base64 \xff !", ""),
+    ],
+)  # fmt: skip
+def test_parts_are_decoded(headers: bytes, body: bytes, text: str) -> None:
+    found = read_message(mail(body, headers))[1]
+    assert text in found
+    assert "no" not in found.split() or "no" in text
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        (b"=?utf-8?q?caf=C3=A9?=", "café"),
+        (b"=?no-such?q?x?= y", "=?no-such?q?x?= y"),
+        (b"=?utf-8?b?!!!?= y", "y"),
+        (b"raw \xff byte", "raw \ufffd byte"),
+        (b"RE: Re[2]: fwd: all", "all"),
+    ],
+)
+def test_subjects(subject: bytes, text: str) -> None:
+    assert read_message(mail(b"x", subject=subject))[0] == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("New.\n\nOn Mon, Bob wrote:\n> old\n> older\n\nMore.", "New.\n\n\nMore."),
+        ("Neu.\nAm Montag, 3. Mai um 10:00\nschrieb Bob <b@c.d>:\n>alt", "Neu."),
+        ("Text.\n-- \nAnn\nhttp://ann", "Text."),
+        ("Text.\n-----Original Message-----\nFrom: b", "Text."),
+        ("-----BEGIN PGP SIGNED MESSAGE-----\nText.\n-----BEGIN PGP SIGNATURE-----\nabc", "Text."),
+        ("He wrote:\n\nno quote follows", "He wrote:\n\nno quote follows"),
+        ("a > b", "a > b"),
+    ],
+)
+def test_what_others_wrote_is_left_out_and_counted(text: str, kept: str) -> None:
+    found, num_dropped = without_quotes(text)
+    assert found.strip() == kept
+    assert num_dropped == len(text.split("\n")) - len(found.split("\n")) or num_dropped == 0 or not found
+
+
+def test_quotes_can_be_kept() -> None:
+    body = b"New.\n> old\n"
+    findings = Findings()
+    assert list(read_eml(ByteStream(iter([mail(body)]), "a.eml"), findings, "keep")) == [("Hello\n\nNew.\n> old", 1)]
+    assert findings.num_quoted_lines == 0
+    assert list(read_eml(ByteStream(iter([mail(body)]), "a.eml"), findings)) == [("Hello\n\nNew.", 1)]
+    assert findings.num_quoted_lines == 1
+
+
+def test_a_message_inside_a_message_inside_a_message_is_counted_or_read() -> None:
+    deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(3000))
+    findings = Findings()
+    found = list(iter_mbox(mbox(deep, mail(b"fine")), findings))
+    assert found[-1][0] == "Hello\n\nfine"
+    assert len(found) + findings.dropped.total == 2
+
+
+def test_a_long_message_is_cut_and_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretune.text.mail.LONGEST_MESSAGE", 1000)
+    findings = Findings()
+    found = list(iter_mbox(mbox(mail(b"Text.\n" + b"attachment\n" * 1000), mail(b"Short.\n")), findings))
+    assert len(found[0][0]) < 2000
+    assert found[1][0] == "Hello\n\nShort."
+    assert "1 messages are longer than" in findings.warnings[0]
