@@ -135,7 +135,7 @@ def test_broken_bytes_and_malformed_rows_are_warned_of(tmp_path: Path) -> None:
     ("name", "data", "sentence"),
     [
         ("a.txt", b"", "a.txt is empty"),
-        ("a.txt", b"caf\xe9 " * 500, "a.txt is not UTF-8"),
+        ("a.txt", "große ".encode() * 300 + b"\x81\xff " * 90, "a.txt is not UTF-8"),
         ("a.jsonl", b'{"text": "ok"}\nnot json\n', "a.jsonl, line 2"),
         ("a.csv", b"some words,1\nmore words,2\n", "a.csv, line 1 looks like data"),
     ],

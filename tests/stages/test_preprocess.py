@@ -12,7 +12,6 @@ from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.corpus import iter_corpus
-from pretune.text.dropped import iter_dropped
 from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
 from pretune.text.tokenizer import load_tokenizer
 
@@ -202,40 +201,19 @@ def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> No
     assert all(drop["rule"] != "held_out" for drop in flow["dropped"])
 
 
-def texts_of_many_parts() -> list[str]:
-    nearly = [sentence(i).replace(".", " indeed.") for i in range(40)]
-    return [*(sentence(i % 700) for i in range(900)), *nearly, "ein größeres Wörtchen", "!!!"]
-
-
 @pytest.fixture(scope="module")
 def many_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collected corpus of several parts, with duplicates and near duplicates across them."""
+    """A collected corpus of several parts, with duplicates across them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretune.text.corpus.CHARACTERS_PER_FILE", 6_000)
-        return collect_texts(tmp_path_factory.mktemp("many"), texts_of_many_parts())
+        texts = [sentence(i % 700) for i in range(900)] + ["ein größeres Wörtchen", "!!!"]
+        return collect_texts(tmp_path_factory.mktemp("many"), texts)
 
 
 @pytest.fixture(scope="module")
 def in_one_thread(many_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     assert len(list(many_parts.glob("documents-*"))) > 5
     return preprocess(many_parts, tmp_path_factory.mktemp("one") / "out", PreprocessConfig(engine="threads")).outputs
-
-
-def test_parts_decide_nothing(many_parts: Path, tmp_path: Path) -> None:
-    whole = collect_texts(tmp_path / "whole", texts_of_many_parts())
-    assert len(list(whole.glob("documents-*"))) == 1
-    (tmp_path / "protect.txt").write_text(sentence(650) + "\n", encoding="utf-8")
-    for collected, out in ((many_parts, tmp_path / "many"), (whole, tmp_path / "one")):
-        preprocess(collected, out, protect=[tmp_path / "protect.txt"])
-    first, second = ([document["text"] for document in iter_corpus(tmp_path / name)] for name in ("many", "one"))
-    assert first == second
-    for rule, count in (("exact-duplicate", 200), ("near-duplicate", 40), ("held-out", 1), ("contaminated", None)):
-        lists = [
-            [(document["text"], document.get("original")) for document in iter_dropped(tmp_path / name, rule)]
-            for name in ("many", "one")
-        ]
-        assert lists[0] == lists[1]
-        assert count is None or len(lists[0]) == count
 
 
 @pytest.mark.filterwarnings("ignore")  # libraries of the engines warn of their own doings
@@ -288,4 +266,4 @@ def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
     num_parts = len(list(many_parts.glob("documents-*")))
     assert len(calls) - first == num_parts - 3
     (flow,) = events(tmp_path / "out", "flow")
-    assert flow["shape_in"][0]["value"] == 942
+    assert flow["shape_in"][0]["value"] == 902

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text import documents
 from pretune.text.corpus import CorpusWriter, corpus_files, iter_corpus
-from pretune.text.documents import Document, find_files, iter_documents
+from pretune.text.documents import Document, Reading, iter_documents
+from pretune.text.files import find_files
 from pretune.text.findings import Findings
 
 
 def read(*paths: Path | str, **settings: object) -> tuple[list[Document], Findings]:
     findings = Findings()
-    return list(iter_documents(find_files(paths, findings), findings, **settings)), findings  # type: ignore[arg-type]
+    return list(iter_documents(find_files(paths, findings), findings, Reading(**settings))), findings  # type: ignore[arg-type]
 
 
 def texts(*paths: Path | str, **settings: object) -> list[str]:
@@ -128,7 +129,7 @@ def test_what_holds_no_text_is_refused(tmp_path: Path, name: str, data: bytes | 
 
 def test_a_folder_without_text_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputDataError, match=r"holds no text \(it holds x.png\); expected files that end in"):
+    with pytest.raises(InputDataError, match=r"holds no text \(it holds x.png\); expected files such as"):
         read(tmp_path)
 
 

@@ -107,7 +107,12 @@ def _add_settings(parser: argparse.ArgumentParser, title: str, options: Sequence
 
 # Where `run` needs another word than the stage alone, because two stages have a setting of that name.
 _RUN_FLAGS = {
-    "collect": {"text_column": "--corpus-text-column", "seed": "--builtin-seed"},
+    "collect": {
+        "text_column": "--corpus-text-column",
+        "encoding": "--corpus-encoding",
+        "format": "--corpus-format",
+        "seed": "--builtin-seed",
+    },
     "preprocess": {"validation_fraction": "--corpus-validation-fraction"},
     "finetune": {
         "epochs": "--finetune-epochs",

@@ -27,7 +27,8 @@ from pretune.runtime.memory import peak_memory_bytes
 from pretune.stages.config import CollectConfig, to_dict
 from pretune.text import world
 from pretune.text.corpus import CorpusWriter
-from pretune.text.documents import Document, TextFile, find_files, iter_documents
+from pretune.text.documents import Document, Reading, iter_documents
+from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
@@ -68,9 +69,9 @@ def collect(
             return folder.manifest
         if folder.is_resumed:
             folder.log.write("resumed", from_step=0)
-        files = {file.path: file for group in groups for file in group}
+        files = unique_files(file for group in groups for file in group)
         try:
-            _Collection(folder, config, list(files.values()), labels, findings).run()
+            _Collection(folder, config, files, labels, findings).run()
         except PretuneError:
             folder.close()
             remove_folder(folder.path)
@@ -106,11 +107,14 @@ def _rename(files: list[TextFile], path: str, name: str) -> list[TextFile]:
 
 
 def _fingerprint(files: Sequence[TextFile]) -> str:
-    hashes = []
+    hashes: list[list[str | None]] = []
     for file in files:
         try:
             hashes.append([Path(file.name).name, hash_file(Path(file.path))])
         except OSError as error:
+            if not file.is_named:  # to be counted when it is its turn
+                hashes.append([Path(file.name).name, None])
+                continue
             raise InputDataError(
                 f"{file.name} cannot be read ({error.strerror}); expected a file with text, check the path."
             ) from error
@@ -156,9 +160,17 @@ class _Collection:
             return
         if self.labels is not None:
             yield from self._label_documents(self.labels)
-        yield from iter_documents(
-            self.files, self.findings, text_column=self.config.text_column, text_unit=self.config.text_unit
+        config = self.config
+        reading = Reading(
+            text_column=config.text_column,
+            text_unit=config.text_unit,
+            encoding=config.encoding,
+            format=config.format,
+            html_text=config.html_text,
+            markdown=config.markdown,
+            mail_quotes=config.mail_quotes,
         )
+        yield from iter_documents(self.files, self.findings, reading)
 
     def _builtin_documents(self) -> Iterator[Document]:
         count, seed = self.config.builtin_documents, self.config.seed
@@ -229,7 +241,15 @@ def _tell_findings(folder: StageFolder, findings: Findings) -> None:
         log.write("notice", sentence=sentence)
     if findings.ignored_files.total:
         kinds = ", ".join(f"{r.count:,} {r.name} ({r.examples[0]})" for r in findings.ignored_files.rules.values())
-        log.write("notice", sentence=f"Files of the folder that were passed over: {kinds}.")
+        log.write("notice", sentence=f"Files of a folder or archive that were passed over: {kinds}.")
+    if findings.num_quoted_lines:
+        sentence = f"Lines of quoted replies and signatures that were left out of mails: {findings.num_quoted_lines:,}."
+        log.write("notice", sentence=sentence)
+    for rule in findings.unreadable.rules.values():
+        sentence = (
+            f"Files of a folder or archive that could not be read and are passed over: {rule.count:,}; the first: "
+        )
+        log.write("warning", rule=rule.name, count=rule.count, sentence=sentence + rule.reason)
     if findings.num_continued:
         log.write("notice", sentence=f"{findings.num_continued:,} documents were too long and go on in the next one.")
     if findings.broken_bytes:

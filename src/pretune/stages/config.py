@@ -13,6 +13,7 @@ from pretune.errors import UsageError
 from pretune.runtime.engines import parse_engine
 
 Size = Literal["auto", "tiny", "micro", "mini", "small"]
+Format = Literal["auto", "txt", "md", "html", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,12 @@ class CollectConfig:
     """Stage 1: read text as it is found, with its source."""
 
     text_column: str | None = None  # the column or key that holds the text; detected and shown when not given
-    text_unit: Literal["auto", "line", "paragraph", "file"] = "auto"  # what one document is in a txt file
+    text_unit: Literal["auto", "line", "paragraph", "file"] = "auto"  # what one document is in a txt or md file
+    encoding: str | None = None  # of text without a byte order mark, as in cp1252; detected and shown when not given
+    format: Format = "auto"  # of every file, archives apart; detected by content and name, and shown, when not given
+    html_text: Literal["visible", "main"] = "visible"  # main: without menus and footers, by pretune[html]
+    markdown: Literal["plain", "keep"] = "plain"  # plain: without markup and front matter
+    mail_quotes: Literal["drop", "keep"] = "drop"  # drop: without quoted replies and signatures
     label_column: str | None = None  # of --labels, to tell it from the text
     label_text_column: str | None = None  # of --labels; detected and shown when not given
     builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
@@ -28,6 +34,10 @@ class CollectConfig:
 
     def __post_init__(self) -> None:
         _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents")
+        if self.encoding is not None:
+            from pretune.text.charset import check_encoding
+
+            check_encoding(self.encoding)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
-from pretune.text.documents import find_files
+from pretune.text.files import find_files
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Findings
 from pretune.text.held_out import held_out_texts, protected_texts

@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pretune.errors import InputDataError
 from pretune.text.findings import join_names
-from pretune.text.tables import TEXT_NAMES, Record, sniff_table
+from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, sniff_table
 
 TextUnit = Literal["line", "paragraph", "file"]
-FileFormat = Literal["txt", "html", "csv", "tsv", "jsonl", "parquet"]
+FileFormat = Literal["txt", "md", "html", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
 
 HTML_ENDINGS = (".html", ".htm", ".xhtml")
-TXT_ENDINGS = (".txt", ".text", ".md", ".rst", ".log")
+TXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
+FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
+    ".txt": "txt",
+    ".text": "txt",
+    ".rst": "txt",
+    ".log": "txt",
+    ".md": "md",
+    ".markdown": "md",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
+    ".pdf": "pdf",
+    ".docx": "docx",
+    ".mbox": "mbox",
+    ".mbx": "mbox",
+    ".eml": "eml",
+    **TABLE_ENDINGS,
+}
+KNOWN_ENDINGS = frozenset((*FORMAT_OF_ENDING, *ARCHIVE_ENDINGS))
 MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
 _HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_MBOX = re.compile(r"From \S[^\n]{0,200} \d\d:\d\d[^\n]{0,40}\n[!-9;-~]{1,60}:[ \t]")
+_MAIL = re.compile(r"[A-Z][!-9;-~]{1,60}:[ \t][^\n]*\n")
+_MAIL_HEADERS = re.compile(
+    r"^(?:From|To|Subject|Date|Message-ID|Received|Return-Path|MIME-Version|Delivered-To|Content-Type|Newsgroups):",
+    re.IGNORECASE | re.MULTILINE,
+)
 _WORD = re.compile(r"\w+")
 
 
@@ -44,7 +69,12 @@ def detect_text_column(sample: Sequence[Record], path: str, given: str | None = 
 
 
 def _mean_words(sample: Sequence[Record], column: str) -> float:
-    texts = [record.fields.get(column, "") for record in sample]
+    # A list or an object is no text, though it could be written as one.
+    texts = [
+        record.fields.get(column, "")
+        for record in sample
+        if record.values is None or isinstance(record.values.get(column), str)
+    ]
     filled = [text for text in texts if text.strip()]
     return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)) / max(1, len(filled))
 
@@ -85,8 +115,27 @@ def _is_hard_wrapped(lines: list[str]) -> bool:
     return 50 <= widest <= 120 and nearly_full > 0.6 and goes_on > 0.4
 
 
-def sniff_format(head: str) -> FileFormat:
-    """The format of a file whose name tells nothing."""
+def sniff_document(head: bytes) -> FileFormat | None:
+    """The format of bytes that are no text, where their first ones tell it."""
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return "pdf" if b"%PDF-" in head[:1024] else None
+
+
+def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
+    """How a text is read: as its name says, unless its beginning is unmistakably something else."""
+    by_content = sniff_format(head)
+    if by_content is None or (by_name == "md" and by_content != "mbox"):
+        return by_name or "txt"
+    return by_content
+
+
+def sniff_format(head: str) -> FileFormat | None:
+    """The format that the beginning of a text leaves no doubt about: html, jsonl, mbox, eml; None otherwise."""
     if _HTML.match(head):
         return "html"
-    return sniff_table(head) or "txt"
+    if _MBOX.match(head):
+        return "mbox"
+    if _MAIL.match(head) and len(_MAIL_HEADERS.findall(head.split("\n\n", 1)[0])) >= 3:
+        return "eml"
+    return sniff_table(head)

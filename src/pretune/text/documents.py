@@ -1,34 +1,38 @@
-"""Files, folders, patterns and stdin as a stream of documents; nothing is loaded whole and no line is lost."""
+"""Files of any format as a stream of documents; nothing is loaded whole and no line is lost."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import MANIFEST_NAME
-from pretune.runtime.events import LOG_NAME
+from pretune.text.compression import BLOCK_BYTES, ByteStream
+from pretune.text.containers import open_parts
 from pretune.text.detect import (
-    HTML_ENDINGS,
-    TXT_ENDINGS,
+    FORMAT_OF_ENDING,
     FileFormat,
     TextUnit,
+    choose_format,
     detect_text_column,
     detect_text_unit,
-    sniff_format,
+    sniff_document,
 )
-from pretune.text.findings import Detection, Findings, join_names
-from pretune.text.markup import visible_text
-from pretune.text.streams import BLOCK_BYTES, STDIN, TextStream
-from pretune.text.tables import Record, ending_of, iter_records, iter_stream_records, sniff_table, table_format_of
+from pretune.text.docx import docx_lines
+from pretune.text.files import TextFile
+from pretune.text.findings import Detection, Findings, join_names, shorten
+from pretune.text.mail import QuoteChoice, iter_mbox, read_eml
+from pretune.text.markdown import plain_lines
+from pretune.text.markup import main_lines, visible_lines
+from pretune.text.parquet import iter_parquet
+from pretune.text.pdf import pdf_lines
+from pretune.text.streams import TextStream
+from pretune.text.tables import Record, TableFormat, ending_of, iter_stream_records
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
+_BY_CONTENT = ", as its content shows"  # and not its name
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
 
 
@@ -43,171 +47,181 @@ class Document:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFile:
-    """A file to read: where it is, what it is called in sources, how many files of its kind lie in the same folder."""
+class Reading:
+    """What a user may say about how files are to be read; what is left open is detected, and shown."""
 
-    path: str
-    name: str
-    is_named: bool = True  # given as such; files found in a folder are passed over when they are no text
-    files_beside: int = 0
-
-
-def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:
-    """The files that paths, folders and patterns mean, in a stable order; of a folder those with a known ending.
-
-    Raises InputDataError for a path that does not exist, a pattern that matches nothing, and a folder without text.
-    """
-    files: list[TextFile] = []
-    for path in map(str, paths):
-        if path == STDIN:
-            files.append(TextFile(path=STDIN, name="stdin"))
-        elif Path(path).is_dir():
-            files += _files_of_folder(Path(path), findings)
-        elif not Path(path).exists() and glob.has_magic(path):
-            files += _files_of_pattern(path, findings)
-        elif not Path(path).exists():
-            raise InputDataError(f"{path} does not exist; expected a file or folder with text, check the path.")
-        else:
-            files.append(TextFile(path=path, name=path))
-    return list({file.path: file for file in files}.values())
+    text_column: str | None = None
+    text_unit: UnitChoice = "auto"
+    encoding: str | None = None
+    format: FileFormat | Literal["auto"] = "auto"
+    html_text: Literal["visible", "main"] = "visible"
+    markdown: Literal["plain", "keep"] = "plain"
+    mail_quotes: QuoteChoice = "drop"
 
 
-def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
-    matches = sorted(glob.glob(pattern, recursive=True))
-    if not matches:
-        raise InputDataError(f"The pattern {pattern} matches no file; check it.")
-    folders = [match for match in matches if Path(match).is_dir()]
-    plain = [match for match in matches if match not in set(folders)]
-    if not plain:
-        return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
-    beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
-    return [
-        TextFile(path=match, name=match, files_beside=beside[Path(match).parent, ending_of(match)]) for match in plain
-    ]
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A file or a member of an archive whose bytes are at hand, and everything its reader needs beside them."""
+
+    file: TextFile
+    stream: ByteStream
+    findings: Findings
+    reading: Reading
+    seen: Detection
 
 
-def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
-    found: list[Path] = []
-    others: list[str] = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse_unreadable):
-        if {MANIFEST_NAME, LOG_NAME} <= set(names):
-            findings.ignored_files.add("written by pretune", "a stage folder", str(parent))
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(parent) / name for name in sorted(names)):
-            reason = _reason_to_pass_over(path)
-            if reason is None:
-                found.append(path)
-            else:
-                others.append(path.name)
-                findings.ignored_files.add(reason, reason, str(path.relative_to(folder)))
-    if not found:
-        instead = f" (it holds {join_names(others, 3)})" if others else ""
-        raise InputDataError(
-            f"{folder} holds no text{instead}; expected files that end in .txt, .md, .html, .csv, .tsv, .jsonl or "
-            ".parquet."
-        )
-    beside = Counter((path.parent, ending_of(path)) for path in found)
-    return [
-        TextFile(path=str(path), name=str(path), is_named=False, files_beside=beside[path.parent, ending_of(path)])
-        for path in found
-    ]
-
-
-def _reason_to_pass_over(path: Path) -> str | None:
-    if path.name.startswith("."):
-        return "hidden file"
-    if ending_of(path) not in (*TXT_ENDINGS, *HTML_ENDINGS) and table_format_of(path) is None:
-        return "no ending of a text file"
-    if not path.is_file():
-        return "not a plain file"
-    if path.stat().st_size == 0:
-        return "empty file"
-    # Many tools leave settings and listings in .json files; such a file is read where every line is an object.
-    if ending_of(path) == ".json" and sniff_table(TextStream(path).peek()) is None:
-        return "JSON, but not one object a line"
-    return None
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
-
-
-def iter_documents(
-    files: Sequence[TextFile],
-    findings: Findings,
-    *,
-    text_column: str | None = None,
-    text_unit: UnitChoice = "auto",
-) -> Iterator[Document]:
+def iter_documents(files: Sequence[TextFile], findings: Findings, reading: Reading = Reading()) -> Iterator[Document]:
     """The documents of all files, in order, as they were found.
 
-    Every line, row or page becomes a document or is counted in `findings.dropped`; blank lines of a text file separate
-    and are not counted. A document of more than a million characters is continued in the next ones.
+    Every line, row, page or message becomes a document or is counted in `findings.dropped`; blank lines of a text file
+    separate and are not counted. A document of more than a million characters is continued in the next ones. A named
+    file that cannot be read raises InputDataError; one found in a folder or an archive is passed over and counted in
+    `findings.unreadable`, unless nothing of the folder or archive can be read.
     """
+    num_found = 0
     for file in files:
-        findings.num_files += 1
-        found = False
-        for document in _iter_file(file, findings, text_column, text_unit):
-            if not document.text or document.text.isspace():
-                where = f"{document.source}, line {document.line}" if document.line else document.source
-                findings.dropped.add("no_text", "nothing but white space", where)
-                continue
-            found = True
-            yield from _cut_long(document, findings)
-        if not found:
-            sentence = f"{file.name} holds no text"
-            if file.is_named:
-                raise InputDataError(f"{sentence}; expected at least one line or row of it.")
-            findings.warnings.append(f"{sentence}; it is passed over.")
+        for document in _iter_parts(file, findings, reading):
+            num_found += 1
+            yield document
+    if files and not num_found and findings.unreadable.total:
+        raise InputDataError(next(iter(findings.unreadable.rules.values())).reason)
 
 
-def _iter_file(
-    file: TextFile, findings: Findings, text_column: str | None, text_unit: UnitChoice
-) -> Iterator[Document]:
-    ending = ending_of(file.path)
-    if table_format_of(file.path) == "parquet":
-        records = iter_records(file.path, findings=findings)
-        yield from _iter_table(
-            file, records, findings, text_column, Detection(path=file.name, format="parquet", encoding="utf-8")
+def _iter_parts(file: TextFile, findings: Findings, reading: Reading) -> Iterator[Document]:
+    """The documents of a file or, where it is an archive, of its members."""
+    num_found, problem = 0, ""
+    before = _stamp(file.path)
+    try:
+        for part, open_stream in open_parts(file, findings):
+            try:
+                for document in _iter_file(part, open_stream(), findings, reading):
+                    num_found += 1
+                    yield document
+            except InputDataError as error:
+                if part.path == file.path:
+                    raise
+                problem = problem or str(error)
+                findings.unreadable.add("unreadable_member", str(error), part.name)
+        if problem and not num_found:
+            raise InputDataError(problem)
+    except InputDataError as error:
+        if file.is_named:
+            raise
+        findings.unreadable.add("unreadable_file", str(error), file.name)
+    if _stamp(file.path) != before:
+        findings.warnings.append(
+            f"{file.name} changed while it was read; no more of it was read than it held at first."
         )
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Size and time of the last change of a file; None for what is no file."""
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
+    findings.num_files += 1
+    found = False
+    for document in _read(file, stream, findings, reading):
+        if not document.text or document.text.isspace():
+            where = f"{document.source}, line {document.line}" if document.line else document.source
+            findings.dropped.add("no_text", "nothing but white space", where)
+            continue
+        found = True
+        yield from _cut_long(document, findings)
+    if not found:
+        sentence = f"{file.name} holds no text"
+        if file.is_named:
+            raise InputDataError(f"{sentence}; expected at least one line or row of it.")
+        findings.warnings.append(f"{sentence}; it is passed over.")
+
+
+def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
+    by_name = file.format or FORMAT_OF_ENDING.get(ending_of(file.path))
+    seen = Detection(path=file.name, format="", encoding="utf-8", compression=stream.compression)
+    opened = _Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
+    kind = None if reading.format == "auto" else reading.format
+    whole = kind or sniff_document(stream.head) or ("docx" if by_name == "docx" else None)
+    if whole in ("parquet", "pdf", "docx"):
+        note = "" if by_name in (whole, None) or kind else _BY_CONTENT
+        yield from _READERS_OF_BYTES[whole](replace(opened, seen=replace(seen, format=whole, note=note)))
         return
-    stream = TextStream(file.path, findings, name=file.name)
-    if stream.is_empty:
+    if not stream.head:
         if file.is_named:
             raise InputDataError(f"{file.name} is empty; expected text.")
         return
-    kind: FileFormat = table_format_of(file.path) or sniff_format(stream.peek())
-    if ending in TXT_ENDINGS:
-        kind = "txt"
-    elif ending in HTML_ENDINGS:
-        kind = "html"
+    text = TextStream(stream, findings, encoding=reading.encoding)
+    kind = kind or choose_format(by_name, text.peek())
+    if text.is_empty:
+        text.close()
+        if file.is_named:
+            raise InputDataError(f"{file.name} is empty; expected text.")
+        return
     if kind == "html":
-        stream.use_declared_charset()
-    seen = Detection(path=file.name, format=kind, encoding=stream.encoding, compression=stream.compression)
-    if kind == "html":
-        findings.detected(_with_sentence(seen, unit="file", what="the visible text of each page is a document"))
-        yield Document(visible_text(stream.blocks()), file.name)
-    elif kind == "txt":
-        yield from _iter_txt(file, stream, seen, text_unit)
-    else:
-        columns = () if text_column is None else (text_column,)
-        yield from _iter_table(file, iter_stream_records(stream, kind, columns=columns), findings, text_column, seen)
+        text.use_declared_charset()
+    note = "" if by_name in (kind, None) or reading.format != "auto" else _BY_CONTENT
+    seen = replace(seen, format=kind, encoding=text.encoding, is_guess=text.is_guess, note=note)
+    yield from _READERS_OF_TEXT[kind](replace(opened, seen=seen), text)
 
 
-def _iter_table(
-    file: TextFile, records: Iterator[Record], findings: Findings, text_column: str | None, seen: Detection
-) -> Iterator[Document]:
+# --- formats whose bytes are read by themselves
+
+
+def _iter_parquet(opened: _Opened) -> Iterator[Document]:
+    return _iter_table(opened, iter_parquet(opened.stream, opened.findings))
+
+
+def _iter_pdf(opened: _Opened) -> Iterator[Document]:
+    _tell(opened, unit="file", what="the text of its pages is a document")
+    return _one_document(pdf_lines(opened.stream, opened.findings), opened)
+
+
+def _iter_docx(opened: _Opened) -> Iterator[Document]:
+    _tell(opened, unit="file", what="the text of its paragraphs is a document")
+    return _one_document(docx_lines(opened.stream), opened)
+
+
+_READERS_OF_BYTES: dict[str, Callable[[_Opened], Iterator[Document]]] = {
+    "parquet": _iter_parquet,
+    "pdf": _iter_pdf,
+    "docx": _iter_docx,
+}
+
+
+# --- formats whose text is read
+
+
+def _iter_table_text(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    kind: TableFormat = opened.seen.format  # type: ignore[assignment]
+    column = opened.reading.text_column
+    yield from _iter_table(opened, iter_stream_records(text, kind, columns=() if column is None else (column,)))
+
+
+def _iter_table(opened: _Opened, records: Iterator[Record]) -> Iterator[Document]:
+    name = opened.file.name
     sample = list(islice(records, 100))
     if not sample:
-        raise InputDataError(f"{file.name} has no rows; expected a table with a text column.")
-    column = detect_text_column(sample, file.name, text_column)
-    others = [name for name in sample[0].fields if name != column]
+        raise InputDataError(f"{name} has no rows; expected a table with a text column.")
+    column = detect_text_column(sample, name, opened.reading.text_column)
+    others = [field for field in sample[0].fields if field != column]
     what = f"the text is in column {column!r}" + (f" (others: {join_names(others)})" if others else "")
-    findings.detected(_with_sentence(seen, text_column=column, what=what))
+    _tell(opened, text_column=column, what=what)
     for record in chain(sample, records):
-        yield Document(record.fields.get(column, ""), file.name, record.line)
+        value = None if record.values is None else record.values.get(column)
+        if value is None or isinstance(value, str):
+            yield Document(record.fields.get(column, ""), name, record.line)
+        else:
+            example = f"{name}, line {record.line}: {shorten(record.fields[column], 120)}"
+            opened.findings.dropped.add("no_string", f"no text, but {_kind_of(value)}, in the text column", example)
+
+
+def _kind_of(value: object) -> str:
+    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+    return names.get(type(value), "another kind of value")
 
 
 _UNIT_SENTENCES: dict[TextUnit, str] = {
@@ -217,30 +231,87 @@ _UNIT_SENTENCES: dict[TextUnit, str] = {
 }
 
 
-def _iter_txt(file: TextFile, stream: TextStream, seen: Detection, choice: UnitChoice) -> Iterator[Document]:
-    head = stream.peek()
-    unit: TextUnit
-    if choice == "auto":
+def _iter_txt(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    head, unit = text.peek(), _given_unit(opened)
+    if unit is None:
         is_whole_file = len(head) < BLOCK_BYTES // 2
-        unit = detect_text_unit(head, is_whole_file=is_whole_file, files_beside=file.files_beside)
+        unit = detect_text_unit(head, is_whole_file=is_whole_file, files_beside=opened.file.files_beside)
+    _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit])
+    yield from _iter_units(text.lines(), unit, opened)
+
+
+def _iter_md(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    unit = _given_unit(opened) or "file"
+    is_plain = opened.reading.markdown == "plain"
+    how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "markup and all"
+    _tell(opened, unit=unit, what=f"{_UNIT_SENTENCES[unit]}, {how}")
+    yield from _iter_units(plain_lines(text.lines()) if is_plain else text.lines(), unit, opened)
+
+
+def _iter_html(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    if opened.reading.html_text == "main":
+        _tell(opened, unit="file", what="the main text of each page is a document")
+        lines = main_lines(text.blocks(), opened.file.name)
     else:
-        unit = choice
-    stream.findings.detected(_with_sentence(seen, unit=unit, what=_UNIT_SENTENCES[unit]))
+        what = "the visible text of each page is a document (--html-text main leaves out menus and footers)"
+        _tell(opened, unit="file", what=what)
+        lines = visible_lines(text.blocks())
+    yield from _one_document(lines, opened)
+
+
+def _iter_mail(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    """Messages are decoded part by part, so their bytes are read and not the text of the file."""
+    is_mbox = opened.seen.format == "mbox"
+    quotes = opened.reading.mail_quotes
+    what = "subject and text of each message are a document"
+    what += ", without quotes and signatures (--mail-quotes keep leaves them in)" if quotes == "drop" else ""
+    _tell(opened, what=what, encoding="as declared")
+    read = iter_mbox if is_mbox else read_eml
+    try:
+        for message, line in read(opened.stream, opened.findings, quotes):
+            yield Document(message, opened.file.name, line)
+    finally:
+        text.close()
+
+
+_READERS_OF_TEXT: dict[str, Callable[[_Opened, TextStream], Iterator[Document]]] = {
+    "txt": _iter_txt,
+    "md": _iter_md,
+    "html": _iter_html,
+    "csv": _iter_table_text,
+    "tsv": _iter_table_text,
+    "jsonl": _iter_table_text,
+    "mbox": _iter_mail,
+    "eml": _iter_mail,
+}
+
+
+def _given_unit(opened: _Opened) -> TextUnit | None:
+    return None if opened.reading.text_unit == "auto" else opened.reading.text_unit
+
+
+def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened) -> Iterator[Document]:
     if unit == "line":
-        for number, line in enumerate(stream.lines(), 1):
+        for number, line in enumerate(lines, 1):
             if line and not line.isspace():
-                yield Document(line, file.name, number)
+                yield Document(line, opened.file.name, number)
     else:
-        yield from _iter_blocks(file, stream, is_whole_file=unit == "file")
+        yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file")
 
 
-def _iter_blocks(file: TextFile, stream: TextStream, *, is_whole_file: bool) -> Iterator[Document]:
+def _one_document(lines: Iterable[str], opened: _Opened) -> Iterator[Document]:
+    """All lines in one document without a line number, since the lines are not those of the file."""
+    for document in _iter_blocks(lines, opened.file.name, is_whole_file=True):
+        yield replace(document, line=None)
+
+
+def _iter_blocks(lines: Iterable[str], name: str, *, is_whole_file: bool) -> Iterator[Document]:
     block: list[str] = []
     start, characters = 1, 0
-    for number, line in enumerate(stream.lines(), 1):
+    for number, line in enumerate(lines, 1):
         is_blank = not line or line.isspace()
         if block and ((is_blank and not is_whole_file) or characters > LONGEST_DOCUMENT):
-            yield Document("\n".join(block), file.name, start)
+            yield Document("\n".join(block), name, start)
             block, characters = [], 0
         if not is_blank or (is_whole_file and block):
             if not block:
@@ -248,7 +319,7 @@ def _iter_blocks(file: TextFile, stream: TextStream, *, is_whole_file: bool) -> 
             block.append(line)
             characters += len(line) + 1
     if block:
-        yield Document("\n".join(block), file.name, start)
+        yield Document("\n".join(block), name, start)
 
 
 def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
@@ -263,17 +334,12 @@ def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
     yield document if text is document.text else Document(text, document.source, document.line, document.from_labels)
 
 
-def _with_sentence(
-    seen: Detection, *, what: str, unit: TextUnit | None = None, text_column: str | None = None
-) -> Detection:
+def _tell(
+    opened: _Opened, *, what: str, unit: TextUnit | None = None, text_column: str | None = None, encoding: str = ""
+) -> None:
+    """Record how a file is read, with a sentence for the user."""
+    seen = opened.seen
     compressed = f", {seen.compression}" if seen.compression else ""
-    sentence = f"{seen.path}: {seen.format}{compressed}, {seen.encoding.upper()}; {what}."
-    return Detection(
-        path=seen.path,
-        format=seen.format,
-        encoding=seen.encoding,
-        compression=seen.compression,
-        unit=unit,
-        text_column=text_column,
-        sentence=sentence,
-    )
+    shown = encoding or seen.encoding.upper() + (" by the look of it" if seen.is_guess else "")
+    sentence = f"{seen.path}: {seen.format}{seen.note}{compressed}, {shown}; {what}."
+    opened.findings.detected(replace(seen, unit=unit, text_column=text_column, sentence=sentence))

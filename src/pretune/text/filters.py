@@ -85,7 +85,6 @@ def quality_rules(
     `language` is that of the texts, where it is known: `auto` asks for English stop words only of English.
     Raises UsageError where `disabled` names a rule that does not exist.
     """
-    disabled = [name.replace("-", "_") for name in disabled]
     short = _short_rules(min_words, max_symbol_ratio)
     page = _page_rules()
     english = [rule for rule in page if rule.name in _PRESUME_ENGLISH]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pretune.text.documents import find_files, iter_documents
+from pretune.errors import InputDataError
+from pretune.text.documents import iter_documents
+from pretune.text.files import find_files
 from pretune.text.findings import Findings
 from pretune.text.labeled import read_labeled
 from pretune.text.splits import assign_splits
@@ -38,8 +40,14 @@ def _labelled_rows(path: Path, text_column: str | None, label_column: str | None
 
 
 def protected_texts(paths: Sequence[str | Path]) -> list[str]:
-    """Every document of some files or folders, read as stage 1 reads them."""
+    """Every document of some files or folders, read as stage 1 reads them.
+
+    Raises InputDataError where one of them cannot be read, also in a folder.
+    """
     findings = Findings()
     if not paths:
         return []
-    return [document.text for document in iter_documents(find_files(paths, findings), findings)]
+    texts = [document.text for document in iter_documents(find_files(paths, findings), findings)]
+    for rule in findings.unreadable.rules.values():  # text that is not read would not be protected
+        raise InputDataError(rule.reason)
+    return texts

@@ -1,0 +1,178 @@
+"""Which files are meant by paths, folders and patterns, in a stable order; what is passed over is counted."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretune.errors import InputDataError
+from pretune.runtime.artifacts import MANIFEST_NAME
+from pretune.runtime.events import LOG_NAME
+from pretune.text.compression import COMPRESSED_ENDINGS, STDIN
+from pretune.text.detect import KNOWN_ENDINGS, FileFormat
+from pretune.text.findings import Findings, join_names
+from pretune.text.streams import TextStream
+from pretune.text.tables import ending_of, sniff_table
+
+NO_ENDING = "no ending of a text file"
+_MAIL_FOLDERS = ("cur", "new")  # of a maildir, whose files have no endings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFile:
+    """A file to read: where it is, what it is called in sources, how many files of its kind lie in the same folder."""
+
+    path: str
+    name: str
+    is_named: bool = True  # given as such; files found in a folder are passed over when they are no text
+    files_beside: int = 0
+    format: FileFormat | None = None  # where the place of the file tells it
+    members: tuple[str, ...] = ()  # of an archive: only those that match one of these patterns
+
+
+def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:
+    """The files that paths, folders and patterns mean, in a stable order; of a folder those with a known ending.
+
+    Where a folder has no such file, the content of the others decides. A file that is met twice, also by way of links,
+    is read once. Raises InputDataError for a path that does not exist, a pattern that matches nothing, and a folder
+    without text.
+    """
+    files: list[TextFile] = []
+    for path in map(str, paths):
+        if path == STDIN:
+            files.append(TextFile(path=STDIN, name="stdin"))
+        elif Path(path).is_dir():
+            files += _files_of_folder(Path(path), findings)
+        elif not Path(path).exists() and glob.has_magic(path):
+            files += _files_of_pattern(path, findings)
+        elif not Path(path).exists():
+            raise InputDataError(f"{path} does not exist; expected a file or folder with text, check the path.")
+        else:
+            files.append(TextFile(path=path, name=path))
+    return unique_files(files)
+
+
+def unique_files(files: Iterable[TextFile]) -> list[TextFile]:
+    """The files in order, each once, under whichever of its names comes first."""
+    seen: dict[object, TextFile] = {}
+    for file in files:
+        seen.setdefault(_identity(file.path), file)
+    return list(seen.values())
+
+
+def _identity(path: str) -> object:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return path
+    return (found.st_dev, found.st_ino)
+
+
+def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
+    matches = sorted(glob.glob(pattern, recursive=True))
+    if not matches:
+        raise InputDataError(f"The pattern {pattern} matches no file; check it.")
+    for match in matches:
+        if not Path(match).exists():  # where links go in a circle the system gives up after some rounds
+            findings.ignored_files.add("link that leads nowhere", "link that leads nowhere", match)
+    matches = [match for match in matches if Path(match).exists()]
+    folders = [match for match in matches if Path(match).is_dir()]
+    plain = [match for match in matches if match not in set(folders)]
+    if not plain:
+        return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
+    beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
+    return [
+        TextFile(path=match, name=match, files_beside=beside[Path(match).parent, ending_of(match)]) for match in plain
+    ]
+
+
+def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
+    found: list[Path] = []
+    others: list[Path] = []  # without an ending that tells what they are
+    passed_over: list[tuple[str, Path]] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: _note_unreadable(error, folder, findings)):
+        if {MANIFEST_NAME, LOG_NAME} <= set(names):
+            findings.ignored_files.add("written by pretune", "a stage folder", str(parent))
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent) / name for name in sorted(names)):
+            reason = _reason_to_pass_over(path)
+            if reason is None:
+                found.append(path)
+            elif reason == NO_ENDING:
+                others.append(path)
+            else:
+                passed_over.append((reason, path))
+    if not found:  # the content decides
+        found = [path for path in others if _looks_like_text(path)]
+        others = [path for path in others if path not in set(found)]
+    for reason, path in [*passed_over, *((NO_ENDING, path) for path in others)]:
+        findings.ignored_files.add(reason, reason, str(path.relative_to(folder)))
+    if not found:
+        names = [path.name for path in (*others, *(path for _, path in passed_over))]
+        instead = f" (it holds {join_names(names, 3)})" if names else ""
+        raise InputDataError(
+            f"{folder} holds no text{instead}; expected files such as .txt, .md, .html, .csv, .jsonl, .parquet, .mbox, "
+            ".zip or .tar.gz."
+        )
+    beside = Counter((path.parent, ending_of(path)) for path in found)
+    return [
+        TextFile(
+            path=str(path),
+            name=str(path),
+            is_named=False,
+            files_beside=beside[path.parent, ending_of(path)],
+            format="eml" if _is_in_maildir(path) else None,
+        )
+        for path in found
+    ]
+
+
+def _reason_to_pass_over(path: Path) -> str | None:
+    try:
+        if path.name.startswith("."):
+            return "hidden file"
+        if not path.is_file():
+            return "not a plain file"
+        if path.stat().st_size == 0:
+            return "empty file"
+        if _is_in_maildir(path):
+            return None
+        if ending_of(path) not in KNOWN_ENDINGS and not _is_only_compressed(path):
+            return NO_ENDING
+        # Many tools leave settings and listings in .json files; such a file is read where every line is an object.
+        if ending_of(path) == ".json" and sniff_table(TextStream(path).peek()) is None:
+            return "JSON, but not one object a line"
+    except OSError:
+        return "a file that cannot be read"
+    except InputDataError:  # to be said when it is its turn
+        return None
+    return None
+
+
+def _is_only_compressed(path: Path) -> bool:
+    return not ending_of(path) and path.suffix.lower() in COMPRESSED_ENDINGS
+
+
+def _looks_like_text(path: Path) -> bool:
+    try:
+        TextStream(path).close()
+    except InputDataError:
+        return False
+    return True
+
+
+def _is_in_maildir(path: Path) -> bool:
+    return path.parent.name in _MAIL_FOLDERS and (path.parent.parent / "tmp").is_dir()
+
+
+def _note_unreadable(error: OSError, folder: Path, findings: Findings) -> None:
+    place = Path(os.fsdecode(error.filename)) if error.filename else folder
+    if place == folder:
+        raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
+    findings.unreadable.add("unreadable_folder", f"{place} cannot be read ({error.strerror})", str(place))

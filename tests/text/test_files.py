@@ -1,0 +1,88 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.files import TextFile, find_files, unique_files
+from pretune.text.findings import Findings
+
+
+def names(*paths: Path | str) -> list[str]:
+    return [Path(file.path).name for file in find_files(paths, Findings())]
+
+
+def write(folder: Path, *files: str) -> None:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("Some text.\n", encoding="utf-8")
+
+
+def test_known_endings_decide_in_a_folder(tmp_path: Path) -> None:
+    write(
+        tmp_path, "a.txt", "b/c.md.bz2", "b/d.mbox", "b/e.docx", "f.tar.zst", "g.gz", "no.py", "README", ".hidden.txt"
+    )
+    findings = Findings()
+    found = find_files([tmp_path], findings)
+    assert [Path(file.path).name for file in found] == ["a.txt", "f.tar.zst", "g.gz", "c.md.bz2", "d.mbox", "e.docx"]
+    assert {rule.name: rule.count for rule in findings.ignored_files.rules.values()} == {
+        "no ending of a text file": 2,
+        "hidden file": 1,
+    }
+
+
+def test_without_a_known_ending_the_content_decides(tmp_path: Path) -> None:
+    write(tmp_path, "1", "2.post", "LICENSE")
+    (tmp_path / "x.bin").write_bytes(bytes(range(256)) * 9)
+    assert names(tmp_path) == ["1", "2.post", "LICENSE"]
+
+
+def test_a_maildir_is_read_as_mail(tmp_path: Path) -> None:
+    write(tmp_path, "mail/cur/1.M2P3.host:2,S", "mail/new/2.M2P3.host", "mail/tmp/x", "a.txt")
+    assert {file.format for file in find_files([tmp_path], Findings()) if "/mail/" in file.path} == {"eml"}
+    assert len(names(tmp_path)) == 3
+
+
+def test_a_folder_that_links_to_itself(tmp_path: Path) -> None:
+    write(tmp_path, "texts/a.txt")
+    (tmp_path / "texts" / "loop").symlink_to(tmp_path / "texts", target_is_directory=True)
+    (tmp_path / "texts" / "again.txt").symlink_to(tmp_path / "texts" / "a.txt")
+    assert names(tmp_path / "texts") == ["a.txt"]
+    assert names(str(tmp_path / "**" / "*.txt")) == ["a.txt"]
+
+
+def test_links_that_lead_nowhere_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt")
+    (tmp_path / "b.txt").symlink_to(tmp_path / "gone.txt")
+    (tmp_path / "c.txt").symlink_to(tmp_path / "c.txt")
+    findings = Findings()
+    assert len(find_files([tmp_path], findings)) == 1
+    assert findings.ignored_files.total == 2
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read everything, so it is the system's call that fails."""
+    write(tmp_path, "texts/a.txt", "texts/closed/b.txt")
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    closed = "closed"
+    findings = Findings()
+    assert len(find_files([tmp_path / "texts"], findings)) == 1
+    assert "closed cannot be read (Permission denied)" in findings.unreadable.rules["unreadable_folder"].reason
+    closed = "texts"
+    with pytest.raises(InputDataError, match=r"texts cannot be read .*; check its permissions"):
+        find_files([tmp_path / "texts"], Findings())
+
+
+def test_the_first_name_of_a_file_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt")
+    path = str(tmp_path / "a.txt")
+    same = str(tmp_path / "." / "a.txt") + ""
+    files = [TextFile(path=path, name="first"), TextFile(path=same, name="second"), TextFile(path="gone", name="gone")]
+    assert [file.name for file in unique_files(files)] == ["first", "gone"]
