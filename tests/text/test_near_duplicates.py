@@ -118,6 +118,18 @@ def test_many_copies_in_one_bucket() -> None:
     assert found.original.tolist() == [-1] + [0] * 499
 
 
+def test_duplicates_among_texts_from_one_template() -> None:
+    """Every text is like every other, and only some are alike enough."""
+    frame = "the report of day {} says that all is well in the house and that nothing happened to the guests in room {}"
+    texts = [frame.format(f"x{i}", f"y{i}") for i in range(800)]
+    copies = [f"{text} indeed" for text in texts[::8]]
+    found = search(texts + copies)
+    assert not (found.original[:800] >= 0).any()
+    right = found.original[800:] == np.arange(0, 800, 8)
+    assert right.mean() >= 0.95
+    assert 0.6 < jaccard(texts[0], texts[1]) < 0.8
+
+
 def test_documents_that_are_out_already_take_no_part() -> None:
     texts = ["a b c d e", "A b c d e", "a b c d e!"]
     batches = [sign_texts(texts, 0.8)]

@@ -22,6 +22,7 @@ from pretune.text.signatures import BANDS, Signatures, read_signatures
 
 DEFAULT_THRESHOLD = 0.8
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
+LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
 MOST_ATTEMPTS = 12
 ENTRIES_AT_ONCE = 1 << 22  # of one band in memory, about 100 MB
 _PLACE_SHIFT = np.uint64(44)
@@ -111,7 +112,7 @@ class _Search:
         """Go through all buckets once; with `looking_for` only through those with one of these documents."""
         for band in range(BANDS):
             for entries, starts in self._buckets(band, looking_for):
-                self._compare_buckets(entries, starts, looking_for)
+                self._compare_buckets(band, entries, starts, looking_for)
 
     def take_back(self) -> Bools:
         """Bring back the documents whose original turned out to repeat another one itself; which these are."""
@@ -167,9 +168,17 @@ class _Search:
             wanted[batch.keys[band][here] >> _PLACE_SHIFT] = True
         return wanted
 
-    def _compare_buckets(self, entries: Int64s, starts: Int64s, looking_for: Bools | None) -> None:
-        """Compare the first of each bucket with all others of it, then the first of those that are left, and so on."""
-        for _ in range(MOST_LEADERS):
+    def _compare_buckets(self, band: int, entries: Int64s, starts: Int64s, looking_for: Bools | None) -> None:
+        """Compare the first of each bucket with all others of it, then the first of those that are left, and so on.
+
+        Texts from one template fill large buckets without being duplicates: after some leaders such a bucket is
+        divided by the keys of the next band, which duplicates are likely to share as well.
+        """
+        for turn in range(MOST_LEADERS):
+            if turn == LEADERS_OF_LARGE:
+                entries, starts = self._divide_large(band, entries, starts)
+                if not len(starts):
+                    return
             counts = np.diff(starts, append=len(entries))
             leaders = np.repeat(entries[starts], counts)
             is_left = np.ones(len(entries), dtype=bool)
@@ -188,6 +197,21 @@ class _Search:
             entries, starts = _only(entries, starts, left[left > 0] > 1)
             if not len(starts):
                 return
+
+    def _divide_large(self, band: int, entries: Int64s, starts: Int64s) -> tuple[Int64s, Int64s]:
+        counts = np.diff(starts, append=len(entries))
+        bucket = np.repeat(np.arange(len(starts)), counts)
+        large = np.flatnonzero(np.repeat(counts > LARGE_BUCKET, counts))
+        keys = np.zeros(len(entries), dtype=np.uint64)
+        place = np.searchsorted(self.first_entries, entries[large], side="right") - 1
+        for number in np.unique(place):
+            here = large[place == number]
+            keys[here] = self.batches[number].keys[(band + 1) % BANDS][entries[here] - self.first_entries[number]]
+        order = np.lexsort((entries, keys, bucket))
+        entries, bucket, keys = entries[order], bucket[order], keys[order]
+        is_start = np.append(True, (bucket[1:] != bucket[:-1]) | (keys[1:] != keys[:-1]))
+        starts = np.flatnonzero(is_start)
+        return _only(entries, starts, np.diff(starts, append=len(entries)) > 1)
 
     def _may_match(self, leaders: Int64s, entries: Int64s, looking_for: Bools | None) -> Bools:
         """What can be said of pairs without their shingles."""
