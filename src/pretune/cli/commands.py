@@ -46,8 +46,35 @@ def collect(arguments: Arguments) -> int:
 
     config, out = _settings(arguments).collect, Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
-        collect(arguments.paths, out, config, labels=_path(arguments.labels), redo=arguments.redo)
+        collect(
+            arguments.paths,
+            out,
+            config,
+            labels=_path(arguments.labels),
+            redo=arguments.redo,
+            data_root=_path(arguments.data_root),
+            agree=_agreement(arguments),
+            say=(lambda _sentence: None) if arguments.quiet else _to_stderr,
+        )
     return _show_stage(out)
+
+
+def _agreement(arguments: Arguments) -> Callable[[str], bool] | None:
+    """How a download is agreed to: by --yes, by an answer in the terminal, or not at all."""
+    if arguments.yes:
+        return _tell_and_agree
+    return _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+
+
+def _tell_and_agree(plan: str) -> bool:
+    _to_stderr(plan)
+    return True
+
+
+def _ask(plan: str) -> bool:
+    sys.stderr.write(f"{plan}\nDownload it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def preprocess(arguments: Arguments) -> int:

@@ -165,8 +165,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_collect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="files, folders, globs, or - for stdin; none: the built-in world"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="files, folders, globs, archives, - for stdin, or a public data set as in imdb; none: the built-in world",
     )
+    parser.add_argument("--data-root", metavar="DIR", help="where public data sets lie, each in a folder of its name")
+    parser.add_argument("--yes", action="store_true", help="agree to downloads of public data sets")
     _add_labels(parser, "a label file whose texts are added to the corpus")
     _add_out(parser)
     _add_redo(parser)

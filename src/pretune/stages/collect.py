@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
+from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.splits import hash_unit, normalise_for_hash
 from pretune.text.streams import STDIN
 from pretune.text.world_words import DOMAINS, FAMILIES
@@ -51,16 +52,33 @@ def collect(
     *,
     labels: Path | None = None,
     redo: bool = False,
+    data_root: Path | None = None,
+    agree: Agree | None = None,
+    say: Say = lambda _sentence: None,
+    registry: Mapping[str, DataSet] = REGISTRY,
 ) -> Manifest:
     """Read text into `out`, as documents with their source.
 
     The texts of `labels` come first and are marked; without paths they are all there is, and without either the
-    built-in world writes documents and two label files. Raises InputDataError for input that is missing, unreadable,
-    empty, binary, in another encoding, or malformed beyond repair; such a refusal leaves no folder behind.
+    built-in world writes documents and two label files. A path may be the name of a public data set in `registry`: it
+    is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. Raises
+    InputDataError for input that is missing, unreadable, empty, binary, or malformed beyond repair; such a refusal
+    leaves no folder behind.
     """
     findings = Findings()
     with _pipes_as_files([str(path) for path in paths]) as named:
-        groups = [_rename(find_files([path], findings), path, name) for path, name in named]
+        groups = []
+        for path, name in named:
+            data_set = data_set_of(path, registry)
+            if data_set is not None:
+                files, about = obtain(data_set, data_root, findings, agree=agree, say=say)
+                findings.notices.append(about)
+                groups.append(files)
+                continue
+            if path in registry:
+                also = f"{path} is read from this folder; the public data set of that name is {PREFIX}{path}."
+                findings.notices.append(also)
+            groups.append(_rename(find_files([path], findings), path, name))
         inputs = {f"corpus {number}": _fingerprint(group) for number, group in enumerate(groups, 1)}
         if labels is not None:
             inputs["labels"] = _fingerprint([TextFile(path=str(labels), name=str(labels))])
@@ -237,7 +255,7 @@ class _Collection:
 def _tell_findings(folder: StageFolder, findings: Findings) -> None:
     """Warnings and notices about what was found on the way."""
     log = folder.log
-    for sentence in findings.sentences_about_more_files():
+    for sentence in [*findings.notices, *findings.sentences_about_more_files()]:
         log.write("notice", sentence=sentence)
     if findings.ignored_files.total:
         kinds = ", ".join(f"{r.count:,} {r.name} ({r.examples[0]})" for r in findings.ignored_files.rules.values())

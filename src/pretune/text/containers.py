@@ -60,7 +60,7 @@ def _open_members(file: TextFile, findings: Findings) -> Iterator[Part]:
                 continue
             num_taken += 1
             name = f"{file.name}/{member.name}"
-            part = TextFile(path=name, name=name, is_named=False, files_beside=member.files_beside)
+            part = replace(file, path=name, name=name, is_named=False, files_beside=member.files_beside, members=())
             yield part, partial(_open_member, member, file.name)
         if num_taken or not ignored.count(NO_ENDING):
             break

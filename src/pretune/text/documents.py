@@ -197,8 +197,9 @@ _READERS_OF_BYTES: dict[str, Callable[[_Opened], Iterator[Document]]] = {
 
 def _iter_table_text(opened: _Opened, text: TextStream) -> Iterator[Document]:
     kind: TableFormat = opened.seen.format  # type: ignore[assignment]
-    column = opened.reading.text_column
-    yield from _iter_table(opened, iter_stream_records(text, kind, columns=() if column is None else (column,)))
+    column = opened.reading.text_column or opened.file.text_column
+    columns = () if column is None else (column,)
+    yield from _iter_table(opened, iter_stream_records(text, kind, columns=columns, header=opened.file.columns))
 
 
 def _iter_table(opened: _Opened, records: Iterator[Record]) -> Iterator[Document]:
@@ -206,7 +207,7 @@ def _iter_table(opened: _Opened, records: Iterator[Record]) -> Iterator[Document
     sample = list(islice(records, 100))
     if not sample:
         raise InputDataError(f"{name} has no rows; expected a table with a text column.")
-    column = detect_text_column(sample, name, opened.reading.text_column)
+    column = detect_text_column(sample, name, opened.reading.text_column or opened.file.text_column)
     others = [field for field in sample[0].fields if field != column]
     what = f"the text is in column {column!r}" + (f" (others: {join_names(others)})" if others else "")
     _tell(opened, text_column=column, what=what)

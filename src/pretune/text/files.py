@@ -32,6 +32,8 @@ class TextFile:
     files_beside: int = 0
     format: FileFormat | None = None  # where the place of the file tells it
     members: tuple[str, ...] = ()  # of an archive: only those that match one of these patterns
+    columns: tuple[str, ...] = ()  # of a table that has no header
+    text_column: str | None = None  # where it is known, as it is of public data sets
 
 
 def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:

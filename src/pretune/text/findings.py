@@ -102,6 +102,7 @@ class Findings:
     dropped: Tally = field(default_factory=Tally)  # records that could not become documents
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
     unreadable: Tally = field(default_factory=Tally)  # files of a folder or an archive that could not be read
+    notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
     num_continued: int = 0  # parts of documents too long for one

@@ -101,12 +101,17 @@ def iter_records(
     yield from iter_stream_records(stream, kind, columns=columns)
 
 
-def iter_stream_records(stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = ()) -> Iterator[Record]:
-    """The rows of an opened csv, tsv or jsonl stream; see `iter_records`."""
+def iter_stream_records(
+    stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = (), header: Sequence[str] = ()
+) -> Iterator[Record]:
+    """The rows of an opened csv, tsv or jsonl stream; see `iter_records`. `header` names the columns of one without."""
     if stream.is_empty:
         raise InputDataError(f"{stream.name} is empty; expected a table with a text column.")
     malformed = _Malformed(stream.name, stream.findings)
-    yield from _iter_jsonl(stream, malformed) if kind == "jsonl" else _iter_delimited(stream, kind, columns, malformed)
+    if kind == "jsonl":
+        yield from _iter_jsonl(stream, malformed)
+    else:
+        yield from _iter_delimited(stream, kind, columns, malformed, list(header) or None)
     malformed.refuse_if_too_many(is_end=True)
 
 
@@ -224,13 +229,13 @@ class _Dialect:
 
 
 def _iter_delimited(
-    stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: _Malformed
+    stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: _Malformed, header: list[str] | None
 ) -> Iterator[Record]:
     dialect, sample = _sniff_dialect(stream.peek(), kind)
-    _refuse_missing_header(sample, stream.name, columns)
+    if header is None:
+        _refuse_missing_header(sample, stream.name, columns)
     lines = _RawLines(stream.lines())
     reader = dialect.reader(lines)
-    header: list[str] | None = None
     start = 1
     while (row := _next_row(reader, stream.name, start)) is not None:
         if len(lines.row) > 1 and dialect.is_quoted and "".join(lines.row).count('"') % 2:

@@ -1,0 +1,158 @@
+import hashlib
+import io
+import json
+import re
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError, UsageError
+from pretune.runtime.events import read_events
+from pretune.stages.collect import collect
+from pretune.text.corpus import iter_corpus
+from pretune.text.findings import Findings
+from pretune.text.registry import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain
+
+
+def make_archive() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, text in (("d/train/1.txt", "A training text."), ("d/test/1.txt", "A test text.")):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A folder on the web that says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def public(tmp_path: Path) -> Iterator[DataSet]:
+    """A data set on a server of this machine."""
+    web = tmp_path / "web"
+    web.mkdir()
+    (web / "d.tar.gz").write_bytes(make_archive())
+    running = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(web)))
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    data = (web / "d.tar.gz").read_bytes()
+    yield DataSet(
+        name="d",
+        title="A data set",
+        address=f"http://127.0.0.1:{running.server_port}/d.tar.gz",
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        licence="free",
+        citation="Somebody 2026",
+        part="its training texts",
+        members=("d/train/*",),
+    )
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def texts(out: Path) -> list[str]:
+    return [document["text"] for document in iter_corpus(out)]
+
+
+def test_it_is_downloaded_once_and_told_about(public: DataSet, tmp_path: Path) -> None:
+    root, told = tmp_path / "root", []
+
+    def agree(plan: str) -> bool:
+        told.append(plan)
+        return True
+
+    collect(["d"], tmp_path / "out", data_root=root, agree=agree, registry={"d": public})
+    assert texts(tmp_path / "out") == ["A training text."]
+    assert re.search(r"0 MB will be downloaded from http://127\..*, verified by its sha256. Licence: free.", told[0])
+    assert {path.name for path in (root / "d").iterdir()} == {"d.tar.gz", LOCK_NAME}
+    (notice, *_) = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
+    assert "as the registry has it. Licence: free. Please cite: Somebody 2026." in notice
+    collect(["public:d"], tmp_path / "again", data_root=root, registry={"d": public})  # nobody is asked again
+    assert len(told) == 1
+
+
+def test_nothing_is_downloaded_without_consent(public: DataSet, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Give --yes to agree to that, or --data-root DIR with a copy in DIR/d"):
+        collect(["d"], tmp_path / "out", data_root=tmp_path / "root", registry={"d": public})
+    with pytest.raises(UsageError, match="Nothing was downloaded"):
+        collect(["d"], tmp_path / "out", data_root=tmp_path / "root", agree=lambda _: False, registry={"d": public})
+    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_local_copy_is_verified(public: DataSet, tmp_path: Path) -> None:
+    folder = tmp_path / "root" / "d"
+    folder.mkdir(parents=True)
+    (folder / "d.tar.gz").write_bytes(make_archive() + b"x")
+    with pytest.raises(InputDataError, match=r"d\.tar\.gz is not the A data set that the registry knows"):
+        obtain(public, tmp_path / "root", Findings(), agree=None, say=print)
+    (folder / "d.tar.gz").unlink()
+    (folder / "mine.txt").write_text("Another form of it.\n", encoding="utf-8")
+    files, about = obtain(public, tmp_path / "root", Findings(), agree=None, say=print)
+    assert [Path(file.path).name for file in files] == ["mine.txt"]
+    assert "a local copy in" in about
+
+
+def test_an_unknown_sha256_is_written_down_and_compared_from_then_on(public: DataSet, tmp_path: Path) -> None:
+    unknown = replace(public, sha256=None)
+    obtain(unknown, tmp_path / "root", Findings(), agree=lambda _: True, say=print)
+    lock = tmp_path / "root" / "d" / LOCK_NAME
+    assert json.loads(lock.read_text(encoding="utf-8"))["d.tar.gz"]["sha256"] == public.sha256
+    _, about = obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)
+    assert f"as {lock} has it" in about
+    (tmp_path / "root" / "d" / "d.tar.gz").write_bytes(b"altered")
+    with pytest.raises(InputDataError, match=f"is not the A data set that {lock} knows"):
+        obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)
+    lock.unlink()
+    assert "written down" in obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)[1]
+
+
+def test_a_file_of_that_name_comes_first(public: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("d").write_text("My own text.\n", encoding="utf-8")
+    collect(["d"], tmp_path / "out", registry={"d": public})
+    assert texts(tmp_path / "out") == ["My own text."]
+    notices = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
+    assert notices[0].endswith("the public data set of that name is public:d.")
+    assert data_set_of("public:d", {"d": public}) is public
+    with pytest.raises(UsageError, match="no public data set 'e' in the registry; it has d"):
+        data_set_of("public:e", {"d": public})
+
+
+@pytest.mark.parametrize("data_set", REGISTRY.values(), ids=lambda data_set: data_set.name)
+def test_what_is_registered_is_whole(data_set: DataSet) -> None:
+    assert data_set.address.startswith("https://")
+    assert data_set.sha256 is None or re.fullmatch("[0-9a-f]{64}", data_set.sha256)
+    assert data_set.size_bytes > 1_000_000
+    assert all((data_set.title, data_set.licence, data_set.citation, data_set.part))
+
+
+def test_a_table_without_a_header(tmp_path: Path) -> None:
+    """As AG News comes: three columns that only the registry names."""
+    rows = b'"3","A title","The text, with a comma."\n"1","Another","More text."\n'
+    folder = tmp_path / "root" / "ag_news"
+    folder.mkdir(parents=True)
+    (folder / "train.csv").write_bytes(rows)
+    registry = {"ag_news": replace(REGISTRY["ag_news"], sha256=hashlib.sha256(rows).hexdigest())}
+    collect(["ag_news"], tmp_path / "out", data_root=tmp_path / "root", registry=registry)
+    assert texts(tmp_path / "out") == ["The text, with a comma.", "More text."]
+
+
+def test_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_data_root() == tmp_path / "pretune" / "data"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert default_data_root() == Path.home() / ".cache" / "pretune" / "data"
