@@ -155,7 +155,8 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
             raise InputDataError(f"{file.name} is empty; expected text.")
         return
     text = TextStream(stream, findings, encoding=reading.encoding)
-    kind = kind or choose_format(by_name, text.peek())
+    # What is called pdf or parquet and does not begin like one is whatever else it is.
+    kind = kind or choose_format(None if by_name in _READERS_OF_BYTES else by_name, text.peek())
     if text.is_empty:
         text.close()
         if file.is_named:

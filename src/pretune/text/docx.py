@@ -10,6 +10,7 @@ from pretune.text.archives import iter_zip, open_zip
 from pretune.text.compression import ByteStream
 from pretune.text.findings import shorten
 
+LONGEST_LINE = 1 << 20  # characters; a longer paragraph is cut there
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 _WORD = (
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
@@ -57,7 +58,7 @@ class _WordReader:
         if is_last:
             self._pieces.append("\n")
         lines = "".join(self._pieces).split("\n")
-        self._pieces = [lines.pop()]
+        self._pieces = [lines.pop()] if len(lines[-1]) <= LONGEST_LINE else []
         yield from (line.rstrip() for line in lines)
 
     def _refuse_document_type(self, *_: object) -> None:

@@ -69,9 +69,9 @@ class _VisibleText(HTMLParser):
         self._hidden_by: list[str] = []
 
     def take_lines(self) -> Iterator[str]:
-        """The lines that are complete, white space made one blank."""
+        """The lines that are complete, or too long to wait for their end; white space made one blank."""
         lines = "".join(self._pieces).split("\n")
-        self._pieces = [lines.pop()]
+        self._pieces = [lines.pop()] if len(lines[-1]) <= LONGEST_TAG else []
         yield from (line for line in (" ".join(line.split()) for line in lines) if line)
 
     def give_up_on_long_tag(self) -> None:
