@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pretune.data.shards import ShardWriter, TokenShard
-from pretune.text.encoding import CleanTextEncoder
+from pretune.text.fast_encoding import CleanTextEncoding
 from pretune.text.selection import SPLITS, kept_texts
 from pretune.text.tokenizer import load_tokenizer
 
@@ -21,8 +21,9 @@ _of_thread = threading.local()  # the encoder of each worker, with what it learn
 def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Encode the kept texts of a part (see `selection.kept_texts`) with the tokenizer in `task["tokenizer"]`.
 
-    Writes one token shard a split. Returns documents, bytes (of all texts, each with the blank before its first word)
-    and is_exact (whether the fast way to encode agreed with the tokenizer).
+    Writes one token shard a split. Returns documents, bytes (of all texts, each with the blank before its first word),
+    encoder (who did it), is_refused (whether a faster library was there and did not agree) and is_exact (whether the
+    fast way of our own agreed with the tokenizer).
     """
     encoder = _encoder(task["tokenizer"], task["tokenizer_sha256"])
     texts, _, is_validation = kept_texts(task)
@@ -32,14 +33,15 @@ def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
         with ShardWriter(out, split, encoder.tokenizer.vocab_size) as writer:
             for start in range(0, len(of_split), _BATCH_TEXTS):
                 writer.add_many(*encoder.encode(of_split[start : start + _BATCH_TEXTS]))
-    return {"documents": len(texts), "bytes": num_bytes, "is_exact": encoder.is_exact}
+    told = {"encoder": encoder.encoder, "is_refused": encoder.is_refused, "is_exact": encoder.is_exact}
+    return {"documents": len(texts), "bytes": num_bytes, **told}
 
 
-def _encoder(folder: str, sha256: str) -> CleanTextEncoder:
+def _encoder(folder: str, sha256: str) -> CleanTextEncoding:
     if getattr(_of_thread, "key", None) != (folder, sha256):
-        _of_thread.encoder = CleanTextEncoder(load_tokenizer(Path(folder)))
+        _of_thread.encoder = CleanTextEncoding(load_tokenizer(Path(folder)))
         _of_thread.key = (folder, sha256)
-    encoder: CleanTextEncoder = _of_thread.encoder
+    encoder: CleanTextEncoding = _of_thread.encoder
     return encoder
 
 

@@ -29,6 +29,7 @@ from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
+from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.files import find_files
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Findings
@@ -46,6 +47,7 @@ MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, where there are fe
 NOTEWORTHY_SHARE = 0.2  # of the documents dropped by one rule
 WORK_NAME = ".work"  # the folder of what the steps hand on to each other; gone when the stage is finished
 _ROUND_TRIPS = 1000
+TRAINER = "tokenizers"  # another library would break ties in another way, so it is part of what a folder is
 
 
 def preprocess(
@@ -72,7 +74,9 @@ def preprocess(
     inputs = {"collected": source.fingerprint, **{name: _hash(path) for name, path in files.items()}}
     if protect:
         inputs["protect"] = hash_json([_hash(Path(file.path)) for file in find_files(protect, Findings())])
-    folder = open_stage(Path(out), "preprocess", config=to_identity(config), inputs=inputs, redo=redo)
+    folder = open_stage(
+        Path(out), "preprocess", config={**to_identity(config), "tokenizer_trainer": TRAINER}, inputs=inputs, redo=redo
+    )
     if folder.is_finished:
         return folder.manifest
     if folder.is_resumed:
@@ -204,10 +208,14 @@ class _Preprocessing:
 
     def _encode(self, tokenizer: Tokenizer) -> dict[str, TokenShard]:
         sha256 = hash_file(self.path / TOKENIZER_NAME)
-        shards, num_bytes, is_exact = self.steps.encode(self.path, tokenizer.vocab_size, sha256)
-        if not is_exact:
+        shards, told = self.steps.encode(self.path, tokenizer.vocab_size, sha256)
+        if not all(part["is_exact"] for part in told):
             self.folder.log.write("notice", sentence="The fast way to encode did not agree; the slow way was taken.")
-        self._check_tokens(tokenizer, shards, num_bytes)
+        if any(part["is_refused"] for part in told):
+            sentence = f"{FAST_LIBRARY} is installed, but its ids differ from the tokenizer's, which encoded instead."
+            self.folder.log.write("warning", rule="fast_encoder_refused", sentence=sentence)
+        self.encoders = sorted({part["encoder"] for part in told})
+        self._check_tokens(tokenizer, shards, sum(part["bytes"] for part in told))
         return shards
 
     def _check_tokens(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], num_bytes: int) -> None:
@@ -242,6 +250,8 @@ class _Preprocessing:
         self.folder.log.write(
             "tokenizer_report",
             kind=tokenizer.kind,
+            trainer=TRAINER,
+            encoders=self.encoders,
             vocab_size=tokenizer.vocab_size,
             fertility=round(num_tokens / max(1, words), 4),
             unknown_share=round(unknown_share, 6),

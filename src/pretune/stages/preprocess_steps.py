@@ -222,14 +222,14 @@ class Steps:
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
         return load_word_counts([Path(part) for part in self._parts("words")], by_count)
 
-    def encode(self, out: Path, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, TokenShard], int, bool]:
-        """Map: token ids; then the shards in one piece. With them the bytes encoded, and whether the fast way held."""
+    def encode(self, out: Path, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, TokenShard], Results]:
+        """Map: token ids; then the shards in one piece, with what every part's encoding told."""
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
         results = self._run("encode", encode_part, tasks, "documents encoded")
         folders = [Path(part) for part in self._parts("encode")]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
-        return shards, sum(r["bytes"] for r in results), all(r["is_exact"] for r in results)
+        return shards, results
 
     def _kept(self) -> list[dict[str, Any]]:
         pairs = zip(self._parts("clean"), self._parts("select"), strict=True)

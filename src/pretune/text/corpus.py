@@ -6,7 +6,7 @@ A file is one part of the corpus: what one worker of the next stage takes at a t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,6 +47,17 @@ class DocumentWriter:
         if self._buffered >= _BUFFER_CHARACTERS:
             self._flush()
 
+    def write_many(self, texts: Sequence[str], **fields: Sequence[Any]) -> None:
+        """Append documents, given field by field."""
+        self._flush()
+        start = 0
+        for end in _ends_of_blocks(texts):
+            self._texts = list(texts[start:end])
+            self._fields = {name: list(values[start:end]) for name, values in fields.items()}
+            self._buffered = sum(map(len, self._texts))
+            self._flush()
+            start = end
+
     def close(self) -> None:
         """Write what is left; without it the file is incomplete."""
         self._flush()
@@ -70,6 +81,16 @@ class DocumentWriter:
         self.num_documents += len(self._texts)
         self.num_characters += self._buffered
         self._texts, self._buffered = [], 0
+
+
+def _ends_of_blocks(texts: Sequence[str]) -> Iterator[int]:
+    """Where to divide texts into blocks of a million characters or a little more."""
+    characters = 0
+    for end, length in enumerate(map(len, texts), 1):
+        characters += length
+        if characters >= _BUFFER_CHARACTERS or end == len(texts):
+            yield end
+            characters = 0
 
 
 def _encode_column(values: list[Any]) -> list[str]:

@@ -111,8 +111,7 @@ def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     names, source_of = load_sources(cleaned)
     splits = [SPLITS[i] for i in is_validation.astype(int).tolist()]
     with DocumentWriter(out / DOCUMENTS_NAME) as writer:
-        for text, source, split in zip(texts, source_of[rows].tolist(), splits, strict=True):
-            writer.write(text, source=names[source], split=split)
+        writer.write_many(texts, source=[names[source] for source in source_of[rows].tolist()], split=splits)
     second = load_hashes(cleaned)[rows, 1].astype(np.float64) / 2**64
     is_counted = ~is_validation & (second < task["counted_share"])
     counts = count_words(texts[row] for row in np.flatnonzero(is_counted))

@@ -112,6 +112,11 @@ class Tokenizer:
         """Every token as it reads on its own, with its leading blank; pieces of a character show as U+FFFD."""
         return [self._surfaces[int(i)] for i in ids]
 
+    @property
+    def is_lowercase(self) -> bool:
+        """Whether upper case is folded to lower case before anything else."""
+        return _lowercase_of(self.backend) is not None
+
     @cached_property
     def token_bytes(self) -> list[bytes]:
         """The bytes that every token stands for; special tokens stand for none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,6 +20,7 @@ from pretune.text.flat import FlatText
 MOST_STRETCHES = 2_000_000  # different ones for training, to bound the memory
 MOST_CHARACTERS = 1_000_000_000  # bytes of text that are counted; of more, a share of the texts chosen by hash
 _CHARACTERS_PER_RANGE = 200_000_000
+_TEXTS_AT_ONCE = 2000  # so that counting is one call, not one for each text
 _LEAST_RANGES = 4  # so that several workers have something to do
 
 
@@ -30,8 +32,9 @@ def num_word_ranges(num_characters: int) -> int:
 def count_words(texts: Iterable[str]) -> Counter[str]:
     """How often each stretch between blanks occurs."""
     counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text.split())
+    remaining = iter(texts)
+    while some := list(islice(remaining, _TEXTS_AT_ONCE)):
+        counts.update(" ".join(some).split())
     return counts
 
 

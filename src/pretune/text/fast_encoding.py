@@ -1,0 +1,97 @@
+"""Encoding by gigatoken, where it is installed: a young library, so its ids are first compared with the tokenizer's."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+
+from pretune.text.encoding import CleanTextEncoder, IdArray, IntArray
+from pretune.text.tokenizer import Tokenizer
+
+LIBRARY = "gigatoken"
+TEXTS_TO_CHECK = 1000
+
+
+class CleanTextEncoding:
+    """Encodes clean texts as `Tokenizer.encode` does: by gigatoken where that can and agrees, else by stretches.
+
+    The first thousand texts are encoded by the tokenizer itself as well. Where any of their ids differ, or the library
+    fails, `is_refused` is true and it is not asked again.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.is_refused = False
+        self._by_stretches = CleanTextEncoder(tokenizer)
+        self._num_checked = 0
+        self._library = _Gigatoken(tokenizer) if can_encode(tokenizer) else None
+
+    @property
+    def encoder(self) -> str:
+        """Who encodes."""
+        return "tokenizers" if self._library is None else LIBRARY
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether looking stretches up agreed with the tokenizer, as far as it was needed."""
+        return self._by_stretches.is_exact
+
+    def encode(self, texts: Sequence[str]) -> tuple[IdArray, IntArray]:
+        """All ids one after another, each text between [BOS] and [EOS], and the number of ids of each text."""
+        if self._library is not None and self._num_checked < TEXTS_TO_CHECK:
+            self._check(texts[: TEXTS_TO_CHECK - self._num_checked])
+        return self._by_stretches.encode(texts) if self._library is None else self._library.encode(texts)
+
+    def _check(self, texts: Sequence[str]) -> None:
+        assert self._library is not None
+        expected = self.tokenizer.encode_batch(texts)
+        try:
+            ids, lengths = self._library.encode(texts)
+            agrees = lengths.tolist() == [len(row) for row in expected]
+            agrees = agrees and ids.tolist() == list(chain.from_iterable(expected))
+        except Exception:  # whatever a young library does, the text is encoded
+            agrees = False
+        self._num_checked += len(texts)
+        if not agrees:
+            self._library, self.is_refused = None, True
+
+
+def can_encode(tokenizer: Tokenizer) -> bool:
+    """Whether gigatoken is installed and knows this kind of tokenizer."""
+    is_known = tokenizer.kind == "bpe" and not tokenizer.is_lowercase
+    return is_known and importlib.util.find_spec(LIBRARY) is not None
+
+
+class _Gigatoken:
+    """The tokenizer's pieces and merges in gigatoken; blanks and special tokens are put around the text here."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.awkward = importlib.import_module("awkward")
+        plain = json.loads(tokenizer.backend.to_str())
+        plain |= {"normalizer": None, "post_processor": None, "added_tokens": []}
+        plain["pre_tokenizer"] = {
+            "type": "ByteLevel",
+            "add_prefix_space": False,
+            "trim_offsets": True,
+            "use_regex": True,
+        }
+        self.backend = importlib.import_module(LIBRARY).Tokenizer.from_json(json.dumps(plain))
+
+    def encode(self, texts: Sequence[str]) -> tuple[IdArray, IntArray]:
+        if not texts:
+            return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64)
+        rows = self.backend.encode_batch([b" " + text.encode() if text else b"" for text in texts])
+        lengths = self.awkward.num(rows).to_numpy().astype(np.int64) + 2
+        ends = np.cumsum(lengths)
+        ids = np.empty(int(ends[-1]), dtype=np.uint32)
+        is_text = np.ones(len(ids), dtype=np.bool_)
+        is_text[ends - lengths] = is_text[ends - 1] = False
+        ids[ends - lengths], ids[ends - 1] = self.tokenizer.bos_id, self.tokenizer.eos_id
+        ids[is_text] = self.awkward.flatten(rows).to_numpy()
+        return ids, lengths
