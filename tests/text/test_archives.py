@@ -119,6 +119,16 @@ def test_a_zip(method: int) -> None:
     assert {m.name: b"".join(m.open()) for m in members} == {"a.txt": b"one" * 999, "b/../../c.txt": b"two"}
 
 
+def test_a_member_without_a_name_is_passed_over() -> None:
+    data = zip_of({"a": b"one", "b.txt": b"two"})
+    start = data.index(b"PK\x01\x02")
+    nameless = data[: start + 28] + b"\0\0" + data[start + 30 : start + 46] + data[start + 47 :]
+    end = nameless.rindex(b"PK\x05\x06")
+    size = int.from_bytes(nameless[end + 12 : end + 16], "little") - 1
+    nameless = nameless[: end + 12] + size.to_bytes(4, "little") + nameless[end + 16 :]
+    assert [member.name for member in zip_members(nameless)] == ["b.txt"]
+
+
 def test_a_zip_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(zip_of({"a.txt": b"text"}))
     archive = open_zip(compression.open_bytes(tmp_path / "a.zip"))

@@ -24,7 +24,7 @@ LOOK_AHEAD_BYTES = 80_000  # of each
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 ZIP_DAMAGES = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
-    RuntimeError, OverflowError,
+    RuntimeError, OverflowError, IndexError,
 )  # fmt: skip
 _ENCRYPTED = 0x1
 _TAR_BLOCK = 512
@@ -75,7 +75,8 @@ def iter_zip(archive: zipfile.ZipFile, name: str) -> Iterator[Member]:
     """The files of a zip archive, in its order."""
     assert archive.fp is not None
     meter = ExpansionMeter(name, num_in=archive.fp.seek(0, io.SEEK_END))
-    files = [info for info in archive.infolist() if not info.is_dir() and not _is_link(info)]
+    # A name may be empty, of which the standard library asks the last character.
+    files = [info for info in archive.infolist() if info.filename and not info.is_dir() and not _is_link(info)]
     beside = Counter(_kind(info.filename) for info in files)
     for info in files:
         yield Member(
