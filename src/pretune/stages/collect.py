@@ -30,6 +30,8 @@ from pretune.text.corpus import CorpusWriter
 from pretune.text.documents import Document, Reading, iter_documents
 from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
+from pretune.text.hub import PREFIX as HUB_PREFIX
+from pretune.text.hub import hub_files
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
 from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
@@ -61,7 +63,8 @@ def collect(
 
     The texts of `labels` come first and are marked; without paths they are all there is, and without either the
     built-in world writes documents and two label files. A path may be the name of a public data set in `registry`: it
-    is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. Raises
+    is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. A path
+    `hf:OWNER/NAME` is a data set of the Hugging Face hub. Raises
     InputDataError for input that is missing, unreadable, empty, binary, or malformed beyond repair; such a refusal
     leaves no folder behind.
     """
@@ -69,6 +72,11 @@ def collect(
     with _pipes_as_files([str(path) for path in paths]) as named:
         groups = []
         for path, name in named:
+            if path.startswith(HUB_PREFIX):
+                files, about = hub_files(path, findings, say)
+                findings.notices.append(about)
+                groups.append(files)
+                continue
             data_set = data_set_of(path, registry)
             if data_set is not None:
                 files, about = obtain(data_set, data_root, findings, agree=agree, say=say)

@@ -1,0 +1,78 @@
+"""Data sets of the Hugging Face hub, when one is asked for as `hf:OWNER/NAME`; only then is the network used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from pretune.errors import InputDataError, PretuneError, UsageError
+from pretune.text.detect import KNOWN_ENDINGS
+from pretune.text.files import TextFile
+from pretune.text.findings import Findings, join_names, shorten
+from pretune.text.tables import ending_of
+
+PREFIX = "hf:"
+_NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::(.+))?")
+_NO_DATA_ENDINGS = (".md", ".markdown", ".json")  # what hubs keep beside the data: descriptions and settings
+_TEST = re.compile(r"(?:^|[^a-z])test(?:$|[^a-z])")
+
+
+def hub_files(name: str, findings: Findings, say: Callable[[str], None]) -> tuple[list[TextFile], str]:
+    """The files of `hf:OWNER/NAME[@REVISION][:PATTERN]` as local copies, and a sentence on where they come from.
+
+    Without a pattern these are all files of text, official test parts left out. Raises UsageError where
+    huggingface_hub is not installed or the name does not parse, and InputDataError where the data set cannot be had.
+    """
+    parsed = _NAME.fullmatch(name)
+    if parsed is None:
+        raise UsageError(f"{name} does not name a data set; expected hf:OWNER/NAME, @REVISION or :PATTERN behind it.")
+    repository, revision, pattern = parsed.groups()
+    try:
+        import huggingface_hub as hub
+    except ImportError as error:
+        raise UsageError(
+            f"{name} needs huggingface_hub, which is not installed: pip install 'pretune[hf]', or get them by hand."
+        ) from error
+    try:
+        info = hub.HfApi().dataset_info(repository, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        chosen = _choose(sorted(sizes), pattern, name, findings)
+        megabytes = sum(sizes[file] for file in chosen) / 1e6
+        say(f"{name}: {len(chosen):,} files, {megabytes:.0f} MB, revision {info.sha}.")
+        paths = [hub.hf_hub_download(repository, file, repo_type="dataset", revision=info.sha) for file in chosen]
+    except PretuneError:
+        raise
+    except Exception as error:  # of the hub's client and of what it stands on
+        raise InputDataError(
+            f"{name} cannot be had from the Hugging Face hub ({shorten(str(error), 120) or type(error).__name__}); "
+            "check the name and the connection, or get the files by hand."
+        ) from error
+    files = [
+        TextFile(path=str(path), name=f"{PREFIX}{repository}/{file}", is_named=False)
+        for path, file in zip(paths, chosen, strict=True)
+    ]
+    return files, f"{name}: {len(files):,} files of the Hugging Face hub, revision {info.sha}."
+
+
+def _choose(names: list[str], pattern: str | None, asked: str, findings: Findings) -> list[str]:
+    chosen = []
+    for name in names:
+        reason = None
+        if pattern is not None:
+            reason = None if fnmatchcase(name, pattern) else "file of a hub that was not asked for"
+        elif ending_of(PurePosixPath(name)) not in KNOWN_ENDINGS or ending_of(PurePosixPath(name)) in _NO_DATA_ENDINGS:
+            reason = "file of a hub that is no data"
+        elif _TEST.search(name.lower()):
+            reason = "official test part, which is to measure with"
+        if reason is None:
+            chosen.append(name)
+        else:
+            findings.ignored_files.add(reason, reason, name)
+    if not chosen:
+        raise InputDataError(
+            f"{asked} has no file of text to read (it has {join_names(names, 5) or 'none at all'}); name some of them "
+            "behind a colon, as in hf:OWNER/NAME:data/*.jsonl."
+        )
+    return chosen
