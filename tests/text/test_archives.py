@@ -102,6 +102,11 @@ def test_a_damaged_tar(data: bytes, problem: str) -> None:
         read_tar(data)
 
 
+@pytest.mark.parametrize("record", [b"0 path=x\n", b"1 path=x\n", b"path=x\n", b"99 path=x\n", b"", b"=" * 30])
+def test_a_pax_record_with_a_wrong_length_ends_the_list(record: bytes) -> None:
+    assert archives._parse_pax(b"9 size=1\n" + record) == {"size": "1"}
+
+
 def test_a_tar_without_an_end_mark_is_warned_of() -> None:
     findings = Findings()
     data = tar_of({"a.txt": b"x"})[:1024]

@@ -287,7 +287,7 @@ def _parse_pax(data: bytes) -> dict[str, str]:
         digits, _, _ = data[:20].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
         key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
-        if not equals or length > len(data):
+        if not equals or not len(digits) < length <= len(data):  # a record that leads nowhere would have no end
             break
         values[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         data = data[length:]
