@@ -56,6 +56,7 @@ _MODULE_OF = {
     "CorruptModelError": "errors",
     "OutOfResourcesError": "errors",
     "StoppedError": "errors",
+    "RankLostError": "errors",
     "InterruptedByUserError": "errors",
 }
 

@@ -64,6 +64,10 @@ class StoppedError(PretuneError):
     exit_code = EXIT_STOPPED
 
 
+class RankLostError(StoppedError):
+    """Another of the processes that train together ended or hangs; the same command goes on."""
+
+
 class InterruptedByUserError(PretuneError):
     """Stopped by Ctrl-C after a commit; the same command goes on."""
 

@@ -22,9 +22,11 @@ from pretune.recipe import (
     with_shared_settings,
 )
 from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, write_json
+from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 
 TRACE_NAME = "trace.json"
+PRETRAIN = 2  # the place of pre-training among the steps: what several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
 Say = Callable[[str], None]
@@ -46,8 +48,13 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
         _check_labels(recipe)
     say = say or (lambda _sentence: None)
     steps = plan_stages(recipe, folder)
-    _claim_folder(folder, recipe, redo=redo)
-    announce(recipe, steps, folder, say)
+    if (launch := read_launch()).size > 1:
+        steps = _pretrain_together(recipe, steps, folder, redo=redo, say=say)
+        if not launch.is_first:
+            return folder
+    else:
+        _claim_folder(folder, recipe, redo=redo)
+        announce(recipe, steps, folder, say)
     for step in steps:
         if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
             say(f"Left out, since no row is held out for a test: {step.name}.")
@@ -56,6 +63,29 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
     if recipe.has_labels:
         write_prediction_trace(folder)
     return folder
+
+
+def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo: bool, say: Say) -> list[Step]:
+    """Do the first three stages with several processes: the first process alone, but pre-training all of them.
+
+    Returns what is left for the first one. The others have nothing to do any more, so that their part of the machines
+    is free while a classifier is trained, which takes minutes.
+    """
+    from pretune.compute.distributed import join_ranks
+
+    ranks = join_ranks()
+
+    def begin() -> None:
+        _claim_folder(folder, recipe, redo=redo)
+        announce(recipe, steps, folder, say)
+        for step in steps[:PRETRAIN]:
+            _do(step, redo=redo)
+
+    ranks.answer(begin, "the stages before pre-training")
+    _do(steps[PRETRAIN], redo=redo)
+    if steps[PRETRAIN + 1 :]:
+        say(f"{ranks.size} processes have pre-trained the model; the first one goes on alone.")
+    return steps[PRETRAIN + 1 :]
 
 
 def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:

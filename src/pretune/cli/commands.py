@@ -17,6 +17,7 @@ from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.artifacts import MANIFEST_NAME
 from pretune.runtime.events import read_run
+from pretune.runtime.launch import read_launch
 
 Arguments = argparse.Namespace
 DROPPED_SHOWN = 10  # documents of a rule, where --limit says nothing else
@@ -32,8 +33,9 @@ def run(arguments: Arguments) -> int:
     say = (lambda _sentence: None) if arguments.quiet else _to_stderr
     with live_progress(sys.stderr, arguments.quiet):
         folder = pipeline.run(recipe, redo=arguments.redo, say=say)
-    show_run(folder, sys.stdout)
-    _to_stdout(describe_next(folder, recipe))
+    if read_launch().is_first:
+        show_run(folder, sys.stdout)
+        _to_stdout(describe_next(folder, recipe))
     return EXIT_DONE
 
 
@@ -161,7 +163,8 @@ def _stage_folder(path: str, stage: str) -> Path:
 
 
 def _show_stage(folder: Path) -> int:
-    show_run(folder, sys.stdout)
+    if read_launch().is_first:
+        show_run(folder, sys.stdout)
     return EXIT_DONE
 
 

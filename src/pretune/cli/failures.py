@@ -15,7 +15,9 @@ from pretune.errors import (
     EXIT_RESOURCES,
     EXIT_USAGE,
     PretuneError,
+    RankLostError,
 )
+from pretune.runtime.launch import read_launch
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -54,8 +56,18 @@ def report(error: BaseException, out: str | None = None) -> int:
 
         traceback.print_exception(error)
     sentence, code = explain(error, out)
-    sys.stderr.write(f"{sentence}\n")
+    if not _is_told_by_first(error):
+        sys.stderr.write(f"{sentence}\n")
     return code
+
+
+def _is_told_by_first(error: BaseException) -> bool:
+    """Whether this is one of several processes that end for one reason, which the first of them says."""
+    try:
+        is_first = read_launch().is_first
+    except PretuneError:
+        return False
+    return not is_first and isinstance(error, PretuneError | KeyboardInterrupt) and not isinstance(error, RankLostError)
 
 
 def _is_full(error: BaseException) -> bool:

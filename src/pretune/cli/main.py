@@ -13,7 +13,10 @@ from types import FrameType
 from pretune.cli.failures import DEBUG_VARIABLE, report
 from pretune.cli.verbs import PROGRAM, VERBS, build_parser, top_level_help
 from pretune.errors import EXIT_DONE, StoppedError, UsageError
+from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
+
+USE_SEVERAL_PROCESSES = ("run", "pretrain")
 
 
 def run_command_line(words: Sequence[str]) -> int:
@@ -42,7 +45,13 @@ def _dispatch(words: list[str]) -> int:
     if words[0] not in VERBS:
         raise UsageError(_unknown_verb(words[0]))
     arguments = build_parser(VERBS[words[0]]).parse_intermixed_args(words[1:])
-    arguments.quiet = arguments.quiet or quiet
+    launch = read_launch()
+    arguments.quiet = arguments.quiet or quiet or not launch.is_first
+    if launch.size > 1 and words[0] not in USE_SEVERAL_PROCESSES:
+        if not launch.is_first:
+            return EXIT_DONE
+        several = " and ".join(USE_SEVERAL_PROCESSES)
+        sys.stderr.write(f"Only {several} use several processes: one does this {words[0]}, the others end.\n")
     _prepare_process()
     from pretune.cli.commands import COMMANDS
 

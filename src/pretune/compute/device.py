@@ -22,6 +22,8 @@ class Compute:
     is_compiled: bool
     torch_version: str
     chip: str
+    processes: int = 1
+    parallel: str = "none"  # or ddp, or fsdp
 
     @property
     def dtype(self) -> torch.dtype:
@@ -31,9 +33,16 @@ class Compute:
         return asdict(self)
 
 
-def choose_compute(*, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True) -> Compute:
+def device_at_hand() -> str:
+    """`cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_compute(
+    *, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True, processes: int = 1
+) -> Compute:
     """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that pays."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_at_hand()
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     is_compiled = is_worth_compiling and can_compile(device) if compile == "auto" else compile == "on"
@@ -46,6 +55,7 @@ def choose_compute(*, precision: str = "auto", compile: str = "auto", is_worth_c
         is_compiled=is_compiled,
         torch_version=torch.__version__,
         chip=chip_name(device),
+        processes=processes,
     )
 
 

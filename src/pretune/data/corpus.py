@@ -12,7 +12,8 @@ from pretune.data.batch import Batch
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.pretraining import MaskedRows, SpecialIds
 from pretune.data.shards import TokenShard
-from pretune.errors import InputDataError
+from pretune.data.share import ALONE, Share
+from pretune.errors import InputDataError, UsageError
 
 VALIDATION_MASK_PROB = 0.15
 _VALIDATION_BATCH_ROWS = 32
@@ -34,13 +35,22 @@ class RowSettings:
 
 
 class Corpus:
-    """Training and validation rows over the token shards of a preprocess folder."""
+    """Training and validation rows over the token shards of a preprocess folder.
+
+    The batches of a step are this process's share of it; order and masks do not depend on the number of processes.
+    Raises InputDataError where there is too little text, UsageError where a step is too small to be shared.
+    """
 
     def __init__(
-        self, folder: Path, settings: RowSettings, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
+        self,
+        folder: Path,
+        settings: RowSettings,
+        special: SpecialIds,
+        is_sentence_end: npt.NDArray[np.bool_],
+        share: Share = ALONE,
     ) -> None:
         train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
-        self.train, self.settings = train, settings
+        self.train, self.settings, self.share = train, settings, share
         self.num_documents, self.tokens_per_epoch = len(train), train.num_tokens
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
@@ -60,7 +70,18 @@ class Corpus:
             length = min(settings.long_row_tokens, -(-longest // settings.row_tokens) * settings.row_tokens)
             long_table = build_rows(train.offsets, length, ends)
             self.long = self._rows(long_table, special, max(1, rows * settings.row_tokens // length))
+        self._refuse_idle_processes()
         self.validation = self._validation(validation, special, is_sentence_end)
+
+    def _refuse_idle_processes(self) -> None:
+        for rows in [self.short] + ([self.long] if self.long is not None else []):
+            if not self.share.can_divide(self.micro_batches, rows.rows_per_batch):
+                tokens = self.share.size * rows.table.row_tokens
+                raise UsageError(
+                    f"{self.share.size} processes cannot share a step of {rows.rows_per_batch} rows of "
+                    f"{rows.table.row_tokens} tokens; give --tokens-per-step {tokens} or more, more text where that is "
+                    "the limit, or start fewer processes."
+                )
 
     def _rows(self, table: RowTable, special: SpecialIds, rows: int) -> MaskedRows:
         s = self.settings
@@ -85,7 +106,7 @@ class Corpus:
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Places of one micro-batch, padding included."""
+        """Places of one micro-batch, padding included, before it is shared among processes."""
         return self.short.rows_per_batch * self.short.table.row_tokens
 
     def batches(self, step: int, long_start_step: int) -> list[Batch]:
@@ -95,11 +116,15 @@ class Corpus:
         return self.short_batches(step)
 
     def short_batches(self, step: int) -> list[Batch]:
-        return [self.short.batch((step - 1) * self.micro_batches + i) for i in range(self.micro_batches)]
+        return self._share_of(self.short, step)
 
     def long_batches(self, step: int) -> list[Batch]:
         assert self.long is not None
-        return [self.long.batch((step - 1) * self.micro_batches + i) for i in range(self.micro_batches)]
+        return self._share_of(self.long, step)
+
+    def _share_of(self, rows: MaskedRows, step: int) -> list[Batch]:
+        first = (step - 1) * self.micro_batches
+        return self.share.micro_batches(self.micro_batches, lambda i: rows.batch(first + i))
 
     def references(self, vocab_size: int) -> dict[str, float]:
         """What the loss is measured against: guessing evenly, guessing by frequency, and always the commonest token."""

@@ -27,9 +27,14 @@ def train_flops_per_token(config: ModelConfig, row_tokens: int, mask_prob: float
     return 6 * count_block_parameters(config) + attention + head
 
 
+def state_bytes(config: ModelConfig) -> int:
+    """Weights, gradients and two moments in single precision."""
+    return 4 * _BYTES * count_parameters(config)
+
+
 def train_memory_bytes(config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float) -> int:
     """State of weights and optimizer, what a micro-batch keeps for its backward pass, and 0.5 GB of libraries."""
-    state = 4 * _BYTES * count_parameters(config)
+    state = state_bytes(config)
     per_layer = 10 * config.hidden_size + 5 * config.intermediate_size + 3 * config.num_heads * row_tokens
     activations = _BYTES * tokens_per_batch * config.num_layers * per_layer
     logits = 3 * _BYTES * round(tokens_per_batch * mask_prob) * config.vocab_size

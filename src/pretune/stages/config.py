@@ -96,11 +96,15 @@ class PretrainConfig:
     checkpoint_minutes: float = 5.0  # at least this often a checkpoint, besides those of the plan
     compile: Literal["auto", "on", "off"] = "auto"  # auto: on where a C++ compiler is found and the budget is worth it
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the chip computes in it
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with torchrun; auto: fsdp where the model fills a GPU, else ddp
+    hang_seconds: float = 60.0  # with torchrun: after how long a process that the others wait for counts as hanging
 
     def __post_init__(self) -> None:
         if sum(budget is not None for budget in (self.minutes, self.tokens, self.epochs)) > 1:
             raise UsageError("More than one of --minutes, --tokens and --epochs is given; give one budget.")
-        _expect(self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate")
+        _expect(
+            self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate", "hang_seconds"
+        )
         _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
         _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations")
         _expect(self, lambda value: 0 < value < 1, "a share between 0 and 1", "mask_prob")
@@ -161,7 +165,7 @@ def _is_positive(value: float) -> bool:
 
 
 # Settings of how the work is done: what comes out is the same, so a folder made with others is not another one.
-HOW = ("engine", "workers")
+HOW = ("engine", "workers", "parallel", "hang_seconds")
 
 
 def to_identity(config: Any) -> dict[str, Any]:

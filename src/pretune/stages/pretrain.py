@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from pretune.compute.device import Compute, choose_compute
+from pretune.compute.device import Compute, choose_compute, device_at_hand
+from pretune.compute.distributed import Ranks, join_ranks, open_together
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
+from pretune.data.share import Share
 from pretune.data.word_vectors import build_word_vectors
 from pretune.errors import InputDataError
 from pretune.evaluation.uncertainty import wilson_interval
@@ -23,7 +28,7 @@ from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_ma
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
-from pretune.stages.config import PretrainConfig, to_dict
+from pretune.stages.config import PretrainConfig, to_identity
 from pretune.stages.pretrain_settings import (
     budget_of,
     choose_size,
@@ -38,11 +43,14 @@ from pretune.text.corpus import iter_corpus
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
-from pretune.training.checkpoint import TrainingState, go_on
+from pretune.training.checkpoint import TrainingState
 from pretune.training.loop import evaluate
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import OptimizerConfig
+from pretune.training.parallel import Mode, Parallel, choose_mode
 from pretune.training.pretraining import Course, CourseSettings
+from pretune.training.schedule import Plan
+from pretune.training.together import go_on_together
 from pretune.training.watched import HiddenWord, hide_word, hide_words, predict_hidden
 
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
@@ -59,30 +67,37 @@ def pretrain(
     The same call goes on after an interruption, with the same result as if there had been none. Raises InputDataError
     where the text is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
     """
-    source = read_manifest(Path(preprocessed), "preprocess")
-    folder = open_stage(
-        Path(out), "pretrain", config=to_dict(config), inputs={"preprocessed": source.fingerprint}, redo=redo
+    source, out = read_manifest(Path(preprocessed), "preprocess"), Path(out)
+    ranks, inputs = join_ranks(), {"preprocessed": source.fingerprint}
+    folder = open_together(
+        ranks, out, lambda: open_stage(out, "pretrain", config=to_identity(config), inputs=inputs, redo=redo)
     )
     if folder.is_finished:
         return folder.manifest
     try:
-        with stop_on_signals() as stop:
-            _Pretraining(Path(preprocessed), source, folder, config).run(stop)
+        with stop_on_signals() as stop, ranks.naming_losses():
+            _Pretraining(Path(preprocessed), source, folder, config, ranks).run(stop)
     except InputDataError:
-        if not (folder.path / "checkpoints").is_dir():  # refused before it began: the corrected command needs no --redo
+        # Refused before it began: the corrected command needs no --redo.
+        if ranks.is_first and not (folder.path / "checkpoints").is_dir():
             folder.close()
             remove_folder(folder.path)
         raise
     finally:
         folder.close()
+        ranks.close_group()
     return folder.manifest
 
 
 class _Pretraining:
     """One run of the stage: what the steps share, and the steps in order."""
 
-    def __init__(self, preprocessed: Path, source: Manifest, folder: StageFolder, config: PretrainConfig) -> None:
+    def __init__(
+        self, preprocessed: Path, source: Manifest, folder: StageFolder, config: PretrainConfig, ranks: Ranks
+    ) -> None:
         start = time.monotonic()
+        ranks.open_group(device_at_hand(), config.hang_seconds)
+        self.ranks = ranks
         self.source_path, self.source, self.folder, self.config = preprocessed, source, folder, config
         self.tokenizer: Tokenizer = load_tokenizer(preprocessed)
         self.budget = budget_of(config)
@@ -91,21 +106,24 @@ class _Pretraining:
             row_settings(config, self.budget),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
+            Share(rank=ranks.rank, size=ranks.size),
         )
         self.shape = shape_of(config, self.corpus)
         self.watched, self.example = self._choose_watched()
-        self.compute: Compute = choose_compute(
-            precision=config.precision, compile=config.compile, is_worth_compiling=self._wants_compiling()
-        )
+        self.compute = self._choose_compute()
         self.model_config = self._choose_model()
         self.model = LanguageModel(self.model_config).to(self.compute.device)
-        self.objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        self.parallel = Parallel(self.model, ranks, self._choose_mode())
+        self.compute = replace(self.compute, parallel=self.parallel.mode)
+        self.objective = self.parallel.wrap(
+            MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        )
         self.course = self._make_course(start)
 
     def run(self, stop: StopFlag) -> None:
         """Restore or begin, train to the end of the plan, save the model."""
         course, was_begun = self.course, self.folder.is_resumed
-        restored = go_on(course.folder, self.model, course.optimizer, self.folder.log, was_begun=was_begun)
+        restored = go_on_together(self.parallel, course.folder, course.optimizer, self.folder.log, was_begun=was_begun)
         if restored is not None:
             self._resume(restored)
         else:
@@ -115,9 +133,29 @@ class _Pretraining:
 
     # -- before the first step -----------------------------------------------------------------------------------
 
+    def _choose_compute(self) -> Compute:
+        """What this process computes on; precision and compiling as the first process chooses."""
+        config, ranks = self.config, self.ranks
+        own = choose_compute(
+            precision=config.precision,
+            compile=config.compile,
+            is_worth_compiling=self._wants_compiling(),
+            processes=ranks.size,
+        )
+        chosen = ("precision", "is_compiled")
+        return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
+
+    def _choose_mode(self) -> Mode:
+        memory = torch.cuda.get_device_properties().total_memory if self.compute.device == "cuda" else None
+        choose = partial(choose_mode, self.config.parallel, self.ranks.size, self.model_config, memory)
+        return self.ranks.answer(choose, "the start")
+
     def _choose_model(self) -> ModelConfig:
         begun = self.folder.manifest.summary.get("size")  # another machine, where the run goes on, might choose another
-        self.size = begun or choose_size(self.config.size, self.budget, self.corpus.tokens_per_epoch, self.compute)
+        tokens = self.corpus.tokens_per_epoch
+        self.size = begun or self.ranks.answer(
+            lambda: choose_size(self.config.size, self.budget, tokens, self.compute), "the start"
+        )
         ids = self.tokenizer.special_ids
         config = PRESETS[self.size](self.tokenizer.vocab_size)
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
@@ -149,6 +187,7 @@ class _Pretraining:
                 minutes=self.budget.minutes,
                 device=self.compute.device,
             ),
+            parallel=self.parallel,
             folder=self.folder.path / "checkpoints",
             tokenizer_folder=self.source_path,
             log=self.folder.log,
@@ -159,18 +198,23 @@ class _Pretraining:
         return course
 
     def _initialize(self) -> None:
-        initialize(self.model, derive_seed(self.config.seed, "weights"))
-        if self.config.initial_embedding == "vectors":
-            embedding = self.model.transformer.embed_tokens.weight
-            with torch.no_grad():
-                embedding[torch.from_numpy(self.vectors[0])] = torch.from_numpy(self.vectors[1]).to(embedding.device)
+        def write(model: nn.Module) -> None:
+            assert isinstance(model, LanguageModel)
+            initialize(model, derive_seed(self.config.seed, "weights"))
+            if self.config.initial_embedding == "vectors":
+                ids, vectors = map(torch.from_numpy, self.vectors)
+                embedding = model.transformer.embed_tokens.weight
+                with torch.no_grad():
+                    embedding[ids] = vectors.to(embedding.device)
+
+        self.parallel.spread(write)
         self.course.reset_optimizer()
 
     def _start_anew(self) -> None:
         log = self.folder.log
         log.write(
             "stage_started",
-            config=to_dict(self.config),
+            config=to_identity(self.config),
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
@@ -178,12 +222,12 @@ class _Pretraining:
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
         if self.config.initial_embedding == "vectors":
-            size, seed = self.model_config.hidden_size, self.config.seed
-            self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
+            self.ranks.answer(self._build_vectors, "the initial vectors")
         self._initialize()
         pace = self.course.calibrate()
         tokens, elapsed = self.corpus.tokens_per_epoch, self.course.elapsed()
-        plan = plan_run(self.budget, self.shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
+        make_plan = partial(plan_run, self.budget, self.shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
+        plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
         self.folder.note(plan=plan.to_dict(), size=self.size)
         log.write(
             "estimate",
@@ -194,6 +238,10 @@ class _Pretraining:
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))
         self._initialize()
         self.course.begin(plan)
+
+    def _build_vectors(self) -> None:
+        size, seed = self.model_config.hidden_size, self.config.seed
+        self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
 
     def _resume(self, state: TrainingState) -> None:
         changed = [k for k, v in self.compute.to_dict().items() if state.compute.get(k) != v]
@@ -208,7 +256,8 @@ class _Pretraining:
 
     def _finish(self) -> None:
         log, state = self.folder.log, self.course.state
-        save_model_folder(self.folder.path / "checkpoint", self.model, self.source_path, step=state.step)
+        model, path = self.parallel.gather(), self.folder.path / "checkpoint"
+        self.ranks.answer(lambda: save_model_folder(path, model, self.source_path, step=state.step), "the last save")  # type: ignore[arg-type]
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
             log.write("example", text=self.example.text, **shown)
@@ -239,7 +288,7 @@ class _Pretraining:
 
     def _measure(self) -> dict[str, Any]:
         loss, accuracy, n = evaluate(
-            self.objective, [batch.to(self.compute.device) for batch in self.corpus.validation]
+            self.objective, [batch.to(self.compute.device) for batch in self.corpus.validation], self.parallel
         )
         return {
             "loss": loss,

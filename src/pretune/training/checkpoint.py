@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pretune.errors import CorruptModelError, ModelError
 from pretune.model.folder import load_model_folder, save_model_folder
@@ -62,10 +62,16 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
+class HasState(Protocol):
+    """An optimizer, or what was put together from the parts of one."""
+
+    def state_tensors(self) -> dict[str, Tensor]: ...
+
+
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizer: HasState,
     state: TrainingState,
     tokenizer_folder: Path,
     label_names: tuple[str, ...] | None = None,

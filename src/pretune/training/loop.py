@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pretune.data.batch import Batch
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
+from pretune.training.parallel import Parallel, alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,34 +43,40 @@ def train_steps(
     rate: Callable[[int], float],
     first_step: int,
     clip_norm: float,
+    parallel: Parallel | None = None,
 ) -> Iterator[StepResult]:
     """Update the model step after step, without end; the caller decides when to stop.
 
-    `batches(step)` gives the micro-batches of update number `step` (from 1). The gradient is that of the summed loss
-    divided by the labels of all of them, so cutting a step into other micro-batches changes nothing but rounding (a
-    mean of means is wrong by 15 % for masked prediction at four rows). An update that is not finite is refused.
+    `batches(step)` gives the micro-batches of update number `step` (from 1), of which each process of `parallel` does
+    its own. The gradient is that of the summed loss divided by the labels of all of them, so cutting a step into other
+    micro-batches, or among other processes, changes nothing but rounding (a mean of means is wrong by 15 % for masked
+    prediction at four rows). An update that is not finite is refused. The results are those of the whole step.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parallel = parallel or alone(model)
     step = first_step
     while True:
         micro_batches = batches(step)
-        sums = [backward(objective, batch, total_weight(micro_batches)) for batch in micro_batches]
-        grad_norm = float(nn.utils.clip_grad_norm_(parameters, clip_norm))
+        counts = total_weight(micro_batches), *_counts(micro_batches)
+        weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
+        sums = []
+        for index, batch in enumerate(micro_batches):
+            with parallel.accumulating(is_last=index == len(micro_batches) - 1):
+                sums.append(backward(objective, batch, weight / parallel.gradient_scale))
+        grad_norm = parallel.clip(clip_norm)
         is_finite = grad_norm == grad_norm and grad_norm != float("inf")
         if is_finite:
             optimizer.step(rate(step))
-        for parameter in parameters:
+        for parameter in parallel.parameters.values():
             parameter.grad = None
-        loss, correct = (float(sum(values)) for values in zip(*sums, strict=True))
-        num_labels = sum(len(batch.labels) for batch in micro_batches)
+        loss, correct = parallel.sum([float(sum(v)) for v in zip(*sums, strict=True)], f"the end of step {step:,}")
         yield StepResult(
             step=step,
-            loss=loss,
+            loss=loss / parallel.gradient_scale,
             accuracy=correct / num_labels,
             grad_norm=grad_norm,
             rate=rate(step),
-            num_labels=num_labels,
-            num_tokens=sum(batch.num_tokens for batch in micro_batches),
+            num_labels=int(num_labels),
+            num_tokens=int(num_tokens),
             is_skipped=not is_finite,
         )
         step += 1
@@ -83,6 +90,11 @@ def total_weight(micro_batches: Sequence[Batch]) -> float:
     )
 
 
+def _counts(micro_batches: Sequence[Batch]) -> tuple[int, int]:
+    """Labels and real tokens of some micro-batches."""
+    return sum(len(batch.labels) for batch in micro_batches), sum(batch.num_tokens for batch in micro_batches)
+
+
 def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
     """Add one micro-batch's share to the gradient; returns its share of the loss and its number of right answers."""
     sums = objective(batch)
@@ -92,11 +104,18 @@ def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor,
 
 
 @torch.no_grad()
-def evaluate(objective: Objective, batches: Sequence[Batch]) -> tuple[float, float, int]:
-    """Loss per label, share of right answers, and number of labels, over batches that never change."""
+def evaluate(
+    objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None
+) -> tuple[float, float, int]:
+    """Loss per label, share of right answers, and number of labels, over batches that never change; the processes of
+    `parallel` share them."""
     loss, weight, correct, count = 0.0, 0.0, 0, 0
-    for batch in batches:
+    for batch, is_counted in parallel.deal(batches) if parallel else ((batch, True) for batch in batches):
         sums = objective(batch)
-        loss, weight = loss + float(sums.loss), weight + sums.weight
-        correct, count = correct + int(sums.correct), count + sums.count
+        if is_counted:
+            loss, weight = loss + float(sums.loss), weight + sums.weight
+            correct, count = correct + int(sums.correct), count + sums.count
+    if parallel is not None:
+        loss, weight, *counts = parallel.sum([loss, weight, correct, count], "an evaluation")
+        correct, count = map(int, counts)
     return loss / weight, correct / count, count

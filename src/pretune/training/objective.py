@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from pretune.compute.distributed import is_sharded
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
     LanguageModel,
@@ -86,7 +88,7 @@ def hidden_states(
     transformer: Transformer, dtype: torch.dtype, *, compiled: bool
 ) -> Callable[[Batch], Float[Tensor, "B T D"]]:
     """The backbone as a function of a batch, with its blocks compiled where asked."""
-    blocks = [torch.compile(block, dynamic=False) if compiled else block for block in transformer.blocks]
+    blocks = [_compiled(block) if compiled else block for block in transformer.blocks]
 
     def forward(batch: Batch) -> Float[Tensor, "B T D"]:
         seq_len, device = batch.input_ids.shape[1], batch.input_ids.device
@@ -98,3 +100,14 @@ def hidden_states(
         return transformer.final_norm(x)
 
     return forward
+
+
+def _compiled(block: nn.Module) -> Callable[..., Tensor]:
+    """A block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
+    if not is_sharded(next(block.parameters())):
+        return torch.compile(block, dynamic=False)
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    block.compiled_forward = torch.compile(block.forward, dynamic=False)  # type: ignore[assignment]
+    register_fsdp_forward_method(block, "compiled_forward")
+    return cast(Callable[..., Tensor], block.compiled_forward)

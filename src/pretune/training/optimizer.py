@@ -5,11 +5,14 @@ Muon: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); AdamW: arXiv:1711.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from pretune.compute.distributed import is_sharded, part, take_part, whole
+from pretune.training.exchange import MatrixExchange
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # the quintic of the Muon post: steep at zero, near one afterwards
 
@@ -29,7 +32,11 @@ class OptimizerConfig:
 
 
 class Optimizer:
-    """Updates the parameters of a model in place from their gradients."""
+    """Updates the parameters of a model in place from their gradients.
+
+    Where the model is sharded (FSDP2), every process updates the rows it holds; Muon, which needs whole matrices, puts
+    each together in one process. `state_tensors` and `load_state_tensors` deal in whole tensors all the same.
+    """
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
@@ -42,6 +49,8 @@ class Optimizer:
         self.momentum = {name: torch.zeros_like(p) for name, p in self.matrices.items() if name not in with_adam}
         self.first = {name: torch.zeros_like(p) for name, p in with_adam.items()}
         self.second = {name: torch.zeros_like(p) for name, p in with_adam.items()}
+        sharded = {name: p for name, p in self.matrices.items() if name in self.momentum and is_sharded(p)}
+        self.exchange = MatrixExchange(sharded) if sharded else None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -59,67 +68,85 @@ class Optimizer:
         for name, parameter in parameters.items():
             if parameter.grad is None:
                 continue
-            first, second = self.first[name], self.second[name]
-            first.lerp_(parameter.grad, 1 - b1)
-            second.mul_(b2).addcmul_(parameter.grad, parameter.grad, value=1 - b2)
+            weight, gradient = part(parameter), part(parameter.grad)
+            first, second = part(self.first[name]), part(self.second[name])
+            first.lerp_(gradient, 1 - b1)
+            second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
             denominator = (second / correct2).sqrt_().add_(self.config.eps)
             if decay:
-                parameter.mul_(1 - rate * decay)
-            parameter.addcdiv_(first, denominator, value=-rate / correct1)
+                weight.mul_(1 - rate * decay)
+            weight.addcdiv_(first, denominator, value=-rate / correct1)
 
     def _muon(self, rate: float) -> None:
-        """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update.
+        """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update."""
+        config = self.config
+        updates: dict[str, Tensor] = {}
+        for name, parameter in self.matrices.items():
+            if parameter.grad is None:
+                continue
+            gradient, buffer = part(parameter.grad), part(self.momentum[name])
+            buffer.lerp_(gradient, 1 - config.momentum)
+            updates[name] = gradient.lerp(buffer, config.momentum)
+        if self.exchange is None:
+            self._orthogonalise(updates)
+        else:
+            updates = self.exchange.transform(updates, self._orthogonalise)
+        for name, update in updates.items():
+            weight = part(self.matrices[name])
+            weight.mul_(1 - rate * config.matrix_rate * config.weight_decay)
+            weight.add_(update, alpha=-rate * config.matrix_rate)
+
+    def _orthogonalise(self, updates: dict[str, Tensor]) -> None:
+        """Orthogonalise whole matrices in place, each scaled by the square root of its height over its width.
 
         Fused projections are taken apart first: each of query, key, value, gate and up is a matrix of its own. Matrices
         of one shape are orthogonalised together.
         """
-        config = self.config
-        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-        for name, parameter in self.matrices.items():
-            if parameter.grad is None:
-                continue
-            buffer = self.momentum[name]
-            buffer.lerp_(parameter.grad, 1 - config.momentum)
-            update = parameter.grad.lerp(buffer, config.momentum)
-            parameter.mul_(1 - rate * config.matrix_rate * config.weight_decay)
-            for target, piece in _unfused(name, parameter, update):
-                by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append((target, piece))
-        for (rows, columns), pairs in by_shape.items():
-            pieces = orthogonalise(torch.stack([piece for _, piece in pairs]), config.newton_schulz_steps)
-            size = max(1.0, rows / columns) ** 0.5
-            for (target, _), piece in zip(pairs, pieces, strict=True):
-                target.add_(piece, alpha=-rate * config.matrix_rate * size)
+        by_shape: dict[tuple[int, int], list[Tensor]] = {}
+        for name, update in updates.items():
+            for piece in _unfused(name, update):
+                by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append(piece)
+        for (rows, columns), pieces in by_shape.items():
+            found = orthogonalise(torch.stack(pieces), self.config.newton_schulz_steps)
+            found *= max(1.0, rows / columns) ** 0.5
+            for piece, orthogonal in zip(pieces, found, strict=True):
+                piece.copy_(orthogonal)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, by name."""
-        groups = {"momentum": self.momentum, "first": self.first, "second": self.second}
-        tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+        """Everything a resumed run needs, by name, whole; of a sharded model all processes must ask together."""
+        tensors = {name: whole(tensor) for name, tensor in self.state().items()}
         return {**tensors, "num_updates": torch.tensor(self.num_updates)}
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take up a state written by `state_tensors`. Raises ValueError, and changes nothing, where it does not fit."""
-        own = self.state_tensors()
+        own = {**self.state(), "num_updates": torch.tensor(self.num_updates)}
         wrong = [name for name in own.keys() | tensors.keys() if _shape(own, name) != _shape(tensors, name)]
         if wrong:
             raise ValueError(f"{sorted(wrong)[0]} belongs to another model or optimizer")
         self.num_updates = int(tensors["num_updates"])
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        for name, tensor in self.state().items():
+            take_part(tensor, tensors[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that updates change, by name, sharded where the model is."""
+        groups = {"momentum": self.momentum, "first": self.first, "second": self.second}
+        return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
 
 
 def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
     return tensors[name].shape if name in tensors else None
 
 
-def _unfused(name: str, parameter: Tensor, update: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+def _unfused(name: str, matrix: Tensor) -> Sequence[Tensor]:
+    """The matrices that a fused projection is made of, as views of it; by the name of its parameter."""
     if "qkv_proj" in name:
-        width = parameter.shape[1]
-        sizes = [width, (parameter.shape[0] - width) // 2, (parameter.shape[0] - width) // 2]
-        return zip(parameter.split(sizes), update.split(sizes), strict=True)
+        width = matrix.shape[1]
+        sizes = [width, (matrix.shape[0] - width) // 2, (matrix.shape[0] - width) // 2]
+        return matrix.split(sizes)
     if "gate_up_proj" in name:
-        return zip(parameter.chunk(2), update.chunk(2), strict=True)
-    return [(parameter, update)]
+        return matrix.chunk(2)
+    return [matrix]
 
 
 def orthogonalise(matrices: Tensor, steps: int) -> Tensor:

@@ -14,11 +14,13 @@ from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import Pace, median_seconds, replan
-from pretune.training.checkpoint import TrainingState, save_checkpoint
+from pretune.training.checkpoint import TrainingState
 from pretune.training.loop import StepResult, evaluate, train_steps
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.parallel import Parallel
 from pretune.training.schedule import Plan
+from pretune.training.together import save_together
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0  # between two `train` events
@@ -48,11 +50,12 @@ class Course:
     def __init__(
         self,
         model: LanguageModel,
-        objective: MaskedObjective,
+        objective: Objective,
         optimizer_config: OptimizerConfig,
         corpus: Corpus,
         settings: CourseSettings,
         *,
+        parallel: Parallel,
         folder: Path,
         tokenizer_folder: Path,
         log: EventLog,
@@ -60,6 +63,7 @@ class Course:
         start: float,
     ) -> None:
         self.model, self.objective, self.optimizer_config = model, objective, optimizer_config
+        self.parallel, self.ranks = parallel, parallel.ranks
         self.corpus, self.settings, self.measure = corpus, settings, measure
         self.folder, self.tokenizer_folder, self.log = folder, tokenizer_folder, log
         self.start = start  # on the monotonic clock, as if the run had never been interrupted
@@ -94,7 +98,8 @@ class Course:
         start = time.monotonic()
         self.measure()
         seconds = time.monotonic() - start
-        return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
+        pace = Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
+        return Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
 
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan. Raises the stop's error after a commit."""
@@ -116,17 +121,31 @@ class Course:
                 self._correct_plan()
             if self.state.step in self._evaluation_steps():
                 self._evaluate()
-            is_due = now - last_save >= self.settings.checkpoint_minutes * 60
-            if is_decay_start or is_due or stop.is_set or self.state.step >= self.plan.steps:
+            is_due, is_stopped = self._agree(stop, is_due=now - last_save >= self.settings.checkpoint_minutes * 60)
+            if is_decay_start or is_due or is_stopped or self.state.step >= self.plan.steps:
                 self._save()
                 last_save = time.monotonic()
             if self.state.step >= self.plan.steps:
                 return
-            if stop.is_set:
+            if is_stopped:
                 raise stop.error(
                     f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
                     f"{self.folder.parent}; give the same command again to go on."
                 )
+
+    def _agree(self, stop: StopFlag, *, is_due: bool) -> tuple[bool, bool]:
+        """Whether to save by the clock of the first process, and whether a signal has come to any of them: all do the
+        same after the same step."""
+        if self.ranks.size == 1:
+            return is_due, stop.is_set
+        number = stop.signal_number or 0
+        place = f"what comes after step {self.state.step:,}"
+        due, numbers, count = self.ranks.sum([is_due and self.ranks.is_first, number, number > 0], place)
+        if count:
+            stop.signal_number = round(numbers / count)
+        # Rows of another length are compiled first, which may take long.
+        self.ranks.expect_pace(is_strict=self.state.step != self.plan.long_start_step)
+        return due > 0, count > 0
 
     def elapsed(self) -> float:
         """Seconds since the stage began, all attempts together."""
@@ -144,6 +163,7 @@ class Course:
             rate=rate,
             first_step=first_step,
             clip_norm=CLIP_NORM,
+            parallel=self.parallel,
         )
 
     def _seconds_per_step(self, rows: Rows) -> float:
@@ -180,14 +200,13 @@ class Course:
         if self.settings.minutes is None or self.plan.is_corrected:
             return
         before, elapsed = self.plan.steps, self.elapsed()
-        self._set_plan(
-            replan(
-                self.plan,
-                self.settings.minutes,
-                elapsed_seconds=elapsed,
-                training_seconds=elapsed - self.state.more["seconds_before_training"],
-            )
+        plan = replan(
+            self.plan,
+            self.settings.minutes,
+            elapsed_seconds=elapsed,
+            training_seconds=elapsed - self.state.more["seconds_before_training"],
         )
+        self._set_plan(Plan(**self.ranks.answer(plan.to_dict, "the correction of the plan")))
         self.log.write(
             "plan_corrected",
             step=self.state.step,
@@ -204,7 +223,8 @@ class Course:
 
     def _evaluate(self) -> None:
         train_loss, train_accuracy = self.state.take_means()
-        measured = self.measure()
+        with self.ranks.patient():
+            measured = self.measure()
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
         self.log.write(
@@ -220,16 +240,17 @@ class Course:
 
     def _save(self) -> None:
         self.state.elapsed_seconds = self.elapsed()
-        path = save_checkpoint(
+        path = save_together(
+            self.parallel,
             self.folder,
-            self.model,
             self.optimizer,
             self.state,
             self.tokenizer_folder,
             keep=lambda step: step == self.plan.decay_start_step,
         )
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        self.log.write("checkpoint", step=self.state.step, path=path.name, size_bytes=size)
+        if self.ranks.is_first:
+            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            self.log.write("checkpoint", step=self.state.step, path=path.name, size_bytes=size)
 
     def _epoch(self) -> float:
         return self.state.tokens / self.corpus.tokens_per_epoch

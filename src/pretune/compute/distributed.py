@@ -1,0 +1,242 @@
+"""The processes that train one model together: who is who, small sums and answers among them, and parts of tensors."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+
+from pretune import errors
+from pretune.compute.watch import Watch
+from pretune.errors import PretuneError, RankLostError, UsageError
+from pretune.runtime.artifacts import Manifest, StageFolder
+from pretune.runtime.follower import FollowedFolder
+from pretune.runtime.launch import Launch, read_launch
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+_GROUP_TIMEOUT = timedelta(minutes=30)  # the last resort; the watch is much faster
+_FAREWELL_SECONDS = 5.0  # for the others to hear why the first process ends
+_POLL_SECONDS = (0.001, 0.2)  # between two looks for an answer, at first and at most
+_LOSS_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """Processes with the numbers 0 to size - 1. Alone, every call is answered at once and costs nothing.
+
+    `answer` works as soon as the processes have met; `sum` and `spread` need `open_group` before.
+    """
+
+    def __init__(self, launch: Launch, store: Store | None = None) -> None:
+        self.rank, self.size, self.local_rank = launch.rank, launch.size, launch.local_rank
+        self.is_first = launch.is_first
+        self._store = store
+        self._watch: Watch | None = None
+        self._num_answers = 0
+        self._num_groups = 0
+
+    def open_group(self, device: str, hang_seconds: float) -> None:
+        """Connect for sums, gloo between processors and nccl between GPUs, and begin to watch for one that hangs."""
+        if self._store is None:
+            return
+        if device == "cuda":
+            torch.cuda.set_device(self.local_rank)
+        if not dist.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+            self._num_groups += 1
+            group = PrefixStore(f"group/{self._num_groups}", self._store)
+            dist.init_process_group(backend, store=group, rank=self.rank, world_size=self.size, timeout=_GROUP_TIMEOUT)
+        watched = PrefixStore(f"watch/{self._num_groups}", self._store)
+        self._watch = Watch(watched, self.rank, self.size, hang_seconds)
+
+    def close_group(self) -> None:
+        """Part from the others; from here on each process goes its own way."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        self._wait_for_last_answer()
+
+    def arrive(self, place: str) -> None:
+        """Tell the watch that this process has come to a place where it may wait for others, or they for it."""
+        if self._watch is not None:
+            self._watch.arrive(place)
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Within this block a process may take long (compiling, evaluating) without being thought to hang."""
+        if self._watch is None:
+            yield
+            return
+        with self._watch.patient():
+            yield
+
+    def expect_pace(self, *, is_strict: bool) -> None:
+        """Whether from here on, outside of `patient`, a process that stays at one place beyond the limit hangs."""
+        if self._watch is not None:
+            self._watch.expect_pace(is_strict=is_strict)
+
+    def sum(self, values: Sequence[float], place: str) -> list[float]:
+        """Each value summed over all processes, in double precision."""
+        if self.size == 1:
+            return [float(value) for value in values]
+        self.arrive(place)
+        total = torch.tensor(values, dtype=torch.float64)
+        with self.naming_losses():
+            dist.all_reduce(total)
+        return cast(list[float], total.tolist())
+
+    def spread(self, tensor: Tensor) -> Tensor:
+        """The first process's values, in place, in every process."""
+        if self.size > 1:
+            with self.naming_losses():
+                dist.broadcast(tensor, 0)
+        return tensor
+
+    def answer(self, do: Callable[[], T], place: str) -> T:
+        """What `do` returns in the first process, a JSON value, in all of them; the others wait, as long as it takes.
+
+        An error of the first process is raised in all of them.
+        """
+        if self._store is None:
+            return do()
+        self._num_answers += 1
+        key = f"answer/{self._num_answers}"
+        self.arrive(place)
+        if not self.is_first:
+            return cast(T, _unpack(self._wait_for(key)))
+        told = {"lost": f"Process 0 ended at {place}."}
+        try:
+            value = do()
+            told = {"value": value}  # type: ignore[dict-item]
+        except PretuneError as error:
+            told = {"error": type(error).__name__, "sentence": str(error)}
+            raise
+        finally:
+            self._store.set(key, json.dumps(told))
+        return value
+
+    def _wait_for_last_answer(self) -> None:
+        """The store may live in the first process, which must not end before the others have read its answers."""
+        if self._store is None:
+            return
+        end = time.monotonic() + _FAREWELL_SECONDS
+        others = [f"left/{self._num_groups}/{rank}" for rank in range(self.size)]
+        with suppress(RuntimeError):  # the first process has gone
+            self._store.set(others[self.rank], "")
+            while self.is_first and time.monotonic() < end and not self._store.check(others):
+                time.sleep(_POLL_SECONDS[1])
+
+    def _wait_for(self, key: str) -> str:
+        assert self._store is not None
+        pause, longest = _POLL_SECONDS
+        with self.naming_losses():
+            while not self._store.check([key]):
+                time.sleep(pause)
+                pause = min(longest, 2 * pause)
+            return self._store.get(key).decode()
+
+    @contextmanager
+    def naming_losses(self) -> Iterator[None]:
+        """Turn what the network says when another process has ended into a RankLostError."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or not _is_loss(error):
+                raise
+            raise RankLostError(
+                f"Process {self.rank} of {self.size} lost its connection to another one, which has ended; what that "
+                "one said stands above, or in its own log. What was committed is kept: give the same command again, or "
+                "let torchrun do so with --max-restarts."
+            ) from error
+
+
+def open_together(ranks: Ranks, path: Path, open: Callable[[], StageFolder]) -> StageFolder:
+    """A stage folder that the first process opens and writes, and that the others follow."""
+    opened: list[StageFolder] = []
+
+    def tell() -> dict[str, Any]:
+        opened.append(open())
+        return {"manifest": vars(opened[0].manifest), "is_resumed": opened[0].is_resumed}
+
+    told = ranks.answer(tell, f"opening {path}")
+    if opened:
+        return opened[0]
+    return FollowedFolder(path, Manifest(**told["manifest"]), is_resumed=told["is_resumed"])
+
+
+@cache
+def join_ranks() -> Ranks:
+    """The processes of this launch, met through the address that torchrun sets; alone without a launcher.
+
+    Raises UsageError where the launcher's variables are incomplete.
+    """
+    launch = read_launch()
+    if launch.size == 1:
+        return Ranks(launch)
+    try:
+        store, _, _ = next(iter(rendezvous("env://", launch.rank, launch.size)))
+    except ValueError as error:
+        raise UsageError(
+            f"This is process {launch.rank} of {launch.size}, but where to meet the others is not said ({error}); "
+            "start the command with torchrun."
+        ) from error
+    return Ranks(launch, store)
+
+
+def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether every process holds some rows of this tensor; importing DTensor to ask takes a second."""
+    return hasattr(tensor, "device_mesh")
+
+
+def part(tensor: Tensor) -> Tensor:
+    """The rows of a tensor that this process holds, sharing its memory; all of them where it is not sharded."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All rows of a tensor; where it is sharded, every process must ask at the same time."""
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
+
+
+@torch.no_grad()
+def take_part(tensor: Tensor, values: Tensor) -> None:
+    """Copy into a tensor, sharded or not, what belongs there of a whole one."""
+    if is_sharded(tensor):
+        mesh = tensor.device_mesh
+        values = values[row_range(tensor.shape[0], mesh.get_local_rank(), mesh.size())]
+    part(tensor).copy_(values)
+
+
+def row_range(rows: int, rank: int, size: int) -> slice:
+    """Which rows of a sharded tensor a process holds: as `torch.chunk` deals them out."""
+    each = -(-rows // size)
+    return slice(min(rank * each, rows), min((rank + 1) * each, rows))
+
+
+def _unpack(text: str) -> object:
+    told = json.loads(text)
+    if "error" in told:
+        raise cast(type[PretuneError], getattr(errors, told["error"]))(told["sentence"])
+    if "lost" in told:
+        raise RankLostError(f"{told['lost']} What it said stands above, or in its own log.")
+    return told["value"]
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in _LOSS_WORDS)

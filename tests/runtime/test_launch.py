@@ -1,0 +1,35 @@
+"""A process learns its place from the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from pretune.errors import UsageError
+from pretune.runtime.launch import Launch, read_launch
+
+
+def test_without_a_launcher_a_process_is_alone() -> None:
+    launch = read_launch({})
+    assert launch == Launch(rank=0, size=1, local_rank=0)
+    assert launch.is_first
+
+
+def test_torchrun_says_who_is_who() -> None:
+    launch = read_launch({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
+    assert launch == Launch(rank=5, size=8, local_rank=1)
+    assert not launch.is_first
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RANK": "2", "WORLD_SIZE": "2"},
+        {"RANK": "-1", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "0"},
+        {"RANK": "one", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "-3"},
+    ],
+)
+def test_nonsense_is_refused_in_a_sentence(environment: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="expected the whole numbers that torchrun sets"):
+        read_launch(environment)

@@ -1,0 +1,157 @@
+"""A script that trains a small model as one of several processes; what they find goes into a folder.
+
+`python ranks.py FOLDER SIZE`: imports everything once, computes nothing, and forks SIZE processes that meet by gloo.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch.distributed.fsdp import fully_shard as fully_shard  # imported before the forks, once for all
+
+from pretune.compute.distributed import Ranks, join_ranks
+from pretune.data.batch import Attention, Batch
+from pretune.errors import InputDataError
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import LanguageModel, initialize
+from pretune.training.loop import evaluate, train_steps
+from pretune.training.objective import MaskedObjective
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.parallel import Mode, Parallel
+
+STEPS, MICRO_BATCHES = 4, 4
+# Odd sizes, so that no parameter is dealt out evenly among two or four processes.
+CONFIG = ModelConfig(
+    vocab_size=301, hidden_size=36, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=18, intermediate_size=49
+)
+
+
+def batch_of(index: int) -> Batch:
+    """Rows of 12 tokens with two documents, padding, and more labels the higher the index."""
+    rng = torch.Generator().manual_seed(index)
+    ids = torch.randint(4, 301, (4, 12), generator=rng)
+    documents = torch.tensor([[0] * 6 + [1] * 4 + [-1] * 2] * 4)
+    real = (documents >= 0).flatten().nonzero()[:, 0]
+    positions = real[torch.randperm(len(real), generator=rng)[: 4 + 3 * (index % 5)]].sort().values
+    labels = ids.flatten()[positions]
+    ids.view(-1)[positions] = 3
+    return Batch(
+        input_ids=ids, labels=labels, positions=positions, attention=Attention(document_ids=documents), num_tokens=40
+    )
+
+
+def step_of(step: int, rank: int, size: int) -> list[Batch]:
+    """The micro-batches of a step that one process does."""
+    return [batch_of(step * MICRO_BATCHES + index) for index in range(rank, MICRO_BATCHES, size)]
+
+
+def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[Parallel, Optimizer, dict[str, Any]]:
+    """Some updates of a model whose first process alone knows the initial weights; and an evaluation."""
+    model = LanguageModel(CONFIG)
+    initialize(model, seed=ranks.rank)
+    parallel = Parallel(model, ranks, mode)
+    parallel.spread(lambda model: initialize(model, seed=0))
+    objective = parallel.wrap(MaskedObjective(model, torch.float32, compiled=compiled))
+    optimizer = Optimizer(model, OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01))
+    steps = train_steps(
+        model,
+        objective,
+        optimizer,
+        lambda step: step_of(step, ranks.rank, ranks.size),
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        parallel=parallel,
+    )
+    found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
+    found["evaluation"] = evaluate(objective, [batch_of(1000 + i) for i in range(3)], parallel)
+    return parallel, optimizer, found
+
+
+def gather(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """Weights and optimizer of the whole model, in the first process."""
+    model = parallel.gather()
+    state = parallel.gather_tensors(optimizer.state())
+    return {**model.state_dict(), **state}
+
+
+def work(folder: Path) -> None:
+    """What every process does."""
+    torch.set_num_threads(1)
+    ranks = join_ranks()
+    ranks.open_group("cpu", hang_seconds=60)
+    told: dict[str, Any] = {}
+    for mode in ("ddp", "fsdp"):
+        for kind in ("muon", "adamw"):
+            parallel, optimizer, found = train(ranks, mode, kind)  # type: ignore[arg-type]
+            tensors = gather(parallel, optimizer)
+            if ranks.is_first:
+                shared = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+                save_file(shared, folder / f"{mode}-{kind}.safetensors")
+            told[f"{mode}-{kind}"] = found
+        told[f"{mode}-traffic"] = [traffic(parallel, count) for count in (1, 3)]
+    told["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
+    told["refusal"] = refusal(ranks)
+    (folder / f"told-{ranks.rank}.json").write_text(json.dumps(told), encoding="utf-8")
+    ranks.close_group()
+
+
+def traffic(parallel: Parallel, count: int) -> int:
+    """How many times gradients are sent in a step of `count` micro-batches."""
+    objective = parallel.wrap(MaskedObjective(parallel.model, torch.float32, compiled=False))  # type: ignore[arg-type]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for index in range(count):
+            with parallel.accumulating(is_last=index == count - 1):
+                objective(batch_of(index)).loss.backward()
+    names = [event.name for event in profile.events()]
+    print(sorted(set(n for n in names if "c10d" in n or "gloo" in n)))
+    return sum("c10d::allreduce" in name or "c10d::_reduce_scatter_base" in name for name in names)
+
+
+def refusal(ranks: Ranks) -> str:
+    """The sentence of an error that only the first process meets."""
+
+    def refuse() -> None:
+        raise InputDataError("There is too little text.")
+
+    try:
+        ranks.answer(refuse, "a refusal")
+    except InputDataError as error:
+        return str(error)
+    return "none"
+
+
+def main() -> None:
+    """Fork the processes and wait for all; the exit code is 1 where one failed."""
+    folder, size = Path(sys.argv[1]), int(sys.argv[2])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    children = []
+    for rank in range(size):
+        child = os.fork()
+        if child == 0:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            try:
+                work(folder)
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.exit(1 if any(codes) else 0)
+
+
+if __name__ == "__main__":
+    main()
