@@ -1,4 +1,4 @@
-"""Write the documentation that is made from the code: docs/cli.md, and the file map in README.md.
+"""Write the documentation that is made from the code: docs/cli.md, the file map in README.md, the costs in scaling.md.
 
 `python docs/generate.py` writes, `python docs/generate.py --check` fails where what is there is out of date.
 """
@@ -11,10 +11,16 @@ import sys
 from pathlib import Path
 
 from pretune.cli.verbs import VERBS, build_parser
+from pretune.model import cost
+from pretune.model.config import ModelConfig
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pretune"
 MAP_BEGINS, MAP_ENDS = "<!-- file map: written by `make docs` -->", "<!-- end of the file map -->"
+COSTS_BEGIN, COSTS_END = "<!-- costs: written by `make docs` -->", "<!-- end of the costs -->"
+SHAPES = ((4, 256), (8, 448), (12, 768), (20, 1088), (20, 2048))  # layers x width: 10M to 1B parameters
+VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, 0.2
+PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
     "__main__", "cli", "api", "pipeline", "expectation", "recipe", "stages", "reporting", "evaluation", "tracing",
@@ -24,7 +30,12 @@ HOUSE = (
 
 def main() -> int:
     """Write or check every generated text; returns the exit code."""
-    wanted = {ROOT / "docs" / "cli.md": describe_cli(), ROOT / "README.md": readme_with_map()}
+    scaling = ROOT / "docs" / "scaling.md"
+    wanted = {
+        ROOT / "docs" / "cli.md": describe_cli(),
+        ROOT / "README.md": readme_with_map(),
+        scaling: between(scaling, COSTS_BEGIN, COSTS_END, describe_costs()),
+    }
     if "--check" not in sys.argv[1:]:
         for path, text in wanted.items():
             path.write_text(text, encoding="utf-8")
@@ -65,10 +76,49 @@ def describe_action(action: argparse.Action) -> str:
 
 def readme_with_map() -> str:
     """README.md with the map between its two marks made anew."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = text.partition(MAP_BEGINS)
-    _, _, after = rest.partition(MAP_ENDS)
-    return f"{before}{MAP_BEGINS}\n{describe_house()}{MAP_ENDS}{after}"
+    return between(ROOT / "README.md", MAP_BEGINS, MAP_ENDS, describe_house())
+
+
+def between(path: Path, begin: str, end: str, middle: str) -> str:
+    """A file's text with what stands between two marks replaced."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{middle}{end}{after}"
+
+
+def describe_costs() -> str:
+    """A table of GPU hours and memory, from the cost model."""
+    lines = [
+        "Operations = tokens x operations per token (`train_flops_per_token`: 6 per weight, 12 x layers x width x row",
+        f"for attention, the head at the masked {MASK_PROB:.0%}); hours of one GPU = operations / ({PEAK / 1e12:.0f}",
+        f"TFLOP/s x {SHARE:.0%} x 3600). The rate is an assumption (bf16 on one H200, without Muon and communication),",
+        f"not a measurement. Rows of {ROW_TOKENS} tokens, {VOCABULARY:,} tokens in the vocabulary. State is what DDP",
+        "holds on each GPU beside the activations (weights, gradients, two moments); FSDP2 divides it by their number.",
+        "",
+        "| parameters | layers x width | operations per token | state | 1B tokens | 10B | 100B | 1T |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for layers, width in SHAPES:
+        model = ModelConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=width,
+            num_layers=layers,
+            num_heads=width // 64,
+            num_kv_heads=width // 64,
+            head_dim=64,
+            intermediate_size=round(width * 8 / 3 / 64) * 64,
+        )
+        operations = cost.train_flops_per_token(model, ROW_TOKENS, MASK_PROB)
+        hours = [tokens * operations / (PEAK * SHARE * 3600) for tokens in (1e9, 1e10, 1e11, 1e12)]
+        cells = [
+            f"{cost.count_parameters(model) / 1e6:,.0f}M",
+            f"{layers} x {width}",
+            f"{operations / 1e6:,.0f}M",
+            f"{cost.state_bytes(model) / 1e9:.1f} GB",
+            *(f"{each:,.0f} h" if each >= 10 else f"{each:.2g} h" for each in hours),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def describe_house() -> str:

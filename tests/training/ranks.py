@@ -111,7 +111,6 @@ def traffic(parallel: Parallel, count: int) -> int:
             with parallel.accumulating(is_last=index == count - 1):
                 objective(batch_of(index)).loss.backward()
     names = [event.name for event in profile.events()]
-    print(sorted(set(n for n in names if "c10d" in n or "gloo" in n)))
     return sum("c10d::allreduce" in name or "c10d::_reduce_scatter_base" in name for name in names)
 
 

@@ -56,7 +56,7 @@ def train_steps(
     step = first_step
     while True:
         micro_batches = batches(step)
-        counts = total_weight(micro_batches), *_counts(micro_batches)
+        counts = [total_weight(micro_batches), *_counts(micro_batches)]
         weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
         sums = []
         for index, batch in enumerate(micro_batches):
@@ -90,9 +90,12 @@ def total_weight(micro_batches: Sequence[Batch]) -> float:
     )
 
 
-def _counts(micro_batches: Sequence[Batch]) -> tuple[int, int]:
+def _counts(micro_batches: Sequence[Batch]) -> tuple[float, float]:
     """Labels and real tokens of some micro-batches."""
-    return sum(len(batch.labels) for batch in micro_batches), sum(batch.num_tokens for batch in micro_batches)
+    return (
+        float(sum(len(batch.labels) for batch in micro_batches)),
+        float(sum(batch.num_tokens for batch in micro_batches)),
+    )
 
 
 def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
@@ -116,6 +119,6 @@ def evaluate(
             loss, weight = loss + float(sums.loss), weight + sums.weight
             correct, count = correct + int(sums.correct), count + sums.count
     if parallel is not None:
-        loss, weight, *counts = parallel.sum([loss, weight, correct, count], "an evaluation")
+        loss, weight, *counts = parallel.sum([loss, weight, float(correct), float(count)], "an evaluation")
         correct, count = map(int, counts)
     return loss / weight, correct / count, count

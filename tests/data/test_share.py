@@ -1,0 +1,46 @@
+"""Whatever the number of processes, their shares together are the step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pretune.data.batch import Attention, Batch
+from pretune.data.share import Share
+
+
+def make(index: int) -> Batch:
+    rng = torch.Generator().manual_seed(index)
+    ids = torch.randint(4, 100, (8, 5), generator=rng)
+    positions = torch.randperm(40, generator=rng)[:11].sort().values
+    return Batch(
+        input_ids=ids,
+        labels=ids.flatten()[positions],
+        positions=positions,
+        attention=Attention(document_ids=torch.zeros_like(ids)),
+        num_tokens=40,
+    )
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_rows_and_labels_of_all_shares_are_those_of_the_step(size: int, count: int) -> None:
+    shares = [Share(rank=rank, size=size).micro_batches(count, make) for rank in range(size)]
+    whole = [make(index) for index in range(count)]
+
+    def rows(batches: list[Batch]) -> list[list[int]]:
+        return sorted(row for batch in batches for row in batch.input_ids.tolist())
+
+    def labels(batches: list[Batch]) -> list[int]:
+        return sorted(label for batch in batches for label in batch.labels.tolist())
+
+    dealt = [batch for share in shares for batch in share]
+    assert rows(dealt) == rows(whole)
+    assert labels(dealt) == labels(whole)
+    assert sum(batch.num_tokens for batch in dealt) == 40 * count
+
+
+def test_too_many_processes_are_noticed() -> None:
+    assert Share(size=8).can_divide(1, 8)
+    assert not Share(size=9).can_divide(1, 8)
+    assert Share(size=16).can_divide(32, 1)
