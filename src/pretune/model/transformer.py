@@ -3,10 +3,13 @@
 A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:2104.09864), SwiGLU (arXiv:2002.05202),
 no biases and tied embeddings. Token ids and a document id per position come in; a document sees only itself.
 
-B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions.
+B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,9 @@ from torch import Tensor, nn
 from pretune.model.config import ModelConfig
 
 INITIAL_DEVIATION = 0.02
+
+Mix = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Finish = Callable[[Tensor, Tensor], Tensor]
 
 
 class Linear(nn.Linear):
@@ -72,7 +78,10 @@ def attention_bias(
 
 
 class Block(nn.Module):
-    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
+    """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    It comes in two halves, `mix` and `finish`, so that the last layer can finish only the positions that are asked for.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -88,13 +97,15 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
     ) -> Float[Tensor, "B T D"]:
-        x = x + self.attention(x, cos, sin, bias)
-        return x + self.feed_forward(x, bias.dtype)
+        return self.finish(x, self.mix(x, cos, sin, bias))
 
-    def attention(
+    def mix(
         self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
-    ) -> Float[Tensor, "B T D"]:
-        """What attention adds to the residual stream; `bias` also says in which precision to compute."""
+    ) -> Float[Tensor, "B T HK"]:
+        """The part in which positions look at each other: every head's mixture of values.
+
+        `bias` also says in which precision to compute.
+        """
         c = self.config
         b, t, _ = x.shape
         h = self.attention_norm(x).to(bias.dtype)
@@ -107,10 +118,14 @@ class Block(nn.Module):
         if c.num_kv_heads != c.num_heads:
             k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
-        mixed = attend(q, k, v, bias).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
-        return self.out_proj(mixed)
+        return attend(q, k, v, bias).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
-    def feed_forward(self, x: Float[Tensor, "B T D"], dtype: torch.dtype) -> Float[Tensor, "B T D"]:
+    def finish(self, x: Float[Tensor, "*N D"], mixed: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
+        """The part in which every position is on its own: the mixture joins the residual stream, then feed-forward."""
+        x = x + self.out_proj(mixed)
+        return x + self.feed_forward(x, mixed.dtype)
+
+    def feed_forward(self, x: Float[Tensor, "*N D"], dtype: torch.dtype) -> Float[Tensor, "*N D"]:
         """What the feed-forward layer adds to the residual stream."""
         gate, up = self.gate_up_proj(self.feed_forward_norm(x).to(dtype)).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
@@ -140,13 +155,24 @@ class Transformer(nn.Module):
         document_ids: Int[Tensor, "B T"],
         is_causal: Bool[Tensor, "B"] | None = None,
         dtype: torch.dtype = torch.float32,
-    ) -> Float[Tensor, "B T D"]:
-        """`document_ids` is -1 at padding; `dtype` is the precision of the matrix products."""
+        positions: Int[Tensor, "M"] | None = None,
+        layers: Sequence[tuple[Mix, Finish]] | None = None,
+    ) -> Float[Tensor, "*N D"]:
+        """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
+
+        `document_ids` is -1 at padding; `dtype` is the precision of the matrix products. With `positions`, the last
+        layer computes nothing that nobody asks for: the same numbers, and 60 % less of that layer's work where a fifth
+        of the positions is asked for. `layers` stand for the two halves of each block: the same, compiled.
+        """
         cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
         bias = attention_bias(document_ids, is_causal, dtype)
         x = self.embed_tokens(input_ids)
-        for block in self.blocks:
-            x = block(x, cos, sin, bias)
+        halves = layers or [(cast(Mix, block.mix), cast(Finish, block.finish)) for block in self.blocks]
+        for number, (mix, finish) in enumerate(halves, 1):
+            mixed = mix(x, cos, sin, bias)
+            if positions is not None and number == len(halves):
+                x, mixed = x.flatten(0, 1)[positions], mixed.flatten(0, 1)[positions]
+            x = finish(x, mixed)
         return self.final_norm(x)
 
 
@@ -170,10 +196,7 @@ class LanguageModel(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "*M V"]:
         """Logits at the given positions of the flattened batch (M, V), or at all of them (B, T, V)."""
-        hidden = self.transformer(input_ids, document_ids, is_causal, dtype)
-        if positions is not None:
-            hidden = hidden.flatten(0, 1)[positions]
-        return self.lm_head(hidden.to(dtype))
+        return self.lm_head(self.transformer(input_ids, document_ids, is_causal, dtype, positions).to(dtype))
 
 
 class SequenceClassifier(nn.Module):

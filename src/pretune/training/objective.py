@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MethodType
 from typing import cast
 
 import torch
@@ -14,12 +15,12 @@ from torch import Tensor, nn
 from pretune.compute.distributed import is_sharded
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
+    Finish,
     LanguageModel,
+    Mix,
     SequenceClassifier,
     Transformer,
-    attention_bias,
     mean_over_text,
-    rotary_tables,
 )
 
 
@@ -54,12 +55,19 @@ class MaskedObjective:
     def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
         self.dtype = dtype
-        self.hidden = hidden_states(model.transformer, dtype, compiled=compiled)
+        self.layers = layers_of(model.transformer, compiled=compiled)
         self.head = torch.compile(predict_tokens_sum) if compiled else predict_tokens_sum
 
     def __call__(self, batch: Batch) -> LossSum:
         assert batch.positions is not None
-        hidden = self.hidden(batch).flatten(0, 1)[batch.positions]
+        hidden = self.model.transformer(
+            batch.input_ids,
+            batch.attention.document_ids,
+            batch.attention.is_causal,
+            self.dtype,
+            batch.positions,
+            self.layers,
+        )
         loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
         return LossSum(loss=loss, weight=float(len(batch.labels)), correct=correct, count=len(batch.labels))
 
@@ -69,10 +77,13 @@ class ClassificationObjective:
 
     def __init__(self, model: SequenceClassifier, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
-        self.hidden = hidden_states(model.transformer, dtype, compiled=compiled)
+        self.dtype = dtype
+        self.layers = layers_of(model.transformer, compiled=compiled)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B C"]:
-        return self.model.classifier(mean_over_text(self.hidden(batch), batch.attention.document_ids))
+        document_ids = batch.attention.document_ids
+        hidden = self.model.transformer(batch.input_ids, document_ids, dtype=self.dtype, layers=self.layers)
+        return self.model.classifier(mean_over_text(hidden, document_ids))
 
     def __call__(self, batch: Batch) -> LossSum:
         logits = self.logits(batch)
@@ -84,30 +95,23 @@ class ClassificationObjective:
         return LossSum(loss=losses.sum(), weight=weight, correct=correct, count=len(batch.labels))
 
 
-def hidden_states(
-    transformer: Transformer, dtype: torch.dtype, *, compiled: bool
-) -> Callable[[Batch], Float[Tensor, "B T D"]]:
-    """The backbone as a function of a batch, with its blocks compiled where asked."""
-    blocks = [_compiled(block) if compiled else block for block in transformer.blocks]
+def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[Mix, Finish]] | None:
+    """The two halves of each block, compiled: the layers share the compiled code. None where they stay as they are.
 
-    def forward(batch: Batch) -> Float[Tensor, "B T D"]:
-        seq_len, device = batch.input_ids.shape[1], batch.input_ids.device
-        cos, sin = rotary_tables(transformer.config, seq_len, device)
-        bias = attention_bias(batch.attention.document_ids, batch.attention.is_causal, dtype)
-        x = transformer.embed_tokens(batch.input_ids)
-        for block in blocks:
-            x = block(x, cos, sin, bias)
-        return transformer.final_norm(x)
-
-    return forward
+    What picks positions out lies between them and stays uncompiled: its compiled gradient adds in no fixed order.
+    """
+    if not compiled:
+        return None
+    return [(_compiled(block, "mix"), _compiled(block, "finish")) for block in transformer.blocks]
 
 
-def _compiled(block: nn.Module) -> Callable[..., Tensor]:
-    """A block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
+def _compiled(block: nn.Module, name: str) -> Callable[..., Tensor]:
+    """A half of a block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
+    half = MethodType(getattr(type(block), name), block)
     if not is_sharded(next(block.parameters())):
-        return torch.compile(block, dynamic=False)
+        return torch.compile(half, dynamic=False)
     from torch.distributed.fsdp import register_fsdp_forward_method
 
-    block.compiled_forward = torch.compile(block.forward, dynamic=False)  # type: ignore[assignment]
-    register_fsdp_forward_method(block, "compiled_forward")
-    return cast(Callable[..., Tensor], block.compiled_forward)
+    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False))
+    register_fsdp_forward_method(block, f"compiled_{name}")
+    return cast(Callable[..., Tensor], getattr(block, f"compiled_{name}"))

@@ -195,11 +195,13 @@ def _shard(model: nn.Module, ranks: Ranks) -> None:
     """Let every process hold some rows of every parameter; a block's are together only while it is computed."""
     assert isinstance(model, LanguageModel)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     device = next(model.parameters()).device.type
     mesh = init_device_mesh(device, (ranks.size,))
     for block in model.transformer.blocks:
         fully_shard(block, mesh=mesh)
+        for half in ("mix", "finish"):  # which are called instead of the block
+            register_fsdp_forward_method(block, half)
     # Also at the root weights go back to their parts after each pass, so that none is ever out of date.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
