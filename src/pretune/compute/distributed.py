@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -196,7 +197,9 @@ def join_ranks() -> Ranks:
             f"This is process {launch.rank} of {launch.size}, but where to meet the others is not said ({error}); "
             "start the command with torchrun."
         ) from error
-    return Ranks(launch, store)
+    # torchrun keeps one store while it restarts the processes: what an earlier attempt answered is not for this one.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Ranks(launch, PrefixStore(f"attempt/{attempt}", store))
 
 
 def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
