@@ -9,12 +9,15 @@
 #              for the CPU build (much the smaller download on Linux) and one for each GPU build:
 #              make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # DEMO         options of the demo's run
+# PROCESSES    how many processes share the tests
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 DEMO_OUT ?= runs/demo
 DEMO ?= --minutes 1.5 --builtin-documents 60000 --finetune-epochs 2 --finetune-learning-rates 1e-3 --seeds 1
+
+PROCESSES ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,10 +32,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(PYTEST)
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -m "not slow and not gpu" $(PYTEST)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)
