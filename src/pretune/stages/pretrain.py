@@ -244,14 +244,17 @@ class _Pretraining:
         self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
 
     def _resume(self, state: TrainingState) -> None:
-        changed = [k for k, v in self.compute.to_dict().items() if state.compute.get(k) != v]
+        before, now = state.compute, self.compute.to_dict()
+        changed = [
+            f"{name} {before.get(name)} (now {value})" for name, value in now.items() if before.get(name) != value
+        ]
         if changed:
             self.folder.log.write(
                 "warning",
-                sentence=f"This run began with another {', '.join(changed)}; it goes on, but the result equals that of "
+                sentence=f"This run began with {changed}; it goes on, but the result equals that of "
                 "an uninterrupted run only within rounding.",
             )
-            state.compute = self.compute.to_dict()
+            state.compute = now
         self.course.go_on(state)
 
     def _finish(self) -> None:
