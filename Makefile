@@ -1,6 +1,7 @@
 # make demo   the environment, then all five stages on built-in data: about five minutes on two cores, offline
 # make test   every test
 # make check  style, types, layers, documentation
+# make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation
 #
 # PYTHON       the interpreter the environment is made from (3.11 or later)
@@ -24,7 +25,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := src tests benchmarks scripts docs/generate.py
 
-.PHONY: demo test quick check format docs clean
+.PHONY: bench demo test quick check format docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -36,6 +37,11 @@ test: $(VENV)/.installed-dev
 
 quick: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -m "not slow and not gpu" $(PYTEST)
+
+bench: $(VENV)/.installed-dev
+	@$(PIP) install --quiet --editable ".[bench]"
+	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)

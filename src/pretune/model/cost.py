@@ -21,10 +21,14 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def train_flops_per_token(config: ModelConfig, row_tokens: int, mask_prob: float) -> float:
-    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361), the head only where it is masked."""
+    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361).
+
+    Only a masked token meets the head, and the second half of the last layer.
+    """
     attention = 12 * config.num_layers * config.num_heads * config.head_dim * row_tokens
     head = 6 * config.vocab_size * config.hidden_size * mask_prob
-    return 6 * count_block_parameters(config) + attention + head
+    finish = config.hidden_size * (config.num_heads * config.head_dim + 3 * config.intermediate_size)
+    return 6 * (count_block_parameters(config) - (1 - mask_prob) * finish) + attention + head
 
 
 def state_bytes(config: ModelConfig) -> int:

@@ -1,0 +1,114 @@
+"""Prediction of the texts of a file: `pretune predict` as a user calls it against transformers' pipeline."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from machine import median, render_table, say
+from workload import model_config, real_data, task_texts
+
+from pretune.model.folder import save_model_folder
+from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.text.findings import Findings
+from pretune.text.tables import iter_records
+from pretune.text.tokenizer import load_tokenizer
+
+_BATCH_SIZES = (1, 8, 32, 128)
+_TUNING_TEXTS = 400
+_FOLDER = Path(__file__).parent
+
+
+def measure(work: Path, base: Path, *, texts: int, repeats: int, has_bf16: bool, size: str = "5M") -> dict[str, Any]:
+    """Whole processes, start included, by turns. The pipeline's batch size is the best of some, tried beforehand on
+    other texts, and in bf16 too where the chip has it; trying is not counted."""
+    model = work / f"classifier-{size}"
+    if not model.is_dir():
+        tokenizer = load_tokenizer(base)
+        network = SequenceClassifier(model_config(size, tokenizer), 2)
+        initialize(network, 0)
+        save_model_folder(model, network, base, ("negative", "positive"))
+    kinds = {"phrases": task_texts(texts)}
+    if (data := real_data()) is not None:
+        records = iter_records(data / "imdb" / "unsup.jsonl.zst", findings=Findings())
+        kinds["reviews"] = [" ".join(r.fields["text"].split()) for r in itertools.islice(records, texts // 10)]
+    return {
+        "size": size,
+        "cold_start_seconds": _cold_start(model, repeats),
+        "kinds": [_measure_kind(model, name, found, repeats, has_bf16) for name, found in kinds.items()],
+    }
+
+
+def _cold_start(model: Path, repeats: int) -> dict[str, float]:
+    """Seconds from the command to the label of one text; the first may read libraries from disk."""
+    command = [sys.executable, "-m", "pretune", "predict", str(model), "A fine text."]
+    seconds = [_seconds(command) for _ in range(repeats)]
+    return {"first": seconds[0], "median": median(seconds)}
+
+
+def _measure_kind(model: Path, name: str, texts: list[str], repeats: int, has_bf16: bool) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "texts.txt"
+        file.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+        tried = _pipeline({"model": str(model), "file": str(file), "batch_sizes": _BATCH_SIZES, "texts": _TUNING_TEXTS})
+        best = min(tried["seconds"], key=lambda size: tried["seconds"][size])
+        ours, theirs = [], []
+        for repeat in range(repeats):
+            output = Path(folder) / f"labels-{repeat}.txt"
+            words = [sys.executable, "-m", "pretune", "predict", str(model)]
+            ours.append(_seconds([*words, "--input", str(file), "--output", str(output)]))
+            spec = {"model": str(model), "file": str(file), "batch_sizes": [int(best)], "texts": None, "bf16": has_bf16}
+            started = time.monotonic()
+            inside = _pipeline(spec)["seconds"][best]
+            theirs.append({"seconds": time.monotonic() - started, "predicting_seconds": inside})
+            say(f"  {name}, round {repeat + 1}: ours {ours[-1]:.1f} s, pipeline {theirs[-1]['seconds']:.1f} s")
+    pipeline = median([each["seconds"] for each in theirs])
+    return {
+        "name": name,
+        "texts": len(texts),
+        "ours_seconds": median(ours),
+        "ours_seconds_by_turn": ours,
+        "pipeline_seconds": pipeline,
+        "pipeline_by_turn": theirs,
+        "pipeline_batch_size": int(best),
+        "pipeline_tried": tried["seconds"],
+        "ratio": median([b["seconds"] / a for a, b in zip(ours, theirs, strict=True)]),
+    }
+
+
+def _seconds(words: list[str]) -> float:
+    started = time.monotonic()
+    subprocess.run(words, check=True, capture_output=True)
+    return time.monotonic() - started
+
+
+def _pipeline(spec: dict[str, Any]) -> Any:
+    words = [sys.executable, str(_FOLDER / "pipeline_worker.py"), json.dumps(spec)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def render(result: dict[str, Any]) -> str:
+    """Seconds for whole processes, and the cold start."""
+    rows = [
+        [
+            f"{kind['texts']:,} {kind['name']}",
+            f"{kind['ours_seconds']:.1f} s",
+            f"{kind['pipeline_seconds']:.1f} s",
+            f"{kind['pipeline_batch_size']}",
+            f"{kind['ratio']:.2f}x",
+        ]
+        for kind in result["kinds"]
+    ]
+    start = result["cold_start_seconds"]
+    return (
+        f"Prediction, {result['size']} parameters, whole processes\n"
+        + render_table(["texts", "ours", "pipeline", "its batch size", "ratio"], rows)
+        + f"From command to label of one text: {start['median']:.1f} s (the first time {start['first']:.1f} s)\n"
+    )
