@@ -19,6 +19,12 @@ settings.register_profile("pretune", deadline=None)  # a busy machine is no fail
 settings.load_profile("pretune")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their place: an archive made for a test holds the time it was made, and the processes that
+    share the tests must each find the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real corpora that the variable PRETUNE_DATA names; the test skips where it is not set."""
