@@ -46,6 +46,11 @@ def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
         assert found.task_seconds == 0
 
 
+def test_a_public_data_set_is_weighed_by_its_archive() -> None:
+    found = expect(override(Recipe(), {"corpus": ["imdb", "hf:owner/name"], "pretrain": {"minutes": 1}}))
+    assert found.text_seconds == pytest.approx(3 * 84_125_825 / 4e6)
+
+
 def test_a_disk_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = expect(override(Recipe(), {"pretrain": {"minutes": 1}}))
     assert len(describe(found, tmp_path / "runs" / "a")) == 1

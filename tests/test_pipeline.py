@@ -40,8 +40,9 @@ class Stages:
         return folder.manifest
 
     def collect(
-        self, paths: Any, out: Path, config: Any, *, labels: Path | None = None, redo: bool = False
+        self, paths: Any, out: Path, config: Any, *, labels: Path | None = None, redo: bool = False, **public: Any
     ) -> Manifest:
+        self.public = public
         return self.do("collect", out, config, redo, paths=tuple(paths), labels=labels)
 
     def preprocess(
@@ -118,6 +119,21 @@ def test_labels_are_given_to_the_stages_that_need_them(tmp_path: Path, stages: S
     assert given["collect"] == {"paths": (str(tmp_path / "c.txt"),), "labels": labels}
     assert given["preprocess"] == {"labels": labels, "test_labels": None}
     assert stages.protected == ()
+
+
+def test_a_public_data_set_is_asked_for_by_name(tmp_path: Path, stages: Stages) -> None:
+    def agree(_plan: str) -> bool:
+        return True
+
+    recipe = Recipe(out=str(tmp_path / "run"), corpus=("imdb", "hf:owner/name"), data_root=str(tmp_path / "data"))
+    pipeline.run(recipe, agree=agree)
+    assert dict(stages.calls)["collect"]["paths"] == ("imdb", "hf:owner/name")
+    assert stages.public["data_root"] == tmp_path / "data"
+    assert stages.public["agree"] is agree
+    saved = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    assert "public:imdb" in saved and "hf:owner/name" in saved
+    pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=("public:imdb", "hf:owner/name")))  # the same run
+    assert stages.done == ["collect", "preprocess", "pretrain"]
 
 
 def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages: Stages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,18 @@ def test_protected_files_are_part_of_a_recipe(tmp_path: Path) -> None:
     save_recipe(recipe, tmp_path)
     assert read_recipe(tmp_path / "recipe.toml").protect == recipe.protect
     assert "protect" in describe_changes(recipe, override(recipe, {"protect": ()}))[0]
+
+
+def test_names_of_public_data_sets_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = read_recipe(write(tmp_path, 'corpus = ["imdb", "hf:owner/name", "a.txt"]\ndata_root = "data"\n'))
+    assert recipe.corpus == ("public:imdb", "hf:owner/name", str(tmp_path / "a.txt"))
+    assert recipe.data_root == str(tmp_path / "data")
+    check_inputs(replace(recipe, corpus=recipe.corpus[:2]))
+    assert describe_changes(recipe, replace(recipe, data_root=None)) == []  # wherever the data lie
+    with pytest.raises(UsageError, match="no public data set 'imbd' in the registry; it has imdb, "):
+        check_inputs(Recipe(corpus=("public:imbd",)))
+    with pytest.raises(InputDataError, match=r"imbd does not exist; .* a public data set \(imdb, "):
+        check_inputs(Recipe(corpus=("imbd",)))
+    (tmp_path / "imdb").mkdir()  # what a user has comes first
+    assert read_recipe(tmp_path / "mine.toml").corpus[0] == str(tmp_path / "imdb")

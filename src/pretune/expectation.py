@@ -10,10 +10,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from pretune.recipe import Recipe
+from pretune.recipe import Recipe, name_of_text
+from pretune.text.hub import PREFIX as HUB_PREFIX
+from pretune.text.registry import data_set_of
 from pretune.text.streams import STDIN
 
 # Measured on two cores; text that is read from a pipe counts as nothing.
@@ -21,7 +23,14 @@ _TEXT_BYTES_PER_SECOND = 4e6  # reading, cleaning, training the tokenizer, encod
 _BUILTIN_BYTES_PER_DOCUMENT = 230
 _BUILTIN_LABEL_BYTES = 2.4e6
 _BYTES_PER_TOKEN = 4.2
-_PACKED = {".gz": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}  # how much longer a file is unpacked
+_PACKED = {
+    ".gz": 3.0,
+    ".tgz": 3.0,
+    ".zip": 3.0,
+    ".zst": 3.0,
+    ".zstd": 3.0,
+    ".parquet": 2.5,
+}  # how much longer a file is unpacked
 _EFFICIENCY = 0.4  # of the chip's matrix rate, in training
 _TOKENS_PER_ROW = 40  # of a labelled text
 _STARTING_SECONDS = 15.0  # loading libraries, and the little that every stage takes
@@ -101,7 +110,18 @@ def _task_passes(recipe: Recipe, task_tokens: float) -> float:
 def _text_bytes(recipe: Recipe) -> float:
     if recipe.is_builtin:
         return recipe.collect.builtin_documents * _BUILTIN_BYTES_PER_DOCUMENT + _BUILTIN_LABEL_BYTES
-    return sum(_unpacked_bytes(file) for path in recipe.corpus for file in _files(path)) + _label_bytes(recipe)
+    return sum(map(_corpus_bytes, recipe.corpus)) + _label_bytes(recipe)
+
+
+def _corpus_bytes(path: str) -> float:
+    """Text behind a word of the corpus; what the hub has is known only when it is asked."""
+    name = name_of_text(path)
+    if name is None:
+        return sum(map(_unpacked_bytes, _files(path)))
+    data_set = None if name.startswith(HUB_PREFIX) else data_set_of(name)
+    if data_set is None:
+        return 0.0
+    return data_set.size_bytes * _PACKED.get(PurePath(data_set.file_name).suffix, 1.0)
 
 
 def _label_bytes(recipe: Recipe) -> float:

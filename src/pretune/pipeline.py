@@ -24,20 +24,20 @@ from pretune.recipe import (
 from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, write_json
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
+from pretune.text.registry import Agree, Say
 
 TRACE_NAME = "trace.json"
 PRETRAIN = 2  # the place of pre-training among the steps: what several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
-Say = Callable[[str], None]
 
-
-def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
+def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None) -> Path:
     """Do all that a recipe asks for and return the folder of the run.
 
     A second call goes on where the first one stopped and skips what is done. `say` is given the few sentences that
-    belong to no stage: what is going to be done, and what is skipped. Raises FolderInTheWayError where the folder
-    holds another run or foreign files; with `redo` the stages that differ are renamed and done again.
+    belong to no stage: what is going to be done, and what is skipped. `agree` is told which public data sets would be
+    downloaded and says whether they may be. Raises FolderInTheWayError where the folder holds another run or foreign
+    files; with `redo` the stages that differ are renamed and done again.
     """
     recipe = with_shared_settings(recipe)
     if recipe.out is None:
@@ -47,7 +47,7 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None) -> Path:
     if stage_status(folder / "prepare") == "missing":
         _check_labels(recipe)
     say = say or (lambda _sentence: None)
-    steps = plan_stages(recipe, folder)
+    steps = plan_stages(recipe, folder, agree=agree, say=say)
     if (launch := read_launch()).size > 1:
         steps = _pretrain_together(recipe, steps, folder, redo=redo, say=say)
         if not launch.is_first:
@@ -148,8 +148,10 @@ def _has_test_rows(folder: Path) -> bool:
     return read_manifest(folder / "prepare", "prepare").summary.get("test") != 0
 
 
-def plan_stages(recipe: Recipe, folder: Path) -> list[Step]:
-    """The stages that a recipe asks for, in order."""
+def plan_stages(
+    recipe: Recipe, folder: Path, *, agree: Agree | None = None, say: Say = lambda _sentence: None
+) -> list[Step]:
+    """The stages that a recipe asks for, in order; `agree` and `say` are for downloads, as in `collect`."""
     labels = _optional_path(recipe.labels)
     test_labels = _optional_path(recipe.test_labels)
     if recipe.is_builtin:
@@ -161,7 +163,16 @@ def plan_stages(recipe: Recipe, folder: Path) -> list[Step]:
     def collect(redo: bool) -> Manifest:
         from pretune.stages.collect import collect
 
-        return collect(recipe.corpus, folder / "collect", recipe.collect, labels=labels, redo=redo)
+        return collect(
+            recipe.corpus,
+            folder / "collect",
+            recipe.collect,
+            labels=labels,
+            redo=redo,
+            data_root=_optional_path(recipe.data_root),
+            agree=agree,
+            say=say,
+        )
 
     def preprocess(redo: bool) -> Manifest:
         from pretune.stages.preprocess import preprocess

@@ -27,11 +27,15 @@ from pretune.stages.config import (
     PretrainConfig,
     to_dict,
 )
+from pretune.text.hub import PREFIX as HUB_PREFIX
+from pretune.text.registry import PREFIX as PUBLIC_PREFIX
+from pretune.text.registry import REGISTRY, data_set_of
 from pretune.text.streams import STDIN
 from pretune.version import VERSION
 
 RECIPE_NAME = "recipe.toml"
 _LISTS = ("corpus", "protect")  # of paths
+_PATHS = ("labels", "test_labels", "data_root")
 _BUDGETS = ("minutes", "tokens", "epochs")
 
 
@@ -43,10 +47,11 @@ class Recipe:
     """
 
     out: str | None = None  # the folder of the run
-    corpus: tuple[str, ...] = ()  # files, folders, globs, or - for standard input
+    corpus: tuple[str, ...] = ()  # files, folders, globs, - for standard input, or public data sets
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
     protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
+    data_root: str | None = None  # where public data sets lie, each in a folder of its name
     collect: CollectConfig = field(default_factory=CollectConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -57,7 +62,7 @@ class Recipe:
         set_field = object.__setattr__  # as frozen classes do
         for name in _LISTS:
             set_field(self, name, tuple(map(_expand_home, getattr(self, name))))
-        for name in ("labels", "test_labels"):
+        for name in _PATHS:
             path = getattr(self, name)
             set_field(self, name, None if path is None else _expand_home(path))
         if self.test_labels is not None and self.labels is None:
@@ -74,7 +79,7 @@ class Recipe:
         return self.labels is not None or self.is_builtin
 
 
-_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", *_LISTS, "labels", "test_labels")}
+_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", *_LISTS, *_PATHS)}
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -93,12 +98,13 @@ def read_recipe(path: Path) -> Recipe:
         raise InputDataError(f"{path} is not a recipe in TOML: {error}.") from error
     values.pop("version", None)
     folder = path.parent
-    for name in ("out", "labels", "test_labels"):
+    for name in ("out", *_PATHS):
         if isinstance(values.get(name), str):
             values[name] = _resolve(values[name], folder)
-    for name in _LISTS:
-        if isinstance(values.get(name), list):
-            values[name] = [_resolve(str(item), folder) for item in values[name]]
+    if isinstance(values.get("protect"), list):
+        values["protect"] = [_resolve(str(item), folder) for item in values["protect"]]
+    if isinstance(values.get("corpus"), list):
+        values["corpus"] = [name_of_text(str(item), folder) or _resolve(str(item), folder) for item in values["corpus"]]
     try:
         return override(Recipe(), values)
     except UsageError as error:
@@ -182,6 +188,19 @@ def _expand_home(path: str) -> str:
         return path
 
 
+def name_of_text(path: str, folder: Path = Path()) -> str | None:
+    """What a word of the corpus is called where it names a public data set: `public:NAME` or `hf:OWNER/NAME`.
+
+    None for a path; what lies in `folder` under that name comes first, as in `collect`.
+    """
+    if path.startswith(HUB_PREFIX):
+        return path
+    if path == STDIN or (folder / path).exists():
+        return None
+    data_set = data_set_of(path)
+    return None if data_set is None else f"{PUBLIC_PREFIX}{data_set.name}"
+
+
 def _resolve(path: str, folder: Path) -> str:
     return path if path == STDIN else os.path.normpath(folder / _expand_home(path))
 
@@ -189,10 +208,11 @@ def _resolve(path: str, folder: Path) -> str:
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     """A recipe as JSON values: absolute paths, every setting, nothing that depends on where the run lies."""
     values: dict[str, Any] = {
-        "corpus": [_absolute(path) for path in recipe.corpus],
+        "corpus": [name_of_text(path) or _absolute(path) for path in recipe.corpus],
         "labels": _absolute(recipe.labels),
         "test_labels": _absolute(recipe.test_labels),
         "protect": [_absolute(path) for path in recipe.protect],
+        "data_root": _absolute(recipe.data_root),
     }
     return values | {stage: to_dict(getattr(recipe, stage)) for stage in _STAGES}
 
@@ -228,7 +248,7 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     for name, value in describe_recipe(recipe).items():
         if isinstance(value, dict):
             flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in HOW}
-        else:
+        elif name != "data_root":  # the data are verified, wherever they lie
             flat[name] = value
     return flat
 
@@ -236,9 +256,10 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
 def check_inputs(recipe: Recipe) -> None:
     """Raise InputDataError where a named input is not there, before anything is started."""
     for path in recipe.corpus:
-        if path != STDIN and not Path(path).exists() and not glob.glob(path, recursive=True):
+        if path != STDIN and not Path(path).exists() and not name_of_text(path) and not glob.glob(path, recursive=True):
             raise InputDataError(
-                f"{path} does not exist; give --corpus a file, a folder, a glob, or - for standard input."
+                f"{path} does not exist; give --corpus a file, a folder, a glob, - for standard input, or the name of "
+                f"a public data set ({', '.join(REGISTRY)})."
             )
     for path in recipe.protect:
         if not Path(path).exists() and not glob.glob(path, recursive=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
@@ -156,3 +157,18 @@ def test_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert default_data_root() == tmp_path / "pretune" / "data"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert default_data_root() == Path.home() / ".cache" / "pretune" / "data"
+
+
+def test_run_takes_a_name_and_asks_as_collect_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--corpus", "imdb", "--tokens", "1000", "--quiet", "--out", "run", "--data-root", "data"]
+    assert run_command_line(words) == 2
+    assert "Give --yes to agree to that, or --data-root DIR" in capsys.readouterr().err
+    copy = tmp_path / "data" / "imdb"
+    copy.mkdir(parents=True)
+    (copy / "mine.txt").write_text("Too little text.\nFor anything.\n", encoding="utf-8")
+    assert run_command_line(words) == 3  # by the next stage
+    assert "too little to learn from" in capsys.readouterr().err
+    assert texts(tmp_path / "run" / "collect") == ["Too little text.", "For anything."]

@@ -27,12 +27,13 @@ def run(arguments: Arguments) -> int:
     """All five stages, then everything a run has to tell."""
     from pretune import pipeline
 
-    typed = {name: getattr(arguments, name) for name in ("corpus", "labels", "test_labels", "protect", "out")}
+    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out")
+    typed = {name: getattr(arguments, name) for name in inputs}
     values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
     recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)
     say = (lambda _sentence: None) if arguments.quiet else _to_stderr
     with live_progress(sys.stderr, arguments.quiet):
-        folder = pipeline.run(recipe, redo=arguments.redo, say=say)
+        folder = pipeline.run(recipe, redo=arguments.redo, say=say, agree=_agreement(arguments))
     if read_launch().is_first:
         show_run(folder, sys.stdout)
         _to_stdout(describe_next(folder, recipe))

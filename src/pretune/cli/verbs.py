@@ -91,6 +91,11 @@ def _add_protect(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_public(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data-root", metavar="DIR", help="where public data sets lie, each in a folder of its name")
+    parser.add_argument("--yes", action="store_true", help="agree to downloads of public data sets")
+
+
 def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder ({text})")
 
@@ -147,8 +152,12 @@ _FIRST = ("--minutes", "--tokens", "--epochs", "--size", "--seed")
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a recipe file, such as the recipe.toml of a run")
     parser.add_argument(
-        "--corpus", nargs="+", metavar="PATH", help="raw text: files, folders, globs, or - for standard input"
+        "--corpus",
+        nargs="+",
+        metavar="PATH",
+        help="raw text: files, folders, globs, archives, - for stdin, or a public data set as in imdb",
     )
+    _add_public(parser)
     _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus their texts are the corpus")
     _add_test_labels(parser, "a separate test set; without it a part of --labels is held out")
     _add_protect(parser)
@@ -170,8 +179,7 @@ def _add_collect(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="files, folders, globs, archives, - for stdin, or a public data set as in imdb; none: the built-in world",
     )
-    parser.add_argument("--data-root", metavar="DIR", help="where public data sets lie, each in a folder of its name")
-    parser.add_argument("--yes", action="store_true", help="agree to downloads of public data sets")
+    _add_public(parser)
     _add_labels(parser, "a label file whose texts are added to the corpus")
     _add_out(parser)
     _add_redo(parser)
