@@ -70,7 +70,7 @@ def test_two_processes_equal_one(script: ModuleType, by_two: Path, mode: str, ki
     assert whole.keys() == shared.keys()
     for name, tensor in whole.items():
         # Four updates later: both optimizers divide by what is nearly zero, which enlarges a rounding.
-        torch.testing.assert_close(shared[name], tensor.detach(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(shared[name], tensor.detach(), atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from pretune.compute.distributed import is_sharded, part, take_part, whole
 from pretune.training.exchange import MatrixExchange
@@ -63,19 +64,27 @@ class Optimizer:
         self._adamw(self.others, rate * self.config.other_rate, 0.0)
 
     def _adamw(self, parameters: dict[str, nn.Parameter], rate: float, decay: float) -> None:
-        b1, b2 = self.config.betas
-        correct1, correct2 = 1 - b1**self.num_updates, 1 - b2**self.num_updates
-        for name, parameter in parameters.items():
-            if parameter.grad is None:
-                continue
-            weight, gradient = part(parameter), part(parameter.grad)
-            first, second = part(self.first[name]), part(self.second[name])
-            first.lerp_(gradient, 1 - b1)
-            second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-            denominator = (second / correct2).sqrt_().add_(self.config.eps)
-            if decay:
-                weight.mul_(1 - rate * decay)
-            weight.addcdiv_(first, denominator, value=-rate / correct1)
+        """PyTorch's fused kernel: every parameter is read and written once, where single operations pass over it nine
+        times."""
+        named = {name: parameter for name, parameter in parameters.items() if parameter.grad is not None}
+        if not named:
+            return
+        adamw(
+            [part(parameter) for parameter in named.values()],
+            [part(parameter.grad) for parameter in named.values() if parameter.grad is not None],
+            [part(self.first[name]) for name in named],
+            [part(self.second[name]) for name in named],
+            max_exp_avg_sqs=[],
+            state_steps=[torch.tensor(self.num_updates - 1.0, device=p.device) for p in named.values()],  # adds one
+            fused=True,
+            amsgrad=False,
+            beta1=self.config.betas[0],
+            beta2=self.config.betas[1],
+            lr=rate,
+            weight_decay=decay,
+            eps=self.config.eps,
+            maximize=False,
+        )
 
     def _muon(self, rate: float) -> None:
         """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update."""
