@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from pretune.data.shards import ShardWriter, TokenShard
-from pretune.data.word_vectors import WINDOW, build_word_vectors, count_neighbours, factorise, mutual_information
+from pretune.data.word_vectors import (
+    WINDOW,
+    build_word_vectors,
+    count_neighbours,
+    document_weights,
+    factorise,
+    mutual_information,
+)
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -43,6 +50,28 @@ def test_information_is_that_of_the_definition() -> None:
             joint, one = counts[a, b] / total, counts[a].sum() / total
             expected = max(0.0, np.log(joint / (one * context[b]))) if joint else 0.0
             assert found[a, b] == pytest.approx(expected, abs=1e-5)
+
+
+def test_documents_weigh_what_is_rare() -> None:
+    places = np.array([0, 0, 1, -1, 0, 2, 0, 2, 2])
+    documents = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2], dtype=np.int32)
+    counts = np.array([[2, 1, 1], [1, 0, 0], [0, 1, 2]])
+    expected = np.log1p(counts) * np.log((1 + 3) / (1 + (counts > 0).sum(axis=1)))[:, None]
+    expected /= np.maximum(np.linalg.norm(expected, axis=0, keepdims=True), 1e-6)
+    expected /= np.sqrt(np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1e-6))
+    np.testing.assert_allclose(document_weights(places, documents, 3).toarray(), expected, rtol=1e-5)
+
+
+def test_words_of_the_same_documents_get_like_vectors() -> None:
+    """Words 0 to 4 of one topic and 5 to 9 of another never meet; 10 and 11 are everywhere."""
+    rng = np.random.default_rng(0)
+    rows = [np.concatenate([rng.choice(5, 3) + 5 * (i % 2), [10, 11]]) for i in range(60)]
+    documents = np.repeat(np.arange(60, dtype=np.int32), 5)
+    vectors = factorise(document_weights(np.concatenate(rows), documents, 12), 4, seed=0)[:10]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    alike = vectors @ vectors.T
+    assert alike[:5, :5].mean() > alike[:5, 5:].mean() + 0.5
+    assert alike[5:, 5:].mean() > alike[5:, :5].mean() + 0.5
 
 
 def test_vectors_are_the_leading_part_of_the_decomposition() -> None:

@@ -1,20 +1,26 @@
-"""Initial embeddings from the text itself: which tokens stand near which, factorised; seconds that save many steps.
+"""Initial embeddings from the text itself, in seconds that save many steps: which tokens stand near which, and which
+occur in the same documents.
 
-Positive pointwise mutual information and a truncated singular value decomposition (Levy and Goldberg 2014); context
-counts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015). Randomised decomposition: arXiv:0909.4061.
+Near: positive pointwise mutual information and a truncated singular value decomposition (Levy and Goldberg 2014);
+context counts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015). In one document: latent semantic analysis
+(Deerwester et al. 1990). Neighbours tell what a word can stand for ("good" and "bad" are close), documents what it is
+said about (they are apart). Randomised decomposition: arXiv:0909.4061.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from scipy import sparse
 
 from pretune.data.shards import TokenShard
 from pretune.runtime.randomness import generator
 from pretune.text.tokenizer import Tokenizer
 
 WINDOW = 5
-MAX_TOKENS = 20_000_000
+MAX_TOKENS = 10_000_000
+MAX_DOCUMENT_TOKENS = 8_000_000  # what words share a document needs less text than what words stand side by side
 MAX_WORDS = 8192  # a dense table of this many squared counts; rarer tokens keep their random vectors
 _OVERSAMPLING, _POWER_ITERATIONS = 16, 2
 FloatArray = npt.NDArray[np.float32]
@@ -25,7 +31,7 @@ def build_word_vectors(
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
     """Ids of the commonest tokens that stand beside others, and a vector for each (N, D) of the given deviation.
 
-    At most the first 20 million tokens are read.
+    At most the first 10 million tokens are read.
     """
     count = min(shard.num_tokens, MAX_TOKENS)
     tokens = np.asarray(shard.tokens[:count], dtype=np.int64)
@@ -35,11 +41,18 @@ def build_word_vectors(
     ids = np.argsort(-frequency, kind="stable")[: min(MAX_WORDS, int((frequency > 0).sum()))]
     place = np.full(tokenizer.vocab_size, -1, dtype=np.int64)
     place[ids] = np.arange(len(ids))
-    information = mutual_information(count_neighbours(place[tokens], documents, len(ids)))
+    places = place[tokens]
+    information = mutual_information(count_neighbours(places, documents, len(ids)))
     has_neighbours = information.any(axis=1)
-    vectors = factorise(information, hidden_size, seed)[has_neighbours]
-    vectors *= deviation * np.sqrt(hidden_size) / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return ids[has_neighbours], vectors
+    near = _unit(factorise(information, hidden_size, seed))
+    weights = document_weights(places[:MAX_DOCUMENT_TOKENS], documents[:MAX_DOCUMENT_TOKENS], len(ids))
+    together = _unit(factorise(weights, hidden_size, seed))
+    vectors = _unit(factorise(np.concatenate([near, together], axis=1), hidden_size, seed))[has_neighbours]
+    return ids[has_neighbours], vectors * np.float32(deviation * np.sqrt(hidden_size))
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
 def count_neighbours(places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int) -> FloatArray:
@@ -65,15 +78,49 @@ def mutual_information(counts: FloatArray) -> FloatArray:
     return np.maximum(information, 0, out=information)
 
 
-def factorise(matrix: FloatArray, rank: int, seed: int) -> FloatArray:
+def document_weights(places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int) -> sparse.csr_array:
+    """Tokens by documents (N, documents): log(1 + count) times inverse document frequency; -1 is skipped.
+
+    Documents have length one, so that long ones do not outweigh the rest, and a token is divided by the root of its
+    length, which is what `mutual_information` does to common tokens.
+    """
+    known = places >= 0
+    shape = (size, int(documents.max(initial=0)) + 1)
+    ones = np.ones(int(known.sum()), dtype=np.float32)
+    weights = sparse.coo_array((ones, (places[known], documents[known])), shape=shape).tocsr()
+    document_frequency = np.diff(weights.indptr)
+    weights.data = np.log1p(weights.data)
+    weights.data *= np.repeat(np.log((1 + shape[1]) / (1 + document_frequency)), document_frequency).astype(np.float32)
+    of_document = np.sqrt(np.bincount(weights.indices, weights.data**2, minlength=shape[1]))
+    weights.data /= np.maximum(of_document, 1e-6).astype(np.float32)[weights.indices]
+    token = np.repeat(np.arange(size), document_frequency)
+    of_token = np.sqrt(np.bincount(token, weights.data**2, minlength=size))
+    weights.data /= np.sqrt(np.maximum(of_token, 1e-6)).astype(np.float32)[token]
+    return weights
+
+
+def factorise(matrix: FloatArray | sparse.csr_array, rank: int, seed: int) -> FloatArray:
     """U * sqrt(S) of the leading singular vectors (N, rank); zero columns where the matrix has fewer."""
-    width = min(rank + _OVERSAMPLING, matrix.shape[0])
+    width = min(rank + _OVERSAMPLING, *matrix.shape)
     probe = generator(seed, "word vectors").standard_normal((matrix.shape[1], width)).astype(np.float32)
-    basis = np.linalg.qr(matrix @ probe)[0]
+    transposed = matrix.T if isinstance(matrix, np.ndarray) else matrix.T.tocsr()
+    basis = _orthonormal(_product(matrix, torch.from_numpy(probe)))
     for _ in range(_POWER_ITERATIONS):
-        basis = np.linalg.qr(matrix @ np.linalg.qr(matrix.T @ basis)[0])[0]
-    left, values, _ = np.linalg.svd(basis.T @ matrix, full_matrices=False)
-    vectors = np.zeros((matrix.shape[0], rank), dtype=np.float32)
-    kept = min(rank, width)
-    vectors[:, :kept] = (basis @ left[:, :kept]) * np.sqrt(values[:kept])
-    return vectors
+        basis = _orthonormal(_product(matrix, _orthonormal(_product(transposed, basis))))
+    # The left factor of basis.T @ matrix, from the small triangle of its transpose
+    triangle = torch.linalg.qr(_product(transposed, basis)).R
+    left, values, _ = torch.linalg.svd(triangle.T)
+    vectors = torch.zeros(matrix.shape[0], rank)
+    kept = min(rank, len(values))
+    vectors[:, :kept] = (basis @ left[:, :kept]) * values[:kept].sqrt()
+    return vectors.numpy()
+
+
+def _product(matrix: FloatArray | sparse.csr_array, columns: torch.Tensor) -> torch.Tensor:
+    if isinstance(matrix, np.ndarray):
+        return torch.from_numpy(matrix) @ columns
+    return torch.from_numpy(matrix @ columns.numpy())
+
+
+def _orthonormal(columns: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.qr(columns).Q
