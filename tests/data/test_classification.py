@@ -51,13 +51,16 @@ def test_rows_of_a_batch_are_of_like_length(data: LabeledShard, special: Special
     assert data.shard.num_tokens / padded > 0.85
 
 
-def test_rows_are_padded_to_the_next_multiple_of_eight(data: LabeledShard, special: SpecialIds) -> None:
-    rows = make_rows(data, special)
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_rows_are_padded_to_the_longest_or_the_next_multiple(
+    data: LabeledShard, special: SpecialIds, multiple: int
+) -> None:
+    rows = make_rows(data, special, width_multiple=multiple)
     for chosen in rows.epoch(0):
         batch = rows.batch(chosen)
         longest = max(len(data.text(int(row))) for row in chosen)
-        assert batch.input_ids.shape[1] % 8 == 0
-        assert longest <= batch.input_ids.shape[1] < longest + 8
+        assert batch.input_ids.shape[1] % multiple == 0
+        assert longest <= batch.input_ids.shape[1] < longest + multiple
         for i, row in enumerate(chosen):
             text = data.text(int(row))
             assert batch.input_ids[i, : len(text)].tolist() == text.tolist()
@@ -84,6 +87,15 @@ def test_hidden_tokens_are_a_function_of_their_place(data: LabeledShard, special
 
     assert hidden(0, 1, 2) == hidden(0, 1, 2)
     assert len({tuple(hidden(*place)) for place in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]}) == 4
+
+
+def test_what_is_hidden_does_not_depend_on_the_padding(data: LabeledShard, special: SpecialIds) -> None:
+    for index, chosen in enumerate(make_rows(data, special).epoch(0)[:5]):
+        narrow, wide = (
+            make_rows(data, special, mask_augment=0.3, width_multiple=multiple).training_batch(chosen, 0, index)
+            for multiple in (1, 64)
+        )
+        assert torch.equal(wide.input_ids[:, : narrow.input_ids.shape[1]], narrow.input_ids)
 
 
 def test_only_ordinary_tokens_are_hidden_and_about_as_many_as_asked(data: LabeledShard, special: SpecialIds) -> None:

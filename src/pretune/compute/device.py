@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import torch
 
+from pretune.compute.allocation import keep_freed_memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
@@ -41,8 +43,13 @@ def device_at_hand() -> str:
 def choose_compute(
     *, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True, processes: int = 1
 ) -> Compute:
-    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that pays."""
+    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that pays.
+
+    On the CPU the process keeps from now on what its tensors free.
+    """
     device = device_at_hand()
+    if device == "cpu":
+        keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     is_compiled = is_worth_compiling and can_compile(device) if compile == "auto" else compile == "on"

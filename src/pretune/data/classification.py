@@ -17,7 +17,6 @@ from pretune.runtime.randomness import generator
 
 IntArray = npt.NDArray[np.int64]
 _POOL_BATCHES = 32  # batches are cut from pools of this many, sorted by length inside
-_WIDTH_STEP = 8  # rows are padded to a multiple of this, so that compiled code sees few shapes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +66,9 @@ class ClassificationRows:
         seed: int,
         mask_augment: float = 0.0,
         class_weights: npt.NDArray[np.float32] | None = None,
+        width_multiple: int = 1,
     ) -> None:
-        self.data, self.special = data, special
+        self.data, self.special, self.width_multiple = data, special, width_multiple
         self.batch_size, self.seed, self.mask_augment = batch_size, seed, mask_augment
         self.class_weights = class_weights
         self.labels, self.lengths = data.labels, data.lengths
@@ -102,15 +102,18 @@ class ClassificationRows:
         """These rows with tokens hidden and weights by class."""
         batch = self.batch(rows)
         if self.mask_augment > 0:
-            ordinary = (batch.input_ids >= self.special.first_ordinary).numpy()
-            hidden = generator(self.seed, "hide", epoch, index).random(ordinary.shape) < self.mask_augment
-            batch.input_ids[torch.from_numpy(hidden & ordinary)] = self.special.mask
+            is_ordinary = batch.input_ids >= self.special.first_ordinary
+            drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
+            ids = batch.input_ids[is_ordinary]  # these alone, so that nothing depends on the padding
+            batch.input_ids[is_ordinary] = ids.masked_fill(
+                torch.from_numpy(drawn < self.mask_augment), self.special.mask
+            )
         return batch
 
     def batch(self, rows: IntArray) -> Batch:
-        """Some rows, padded to the longest of them."""
+        """Some rows, padded to the longest of them, or to the next multiple of `width_multiple`."""
         longest = int(self.lengths[rows].max())
-        width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
+        width = -(-longest // self.width_multiple) * self.width_multiple
         input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
         document_ids = np.full_like(input_ids, -1)
         for i, row in enumerate(rows):

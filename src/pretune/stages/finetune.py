@@ -211,6 +211,7 @@ class _Finetuning:
             seed=seed,
             mask_augment=self.config.mask_augment if is_training else 0.0,
             class_weights=self._class_weights(data.labels) if is_training else None,
+            width_multiple=8 if self.compute.device == "cuda" else 1,  # what the tensor cores of a GPU like
         )
 
     def _class_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
