@@ -1,9 +1,14 @@
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pretune.text import glance
-from pretune.text.glance import is_repetitive, needs_look
+from pretune.text.glance import is_plain, is_repetitive, needs_look
 from pretune.text.hashed_words import hash_words
+from pretune.text.normalize import clean_text
 
 
 def looked_at(*texts: str, min_words: int = 1, max_symbol_ratio: float = 0.5, most_words: int = 50) -> list[bool]:
@@ -33,3 +38,27 @@ def test_repeated_words_at_their_limit() -> None:
     assert is_repetitive(hash_words(texts)).tolist() == [False, True, True, False, False, False]
     long = " ".join(f"w{i}" for i in range(200))
     assert np.flatnonzero(is_repetitive(hash_words([long + " w" * 2000, "w " * 2000 + long]))).tolist() == [1]
+
+
+def test_plain_texts_are_recognised() -> None:
+    plain = [
+        "a good film, isn't it?",
+        "one",
+        "two  blanks",
+        " before",
+        "after ",
+        "tab\t",
+        "x < y",
+        "&amp;",
+        "caf\u00e9",
+        "",
+    ]
+    assert is_plain(plain).tolist() == [True, True] + [False] * 8
+    assert is_plain([]).tolist() == []
+
+
+@given(st.lists(st.text(st.sampled_from("aB1.  <&\t\n\x00\x1c\x7f\u00a0\u00e9\ud800"), max_size=6), max_size=8))
+def test_a_plain_text_is_clean(texts: list[str]) -> None:
+    for text, plain in zip(texts, is_plain(texts).tolist(), strict=True):
+        repairs: Counter[str] = Counter()
+        assert not plain or (clean_text(text, repairs) == text and not repairs)

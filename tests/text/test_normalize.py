@@ -2,11 +2,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import ftfy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.normalize import REPAIRS, clean_text
+from pretune.text.normalize import _FTFY, REPAIRS, _fix_mojibake, clean_text
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,12 @@ def test_ftfy_sees_every_case_that_it_can_repair(real_data: Path) -> None:
             if case["expect"] == "pass" and clean_text(case["original"]) != clean_text(fixed):
                 missed.append((case["original"], fixed, clean_text(case["original"])))
     assert not missed
+
+
+@given(
+    st.text(st.characters(max_codepoint=0x2500), max_size=20),
+    st.sampled_from(["latin-1", "cp1252", "cp1251", "mac_roman"]),
+)
+def test_mojibake_is_repaired_as_by_all_steps_of_ftfy(text: str, encoding: str) -> None:
+    for read in (text, text.encode("utf-8", "replace").decode(encoding, "replace")):
+        assert _fix_mojibake(read) == ftfy.fix_text(read, _FTFY)

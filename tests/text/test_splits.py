@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.splits import MIN_VALIDATION_TEXTS, assign_splits, hash_unit, normalise_for_hash, split_of
+from pretune.text.glance import is_plain
+from pretune.text.splits import (
+    MIN_VALIDATION_TEXTS,
+    assign_splits,
+    hash_text,
+    hash_texts,
+    hash_unit,
+    normalise_for_hash,
+    split_of,
+)
 
 TEXTS = st.lists(st.text(max_size=12), min_size=1, max_size=60)
 
@@ -25,6 +34,11 @@ def test_a_hash_never_changes() -> None:
 def test_unit_is_below_one_and_idempotent(text: str) -> None:
     assert 0.0 <= hash_unit(text) < 1.0
     assert hash_unit(normalise_for_hash(text)) == hash_unit(text)
+
+
+@given(st.lists(st.text(max_size=12) | st.text("aB ", max_size=6), max_size=8))
+def test_many_at_once_are_hashed_like_one(texts: list[str]) -> None:
+    assert hash_texts(texts, is_plain(texts).tolist()) == [hash_text(text) for text in texts]
 
 
 def test_fractions_are_kept() -> None:

@@ -29,7 +29,7 @@ from pretune.text.flat import FlatText
 from pretune.text.hashed_words import HashedWords
 from pretune.text.screening import screen_documents
 from pretune.text.signatures import sign_texts, write_signatures
-from pretune.text.splits import hash_text
+from pretune.text.splits import hash_texts
 
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"
 SOURCES_NAME, SOURCE_NAMES_NAME = "sources.npy", "sources.json"
@@ -63,7 +63,7 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     kept = np.flatnonzero(is_kept).tolist()
     texts = [screened.texts[row] for row in kept]
     FlatText.from_texts(texts).save(out / TEXTS_NAME)
-    save_hashes(out, [hash_text(text) for text in texts])
+    save_hashes(out, hash_texts(texts, screened.is_plain[is_kept].tolist()))
     _save_sources(out, [documents[row]["source"] for row in kept])
     _search_words(out, task, texts, screened.words.only(is_kept))
     return {

@@ -1,4 +1,7 @@
-"""A first look at many texts at once: which of them the rules for any length cannot drop, so that none needs asking."""
+"""A first look at many texts at once: which of them are clean, and which the rules for any length cannot drop.
+
+What is cleared here is never looked at alone, in Python.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,26 @@ def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float,
     )
 
 
+def is_plain(texts: Sequence[str]) -> Bools:
+    """Of each text, whether it is clean as it is: printable ASCII, words between single blanks, no tag, no entity.
+
+    `normalize.clean_text` gives such a text back. Some others, beside an empty text, are not recognised.
+    """
+    parts = [_is_plain_block(block) for block in _blocks(texts)]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+
+def _is_plain_block(block: list[bytes]) -> Bools:
+    data = np.frombuffer(b" " + b" ".join(block) + b" ", dtype=np.uint8)
+    ends = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)  # the blank after each text
+    is_blank = data == ord(" ")
+    pairs = np.flatnonzero(is_blank[1:] & is_blank[:-1])  # of a text's own, or one of it beside one around it
+    odd = np.concatenate([np.flatnonzero(_ODD[data]), pairs, pairs + 1])
+    plain = np.ones(len(block), dtype=bool)
+    plain[np.searchsorted(ends, odd)] = False
+    return plain
+
+
 def _blocks(texts: Sequence[str]) -> list[list[bytes]]:
     blocks: list[list[bytes]] = []
     size = BLOCK_BYTES
@@ -43,7 +66,7 @@ def _blocks(texts: Sequence[str]) -> list[list[bytes]]:
         if size >= BLOCK_BYTES:
             blocks.append([])
             size = 0
-        blocks[-1].append(text.encode("utf-8", "replace"))
+        blocks[-1].append(text.encode("utf-8", "surrogatepass"))
         size += len(blocks[-1][-1])
     return blocks
 
@@ -79,3 +102,4 @@ def is_repetitive(words: HashedWords) -> Bools:
 
 _KINDS = np.array([_LETTER * chr(i).isalnum() if i < 128 else _NOT_ASCII for i in range(256)], dtype=np.int64)
 _KINDS[ord(" ")] = _BLANK
+_ODD = np.array([not chr(i).isascii() or not chr(i).isprintable() or chr(i) in "<&" for i in range(256)], dtype=bool)

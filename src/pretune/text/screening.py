@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pretune.text.filters import QualityRule, QualityRules
+from pretune.text.glance import is_plain
 from pretune.text.hashed_words import Bools, HashedWords, hash_words
 from pretune.text.language import UNSURE, identify_language
 from pretune.text.normalize import clean_text
@@ -22,6 +23,7 @@ class Screened:
     """What became of a batch: a clean text for each document, and the rule that drops it, if any."""
 
     texts: list[str]
+    is_plain: Bools  # of each text, whether it is what was found and like `glance.is_plain`
     words: HashedWords
     broken: list[QualityRule | None]
     repairs: Counter[str]  # documents by kind
@@ -55,7 +57,12 @@ def screen_documents(
     repairs: Counter[str] = Counter()
     personal_data: Counter[str] = Counter()
     languages: Counter[str] = Counter()
-    texts = [clean_document(text, repairs, personal_data, is_personal_replaced=is_personal_replaced) for text in found]
+    plain = is_plain(found)
+    if is_personal_replaced:
+        plain[:] = False
+    texts = list(found)
+    for row in np.flatnonzero(~plain).tolist():
+        texts[row] = clean_document(texts[row], repairs, personal_data, is_personal_replaced=is_personal_replaced)
     words = hash_words(texts)
     broken = rules.judge(texts, found, words)
     if language is not None:
@@ -65,4 +72,4 @@ def screen_documents(
                 identified = identify_language(text)
                 languages[identified] += 1
                 broken[row] = None if identified in (language, UNSURE) else other
-    return Screened(texts, words, broken, repairs, personal_data, languages)
+    return Screened(texts, plain, words, broken, repairs, personal_data, languages)

@@ -100,7 +100,10 @@ def _list_entries(num_words: Int64s, threshold: float) -> tuple[Int64s, Int8s, B
 
 def _different_shingles(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt32s, Int64s]:
     """The different shingles of each text, sorted, text after text, and how many each has."""
-    positions, counts = words.ngram_positions(texts, n)
+    is_wanted = np.zeros(len(words.offsets) - 1, dtype=bool)
+    is_wanted[texts] = True
+    words = words.only(is_wanted)
+    positions, counts = words.ngram_positions(np.arange(len(texts)), n)
     hashes = (words.hashes if n == 1 else words.ngrams(n))[positions]
     packed = (np.repeat(np.arange(len(texts), dtype=np.uint64), counts) << np.uint64(32)) | (hashes >> np.uint64(32))
     packed.sort()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
+from itertools import compress
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
@@ -25,6 +26,15 @@ def normalise_for_hash(text: str) -> str:
 def hash_text(text: str) -> bytes:
     """32 bytes that are a function of the normalised text only."""
     return hashlib.sha256((_SALT + normalise_for_hash(text)).encode("utf-8", "surrogatepass")).digest()
+
+
+def hash_texts(texts: Sequence[str], is_plain: Sequence[bool]) -> list[bytes]:
+    """`hash_text` of each; `is_plain` tells of some that they are ASCII with single blanks between words only."""
+    salt = _SALT.encode()
+    # Such a text has no line feed, so that all of them are folded at once.
+    plain = "\n".join(compress(texts, is_plain)).lower().encode().split(b"\n")
+    hashes = iter([hashlib.sha256(salt + text).digest() for text in plain])
+    return [next(hashes) if known else hash_text(text) for text, known in zip(texts, is_plain, strict=True)]
 
 
 def hash_unit(text: str) -> float:
