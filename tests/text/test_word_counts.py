@@ -5,6 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.text.stretches import count_stretches
 from pretune.text.word_counts import (
     count_words,
     keep_common,
@@ -21,7 +22,8 @@ TEXTS = ["the sun and the moon", "the sun, again", "", "größer\u00a0als the mo
 def summed(folder: Path, parts: list[list[str]], ranges: int) -> Counter[str]:
     for number, texts in enumerate(parts):
         (folder / f"part{number}").mkdir(parents=True)
-        save_counts(folder / f"part{number}", count_words(texts), ranges)
+        clean = (" ".join(text.split()) for text in texts)
+        save_counts(folder / f"part{number}", count_stretches(clean), ranges)
     outs, by_count = [], Counter[int]()
     for number in range(ranges):
         outs.append(folder / f"range{number}")

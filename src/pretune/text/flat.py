@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,20 @@ class FlatText:
             text = data.decode("ascii")
             return [text[start:end] for start, end in pairwise(ends)]
         return [data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ends)]
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> FlatText:
+        """Some of them, in the order of `rows`."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
+        return FlatText(self.data[places], offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence[FlatText]) -> FlatText:
+        """Several, one after another."""
+        data = np.concatenate([np.zeros(0, dtype=np.uint8), *(part.data for part in parts)])
+        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(part.offsets) for part in parts)])
+        return cls(data, np.concatenate([[0], np.cumsum(lengths)]))
 
     def save(self, path: Path) -> None:
         """Write one compressed file."""

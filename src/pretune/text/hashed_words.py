@@ -116,16 +116,44 @@ def _hash_block(block: list[bytes], folded: bytes, products: UInt64s, sums: UInt
     the word's beginning by the inverse power, which an odd base has modulo 2^64.
     """
     data = np.frombuffer(folded, dtype=np.uint8)
-    products, sums = products[: len(data)], sums[: len(data)]
-    is_word = data != 0
-    edges = np.flatnonzero(is_word[1:] != is_word[:-1])  # the places before beginnings, and the last of words, by turns
-    before, last = edges[::2], edges[1::2]
+    hashes, before, lengths = _hash_runs(data, data != 0, products, sums)
     ends_of_texts = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)
     counts = np.diff(np.searchsorted(before, ends_of_texts), prepend=0)
+    return scramble(hashes), lengths, counts
+
+
+def hash_stretches(data: bytes) -> tuple[UInt64s, Int64s, Int64s]:
+    """What stands between the blanks of a text, as it is: hashes, and where each begins and how many bytes it has."""
+    none = np.zeros(0, dtype=np.int64)
+    parts = [(none.astype(np.uint64), none, none)]
+    room = np.empty((2, 0), dtype=np.uint64)
+    start = 0
+    while start < len(data):
+        end = data.find(b" ", min(start + BLOCK_BYTES, len(data)))
+        end = len(data) if end < 0 else end
+        block = np.frombuffer(b" " + data[start:end] + b" ", dtype=np.uint8)
+        if room.shape[1] < len(block):
+            room = np.empty((2, len(block)), dtype=np.uint64)
+        hashes, before, lengths = _hash_runs(block, block != ord(" "), *room)
+        hashes += lengths.astype(np.uint64) * np.uint64(_WORD_BASE)  # zeros at the end would not be seen otherwise
+        parts.append((scramble(hashes), before + start, lengths))
+        start = end
+    hashes, starts, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return hashes, starts, lengths
+
+
+def _hash_runs(
+    data: np.ndarray[Any, np.dtype[np.uint8]], is_inside: Bools, products: UInt64s, sums: UInt64s
+) -> tuple[UInt64s, Int64s, Int64s]:
+    """The hash of each run of bytes that are inside, which the first and the last are not; the place before it, and
+    its length."""
+    products, sums = products[: len(data)], sums[: len(data)]
+    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1])  # the places before beginnings, and the last ones, by turns
+    before, last = edges[::2], edges[1::2]
     powers, inverses = _powers(_BYTE_BASE, len(data))
     np.multiply(data, powers[: len(data)], out=products)
     np.cumsum(products, out=sums)
-    return scramble((sums[last] - sums[before]) * inverses[before]), last - before, counts
+    return (sums[last] - sums[before]) * inverses[before], before, last - before
 
 
 def scramble(values: UInt64s) -> UInt64s:

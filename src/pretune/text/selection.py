@@ -6,6 +6,7 @@ reason in `REASONS`. A written part has `documents.jsonl.zst` and the counts of 
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from pretune.text.corpus import DocumentWriter
 from pretune.text.dedup import load_duplicates
 from pretune.text.findings import EXAMPLES_PER_RULE, Tally
 from pretune.text.flat import FlatText
-from pretune.text.word_counts import count_words, save_counts
+from pretune.text.stretches import count_stretches
+from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
@@ -114,8 +116,7 @@ def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
         writer.write_many(texts, source=[names[source] for source in source_of[rows].tolist()], split=splits)
     second = load_hashes(cleaned)[rows, 1].astype(np.float64) / 2**64
     is_counted = ~is_validation & (second < task["counted_share"])
-    counts = count_words(texts[row] for row in np.flatnonzero(is_counted))
-    save_counts(out, counts, task["word_ranges"])
+    save_counts(out, count_stretches(compress(texts, is_counted.tolist())), task["word_ranges"])
     words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
     lengths = np.bincount(np.searchsorted(LENGTHS, words, side="right") - 1, minlength=len(LENGTHS))
     return {

@@ -1,0 +1,101 @@
+"""The different stretches between blanks in many texts, and how often each occurs; nothing here loops over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from pretune.text.flat import FlatText
+from pretune.text.hashed_words import Int64s, UInt64s, hash_stretches, ranges
+
+_TEXTS_AT_ONCE = 100_000
+_MOST_HELD = 4_000_000  # stretches in memory, before equal ones are put together
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """S different stretches in the order of their hashes; two have the same one once in 10^19 pairs."""
+
+    hashes: UInt64s  # S
+    counts: Int64s  # S
+    texts: FlatText  # S
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def in_range(self, number: int, count: int) -> Stretches:
+        """Those whose hash is in range `number` of the `count` ranges that all hashes are divided into."""
+        range_of = ((self.hashes >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
+        return self._only(np.arange(*np.searchsorted(range_of, [number, number + 1])))
+
+    def at_least(self, count: int) -> Stretches:
+        """Those that occur so often."""
+        return self._only(np.flatnonzero(self.counts >= count))
+
+    def _only(self, rows: Int64s) -> Stretches:
+        return Stretches(self.hashes[rows], self.counts[rows], self.texts.take(rows))
+
+    def save(self, folder: Path, number: int) -> None:
+        """Write three files with a number."""
+        np.save(folder / f"hashes-{number:03d}.npy", self.hashes)
+        np.save(folder / f"counts-{number:03d}.npy", self.counts)
+        self.texts.save(folder / f"stretches-{number:03d}.flat")
+
+    @classmethod
+    def load(cls, folder: Path, number: int) -> Stretches:
+        """Read what `save` wrote."""
+        hashes, counts = (np.load(folder / f"{name}-{number:03d}.npy") for name in ("hashes", "counts"))
+        return cls(hashes, counts, FlatText.load(folder / f"stretches-{number:03d}.flat"))
+
+
+def count_stretches(texts: Iterable[str]) -> Stretches:
+    """How often each stretch between blanks occurs in clean texts, which have no other white space."""
+    remaining = iter(texts)
+    some = iter(lambda: list(islice(remaining, _TEXTS_AT_ONCE)), [])
+    return sum_stretches(_count(" ".join(texts).encode("utf-8", "surrogatepass")) for texts in some)
+
+
+def _count(data: bytes) -> Stretches:
+    hashes, starts, lengths = hash_stretches(data)
+    # Sorting numbers whose upper bits are those of a hash and whose lower ones say where it was takes a fifth of the
+    # time of `argsort`. Where these upper bits are shared by chance, a stretch may be listed twice, until it is summed.
+    bits = np.uint64(len(hashes).bit_length())
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    packed = (hashes & ~mask) | np.arange(len(hashes), dtype=np.uint64)
+    packed.sort()
+    order = (packed & mask).astype(np.int64)
+    firsts = _firsts(hashes[order])
+    rows = order[firsts]
+    lengths = lengths[rows]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    found = FlatText(np.frombuffer(data, dtype=np.uint8)[ranges(starts[rows], lengths)], offsets)
+    return Stretches(hashes[rows], np.diff(firsts, append=len(order)), found)
+
+
+def sum_stretches(parts: Iterable[Stretches]) -> Stretches:
+    """The stretches of several counts, and the sums of these."""
+    held: list[Stretches] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(len, held)) > _MOST_HELD:
+            held = [_sum(held)]
+    return _sum(held)
+
+
+def _sum(parts: list[Stretches]) -> Stretches:
+    hashes = np.concatenate([np.zeros(0, dtype=np.uint64), *(part.hashes for part in parts)])
+    counts = np.concatenate([np.zeros(0, dtype=np.int64), *(part.counts for part in parts)])
+    order = np.argsort(hashes, kind="stable")
+    firsts = _firsts(hashes[order])
+    rows = order[firsts]
+    sums = np.add.reduceat(counts[order], firsts) if len(firsts) else counts
+    return Stretches(hashes[rows], sums, FlatText.joined([part.texts for part in parts]).take(rows))
+
+
+def _firsts(hashes: UInt64s) -> Int64s:
+    """Where another hash begins, in a row of them."""
+    return np.flatnonzero(np.concatenate([np.ones(min(1, len(hashes)), dtype=bool), hashes[1:] != hashes[:-1]]))

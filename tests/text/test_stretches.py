@@ -1,0 +1,61 @@
+"""Counting in arrays gives what counting one by one gives."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.text import hashed_words, stretches
+from pretune.text.stretches import Stretches, count_stretches, sum_stretches
+
+TEXTS = st.lists(
+    st.text(st.sampled_from("aB \x00\u00e9\ud800\U0001f600"), max_size=12) | st.text(max_size=8), max_size=12
+)
+
+
+def as_counter(found: Stretches) -> Counter[str]:
+    assert len(set(found.texts.texts())) == len(found)
+    return Counter(dict(zip(found.texts.texts(), found.counts.tolist(), strict=True)))
+
+
+def counted(texts: list[str]) -> Counter[str]:
+    return Counter(stretch for text in texts for stretch in text.split(" ") if stretch)
+
+
+@given(TEXTS)
+def test_counts_are_those_of_a_loop(texts: list[str]) -> None:
+    assert as_counter(count_stretches(texts)) == counted(texts)
+
+
+@given(TEXTS, TEXTS)
+def test_sums_are_those_of_a_loop(some: list[str], others: list[str]) -> None:
+    found = sum_stretches([count_stretches(some), count_stretches(others)])
+    assert as_counter(found) == counted(some + others)
+    assert np.all(np.diff(found.hashes.astype(np.float64)) >= 0)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"the number {n} of {n % 7} things" for n in range(500)]
+    whole = count_stretches(texts)
+    monkeypatch.setattr(hashed_words, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(stretches, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(stretches, "_MOST_HELD", 20)
+    pieces = count_stretches(texts)
+    assert pieces.hashes.tolist() == whole.hashes.tolist()
+    assert as_counter(pieces) == as_counter(whole) == counted(texts)
+
+
+def test_ranges_share_out_all_stretches_also_on_disk(tmp_path: Path) -> None:
+    whole = count_stretches(f"{n} {n * n}" for n in range(200))
+    total: Counter[str] = Counter()
+    for number in range(3):
+        whole.in_range(number, 3).save(tmp_path, number)
+        total += as_counter(Stretches.load(tmp_path, number))
+    assert total == as_counter(whole)
+    assert as_counter(whole.at_least(2)) == Counter({text: count for text, count in total.items() if count > 1})
+    assert len(count_stretches([]).at_least(1)) == 0
