@@ -80,10 +80,12 @@ def finetune(spec: dict[str, Any]) -> None:
     """Classification with the settings of the finetune stage: rows of like length together, 32 in an update."""
     import numpy as np
 
+    from pretune.compute.lanes import lanes_for
     from pretune.data.classification import ClassificationRows, LabeledShard
     from pretune.data.shards import TokenShard
     from pretune.model.transformer import SequenceClassifier
     from pretune.training.objective import ClassificationObjective
+    from pretune.training.side_by_side import SideBySide
 
     folder = Path(spec["folder"])
     tokenizer = load_tokenizer(folder)
@@ -109,7 +111,7 @@ def finetune(spec: dict[str, Any]) -> None:
 
     steps = train_steps(
         model,
-        ClassificationObjective(model, compute.dtype, compiled=False),
+        SideBySide(ClassificationObjective(model, compute.dtype, compiled=False), model, lanes_for(compute.device)),
         Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=5e-4, other_rate=5e-4, weight_decay=0.05)),
         batches,
         rate=lambda step: 1.0,

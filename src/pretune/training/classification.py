@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save
+from torch import Tensor
 
+from pretune.compute.lanes import lanes_for
 from pretune.data.batch import Batch
 from pretune.data.classification import ClassificationRows
 from pretune.model.transformer import SequenceClassifier
@@ -24,6 +26,7 @@ from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.side_by_side import SideBySide
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0
@@ -70,6 +73,7 @@ class Trial:
         self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
         self.log, self.measure = log, measure
         self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
+        self.side_by_side = SideBySide(self.objective, model, lanes_for(settings.device))
         rate = settings.learning_rate
         self.optimizer = Optimizer(
             model,
@@ -112,7 +116,7 @@ class Trial:
             return
         steps = train_steps(
             self.model,
-            self.objective,
+            self.side_by_side,
             self.optimizer,
             self._step_batches,
             rate=self._rate,
@@ -220,7 +224,11 @@ def predict_probabilities(
     objective: ClassificationObjective, rows: ClassificationRows, device: str
 ) -> npt.NDArray[np.float64]:
     """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits."""
-    logits = torch.cat([objective.logits(batch.to(device)).float().cpu() for batch in rows.in_order()])
+
+    def logits_of(batch: Batch) -> Tensor:
+        return objective.logits(batch.to(device)).float().cpu()
+
+    logits = torch.cat(lanes_for(device).map(logits_of, rows.in_order()))
     probabilities = torch.softmax(logits.double(), dim=-1).numpy()
     result = np.empty_like(probabilities)
     result[rows.order()] = probabilities

@@ -1,0 +1,78 @@
+"""An objective whose batches are computed in parts at the same time: a lane takes each part forwards and backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pretune.compute.lanes import Lanes
+from pretune.data.batch import Batch
+from pretune.training.objective import LossSum, Objective
+
+
+class SideBySide:
+    """The same sums and gradients as `objective`, but for rounding, with a part of the rows in every lane.
+
+    The gradients of the parts are added in the order of the parts, so which lane is first changes nothing.
+    """
+
+    def __init__(self, objective: Objective, model: nn.Module, lanes: Lanes) -> None:
+        self.objective, self.lanes = objective, lanes
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def __call__(self, batch: Batch) -> LossSum:
+        pieces = batch.cut(self.lanes.count)
+        if len(pieces) == 1:
+            return self.objective(batch)
+        if not torch.is_grad_enabled():
+            return _add([_Part(sums=sums, gradients=()) for sums in self.lanes.map(self.objective, pieces)])
+        parts = self.lanes.map(self._differentiate, pieces)
+        added = _add(parts)
+        loss: Tensor = _WithGradients.apply(added.loss, [part.gradients for part in parts], *self.parameters)
+        return LossSum(loss=loss, weight=added.weight, correct=added.correct, count=added.count)
+
+    def _differentiate(self, piece: Batch) -> _Part:
+        sums = self.objective(piece)
+        gradients = torch.autograd.grad(sums.loss, self.parameters)
+        sums = LossSum(loss=sums.loss.detach(), weight=sums.weight, correct=sums.correct, count=sums.count)
+        return _Part(sums=sums, gradients=gradients)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What a lane found: sums over its rows, and their gradient by parameter."""
+
+    sums: LossSum
+    gradients: Sequence[Tensor]
+
+
+def _add(parts: Sequence[_Part]) -> LossSum:
+    sums = [part.sums for part in parts]
+    return LossSum(
+        loss=torch.stack([each.loss for each in sums]).sum(),
+        weight=sum(each.weight for each in sums),
+        correct=torch.stack([each.correct for each in sums]).sum(),
+        count=sum(each.count for each in sums),
+    )
+
+
+class _WithGradients(torch.autograd.Function):
+    """A loss whose gradients are known already: going backwards adds up those of the parts and scales them."""
+
+    @staticmethod
+    def forward(context: Any, loss: Tensor, gradients: list[Sequence[Tensor]], *_parameters: Tensor) -> Tensor:
+        context.gradients = gradients
+        return loss.clone()
+
+    @staticmethod
+    def backward(context: Any, *scales: Tensor) -> Any:
+        (first, *others), context.gradients = context.gradients, None  # not kept: so they become `.grad` uncopied
+        for total, *more in zip(first, *others, strict=True):
+            for gradient in more:
+                total.add_(gradient)
+            total.mul_(scales[0])
+        return None, None, *first

@@ -1,0 +1,65 @@
+"""Lanes give results in order, with the caller's way of recording gradients, and leave the caller's threads alone."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from pretune.compute.lanes import Lanes, lanes_for
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_results_come_in_the_order_of_the_items(count: int) -> None:
+    assert Lanes(count, 2).map(lambda n: n * n, range(20)) == [n * n for n in range(20)]
+
+
+def test_two_lanes_work_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=30)  # which one alone would wait for in vain
+    assert sorted(Lanes(2, 2).map(lambda _: both.wait(), range(2))) == [0, 1]
+
+
+def test_a_lane_computes_with_its_share_of_the_threads_and_the_caller_with_all() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert set(Lanes(2, 2).map(lambda _: torch.get_num_threads(), range(8))) == {1}
+        assert torch.get_num_threads() == 2
+        found: list[int] = []
+        later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert found == [2]
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradients_are_recorded_where_the_caller_records_them(count: int) -> None:
+    def modes(_item: int) -> tuple[bool, bool]:
+        return torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+
+    lanes = Lanes(count, 2)
+    assert set(lanes.map(modes, range(4))) == {(True, False)}
+    with torch.no_grad():
+        assert set(lanes.map(modes, range(4))) == {(False, False)}
+    with torch.inference_mode():
+        assert set(lanes.map(modes, range(4))) == {(False, True)}
+
+
+def test_an_error_in_a_lane_reaches_the_caller() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Lanes(2, 2).map(lambda n: 1 / n, [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "expected"), [("cpu", 1, 1), ("cpu", 2, 2), ("cpu", 16, 2), ("cuda", 16, 1)]
+)
+def test_only_a_processor_with_two_threads_has_two_lanes(
+    monkeypatch: pytest.MonkeyPatch, device: str, threads: int, expected: int
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _count: None)
+    assert lanes_for(device).count == expected
+    assert lanes_for(device) is lanes_for(device)

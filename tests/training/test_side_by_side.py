@@ -1,0 +1,95 @@
+"""Rows in two lanes give the sums and gradients of rows in one, and the same numbers every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.compute.lanes import Lanes
+from pretune.data.batch import Attention, Batch
+from pretune.training.loop import evaluate, train_steps
+from pretune.training.objective import ClassificationObjective, MaskedObjective
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.side_by_side import SideBySide
+
+LANES = Lanes(2, 2)
+
+
+def draw_labeled(rows: int, seed: int = 0, *, is_weighed: bool = False) -> Batch:
+    """Rows of 3 to 12 tokens with one of three labels."""
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(3, 13, (rows, 1), generator=rng)
+    is_real = torch.arange(12)[None] < lengths
+    return Batch(
+        input_ids=torch.randint(4, 300, (rows, 12), generator=rng) * is_real,
+        labels=torch.randint(0, 3, (rows,), generator=rng),
+        attention=Attention(document_ids=torch.where(is_real, 0, -1)),
+        label_weights=torch.rand(rows, generator=rng) if is_weighed else None,
+        num_tokens=int(is_real.sum()),
+    )
+
+
+def gradients(model: Any, objective: Any, batch: Batch) -> tuple[Any, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    sums = objective(batch)
+    (sums.loss / sums.weight).backward()
+    return sums, {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("is_weighed", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 7, 32])
+def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: int, is_weighed: bool) -> None:
+    model, batch = make_classifier(), draw_labeled(rows, is_weighed=is_weighed)
+    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    one, expected = gradients(model, objective, batch)
+    two, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    assert two.weight == pytest.approx(one.weight, rel=1e-6)
+    assert (int(two.correct), two.count) == (int(one.correct), one.count)
+    torch.testing.assert_close(two.loss, one.loss, rtol=1e-5, atol=1e-5)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_masked_prediction_can_be_cut_as_well(make_language_model: Any, draw_masked: Callable[..., Batch]) -> None:
+    model, batch = make_language_model(), draw_masked(8, 20)
+    objective = MaskedObjective(model, torch.float32, compiled=False)
+    _, expected = gradients(model, objective, batch)
+    _, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_training_is_the_same_every_time(make_classifier: Any) -> None:
+    def train() -> dict[str, torch.Tensor]:
+        model = make_classifier()
+        objective = SideBySide(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
+        config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.0)
+        steps = train_steps(
+            model,
+            objective,
+            Optimizer(model, config),
+            lambda step: [draw_labeled(16, step), draw_labeled(5, -step)],
+            rate=lambda _step: 1.0,
+            first_step=1,
+            clip_norm=1.0,
+        )
+        for _ in islice(steps, 6):
+            pass
+        return model.state_dict()
+
+    first, second = train(), train()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_nothing_is_recorded_where_nothing_is_learnt(make_classifier: Any) -> None:
+    model, batches = make_classifier(), [draw_labeled(9, seed) for seed in range(3)]
+    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    side_by_side = SideBySide(objective, model, LANES)
+    assert evaluate(side_by_side, batches) == pytest.approx(evaluate(objective, batches), rel=1e-6)
+    with torch.no_grad():
+        assert not side_by_side(batches[0]).loss.requires_grad
+    assert all(parameter.grad is None for parameter in model.parameters())
