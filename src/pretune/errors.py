@@ -52,6 +52,10 @@ class CorruptModelError(ModelError):
     """A model folder that is truncated, altered, incomplete, or of another version."""
 
 
+class DivergedError(ModelError):
+    """A training whose updates were refused one after another, wherever it went back to."""
+
+
 class OutOfResourcesError(PretuneError):
     """Out of disk or memory."""
 

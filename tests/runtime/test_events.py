@@ -101,6 +101,18 @@ def test_the_end_of_a_stage_is_not_shown_twice() -> None:
     assert fold(log) == [*BEGINNING, *END]
 
 
+def test_a_run_that_rolled_back_says_so_in_place_of_what_it_gave_up() -> None:
+    steps = [{"event": "evaluation", "step": step} for step in (0, 10, 20)]
+    lost = [{"event": "skipped_update", "step": 21}, {"event": "evaluation", "step": 20}]
+    back = {"event": "rolled_back", "step": 11, "from_step": 21}
+    again = {"event": "evaluation", "step": 20}
+    assert fold([*steps, *lost, back, again]) == [*steps[:2], back, again]
+    resumed = {"event": "resumed", "from_step": 10, "checkpoint": "step-00000010"}
+    assert fold([*steps, *lost, back, again, resumed, steps[2], *lost, back, again]) == [*steps[:2], back, again]
+    later = {"event": "resumed", "from_step": 20, "checkpoint": "step-00000020"}
+    assert fold([*steps, *lost, back, again, {"event": "evaluation", "step": 30}, later]) == [*steps[:2], back, again]
+
+
 def test_a_resume_that_went_nowhere_changes_nothing() -> None:
     resumed = event("resumed", from_step=10, checkpoint="x")
     log = [*BEGINNING, event("train", step=10), event("train", step=12), resumed, resumed, *END]

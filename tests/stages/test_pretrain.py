@@ -245,11 +245,12 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Optimizer, "step", step)
-        run(preprocessed_folder, tmp_path / "out")
+        run(preprocessed_folder, tmp_path / "out", checkpoint_minutes=1e6)
     steps = list_steps(tmp_path / "out" / "checkpoints")
+    assert steps == [0, read_manifest(out).summary["plan"]["decay_start_step"]]  # those of the plan only
     weights = tmp_path / "out" / "checkpoints" / f"step-{steps[-1]:08d}" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    run(preprocessed_folder, tmp_path / "out")
+    run(preprocessed_folder, tmp_path / "out", checkpoint_minutes=1e6)
     events = read_events(tmp_path / "out")
     [warning] = of_kind(events, "warning")
     assert "put aside" in warning["sentence"]

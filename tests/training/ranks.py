@@ -1,14 +1,18 @@
 """A script that trains a small model as one of several processes; what they find goes into a folder.
 
-`python ranks.py FOLDER SIZE`: imports everything once, computes nothing, and forks SIZE processes that meet by gloo.
+`python ranks.py FOLDER TOKENIZER SIZE`: imports everything once, computes nothing, and forks SIZE processes that meet
+by gloo.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,14 @@ from pretune.data.batch import Attention, Batch
 from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.training.loop import evaluate, train_steps
-from pretune.training.objective import MaskedObjective
+from pretune.training.checkpoint import TrainingState, list_steps
+from pretune.training.guard import Guard
+from pretune.training.loop import StepResult, evaluate, train_steps
+from pretune.training.objective import LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Mode, Parallel
+from pretune.training.pieces import Pieces
+from pretune.training.together import go_back_together, save_together
 
 STEPS, MICRO_BATCHES = 4, 4
 # Odd sizes, so that no parameter is dealt out evenly among two or four processes.
@@ -52,13 +60,21 @@ def step_of(step: int, rank: int, size: int) -> list[Batch]:
     return [batch_of(step * MICRO_BATCHES + index) for index in range(rank, MICRO_BATCHES, size)]
 
 
-def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[Parallel, Optimizer, dict[str, Any]]:
-    """Some updates of a model whose first process alone knows the initial weights; and an evaluation."""
+def begin(
+    ranks: Ranks, mode: Mode, kind: str, *, compiled: bool = False, is_spoilt: Callable[[], bool] = lambda: False
+) -> tuple[Parallel, Optimizer, Objective, Iterator[StepResult]]:
+    """The updates of a model whose first process alone knows the initial weights; `is_spoilt` makes a loss NaN."""
     model = LanguageModel(CONFIG)
     initialize(model, seed=ranks.rank)
     parallel = Parallel(model, ranks, mode)
     parallel.spread(lambda model: initialize(model, seed=0))
-    objective = parallel.wrap(MaskedObjective(model, torch.float32, compiled=compiled))
+    masked = MaskedObjective(model, torch.float32, compiled=compiled)
+
+    def spoilt(batch: Batch) -> LossSum:
+        sums = masked(batch)
+        return replace(sums, loss=sums.loss * math.nan) if is_spoilt() else sums
+
+    objective = parallel.wrap(spoilt)
     optimizer = Optimizer(model, OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01))
     steps = train_steps(
         model,
@@ -68,11 +84,49 @@ def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[
         rate=lambda _: 1.0,
         first_step=1,
         clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
         parallel=parallel,
     )
+    return parallel, optimizer, objective, steps
+
+
+def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[Parallel, Optimizer, dict[str, Any]]:
+    """Some updates, and an evaluation."""
+    parallel, optimizer, objective, steps = begin(ranks, mode, kind, compiled=compiled)
     found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
     found["evaluation"] = evaluate(objective, [batch_of(1000 + i) for i in range(3)], parallel)
     return parallel, optimizer, found
+
+
+def go_back(ranks: Ranks, mode: Mode, folder: Path, tokenizer_folder: Path) -> dict[str, Any]:
+    """An update that only the second process finds spoilt; then back to an earlier checkpoint."""
+    is_bad = [False]
+    parallel, optimizer, _, steps = begin(ranks, mode, "muon", is_spoilt=lambda: is_bad[0])
+
+    def save(step: int) -> dict[str, torch.Tensor]:
+        state = TrainingState(step=step, guard=Guard(losses=[float(step)]))
+        save_together(parallel, folder, optimizer, state, tokenizer_folder, keep=lambda _: True)
+        return {name: tensor.clone() for name, tensor in gather(parallel, optimizer).items()}
+
+    def equals(tensors: dict[str, torch.Tensor]) -> bool:
+        now = gather(parallel, optimizer)
+        return all(torch.equal(now[name], tensor) for name, tensor in tensors.items())
+
+    next(steps)
+    kept = save(1)
+    is_bad[0] = ranks.rank == 1
+    refusal = next(steps).refusal
+    is_bad[0] = False
+    found = {"refusal": None if refusal is None else refusal.reason, "is_kept_after_refusal": equals(kept)}
+    next(steps)
+    save(3)
+    found["is_kept_after_update"] = equals(kept)
+    state = go_back_together(parallel, folder, optimizer, until=2, made_from={}, report=lambda _: None)
+    assert state is not None
+    ranks.answer(lambda: None, "looking at what is left")
+    found |= {"is_kept_after_return": equals(kept), "left": list_steps(folder), "guard": vars(state.guard)}
+    return {**found, "num_updates": optimizer.num_updates}
 
 
 def gather(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor]:
@@ -82,7 +136,7 @@ def gather(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor]:
     return {**model.state_dict(), **state}
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, tokenizer_folder: Path) -> None:
     """What every process does."""
     torch.set_num_threads(1)
     ranks = join_ranks()
@@ -96,6 +150,7 @@ def work(folder: Path) -> None:
                 shared = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
                 save_file(shared, folder / f"{mode}-{kind}.safetensors")
             told[f"{mode}-{kind}"] = found
+        told[f"{mode}-return"] = go_back(ranks, mode, folder / mode, tokenizer_folder)  # type: ignore[arg-type]
         told[f"{mode}-traffic"] = [traffic(parallel, count) for count in (1, 3)]
     told["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
     told["refusal"] = refusal(ranks)
@@ -129,7 +184,7 @@ def refusal(ranks: Ranks) -> str:
 
 def main() -> None:
     """Fork the processes and wait for all; the exit code is 1 where one failed."""
-    folder, size = Path(sys.argv[1]), int(sys.argv[2])
+    folder, tokenizer_folder, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -140,7 +195,7 @@ def main() -> None:
         if child == 0:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             try:
-                work(folder)
+                work(folder, tokenizer_folder)
             except BaseException:
                 import traceback
 

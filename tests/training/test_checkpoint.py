@@ -47,7 +47,7 @@ class Run:
         return save_checkpoint(self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, keep=keep)
 
     def restore(self) -> TrainingState | None:
-        found = restore_newest(self.folder, self.model, self.optimizer, report=self.sentences.append)
+        found = restore_newest(self.folder, self.model, self.optimizer, report=self.sentences.append, made_from={})
         self.state = found or TrainingState()
         return found
 
@@ -167,7 +167,7 @@ def test_another_model_is_refused_before_anything_is_loaded(
     other = LanguageModel(replace(make_language_model().config, intermediate_size=64))
     optimizer, sentences = Optimizer(other, CONFIG), list[str]()
     before = {name: p.clone() for name, p in other.named_parameters()}
-    assert restore_newest(run.folder, other, optimizer, report=sentences.append) is None
+    assert restore_newest(run.folder, other, optimizer, report=sentences.append, made_from={}) is None
     assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
 
 

@@ -13,9 +13,11 @@ from torch import nn
 
 from pretune.data.batch import Attention, Batch
 from pretune.training.checkpoint import TrainingState
+from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, total_weight, train_steps
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.pieces import Pieces
 
 
 class Recorder(Optimizer):
@@ -34,7 +36,15 @@ class Recorder(Optimizer):
 def one_step(model: nn.Module, objective: Any, batches: list[Batch], clip_norm: float = 1e9) -> tuple[StepResult, Any]:
     recorder = Recorder(model)
     steps = train_steps(
-        model, objective, recorder, lambda step: batches, rate=lambda step: 0.5, first_step=1, clip_norm=clip_norm
+        model,
+        objective,
+        recorder,
+        lambda step: batches,
+        rate=lambda step: 0.5,
+        first_step=1,
+        clip_norm=clip_norm,
+        guard=Guard(),
+        pieces=Pieces(),
     )
     return next(steps), recorder.gradients
 
@@ -128,6 +138,8 @@ def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked
         rate=lambda step: step / 10,
         first_step=4,
         clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
     )
     found = list(islice(steps, 3))
     assert [result.step for result in found] == asked == [4, 5, 6]
@@ -152,17 +164,27 @@ def test_an_update_that_is_not_finite_is_refused(
     def batches(step: int) -> list[Batch]:
         return [draw_masked(1, 3, seed=step), replace(draw_masked(1, 3, seed=9), num_tokens=step)]
 
-    steps = train_steps(model, broken, optimizer, batches, rate=lambda _: 1.0, first_step=1, clip_norm=1.0)
-    assert not next(steps).is_skipped
+    steps = train_steps(
+        model,
+        broken,
+        optimizer,
+        batches,
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
+    )
+    assert next(steps).refusal is None
     before = {name: p.clone() for name, p in model.named_parameters()}
     state = {name: tensor.clone() for name, tensor in optimizer.state_tensors().items()}
     refused = next(steps)
-    assert refused.is_skipped
+    assert refused.refusal is not None
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert all(torch.equal(tensor, state[name]) for name, tensor in optimizer.state_tensors().items())
-    assert refused.describe_skip()["step"] == 2
+    assert refused.describe_refusal()["step"] == 2
     after = next(steps)
-    assert not after.is_skipped
+    assert after.refusal is None
     assert all(p.isfinite().all() for p in model.parameters())
     assert not torch.equal(model.lm_head.weight, before["transformer.embed_tokens.weight"])
 
@@ -170,7 +192,7 @@ def test_an_update_that_is_not_finite_is_refused(
 def test_a_refused_update_leaves_the_means_finite() -> None:
     state = TrainingState()
     state.count(1.0, 0.5, 10, 100)
-    state.count(float("nan"), 0.0, 10, 100)
+    state.count(float("nan"), 0.0, 10, 100, is_refused=True)
     state.count(2.0, 1.0, 30, 100)
     assert (state.step, state.tokens) == (3, 300)
     assert state.take_means() == (pytest.approx(1.75), pytest.approx(0.875))
@@ -191,6 +213,16 @@ def test_training_learns(make_language_model: Callable[[], Any], draw_masked: An
     model, batch = make_language_model(), draw_masked(4, 12)
     objective = MaskedObjective(model, torch.float32, compiled=False)
     optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-2, weight_decay=0.0))
-    steps = train_steps(model, objective, optimizer, lambda _: [batch], rate=lambda _: 1.0, first_step=1, clip_norm=1.0)
+    steps = train_steps(
+        model,
+        objective,
+        optimizer,
+        lambda _: [batch],
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
+    )
     losses = [result.loss for result in islice(steps, 25)]
     assert losses[-1] < 0.2 * losses[0]

@@ -37,11 +37,11 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """What two processes wrote."""
     folder = tmp_path_factory.mktemp("two")
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), "2"],
+        [sys.executable, str(SCRIPT), str(folder), str(tokenizer_folder), "2"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -79,8 +79,24 @@ def test_gradients_travel_once_in_a_step(by_two: Path, mode: str) -> None:
     assert of_one_micro_batch == of_three > 0
 
 
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_what_one_finds_spoilt_all_refuse_and_all_go_back(by_two: Path, mode: str) -> None:
+    found, other = told(by_two, 0)[f"{mode}-return"], told(by_two, 1)[f"{mode}-return"]
+    assert found["refusal"] == other["refusal"] == "not finite"
+    assert found["is_kept_after_refusal"]
+    assert not found["is_kept_after_update"]
+    assert found["is_kept_after_return"]
+    assert found["left"] == other["left"] == [1]
+    assert found["num_updates"] == other["num_updates"] == 1
+    assert found["guard"] == other["guard"]
+    assert found["guard"]["losses"] == [1.0]
+
+
 def test_all_processes_are_told_the_same(by_two: Path) -> None:
     first, second = told(by_two, 0), told(by_two, 1)
+    for mode in ("ddp", "fsdp"):  # only the first one has whole tensors to compare
+        for name in [name for name in first[f"{mode}-return"] if name.startswith("is_kept")]:
+            del first[f"{mode}-return"][name], second[f"{mode}-return"][name]
     assert first == second
     assert second["answer"] == {"rank": 0}
     assert second["refusal"] == "There is too little text."

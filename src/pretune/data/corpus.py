@@ -109,11 +109,11 @@ class Corpus:
         """Places of one micro-batch, padding included, before it is shared among processes."""
         return self.short.rows_per_batch * self.short.table.row_tokens
 
-    def batches(self, step: int, long_start_step: int) -> list[Batch]:
-        """The micro-batches of update number `step`; with long rows after `long_start_step`."""
+    def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+        """The micro-batches of update number `step`; with long rows after `long_start_step`; `shift` steps ahead."""
         if self.long is not None and step > long_start_step:
-            return self.long_batches(step - long_start_step)
-        return self.short_batches(step)
+            return self.long_batches(step - long_start_step + shift)
+        return self.short_batches(step + shift)
 
     def short_batches(self, step: int) -> list[Batch]:
         return self._share_of(self.short, step)

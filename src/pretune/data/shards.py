@@ -14,6 +14,7 @@ from pretune.errors import InputDataError
 
 TOKENS_ENDING = ".tokens"
 OFFSETS_ENDING = ".offsets"
+SHARD_ENDINGS = (TOKENS_ENDING, OFFSETS_ENDING)
 _OFFSET_TYPE = np.dtype("<i8")
 _BUFFER_TOKENS = 1 << 20
 

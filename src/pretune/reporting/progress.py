@@ -16,7 +16,7 @@ from pretune.reporting import figures
 from pretune.reporting.layout import Lines, Page, bar, clean, page_for, paragraph, shorten, to_text
 from pretune.reporting.observations import in_short, observe
 from pretune.reporting.phases import read_phase
-from pretune.runtime.events import Event, subscribed
+from pretune.runtime.events import Event, fold, subscribed
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal
 REDRAW_SECONDS = 0.25  # between two drawings of the bar
@@ -86,6 +86,8 @@ class Narrator:
             self.first_step, self.is_whole = None, False
         if event["event"] in ("evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update"):
             self.events.append(event)
+        if event["event"] == "rolled_back":
+            self.events, self.first_step = fold([*self.events, event]), None
         if event["event"] == "train" and self.first_step is None:
             self.first_step = (event["time"], event["step"])
 
@@ -215,7 +217,11 @@ class LiveLine:
         self.live.stop()
 
 
-_STYLES = {"warning": "yellow", "skipped_update": "yellow", "stage_finished": "green", "stage_started": "bold"}
+_STYLES = {
+    **dict.fromkeys(("warning", "skipped_update", "rolled_back", "pieces_doubled"), "yellow"),
+    "stage_finished": "green",
+    "stage_started": "bold",
+}
 
 
 def _lines(event: Event, sentence: str, page: Page) -> Lines:
@@ -320,6 +326,8 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "notice": _own_sentence,
     "warning": lambda event: f"warning: {_own_sentence(event)}",
     "skipped_update": lambda event: f"warning: {_own_sentence(event)}",
+    "rolled_back": lambda event: f"warning: {_own_sentence(event)}",
+    "pieces_doubled": lambda event: f"warning: {_own_sentence(event)}",
     "chosen": _own_sentence,
     "resumed": lambda event: f"goes on from step {figures.count(event['from_step'])}",
 }

@@ -302,7 +302,9 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.get("best_epoch"), figures.count),
             _known(trial.get("validation_accuracy"), figures.percent),
             _known(trial.get("validation_loss"), figures.nats),
-            {"patience": "no better score", "epochs": "all epochs done"}.get(trial.get("stopped", ""), "not finished"),
+            {"patience": "no better score", "epochs": "all epochs done", "diverged": "divergence"}.get(
+                trial.get("stopped", ""), "not finished"
+            ),
             "● chosen" if is_chosen else "",
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])

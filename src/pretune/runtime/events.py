@@ -76,12 +76,14 @@ def fold(events: list[Event]) -> list[Event]:
 
     `resumed {from_step}` goes back to the checkpoint of that step (of `trial`, where one is named), and drops all that
     was logged later. `from_step` 0 of a trial means that the trial began again; without a trial and without a
-    `checkpoint` it means that the stage did.
+    `checkpoint` it means that the stage did. `rolled_back {step}` goes back to the step before, in one attempt.
     """
     kept: list[Event] = []
     for event in events:
         if event["event"] == "resumed":
             kept = _logged_before(event, kept)
+        elif event["event"] == "rolled_back":  # as after `resumed`, but the run says itself why
+            kept = [*_logged_before({**event, "from_step": event["step"] - 1, "checkpoint": ""}, kept), event]
         else:
             kept.append(event)
     return kept

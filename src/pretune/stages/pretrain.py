@@ -16,6 +16,7 @@ from pretune.compute.device import Compute, choose_compute, device_at_hand
 from pretune.compute.distributed import Ranks, join_ranks, open_together
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
+from pretune.data.shards import SHARD_ENDINGS
 from pretune.data.share import Share
 from pretune.data.word_vectors import build_word_vectors
 from pretune.errors import InputDataError
@@ -24,7 +25,7 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
-from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, remove_folder
+from pretune.runtime.artifacts import Manifest, StageFolder, hash_json, open_stage, read_manifest, remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
@@ -40,7 +41,7 @@ from pretune.stages.pretrain_settings import (
     shape_of,
 )
 from pretune.text.corpus import iter_corpus
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState
@@ -123,7 +124,14 @@ class _Pretraining:
     def run(self, stop: StopFlag) -> None:
         """Restore or begin, train to the end of the plan, save the model."""
         course, was_begun = self.course, self.folder.is_resumed
-        restored = go_on_together(self.parallel, course.folder, course.optimizer, self.folder.log, was_begun=was_begun)
+        restored = go_on_together(
+            self.parallel,
+            course.folder,
+            course.optimizer,
+            self.folder.log,
+            was_begun=was_begun,
+            made_from=course.state.made_from,
+        )
         if restored is not None:
             self._resume(restored)
         else:
@@ -195,7 +203,21 @@ class _Pretraining:
             start=start,
         )
         course.state.compute = self.compute.to_dict()
+        course.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         return course
+
+    def _describe_text(self) -> dict[str, Any]:
+        """Tokenizer and token shards by hash, to name the one that differs where a run is to go on."""
+        hashes = {name: output["sha256"][:12] for name, output in self.source.outputs.items()}
+        shards = {name: value for name, value in hashes.items() if Path(name).suffix in SHARD_ENDINGS}
+        settings = self.corpus.settings
+        return {
+            "tokenizer": hashes.get(TOKENIZER_NAME),
+            "token shards": hash_json(shards)[:12],
+            "tokens_per_step": settings.tokens_per_step,
+            "row_tokens": settings.row_tokens,
+            "seed": settings.seed,
+        }
 
     def _initialize(self) -> None:
         def write(model: nn.Module) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,12 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pretune.errors import CorruptModelError, ModelError
+from pretune.errors import CorruptModelError, ModelError, StageDiffersError
 from pretune.model.folder import load_model_folder, save_model_folder
-from pretune.runtime.artifacts import remove_folder
+from pretune.runtime.artifacts import MANIFEST_NAME, describe_differences, remove_folder
 from pretune.runtime.commit import remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
+from pretune.training.guard import Guard
 from pretune.training.optimizer import Optimizer
+from pretune.training.pieces import Pieces
 
 STATE_FOLDER = "training_state"
 _OPTIMIZER_NAME, _STATE_NAME = "optimizer.safetensors", "state.json"
@@ -34,19 +35,37 @@ class TrainingState:
     loss_sum: float = 0.0  # since the last evaluation, over `label_count` labels
     correct_sum: float = 0.0
     label_count: int = 0
+    guard: Guard = field(default_factory=Guard)
+    pieces: Pieces = field(default_factory=Pieces)
+    anchors: list[int] = field(default_factory=list)  # steps of the last two checkpoints to which the run may go back
+    retreats: int = 0  # how often it went back since the last of them
+    data_shift: int = 0  # by how many steps the data is ahead of `step`, for having gone back
     plan: dict[str, Any] = field(default_factory=dict)
-    compute: dict[str, Any] = field(default_factory=dict)
+    compute: dict[str, Any] = field(default_factory=dict)  # what may differ where the run goes on, within rounding
+    made_from: dict[str, Any] = field(default_factory=dict)  # what may not
     more: dict[str, Any] = field(default_factory=dict)  # what a stage wants to find again
 
-    def count(self, loss: float, accuracy: float, num_labels: int, num_tokens: int) -> None:
-        """Add one update to the sums; a loss that is not finite would hide all others in their mean."""
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> TrainingState:
+        """The state that `asdict` took apart. Raises TypeError or KeyError where it is of another version."""
+        return cls(**{**fields, "guard": Guard(**fields["guard"]), "pieces": Pieces(**fields["pieces"])})
+
+    def count(
+        self, loss: float, accuracy: float, num_labels: int, num_tokens: int, *, is_refused: bool = False
+    ) -> None:
+        """Add one update to the sums; the loss of one that was refused would hide all others in their mean."""
         self.step += 1
         self.tokens += num_tokens
-        if not math.isfinite(loss):
+        if is_refused:
             return
         self.loss_sum += loss * num_labels
         self.correct_sum += accuracy * num_labels
         self.label_count += num_labels
+
+    def anchor(self) -> None:
+        """Let the run go back to this step, if its updates are not being refused just now."""
+        if self.guard.refused_in_a_row == 0:
+            self.anchors, self.retreats = [*self.anchors, self.step][-2:], 0
 
     def take_means(self) -> tuple[float | None, float | None]:
         """Loss and accuracy since the last call, and begin anew; None where nothing was counted."""
@@ -79,7 +98,8 @@ def save_checkpoint(
     *,
     keep: Callable[[int], bool] = lambda step: False,
 ) -> Path:
-    """Commit the checkpoint of `state.step`, then drop older ones except the last two and those that `keep` names.
+    """Commit the checkpoint of `state.step`, then drop older ones: never the last two that are whole, the anchors, or
+    what `keep` names.
 
     Raises OutOfResourcesError where the disk is full; the earlier checkpoints stay.
     """
@@ -89,14 +109,26 @@ def save_checkpoint(
         inside.mkdir()
         tensors = {name: tensor.contiguous() for name, tensor in optimizer.state_tensors().items()}
         save_file(tensors, inside / _OPTIMIZER_NAME)
-        (inside / _STATE_NAME).write_text(json.dumps(vars(state), indent=2), encoding="utf-8")
+        (inside / _STATE_NAME).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
 
     target = checkpoint_path(folder, state.step)
     save_model_folder(target, model, tokenizer_folder, label_names, write_more=write_state, step=state.step)  # type: ignore[arg-type]
-    for step in list_steps(folder)[:-2]:
-        if not keep(step):
-            remove_folder(checkpoint_path(folder, step))
+    num_whole = 1
+    for step in reversed([step for step in list_steps(folder) if step < state.step]):
+        path = checkpoint_path(folder, step)
+        if num_whole < 2:
+            num_whole += is_whole(path)  # one that was damaged meanwhile does not count, and the next older one stays
+        elif step not in state.anchors and not keep(step):
+            remove_folder(path)
     return target
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file of a checkpoint is as it was written."""
+    try:
+        return verify_folder(path) is not None
+    except (CorruptModelError, OSError):
+        return False
 
 
 def list_steps(folder: Path) -> list[int]:
@@ -106,11 +138,18 @@ def list_steps(folder: Path) -> list[int]:
 
 
 def go_on(
-    folder: Path, model: nn.Module, optimizer: Optimizer, log: EventLog, *, was_begun: bool, **trial: int
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    log: EventLog,
+    *,
+    was_begun: bool,
+    made_from: dict[str, Any],
+    **trial: int,
 ) -> TrainingState | None:
     """`restore_newest`, with what it did in the log: `resumed`, if an earlier attempt `was_begun`, and warnings."""
     damaged: list[str] = []
-    state = restore_newest(folder, model, optimizer, report=damaged.append)
+    state = restore_newest(folder, model, optimizer, report=damaged.append, made_from=made_from)
     if state is not None:
         log.write("resumed", from_step=state.step, checkpoint=checkpoint_path(folder, state.step).name, **trial)
     elif was_begun:
@@ -121,34 +160,58 @@ def go_on(
 
 
 def restore_newest(
-    folder: Path, model: nn.Module, optimizer: Optimizer, *, report: Callable[[str], None]
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    report: Callable[[str], None],
+    made_from: dict[str, Any],
+    until: int | None = None,
 ) -> TrainingState | None:
-    """Load the newest valid checkpoint into model and optimizer; None where there is none.
+    """Load the newest valid checkpoint, of step `until` at most, into model and optimizer; None where there is none.
 
-    A damaged one is set aside under another name, reported in a sentence, and the next older one is tried.
+    A damaged one is set aside under another name, reported in a sentence, and the next older one is tried. Raises
+    StageDiffersError, and loads nothing, where a run saved it that was not `made_from` the same.
     """
     remove_leftovers(folder)
     for step in reversed(list_steps(folder)):
         path = checkpoint_path(folder, step)
+        if until is not None and step > until:
+            continue
         try:
-            return _restore(path, model, optimizer)
-        except (ModelError, CorruptModelError) as error:
-            aside = path.with_name(path.name + ".corrupt")
-            remove_folder(aside)
-            path.rename(aside)
-            report(f"{error} It was put aside as {aside.name}, and training goes on from an older checkpoint.")
+            return _restore(path, model, optimizer, made_from)
+        except (ModelError, OSError) as error:
+            report(f"{error} {_put_aside(path)}, and training goes on from an older checkpoint.")
     return None
 
 
-def _restore(path: Path, model: nn.Module, optimizer: Optimizer) -> TrainingState:
-    if verify_folder(path) is None:
-        raise CorruptModelError(f"{path} has no manifest, so nothing says that it is whole.")
-    loaded = load_model_folder(path)
+def _put_aside(path: Path) -> str:
+    aside = path.with_name(path.name + ".corrupt")
     try:
-        state = TrainingState(**json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
+        remove_folder(aside)
+        path.rename(aside)
+    except OSError as error:
+        return f"It could not be put aside ({error.strerror})"
+    return f"It was put aside as {aside.name}"
+
+
+def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict[str, Any]) -> TrainingState:
+    if not (path / MANIFEST_NAME).is_file():
+        raise CorruptModelError(f"{path} has no manifest, so nothing says that it is whole.")
+    loaded = load_model_folder(path)  # which compares every file with the manifest
+    try:
+        state = TrainingState.from_dict(json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
         tensors = load_file(path / STATE_FOLDER / _OPTIMIZER_NAME)
+    except (ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
+    if differing := describe_differences(state.made_from, made_from):
+        raise StageDiffersError(
+            f"{path} was saved by a run that differs in: {'; '.join(differing)}. Put what it was made from back, "
+            "or choose another --out, or give --redo to put the old folder aside and begin again."
+        )
+    try:
         optimizer.load_state_tensors(tensors)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+    except (ValueError, KeyError) as error:
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
     try:
         model.load_state_dict(loaded.model.state_dict())

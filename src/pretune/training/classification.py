@@ -23,6 +23,7 @@ from pretune.runtime.commit import commit_file
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
+from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -81,17 +82,36 @@ class Trial:
         )
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = settings.epochs * self.steps_per_epoch
-        self.state = TrainingState(more={"best": None, "stale_epochs": 0})
-        self.start = time.monotonic()
+        self.state = TrainingState(
+            guard=Guard(watches_spikes=False),  # near zero, a loss far above the others is a hard text, not a fault
+            made_from={
+                "learning_rate": rate,
+                "seed": settings.seed,
+                "epochs": settings.epochs,
+                "rows": len(train.data),
+            },
+            more={"best": None, "stale_epochs": 0},
+        )
+        self.told_pieces = 1
+        self.start = self.last_log = time.monotonic()
         self._epoch, self._batches = -1, list[npt.NDArray[np.int64]]()
 
     def run(self, stop: StopFlag) -> Scores:
         """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
         s = self.settings
         was_begun = self.folder.is_dir()
-        restored = go_on(self.folder, self.model, self.optimizer, self.log, was_begun=was_begun, trial=s.trial)
+        made_from = self.state.made_from
+        restored = go_on(
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.log,
+            was_begun=was_begun,
+            made_from=made_from,
+            trial=s.trial,
+        )
         if restored is not None:
-            self.state = restored
+            self.state, self.told_pieces = restored, restored.pieces.count
             self.start = time.monotonic() - restored.elapsed_seconds
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +131,6 @@ class Trial:
         return best
 
     def _train(self, stop: StopFlag) -> None:
-        last_log = time.monotonic()
         if self._is_over():
             return
         steps = train_steps(
@@ -122,18 +141,18 @@ class Trial:
             rate=self._rate,
             first_step=self.state.step + 1,
             clip_norm=CLIP_NORM,
+            guard=self.state.guard,
+            pieces=self.state.pieces,
         )
+        self.last_log = time.monotonic()
         for result in steps:
-            self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
-            if result.is_skipped:
-                self.log.write("skipped_update", trial=self.settings.trial, **result.describe_skip())
-            elif time.monotonic() - last_log >= LOG_SECONDS:
-                self._log_step(result)
-                last_log = time.monotonic()
-            is_epoch_end = self.state.step % self.steps_per_epoch == 0
-            if is_epoch_end:
+            was_cut = self._count(result)
+            is_epoch_end, is_hopeless = self.state.step % self.steps_per_epoch == 0, self.state.guard.is_hopeless
+            if is_hopeless:
+                self._tell_divergence(result)
+            if is_epoch_end or (is_hopeless and self.state.more["best"] is None):
                 self._evaluate()
-            if is_epoch_end or stop.is_set:
+            if is_epoch_end or is_hopeless or was_cut or stop.is_set:
                 self._save()
             if self._is_over():
                 return
@@ -143,10 +162,33 @@ class Trial:
                     f"{self.folder.parent.parent}; give the same command again to go on."
                 )
 
+    def _count(self, result: StepResult) -> bool:
+        """Take a step into account; says whether the memory made it cut its batch anew."""
+        is_refused, trial = result.refusal is not None, self.settings.trial
+        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens, is_refused=is_refused)
+        if is_refused:
+            self.log.write("skipped_update", trial=trial, **result.describe_refusal())
+        elif time.monotonic() - self.last_log >= LOG_SECONDS:
+            self._log_step(result)
+            self.last_log = time.monotonic()
+        if (count := self.state.pieces.count) == self.told_pieces:
+            return False
+        self.told_pieces = count
+        self.log.write("pieces_doubled", trial=trial, step=self.state.step, **self.state.pieces.describe())
+        return True
+
+    def _tell_divergence(self, result: StepResult) -> None:
+        assert result.refusal is not None
+        sentence = (
+            f"{result.refusal.sentence} It was the update number {self.state.guard.refused_in_a_row} in a row to be "
+            f"refused, so trial {self.settings.trial} ends here, with the best epoch it had."
+        )
+        self.log.write("diverged", trial=self.settings.trial, step=self.state.step, sentence=sentence)
+
     def _is_over(self) -> bool:
         is_epoch_end = self.state.step % self.steps_per_epoch == 0
         has_lost_patience = self.state.more["stale_epochs"] >= self.settings.patience
-        return self.state.step >= self.steps or (is_epoch_end and has_lost_patience)
+        return self.state.step >= self.steps or self.state.guard.is_hopeless or (is_epoch_end and has_lost_patience)
 
     def _step_batches(self, step: int) -> list[Batch]:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
@@ -204,6 +246,11 @@ class Trial:
             elapsed_seconds=elapsed,
         )
 
+    def _reason_to_stop(self) -> str:
+        if self.state.guard.is_hopeless:
+            return "diverged"
+        return "epochs" if self.state.step >= self.steps else "patience"
+
     def _describe(self, best: Scores) -> dict[str, Any]:
         s = self.settings
         return {
@@ -214,7 +261,7 @@ class Trial:
             "validation_accuracy": best["accuracy"],
             "validation_loss": best["loss"],
             "macro_f1": best["macro_f1"],
-            "stopped": "epochs" if self.state.step >= self.steps else "patience",
+            "stopped": self._reason_to_stop(),
             "elapsed_seconds": time.monotonic() - self.start,
         }
 
@@ -223,13 +270,13 @@ class Trial:
 def predict_probabilities(
     objective: ClassificationObjective, rows: ClassificationRows, device: str
 ) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits."""
+    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN."""
 
     def logits_of(batch: Batch) -> Tensor:
         return objective.logits(batch.to(device)).float().cpu()
 
     logits = torch.cat(lanes_for(device).map(logits_of, rows.in_order()))
-    probabilities = torch.softmax(logits.double(), dim=-1).numpy()
+    probabilities = torch.softmax(logits.double(), dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
     result = np.empty_like(probabilities)
     result[rows.order()] = probabilities
     return result

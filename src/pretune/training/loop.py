@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from pretune.data.batch import Batch
+from pretune.training.guard import Guard, Refusal
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel, alone
+from pretune.training.pieces import Pieces
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one update did. `loss` is per label; `is_skipped` where the update was refused as not finite."""
+    """What one update did. `loss` is per label; where there is a `refusal`, the update was not made."""
 
     step: int
     loss: float
@@ -26,12 +28,12 @@ class StepResult:
     rate: float
     num_labels: int
     num_tokens: int
-    is_skipped: bool
+    refusal: Refusal | None = None
 
-    def describe_skip(self) -> dict[str, Any]:
+    def describe_refusal(self) -> dict[str, Any]:
         """The fields of a `skipped_update` event."""
-        sentence = f"The gradient of step {self.step:,} was not finite, so the weights were left as they were."
-        return {"step": self.step, "reason": "not finite", "sentence": sentence}
+        assert self.refusal is not None
+        return {"step": self.step, "reason": self.refusal.reason, "sentence": self.refusal.sentence}
 
 
 def train_steps(
@@ -43,6 +45,8 @@ def train_steps(
     rate: Callable[[int], float],
     first_step: int,
     clip_norm: float,
+    guard: Guard,
+    pieces: Pieces,
     parallel: Parallel | None = None,
 ) -> Iterator[StepResult]:
     """Update the model step after step, without end; the caller decides when to stop.
@@ -50,7 +54,9 @@ def train_steps(
     `batches(step)` gives the micro-batches of update number `step` (from 1), of which each process of `parallel` does
     its own. The gradient is that of the summed loss divided by the labels of all of them, so cutting a step into other
     micro-batches, or among other processes, changes nothing but rounding (a mean of means is wrong by 15 % for masked
-    prediction at four rows). An update that is not finite is refused. The results are those of the whole step.
+    prediction at four rows). The results are those of the whole step, so all processes judge alike: an update that
+    `guard` refuses is not made. A step that the memory of a single process does not hold is done again in smaller
+    `pieces`. Raises OutOfResourcesError where a single row is too much, or one of several processes is short of memory.
     """
     parallel = parallel or alone(model)
     step = first_step
@@ -58,28 +64,53 @@ def train_steps(
         micro_batches = batches(step)
         counts = [total_weight(micro_batches), *_counts(micro_batches)]
         weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
-        sums = []
-        for index, batch in enumerate(micro_batches):
-            with parallel.accumulating(is_last=index == len(micro_batches) - 1):
-                sums.append(backward(objective, batch, weight / parallel.gradient_scale))
-        grad_norm = parallel.clip(clip_norm)
-        is_finite = grad_norm == grad_norm and grad_norm != float("inf")
-        if is_finite:
+        sums = accumulate(objective, micro_batches, weight, parallel, pieces)
+        found = [*sums, parallel.clip(clip_norm)]
+        loss, correct, norms = parallel.sum(found, f"the end of step {step:,}")
+        # The norm is that of the whole gradient in every process; the mean of all is the same number everywhere.
+        loss, grad_norm = loss / parallel.gradient_scale, norms / parallel.ranks.size
+        refusal = guard.judge(step, loss, grad_norm)
+        if refusal is None:
             optimizer.step(rate(step))
-        for parameter in parallel.parameters.values():
-            parameter.grad = None
-        loss, correct = parallel.sum([float(sum(v)) for v in zip(*sums, strict=True)], f"the end of step {step:,}")
+        clear_gradients(parallel)
         yield StepResult(
             step=step,
-            loss=loss / parallel.gradient_scale,
+            loss=loss,
             accuracy=correct / num_labels,
             grad_norm=grad_norm,
             rate=rate(step),
             num_labels=int(num_labels),
             num_tokens=int(num_tokens),
-            is_skipped=not is_finite,
+            refusal=refusal,
         )
         step += 1
+
+
+def accumulate(
+    objective: Objective, micro_batches: Sequence[Batch], weight: float, parallel: Parallel, pieces: Pieces
+) -> tuple[float, float]:
+    """This process's loss and right answers of a step with labels of this `weight`; its gradient is in the parameters.
+
+    Only a process that is alone cuts its batches: several would have to agree in the midst of a pass.
+    """
+    is_alone = parallel.ranks.size == 1
+    while True:
+        batches = [piece for batch in micro_batches for piece in batch.cut(pieces.count if is_alone else 1)]
+        try:
+            sums = []
+            for index, batch in enumerate(batches):
+                with parallel.accumulating(is_last=index == len(batches) - 1):
+                    sums.append(backward(objective, batch, weight / parallel.gradient_scale))
+            loss, correct = (float(sum(values)) for values in zip(*sums, strict=True))
+            return loss, correct
+        except (RuntimeError, MemoryError) as error:
+            pieces.double(micro_batches, error, is_alone=is_alone)
+        clear_gradients(parallel)  # not before: the error holds on to the activations that did not fit
+
+
+def clear_gradients(parallel: Parallel) -> None:
+    for parameter in parallel.parameters.values():
+        parameter.grad = None
 
 
 def total_weight(micro_batches: Sequence[Batch]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,17 +11,19 @@ from typing import Any
 
 from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus
+from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import Pace, median_seconds, replan
 from pretune.training.checkpoint import TrainingState
+from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 from pretune.training.schedule import Plan
-from pretune.training.together import save_together
+from pretune.training.together import go_back_together, save_together
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0  # between two `train` events
@@ -66,6 +69,7 @@ class Course:
         self.parallel, self.ranks = parallel, parallel.ranks
         self.corpus, self.settings, self.measure = corpus, settings, measure
         self.folder, self.tokenizer_folder, self.log = folder, tokenizer_folder, log
+        self.told_pieces, self.last_log = 1, time.monotonic()
         self.start = start  # on the monotonic clock, as if the run had never been interrupted
         self.plan: Plan
         self.state = TrainingState()
@@ -78,13 +82,15 @@ class Course:
     def begin(self, plan: Plan) -> None:
         """Take up a new plan, evaluate the untrained model, and commit the first checkpoint."""
         self._set_plan(plan)
+        self.state.guard = Guard()  # what was seen while calibrating is forgotten, apart from the memory it took
         self.state.more["seconds_before_training"] = self.elapsed()
         self._evaluate()
+        self.state.anchor()
         self._save()
 
     def go_on(self, state: TrainingState) -> None:
         """Take up plan and place of a checkpoint whose weights are loaded."""
-        self.state, self.plan = state, Plan(**state.plan)
+        self.state, self.plan, self.told_pieces = state, Plan(**state.plan), state.pieces.count
         self.start = time.monotonic() - state.elapsed_seconds
 
     def calibrate(self) -> Pace:
@@ -99,53 +105,49 @@ class Course:
         self.measure()
         seconds = time.monotonic() - start
         pace = Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
-        return Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
+        pace = Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
+        self._tell_pieces()
+        # In steps, not by the clock: where a run may go back to must be the same for one that was interrupted.
+        every = self.settings.checkpoint_minutes * 60 / pace.short_step_seconds
+        self.state.more["checkpoint_every"] = max(1, round(every))
+        return pace
 
     def train(self, stop: StopFlag) -> None:
-        """Update, log, evaluate and save to the end of the plan. Raises the stop's error after a commit."""
-        last_log = last_save = time.monotonic()
-        if self.state.step >= self.plan.steps:
-            return
-        for result in self._steps(
-            lambda step: self.corpus.batches(step, self.plan.long_start_step),
-            first_step=self.state.step + 1,
-            rate=lambda step: self.plan.rate(step),
-        ):
-            self._count(result)
-            now = time.monotonic()
-            if now - last_log >= LOG_SECONDS and not result.is_skipped:
-                self._log_step(result)
-                last_log = now
-            is_decay_start = self.state.step == self.plan.decay_start_step
-            if is_decay_start:
-                self._correct_plan()
-            if self.state.step in self._evaluation_steps():
-                self._evaluate()
-            is_due, is_stopped = self._agree(stop, is_due=now - last_save >= self.settings.checkpoint_minutes * 60)
-            if is_decay_start or is_due or is_stopped or self.state.step >= self.plan.steps:
-                self._save()
-                last_save = time.monotonic()
-            if self.state.step >= self.plan.steps:
-                return
-            if is_stopped:
-                raise stop.error(
-                    f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
-                    f"{self.folder.parent}; give the same command again to go on."
-                )
+        """Update, log, evaluate and save to the end of the plan.
 
-    def _agree(self, stop: StopFlag, *, is_due: bool) -> tuple[bool, bool]:
-        """Whether to save by the clock of the first process, and whether a signal has come to any of them: all do the
-        same after the same step."""
+        Raises the stop's error after a commit, and DivergedError where going back does not help.
+        """
+        self.last_log = time.monotonic()
+        while self.state.step < self.plan.steps:
+            for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
+                was_cut = self._count(result)
+                if self.state.step == self.plan.decay_start_step:
+                    self._correct_plan()
+                is_sound = self.state.step not in self._evaluation_steps() or self._evaluate()
+                if self.state.guard.is_hopeless or not is_sound:
+                    self._go_back(result)
+                    break
+                is_stopped = self._agree(stop)
+                self._save_where_due(is_urgent=is_stopped or was_cut)
+                if self.state.step >= self.plan.steps:
+                    return
+                if is_stopped:
+                    raise stop.error(
+                        f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
+                        f"{self.folder.parent}; give the same command again to go on."
+                    )
+
+    def _agree(self, stop: StopFlag) -> bool:
+        """Whether a signal has come to any of the processes: all stop after the same step."""
         if self.ranks.size == 1:
-            return is_due, stop.is_set
+            return stop.is_set
         number = stop.signal_number or 0
-        place = f"what comes after step {self.state.step:,}"
-        due, numbers, count = self.ranks.sum([is_due and self.ranks.is_first, number, number > 0], place)
+        numbers, count = self.ranks.sum([number, number > 0], f"what comes after step {self.state.step:,}")
         if count:
             stop.signal_number = round(numbers / count)
         # Rows of another length are compiled first, which may take long.
         self.ranks.expect_pace(is_strict=self.state.step != self.plan.long_start_step)
-        return due > 0, count > 0
+        return count > 0
 
     def elapsed(self) -> float:
         """Seconds since the stage began, all attempts together."""
@@ -163,16 +165,37 @@ class Course:
             rate=rate,
             first_step=first_step,
             clip_norm=CLIP_NORM,
+            guard=self.state.guard,
+            pieces=self.state.pieces,
             parallel=self.parallel,
         )
+
+    def _batches(self, step: int) -> list[Batch]:
+        if step == self.plan.long_start_step + 1:
+            self.state.guard.forget()  # the loss of long rows is another one
+        return self.corpus.batches(step, self.plan.long_start_step, self.state.data_shift)
 
     def _seconds_per_step(self, rows: Rows) -> float:
         return median_seconds(self._steps(rows, first_step=1, rate=lambda _: 1.0), _CALIBRATION_STEPS)
 
-    def _count(self, result: StepResult) -> None:
-        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens)
-        if result.is_skipped:
-            self.log.write("skipped_update", **result.describe_skip())
+    def _count(self, result: StepResult) -> bool:
+        """Take a step into account; says whether the memory made it cut its micro-batches anew."""
+        is_refused = result.refusal is not None
+        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens, is_refused=is_refused)
+        if is_refused:
+            self.log.write("skipped_update", **result.describe_refusal())
+        elif time.monotonic() - self.last_log >= LOG_SECONDS:
+            self._log_step(result)
+            self.last_log = time.monotonic()
+        return self._tell_pieces()
+
+    def _tell_pieces(self) -> bool:
+        pieces = self.state.pieces
+        if pieces.count == self.told_pieces:
+            return False
+        self.told_pieces = pieces.count
+        self.log.write("pieces_doubled", step=self.state.step, **pieces.describe())
+        return True
 
     def _log_step(self, result: StepResult) -> None:
         elapsed = self.elapsed()
@@ -188,6 +211,50 @@ class Course:
             tokens_per_second=self.state.tokens / max(1e-9, elapsed),
             steps=self.plan.steps,
             elapsed_seconds=elapsed,
+        )
+
+    def _go_back(self, result: StepResult) -> None:
+        """Take up the last good checkpoint, or after it the one before, with the data that follows what failed."""
+        failed, damaged, restored = self.state, list[str](), None
+        if failed.retreats < len(failed.anchors):
+            with self.ranks.patient():
+                restored = go_back_together(
+                    self.parallel,
+                    self.folder,
+                    self.optimizer,
+                    until=failed.anchors[-1 - failed.retreats],
+                    made_from=failed.made_from,
+                    report=damaged.append,
+                )
+        if restored is None:
+            raise self._diverged(result)
+        restored.retreats, restored.pieces, restored.compute = failed.retreats + 1, failed.pieces, failed.compute
+        restored.data_shift = failed.data_shift + failed.step - restored.step
+        self.state, self.plan = restored, Plan(**restored.plan)
+        sentence = (
+            f"{self._describe_fault(failed, result)} The run went back to its checkpoint of step {restored.step:,} and "
+            "goes on with the text that follows."
+        )
+        self.log.write("rolled_back", step=restored.step + 1, from_step=failed.step, sentence=sentence)
+        for told in damaged:
+            self.log.write("warning", sentence=told)
+
+    def _diverged(self, result: StepResult) -> DivergedError:
+        sentence = (
+            f"Training diverged. {self._describe_fault(self.state, result)} Going back to earlier checkpoints with "
+            "other text did not help. The checkpoints are kept; give a lower --learning-rate than "
+            f"{self.optimizer_config.matrix_rate:g}, with --redo or another --out."
+        )
+        self.log.write("diverged", step=self.state.step, sentence=sentence)
+        return DivergedError(sentence)
+
+    def _describe_fault(self, state: TrainingState, result: StepResult) -> str:
+        if result.refusal is None:
+            return f"The loss on the validation text was not finite at step {state.step:,}."
+        if state.guard.refused_in_a_row == 1:
+            return result.refusal.sentence
+        return (
+            f"{result.refusal.sentence} It was the update number {state.guard.refused_in_a_row} in a row to be refused."
         )
 
     # -- the plan ------------------------------------------------------------------------------------------------
@@ -221,10 +288,13 @@ class Course:
 
     # -- evaluating and saving -----------------------------------------------------------------------------------
 
-    def _evaluate(self) -> None:
-        train_loss, train_accuracy = self.state.take_means()
+    def _evaluate(self) -> bool:
+        """Whether the model can still be evaluated: weights may have grown beyond all numbers."""
         with self.ranks.patient():
             measured = self.measure()
+        if not math.isfinite(measured["loss"]):
+            return False
+        train_loss, train_accuracy = self.state.take_means()
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
         self.log.write(
@@ -237,6 +307,15 @@ class Course:
             elapsed_seconds=self.elapsed(),
             **measured,
         )
+        return True
+
+    def _save_where_due(self, *, is_urgent: bool) -> None:
+        step, every = self.state.step, self.state.more["checkpoint_every"]
+        if step % every == 0 or step in (self.plan.decay_start_step, self.plan.steps):
+            self.state.anchor()
+            self._save()
+        elif is_urgent:
+            self._save()  # at a moment that another run would not have, so it is no place to go back to
 
     def _save(self) -> None:
         self.state.elapsed_seconds = self.elapsed()

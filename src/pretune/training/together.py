@@ -6,14 +6,23 @@ So they move between one process, DDP and FSDP2, and any number of processes may
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pretune.runtime.artifacts import remove_folder
 from pretune.runtime.events import EventLog
-from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
+from pretune.training.checkpoint import (
+    TrainingState,
+    checkpoint_path,
+    go_on,
+    list_steps,
+    restore_newest,
+    save_checkpoint,
+)
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel
 
@@ -50,22 +59,64 @@ def save_together(
 
 
 def go_on_together(
-    parallel: Parallel, folder: Path, optimizer: Optimizer, log: EventLog, *, was_begun: bool
+    parallel: Parallel,
+    folder: Path,
+    optimizer: Optimizer,
+    log: EventLog,
+    *,
+    was_begun: bool,
+    made_from: dict[str, Any],
 ) -> TrainingState | None:
     """`go_on` for all processes: the first one reads, and gives the others their parts."""
+
+    def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
+        return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from)
+
+    return _restore_together(parallel, optimizer, read, "reading the checkpoint")
+
+
+def go_back_together(
+    parallel: Parallel,
+    folder: Path,
+    optimizer: Optimizer,
+    *,
+    until: int,
+    made_from: dict[str, Any],
+    report: Callable[[str], None],
+) -> TrainingState | None:
+    """`restore_newest` of step `until` at most for all processes; the first one removes the later checkpoints."""
+
+    def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
+        state = restore_newest(folder, model, optimizer, report=report, made_from=made_from, until=until)
+        if state is not None:
+            for step in reversed(list_steps(folder)):
+                if step > state.step:
+                    remove_folder(checkpoint_path(folder, step))
+        return state
+
+    return _restore_together(parallel, optimizer, read, "going back to a checkpoint")
+
+
+def _restore_together(
+    parallel: Parallel,
+    optimizer: Optimizer,
+    read: Callable[[nn.Module, Optimizer], TrainingState | None],
+    place: str,
+) -> TrainingState | None:
+    """Fill model and optimizer of every process with what `read` puts into whole ones in the first process."""
     if parallel.mode == "none":
-        return go_on(folder, parallel.model, optimizer, log, was_begun=was_begun)
+        return read(parallel.model, optimizer)
     model = parallel.whole_model()
     whole = Optimizer(model, optimizer.config)
 
-    def read() -> dict[str, Any] | None:
-        state = go_on(folder, model, whole, log, was_begun=was_begun)
-        return None if state is None else {"state": vars(state), "num_updates": whole.num_updates}
+    def tell() -> dict[str, Any] | None:
+        state = read(model, whole)
+        return None if state is None else {"state": asdict(state), "num_updates": whole.num_updates}
 
-    told = parallel.ranks.answer(read, "reading the checkpoint")
+    told = parallel.ranks.answer(tell, place)
     if told is None:
         return None
     parallel.spread_tensors(dict(model.named_parameters()), parallel.parameters)
     parallel.spread_tensors(whole.state(), optimizer.state())
     optimizer.num_updates = told["num_updates"]
-    return TrainingState(**told["state"])
+    return TrainingState.from_dict(told["state"])

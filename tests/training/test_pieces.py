@@ -1,0 +1,116 @@
+"""What does not fit into memory is trained on in smaller pieces, with the same result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.data.batch import Batch
+from pretune.errors import OutOfResourcesError
+from pretune.training.guard import Guard
+from pretune.training.loop import train_steps
+from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective
+from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.pieces import Pieces, is_out_of_memory
+
+CPU_WORDS = (
+    "[enforce fail at alloc_cpu.cpp:132] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+)
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError(CPU_WORDS),
+    MemoryError(),
+]
+
+
+def limited(objective: Any, rows: int, error: Exception, *, in_backward: bool = False) -> Any:
+    """An objective on a machine that holds so many rows."""
+
+    def call(batch: Batch) -> LossSum:
+        fits = len(batch.input_ids) <= rows
+        if not fits and not in_backward:
+            raise error
+        sums: LossSum = objective(batch)
+        if not fits:
+            sums.loss.register_hook(lambda grad: (_ for _ in ()).throw(error))
+        return sums
+
+    return call
+
+
+def train(model: Any, objective: Any, draw: Any, pieces: Pieces, **draw_settings: Any) -> list[Any]:
+    config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.01)
+    steps = train_steps(
+        model,
+        objective,
+        Optimizer(model, config),
+        lambda step: [draw(6, seed=2 * step, **draw_settings), draw(5, seed=2 * step + 1, **draw_settings)],
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        guard=Guard(),
+        pieces=pieces,
+    )
+    return list(islice(steps, 6))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(("rows", "count", "in_backward"), [(3, 2, False), (3, 2, True), (2, 4, False), (1, 8, False)])
+def test_the_result_is_the_same_in_pieces(
+    make_language_model: Any, draw_masked: Any, error: Exception, rows: int, count: int, in_backward: bool
+) -> None:
+    whole, cut = make_language_model(), make_language_model()
+    pieces = Pieces()
+    expected = train(whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, Pieces(), masked=11)
+    objective = limited(MaskedObjective(cut, torch.float32, compiled=False), rows, error, in_backward=in_backward)
+    found = train(cut, objective, draw_masked, pieces, masked=11)
+    assert pieces.count == count
+    for one, two in zip(expected, found, strict=True):
+        assert one.loss == pytest.approx(two.loss, abs=1e-5)
+        assert replace(one, loss=0.0, grad_norm=0.0) == replace(two, loss=0.0, grad_norm=0.0)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+def test_weighed_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
+    whole, cut = make_classifier(), make_classifier()
+    train(
+        whole, ClassificationObjective(whole, torch.float32, compiled=False), draw_labelled, Pieces(), is_weighed=True
+    )
+    objective = limited(ClassificationObjective(cut, torch.float32, compiled=False), 2, MemoryError())
+    train(cut, objective, draw_labelled, Pieces(), is_weighed=True)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
+
+
+def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, draw_masked: Any) -> None:
+    model = make_language_model()
+    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
+    with pytest.raises(OutOfResourcesError, match="does not hold the training on a single row of 12 tokens") as caught:
+        train(model, objective, draw_masked, Pieces(), masked=5)
+    assert caught.value.exit_code == 5
+
+
+def test_one_of_several_processes_does_not_cut_alone(draw_masked: Any) -> None:
+    pieces = Pieces()
+    with pytest.raises(OutOfResourcesError, match="give the same command again with --parallel fsdp"):
+        pieces.double([draw_masked(6, masked=5)], MemoryError(), is_alone=False)
+    assert pieces.count == 1
+
+
+def test_other_errors_are_not_taken_for_a_full_memory(make_language_model: Any, draw_masked: Any) -> None:
+    model = make_language_model()
+    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        train(model, objective, draw_masked, Pieces(), masked=5)
+
+
+def test_the_words_of_the_allocator_are_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(ValueError("out of memory"))

@@ -1,0 +1,212 @@
+"""A pre-training that goes wrong goes back and on with other text, as exact under interruption as any other."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.data.batch import Batch
+from pretune.data.corpus import Corpus
+from pretune.errors import EXIT_MODEL, DivergedError
+from pretune.runtime.events import Event, read_events
+from pretune.stages.config import PretrainConfig
+from pretune.stages.pretrain import pretrain
+from pretune.training import objective as objectives
+from pretune.training.checkpoint import list_steps
+
+SETTINGS: dict[str, Any] = {
+    "size": "tiny",
+    "tokens": 4200,
+    "row_tokens": 16,
+    "tokens_per_step": 128,
+    "long_row_tokens": 32,
+    "evaluations": 4,
+    "optimizer": "adamw",
+    "compile": "off",
+    "initial_embedding": "random",
+}
+STEPS, DECAY = 34, 20  # of these settings: the plan, and where its decay begins, which is a checkpoint
+TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
+
+
+class Killed(BaseException):
+    pass
+
+
+class Machine:
+    """Runs the stage on text of which some places are poison, and dies where it is told to."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.poison: frozenset[int] = frozenset()  # places in the text, in steps, whose loss is not finite
+        self.kill_at: int | None = None  # the number of the call that asks for a step's batches
+        self.rows = 10**9  # that fit into the memory
+        self.place, self.calls = 0, 0
+        self.places: list[int] = []
+
+    def run(self, out: Path, kill_at: int | None = None, **settings: Any) -> list[Event]:
+        self.kill_at, self.calls, self.places = kill_at, 0, []
+        pretrain(self.source, out, PretrainConfig(**{**SETTINGS, **settings}))
+        return read_events(out)
+
+    def batches(self, corpus: Corpus, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+        self.calls += 1
+        if self.calls == self.kill_at:
+            raise Killed
+        self.place = step + shift
+        self.places.append(self.place)
+        return ORIGINAL_BATCHES(corpus, step, long_start_step, shift)
+
+    def loss(self, objective: Any, batch: Batch) -> objectives.LossSum:
+        if torch.is_grad_enabled() and len(batch.input_ids) > self.rows:
+            raise torch.OutOfMemoryError("out of memory")
+        sums: objectives.LossSum = ORIGINAL_LOSS(objective, batch)
+        is_poison = torch.is_grad_enabled() and self.place in self.poison
+        return replace(sums, loss=sums.loss * math.nan) if is_poison else sums
+
+
+ORIGINAL_BATCHES, ORIGINAL_LOSS = Corpus.batches, objectives.MaskedObjective.__call__
+
+
+@pytest.fixture
+def machine(preprocessed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    found = Machine(preprocessed_folder)
+    monkeypatch.setattr(Corpus, "batches", lambda *args: found.batches(*args))
+    monkeypatch.setattr(objectives.MaskedObjective, "__call__", lambda *args: found.loss(*args))
+    return found
+
+
+def weights(out: Path) -> bytes:
+    return (out / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def state(out: Path) -> dict[str, Any]:
+    newest = out / "checkpoints" / f"step-{list_steps(out / 'checkpoints')[-1]:08d}"
+    found: dict[str, Any] = json.loads((newest / "training_state" / "state.json").read_text(encoding="utf-8"))
+    return found
+
+
+def tables(events: list[Event]) -> list[Event]:
+    kinds = ("train", "checkpoint")
+    return [{k: v for k, v in e.items() if k not in TIMES} for e in events if e["event"] not in kinds]
+
+
+def of_kind(events: list[Event], kind: str) -> list[Event]:
+    return [event for event in events if event["event"] == kind]
+
+
+def test_after_a_few_refusals_it_goes_back_and_reads_on(machine: Machine, tmp_path: Path) -> None:
+    machine.poison = frozenset(range(23, 28))
+    events = machine.run(tmp_path / "out")
+    assert machine.places == [*range(1, 28), *range(28, 28 + STEPS - DECAY)]
+    [told] = of_kind(events, "rolled_back")
+    assert (told["step"], told["from_step"]) == (DECAY + 1, 27)
+    assert "number 5 in a row to be refused. The run went back to its checkpoint of step 20" in told["sentence"]
+    assert of_kind(events, "skipped_update") == []  # they belong to what was given up
+    rows = of_kind(events, "evaluation")
+    assert [row["step"] for row in rows] == [0, 8, 17, 26, 34]
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    found = state(tmp_path / "out")
+    assert (found["data_shift"], found["retreats"], found["anchors"]) == (7, 0, [DECAY, STEPS])
+
+
+def test_four_refusals_are_told_and_survived(machine: Machine, tmp_path: Path) -> None:
+    machine.poison = frozenset(range(23, 27))
+    events = machine.run(tmp_path / "out")
+    assert [event["step"] for event in of_kind(events, "skipped_update")] == [23, 24, 25, 26]
+    assert of_kind(events, "rolled_back") == []
+    assert machine.places == list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize("kills", [(25,), (28,), (31, 9, 12)], ids=str)
+def test_going_back_is_exact_under_interruption(
+    machine: Machine, tmp_path: Path, kills: tuple[int, ...], undisturbed: Callable[[], tuple[bytes, list[Event]]]
+) -> None:
+    """Killed among the refusals, at the very retreat, after it, and several times: as if nothing had been."""
+    machine.poison = frozenset(range(23, 28))
+    for kill in kills:
+        with pytest.raises(Killed):
+            machine.run(tmp_path / "out", kill_at=kill)
+    events = machine.run(tmp_path / "out")
+    expected, tables_expected = undisturbed()
+    assert weights(tmp_path / "out") == expected
+    assert tables(events) == tables_expected
+
+
+@pytest.fixture
+def undisturbed(machine: Machine, tmp_path: Path) -> Callable[[], tuple[bytes, list[Event]]]:
+    def run() -> tuple[bytes, list[Event]]:
+        events = machine.run(tmp_path / "whole")
+        return weights(tmp_path / "whole"), tables(events)
+
+    return run
+
+
+def test_where_going_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
+    machine.poison = frozenset(range(23, 1000))
+    for _ in range(2):  # the same command says the same again
+        with pytest.raises(DivergedError, match="Training diverged") as caught:
+            machine.run(tmp_path / "out")
+        assert caught.value.exit_code == EXIT_MODEL
+        assert "lower --learning-rate than 0.002, with --redo" in str(caught.value)
+        assert list_steps(tmp_path / "out" / "checkpoints")[0] == 0
+        events = read_events(tmp_path / "out")
+        assert events[-1]["event"] == "diverged"
+        assert events[-1]["sentence"] == str(caught.value)
+
+
+def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pretune.stages import pretrain as stage
+
+    original, calls = stage.evaluate, [0]
+
+    def evaluate(*args: Any) -> tuple[float, float, int]:
+        calls[0] += 1
+        loss, accuracy, n = original(*args)
+        return (math.nan if calls[0] == 5 else loss), accuracy, n  # calibration, then steps 0, 8, 17 and 26
+
+    monkeypatch.setattr(stage, "evaluate", evaluate)
+    events = machine.run(tmp_path / "out")
+    [told] = of_kind(events, "rolled_back")
+    assert told["sentence"].startswith("The loss on the validation text was not finite at step 26.")
+    assert [row["step"] for row in of_kind(events, "evaluation")] == [0, 8, 17, 26, 34]
+
+
+def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine, tmp_path: Path) -> None:
+    machine.run(tmp_path / "whole")
+    machine.rows = 3
+    with pytest.raises(Killed):
+        machine.run(tmp_path / "out", kill_at=25)
+    assert state(tmp_path / "out")["pieces"] == {"count": 4}  # of eight rows
+    machine.rows = 10**9
+    events = machine.run(tmp_path / "out")
+    [told] = of_kind(events, "pieces_doubled")
+    assert (told["pieces"], told["step"]) == (4, 0)
+    assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
+    assert state(tmp_path / "out")["pieces"] == {"count": 4}
+    one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
+    assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], abs=1e-5)
+
+
+def test_memory_that_becomes_too_small_is_remembered_at_once(machine: Machine, tmp_path: Path) -> None:
+    original = machine.batches
+
+    def batches(corpus: Corpus, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+        machine.rows = 4 if step >= 11 else 10**9
+        return original(corpus, step, long_start_step, shift)
+
+    machine.batches = batches  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        machine.run(tmp_path / "out", kill_at=13)
+    assert list_steps(tmp_path / "out" / "checkpoints") == [0, 11]
+    assert state(tmp_path / "out")["pieces"] == {"count": 2}
+    assert state(tmp_path / "out")["anchors"] == [0]
