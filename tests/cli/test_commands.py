@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,27 @@ def test_quiet_says_nothing_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixt
     out_of(capsys, "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"), "--quiet")
     out_of(capsys, "--quiet", "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"))
     assert capsys.readouterr().err == ""
+
+
+def test_verify_says_what_is_whole_and_what_is_not(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    told = out_of(capsys, "verify", str(run))
+    assert [line.split("  ")[0] for line in told.splitlines()[:2]] == ["finetune/checkpoint", "pretrain/checkpoint"]
+    assert told.endswith("Whole: every file that a manifest lists is as it was written.\n")
+    weights = run / "finetune" / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-5])
+    assert run_command_line(["verify", str(run)]) == 4
+    told = capsys.readouterr().out
+    assert "NOT WHOLE" in told.splitlines()[0]
+    assert told.splitlines()[1].strip() == "finetune/checkpoint/model.safetensors"
+    assert "what to do: restore it from a copy" in told
+    assert run_command_line(["verify", str(run), "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert [folder["is_whole"] for folder in found["folders"]] == [False, True]
+    assert found["is_whole"] is False
+    [fault] = found["folders"][0]["faults"]
+    assert fault.keys() == {"file", "found", "expected", "advice"}
+    assert run_command_line(["verify", str(tmp_path / "nothing")]) == 3

@@ -77,6 +77,7 @@ def test_the_words_that_scripts_rely_on() -> None:
         "evaluate": "MODEL --labels --json",
         "fill": "MODEL TEXT --top --json",
         "trace": "MODEL TEXT --json",
+        "verify": "DIR --json",
     }
     for verb, expected in words.items():
         text, _, _ = ask(verb, "--help")

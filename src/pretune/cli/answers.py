@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from pretune.recipe import Recipe
+from pretune.reporting.figures import count, size
 from pretune.reporting.layout import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.runtime.verification import Verified
 
 MOST_CLASSES = 12  # of which the confusion matrix is shown; a wider one is for --json
 
@@ -80,3 +83,25 @@ def describe_fill(masks: list[list[dict[str, Any]]]) -> str:
             lines.append(f"[MASK] {number}")
         lines += [f"{word['probability']:.4f}  {clean(word['word'])}" for word in words]
     return "\n".join(lines)
+
+
+def describe_verification(results: Sequence[Verified]) -> str:
+    """A line for each folder, under it the files that differ, and what that means in all."""
+    lines, num_faults = [], sum(len(result.faults) for result in results)
+    width = max(len(clean(result.path)) for result in results)
+    for result in results:
+        kind = f"{result.kind}, not finished" if result.status == "running" else result.kind
+        state = f"{_files(result.num_files)}, {size(result.size_bytes)}, whole"
+        if result.faults:
+            state = f"{count(len(result.faults))} of {_files(result.num_files)} NOT WHOLE"
+        lines.append(f"{clean(result.path):{width}}  {clean(kind)}: {state}")
+        for fault in result.faults:
+            found = f"found: {clean(fault.found).rstrip('.')}; expected: {clean(fault.expected)}"
+            lines += [f"  {clean(fault.file)}", f"    {found}", f"    what to do: {fault.advice}"]
+    if num_faults:
+        return "\n".join([*lines, "", f"Not whole: {_files(num_faults)} not as written; what to do stands below each."])
+    return "\n".join([*lines, "", "Whole: every file that a manifest lists is as it was written."])
+
+
+def _files(number: int) -> str:
+    return "1 file" if number == 1 else f"{count(number)} files"

@@ -6,12 +6,19 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pretune.cli.answers import describe_evaluation, describe_fill, describe_next, describe_prediction
+from pretune.cli.answers import (
+    describe_evaluation,
+    describe_fill,
+    describe_next,
+    describe_prediction,
+    describe_verification,
+)
 from pretune.cli.options import typed_values
-from pretune.errors import EXIT_DONE, InputDataError, UsageError
+from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_prediction, show_run
@@ -293,6 +300,20 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
     return EXIT_DONE
 
 
+def verify(arguments: Arguments) -> int:
+    """Whether everything in a folder is as it was written."""
+    from pretune.runtime.verification import verify
+
+    results = verify(Path(arguments.folder))
+    is_whole = all(result.is_whole for result in results)
+    if arguments.json:
+        folders = [{**asdict(result), "is_whole": result.is_whole} for result in results]
+        _to_stdout(_json({"path": arguments.folder, "is_whole": is_whole, "folders": folders}))
+    else:
+        _to_stdout(describe_verification(results))
+    return EXIT_DONE if is_whole else EXIT_MODEL
+
+
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
@@ -319,4 +340,5 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "fill": fill,
     "trace": trace,
     "show": show,
+    "verify": verify,
 }

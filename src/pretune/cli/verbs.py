@@ -274,6 +274,11 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     _add_json(parser, "with --dropped: one object a line")
 
 
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="the folder of a run, of a stage, of a checkpoint or of a model")
+    _add_json(parser, "one object: is_whole, and for each folder what was compared and what differs")
+
+
 def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:
     name = usage.split()[0]
     return Verb(name=name, usage=usage, help=help, example=f"{PROGRAM} {example}", add_arguments=add)
@@ -355,6 +360,12 @@ VERBS = {
             "print the data flow, the training trace and the comparison of a run from its logs, or what was dropped",
             "show runs/reviews",
             _add_show,
+        ),
+        _verb(
+            "verify DIR [--json]",
+            "compare every file of a run, a stage or a checkpoint with its hash",
+            "verify runs/reviews",
+            _add_verify,
         ),
     )
 }

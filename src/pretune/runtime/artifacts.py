@@ -93,7 +93,7 @@ def open_stage(
     """
     path = Path(path)
     config = json.loads(json.dumps(config))
-    found = _read_manifest_if_any(path)
+    found = read_manifest_if_any(path)
     if redo and path.is_dir() and any(path.iterdir()):
         _set_aside(path)
         found = None
@@ -106,7 +106,7 @@ def open_stage(
     path.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(path)
     try:
-        found = _read_manifest_if_any(path)  # again: another process may have written or finished it meanwhile
+        found = read_manifest_if_any(path)  # again: another process may have written or finished it meanwhile
         if found is not None:
             _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
     except PretuneError:
@@ -129,7 +129,7 @@ def read_manifest(path: Path, stage: str | None = None) -> Manifest:
     """
     if not path.exists():
         raise InputDataError(f"{path} does not exist; expected the folder of the {stage or 'earlier'} stage.")
-    manifest = _read_manifest_if_any(path)
+    manifest = read_manifest_if_any(path)
     if manifest is None:
         raise InputDataError(f"{path} has no {MANIFEST_NAME}; expected the folder that the {stage} stage wrote.")
     if stage is not None and manifest.stage != stage:
@@ -155,14 +155,18 @@ def _check_outputs(path: Path, manifest: Manifest) -> None:
             )
 
 
-def _read_manifest_if_any(path: Path) -> Manifest | None:
+def read_manifest_if_any(path: Path) -> Manifest | None:
+    """The manifest of a stage folder, finished or not; None where there is none. Raises InputDataError if damaged."""
     file = path / MANIFEST_NAME
     if not file.is_file():
         return None
     try:
-        return Manifest(**json.loads(file.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError, UnicodeDecodeError) as error:
-        raise InputDataError(f"{file} is damaged ({error}); restore it, or choose another folder.") from error
+        manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
+        for output in manifest.outputs.values():
+            _ = output["size_bytes"], output["sha256"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
+    return manifest
 
 
 def _refuse_foreign_files(path: Path) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.artifacts import MANIFEST_NAME, describe_file, remove_folder, sync_folder, write_json
+from pretune.runtime.artifacts import MANIFEST_NAME, describe_file, hash_json, remove_folder, sync_folder, write_json
 from pretune.version import VERSION
 
 FORMAT_VERSION = 1
+_OWN_HASH = "sha256"  # of all else in a manifest, so that a change of a fact is noticed, too
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -38,7 +39,7 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
             _sync_file(partial / name)
         described = {name: describe_file(partial / name) for name in files}
         manifest = {"format_version": FORMAT_VERSION, "version": VERSION, **facts, "files": described}
-        write_json(partial / MANIFEST_NAME, manifest)
+        write_json(partial / MANIFEST_NAME, {**manifest, _OWN_HASH: hash_json(json.loads(json.dumps(manifest)))})
         for folder in [path for path in partial.rglob("*") if path.is_dir()] + [partial]:
             sync_folder(folder)
         _put_in_place(partial, target)
@@ -78,7 +79,7 @@ def verify_folder(folder: Path) -> dict[str, Any] | None:
     Raises CorruptModelError naming the first file that is missing, cut short, or altered, or a manifest that is
     damaged or of another format version.
     """
-    manifest = _read_manifest(Path(folder))
+    manifest = read_committed(Path(folder))
     if manifest is None:
         return None
     for name, described in manifest["files"].items():
@@ -131,7 +132,11 @@ def _describe_full_disk(target: Path) -> str:
     )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def read_committed(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a committed folder; None where there is none.
+
+    Raises CorruptModelError where it is damaged, of another format version, or names files outside of its folder.
+    """
     file = folder / MANIFEST_NAME
     if not file.is_file():
         return None
@@ -146,6 +151,9 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
             f"{file} is of format version {found!r}; this pretune {VERSION} reads version {FORMAT_VERSION}; "
             "load it with the pretune that wrote it."
         )
+    own_hash = manifest.pop(_OWN_HASH, None)  # absent in what older versions wrote
+    if own_hash is not None and own_hash != hash_json(manifest):
+        raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
     if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
     return manifest

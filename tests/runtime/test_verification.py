@@ -1,0 +1,160 @@
+"""Every changed, cut or missing file of a run is found and named; an unharmed run is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.runtime.artifacts import open_stage
+from pretune.runtime.commit import commit_folder
+from pretune.runtime.verification import Fault, Verified, verify
+
+
+def write_model(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(bytes(range(200)))
+    (folder / "config.json").write_text('{"a": 1}\n')
+
+
+def write_checkpoint(folder: Path) -> None:
+    write_model(folder)
+    (folder / "training_state").mkdir()
+    (folder / "training_state" / "state.json").write_text('{"step": 4}\n')
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of a finished stage, one with a model, and one that was interrupted with two checkpoints."""
+    top = tmp_path / "run"
+    (top / "preprocess").mkdir(parents=True)
+    (top / "recipe.toml").write_text("seed = 0\n")
+    stage = open_stage(top / "preprocess", "preprocess", config={"a": 1}, inputs={})
+    (top / "preprocess" / "train-00000.tokens").write_bytes(bytes(300))
+    stage.finish()
+    source = {"preprocessed": stage.manifest.fingerprint}
+    stage = open_stage(top / "pretrain", "pretrain", config={}, inputs=source)
+    commit_folder(top / "pretrain" / "checkpoints" / "step-00000009", write_checkpoint, step=9)
+    commit_folder(top / "pretrain" / "checkpoint", write_model, step=9)
+    stage.finish()
+    model = stage.manifest.outputs["checkpoint/manifest.json"]["sha256"]
+    stage = open_stage(top / "finetune", "finetune", config={}, inputs={"pretrained": model})
+    for step in (2, 4):
+        commit_folder(top / "finetune" / "checkpoints" / "trial-00" / f"step-{step:08d}", write_checkpoint, step=step)
+    stage.close()
+    return top
+
+
+def faults(results: list[Verified]) -> list[Fault]:
+    return [fault for result in results for fault in result.faults]
+
+
+def test_an_unharmed_run_is_whole(run: Path) -> None:
+    results = verify(run)
+    assert [(result.path, result.kind, result.status, result.num_files) for result in results] == [
+        ("finetune", "finetune", "running", 0),
+        ("finetune/checkpoints/trial-00/step-00000002", "checkpoint", "finished", 3),
+        ("finetune/checkpoints/trial-00/step-00000004", "checkpoint", "finished", 3),
+        ("preprocess", "preprocess", "finished", 1),
+        ("pretrain", "pretrain", "finished", 1),  # the manifest of its model, which lists the rest
+        ("pretrain/checkpoint", "model", "finished", 2),
+        ("pretrain/checkpoints/step-00000009", "checkpoint", "finished", 3),
+    ]
+    assert faults(results) == []
+    assert [result.size_bytes for result in results][1:4] == [221, 221, 300]
+
+
+def test_a_stage_and_a_checkpoint_alone(run: Path) -> None:
+    assert [result.path for result in verify(run / "pretrain")] == [".", "checkpoint", "checkpoints/step-00000009"]
+    [result] = verify(run / "pretrain" / "checkpoint")
+    assert (result.path, result.kind, result.is_whole) == (".", "model", True)
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 1
+    file.write_bytes(data)
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "first byte": lambda file: flip(file, 0),
+    "middle byte": lambda file: flip(file, file.stat().st_size // 2),
+    "last byte": lambda file: flip(file, -1),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-2]),
+    "empty": lambda file: file.write_bytes(b""),
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b"x"),
+    "missing": lambda file: file.unlink(),
+}
+
+
+def listed_files(run: Path) -> list[str]:
+    files = [str(path.relative_to(run)) for path in sorted(run.rglob("*")) if path.is_file()]
+    unlisted = ("recipe.toml", "preprocess/manifest.json", "pretrain/manifest.json", "finetune/manifest.json")
+    return [file for file in files if file not in unlisted and not file.endswith((".lock", "events.jsonl"))]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_every_harm_to_every_file_is_named(run: Path, harm: str) -> None:
+    names = listed_files(run)
+    assert len(names) == 16
+    for name in names:
+        before = (run / name).read_bytes()
+        HARMS[harm](run / name)
+        found = faults(verify(run))
+        assert name in [fault.file for fault in found] or (harm == "missing" and found), (harm, name)
+        folders = {str(Path(fault.file).parent) for fault in found}
+        assert all(name.startswith(folder) for folder in folders), (harm, name, found)
+        assert all(fault.found and fault.expected and "restore it from a copy" in fault.advice for fault in found)
+        (run / name).write_bytes(before)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"stage": "pretrain"', '{"outputs": {}}', '{"files": {"a": 1}}', "\udcff"])
+def test_a_manifest_that_says_nothing_is_a_fault(run: Path, text: str) -> None:
+    (run / "preprocess" / "manifest.json").write_text(text, errors="surrogateescape")
+    [fault] = faults(verify(run))
+    assert fault.file == "preprocess/manifest.json"
+    assert "damaged" in fault.found
+
+
+def test_outputs_without_hash_are_a_fault(run: Path) -> None:
+    file = run / "preprocess" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "outputs": {"train-00000.tokens": {"size_bytes": 300}}}))
+    assert [fault.file for fault in faults(verify(run))] == ["preprocess/manifest.json"]
+
+
+def test_a_fact_of_a_checkpoint_that_was_altered_is_a_fault(run: Path) -> None:
+    file = run / "pretrain" / "checkpoints" / "step-00000009" / "manifest.json"
+    file.write_text(file.read_text().replace('"step": 9', '"step": 8'))
+    [fault] = faults(verify(run))
+    assert "was altered" in fault.found
+
+
+def test_a_stage_made_from_another_input_is_named(run: Path) -> None:
+    file = run / "pretrain" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "inputs": {"preprocessed": "0" * 64}}))
+    [fault] = faults(verify(run))
+    assert fault.file == "pretrain/manifest.json"
+    assert "made from another preprocess" in fault.found
+
+
+def test_what_was_put_aside_or_left_by_a_killed_writer_is_no_fault(run: Path) -> None:
+    checkpoints = run / "pretrain" / "checkpoints"
+    for name in ("step-00000009.corrupt", ".step-00000010.partial"):
+        shutil.copytree(checkpoints / "step-00000009", checkpoints / name)
+        flip(checkpoints / name / "model.safetensors", 3)
+    assert faults(verify(run)) == []
+
+
+def test_where_there_is_nothing_of_ours_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="does not exist"):
+        verify(tmp_path / "nothing")
+    with pytest.raises(InputDataError, match=r"has no manifest\.json"):
+        verify(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputDataError, match="is a file"):
+        verify(tmp_path / "file")
