@@ -18,6 +18,7 @@ from pretune.runtime.commit import (
     commit_file,
     commit_folder,
     is_disk_full,
+    read_committed,
     recover_folder,
     remove_leftovers,
     verify_folder,
@@ -41,6 +42,25 @@ def test_committed_folder_verifies_and_carries_facts(tmp_path: Path) -> None:
     assert manifest["step"] == 7
     assert set(manifest["files"]) == {"a.txt", "inner/b.bin"}
     assert names_in(tmp_path / "deep") == ["x"]
+
+
+def test_no_byte_of_a_manifest_changes_unnoticed(tmp_path: Path) -> None:
+    commit_folder(tmp_path / "x", write_two, step=7)
+    file = tmp_path / "x" / "manifest.json"
+    whole, expected = file.read_bytes(), read_committed(tmp_path / "x")
+    assert expected is not None
+    for place in range(len(whole)):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = read_committed(tmp_path / "x")
+        except CorruptModelError:
+            continue
+        assert found is not None  # the name of the hash itself was changed, and nothing else
+        assert {name: found[name] for name in expected} == expected
+    for size in range(len(whole) - 1):  # the last byte ends the last line
+        file.write_bytes(whole[:size])
+        with pytest.raises(CorruptModelError):
+            read_committed(tmp_path / "x")
 
 
 def test_folder_without_manifest_is_not_judged(tmp_path: Path) -> None:

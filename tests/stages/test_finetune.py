@@ -175,6 +175,39 @@ def test_the_time_of_earlier_attempts_counts(
     assert [event["seconds"] for kind in ("flow", "stage_finished") for event in of_kind(events, kind)] == [2000.0] * 2
 
 
+@pytest.mark.parametrize("trial", [2, 3])
+def test_a_finished_trial_whose_weights_are_damaged_is_done_again(
+    out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: int
+) -> None:
+    def stop(*_: Any) -> None:
+        raise StoppedError("Stopped.")
+
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr("pretune.stages.finetune._Finetuning._test", stop)
+        run(run_folder / "pretrain", prepared_folder, tmp_path / "out")
+    newest = sorted((tmp_path / "out" / "checkpoints" / f"trial-{trial:02d}").glob("step-*"))[-1]
+    weights = newest / "training_state" / "best.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    run(run_folder / "pretrain", prepared_folder, tmp_path / "out")
+    for name in ("checkpoint/model.safetensors", "predictions/seed-0.jsonl", "predictions/seed-1.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+    events = read_events(tmp_path / "out")
+    [warning] = of_kind(events, "warning")
+    assert str(weights) in warning["sentence"]
+    for kind in ("trial_started", "trial_finished", "chosen", "test"):
+        assert len(of_kind(events, kind)) == len(of_kind(read_events(out), kind)), kind
+
+
+def test_altered_rows_are_named(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared_folder, tmp_path / "prepare")
+    rows = tmp_path / "prepare" / "train.jsonl"
+    rows.write_bytes(rows.read_bytes().replace(b'"label": 0', b'"label": 1', 1))
+    with pytest.raises(InputDataError, match=r"train\.jsonl was altered after the prepare stage wrote it") as caught:
+        run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
+    assert caught.value.exit_code == EXIT_DATA
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_text_is_read_as_far_as_in_training(
     out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +20,7 @@ from pretune.runtime.artifacts import Manifest, describe_file, read_manifest
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer import load_tokenizer, train_tokenizer
 from pretune.training import pretraining
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
@@ -229,28 +231,73 @@ def test_a_refused_update_is_told_and_survived(
     assert all(tensor.isfinite().all() for tensor in state.values())
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
-    out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    pass
 
+
+def run_until(step: int, source: Path, out: Path, patch: pytest.MonkeyPatch, **settings: Any) -> None:
+    """Run the stage and die before the update of a step; 14 updates calibrate."""
     updates, original = [0], Optimizer.step
 
-    def step(self: Optimizer, rate: float) -> None:
+    def update(self: Optimizer, rate: float) -> None:
         updates[0] += 1
-        if updates[0] == 14 + 32:  # after the calibration and 31 of 33 steps
+        if updates[0] == 14 + step:
             raise Killed
         original(self, rate)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Optimizer, "step", step)
-        run(preprocessed_folder, tmp_path / "out", checkpoint_minutes=1e6)
+    with patch.context() as context, pytest.raises(Killed):
+        context.setattr(Optimizer, "step", update)
+        run(source, out, **settings)
+
+
+def harm_shard(source: Path) -> None:
+    [shard] = source.glob("train*.tokens")
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+
+
+def retrain_tokenizer(source: Path) -> None:
+    manifest = vars(read_manifest(source))
+    train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(source)
+    outputs = {name: describe_file(source / name) for name in manifest["outputs"]}
+    (source / "manifest.json").write_text(json.dumps({**manifest, "outputs": outputs}), encoding="utf-8")
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
+    r"train.*\.tokens was altered after the preprocess stage wrote it": (harm_shard, {}),
+    r"differs in: input preprocessed\. Choose another --out, or give --redo": (retrain_tokenizer, {}),
+    r"differs in: size \(was 'tiny', now 'micro'\)": (lambda _: None, {"size": "micro"}),
+    r"differs in: tokens_per_step \(was 128, now 256\)": (lambda _: None, {"tokens_per_step": 256}),
+}
+
+
+def test_what_was_changed_stops_a_resume_and_is_named(
+    out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_until(24, preprocessed_folder, tmp_path / "out", monkeypatch)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for number, (sentence, (change, settings)) in enumerate(CHANGES.items()):
+        source = shutil.copytree(preprocessed_folder, tmp_path / f"preprocess-{number}")
+        change(source)
+        with pytest.raises((InputDataError, StageDiffersError), match=sentence):
+            run(source, tmp_path / "out", **settings)
+        assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    run(preprocessed_folder, tmp_path / "out")  # with all as it was, it goes on to the same end
+    weights = "checkpoint/model.safetensors"
+    assert (tmp_path / "out" / weights).read_bytes() == (out / weights).read_bytes()
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+    out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"checkpoint_minutes": 1e6}  # checkpoints of the plan only
+    run_until(32, preprocessed_folder, tmp_path / "out", monkeypatch, **settings)
     steps = list_steps(tmp_path / "out" / "checkpoints")
-    assert steps == [0, read_manifest(out).summary["plan"]["decay_start_step"]]  # those of the plan only
+    assert steps == [0, read_manifest(out).summary["plan"]["decay_start_step"]]
     weights = tmp_path / "out" / "checkpoints" / f"step-{steps[-1]:08d}" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    run(preprocessed_folder, tmp_path / "out", checkpoint_minutes=1e6)
+    run(preprocessed_folder, tmp_path / "out", **settings)
     events = read_events(tmp_path / "out")
     [warning] = of_kind(events, "warning")
     assert "put aside" in warning["sentence"]

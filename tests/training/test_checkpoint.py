@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from pretune.errors import StageDiffersError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.artifacts import describe_file
 from pretune.training.checkpoint import (
@@ -44,7 +46,15 @@ class Run:
             self.state.count(1.5, 0.25, 8, 100)
 
     def save(self, keep: Callable[[int], bool] = lambda step: False) -> Path:
-        return save_checkpoint(self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, keep=keep)
+        return save_checkpoint(
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.state,
+            self.tokenizer_folder,
+            keep=keep,
+            best={name: tensor.contiguous() for name, tensor in self.weights().items()},
+        )
 
     def restore(self) -> TrainingState | None:
         found = restore_newest(self.folder, self.model, self.optimizer, report=self.sentences.append, made_from={})
@@ -88,46 +98,94 @@ def test_the_last_two_and_the_one_before_the_decay_are_kept(make_run: Callable[.
     assert sorted(path.name for path in run.folder.iterdir()) == [f"step-{n:08d}" for n in (4, 10, 12)]
 
 
-def flip(path: Path) -> None:
+def flip(path: Path, place: int | None = None) -> None:
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[len(data) // 2 if place is None else place] ^= 1
     path.write_bytes(data)
 
 
-DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
-    ("model.safetensors was altered", lambda folder: flip(folder / "model.safetensors")),
-    ("optimizer.safetensors was altered", lambda folder: flip(folder / "training_state" / "optimizer.safetensors")),
-    ("optimizer.safetensors has 99 bytes", lambda f: os.truncate(f / "training_state" / "optimizer.safetensors", 99)),
-    ("state.json is missing", lambda folder: (folder / "training_state" / "state.json").unlink()),
-    ("config.json was altered", lambda folder: flip(folder / "config.json")),
-    ("has no manifest", lambda folder: (folder / "manifest.json").unlink()),
-    ("manifest.json is damaged", lambda folder: (folder / "manifest.json").write_text('{"form')),
-]
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "first byte": lambda file: flip(file, 0),
+    "middle byte": flip,
+    "last byte": lambda file: flip(file, -1),
+    "cut in half": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "emptied": lambda file: os.truncate(file, 0),
+    "removed": lambda file: file.unlink(),
+}
+FILES = (
+    "manifest.json",
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "training_state/optimizer.safetensors",
+    "training_state/best.safetensors",
+    "training_state/state.json",
+)
 
 
-@pytest.mark.parametrize(("sentence", "damage"), DAMAGES, ids=[sentence for sentence, _ in DAMAGES])
-def test_a_damaged_checkpoint_is_put_aside_for_the_one_before(
-    make_run: Callable[..., Run], sentence: str, damage: Callable[[Path], object]
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_checkpoint_damaged_in_any_file_is_put_aside_for_the_one_before(
+    make_run: Callable[..., Run], damage: str
 ) -> None:
     run = make_run()
     run.train(2)
     run.save()
     older = run.weights()
+    optimizer = {name: tensor.clone() for name, tensor in run.optimizer.state().items()}
     run.train(2)
     newest = run.save()
-    damage(newest)
+    assert sorted(str(file.relative_to(newest)) for file in newest.rglob("*") if file.is_file()) == sorted(FILES)
+    whole = shutil.copytree(newest, newest.parent.parent / "whole")
+    for name in FILES:
+        DAMAGES[damage](newest / name)
+        resumed = make_run(seed=1)
+        state = resumed.restore()
+        assert state is not None
+        assert state.step == 2, name
+        assert all(torch.equal(p, resumed.weights()[key]) for key, p in older.items())
+        assert all(torch.equal(tensor, resumed.optimizer.state()[key]) for key, tensor in optimizer.items())
+        [said] = resumed.sentences
+        is_gone = (name, damage) == ("manifest.json", "removed")
+        assert (str(newest) if is_gone else str(newest / name)) in said
+        assert said.endswith("put aside as step-00000004.corrupt, and training goes on from an older checkpoint.")
+        assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
+        shutil.copytree(whole, newest)
+    assert resumed.folder == run.folder
+
+
+def test_the_last_two_that_are_whole_stay_whatever_is_damaged(make_run: Callable[..., Run]) -> None:
+    """Damage done to some of six checkpoints, each right after its save."""
+    for pattern in (0b010100, 0b001011, 0b101110, 0b111111):
+        run, good = make_run(), list[int]()
+        shutil.rmtree(run.folder, ignore_errors=True)
+        for number in range(6):
+            run.train(1)
+            path = run.save()
+            good.append(run.state.step)
+            assert set(good[-2:]) <= set(list_steps(run.folder)), f"{pattern:06b}"
+            if pattern >> number & 1:
+                os.truncate(path / "model.safetensors", 9)
+                good.pop()
+        state = make_run(seed=1).restore()
+        assert (state.step if state else None) == (good[-1] if good else None)
+
+
+def test_another_origin_stops_the_resume_and_touches_nothing(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    run.state.made_from = {"tokenizer": "aa", "vocab_size": 300, "tokens_per_step": 4096}
+    run.train(1)
+    run.save()
     resumed = make_run(seed=1)
-    state = resumed.restore()
-    assert state is not None
-    assert state.step == 2
-    assert all(torch.equal(p, resumed.weights()[name]) for name, p in older.items())
-    [said] = resumed.sentences
-    assert sentence in said
-    assert "put aside as step-00000004.corrupt" in said
-    assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
-    resumed.train(2)
-    resumed.save()
-    assert list_steps(run.folder) == [2, 4]
+    before = resumed.weights()
+    now = {"tokenizer": "bb", "vocab_size": 300, "tokens_per_step": 2048}
+    with pytest.raises(StageDiffersError, match=r"was saved by a run that differs in: .*--redo") as caught:
+        restore_newest(run.folder, resumed.model, resumed.optimizer, report=resumed.sentences.append, made_from=now)
+    assert "tokenizer (was 'aa', now 'bb')" in str(caught.value)
+    assert "tokens_per_step (was 4096, now 2048)" in str(caught.value)
+    assert "vocab_size" not in str(caught.value)
+    assert all(torch.equal(p, resumed.weights()[name]) for name, p in before.items())
+    assert (list_steps(run.folder), resumed.sentences) == ([1], [])
 
 
 def test_where_all_are_damaged_training_begins_again_from_untouched_weights(make_run: Callable[..., Run]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import SpecialIds
@@ -19,6 +18,7 @@ from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
+from pretune.training.checkpoint import load_best
 from pretune.training.classification import Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 
@@ -105,7 +105,7 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., Trial], tmp_path
     others = [event["event"] for event in events if event["event"] not in ("evaluation", "train")]
     assert others == ["trial_started", "trial_finished"]
     assert events[-1]["best_step"] == best["step"]
-    kept = load_file(tmp_path / "a" / "trial" / "best.safetensors")
+    kept = load_best(tmp_path / "a" / "trial")
     assert all(torch.equal(tensor, kept[name]) for name, tensor in trial.model.state_dict().items())
     objective = ClassificationObjective(trial.model, torch.float32, compiled=False)
     again = measure(trial.validation.labels, predict_probabilities(objective, trial.validation, "cpu"))

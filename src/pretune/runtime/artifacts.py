@@ -155,6 +155,19 @@ def _check_outputs(path: Path, manifest: Manifest) -> None:
             )
 
 
+def check_hashes(path: Path, manifest: Manifest, endings: tuple[str, ...] = ("",)) -> None:
+    """Compare the outputs with such endings with their hashes, as `read_manifest` does with their sizes.
+
+    Raises InputDataError naming the first that was altered.
+    """
+    for name, output in manifest.outputs.items():
+        if name.endswith(endings) and hash_file(path / name) != output["sha256"]:
+            raise InputDataError(
+                f"{path / name} was altered after the {manifest.stage} stage wrote it: its sha256 is not the one in "
+                f"{MANIFEST_NAME}; restore it, or move {path} away and give the command that made it again."
+            )
+
+
 def read_manifest_if_any(path: Path) -> Manifest | None:
     """The manifest of a stage folder, finished or not; None where there is none. Raises InputDataError if damaged."""
     file = path / MANIFEST_NAME

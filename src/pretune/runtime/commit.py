@@ -151,11 +151,11 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
             f"{file} is of format version {found!r}; this pretune {VERSION} reads version {FORMAT_VERSION}; "
             "load it with the pretune that wrote it."
         )
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
     own_hash = manifest.pop(_OWN_HASH, None)  # absent in what older versions wrote
     if own_hash is not None and own_hash != hash_json(manifest):
         raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
-    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
     return manifest
 
 

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file
 
 from pretune.compute.device import choose_compute
 from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import special_ids
-from pretune.errors import InputDataError, InterruptedByUserError, StoppedError
+from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
@@ -26,6 +25,7 @@ from pretune.runtime.artifacts import (
     MANIFEST_NAME,
     Manifest,
     StageFolder,
+    check_hashes,
     hash_file,
     open_stage,
     read_manifest,
@@ -38,6 +38,7 @@ from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_dict
 from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import load_tokenizer
+from pretune.training.checkpoint import load_best
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 from pretune.training.trials import PlannedTrial, plan_trials
@@ -72,6 +73,7 @@ def finetune(
         remove_folder(folder.path / _TRIALS_NAME)  # there only where the stage was killed in the very last moment
         return folder.manifest
     try:
+        check_hashes(prepared, source)
         with stop_on_signals() as stop:
             _Finetuning(loaded, prepared, source, folder, config).run(stop)
     except InputDataError:
@@ -131,7 +133,7 @@ class _Finetuning:
 
     def run(self, stop: StopFlag) -> None:
         """All trials, the choice among them, and the test."""
-        trials = list(self.folder.manifest.summary.get("trials", []))
+        trials = self._trials_done()
         if not self._trial_folder(0).parent.is_dir():  # no trial was begun
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
@@ -157,6 +159,22 @@ class _Finetuning:
         )
         self._test(reported, chosen)
         self._finish(trials, chosen)
+
+    def _trials_done(self) -> list[dict[str, Any]]:
+        """The trials of earlier attempts, up to the first whose weights are needed and not whole: that one goes on from
+        an older checkpoint, and those behind it begin again."""
+        trials = list(self.folder.manifest.summary.get("trials", []))
+        for number, trial in enumerate(trials):
+            if trial["is_search"]:
+                continue
+            try:
+                load_best(self._trial_folder(number))
+            except CorruptModelError:
+                for later in range(number + 1, len(self.course)):
+                    remove_folder(self._trial_folder(later))
+                self._note(trials[:number])
+                return trials[:number]
+        return trials
 
     def _note(self, trials: list[dict[str, Any]]) -> None:
         """Keep what the next attempt goes on from: the trials that are done, and the time that it took."""
@@ -243,7 +261,7 @@ class _Finetuning:
                 "notice", sentence="There are no test rows, so the result is known on validation only."
             )
         for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
-            model.load_state_dict(load_file(self._trial_folder(trial["trial"]) / "best.safetensors"))
+            model.load_state_dict(load_best(self._trial_folder(trial["trial"])))
             if not len(self.test.labels):
                 continue
             probabilities = predict_probabilities(objective, self.test, self.compute.device)

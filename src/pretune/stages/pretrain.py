@@ -25,7 +25,15 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
-from pretune.runtime.artifacts import Manifest, StageFolder, hash_json, open_stage, read_manifest, remove_folder
+from pretune.runtime.artifacts import (
+    Manifest,
+    StageFolder,
+    check_hashes,
+    hash_json,
+    open_stage,
+    read_manifest,
+    remove_folder,
+)
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
@@ -76,6 +84,8 @@ def pretrain(
     if folder.is_finished:
         return folder.manifest
     try:
+        read = (*SHARD_ENDINGS, TOKENIZER_NAME)
+        ranks.answer(lambda: check_hashes(Path(preprocessed), source, read), "comparing the token shards")
         with stop_on_signals() as stop, ranks.naming_losses():
             _Pretraining(Path(preprocessed), source, folder, config, ranks).run(stop)
     except InputDataError:

@@ -22,7 +22,7 @@ from pretune.training.optimizer import Optimizer
 from pretune.training.pieces import Pieces
 
 STATE_FOLDER = "training_state"
-_OPTIMIZER_NAME, _STATE_NAME = "optimizer.safetensors", "state.json"
+_OPTIMIZER_NAME, _STATE_NAME, _BEST_NAME = "optimizer.safetensors", "state.json", "best.safetensors"
 
 
 @dataclass(kw_only=True)
@@ -97,9 +97,10 @@ def save_checkpoint(
     label_names: tuple[str, ...] | None = None,
     *,
     keep: Callable[[int], bool] = lambda step: False,
+    best: dict[str, Tensor] | None = None,
 ) -> Path:
     """Commit the checkpoint of `state.step`, then drop older ones: never the last two that are whole, the anchors, or
-    what `keep` names.
+    what `keep` names. `best` are the weights that a trial would end with, kept beside those that it goes on from.
 
     Raises OutOfResourcesError where the disk is full; the earlier checkpoints stay.
     """
@@ -109,6 +110,8 @@ def save_checkpoint(
         inside.mkdir()
         tensors = {name: tensor.contiguous() for name, tensor in optimizer.state_tensors().items()}
         save_file(tensors, inside / _OPTIMIZER_NAME)
+        if best is not None:
+            save_file(best, inside / _BEST_NAME)
         (inside / _STATE_NAME).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
 
     target = checkpoint_path(folder, state.step)
@@ -129,6 +132,20 @@ def is_whole(path: Path) -> bool:
         return verify_folder(path) is not None
     except (CorruptModelError, OSError):
         return False
+
+
+def load_best(folder: Path) -> dict[str, Tensor]:
+    """The best weights that the newest checkpoint in a folder keeps.
+
+    Raises CorruptModelError where there is no checkpoint, or where a file of it is not as it was written.
+    """
+    steps = list_steps(folder)
+    if not steps:
+        raise CorruptModelError(f"{folder} holds no checkpoint; give the same command again.")
+    path = checkpoint_path(folder, steps[-1])
+    if verify_folder(path) is None or not (path / STATE_FOLDER / _BEST_NAME).is_file():
+        raise CorruptModelError(f"{path} is not whole: a manifest or weights are missing; give the same command again.")
+    return load_file(path / STATE_FOLDER / _BEST_NAME)
 
 
 def list_steps(folder: Path) -> list[int]:

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from pretune.compute.lanes import lanes_for
 from pretune.data.batch import Batch
 from pretune.data.classification import ClassificationRows
 from pretune.model.transformer import SequenceClassifier
-from pretune.runtime.commit import commit_file
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.checkpoint import TrainingState, go_on, save_checkpoint
+from pretune.training.checkpoint import TrainingState, go_on, load_best, save_checkpoint
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
@@ -32,7 +30,6 @@ from pretune.training.side_by_side import SideBySide
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0
 WARMUP_SHARE = 0.06
-_BEST_NAME = "best.safetensors"
 
 Scores = dict[str, Any]
 Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
@@ -92,6 +89,7 @@ class Trial:
             },
             more={"best": None, "stale_epochs": 0},
         )
+        self.best: dict[str, Tensor] | None = None  # weights of the best epoch, on the CPU
         self.told_pieces = 1
         self.start = self.last_log = time.monotonic()
         self._epoch, self._batches = -1, list[npt.NDArray[np.int64]]()
@@ -113,6 +111,8 @@ class Trial:
         if restored is not None:
             self.state, self.told_pieces = restored, restored.pieces.count
             self.start = time.monotonic() - restored.elapsed_seconds
+            if restored.more["best"] is not None:
+                self.best = load_best(self.folder)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.log.write(
@@ -126,7 +126,8 @@ class Trial:
             )
         self._train(stop)
         best: Scores = self.state.more["best"]
-        self.model.load_state_dict(load_file(self.folder / _BEST_NAME))
+        assert self.best is not None
+        self.model.load_state_dict(self.best)
         self.log.write("trial_finished", trial=s.trial, step=self.state.step, **self._describe(best))
         return best
 
@@ -220,14 +221,21 @@ class Trial:
         best, metric = self.state.more["best"], self.settings.metric
         if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
             self.state.more.update(best={**scores, "epoch": epoch, "step": self.state.step}, stale_epochs=0)
-            weights = save({k: v.contiguous() for k, v in self.model.state_dict().items()})
-            commit_file(self.folder / _BEST_NAME, lambda file: file.write(weights))
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
             self.state.more["stale_epochs"] += 1
 
     def _save(self) -> None:
         self.state.elapsed_seconds = time.monotonic() - self.start
-        save_checkpoint(self.folder, self.model, self.optimizer, self.state, self.tokenizer_folder, self.label_names)
+        save_checkpoint(
+            self.folder,
+            self.model,
+            self.optimizer,
+            self.state,
+            self.tokenizer_folder,
+            self.label_names,
+            best=self.best,
+        )
 
     def _log_step(self, result: StepResult) -> None:
         elapsed = time.monotonic() - self.start
