@@ -114,14 +114,14 @@ def _text_bytes(recipe: Recipe) -> float:
 
 
 def _corpus_bytes(path: str) -> float:
-    """Text behind a word of the corpus; what the hub has is known only when it is asked."""
+    """Text behind a word of the corpus; of some the size is known only when it is there."""
     name = name_of_text(path)
     if name is None:
         return sum(map(_unpacked_bytes, _files(path)))
     data_set = None if name.startswith(HUB_PREFIX) else data_set_of(name)
     if data_set is None:
         return 0.0
-    return data_set.size_bytes * _PACKED.get(PurePath(data_set.file_name).suffix, 1.0)
+    return (data_set.size_bytes or 0) * _PACKED.get(PurePath(data_set.file_name).suffix, 1.0)
 
 
 def _label_bytes(recipe: Recipe) -> float:

@@ -128,3 +128,22 @@ def test_no_way_back_from_an_encrypted_connection() -> None:
     request = module.urllib.request.Request("https://example.org/a")
     with pytest.raises(InputDataError, match=r"leads to http://example.org/b, which is not encrypted"):
         module._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/b")
+
+
+@pytest.mark.parametrize("path", ["/file", "/to", "/busy"])
+def test_a_file_of_unknown_size_is_taken_as_it_comes(path: str, server: str, tmp_path: Path) -> None:
+    (tmp_path / "a.part").write_bytes(b"of something else")
+    digest = download(server + path, tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
+    assert (digest, (tmp_path / "a").read_bytes()) == (SHA256, DATA)
+
+
+def test_a_file_of_unknown_size_is_whole_or_not_there(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputDataError, match=r"of an unknown number of bytes are there"):
+        download(server + "/cut", tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
+    assert Handler.asked == [None] * module.ATTEMPTS  # never from the middle, where another file might go on
+    monkeypatch.setattr(module, "_MOST_BYTES", 1000)
+    with pytest.raises(InputDataError, match="more than the 1,000 bytes"):
+        download(server + "/file", tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
+    assert not (tmp_path / "a").exists()

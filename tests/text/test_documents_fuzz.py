@@ -85,6 +85,7 @@ SEEDS: dict[str, Callable[[], bytes]] = {
     "wide.txt": lambda: TEXT.encode("utf-16"),
     "a.md": lambda: MARKDOWN.encode(),
     "a.html": lambda: PAGE.encode(),
+    "a.xml": lambda: b"<?xml version='1.0'?><a><QAPair><Question>why?</Question><Answer>so.</Answer></QAPair></a>",
     "a.csv": lambda: b'text,n\n"a cell, quoted",1\nanother cell,2\n',
     "a.tsv": lambda: b"text\tn\na cell\t1\nanother cell\t2\n",
     "a.jsonl": lambda: b'{"text": "a row", "n": 1}\n{"text": ["no"], "n": {}}\n',

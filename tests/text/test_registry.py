@@ -137,7 +137,7 @@ def test_a_file_of_that_name_comes_first(public: DataSet, tmp_path: Path, monkey
 def test_what_is_registered_is_whole(data_set: DataSet) -> None:
     assert data_set.address.startswith("https://")
     assert data_set.sha256 is None or re.fullmatch("[0-9a-f]{64}", data_set.sha256)
-    assert data_set.size_bytes > 1_000_000
+    assert data_set.size_bytes is None or data_set.size_bytes > 1_000_000
     assert all((data_set.title, data_set.licence, data_set.citation, data_set.part))
 
 
@@ -172,3 +172,11 @@ def test_run_takes_a_name_and_asks_as_collect_does(
     assert run_command_line(words) == 3  # by the next stage
     assert "too little to learn from" in capsys.readouterr().err
     assert texts(tmp_path / "run" / "collect") == ["Too little text.", "For anything."]
+
+
+def test_an_unknown_size_is_said(public: DataSet, tmp_path: Path) -> None:
+    told: list[str] = []
+    unknown = replace(public, size_bytes=None, sha256=None)
+    obtain(unknown, tmp_path / "root", Findings(), agree=lambda plan: told.append(plan) is None, say=print)
+    assert "a file of unknown size will be downloaded from" in told[0]
+    assert "with a sha256 that will be written down beside it" in told[0]

@@ -19,13 +19,14 @@ ATTEMPTS = 5  # in a row without a byte
 TIMEOUT_SECONDS = 30.0
 _BLOCK_BYTES = 1 << 16
 _FIRST_PAUSE_SECONDS = 0.5
+_MOST_BYTES = 4_000_000_000  # of a file whose size nobody knows
 
 
 def download(
     address: str,
     target: Path,
     *,
-    size_bytes: int,
+    size_bytes: int | None,
     sha256: str | None,
     on_progress: Callable[[int], None] = lambda _done: None,
     pause: Callable[[float], None] = time.sleep,
@@ -33,7 +34,8 @@ def download(
     """Download `address` to `target` and return its sha256.
 
     What arrives is kept in `target.part`; with a known sha256 a later call goes on from there. `on_progress` is given
-    the bytes that are there. Raises InputDataError where the address does not answer, or answers with something else.
+    the bytes that are there. Without a known size an answer is taken whole or not at all, and up to 4 GB. Raises
+    InputDataError where the address does not answer, or answers with something else.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
@@ -54,13 +56,17 @@ def download(
 
 
 def _fetch(
-    address: str, part: Path, size_bytes: int, on_progress: Callable[[int], None], pause: Callable[[float], None]
+    address: str, part: Path, size_bytes: int | None, on_progress: Callable[[int], None], pause: Callable[[float], None]
 ) -> None:
-    """Fill the part until it has all bytes; each attempt goes on where the one before broke off."""
+    """Fill the part until it has all bytes; each attempt goes on where the one before broke off, or begins again where
+    the size is not known, since then nothing tells whether it is still the same file."""
     failures, problem = 0, "it ends early"
-    while (have := _size(part)) < size_bytes:
+    while size_bytes is None or _size(part) < size_bytes:
+        have = 0 if size_bytes is None else _size(part)
         try:
-            _fetch_once(address, part, have, size_bytes, on_progress)
+            is_whole = _fetch_once(address, part, have, size_bytes or _MOST_BYTES, on_progress)
+            if size_bytes is None and is_whole:
+                return
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code not in (408, 429):
                 raise InputDataError(
@@ -70,17 +76,19 @@ def _fetch(
             problem = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
-        failures = 0 if _size(part) > have else failures + 1
+        failures = 0 if size_bytes is not None and _size(part) > have else failures + 1
         if failures == ATTEMPTS:
             raise InputDataError(
-                f"{address} could not be downloaded ({problem}): {_size(part):,} of {size_bytes:,} bytes are there; "
+                f"{address} could not be downloaded ({problem}): {_size(part):,} of "
+                f"{'an unknown number of' if size_bytes is None else f'{size_bytes:,}'} bytes are there; "
                 "give the same command again to go on, or get the file from elsewhere and give its path."
             )
-        if _size(part) < size_bytes:
+        if size_bytes is None or _size(part) < size_bytes:
             pause(_FIRST_PAUSE_SECONDS * 2**failures)
 
 
-def _fetch_once(address: str, part: Path, have: int, size_bytes: int, on_progress: Callable[[int], None]) -> None:
+def _fetch_once(address: str, part: Path, have: int, most_bytes: int, on_progress: Callable[[int], None]) -> bool:
+    """Add one answer to the part. Whether that has come to its end, where the answer says how long it is."""
     headers = {"User-Agent": "pretune", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -91,15 +99,17 @@ def _fetch_once(address: str, part: Path, have: int, size_bytes: int, on_progres
         with part.open("ab" if goes_on else "wb") as file:
             while block := answer.read(_BLOCK_BYTES):
                 done += len(block)
-                if done > size_bytes:
+                if done > most_bytes:
                     file.close()
                     part.unlink()
                     raise InputDataError(
-                        f"{address} is not the file it was: it has more than the {size_bytes:,} bytes that are known "
-                        "of it; nothing was kept. Get the file from elsewhere and give its path."
+                        f"{address} is not the file it was: it has more than the {most_bytes:,} bytes that are "
+                        "expected of it; nothing was kept. Get the file from elsewhere and give its path."
                     )
                 file.write(block)
                 on_progress(done)
+        length = str(answer.headers.get("Content-Length", ""))
+        return not length.isdigit() or done - (have if goes_on else 0) == int(length)
 
 
 def _size(part: Path) -> int:

@@ -11,7 +11,7 @@ from pretune.text.findings import join_names
 from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, sniff_table
 
 TextUnit = Literal["line", "paragraph", "file"]
-FileFormat = Literal["txt", "md", "html", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
+FileFormat = Literal["txt", "md", "html", "xml", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
 
 HTML_ENDINGS = (".html", ".htm", ".xhtml")
 TXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
@@ -26,6 +26,7 @@ FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
     ".html": "html",
     ".htm": "html",
     ".xhtml": "html",
+    ".xml": "xml",
     ".pdf": "pdf",
     ".docx": "docx",
     ".mbox": "mbox",
@@ -38,6 +39,7 @@ MANY_FILES = 20  # text files in one folder, from which on a short one is taken 
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
 _HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
+_XML = re.compile(r"\s*<\?xml\s")
 _MBOX = re.compile(r"From \S[^\n]{0,200} \d\d:\d\d[^\n]{0,40}\n[!-9;-~]{1,60}:[ \t]")
 _MAIL = re.compile(r"[A-Z][!-9;-~]{1,60}:[ \t][^\n]*\n")
 _MAIL_HEADERS = re.compile(
@@ -131,9 +133,11 @@ def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
 
 
 def sniff_format(head: str) -> FileFormat | None:
-    """The format that the beginning of a text leaves no doubt about: html, jsonl, mbox, eml; None otherwise."""
+    """The format that the beginning of a text leaves no doubt about: html, xml, jsonl, mbox, eml; None otherwise."""
     if _HTML.match(head):
         return "html"
+    if _XML.match(head):
+        return "xml"
     if _MBOX.match(head):
         return "mbox"
     if _MAIL.match(head) and len(_MAIL_HEADERS.findall(head.split("\n\n", 1)[0])) >= 3:

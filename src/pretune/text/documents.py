@@ -30,6 +30,7 @@ from pretune.text.parquet import iter_parquet
 from pretune.text.pdf import pdf_lines
 from pretune.text.streams import TextStream
 from pretune.text.tables import Record, TableFormat, ending_of, iter_stream_records
+from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
 _BY_CONTENT = ", as its content shows"  # and not its name
@@ -162,7 +163,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
         if file.is_named:
             raise InputDataError(f"{file.name} is empty; expected text.")
         return
-    if kind == "html":
+    if kind in ("html", "xml"):
         text.use_declared_charset()
     note = "" if by_name in (kind, None) or reading.format != "auto" else _BY_CONTENT
     seen = replace(seen, format=kind, encoding=text.encoding, is_guess=text.is_guess, note=note)
@@ -261,6 +262,16 @@ def _iter_html(opened: _Opened, text: TextStream) -> Iterator[Document]:
     yield from _one_document(lines, opened)
 
 
+def _iter_xml(opened: _Opened, text: TextStream) -> Iterator[Document]:
+    if has_pairs(text.peek()):
+        _tell(opened, what="every question with its answer is a document")
+        for pair, line in iter_pairs(text.blocks(), opened.file.name):
+            yield Document(pair, opened.file.name, line)
+    else:
+        _tell(opened, unit="file", what="the text of all its elements is a document")
+        yield from _one_document(iter_lines(text.blocks(), opened.file.name), opened)
+
+
 def _iter_mail(opened: _Opened, text: TextStream) -> Iterator[Document]:
     """Messages are decoded part by part, so their bytes are read and not the text of the file."""
     is_mbox = opened.seen.format == "mbox"
@@ -280,6 +291,7 @@ _READERS_OF_TEXT: dict[str, Callable[[_Opened, TextStream], Iterator[Document]]]
     "txt": _iter_txt,
     "md": _iter_md,
     "html": _iter_html,
+    "xml": _iter_xml,
     "csv": _iter_table_text,
     "tsv": _iter_table_text,
     "jsonl": _iter_table_text,

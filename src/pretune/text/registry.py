@@ -29,7 +29,7 @@ class DataSet:
     name: str
     title: str
     address: str
-    size_bytes: int
+    size_bytes: int | None  # None where its owner may change it
     sha256: str | None  # None: written down at the first download and compared from then on
     licence: str
     citation: str
@@ -100,6 +100,18 @@ REGISTRY = _listed(
         part="the 67,349 phrases of its training part",
         members=("SST-2/train.tsv",),
         text_column="sentence",
+    ),
+    DataSet(
+        name="medquad",
+        title="MedQuAD, medical questions with answers",
+        # An archive that the host makes when it is asked for, so neither its size nor its sha256 can be known.
+        address="https://github.com/abachaa/MedQuAD/archive/refs/heads/master.zip",
+        size_bytes=None,
+        sha256=None,
+        licence="CC BY 4.0",
+        citation="Ben Abacha and Demner-Fushman 2019, A Question-Entailment Approach to QA, BMC Bioinformatics 20",
+        part="the questions and answers of its nine collections that have answers, some 16,400 pairs",
+        members=("*/[1-9]_*/*.xml",),
     ),
     DataSet(
         name="wikitext-2",
@@ -183,9 +195,12 @@ def _about(data_set: DataSet, origin: str) -> str:
 
 def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> None:
     check = "verified by its sha256" if data_set.sha256 else "with a sha256 that will be written down beside it"
+    size, whole = data_set.size_bytes, ""
+    if size is not None:
+        whole = f"{size / MEGABYTE:.0f} MB"
     plan = (
         f"{data_set.name} is {data_set.title}, of which {data_set.part} will be read. It is not in {file.parent}: "
-        f"{data_set.size_bytes / MEGABYTE:.0f} MB will be downloaded from {data_set.address}, {check}. "
+        f"{whole or 'a file of unknown size'} will be downloaded from {data_set.address}, {check}. "
         f"Licence: {data_set.licence}."
     )
     if agree is None:
@@ -196,11 +211,12 @@ def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> N
 
     def tell(done: int) -> None:
         nonlocal told
-        if done * 10 // data_set.size_bytes > told:
-            told = done * 10 // data_set.size_bytes
-            say(f"{data_set.name}: {done / MEGABYTE:.0f} of {data_set.size_bytes / MEGABYTE:.0f} MB")
+        tenth = 10 * MEGABYTE if size is None else size / 10
+        if done // tenth > told:
+            told = int(done // tenth)
+            say(f"{data_set.name}: {done / MEGABYTE:.0f}{' of ' if whole else ' MB'}{whole}")
 
-    digest = download(data_set.address, file, size_bytes=data_set.size_bytes, sha256=data_set.sha256, on_progress=tell)
+    digest = download(data_set.address, file, size_bytes=size, sha256=data_set.sha256, on_progress=tell)
     write_json(file.parent / LOCK_NAME, {file.name: {"sha256": digest, "address": data_set.address}})
 
 
