@@ -23,8 +23,8 @@ VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, 0.2
 PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
-    "__main__", "cli", "api", "pipeline", "expectation", "recipe", "stages", "reporting", "evaluation", "tracing",
-    "inference", "training", "model", "data", "compute", "text", "runtime", "errors", "version",
+    "__main__", "cli", "api", "pipeline", "expectation", "recipe", "stages", "reporting", "exporting", "evaluation",
+    "tracing", "inference", "training", "model", "data", "compute", "text", "runtime", "errors", "version",
 )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ _MODULE_OF = {
     "predict": "stages.predict",
     "predict_file": "stages.predict",
     "evaluate": "stages.evaluate",
+    "export": "stages.export",
     "fill": "stages.fill",
     "trace": "stages.trace",
     "CollectConfig": "stages.config",

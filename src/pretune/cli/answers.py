@@ -32,6 +32,15 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all this again."])
 
 
+def describe_export(part: dict[str, Any]) -> str:
+    """What was written of one split."""
+    shape, files = part["shape"], part["files"]
+    rows = f"{shape[0]:,} documents" if len(shape) == 1 else f"{shape[0]:,} x {shape[1]} places"
+    padding = f", {part['padding_share']:.1%} of them padding" if len(shape) > 1 else ""
+    names = " ".join(str(file) for file in files)
+    return f"{part['split']:<10}  {rows}{padding}, {part['tokens']:,} tokens: {clean(names, 400)}"
+
+
 def describe_evaluation(figures: dict[str, Any]) -> str:
     """The figures of an evaluation: in all, class by class, and which class was taken for which."""
     low, high = figures["accuracy_interval"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from pretune.cli.answers import (
     describe_evaluation,
+    describe_export,
     describe_fill,
     describe_next,
     describe_prediction,
@@ -266,6 +267,25 @@ def trace(arguments: Arguments) -> int:
     return EXIT_DONE
 
 
+def export(arguments: Arguments) -> int:
+    """The tokens of stage 2 in another tool's format."""
+    from pretune.stages.export import export
+
+    done = export(
+        _stage_folder(arguments.preprocessed, "preprocess"),
+        arguments.out,
+        arguments.to,
+        view=arguments.view,
+        row_tokens=arguments.row_tokens,
+    )
+    for part in done:
+        if arguments.json:
+            _to_stdout(_json({**vars(part), "files": [str(file) for file in part.files]}))
+        else:
+            _to_stdout(describe_export(vars(part)))
+    return EXIT_DONE
+
+
 def show(arguments: Arguments) -> int:
     """The tables of a run, again, from its logs; or what its second stage dropped."""
     run = Path(arguments.run)
@@ -339,6 +359,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "evaluate": evaluate,
     "fill": fill,
     "trace": trace,
+    "export": export,
     "show": show,
     "verify": verify,
 }

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from pretune.cli.options import Option, add_options, merge_options, options_of
-from pretune.errors import UsageError
+from pretune.cli.parser import Parser
 from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
 
 PROGRAM = "pretune"
@@ -24,27 +22,6 @@ class Verb:
     help: str
     example: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser whose complaints are one sentence, with the word that was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of printing the usage and leaving the process."""
-        sentence = message.removeprefix("argument ").rstrip(".")
-        unknown = re.search(r"unrecognized arguments: (.*)", message)
-        if unknown:
-            import difflib
-
-            word = unknown.group(1).split()[0]
-            words = [flag for action in self._actions for flag in action.option_strings]
-            close = difflib.get_close_matches(word.split("=")[0], words, n=1)
-            sentence = f"{self.prog} has no {'option' if word.startswith('-') else 'place for'} {word}"
-            sentence += f", did you mean {close[0]}?" if close else ""
-        elif not sentence.startswith("-"):
-            sentence = sentence[:1].upper() + sentence[1:]
-        end = "" if sentence.endswith("?") else ";"
-        raise UsageError(f"{sentence}{end} `{self.prog} --help` shows what there is.")
 
 
 def build_parser(verb: Verb) -> Parser:
@@ -263,6 +240,24 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
     _add_json(parser, "the whole trace as one object")
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="the folder that preprocess wrote, or a run")
+    parser.add_argument(
+        "--to",
+        choices=("parquet", "datatrove", "megatron"),
+        required=True,
+        help="parquet; datatrove's .ds; Megatron-LM's .bin and .idx",
+    )
+    _add_out(parser)
+    parser.add_argument(
+        "--view",
+        choices=("rows", "packed"),
+        help="parquet of padded rows instead of documents: a document a row, or as many as fit",
+    )
+    parser.add_argument("--row-tokens", type=int, metavar="N", help="with --view: tokens in a row (default: 50)")
+    _add_json(parser, "one object a split: split, files, tokens, shape, padding_share")
+
+
 def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the folder of a run or of a stage, or a copy of its logs")
     parser.add_argument(
@@ -354,6 +349,12 @@ VERBS = {
             "follow one text through tokens, embedding, layers, head and decision",
             'trace runs/reviews "A wonderful film."',
             _add_trace,
+        ),
+        _verb(
+            "export PREPROCESSED --to FORMAT --out DIR [--view rows|packed] [--json]",
+            "write the tokens of stage 2 in the format of another tool",
+            "export runs/reviews --to megatron --out tokens",
+            _add_export,
         ),
         _verb(
             "show RUN [--dropped RULE [--limit N] [--json]]",

@@ -1,0 +1,105 @@
+"""The tokens of a preprocess folder in the format of another tool."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+from pretune.data.shards import TokenShard
+from pretune.data.views import ROW_TOKENS, RowView, View
+from pretune.errors import FolderInTheWayError, UsageError
+from pretune.exporting.datatrove import write_datatrove
+from pretune.exporting.megatron import write_megatron
+from pretune.exporting.parquet import write_parquet
+from pretune.runtime.artifacts import Manifest, read_manifest
+from pretune.runtime.commit import commit_folder
+from pretune.text.selection import SPLITS
+from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+
+TokenFormat = Literal["parquet", "datatrove", "megatron"]
+Write = Callable[[TokenShard, Path, str], Sequence[Path]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written of one split; `shape` is (documents,), or (rows, tokens in a row) of a view."""
+
+    split: str
+    files: tuple[Path, ...]
+    tokens: int
+    shape: tuple[int, ...]
+    padding_share: float
+
+
+def export(
+    preprocessed: Path | str,
+    out: Path | str,
+    format: TokenFormat,
+    *,
+    view: View | None = None,
+    row_tokens: int | None = None,
+) -> list[Exported]:
+    """Write the tokens of both splits to a new folder, with the tokenizer and a manifest that has every file's sha256.
+
+    Every token of every document is in it, [BOS] and [EOS] included, documents in their order. `view` asks for rows of
+    `row_tokens` (50 where it is not given) in place of documents, which is parquet's alone. Raises UsageError for
+    settings that do not fit, FolderInTheWayError where `out` holds something, and InputDataError where `preprocessed`
+    is no finished preprocess folder.
+    """
+    if format not in get_args(TokenFormat):
+        raise UsageError(f"{format!r} is no format of tokens; expected one of {', '.join(get_args(TokenFormat))}.")
+    if view is not None and format != "parquet":
+        raise UsageError(f"--view is for parquet: {format} files hold documents, and their reader cuts rows itself.")
+    if row_tokens is not None and (view is None or row_tokens < 1):
+        expected = "at least 1" if view else "with it --view rows or --view packed"
+        raise UsageError(f"--row-tokens is {row_tokens}; expected {expected}.")
+    source, target = Path(preprocessed), Path(out).expanduser()
+    manifest = read_manifest(source, "preprocess")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FolderInTheWayError(f"{target} holds something already and is not overwritten; choose another --out.")
+    done: list[Exported] = []
+
+    def write(folder: Path) -> None:
+        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+            shutil.copyfile(source / name, folder / name)
+        for split in SPLITS:
+            done.append(_write_split(source, folder, split, format, view, row_tokens or ROW_TOKENS, manifest))
+
+    about = {"format": format, "view": view, "source": manifest.fingerprint}
+    commit_folder(target, write, **about, vocab_size=manifest.summary["vocab_size"], special_ids=_special(manifest))
+    return [_moved(split, target) for split in done]
+
+
+def _write_split(
+    source: Path, out: Path, split: str, format: TokenFormat, view: View | None, row_tokens: int, manifest: Manifest
+) -> Exported:
+    shard = TokenShard(source, split)
+    rows = None if view is None else RowView(shard, row_tokens, _special(manifest)["pad"], view)
+    about = {"pretune_version": manifest.version, "vocab_size": str(manifest.summary["vocab_size"])}
+    writers: dict[TokenFormat, Write] = {
+        "parquet": partial(write_parquet, view=rows, about=about),
+        "datatrove": partial(write_datatrove, tokenizer=TOKENIZER_NAME),
+        "megatron": write_megatron,
+    }
+    return Exported(
+        split=split,
+        files=tuple(writers[format](shard, out, split)),
+        tokens=shard.num_tokens,
+        shape=(len(shard),) if rows is None else rows.shape,
+        padding_share=0.0 if rows is None else rows.padding_share,
+    )
+
+
+def _special(manifest: Manifest) -> dict[str, int]:
+    ids: dict[str, int] = manifest.summary["special_ids"]
+    return ids
+
+
+def _moved(exported: Exported, target: Path) -> Exported:
+    """The same, with the files where they are now."""
+    files = tuple(target / file.name for file in exported.files)
+    return Exported(**{**vars(exported), "files": files})

@@ -1,0 +1,62 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from pretune.data import views
+from pretune.data.shards import ShardWriter, TokenShard
+from pretune.data.views import RowView, View
+from pretune.errors import UsageError
+from pretune.exporting import parquet
+from pretune.exporting.parquet import write_parquet
+
+DOCUMENTS = [[1, 7, 9, 2], [1, 2], [], [1, *range(10, 60), 2], [1, 4, 2]]
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> TokenShard:
+    """Some documents."""
+    with ShardWriter(tmp_path, "train", 1000) as writer:
+        for ids in DOCUMENTS:
+            writer.add(ids)
+    return TokenShard(tmp_path, "train")
+
+
+@pytest.fixture(params=[10_000, 2])
+def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows in a group: all, or two."""
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", request.param)
+    monkeypatch.setattr(views.RowView.batches, "__defaults__", (request.param,))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_documents_are_read_back(shard: TokenShard, tmp_path: Path) -> None:
+    reader = pytest.importorskip("pyarrow.parquet")
+    (file,) = write_parquet(shard, tmp_path, "x", None, {"vocab_size": "1000"})
+    table = reader.read_table(file)
+    assert table.column("input_ids").to_pylist() == DOCUMENTS
+    assert str(table.schema.field("input_ids").type.value_type) == "uint16"
+    assert table.schema.metadata[b"vocab_size"] == b"1000"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("kind", ["rows", "packed"])
+def test_a_view_is_read_back(shard: TokenShard, tmp_path: Path, kind: View) -> None:
+    reader = pytest.importorskip("pyarrow.parquet")
+    view = RowView(shard, 8, 0, kind)
+    (file,) = write_parquet(shard, tmp_path, "x", view, {})
+    table = reader.read_table(file)
+    rows = table.column("input_ids").to_pylist()
+    assert rows == view.rows(0, len(view)).tolist()
+    lengths = table.column("lengths").to_pylist()
+    assert sum(map(sum, lengths)) == shard.num_tokens
+    assert all(not any(row[sum(length) :]) for row, length in zip(rows, lengths, strict=True))
+    assert max(map(len, lengths)) == (1 if kind == "rows" else 2)
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    shard: TokenShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"pip install 'pretune\[parquet\]'"):
+        write_parquet(shard, tmp_path, "x", None, {})
