@@ -47,7 +47,7 @@ SENTENCES = [
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level BPE of some 400 tokens, trained on a few sentences."""
-    from pretune.text.tokenizer import train_tokenizer
+    from pretune.text.tokenizer_training import train_tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer(SENTENCES * 30, vocab_size=400).save(folder)

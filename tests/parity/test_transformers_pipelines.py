@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pretune.inference.load import load_classifier, load_filler
-from pretune.text.tokenizer import TokenizerKind, train_tokenizer
+from pretune.text.tokenizer import TokenizerKind
+from pretune.text.tokenizer_training import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -57,7 +58,7 @@ def test_auto_tokenizer_knows_the_mask_of_a_language_model(language_model_folder
     assert [theirs(text)["input_ids"] for text in MASKED] == [ours.encode_for_fill(text).ids for text in MASKED]
 
 
-@pytest.mark.parametrize("kind", ["bpe", "words"])
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece", "words"])
 def test_auto_tokenizer_of_every_kind(tmp_path: Path, kind: TokenizerKind) -> None:
     ours = train_tokenizer(TEXTS * 30, kind=kind, vocab_size=None, lowercase=True)
     ours.save(tmp_path)

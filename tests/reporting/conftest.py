@@ -102,7 +102,10 @@ def add_text_stages(run: RunBuilder) -> None:
         round_trip_share=1.0,
         characters_per_token=4.1,
         longest_tokens=[" disappointing", " extraordinary"],
+        size_rule="The text has 11,203,112 characters in 9,120 different words.",
     )
+    views = {"rows": {"shape": [190_000, 50], "padding_share": 0.725}, "packed": {"shape": [52_300, 50]}}
+    run.add("preprocess", "views", rows=views["rows"], packed=views["packed"] | {"padding_share": 0.002})
     run.add(
         "preprocess", "warning", sentence="Texts shared with the held-out labels were removed.", rule="leak", count=12
     )

@@ -92,6 +92,13 @@ def test_summary_and_reports(preprocessed: Path) -> None:
     assert report["round_trip_share"] == 1.0
     assert report["unknown_share"] == 0.0
     assert 1.0 < report["fertility"] < 3.0
+    (views,) = events(preprocessed, "views")
+    for view in ("rows", "packed"):
+        rows, row_tokens = views[view]["shape"]
+        assert row_tokens == 50
+        assert views[view]["padding_share"] == pytest.approx(1 - summary["train_tokens"] / (rows * 50), abs=1e-6)
+    assert views["packed"]["shape"][0] < views["rows"]["shape"][0]
+    assert summary["views"]["rows"] == views["rows"]
     (example,) = events(preprocessed, "example")
     assert normalise_for_hash(example["text_before"]) == normalise_for_hash(example["text"])
     assert tokenizer.encode(example["text"]) == example["ids"]
@@ -119,6 +126,17 @@ def test_words_and_lowercase(collected: Path, tmp_path: Path) -> None:
     (report,) = events(tmp_path / "out", "tokenizer_report")
     assert 0 < report["unknown_share"] < 0.2
     assert load_tokenizer(tmp_path / "out").kind == "words"
+
+
+def test_wordpiece_and_what_its_training_promises(collected: Path, tmp_path: Path) -> None:
+    manifest = preprocess(collected, tmp_path / "out", PreprocessConfig(tokenizer="wordpiece"))
+    assert load_tokenizer(tmp_path / "out").kind == manifest.summary["tokenizer"]["kind"] == "wordpiece"
+    assert "WordPiece trainer is not deterministic" in manifest.summary["tokenizer"]["determinism"]
+    (report,) = events(tmp_path / "out", "tokenizer_report")
+    assert report["round_trip_share"] == 1.0
+    assert report["size_rule"] == manifest.summary["tokenizer"]["size_rule"]
+    again = preprocess(collected, tmp_path / "again", PreprocessConfig(tokenizer="wordpiece"))
+    assert again.outputs == manifest.outputs
 
 
 @pytest.mark.parametrize("has_test_file", [False, True])

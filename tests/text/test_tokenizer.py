@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
+from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.text.encoding import CleanTextEncoder
 from pretune.text.normalize import clean_text
-from pretune.text.tokenizer import Tokenizer, cut_middle, load_tokenizer, train_tokenizer
+from pretune.text.tokenizer import Tokenizer, cut_middle, load_tokenizer
+from pretune.text.tokenizer_training import train_tokenizer
 
 TEXTS = [
     "The sun rises in the east.",
@@ -19,7 +20,7 @@ TEXTS = [
 HARD = ["", " ", "  the  sun ", "[MASK]", "a [BOS] b", "😀", "é" * 3, "東京\n\nthe sun<br />rises", "x" * 200, "1234.5"]
 
 
-@pytest.fixture(scope="module", params=["bpe", "words", "bpe lowercase"])
+@pytest.fixture(scope="module", params=["bpe", "wordpiece", "words", "bpe lowercase", "wordpiece lowercase"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     kind, *lowercase = request.param.split()
     return train_tokenizer(TEXTS, kind, lowercase=bool(lowercase))
@@ -53,13 +54,21 @@ def test_bpe_returns_every_clean_text(bpe: Tokenizer, text: str) -> None:
     assert bpe.decode(bpe.encode(text)) == text
 
 
+@pytest.fixture(scope="module")
+def wordpiece() -> Tokenizer:
+    return train_tokenizer(TEXTS * 3, "wordpiece")
+
+
 @settings(max_examples=100, deadline=None)
-@given(texts=st.lists(st.text(max_size=40).map(clean_text), max_size=6))
-def test_the_fast_encoder_gives_the_same_ids(bpe: Tokenizer, texts: list[str]) -> None:
-    encoder = CleanTextEncoder(bpe)
+@given(texts=st.lists(st.text(max_size=40).map(clean_text), max_size=6), is_bpe=st.booleans())
+def test_the_fast_encoder_gives_the_same_ids(
+    bpe: Tokenizer, wordpiece: Tokenizer, texts: list[str], is_bpe: bool
+) -> None:
+    tokenizer = bpe if is_bpe else wordpiece
+    encoder = CleanTextEncoder(tokenizer)
     for _ in range(2):  # the second time from the table
         tokens, lengths = encoder.encode(texts)
-        expected = bpe.encode_batch(texts)
+        expected = tokenizer.encode_batch(texts)
         assert encoder.is_exact
         assert tokens.tolist() == [i for ids in expected for i in ids]
         assert lengths.tolist() == [len(ids) for ids in expected]
@@ -119,25 +128,6 @@ def test_word_starts_and_sentence_ends(bpe: Tokenizer) -> None:
     assert not bpe.is_sentence_end[: bpe.first_ordinary_id].any()
 
 
-def test_a_small_text_gets_a_small_vocabulary(bpe: Tokenizer) -> None:
-    assert 260 < bpe.vocab_size < 400
-
-
-def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
-    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 5,000 were asked for"):
-        train_tokenizer(TEXTS, vocab_size=5000)
-
-
-def test_training_is_deterministic_and_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"the {'very ' * (i % 3)}old house number {i} is {'red' if i % 2 else 'blue'}." for i in range(2000)]
-    one, two = train_tokenizer(texts), train_tokenizer(iter(texts))
-    assert one.backend.to_str() == two.backend.to_str()
-    monkeypatch.setattr("pretune.text.tokenizer.TRAINING_CHARACTERS", 20_000)
-    scaled = train_tokenizer(texts)
-    same = set(one.backend.get_vocab()) & set(scaled.backend.get_vocab())
-    assert len(same) > 0.9 * one.vocab_size
-
-
 def test_save_and_load(tokenizer: Tokenizer, tmp_path: Path) -> None:
     tokenizer.save(tmp_path)
     loaded = load_tokenizer(tmp_path)
@@ -165,3 +155,26 @@ def test_transformers_loads_the_folder_unchanged(tokenizer: Tokenizer, tmp_path:
     clean = "The sun rises in the east."
     if tokenizer.kind == "bpe" and "Lowercase" not in repr(tokenizer.backend.normalizer):
         assert theirs.decode(theirs(clean)["input_ids"], skip_special_tokens=True) == clean
+
+
+def test_wordpiece_goes_on_inside_a_word(wordpiece: Tokenizer) -> None:
+    text = "The sunrise (東京)."
+    encoded = wordpiece.encode_with_offsets(text)
+    surfaces = wordpiece.surfaces(encoded.ids)
+    assert surfaces[:3] == ["[BOS]", "The", "sun"]
+    assert surfaces[-5:] == ["東", "京", ")", ".", "[EOS]"]  # ideographs are words, as in BERT
+    for token_id, surface, (start, end) in zip(encoded.ids[1:-1], surfaces[1:-1], encoded.offsets[1:-1], strict=True):
+        assert text[start:end] == surface.removeprefix("##")
+        assert bool(wordpiece.starts_word[token_id]) != surface.startswith("##")
+        assert bool(wordpiece.is_sentence_end[token_id]) == (surface == ".")
+    assert wordpiece.decode(wordpiece.encode("The sun rises")) == "The sun rises"
+    assert wordpiece.encode("☃")[1:-1] == [wordpiece.unk_id]
+    assert wordpiece.encode("s" * 101)[1:-1] == [wordpiece.unk_id]  # longer than BERT's longest word
+
+
+def test_fill_of_wordpiece_gives_the_pieces_that_hiding_a_word_gives(wordpiece: Tokenizer) -> None:
+    ids = wordpiece.encode("The sun rises in the east.")
+    place = wordpiece.surfaces(ids).index("east")
+    hidden = [*ids[:place], wordpiece.mask_id, *ids[place + 1 :]]
+    assert wordpiece.encode_for_fill("The sun rises in the [MASK].").ids == hidden
+    assert wordpiece.mask_id not in wordpiece.encode("The sun rises in the [MASK].")

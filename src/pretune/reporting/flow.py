@@ -145,7 +145,23 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
         parts.append(f"texts that come back unchanged {figures.percent(report['round_trip_share'])}")
     longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
     parts += [f"longest {longest}"] if longest else []
-    return [Text(""), *paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")]
+    lines = paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")
+    if report.get("size_rule"):
+        lines += paragraph(clean(report["size_rule"], 400), page, indent=1, first=" " * 11, style="dim")
+    return [Text(""), *lines, *_views(events, page)]
+
+
+def _views(events: list[Event], page: Page) -> Lines:
+    """The training tokens as rows of equal length: how many, and how much of them is padding."""
+    views = last_of(events, "preprocess", "views")
+    names = {"rows": "a document a row", "packed": "packed"}
+    parts = [
+        f"{' x '.join(figures.count(size) for size in views[view]['shape'])} {name}, "
+        f"{figures.percent(views[view]['padding_share'])} padding"
+        for view, name in names.items()
+        if view in views
+    ]
+    return paragraph(" · ".join(parts), page, indent=1, first="as rows    ") if parts else []
 
 
 # ---- one example through all stages
@@ -192,11 +208,14 @@ def _preprocessed(example: Event) -> list[str]:
 
 
 def _join_pieces(tokens: list[str]) -> str:
-    """Tokens with a bar between words and a point between the pieces of a word (words start with a blank)."""
+    """Tokens with a bar between words and a point between the pieces of a word (of BPE, words start with a blank; of
+    WordPiece, what goes on inside a word starts with ##)."""
     has_blanks = any(token.startswith(" ") for token in tokens)
     text = ""
     for index, token in enumerate(tokens):
         is_piece = has_blanks and index > 1 and not token.startswith((" ", "[")) and token[:1].isalnum()
+        if not has_blanks and len(token) > 2 and token.startswith("##"):
+            is_piece, token = True, token[2:]
         text += ("·" if is_piece else " | " if text else "") + (clean(token, 24) or "␣")
     return text
 

@@ -44,8 +44,8 @@ class CollectConfig:
 class PreprocessConfig:
     """Stage 2: repair, filter, deduplicate, split; train the tokenizer; write token shards."""
 
-    tokenizer: Literal["bpe", "words"] = "bpe"  # byte-level BPE, or whole words
-    vocab_size: int | None = None  # tokens in the vocabulary; chosen from the text, at most 8192, when not given
+    tokenizer: Literal["bpe", "wordpiece", "words"] = "bpe"  # byte-level BPE, WordPiece as in BERT, or whole words
+    vocab_size: int | None = None  # tokens in the vocabulary; chosen from the text, at most 8192, and told why
     lowercase: bool = False  # fold upper to lower case inside the tokenizer
     quality_profile: Literal["auto", "short", "long"] = "auto"  # rules for samples, for pages, or by each text's length
     min_words: int = 1  # drop documents with fewer words

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from pretune.data.shards import TokenShard
+from pretune.data.views import ROW_TOKENS, View, measure_view
 from pretune.errors import InputDataError, PretuneError
 from pretune.runtime.artifacts import (
     Manifest,
@@ -38,7 +39,9 @@ from pretune.text.language import check_language
 from pretune.text.normalize import REPAIRS
 from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import clean_document
-from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, train_on_counts
+from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
+from pretune.text.tokenizer_training import LIBRARY as TRAINER
+from pretune.text.tokenizer_training import train_on_counts
 
 PROGRESS_SECONDS = 1.0
 MIN_WORDS = 100  # of training text: with fewer there is nothing to learn
@@ -47,7 +50,6 @@ MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, where there are fe
 NOTEWORTHY_SHARE = 0.2  # of the documents dropped by one rule
 WORK_NAME = ".work"  # the folder of what the steps hand on to each other; gone when the stage is finished
 _ROUND_TRIPS = 1000
-TRAINER = "tokenizers"  # another library would break ties in another way, so it is part of what a folder is
 
 
 def preprocess(
@@ -202,9 +204,9 @@ class _Preprocessing:
     def _train_tokenizer(self) -> Tokenizer:
         config = self.config
         counts = self.steps.count_words()
-        tokenizer = train_on_counts(counts, config.tokenizer, config.vocab_size, config.lowercase)
-        tokenizer.save(self.path)
-        return tokenizer
+        self.training = train_on_counts(counts, config.tokenizer, config.vocab_size, config.lowercase)
+        self.training.tokenizer.save(self.path)
+        return self.training.tokenizer
 
     def _encode(self, tokenizer: Tokenizer) -> dict[str, TokenShard]:
         sha256 = hash_file(self.path / TOKENIZER_NAME)
@@ -252,6 +254,7 @@ class _Preprocessing:
             kind=tokenizer.kind,
             trainer=TRAINER,
             encoders=self.encoders,
+            **self.training.told,
             vocab_size=tokenizer.vocab_size,
             fertility=round(num_tokens / max(1, words), 4),
             unknown_share=round(unknown_share, 6),
@@ -260,6 +263,9 @@ class _Preprocessing:
             / len(sample),
             characters_per_token=round(characters / max(1, sum(len(ids) - 2 for ids in sample_ids)), 4),
         )
+        lengths = shards["train"].lengths
+        self.views = {view: measure_view(lengths, ROW_TOKENS, view).told for view in get_args(View)}
+        self.folder.log.write("views", **self.views)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe knows every text."
             self.folder.log.write(
@@ -267,9 +273,9 @@ class _Preprocessing:
             )
 
     def _returns(self, tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
-        """Whether decoding gives the text back; whole words without regard to blanks, which they do not keep."""
+        """Whether decoding gives the text back; without regard to blanks but for BPE, which alone keeps them."""
         decoded = tokenizer.decode(ids)
-        if tokenizer.kind == "words":
+        if tokenizer.kind != "bpe":
             decoded, text = decoded.replace(" ", ""), text.replace(" ", "")
         return decoded == (text.lower() if self.config.lowercase else text)
 
@@ -334,6 +340,8 @@ class _Preprocessing:
             synthetic=bool(self.source.summary.get("synthetic", False)),
             example={"text": text},
             special_ids=tokenizer.special_ids,
+            tokenizer={"kind": tokenizer.kind, "trainer": TRAINER, **self.training.told},
+            views=self.views,
             funnel=self.funnel,
         )
 

@@ -20,7 +20,7 @@ IntArray = npt.NDArray[np.int64]
 class CleanTextEncoder:
     """Encodes texts as `Tokenizer.encode` does, several times faster.
 
-    Neither kind of tokenizer joins what a blank separates, so the ids of a text are those of its stretches one after
+    No kind of tokenizer joins what a blank separates, so the ids of a text are those of its stretches one after
     another, provided that the text is clean: single blanks only, none at the ends. That is checked against the
     tokenizer itself on the first texts; where it ever failed, `is_exact` is false and the tokenizer does all the work.
     """

@@ -1,0 +1,285 @@
+"""A tokenizer from text: which one, how large, and what of the text it was learnt from, so that it can be told.
+
+Every kind is learnt from the counts of different stretches between blanks, never from the text itself, so memory is
+bounded by `word_counts.MOST_STRETCHES` and the order of the documents changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from pretune.errors import InputDataError, UsageError
+from pretune.text.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
+from pretune.text.word_counts import count_words, keep_common
+
+LIBRARY = "tokenizers"  # another one would break ties in another way, so its name is part of what a folder is
+MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text
+MIN_PAIR_COUNT = 20  # when the size is chosen from the text: a token must be seen often enough to be learnt
+MIN_WORD_COUNT = 3  # likewise, for whole words
+TRAINING_CHARACTERS = 10_000_000  # beyond that, training counts are scaled down
+MOST_ALPHABET = 1000  # different characters of WordPiece, as in BERT; words with others are unknown
+LONGEST_WORD = 100  # characters; WordPiece takes longer ones for unknown, as BERT does
+
+_WORD = r"\w+(?:['’\-]\w+)*|[^\w\s]"
+# Characters that WordPiece takes for words of their own, as BERT does: nothing continues with them.
+_IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
+_ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_STRETCHES_AT_ONCE = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A trained tokenizer with what it was learnt from, why its vocabulary is as large as it is, and whether learning
+    it again gives the same bytes."""
+
+    tokenizer: Tokenizer
+    counted_characters: int  # of the text, without blanks
+    counted_words: int  # different stretches between blanks
+    least_count: int  # how often a pair of pieces, or a word, must occur to become a token
+    size_rule: str
+    determinism: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All that is to be said of it, as JSON values."""
+        return {name: value for name, value in vars(self).items() if name != "tokenizer"}
+
+
+def train_tokenizer(
+    texts: Iterable[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+) -> Tokenizer:
+    """Train on clean texts, which are read once and not kept but for their different words.
+
+    Without `vocab_size` the vocabulary has at most 8,192 tokens and fewer where the text does not show more of them
+    often enough. Raises InputDataError where the text does not support the size asked for, and UsageError where that
+    has no room for the characters.
+    """
+    return train_on_counts(keep_common(count_words(texts)), kind, vocab_size, lowercase).tokenizer
+
+
+def train_on_counts(
+    counts: Counter[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+) -> Training:
+    """The same, from how often each stretch between blanks occurs."""
+    characters = sum(len(stretch) * count for stretch, count in counts.items())
+    scale = max(1, characters / TRAINING_CHARACTERS)
+    backend = _untrained(kind)
+    backend.normalizer = normalizers.Lowercase() if lowercase else None
+    least_count = _least_count(kind, vocab_size, scale)
+    alphabet = _alphabet(counts, backend.normalizer, vocab_size) if kind == "wordpiece" else []
+    _check_room(kind, vocab_size, alphabet)
+    trainer = _trainer(kind, vocab_size or MAX_VOCAB_SIZE, least_count, alphabet)
+    backend.train_from_iterator(_repeat_stretches(counts, scale), trainer)
+    tokenizer = Tokenizer(_finish(backend, lowercase))
+    if vocab_size is not None and tokenizer.vocab_size < vocab_size:
+        raise InputDataError(
+            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, and {vocab_size:,} were asked for; "
+            f"give more text, or --vocab-size {tokenizer.vocab_size} or less, or leave it out."
+        )
+    least_in_text = max(1, round(least_count * scale))
+    return Training(
+        tokenizer=tokenizer,
+        counted_characters=characters,
+        counted_words=len(counts),
+        least_count=least_in_text,
+        size_rule=_size_rule(tokenizer, vocab_size, characters, len(counts), least_in_text),
+        determinism=_DETERMINISM[kind],
+    )
+
+
+_DETERMINISM: dict[TokenizerKind, str] = {
+    "bpe": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+    "wordpiece": (
+        "The library's WordPiece trainer is not deterministic: it numbers the characters inside words in the order of "
+        "a hash table that differs from run to run, and breaks ties by these numbers. Here they are numbered "
+        "beforehand, by their code points, and with that the same words have given the same tokenizer, byte for byte, "
+        "in every test; the library does not promise it."
+    ),
+    "words": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+}
+
+
+def _size_rule(tokenizer: Tokenizer, asked: int | None, characters: int, words: int, least_count: int) -> str:
+    """Why the vocabulary has the size it has: what was seen, what was chosen, and how to choose otherwise."""
+    size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of pieces"
+    if asked is not None:
+        return f"{size:,} tokens, as --vocab-size asks."
+    seen = f"The text has {characters:,} characters in {words:,} different words."
+    if size >= MAX_VOCAB_SIZE:
+        return (
+            f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, which is the most that is chosen without "
+            "being asked: beyond that, a small model is mostly vocabulary. --vocab-size N chooses another size."
+        )
+    return (
+        f"{seen} A {what} becomes a token where it occurs {least_count:,} times or more, since a rarer one could not "
+        f"be learnt: that gives {size:,} tokens. --vocab-size N chooses another size."
+    )
+
+
+def _repeat_stretches(counts: Counter[str], scale: float) -> Iterator[list[str]]:
+    """Text in which every stretch occurs as often as counted, divided by `scale`.
+
+    The library learns from text, not from counts, and its time goes by the length of the text. The remainder of the
+    division is rounded up or down by a hash of the stretch, so that rare stretches count as much as they should in sum.
+    """
+    batch: list[str] = []
+    for stretch in sorted(counts):
+        repeats = int(counts[stretch] / scale + (crc32(stretch.encode()) / 2**32 if scale > 1 else 0))
+        for start in range(0, repeats, 1000):
+            batch.append(" ".join([stretch] * min(1000, repeats - start)))
+        if len(batch) >= 1000:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _untrained(kind: TokenizerKind) -> tokenizers.Tokenizer:
+    if kind == "bpe":
+        backend = tokenizers.Tokenizer(models.BPE())
+        # The first word gets a blank too, so that a word is the same token wherever it stands.
+        first_blank = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="first", split=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([first_blank, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        backend.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    elif kind == "wordpiece":
+        model = models.WordPiece(unk_token=UNK, max_input_chars_per_word=LONGEST_WORD)
+        backend = tokenizers.Tokenizer(model)
+        ideographs = "[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _IDEOGRAPHS) + "]"
+        alone = pre_tokenizers.Split(tokenizers.Regex(ideographs), behavior="isolated")
+        backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), alone])
+        backend.decoder = decoders.WordPiece(prefix=CONTINUES, cleanup=False)
+    else:
+        backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
+        backend.pre_tokenizer = pre_tokenizers.Split(tokenizers.Regex(_WORD), behavior="removed", invert=True)
+    return backend
+
+
+def _least_count(kind: TokenizerKind, vocab_size: int | None, scale: float) -> int:
+    """How often a pair of pieces, or a word, must occur in the scaled text to become a token."""
+    if kind == "words":
+        return max(1, round(MIN_WORD_COUNT / scale)) if vocab_size is None else 1
+    return max(2, round(MIN_PAIR_COUNT / scale)) if vocab_size is None else 2
+
+
+def _special_tokens(kind: TokenizerKind) -> list[str]:
+    return [PAD, BOS, EOS, MASK] if kind == "bpe" else [PAD, BOS, EOS, MASK, UNK]
+
+
+def _check_room(kind: TokenizerKind, vocab_size: int | None, alphabet: list[str]) -> None:
+    """Refuse a vocabulary that the special tokens and the characters fill or overfill."""
+    characters = sum(1 if _stands_alone(character) else 2 for character in alphabet)
+    least = len(_special_tokens(kind)) + {"bpe": 256, "wordpiece": characters, "words": 1}[kind]
+    if vocab_size is not None and vocab_size < least:
+        what = {"bpe": "the 256 bytes", "wordpiece": f"{len(alphabet):,} characters", "words": "a word"}[kind]
+        raise UsageError(
+            f"--vocab-size is {vocab_size:,}, which has no room for the special tokens and {what}; expected at least "
+            f"{least:,}."
+        )
+
+
+def _trainer(kind: TokenizerKind, vocab_size: int, least_count: int, alphabet: list[str]) -> Any:
+    special_tokens = _special_tokens(kind)
+    if kind == "bpe":
+        return trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=least_count,
+            special_tokens=special_tokens,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            max_token_length=32,
+            show_progress=False,
+        )
+    if kind == "wordpiece":
+        # As special tokens the characters inside words get their numbers first, in this order; see `_DETERMINISM`.
+        inside = [CONTINUES + character for character in alphabet if not _stands_alone(character)]
+        return trainers.WordPieceTrainer(
+            vocab_size=vocab_size,
+            min_frequency=least_count,
+            special_tokens=special_tokens + inside,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            continuing_subword_prefix=CONTINUES,
+            show_progress=False,
+        )
+    return trainers.WordLevelTrainer(
+        vocab_size=vocab_size, min_frequency=least_count, special_tokens=special_tokens, show_progress=False
+    )
+
+
+def _alphabet(counts: Counter[str], normalizer: Any, vocab_size: int | None) -> list[str]:
+    """The commonest characters of the text, in the order of their code points.
+
+    There are at most a thousand, and no more than fill half of the vocabulary: each needs a token for the beginning of
+    a word and, if words go on with it, another one for inside.
+    """
+    total = np.zeros(0x110000, dtype=np.int64)
+    stretches = sorted(counts)
+    for start in range(0, len(stretches), _STRETCHES_AT_ONCE):
+        some = stretches[start : start + _STRETCHES_AT_ONCE]
+        texts = some if normalizer is None else [normalizer.normalize_str(stretch) for stretch in some]
+        repeats = np.repeat([counts[stretch] for stretch in some], [len(text) for text in texts])
+        codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
+        total += np.bincount(codes, weights=repeats, minlength=len(total)).astype(np.int64)
+    codes = np.argsort(-total, kind="stable")[:MOST_ALPHABET]
+    commonest = [chr(code) for code in codes[total[codes] > 0].tolist()]
+    tokens = np.cumsum([1 if _stands_alone(character) else 2 for character in commonest])
+    return sorted(commonest[: int((tokens <= (vocab_size or MAX_VOCAB_SIZE) // 2).sum())])
+
+
+def _stands_alone(character: str) -> bool:
+    """Whether WordPiece takes a character for a word of its own, so that no word goes on with it."""
+    code = ord(character)
+    return character in _ASCII_PUNCTUATION or any(first <= code <= last for first, last in _IDEOGRAPHS)
+
+
+def _finish(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:
+    """The trained tokenizer as it is saved: with all that it needs when it is used alone."""
+    backend = _without_inner_characters(backend)
+    backend.normalizer = _normalizer(lowercase)
+    # The blank before [MASK] belongs to it, so that "in the [MASK]." gives the pieces that hiding a word gives.
+    backend.add_special_tokens([tokenizers.AddedToken(**_mask_token_fields())])
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A {EOS}",
+        pair=f"{BOS} $A {EOS} $B {EOS}",
+        special_tokens=[(name, backend.token_to_id(name)) for name in (BOS, EOS)],
+    )
+    return backend
+
+
+def _without_inner_characters(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """The same without the marks of special tokens that `_trainer` gave to the characters inside words."""
+    if not isinstance(backend.model, models.WordPiece):
+        return backend
+    plain = json.loads(backend.to_str())
+    special = set(_special_tokens("wordpiece"))
+    plain["added_tokens"] = [token for token in plain["added_tokens"] if token["content"] in special]
+    return tokenizers.Tokenizer.from_str(json.dumps(plain))
+
+
+def _normalizer(lowercase: bool) -> Any:
+    """What clean text has already, so that whoever uses the tokenizer alone gets the same ids: one blank for any white
+    space, none at the end, line breaks of HTML as blanks, Unicode NFC."""
+    steps = [
+        normalizers.NFC(),
+        normalizers.Replace(tokenizers.Regex(r"(?:\s|<br\s*/?>)+"), " "),
+        normalizers.Replace(tokenizers.Regex(r"\s+$"), ""),
+    ]
+    return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+
+
+def _mask_token_fields() -> dict[str, Any]:
+    return {
+        "content": MASK,
+        "lstrip": True,
+        "rstrip": False,
+        "single_word": False,
+        "special": True,
+        "normalized": False,
+    }

@@ -1,0 +1,122 @@
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError, UsageError
+from pretune.text.tokenizer import TokenizerKind
+from pretune.text.tokenizer_training import train_on_counts, train_tokenizer
+
+TEXTS = [
+    "The sun rises in the east.",
+    "The moon doesn't rise in the west, he said.",
+    "Über den Wolken: straße, naïve façade, 東京, 😀!",
+    "What a film! The acting was great (really).",
+] * 12
+KINDS: tuple[TokenizerKind, ...] = ("bpe", "wordpiece", "words")
+
+
+@settings(max_examples=30)
+@given(
+    texts=st.lists(st.text(alphabet="ab cdé東.#", max_size=30), min_size=1, max_size=12),
+    order=st.randoms(use_true_random=False),
+    kind=st.sampled_from(KINDS),
+)
+def test_neither_order_nor_chance_changes_a_byte(texts: list[str], order: random.Random, kind: TokenizerKind) -> None:
+    texts = texts * 10
+    shuffled = order.sample(texts, len(texts))
+    trained = [train_tokenizer(some, kind).backend.to_str() for some in (texts, shuffled, iter(texts))]
+    assert trained[0] == trained[1] == trained[2]
+
+
+PROGRAM = """
+import hashlib, random
+from pretune.text.tokenizer_training import train_tokenizer
+draw = random.Random(1)
+parts = ["con", "ta", "min", "ré", "dis", "pre", "ing", "tion", "er", "o", "東"]
+texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(400)]
+random.shuffle(texts)
+for kind in ("bpe", "wordpiece", "words"):
+    print(hashlib.sha256(train_tokenizer(texts, kind, 400).backend.to_str().encode()).hexdigest())
+"""
+
+
+def test_two_processes_learn_the_same_bytes() -> None:
+    """The library's hash tables differ from process to process, and WordPiece by itself would as well."""
+    found = [subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True).stdout for _ in range(2)]
+    assert found[0] == found[1]
+    assert len(set(found[0].splitlines())) == 3
+
+
+def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
+    counts = Counter(word for text in TEXTS for word in text.split())
+    training = train_on_counts(counts)
+    assert 260 < training.tokenizer.vocab_size < 400
+    assert training.size_rule == (
+        "The text has 1,560 characters in 27 different words. A pair of pieces becomes a token where it occurs 20 "
+        f"times or more, since a rarer one could not be learnt: that gives {training.tokenizer.vocab_size:,} tokens. "
+        "--vocab-size N chooses another size."
+    )
+    assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
+    assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
+    many = Counter({f"w{number}": 5 for number in range(9000)})
+    assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
+    assert training.told.keys() == {
+        "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
+    }  # fmt: skip
+
+
+def test_what_is_not_deterministic_is_stated() -> None:
+    counts = Counter(word for text in TEXTS for word in text.split())
+    assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
+    assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
+
+
+def test_wordpiece_is_as_the_library_makes_it() -> None:
+    """Special tokens are the five of every tokenizer; what the trainer was told to number first is plain text again."""
+    tokenizer = train_tokenizer(TEXTS * 3, "wordpiece")
+    assert [token.content for token in tokenizer.backend.get_added_tokens_decoder().values()] == [
+        "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]",
+    ]  # fmt: skip
+    surfaces = tokenizer.surfaces(range(5, tokenizer.vocab_size))
+    inside = [surface for surface in surfaces if surface.startswith("##") and len(surface) == 3]
+    assert inside == sorted(inside)
+    assert not {"##.", "##東"} & set(inside)  # they are never inside a word
+    assert {"The", "the", "rises", "東", "."} <= set(surfaces)
+    assert "##e" not in tokenizer.surfaces(tokenizer.encode("a ##e b"))[1:2]
+
+
+def test_an_alphabet_fills_at_most_half_of_the_vocabulary() -> None:
+    texts = [" ".join(chr(0x4E00 + number) for number in range(300))] * 3
+    texts += ["the sun rises in the east", "the moon sets in the west", "an old house stands alone"] * 20
+    tokenizer = train_tokenizer(texts, "wordpiece", vocab_size=80)
+    single = [surface for surface in tokenizer.surfaces(range(5, 80)) if len(surface.removeprefix("##")) == 1]
+    assert len(single) <= 40
+    assert {"the", "sun", "moon", "一"} <= set(tokenizer.surfaces(range(80)))
+    assert tokenizer.encode(chr(0x4E00 + 299))[1:-1] == [tokenizer.unk_id]
+
+
+def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 5,000 were asked for"):
+        train_tokenizer(TEXTS, vocab_size=5000)
+
+
+@pytest.mark.parametrize(("kind", "least"), [("bpe", 260), ("wordpiece", 31), ("words", 6)])
+def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -> None:
+    with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, which has no room .*; expected at least \d+\."):
+        train_tokenizer(TEXTS, kind, vocab_size=min(least - 1, 4))
+    if kind != "wordpiece":
+        assert train_tokenizer(TEXTS, kind, vocab_size=least).vocab_size == least
+
+
+def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"the {'very ' * (i % 3)}old house number {i} is {'red' if i % 2 else 'blue'}." for i in range(2000)]
+    one = train_tokenizer(texts)
+    monkeypatch.setattr("pretune.text.tokenizer_training.TRAINING_CHARACTERS", 20_000)
+    scaled = train_tokenizer(texts)
+    same = set(one.backend.get_vocab()) & set(scaled.backend.get_vocab())
+    assert len(same) > 0.9 * one.vocab_size
