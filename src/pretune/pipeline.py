@@ -21,12 +21,11 @@ from pretune.recipe import (
     save_recipe,
     with_shared_settings,
 )
-from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, read_manifest, write_json
+from pretune.runtime.artifacts import MANIFEST_NAME, TRACE_NAME, Manifest, read_manifest, write_json
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.registry import Agree, Say
 
-TRACE_NAME = "trace.json"
 PRETRAIN = 2  # the place of pre-training among the steps: what several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 

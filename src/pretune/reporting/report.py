@@ -15,9 +15,9 @@ from pretune.reporting.layout import DEFAULT_WIDTH, Lines, Page, clean, page_for
 from pretune.reporting.phases import of_stage, synthetic_note
 from pretune.reporting.prediction import render_prediction
 from pretune.reporting.training import render_training
+from pretune.runtime.artifacts import TRACE_NAME
 from pretune.runtime.events import STAGE_ORDER, Event, read_run
 
-TRACE_NAME = "trace.json"
 # The event after which a stage has a checkpoint to go on from; the other stages have none.
 _AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
 

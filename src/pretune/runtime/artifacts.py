@@ -13,9 +13,11 @@ from typing import IO, Any
 
 from pretune.errors import FolderInTheWayError, InputDataError, PretuneError, StageDiffersError
 from pretune.runtime.events import LOG_NAME, EventLog
+from pretune.runtime.memory import begin_peak
 from pretune.version import VERSION
 
 MANIFEST_NAME = "manifest.json"
+TRACE_NAME = "trace.json"  # in a run: the prediction trace of its example
 LOCK_NAME = ".lock"
 _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
@@ -118,6 +120,7 @@ def open_stage(
     manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
     if found is None:
         write_json(path / MANIFEST_NAME, vars(manifest))
+    begin_peak()
     return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
 
 
