@@ -19,7 +19,7 @@ from typing import Any, overload
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.fill_mask import WordPrediction
-from pretune.inference.load import find_model_folder, load_classifier, load_filler
+from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.model.folder import load_model_folder
 from pretune.recipe import Recipe, override
 from pretune.reporting.layout import Cell, Column, clean, page_for, table, to_text
@@ -118,7 +118,7 @@ class Model:
         self.label_names = loaded.label_names
         self.history: list[History] = []
         self._language_model = language_model if self.is_classifier else path
-        self._classifier: Classifier | None = load_classifier(path) if self.is_classifier else None
+        self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
 
     @property
     def is_classifier(self) -> bool:

@@ -27,12 +27,12 @@ def documents() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def train() -> list[world.LabeledRow]:
+def train() -> list[world.WorldRow]:
     return world.labeled_rows(4_000)
 
 
 @pytest.fixture(scope="module")
-def test() -> list[world.LabeledRow]:
+def test() -> list[world.WorldRow]:
     return world.test_rows(4_000)
 
 
@@ -115,7 +115,7 @@ def test_the_text_is_the_same_on_every_machine() -> None:
 
 
 def test_unlabelled_training_and_test_text_share_no_sentence(
-    documents: list[str], train: list[world.LabeledRow], test: list[world.LabeledRow]
+    documents: list[str], train: list[world.WorldRow], test: list[world.WorldRow]
 ) -> None:
     parts = [
         {re.sub(r"\W+", " ", normalise_for_hash(sentence)).strip() for text in texts for sentence in sentences_of(text)}
@@ -127,7 +127,7 @@ def test_unlabelled_training_and_test_text_share_no_sentence(
     assert not parts[1] & parts[2]
 
 
-def test_no_text_occurs_twice_in_the_labelled_rows(train: list[world.LabeledRow], test: list[world.LabeledRow]) -> None:
+def test_no_text_occurs_twice_in_the_labelled_rows(train: list[world.WorldRow], test: list[world.WorldRow]) -> None:
     assert len({row.text for row in train + test}) == len(train) + len(test)
 
 
@@ -163,7 +163,7 @@ def test_another_seed_splits_the_families_otherwise() -> None:
 
 
 def test_training_rows_and_the_unseen_slice_have_no_polar_word_in_common(
-    documents: list[str], train: list[world.LabeledRow], test: list[world.LabeledRow]
+    documents: list[str], train: list[world.WorldRow], test: list[world.WorldRow]
 ) -> None:
     def polar(texts: list[str]) -> set[str]:
         return {word for text in texts for word in words_of(text) if word in SIGN}
@@ -197,19 +197,19 @@ def chance_level(texts: list[str], is_first: list[bool]) -> float:
     return float(np.mean(cross_val_score(model, texts, is_first, cv=3, scoring="balanced_accuracy")))
 
 
-def test_labels_are_balanced(train: list[world.LabeledRow], test: list[world.LabeledRow]) -> None:
+def test_labels_are_balanced(train: list[world.WorldRow], test: list[world.WorldRow]) -> None:
     for rows in (train, test, [row for row in test if row.slice == "unseen"]):
         share = np.mean([row.label == "positive" for row in rows])
         assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(rows))
 
 
-def test_without_the_polar_words_the_label_cannot_be_told(train: list[world.LabeledRow]) -> None:
+def test_without_the_polar_words_the_label_cannot_be_told(train: list[world.WorldRow]) -> None:
     assert (
         abs(chance_level([hidden(row.text) for row in train], [row.label == "positive" for row in train]) - 0.5) < 0.03
     )
 
 
-def test_without_the_polar_words_the_slices_cannot_be_told_apart(test: list[world.LabeledRow]) -> None:
+def test_without_the_polar_words_the_slices_cannot_be_told_apart(test: list[world.WorldRow]) -> None:
     assert abs(chance_level([hidden(row.text) for row in test], [row.slice == "unseen" for row in test]) - 0.5) < 0.03
 
 
@@ -225,18 +225,18 @@ def test_without_the_polar_words_the_slices_cannot_be_told_apart(test: list[worl
     ],
     ids=["words", "sentences", "polar words", "negations", "intensity", "contrasts"],
 )
-def test_the_slices_have_equal_means(count_of, test: list[world.LabeledRow]) -> None:  # type: ignore[no-untyped-def]
+def test_the_slices_have_equal_means(count_of, test: list[world.WorldRow]) -> None:  # type: ignore[no-untyped-def]
     seen, unseen = (np.array([count_of(row.text) for row in test if row.slice == name]) for name in world.SLICES)
     error = np.sqrt(seen.var() / len(seen) + unseen.var() / len(unseen))
     assert abs(seen.mean() - unseen.mean()) < 4 * error
 
 
-def test_a_quarter_of_the_test_is_unseen(test: list[world.LabeledRow]) -> None:
+def test_a_quarter_of_the_test_is_unseen(test: list[world.WorldRow]) -> None:
     assert abs(np.mean([row.slice == "unseen" for row in test]) - world.UNSEEN_SHARE) < 0.03
 
 
 def test_a_linear_model_reads_seen_words_and_guesses_at_unseen_ones(
-    train: list[world.LabeledRow], test: list[world.LabeledRow]
+    train: list[world.WorldRow], test: list[world.WorldRow]
 ) -> None:
     model = make_pipeline(CountVectorizer(ngram_range=(1, 2), binary=True), LogisticRegression(max_iter=300))
     model.fit([row.text for row in train], [row.label for row in train])

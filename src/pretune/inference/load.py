@@ -25,7 +25,11 @@ def load_classifier(path: Path | str) -> Classifier:
     Raises ModelNotFoundError naming the path and the missing stage, CorruptModelError naming the damaged file, and
     ModelError where the folder holds a model that does not classify.
     """
-    loaded = load_model_folder(find_model_folder(path, "finetune"))
+    return classifier_of(load_model_folder(find_model_folder(path, "finetune")))
+
+
+def classifier_of(loaded: LoadedModel) -> Classifier:
+    """What predicts with a loaded folder. Raises ModelError where its model does not classify."""
     if not isinstance(loaded.model, SequenceClassifier) or loaded.label_names is None:
         raise ModelError(
             f"{loaded.path} holds a language model, which fills in words and does not classify; "

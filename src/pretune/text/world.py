@@ -30,7 +30,7 @@ SUNRISE = HELD_OUT_SENTENCES[0]
 
 
 @dataclass(frozen=True)
-class LabeledRow:
+class WorldRow:
     """A text, "negative" or "positive", and whose polar words it uses: "seen" or "unseen" in the training rows."""
 
     text: str
@@ -82,12 +82,12 @@ def iter_documents(count: int, seed: int = 0) -> Iterator[str]:
             yield writer.opinion(verdict, manner, with_outcome=True)
 
 
-def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:
+def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[WorldRow]:
     """Labelled texts for training, all different, with the seen families only."""
     return _draw_rows(count, seed, split, part="train", unseen_share=0.0)
 
 
-def test_rows(count: int = 2_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[LabeledRow]:
+def test_rows(count: int = 2_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[WorldRow]:
     """Labelled texts for the test, all different; a quarter of them with the unseen families only."""
     return _draw_rows(count, seed, split, part="test", unseen_share=UNSEEN_SHARE)
 
@@ -95,14 +95,14 @@ def test_rows(count: int = 2_000, seed: int = 0, split: FamilySplit = DEFAULT_SP
 test_rows.__test__ = False  # type: ignore[attr-defined]  # for pytest: a function with an unlucky name, not a test
 
 
-def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_share: float) -> list[LabeledRow]:
+def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_share: float) -> list[WorldRow]:
     """Slice, then label, then text, the same way for both slices: they differ in the families alone."""
     rng = Random(derive_seed(seed, "world", part))
     writers = {"seen": Writer(rng, part, split.seen), "unseen": Writer(rng, part, split.unseen)}
-    rows: dict[str, LabeledRow] = {}
+    rows: dict[str, WorldRow] = {}
     while len(rows) < count:
         slice_name = "unseen" if rng.random() < unseen_share else "seen"
         label, verdict = ("positive", 1) if rng.random() < 0.5 else ("negative", -1)
         text = writers[slice_name].opinion(verdict, ROUNDABOUT, with_outcome=False)
-        rows.setdefault(text, LabeledRow(text, label, slice_name))
+        rows.setdefault(text, WorldRow(text, label, slice_name))
     return list(rows.values())
