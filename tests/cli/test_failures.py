@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +30,8 @@ from pretune.cli.failures import explain, report
         (errors.InterruptedByUserError("Interrupted."), 130, "Interrupted."),
         (KeyboardInterrupt(), 130, "the same command goes on"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x/train.tokens"), 5, "runs/x/train.tokens"),
+        (OSError(errno.EFBIG, "File too large"), 5, "The disk is full: runs/x could not be written"),
+        (RuntimeError("Error while serializing: File too large (os error 27)"), 5, "The disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), 5, "runs/x could not be written"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 5, "The disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "runs/x/collect"), 2, "runs/x/collect cannot be written"),
@@ -77,3 +81,32 @@ def test_a_reader_that_goes_away_is_no_failure() -> None:
     command = f"{sys.executable} -m pretune --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("stage", ["collect", "preprocess"])
+def test_a_file_size_limit_ends_a_stage_with_a_sentence_and_without_loss(tmp_path: Path, stage: str) -> None:
+    draw = random.Random(0)
+    lines = [" ".join(str(draw.getrandbits(20)) for _ in range(12)) for _ in range(600)]
+    (tmp_path / "corpus.txt").write_text("\n".join(lines), encoding="utf-8")
+    words = ["collect", "corpus.txt", "--out", "collect", "--quiet"]
+    if stage == "preprocess":
+        assert limited(tmp_path, words, None).returncode == 0
+        words = ["preprocess", "collect", "--out", "preprocess", "--quiet", "--vocab-size", "300"]
+    done = limited(tmp_path, words, 4)
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.startswith("The disk is full: ")
+    assert done.stderr.endswith("free some space and give the same command again.\n")
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert limited(tmp_path, words, None).returncode == 0
+
+
+def limited(folder: Path, words: list[str], kilobytes: int | None) -> subprocess.CompletedProcess[str]:
+    """A command in a process whose files may have so many kilobytes."""
+
+    def limit() -> None:
+        if kilobytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1024 * kilobytes, 1024 * kilobytes))
+
+    command = [sys.executable, "-m", "pretune", *words]
+    return subprocess.run(command, cwd=folder, preexec_fn=limit, capture_output=True, text=True, check=False)

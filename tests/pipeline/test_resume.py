@@ -25,7 +25,7 @@ FINETUNE = "--epochs 2 --learning-rates 1e-3,4e-3 --seeds 1 --search-rows 96 --b
 TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
 OF_THE_CLOCK = ("train", "checkpoint")  # events whose number depends on how fast the machine is
 
-# Where a process ends, and by which signal: attempts of one command, in order. The last one ends by itself.
+# Where a process ends, and by what: attempts of one command, in order. The last one ends by itself.
 PRETRAINING = {
     "before the first checkpoint": [
         ("inside manifest 1", "SIGKILL"),
@@ -61,6 +61,20 @@ PRETRAINING = {
         ("inside update 1", "SIGTERM"),
         ("after evaluation 1", "SIGINT"),
         ("inside update 12", "SIGTERM"),
+    ],
+    "on a disk that fills": [
+        ("inside manifest 2", "FULL"),
+        ("inside save 2", "FULL"),
+        ("inside update 34", "FULL"),
+        ("inside save 9", "NOSPACE"),
+        ("before evaluation 1", "NOSPACE"),
+        ("inside save 3", "READONLY"),
+        ("inside finish 1", "FULL"),
+    ],
+    "in evaluations": [
+        ("inside evaluation 2", "SIGKILL"),
+        ("inside evaluation 3", "SIGTERM"),
+        ("inside evaluation 4", "SIGKILL"),
     ],
 }
 WITH_MUON = {  # the default, and with checkpoints as the clock says
@@ -102,8 +116,28 @@ FINETUNING = {
         ("after trial_finished 1", "SIGTERM"),
         ("inside update 9", "SIGTERM"),
     ],
+    "on a disk that fills": [
+        ("inside save 2", "FULL"),
+        ("before evaluation 1", "NOSPACE"),
+        ("inside save 9", "NOSPACE"),
+        ("inside update 5", "FULL"),
+        ("inside save 4", "READONLY"),
+        ("before chosen 1", "FULL"),
+    ],
+    "at the end of an epoch": [
+        ("inside epoch 1", "SIGKILL"),
+        ("inside epoch 2", "SIGTERM"),
+        ("inside epoch 1", "SIGKILL"),
+    ],
 }
-EXPECTED = {"SIGKILL": -9, "SIGTERM": 75, "SIGINT": 130}
+EXPECTED = {"SIGKILL": -9, "SIGTERM": 75, "SIGINT": 130, "FULL": 5, "NOSPACE": 5, "READONLY": 2}
+SAID = {
+    "FULL": "The disk is full",
+    "NOSPACE": "The disk is full",
+    "READONLY": "cannot be written (Read-only file system)",
+    "SIGTERM": "give the same command again",
+    "SIGINT": "give the same command again",
+}
 
 
 def run_all(words: list[str], folder: Path, cases: dict[str, list[tuple[str, str]]]) -> dict[str, Any]:
@@ -158,14 +192,19 @@ def tables_of(folder: Path) -> list[Event]:
 
 def assert_undisturbed(folder: Path, case: str, attempts: list[tuple[str, str]], results: dict[str, Any]) -> None:
     said = f"{case}: {list(zip([*attempts, ('', '')], results[case], strict=True))}"
-    *ended, last = [status for status, _ in results[case]]
+    *ended, last = [status for status, *_ in results[case]]
     assert last == 0, said
     wanted = [EXPECTED[number] for _, number in attempts]
     if not any(place == "random" for place, _ in attempts):  # a random moment may come after the end
         assert ended == wanted, said
+        for (_, what), (_, _, told) in zip(attempts, results[case], strict=False):
+            assert SAID.get(what, "") in told, said
+            assert told.count("\n") == (what in SAID), said
     whole, other = folder / "whole", folder / case
     name = "checkpoint/model.safetensors"
     assert (whole / name).read_bytes() == (other / name).read_bytes(), said
+    for state in sorted((whole / "checkpoints").glob("step-*/training_state/optimizer.safetensors"))[-1:]:
+        assert state.read_bytes() == (other / state.relative_to(whole)).read_bytes(), said
     one, two = read_manifest(whole), read_manifest(other)
     assert one.outputs == two.outputs, said
     assert one.summary == two.summary, said

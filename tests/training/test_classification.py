@@ -157,6 +157,7 @@ def test_a_stopped_trial_goes_on_to_the_same_end(make_trial: Callable[..., Trial
     resumed = make_trial("stopped")
     resumed.run(StopFlag())
     assert all(torch.equal(t, resumed.model.state_dict()[name]) for name, t in whole.model.state_dict().items())
+    assert all(torch.equal(t, resumed.optimizer.state()[name]) for name, t in whole.optimizer.state().items())
     assert without_times(read_events(tmp_path / "stopped")) == without_times(read_events(tmp_path / "whole"))
     assert whole.state.more == resumed.state.more
 

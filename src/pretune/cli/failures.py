@@ -17,13 +17,13 @@ from pretune.errors import (
     PretuneError,
     RankLostError,
 )
+from pretune.runtime.commit import is_disk_full
 from pretune.runtime.launch import read_launch
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # What libraries that are not written in Python say when the system tells them the same.
-_FULL_WORDS = ("No space left on device", "Disk quota exceeded")
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
@@ -71,9 +71,7 @@ def _is_told_by_first(error: BaseException) -> bool:
 
 
 def _is_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    return any(words in str(error) for words in _FULL_WORDS)
+    return is_disk_full(error) or any(words in str(error) for words in _FULL_WORDS)
 
 
 def _explain_full_disk(error: BaseException, out: str | None) -> str:
