@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
+from pretune.text.corpus import iter_corpus
 
 DATA, USAGE, MODEL = 3, 2, 4
 Words = list[str]
@@ -173,6 +174,25 @@ def test_a_little_broken_text_is_repaired_and_counted(tmp_path: Path, capsys: py
     assert "a.txt" in capsys.readouterr().err
     events = [json.loads(line) for line in (tmp_path / "out" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     assert any("1" in event["sentence"] for event in events if event["event"] == "warning")
+
+
+def test_nul_bytes_are_read_and_cleaned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_bytes(SENTENCES.encode().replace(b"sentence number 7,", b"sentence\0 number\0 7,"))
+    assert run_command_line(["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]) == 0
+    assert run_command_line(["preprocess", str(tmp_path / "c"), "--out", str(tmp_path / "p")]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    texts = [document["text"] for document in iter_corpus(tmp_path / "p")]
+    assert "This is sentence number 7, and it is as good as any other." in texts
+    assert not any("\0" in text for text in texts)
+
+
+def test_a_corpus_of_one_text_again_and_again_is_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("The same sentence in every line of the file.\n" * 5000, encoding="utf-8")
+    assert run_command_line(["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]) == 0
+    code, sentence = answer(["preprocess", str(tmp_path / "c"), "--out", str(tmp_path / "p")], capsys)
+    assert code == DATA
+    assert "in 1 documents (most were dropped because" in sentence and "4,999)" in sentence
+    assert not (tmp_path / "p").exists()
 
 
 def test_ragged_rows_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,6 +257,24 @@ def test_every_engine_writes_the_same_bytes(
     preprocess(many_parts, out, PreprocessConfig(engine="threads", workers=1))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_that_runs_already_is_used_by_its_address(
+    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path
+) -> None:
+    distributed = pytest.importorskip("distributed", reason="install pretune[dask]")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, protocol="tcp://", dashboard_address=None, memory_limit=0, silence_logs=50
+    ) as cluster:
+        address = cluster.scheduler_address.removeprefix("tcp://")
+        assert preprocess(many_parts, tmp_path / "out", PreprocessConfig(engine=f"dask://{address}")).outputs == (
+            in_one_thread
+        )
+        assert cluster.scheduler.workers  # the cluster is somebody else's, and goes on
+    told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
+    assert f"The work is done by Dask at {address}." in told
+
+
 @pytest.mark.parametrize("step", ["write", "encode"])
 def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
     many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
