@@ -249,7 +249,9 @@ class _Ray(Engine):
             try:
                 ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                raise UsageError(f"Ray cannot be reached or started ({str(error).splitlines()[0]}).") from error
+                token = "; where the cluster asks for a token, set RAY_AUTH_MODE=token" if self.address else ""
+                reason = str(error).splitlines()[0].rstrip(".")
+                raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
             self._is_ours = True
         return ray.remote(max_retries=MOST_ATTEMPTS, num_cpus=1)(call)
 
