@@ -94,7 +94,7 @@ def test_an_interrupted_stage_begins_again(reviews: Path, tmp_path: Path, monkey
     out = tmp_path / "out"
     finish = "pretune.stages.collect._Collection._finish"
     with monkeypatch.context() as patch:
-        patch.setattr(finish, lambda self, writer: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(finish, lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             collect([reviews], out)
     manifest = collect([reviews], out)

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 import pretune.stages.preprocess_steps
 from pretune.data.shards import TokenShard
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
+from pretune.runtime import engines
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
@@ -250,6 +253,7 @@ def test_every_engine_writes_the_same_bytes(
     library = {"dask": "distributed", "ray": "ray"}.get(engine)
     if library:
         pytest.importorskip(library, reason=f"{library} is not installed: pip install 'pretune[{engine}]'")
+    assert collect_pieces(tmp_path / "pieces", engine, 2) == collect_pieces(tmp_path / "again", "threads", 1)
     out = tmp_path / "out"
     assert preprocess(many_parts, out, PreprocessConfig(engine=engine, workers=2)).outputs == in_one_thread
     assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == [".lock"]
@@ -273,6 +277,46 @@ def test_a_cluster_that_runs_already_is_used_by_its_address(
         assert cluster.scheduler.workers  # the cluster is somebody else's, and goes on
     told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
     assert f"The work is done by Dask at {address}." in told
+
+
+def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
+    """What stage 1 writes of a folder with a large file and small ones."""
+    texts = folder.parent / "texts"  # the same path for all, since it is written beside every document
+    texts.mkdir(exist_ok=True)
+    rows = [{"text": sentence(number), "n": number} for number in range(400)]
+    (texts / "large.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    for number in range(6):
+        (texts / f"{number}.txt").write_text(f"{sentence(number)}\nEin größeres Wörtchen.\n", encoding="utf-8")
+    config = CollectConfig(engine=engine, workers=workers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.text.pieces.BYTES_PER_PIECE", 4_000)
+        outputs = collect([texts], folder, config).outputs
+    assert len(outputs) > 8
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [".lock"]
+    return outputs
+
+
+def test_workers_that_are_killed_change_nothing(
+    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system kills one of two workers in the middle of a map, and another one in the middle of another map."""
+    to_kill = ["clean", "encode"]
+
+    class Killing(engines._Processes):
+        def map(self, function: Any, tasks: Any, on_done: Any = None) -> list[Any]:
+            def kill_first(number: int, result: Any) -> None:
+                step = Path(tasks[number][1]).name
+                if step in to_kill:
+                    to_kill.remove(step)
+                    os.kill(next(iter(self._executor._processes)), signal.SIGKILL)  # type: ignore[union-attr]
+                on_done(number, result)
+
+            return super().map(function, tasks, on_done and kill_first)
+
+    monkeypatch.setattr(engines, "_Processes", Killing)
+    config = PreprocessConfig(engine="processes", workers=2)
+    assert preprocess(many_parts, tmp_path / "out", config).outputs == in_one_thread
+    assert not to_kill
 
 
 @pytest.mark.parametrize("step", ["write", "encode"])

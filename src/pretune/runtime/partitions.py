@@ -79,3 +79,12 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
         return None
     result: dict[str, Any] = found["result"]
     return result if is_whole else None
+
+
+def place_file(file: Path, target: Path) -> None:
+    """Give a file of a part a second name, or where the file system has none, copy it."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, target)

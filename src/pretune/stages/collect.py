@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,19 @@ from pretune.runtime.artifacts import (
     remove_folder,
     write_text,
 )
-from pretune.runtime.memory import peak_memory_bytes
-from pretune.stages.config import CollectConfig, to_dict
+from pretune.runtime.engines import Engine, describe_engine, open_engine
+from pretune.stages.collect_steps import PiecesReader
+from pretune.stages.config import CollectConfig, to_dict, to_identity
 from pretune.text import world
-from pretune.text.corpus import CorpusWriter
-from pretune.text.documents import Document, Reading, iter_documents
+from pretune.text.corpus import CorpusWriter, iter_corpus
+from pretune.text.documents import Document, Reading, refuse_unreadable
 from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.hub import PREFIX as HUB_PREFIX
 from pretune.text.hub import hub_files
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
+from pretune.text.pieces import Piece, bytes_to_share, divide_files
 from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.splits import hash_unit, normalise_for_hash
 from pretune.text.streams import STDIN
@@ -45,6 +48,7 @@ PROGRESS_SECONDS = 1.0
 EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
 EXAMPLE_CHARACTERS = 600
 EXAMPLE_CANDIDATES = 20_000
+WORK_NAME = ".work"  # the folder of what workers have read; gone when the stage is finished
 
 
 def collect(
@@ -90,14 +94,16 @@ def collect(
         inputs = {f"corpus {number}": _fingerprint(group) for number, group in enumerate(groups, 1)}
         if labels is not None:
             inputs["labels"] = _fingerprint([TextFile(path=str(labels), name=str(labels))])
-        folder = open_stage(Path(out), "collect", config=to_dict(config), inputs=inputs, redo=redo)
+        folder = open_stage(Path(out), "collect", config=to_identity(config), inputs=inputs, redo=redo)
         if folder.is_finished:
             return folder.manifest
         if folder.is_resumed:
             folder.log.write("resumed", from_step=0)
         files = unique_files(file for group in groups for file in group)
         try:
-            _Collection(folder, config, files, labels, findings).run()
+            pieces = divide_files(files, _reading(config))
+            with open_engine(config.engine, config.workers, amount=bytes_to_share(pieces)) as engine:
+                _Collection(folder, config, files, pieces, labels, findings, engine).run()
         except PretuneError:
             folder.close()
             remove_folder(folder.path)
@@ -155,48 +161,61 @@ class _Collection:
         folder: StageFolder,
         config: CollectConfig,
         files: list[TextFile],
+        pieces: list[Piece],
         labels: Path | None,
         findings: Findings,
+        engine: Engine,
     ) -> None:
         self.start = time.monotonic()
         self.folder, self.config, self.files, self.labels, self.findings = folder, config, files, labels, findings
+        self.pieces, self.engine = pieces, engine
         self.is_builtin = not files and labels is None
         self.example = _ExampleChoice()
-        self._num_detections_logged = 0
+        self._kinds_told: set[tuple[str | None, ...]] = set()
         self._next_progress = self.start + PROGRESS_SECONDS
 
     def run(self) -> None:
         inputs = [file.name for file in self.files[:20]] + ([str(self.labels)] if self.labels else [])
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=inputs, synthetic=self.is_builtin)
+        if self.engine.workers > 1 or self.engine.name != "threads":
+            self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
         with CorpusWriter(self.folder.path) as writer:
-            for document in self._documents():
+            for document in self._own_documents():
                 writer.write(
                     document.text, source=document.source, line=document.line, from_labels=document.from_labels
                 )
                 self.example.offer(document)
-                self._tell_progress(writer.num_documents)
-        self._tell_detections()
-        if not writer.num_documents:
+                self._tell_progress(writer.num_documents, self.findings)
+        self.num_documents, self.num_characters = writer.num_documents, writer.num_characters
+        self._read()
+        if not self.num_documents:
             raise InputDataError("The input holds no text; expected at least one document.")
-        self._finish(writer)
+        self._finish()
 
-    def _documents(self) -> Iterator[Document]:
+    def _read(self) -> None:
+        """Read the files, on the engine."""
+        own = self.num_documents
+        reader = PiecesReader(
+            self.engine,
+            self.folder.path / WORK_NAME,
+            _reading(self.config),
+            lambda documents, findings: self._tell_progress(own + documents, findings),
+        )
+        documents, characters = reader.read(self.pieces, self.findings, self.folder.path)
+        refuse_unreadable(documents, self.findings)
+        self.num_documents += documents
+        self.num_characters += characters
+        self._tell_detections(self.findings)
+        if documents and self.example.wants_more():
+            for document in islice(iter_corpus(self.folder.path), own, own + EXAMPLE_CANDIDATES):
+                self.example.offer(Document(**document))
+
+    def _own_documents(self) -> Iterator[Document]:
+        """What this process reads or makes by itself: labelled texts, or the built-in world."""
         if self.is_builtin:
             yield from self._builtin_documents()
-            return
-        if self.labels is not None:
+        elif self.labels is not None:
             yield from self._label_documents(self.labels)
-        config = self.config
-        reading = Reading(
-            text_column=config.text_column,
-            text_unit=config.text_unit,
-            encoding=config.encoding,
-            format=config.format,
-            html_text=config.html_text,
-            markdown=config.markdown,
-            mail_quotes=config.mail_quotes,
-        )
-        yield from iter_documents(self.files, self.findings, reading)
 
     def _builtin_documents(self) -> Iterator[Document]:
         count, seed = self.config.builtin_documents, self.config.seed
@@ -222,9 +241,8 @@ class _Collection:
             else:
                 self.findings.dropped.add("no_text", "nothing but white space", f"{labels}, line {line}")
 
-    def _tell_progress(self, num_documents: int) -> None:
-        if len(self.findings.detections) > self._num_detections_logged:
-            self._tell_detections()
+    def _tell_progress(self, num_documents: int, findings: Findings) -> None:
+        self._tell_detections(findings)
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECONDS
@@ -233,18 +251,19 @@ class _Collection:
                 "progress", done=num_documents, total=total, unit="documents", elapsed_seconds=now - self.start
             )
 
-    def _tell_detections(self) -> None:
-        for detection in self.findings.detections[self._num_detections_logged :]:
-            self.folder.log.write("detected", **detection.to_event())
-        self._num_detections_logged = len(self.findings.detections)
+    def _tell_detections(self, findings: Findings) -> None:
+        for detection in findings.detections:
+            if detection.kind not in self._kinds_told:
+                self._kinds_told.add(detection.kind)
+                self.folder.log.write("detected", **detection.to_event())
 
-    def _finish(self, writer: CorpusWriter) -> None:
+    def _finish(self) -> None:
         log, findings = self.folder.log, self.findings
         _tell_findings(self.folder, findings)
         example = {"text": self.example.text, "source": self.example.source}
         log.write("example", **example)
-        seconds, peak = time.monotonic() - self.start, peak_memory_bytes()
-        documents = {"documents": writer.num_documents, "characters": writer.num_characters}
+        seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
+        documents = {"documents": self.num_documents, "characters": self.num_characters}
         found = {"files": findings.num_files, "bytes": findings.bytes_read}
         if self.is_builtin:
             found = {"domains": len(DOMAINS), "polar_word_families": len(FAMILIES)}
@@ -257,6 +276,7 @@ class _Collection:
             peak_memory_bytes=peak,
         )
         log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        remove_folder(self.folder.path / WORK_NAME)
         self.folder.finish(**documents, synthetic=self.is_builtin, example=example)
 
 
@@ -306,11 +326,13 @@ class _ExampleChoice:
         self._best: tuple[bool, bool, float] = (False, False, 0.0)
         self._num_offered = {True: 0, False: 0}
 
+    def wants_more(self) -> bool:
+        """Whether an unlabelled text might still be chosen."""
+        return self._num_offered[False] < EXAMPLE_CANDIDATES and not (self.text and self._best[0])
+
     def offer(self, document: Document) -> None:
         """Consider a document; only the first thousands are worth the time of hashing."""
-        if self._num_offered[document.from_labels] >= EXAMPLE_CANDIDATES or (
-            self.text and self._best[0] and not document.from_labels
-        ):
+        if self._num_offered[True] >= EXAMPLE_CANDIDATES if document.from_labels else not self.wants_more():
             return
         self._num_offered[document.from_labels] += 1
         is_readable = _is_readable(document.text)
@@ -327,6 +349,18 @@ def _is_readable(text: str) -> bool:
         len(text) < EXAMPLE_CHARACTERS
         and len(text.split()) in EXAMPLE_WORDS
         and normalise_for_hash(clean_text(text)) == normalise_for_hash(text)
+    )
+
+
+def _reading(config: CollectConfig) -> Reading:
+    return Reading(
+        text_column=config.text_column,
+        text_unit=config.text_unit,
+        encoding=config.encoding,
+        format=config.format,
+        html_text=config.html_text,
+        markdown=config.markdown,
+        mail_quotes=config.mail_quotes,
     )
 
 

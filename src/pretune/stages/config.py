@@ -31,9 +31,12 @@ class CollectConfig:
     label_text_column: str | None = None  # of --labels; detected and shown when not given
     builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
     seed: int = 0  # of the built-in world only
+    engine: str = "auto"  # who does the work: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]
+    workers: int | None = None  # how many at once; the cores of this machine when not given
 
     def __post_init__(self) -> None:
-        _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents")
+        _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents", "workers")
+        parse_engine(self.engine)
         if self.encoding is not None:
             from pretune.text.charset import check_encoding
 

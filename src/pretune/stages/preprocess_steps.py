@@ -18,7 +18,7 @@ import numpy as np
 from pretune.data.shards import TokenShard
 from pretune.data.tokenizing import encode_part, join_shards
 from pretune.runtime.engines import Engine
-from pretune.runtime.partitions import Work, part_folder, run_step
+from pretune.runtime.partitions import Work, part_folder, place_file, run_step
 from pretune.stages.config import PreprocessConfig
 from pretune.text.cleaning import clean_part, hash_array
 from pretune.text.contaminated import find_in_parts
@@ -150,7 +150,7 @@ class Steps:
             self._num_characters += result["characters"]
             self._lengths += np.array(result["lengths"])
         for number, part in enumerate(self._parts("write")):
-            _place(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+            place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
 
     def list_dropped(self, out: Path) -> None:
         """Reduce: what was dropped, to look at."""
@@ -164,7 +164,7 @@ class Steps:
         self._run("dropped", list_dropped, [task] if self.config.dropped_listed else [])
         for folder in self._parts("dropped"):
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
-                _place(file, out / file.name)
+                place_file(file, out / file.name)
 
     def funnel(self) -> dict[str, Any]:
         """The fields of a `funnel` event. Raises RuntimeError where documents or characters do not add up."""
@@ -251,12 +251,3 @@ class Steps:
 
         self._counts[step] = len(tasks)
         return run_step(self.engine, self.work / step, work, tasks, on_part)
-
-
-def _place(file: Path, target: Path) -> None:
-    """Give a file a second name, or where the file system has none, copy it."""
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, target)

@@ -105,6 +105,20 @@ def open_bytes(path: str | Path, name: str | None = None) -> ByteStream:
     return ByteStream(_read_blocks(path, name), name, path=None if path == STDIN else path)
 
 
+def open_slice(path: str, name: str, start: int, end: int) -> ByteStream:
+    """The bytes of a plain file from `start` to before `end`."""
+
+    def blocks() -> Generator[bytes, None, None]:
+        with Path(path).open("rb") as file:
+            file.seek(start)
+            left = end - start
+            while left > 0 and (block := file.read(min(BLOCK_BYTES, left))):
+                left -= len(block)
+                yield block
+
+    return ByteStream(blocks(), name)
+
+
 def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
     """The bytes that a file has when it is opened; it is closed as soon as nobody asks for more.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -81,17 +81,24 @@ def iter_documents(files: Sequence[TextFile], findings: Findings, reading: Readi
     """
     num_found = 0
     for file in files:
-        for document in _iter_parts(file, findings, reading):
+        for document in iter_file_documents(file, findings, reading):
             num_found += 1
             yield document
-    if files and not num_found and findings.unreadable.total:
+    refuse_unreadable(num_found, findings)
+
+
+def refuse_unreadable(num_found: int, findings: Findings) -> None:
+    """Raise InputDataError where no document was found and a file could not be read."""
+    if not num_found and findings.unreadable.total:
         raise InputDataError(next(iter(findings.unreadable.rules.values())).reason)
 
 
-def _iter_parts(file: TextFile, findings: Findings, reading: Reading) -> Iterator[Document]:
+def iter_file_documents(
+    file: TextFile, findings: Findings, reading: Reading = Reading()
+) -> Generator[Document, None, None]:
     """The documents of a file or, where it is an archive, of its members."""
     num_found, problem = 0, ""
-    before = _stamp(file.path)
+    before = stamp_of(file.path)
     try:
         for part, open_stream in open_parts(file, findings):
             try:
@@ -109,13 +116,18 @@ def _iter_parts(file: TextFile, findings: Findings, reading: Reading) -> Iterato
         if file.is_named:
             raise
         findings.unreadable.add("unreadable_file", str(error), file.name)
-    if _stamp(file.path) != before:
+    warn_of_change(file, before, findings)
+
+
+def warn_of_change(file: TextFile, before: tuple[int, int] | None, findings: Findings) -> None:
+    """Warn of a file that is no longer what it was when its stamp was taken."""
+    if stamp_of(file.path) != before:
         findings.warnings.append(
             f"{file.name} changed while it was read; no more of it was read than it held at first."
         )
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def stamp_of(path: str) -> tuple[int, int] | None:
     """Size and time of the last change of a file; None for what is no file."""
     try:
         found = Path(path).stat()
@@ -127,18 +139,43 @@ def _stamp(path: str) -> tuple[int, int] | None:
 def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
     findings.num_files += 1
     found = False
-    for document in _read(file, stream, findings, reading):
-        if not document.text or document.text.isspace():
-            where = f"{document.source}, line {document.line}" if document.line else document.source
-            findings.dropped.add("no_text", "nothing but white space", where)
-            continue
+    for document in _with_text(_read(file, stream, findings, reading), findings):
         found = True
-        yield from _cut_long(document, findings)
+        yield document
     if not found:
         sentence = f"{file.name} holds no text"
         if file.is_named:
             raise InputDataError(f"{sentence}; expected at least one line or row of it.")
         findings.warnings.append(f"{sentence}; it is passed over.")
+
+
+def iter_slice_documents(
+    file: TextFile, stream: ByteStream, first_line: int, seen: Detection, findings: Findings, reading: Reading
+) -> Iterator[Document]:
+    """The documents in some lines of a jsonl file or of a text file with one a line, which was `seen` to be UTF-8.
+
+    `stream` has these lines alone, the first of which is line `first_line` of the file. Raises InputDataError where
+    they do not go on as the file began: then it has to be read from its beginning.
+    """
+    text = TextStream(stream, findings, encoding=seen.encoding, first_line=first_line)
+    unit: UnitChoice = "line" if seen.unit == "line" else "auto"
+    reading = replace(reading, text_column=seen.text_column, text_unit=unit)
+    opened = _Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
+    yield from _with_text(_READERS_OF_TEXT[seen.format](opened, text), findings)
+    if text.broken_bytes or text.compression or text.has_mark:
+        raise InputDataError(f"{file.name} is no plain {seen.encoding} throughout.")
+
+
+def _with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Document]:
+    """The documents that have a text, those that are too long in several pieces."""
+    for document in documents:
+        if not document.text or document.text.isspace():
+            where = f"{document.source}, line {document.line}" if document.line else document.source
+            findings.dropped.add("no_text", "nothing but white space", where)
+        elif len(document.text) > LONGEST_DOCUMENT:
+            yield from _cut_long(document, findings)
+        else:
+            yield document
 
 
 def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
@@ -240,7 +277,7 @@ def _iter_txt(opened: _Opened, text: TextStream) -> Iterator[Document]:
         is_whole_file = len(head) < BLOCK_BYTES // 2
         unit = detect_text_unit(head, is_whole_file=is_whole_file, files_beside=opened.file.files_beside)
     _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit])
-    yield from _iter_units(text.lines(), unit, opened)
+    yield from _iter_units(text.lines(), unit, opened, text.first_line)
 
 
 def _iter_md(opened: _Opened, text: TextStream) -> Iterator[Document]:
@@ -304,9 +341,9 @@ def _given_unit(opened: _Opened) -> TextUnit | None:
     return None if opened.reading.text_unit == "auto" else opened.reading.text_unit
 
 
-def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened) -> Iterator[Document]:
+def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened, first_line: int = 1) -> Iterator[Document]:
     if unit == "line":
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(lines, first_line):
             if line and not line.isspace():
                 yield Document(line, opened.file.name, number)
     else:
@@ -337,15 +374,13 @@ def _iter_blocks(lines: Iterable[str], name: str, *, is_whole_file: bool) -> Ite
 
 
 def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
-    text = document.text
-    if len(text) > LONGEST_DOCUMENT:
-        text = text.strip()  # what is left after the last cut must not be blank
+    text = document.text.strip()  # what is left after the last cut must not be blank
     while len(text) > LONGEST_DOCUMENT:
         end = text.rfind(" ", LONGEST_DOCUMENT // 2, LONGEST_DOCUMENT) + 1 or LONGEST_DOCUMENT
         findings.num_continued += 1
         yield Document(text[:end], document.source, document.line, document.from_labels)
         text = text[end:]
-    yield document if text is document.text else Document(text, document.source, document.line, document.from_labels)
+    yield Document(text, document.source, document.line, document.from_labels)
 
 
 def _tell(

@@ -118,6 +118,27 @@ class Findings:
         if not seen:
             self.detections.append(detection)
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        kinds = [[list(kind), count] for kind, count in self.files_by_kind.items()]
+        tallies = {name: getattr(self, name).to_json() for name in _TALLIES}
+        plain = {name: getattr(self, name) for name in (*_LISTS, *_COUNTS)}
+        detections = [asdict(detection) for detection in self.detections]
+        return {"detections": detections, "files_by_kind": kinds, **tallies, **plain}
+
+    def add_all(self, found: dict[str, Any]) -> None:
+        """Add what others found, as `to_json` gives it; the order of the calls decides on what is shown."""
+        known = set(self.files_by_kind)
+        self.detections += [one for one in (Detection(**d) for d in found["detections"]) if one.kind not in known]
+        for kind, count in found["files_by_kind"]:
+            self.files_by_kind[tuple(kind)] = self.files_by_kind.get(tuple(kind), 0) + count
+        for name in _TALLIES:
+            getattr(self, name).add_all(found[name])
+        for name in _LISTS:
+            getattr(self, name).extend(found[name])
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + found[name])
+
     def sentences_about_more_files(self) -> list[str]:
         """For every kind with several files: how many more were read like the one that was shown."""
         return [
@@ -125,6 +146,11 @@ class Findings:
             for d in self.detections
             if self.files_by_kind[d.kind] > 1
         ]
+
+
+_TALLIES = ("dropped", "ignored_files", "unreadable")
+_LISTS = ("notices", "warnings", "files_with_broken_bytes")
+_COUNTS = ("num_files", "num_continued", "num_quoted_lines", "bytes_read", "broken_bytes")
 
 
 def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:

@@ -56,10 +56,12 @@ class TextStream:
         *,
         name: str | None = None,
         encoding: str | None = None,
+        first_line: int = 1,
     ) -> None:
         self._bytes = source if isinstance(source, ByteStream) else open_bytes(source, name)
         self.name = self._bytes.name
         self.findings = findings if findings is not None else Findings()
+        self.first_line = first_line  # the number of the first line, of a stream that is a part of a file
         self.bytes_read = 0
         self.broken_bytes = 0
         self.compression = self._bytes.compression
@@ -81,6 +83,11 @@ class TextStream:
     def is_guess(self) -> bool:
         """Whether the encoding was neither given, marked, declared, nor proved by being valid UTF-8."""
         return self._encoding.is_guess
+
+    @property
+    def has_mark(self) -> bool:
+        """Whether it begins with a byte order mark."""
+        return self._encoding.bom_bytes > 0
 
     @property
     def is_empty(self) -> bool:

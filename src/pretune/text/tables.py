@@ -28,6 +28,7 @@ TABLE_ENDINGS: Mapping[str, TableFormat] = {
 }
 MAX_MALFORMED_SHARE = 0.01  # of the rows; beyond that the file is refused
 SAMPLE_ROWS = 200
+UNPARSABLE_ROW = "unparsable_row"  # the name of the rule by which they are left out
 
 # Names that people give to columns; a first row with one of them is a header.
 TEXT_NAMES = (
@@ -140,7 +141,7 @@ class _Malformed:
         self.num_bad += 1
         if self.first is None:
             self.first = (line, problem)
-        reason = "a row that does not parse" if rule == "unparsable_row" else "a row with too few or too many cells"
+        reason = "a row that does not parse" if rule == UNPARSABLE_ROW else "a row with too few or too many cells"
         self.findings.dropped.add(rule, reason, f"{self.name}, line {line}: {shorten(example, 120)}")
         if self.num_bad >= 100:
             self.refuse_if_too_many()
@@ -158,7 +159,7 @@ class _Malformed:
 
 
 def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
-    for number, line in enumerate(stream.lines(), 1):
+    for number, line in enumerate(stream.lines(), stream.first_line):
         if not line or line.isspace():
             continue
         try:
@@ -166,16 +167,14 @@ def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
         except (ValueError, RecursionError) as error:
             if number == 1 and line.strip() in ("[", "[{"):
                 raise InputDataError(_not_jsonl(stream.name)) from error
-            malformed.add(
-                "unparsable_row", number, f"expected one JSON object a line, found {shorten(line, 60)!r}", line
-            )
+            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {shorten(line, 60)!r}", line)
             continue
         if isinstance(value, str):
             value = {"text": value}
         if isinstance(value, list) and number == 1:
             raise InputDataError(_not_jsonl(stream.name))
         if not isinstance(value, dict):
-            malformed.add("unparsable_row", number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
+            malformed.add(UNPARSABLE_ROW, number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
             continue
         malformed.num_good += 1
         yield Record({name: cell_text(cell) for name, cell in value.items()}, number, value)

@@ -1,0 +1,99 @@
+"""Map: some files, or lines of one, become documents as they were found; and what several workers read is put together.
+
+A collected piece is a folder with documents-00000.jsonl.zst and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.compression import open_slice
+from pretune.text.corpus import CorpusWriter
+from pretune.text.documents import Document, Reading, iter_file_documents, iter_slice_documents
+from pretune.text.files import TextFile
+from pretune.text.findings import Findings
+from pretune.text.pieces import Piece, Slice
+from pretune.text.tables import UNPARSABLE_ROW
+
+MOST_UNPARSABLE = 100  # rows, from which on the share of them decides whether to go on, wherever in a file they are
+_TOLD_EVERY = 1000  # documents
+
+Told = Callable[[int, Findings], None]
+
+
+def task_of(piece: Piece, reading: Reading) -> dict[str, Any]:
+    """The task of `collect_piece`."""
+    return {
+        "files": [asdict(file) for file in piece.files],
+        "slice": None if piece.slice is None else piece.slice.to_json(),
+        "reading": asdict(reading),
+    }
+
+
+def collect_piece(out: Path, task: dict[str, Any], tell: Told | None = None) -> dict[str, Any]:
+    """Read a piece and write its documents; `tell(documents, findings)` is called from time to time.
+
+    Returns documents, characters, findings (as JSON) and is_regular: false where the lines of a slice do not go on as
+    the file began, so that it has to be read as a whole.
+    """
+    findings = Findings()
+    files = [_file_from_json(values) for values in task["files"]]
+    reading = Reading(**task["reading"])
+    is_regular = True
+    with CorpusWriter(out) as writer:
+        try:
+            for document in _iter_documents(files, task["slice"], findings, reading):
+                writer.write(document.text, source=document.source, line=document.line, from_labels=False)
+                if tell is not None and writer.num_documents % _TOLD_EVERY == 0:
+                    tell(writer.num_documents, findings)
+        except InputDataError:
+            if task["slice"] is None:
+                raise
+            is_regular = False
+    written = {"documents": writer.num_documents, "characters": writer.num_characters}
+    return {**written, "findings": findings.to_json(), "is_regular": is_regular}
+
+
+def _iter_documents(
+    files: list[TextFile], values: dict[str, Any] | None, findings: Findings, reading: Reading
+) -> Iterator[Document]:
+    if values is None:
+        for file in files:
+            yield from iter_file_documents(file, findings, reading)
+        return
+    (file,), part = files, Slice.from_json(values)
+    stream = open_slice(file.path, file.name, part.start, part.end)
+    yield from iter_slice_documents(file, stream, part.first_line, part.seen, findings, reading)
+    if part.start:  # the file is counted, and shown, with its first lines
+        findings.detections, findings.files_by_kind = [], {}
+    else:
+        findings.num_files = 1
+
+
+def _file_from_json(values: dict[str, Any]) -> TextFile:
+    return TextFile(**{**values, "members": tuple(values["members"]), "columns": tuple(values["columns"])})
+
+
+def irregular_files(pieces: Sequence[Piece], results: Sequence[dict[str, Any]]) -> set[str]:
+    """The paths of the files whose slices have to be read again as a whole.
+
+    Besides those with a slice that is not regular, these are files without a document, and files with so many rows that
+    do not parse that their share counts: all others are accepted as well when they are read from beginning to end.
+    """
+    unparsable: dict[str, int] = {}
+    documents: dict[str, int] = {}
+    irregular = set()
+    for piece, result in zip(pieces, results, strict=True):
+        if piece.slice is None:
+            continue
+        path = piece.files[0].path
+        dropped = {rule["name"]: rule["count"] for rule in result["findings"]["dropped"]}
+        unparsable[path] = unparsable.get(path, 0) + dropped.get(UNPARSABLE_ROW, 0)
+        documents[path] = documents.get(path, 0) + result["documents"]
+        if not result["is_regular"]:
+            irregular.add(path)
+    return irregular | {path for path in documents if not documents[path] or unparsable[path] >= MOST_UNPARSABLE}

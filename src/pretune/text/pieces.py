@@ -1,0 +1,132 @@
+"""Which worker reads what: files that belong together, or lines of a large one; a matter of the files alone.
+
+A jsonl file, or a text file with a document a line, is cut at line ends where it is plain UTF-8. Any other file is read
+from its beginning to its end: what a quote, a byte or a blank line means there depends on what came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.documents import Reading, iter_file_documents
+from pretune.text.files import TextFile
+from pretune.text.findings import Detection, Findings
+
+BYTES_PER_PIECE = 8_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Whole lines of a file: its bytes from `start` to before `end`."""
+
+    start: int
+    end: int
+    first_line: int
+    seen: Detection  # how the file is read
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Slice:
+        """What `to_json` gave."""
+        return cls(**{**values, "seen": Detection(**values["seen"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """What is read at a time: several files, or a slice of one."""
+
+    files: list[TextFile]
+    slice: Slice | None = None
+
+
+def divide_files(files: Sequence[TextFile], reading: Reading) -> list[Piece]:
+    """All files, in their order, in pieces of about BYTES_PER_PIECE bytes."""
+    pieces: list[Piece] = []
+    together: list[TextFile] = []
+    num_bytes = 0
+    for file in files:
+        size = _size_of(file)
+        slices = slice_file(file, reading) if size >= 2 * BYTES_PER_PIECE else []
+        if together and (slices or num_bytes + size > BYTES_PER_PIECE):
+            pieces.append(Piece(files=together))
+            together, num_bytes = [], 0
+        if slices:
+            pieces += [Piece(files=[file], slice=one) for one in slices]
+        else:
+            together.append(file)
+            num_bytes += size
+    return [*pieces, Piece(files=together)] if together else pieces
+
+
+def bytes_to_share(pieces: Sequence[Piece]) -> int:
+    """How much several workers have to share; nothing, where one of them would have all of it."""
+    sizes = {file.path: _size_of(file) for piece in pieces for file in piece.files}
+    return sum(sizes.values()) if len(pieces) > 1 else 0
+
+
+def slice_file(file: TextFile, reading: Reading) -> list[Slice]:
+    """A file in slices; none where it has to be read in one go."""
+    seen = _look(file, reading)
+    ends = [] if seen is None else _line_ends(file.path)
+    starts = [(0, 1), *ends[:-1]]
+    return [
+        Slice(start=start, end=end, first_line=line, seen=seen)
+        for (start, line), (end, _) in zip(starts, ends, strict=False)
+        if seen is not None
+    ]
+
+
+def _look(file: TextFile, reading: Reading) -> Detection | None:
+    """How a file is read, where it is plain UTF-8 with a document a line."""
+    findings = Findings()
+    documents = iter_file_documents(file, findings, reading)
+    try:
+        next(documents, None)
+    except InputDataError:  # to be said by who reads it
+        return None
+    finally:
+        documents.close()
+    if not findings.detections or findings.detections[0].path != file.name:
+        return None
+    seen = findings.detections[0]
+    has_lines = seen.format == "jsonl" or (seen.format == "txt" and seen.unit == "line")
+    is_plain = seen.encoding == "utf-8" and not seen.is_guess and seen.compression is None
+    return seen if has_lines and is_plain else None
+
+
+def _line_ends(path: str) -> list[tuple[int, int]]:
+    """Places behind line feeds, about BYTES_PER_PIECE apart and the last at the end; the number of the line there.
+
+    None where a line is longer than that, or the file cannot be read.
+    """
+    ends: list[tuple[int, int]] = []
+    place, line = 0, 1
+    try:
+        with Path(path).open("rb") as file:
+            while block := file.read(BYTES_PER_PIECE):
+                rest = b"" if block.endswith(b"\n") else file.readline(BYTES_PER_PIECE)
+                if len(rest) == BYTES_PER_PIECE:
+                    return []
+                block += rest
+                place += len(block)
+                line += block.count(b"\n")
+                if b"\r" in block:  # alone it ends a line, too
+                    line += block.count(b"\r") - block.count(b"\r\n")
+                ends.append((place, line))
+    except OSError:
+        return []
+    return ends
+
+
+def _size_of(file: TextFile) -> int:
+    try:
+        return Path(file.path).stat().st_size
+    except (OSError, ValueError):  # to be said by who reads it
+        return 0
