@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ GOOD = ROWS[0] + b"\n"
 def in_one_go(file: TextFile, reading: Reading) -> Outcome:
     findings = Findings()
     try:
-        return [asdict(document) for document in iter_documents([file], findings, reading)], findings.to_json()
+        return [document._asdict() for document in iter_documents([file], findings, reading)], findings.to_json()
     except InputDataError as error:
         return str(error)
 

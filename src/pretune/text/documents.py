@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pretune.errors import InputDataError
 from pretune.text.compression import BLOCK_BYTES, ByteStream
@@ -37,8 +37,7 @@ _BY_CONTENT = ", as its content shows"  # and not its name
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A text as it was found, with its file and the line it starts on."""
 
     text: str
@@ -353,7 +352,7 @@ def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened, first_lin
 def _one_document(lines: Iterable[str], opened: _Opened) -> Iterator[Document]:
     """All lines in one document without a line number, since the lines are not those of the file."""
     for document in _iter_blocks(lines, opened.file.name, is_whole_file=True):
-        yield replace(document, line=None)
+        yield document._replace(line=None)
 
 
 def _iter_blocks(lines: Iterable[str], name: str, *, is_whole_file: bool) -> Iterator[Document]:

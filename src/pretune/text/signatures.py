@@ -178,6 +178,7 @@ def read_signatures(path: Path) -> Signatures:
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
             at = file.tell()
             size = int(np.prod(shape)) * kind.itemsize
-            arrays.append(np.memmap(path, kind, "r", at, shape) if size else np.zeros(shape, kind))
+            # As plain arrays: every use of a `memmap` makes another one, which takes far longer than small gathers do.
+            arrays.append(np.asarray(np.memmap(path, kind, "r", at, shape) if size else np.zeros(shape, kind)))
             file.seek(at + size)
     return Signatures(*arrays)
