@@ -111,7 +111,7 @@ def _end(command: list[str], out: Path, rng: random.Random, seconds: float, *, i
     if not in_save and rng.random() < _GENTLE_SHARE:
         number = rng.choice([signal.SIGTERM, signal.SIGINT])
     process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    start, delay = time.monotonic(), rng.uniform(0.2, 0.9) * seconds
+    start, delay = time.monotonic(), rng.uniform(0.1, 0.7) * seconds
     while process.poll() is None:
         is_late = time.monotonic() - start > delay
         if is_late and (not in_save or any((out / "checkpoints").rglob(".*.partial"))):
