@@ -13,7 +13,7 @@ from pretune.stages.predict import predict
 from pretune.stages.trace import trace
 
 SMALL = (
-    "--tokenizer wordpiece --tokens 8000 --tokens-per-step 1024 --size tiny --compile off --evaluations 2 "
+    "--tokenizer wordpiece --tokens 24000 --tokens-per-step 1024 --size tiny --compile off --evaluations 2 "
     "--finetune-epochs 1 --finetune-learning-rates 1e-3 --seeds 1 --quiet"
 )
 
