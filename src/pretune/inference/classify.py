@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.compute.lanes import lanes_for
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.normalize import clean_text
@@ -69,9 +70,13 @@ class Classifier:
         cleaned = [clean_text(text) for text in texts]  # what training saw, too
         rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
         result = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
-        for indices in group_by_length([len(row) for row in rows], TOKENS_PER_BATCH):
+
+        def classify(indices: list[int]) -> None:
             logits = self.predict_logits([rows[index] for index in indices])
             result[indices] = torch.softmax(logits, dim=-1).cpu().numpy()
+
+        device = self.model.classifier.weight.device.type
+        lanes_for(device).map(classify, group_by_length([len(row) for row in rows], TOKENS_PER_BATCH))
         return result
 
     @torch.inference_mode()
