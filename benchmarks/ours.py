@@ -21,9 +21,11 @@ from pretune.data.pretraining import special_ids
 from pretune.model import cost
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer import load_tokenizer
+from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.pieces import Pieces
 
 _WARMUP_STEPS = 2
 
@@ -55,6 +57,8 @@ def pretrain(spec: dict[str, Any]) -> None:
         rate=lambda step: min(1.0, step / 50),
         first_step=1,
         clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
     )
     started = time.perf_counter()
     next(steps)
@@ -117,6 +121,8 @@ def finetune(spec: dict[str, Any]) -> None:
         rate=lambda step: 1.0,
         first_step=1,
         clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
     )
     for _ in range(_WARMUP_STEPS):
         next(steps)

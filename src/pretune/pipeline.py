@@ -30,6 +30,14 @@ PRETRAIN = 2  # the place of pre-training among the steps: what several processe
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
 
+def foresee(recipe: Recipe, say: Say) -> None:
+    """Say what a run of this recipe would do and take, and write nothing. Raises what `run` raises before it begins."""
+    recipe = with_shared_settings(recipe)
+    folder = _folder_of(recipe)
+    _check(recipe, folder)
+    announce(recipe, plan_stages(recipe, folder), folder, say)
+
+
 def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None) -> Path:
     """Do all that a recipe asks for and return the folder of the run.
 
@@ -39,12 +47,8 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
     files; with `redo` the stages that differ are renamed and done again.
     """
     recipe = with_shared_settings(recipe)
-    if recipe.out is None:
-        raise UsageError("Give --out DIR, the folder of the run, for example --out runs/demo.")
-    folder = Path(recipe.out).expanduser()
-    check_inputs(recipe)
-    if stage_status(folder / "prepare") == "missing":
-        _check_labels(recipe)
+    folder = _folder_of(recipe)
+    _check(recipe, folder)
     say = say or (lambda _sentence: None)
     steps = plan_stages(recipe, folder, agree=agree, say=say)
     if (launch := read_launch()).size > 1:
@@ -62,6 +66,23 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
     if recipe.has_labels:
         write_prediction_trace(folder)
     return folder
+
+
+def _folder_of(recipe: Recipe) -> Path:
+    if recipe.out is None:
+        raise UsageError("Give --out DIR, the folder of the run, for example --out runs/demo.")
+    return Path(recipe.out).expanduser()
+
+
+def _check(recipe: Recipe, folder: Path) -> None:
+    """Refuse at once what a later stage would refuse after hours."""
+    from pretune.compute.device import refuse_without_compiler, use_threads
+
+    check_inputs(recipe)
+    use_threads(recipe.pretrain.threads)
+    refuse_without_compiler(recipe.pretrain.compile)
+    if stage_status(folder / "prepare") == "missing":
+        _check_labels(recipe)
 
 
 def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo: bool, say: Say) -> list[Step]:

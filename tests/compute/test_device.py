@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from pretune.compute import device
-from pretune.compute.device import can_compile, choose_compute, multiplies_in_bf16, use_own_compile_cache
+from pretune.compute.device import (
+    can_compile,
+    choose_compute,
+    has_compiled_before,
+    multiplies_in_bf16,
+    use_own_compile_cache,
+    use_threads,
+)
 
 
 @pytest.fixture
@@ -43,12 +50,33 @@ def test_compiling_needs_a_compiler_and_a_run_that_is_worth_it(monkeypatch: pyte
     monkeypatch.setattr(device.shutil, "which", lambda name: None)
     assert not can_compile("cpu")
     assert not choose_compute().is_compiled
-    assert choose_compute(compile="on").is_compiled
     monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "g++" else None)
     assert can_compile("cpu")
     assert choose_compute().is_compiled
+    assert choose_compute(compile="on").is_compiled
     assert not choose_compute(is_worth_compiling=False).is_compiled
     assert not choose_compute(compile="off").is_compiled
+
+
+def test_a_first_compiling_is_told_from_later_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    assert not has_compiled_before()
+    use_own_compile_cache()
+    assert not has_compiled_before()
+    (next((tmp_path / "pretune").iterdir()) / "ab").mkdir()
+    assert has_compiled_before()
+
+
+def test_threads_are_set_and_left_alone() -> None:
+    before = torch.get_num_threads()
+    try:
+        use_threads(1)
+        assert torch.get_num_threads() == 1
+        use_threads(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

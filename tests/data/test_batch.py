@@ -36,6 +36,27 @@ def test_every_tensor_moves() -> None:
     assert all(tensor is not None and tensor.device.type == "meta" for tensor in [*tensors, attention.is_causal])
 
 
+def test_a_gpu_is_fed_from_pinned_memory_without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+    moves: list[tuple[object, object]] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor)
+        return tensor
+
+    def move(tensor: torch.Tensor, device: str, non_blocking: bool = False) -> torch.Tensor:
+        moves.append((device, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", move)
+    make_batch(torch.tensor([True, False])).to("cuda")
+    assert len(pinned) == 6
+    assert moves == [("cuda", True)] * 6
+    make_batch().to("meta")
+    assert len(pinned) == 6
+
+
 def test_what_is_not_there_stays_absent() -> None:
     ids = torch.zeros(1, 2, dtype=torch.long)
     batch = Batch(input_ids=ids, labels=torch.tensor([1]), attention=Attention(document_ids=ids)).to("meta")

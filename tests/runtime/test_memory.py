@@ -1,14 +1,18 @@
-"""The peak of memory, as the system counts it."""
+"""The peak of memory as the system counts it, and what there still is, by the system and by a container's limit."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pretune.runtime.memory import begin_peak, peak_memory_bytes
+from pretune.runtime import memory
+from pretune.runtime.memory import available_memory_bytes, begin_peak, peak_memory_bytes
+
+MEMINFO = "MemTotal:       24000 kB\nMemFree:         100 kB\nMemAvailable:    9000 kB\n"
 
 
 def test_the_peak_is_that_of_the_system() -> None:
@@ -32,3 +36,25 @@ def test_a_stage_is_not_told_the_peak_of_an_earlier_one() -> None:
     del held
     begin_peak()
     assert peak_memory_bytes() < before + 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [("max", "5", 9000 * 1024), ("3000000", "1000000", 2_000_000), ("10", "20", 0), (None, None, 9000 * 1024)],
+)
+def test_the_smaller_of_system_and_container_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str | None, used: str | None, expected: int
+) -> None:
+    (tmp_path / "meminfo").write_text(MEMINFO, encoding="ascii")
+    if limit is not None and used is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n", encoding="ascii")
+        (tmp_path / "memory.current").write_text(f"{used}\n", encoding="ascii")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert available_memory_bytes() == expected
+
+
+def test_a_system_that_says_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert available_memory_bytes() is None

@@ -11,9 +11,11 @@ import torch
 
 from pretune.compute.lanes import Lanes
 from pretune.data.batch import Attention, Batch
+from pretune.training.guard import Guard
 from pretune.training.loop import evaluate, train_steps
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.pieces import Pieces
 from pretune.training.side_by_side import SideBySide
 
 LANES = Lanes(2, 2)
@@ -76,6 +78,8 @@ def test_training_is_the_same_every_time(make_classifier: Any) -> None:
             rate=lambda _step: 1.0,
             first_step=1,
             clip_norm=1.0,
+            guard=Guard(),
+            pieces=Pieces(),
         )
         for _ in islice(steps, 6):
             pass

@@ -39,6 +39,9 @@ def run(arguments: Arguments) -> int:
     typed = {name: getattr(arguments, name) for name in inputs}
     values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
     recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)
+    if arguments.dry_run:
+        pipeline.foresee(recipe, _to_stdout)
+        return EXIT_DONE
     say = (lambda _sentence: None) if arguments.quiet else _to_stderr
     with live_progress(sys.stderr, arguments.quiet):
         folder = pipeline.run(recipe, redo=arguments.redo, say=say, agree=_agreement(arguments))
@@ -111,6 +114,12 @@ def pretrain(arguments: Arguments) -> int:
     from pretune.stages.pretrain import pretrain
 
     config, out = _settings(arguments).pretrain, Path(arguments.out)
+    if arguments.dry_run:
+        from pretune.stages.pretrain_forecast import forecast
+
+        for line in forecast(_stage_folder(arguments.preprocessed, "preprocess"), config).describe():
+            _to_stdout(line)
+        return EXIT_DONE
     with live_progress(sys.stderr, arguments.quiet):
         pretrain(_stage_folder(arguments.preprocessed, "preprocess"), out, config, redo=arguments.redo)
     return _show_stage(out)
@@ -185,6 +194,10 @@ def predict(arguments: Arguments) -> int:
     texts: Sequence[str] = arguments.texts
     if arguments.input is None and not texts:
         raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
+    if arguments.threads is not None:
+        from pretune.compute.device import use_threads
+
+        use_threads(arguments.threads)
     if arguments.input is not None:
         return _predict_file(arguments)
     for option, value in (("--output", arguments.output), ("--text-column", arguments.text_column)):

@@ -54,6 +54,12 @@ def _add_redo(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_dry_run(parser: argparse.ArgumentParser, by: str) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help=f"write nothing, only tell minutes, memory and disk, found {by}"
+    )
+
+
 def _add_labels(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--labels", metavar="FILE", help=text)
 
@@ -140,6 +146,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_protect(parser)
     _add_out(parser, required=False)
     _add_redo(parser)
+    _add_dry_run(parser, "by the size of the files and a matrix product")
     options = run_options()
     often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))
     add_options(parser, often)
@@ -177,6 +184,7 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preprocessed", metavar="PREPROCESSED", help="the folder that preprocess wrote")
     _add_out(parser)
     _add_redo(parser)
+    _add_dry_run(parser, "by some updates tried out")
     _add_settings(parser, "settings", options_of("pretrain", PretrainConfig))
 
 
@@ -213,6 +221,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FILE", help="where the rows of --input go, with label and probability added"
     )
     parser.add_argument("--text-column", metavar="NAME", help="the column of --input that holds the text")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; all of its cores when not given")
     _add_json(parser, "one object a line: text, label, probability, probabilities")
 
 

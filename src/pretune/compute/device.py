@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 
 from pretune.compute.allocation import keep_freed_memory
+from pretune.errors import UsageError
+from pretune.runtime.engines import num_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,27 @@ class Compute:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many threads from now on; None leaves their number as it is. Raises UsageError where it cannot
+    help: threads beyond the cores wait for each other, and training becomes many times slower."""
+    if threads is None:
+        return
+    if not 1 <= threads <= num_cores():
+        raise UsageError(
+            f"--threads is {threads}; expected 1 to {num_cores()}, the cores that this process may use here."
+        )
+    torch.set_num_threads(threads)
+
+
+def refuse_without_compiler(compile: str) -> None:
+    """Raise UsageError where compiling is asked for by name and nothing here can do it."""
+    if compile == "on" and not can_compile(device_at_hand()):
+        raise UsageError(
+            "--compile on needs a C++ compiler, and none is found (g++, clang++, c++, or what CXX names); install g++, "
+            "or leave --compile away: the uncompiled path is used then."
+        )
 
 
 def device_at_hand() -> str:
@@ -83,11 +106,21 @@ def can_compile(device: str) -> bool:
 
 def use_own_compile_cache() -> None:
     """Keep compiled code in a private folder: the default lies in a shared one, and it holds pickles."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "pretune" / f"compiled-torch-{torch.__version__}"
+    folder = _compile_cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
+def has_compiled_before() -> bool:
+    """Whether anything is in the cache of compiled code, so that compiling may be short."""
+    folder = _compile_cache()
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _compile_cache() -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "pretune" / f"compiled-torch-{torch.__version__}"
 
 
 def chip_name(device: str) -> str:

@@ -36,19 +36,21 @@ class Batch:
     num_tokens: int = 0  # real tokens, padding apart
 
     def to(self, device: str) -> Batch:
-        """The same batch on a device; itself where it is there already."""
+        """The same batch on a device; itself where it is there already.
+
+        To a GPU it goes through pinned memory, so that the processor does not wait for the copy.
+        """
         if self.input_ids.device.type == device:
             return self
-        causal = self.attention.is_causal
         return replace(
             self,
-            input_ids=self.input_ids.to(device),
-            labels=self.labels.to(device),
-            positions=None if self.positions is None else self.positions.to(device),
-            label_weights=None if self.label_weights is None else self.label_weights.to(device),
+            input_ids=_move(self.input_ids, device),
+            labels=_move(self.labels, device),
+            positions=None if self.positions is None else _move(self.positions, device),
+            label_weights=None if self.label_weights is None else _move(self.label_weights, device),
             attention=Attention(
-                document_ids=self.attention.document_ids.to(device),
-                is_causal=None if causal is None else causal.to(device),
+                document_ids=_move(self.attention.document_ids, device),
+                is_causal=None if self.attention.is_causal is None else _move(self.attention.is_causal, device),
             ),
         )
 
@@ -77,3 +79,7 @@ class Batch:
             attention=Attention(document_ids=documents, is_causal=None if causal is None else causal[first:last]),
             num_tokens=int((documents >= 0).sum()) if self.num_tokens else 0,
         )
+
+
+def _move(tensor: Tensor, device: str) -> Tensor:
+    return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor.to(device)

@@ -18,7 +18,8 @@ from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer, cut_middle
 
 MAX_SEQ_LEN = 512  # longer texts are read at head and tail
-TOKENS_PER_BATCH = 8192  # padding included
+TOKENS_PER_BATCH = 2048  # padding included; on a processor, whose caches it should fit
+TOKENS_PER_GPU_BATCH = 32_768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ class Classifier:
             result[indices] = torch.softmax(logits, dim=-1).cpu().numpy()
 
         device = self.model.classifier.weight.device.type
-        lanes_for(device).map(classify, group_by_length([len(row) for row in rows], TOKENS_PER_BATCH))
+        tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
+        lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
         return result
 
     @torch.inference_mode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pretune.compute.allocation import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
@@ -25,6 +26,7 @@ def load_classifier(path: Path | str) -> Classifier:
     Raises ModelNotFoundError naming the path and the missing stage, CorruptModelError naming the damaged file, and
     ModelError where the folder holds a model that does not classify.
     """
+    keep_freed_memory()
     return classifier_of(load_model_folder(find_model_folder(path, "finetune")))
 
 

@@ -45,6 +45,8 @@ def train_memory_bytes(config: ModelConfig, tokens_per_batch: int, row_tokens: i
     return state + activations + logits + 500_000_000
 
 
-def checkpoint_bytes(config: ModelConfig) -> int:
-    """A training checkpoint on disk: weights and two moments."""
-    return 3 * _BYTES * count_parameters(config)
+def checkpoint_bytes(config: ModelConfig, optimizer: str = "adamw") -> int:
+    """A training checkpoint on disk: weights and two moments, of which Muon keeps one of each matrix in the layers."""
+    norms = config.num_layers * 2 * config.hidden_size  # the norms in the layers are no matrices
+    matrices = count_block_parameters(config) - norms if optimizer == "muon" else 0
+    return _BYTES * (3 * count_parameters(config) - matrices)

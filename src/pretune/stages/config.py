@@ -100,6 +100,7 @@ class PretrainConfig:
     compile: Literal["auto", "on", "off"] = "auto"  # auto: on where a C++ compiler is found and the budget is worth it
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the chip computes in it
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with torchrun; auto: fsdp where the model fills a GPU, else ddp
+    threads: int | None = None  # of the processor; all of its cores when not given
     hang_seconds: float = 60.0  # with torchrun: after how long a process that the others wait for counts as hanging
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class PretrainConfig:
             self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate", "hang_seconds"
         )
         _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
-        _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations")
+        _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
         _expect(self, lambda value: 0 < value < 1, "a share between 0 and 1", "mask_prob")
         _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
 
@@ -142,13 +143,22 @@ class FinetuneConfig:
     class_weights: Literal["auto", "none", "balanced"] = "auto"  # auto: balanced where the classes are 1:4 or worse
     from_scratch: bool = False  # start from random weights: the control of "did pre-training help?"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    threads: int | None = None  # of the processor; all of its cores when not given
 
     def __post_init__(self) -> None:
         if not self.learning_rates:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         _expect(self, _is_positive, "numbers above zero", "learning_rates")
         _expect(
-            self, lambda value: value >= 1, "at least 1", "epochs", "patience", "batch_size", "search_rows", "seeds"
+            self,
+            lambda value: value >= 1,
+            "at least 1",
+            "epochs",
+            "patience",
+            "batch_size",
+            "search_rows",
+            "seeds",
+            "threads",
         )
         _expect(self, lambda value: 0 <= value < 1, "a share from 0 to below 1", "mask_augment")
 
@@ -168,7 +178,7 @@ def _is_positive(value: float) -> bool:
 
 
 # Settings of how the work is done: what comes out is the same, so a folder made with others is not another one.
-HOW = ("engine", "workers", "parallel", "hang_seconds")
+HOW = ("engine", "workers", "parallel", "hang_seconds", "threads")
 
 
 def to_identity(config: Any) -> dict[str, Any]:

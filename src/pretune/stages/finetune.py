@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pretune.compute.device import choose_compute
+from pretune.compute.device import choose_compute, use_threads
 from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import special_ids
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
@@ -35,7 +35,7 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
-from pretune.stages.config import FinetuneConfig, to_dict
+from pretune.stages.config import FinetuneConfig, to_identity
 from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
@@ -58,6 +58,7 @@ def finetune(
     same call goes on after an interruption. Raises ModelNotFoundError or CorruptModelError for the model,
     InputDataError for the rows, InterruptedByUserError or StoppedError after a signal and a commit.
     """
+    use_threads(config.threads)
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
     loaded = load_model_folder(model_folder_of(Path(pretrained)))
@@ -65,7 +66,7 @@ def finetune(
     folder = open_stage(
         Path(out),
         stage,
-        config=to_dict(config),
+        config=to_identity(config),
         inputs={"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint},
         redo=redo,
     )
@@ -320,7 +321,7 @@ class _Finetuning:
         log, config = self.folder.log, self.config
         log.write(
             "stage_started",
-            config=to_dict(config),
+            config=to_identity(config),
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from pretune.compute.device import Compute, choose_compute, device_at_hand
+from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
 from pretune.compute.distributed import Ranks, join_ranks, open_together
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
 from pretune.data.shards import SHARD_ENDINGS
 from pretune.data.share import Share
 from pretune.data.word_vectors import build_word_vectors
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, OutOfResourcesError
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
@@ -40,11 +40,13 @@ from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import PretrainConfig, to_identity
 from pretune.stages.pretrain_settings import (
     budget_of,
+    check_memory,
     choose_size,
     describe_budget,
     describe_compute,
     estimate,
     is_worth_compiling,
+    optimizer_config,
     row_settings,
     shape_of,
 )
@@ -55,15 +57,12 @@ from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState
 from pretune.training.loop import evaluate
 from pretune.training.objective import MaskedObjective
-from pretune.training.optimizer import OptimizerConfig
 from pretune.training.parallel import Mode, Parallel, choose_mode
 from pretune.training.pretraining import Course, CourseSettings
 from pretune.training.schedule import Plan
 from pretune.training.together import go_on_together
 from pretune.training.watched import HiddenWord, hide_word, hide_words, predict_hidden
 
-_PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
-_OTHER_RATE = 3e-3  # of embeddings and norms, by AdamW
 _NUM_WATCHED = 6
 _WATCHED_POOL = 2000  # validation documents among which the watched sentences are drawn
 
@@ -76,6 +75,8 @@ def pretrain(
     The same call goes on after an interruption, with the same result as if there had been none. Raises InputDataError
     where the text is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
     """
+    use_threads(config.threads)
+    refuse_without_compiler(config.compile)
     source, out = read_manifest(Path(preprocessed), "preprocess"), Path(out)
     ranks, inputs = join_ranks(), {"preprocessed": source.fingerprint}
     folder = open_together(
@@ -88,7 +89,7 @@ def pretrain(
         ranks.answer(lambda: check_hashes(Path(preprocessed), source, read), "comparing the token shards")
         with stop_on_signals() as stop, ranks.naming_losses():
             _Pretraining(Path(preprocessed), source, folder, config, ranks).run(stop)
-    except InputDataError:
+    except (InputDataError, OutOfResourcesError):
         # Refused before it began: the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / "checkpoints").is_dir():
             folder.close()
@@ -123,6 +124,8 @@ class _Pretraining:
         self.watched, self.example = self._choose_watched()
         self.compute = self._choose_compute()
         self.model_config = self._choose_model()
+        if ranks.size == 1:  # several share the rows, and with FSDP2 the weights
+            check_memory(self.size, self.model_config, config, self.corpus, self.compute.device)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks, self._choose_mode())
         self.compute = replace(self.compute, parallel=self.parallel.mode)
@@ -193,11 +196,10 @@ class _Pretraining:
 
     def _make_course(self, start: float) -> Course:
         config = self.config
-        rate = config.learning_rate or _PEAK_RATES[config.optimizer]
         course = Course(
             self.model,
             self.objective,
-            OptimizerConfig(kind=config.optimizer, matrix_rate=rate, other_rate=_OTHER_RATE, weight_decay=0.01),
+            optimizer_config(config),
             self.corpus,
             CourseSettings(
                 evaluations=config.evaluations,

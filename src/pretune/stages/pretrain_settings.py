@@ -6,15 +6,20 @@ from typing import Any
 
 from pretune.compute.device import Compute
 from pretune.data.corpus import Corpus, RowSettings
+from pretune.errors import OutOfResourcesError
 from pretune.model import cost
-from pretune.model.config import ModelConfig
+from pretune.model.config import PRESETS, ModelConfig
+from pretune.runtime.memory import available_memory_bytes
 from pretune.stages.config import PretrainConfig
 from pretune.training.budget import Budget, Pace, Shape
+from pretune.training.optimizer import OptimizerConfig
 from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
 _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
 _COMPILING_PAYS_TOKENS = 4e6
+_PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
+_OTHER_RATE = 3e-3  # of embeddings and norms, by AdamW
 _INFINITE = float("inf")
 _TOKENS_UP_TO = (("tiny", 6e6), ("micro", 15e6), ("mini", 300e6), ("small", _INFINITE))
 _MINUTES_UP_TO = (("tiny", 2), ("micro", 10), ("mini", 120), ("small", _INFINITE))  # on two cores that compute in bf16
@@ -78,6 +83,51 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
         return "small"
     slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 computes about four times slower
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
+
+
+def optimizer_config(config: PretrainConfig) -> OptimizerConfig:
+    """Rates and decay: the peak of the matrices as given, or the optimizer's own."""
+    rate = config.learning_rate or _PEAK_RATES[config.optimizer]
+    return OptimizerConfig(kind=config.optimizer, matrix_rate=rate, other_rate=_OTHER_RATE, weight_decay=0.01)
+
+
+def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str) -> None:
+    """Raise OutOfResourcesError, with what would fit, where model and micro-batch do not fit in the memory there is.
+
+    A GPU says when its memory is full, and the micro-batch is cut then, so there a single row must fit; Linux promises
+    a processor's memory more than once, and ends the process that takes it at its word.
+    """
+    available, longest = _available_bytes(device), _longest_row(config, corpus)
+    places = corpus.micro_batch_tokens if device == "cpu" else longest
+    needed = cost.train_memory_bytes(model, places, longest, config.mask_prob)
+    if available is None or needed <= available:
+        return
+
+    def fits(preset: str, tokens: int) -> bool:
+        smaller = PRESETS[preset](model.vocab_size)
+        return cost.train_memory_bytes(smaller, tokens, longest, config.mask_prob) <= available
+
+    sizes = [f"--size {preset}" for preset in PRESETS if fits(preset, places)]
+    halves = [places >> shift for shift in range(1, places.bit_length()) if places >> shift >= longest]
+    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(size, tokens)]
+    would = " or ".join([*sizes[-1:], *steps[:1]])
+    raise OutOfResourcesError(
+        f"{size} with {places:,} tokens at once, in rows of up to {longest:,}, needs about {needed / 1e9:.1f} GB of "
+        f"memory, and {available / 1e9:.1f} GB are free; "
+        + (f"{would} would fit." if would else "no smaller size or step would fit, so make some memory free.")
+    )
+
+
+def _available_bytes(device: str) -> int | None:
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    return available_memory_bytes()
+
+
+def _longest_row(config: PretrainConfig, corpus: Corpus) -> int:
+    return config.row_tokens if corpus.long is None else corpus.long.table.row_tokens
 
 
 def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compiling: bool) -> list[str]:

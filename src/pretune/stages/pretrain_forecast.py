@@ -1,0 +1,187 @@
+"""What a pre-training will take, found out without doing it: some updates are tried out, the rest is arithmetic.
+
+Nothing is written. Minutes come from the pace of those updates on the rows, the model and the machine in question,
+memory from what they took, disk from the weights that checkpoints hold.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pretune.compute.device import Compute, choose_compute, has_compiled_before, refuse_without_compiler, use_threads
+from pretune.data.corpus import Corpus
+from pretune.data.pretraining import special_ids
+from pretune.data.word_vectors import MAX_TOKENS, MAX_WORDS
+from pretune.model import cost
+from pretune.model.config import PRESETS, ModelConfig
+from pretune.model.transformer import LanguageModel, initialize
+from pretune.runtime.artifacts import read_manifest
+from pretune.runtime.memory import peak_memory_bytes
+from pretune.stages.config import PretrainConfig
+from pretune.stages.pretrain_settings import (
+    budget_of,
+    check_memory,
+    choose_size,
+    is_worth_compiling,
+    optimizer_config,
+    row_settings,
+    shape_of,
+)
+from pretune.text.tokenizer import load_tokenizer
+from pretune.training.budget import Pace, median_seconds, plan_run
+from pretune.training.guard import Guard
+from pretune.training.loop import evaluate, train_steps
+from pretune.training.objective import MaskedObjective
+from pretune.training.optimizer import Optimizer
+from pretune.training.pieces import Pieces
+from pretune.training.schedule import Plan
+
+_TRIED_STEPS = 2
+_CALIBRATION_STEPS = 7  # of each row length, by the stage itself before its plan
+_COMPILED_SHARE = 0.9  # of an uncompiled update's time (docs/performance.md)
+_COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
+_STARTING_SECONDS = 4.0  # loading libraries and the corpus
+_VECTOR_SECONDS_PER_TOKEN = 1.0e-6
+_VECTOR_SECONDS_PER_ENTRY = 1.0e-7  # of the table of words by words
+_VECTOR_BYTES_PER_TOKEN, _VECTOR_BYTES_PER_ENTRY = 45, 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a pre-training will take: in all, and what `plan` makes of its budget."""
+
+    size: str
+    parameters: int
+    compute: Compute
+    plan: Plan
+    step_seconds: float
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+    def describe(self) -> list[str]:
+        """The forecast in sentences, with what it rests on."""
+        c, tokens = self.compute, self.plan.steps * self.plan.tokens_per_step
+        words = "compiled" if c.is_compiled else "not compiled"
+        return [
+            f"{self.size}, {self.parameters:,} parameters, on {c.chip}, {c.threads} threads, {c.precision}, {words}: "
+            f"{self.plan.steps:,} updates, {tokens:,} tokens.",
+            f"Expected: {self.seconds / 60:.1f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
+            f"{self.disk_bytes / 1e6:.0f} MB of disk.",
+            f"That rests on updates tried out here just now, {self.step_seconds:.2f} s each, uncompiled; beside other "
+            "work everything takes longer. Nothing was written.",
+        ]
+
+
+def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
+    """Try some updates of the pre-training that these settings would do, and tell what all of it will take.
+
+    Raises what the stage itself would raise before it begins: InputDataError for the text or a budget too small,
+    OutOfResourcesError where model or batch do not fit in memory, UsageError for the settings.
+    """
+    use_threads(config.threads)
+    refuse_without_compiler(config.compile)
+    preprocessed = Path(preprocessed)
+    read_manifest(preprocessed, "preprocess")
+    tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
+    corpus = Corpus(preprocessed, row_settings(config, budget), special_ids(tokenizer), tokenizer.is_sentence_end)
+    compute = choose_compute(
+        precision=config.precision,
+        compile=config.compile,
+        is_worth_compiling=is_worth_compiling(budget, corpus.tokens_per_epoch),
+    )
+    size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
+    model_config = PRESETS[size](tokenizer.vocab_size)
+    check_memory(size, model_config, config, corpus, compute.device)
+    base = peak_memory_bytes()
+    pace = _try_out(model_config, config, corpus, compute)
+    before = _STARTING_SECONDS + _seconds_before_plan(model_config, config, corpus, compute, pace)
+    share = _COMPILED_SHARE if compute.is_compiled else 1.0
+    expected = Pace(
+        short_step_seconds=share * pace.short_step_seconds,
+        long_step_seconds=share * pace.long_step_seconds,
+        evaluation_seconds=pace.evaluation_seconds,
+    )
+    plan = plan_run(
+        budget,
+        shape_of(config, corpus),
+        expected,
+        tokens_per_epoch=corpus.tokens_per_epoch,
+        elapsed_seconds=before,
+    )
+    training = expected.seconds(plan, config.evaluations) + pace.evaluation_seconds
+    vectors = _vector_bytes(model_config, corpus) if config.initial_embedding == "vectors" else 0
+    return Forecast(
+        size=size,
+        parameters=cost.count_parameters(model_config),
+        compute=compute,
+        plan=plan,
+        step_seconds=pace.short_step_seconds,
+        seconds=before + training,
+        memory_bytes=max(peak_memory_bytes(), base + vectors),
+        disk_bytes=_disk_bytes(model_config, config, preprocessed, expected, plan),
+    )
+
+
+def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute) -> Pace:
+    """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
+    model = LanguageModel(model_config).to(compute.device)
+    initialize(model, config.seed)
+    objective = MaskedObjective(model, compute.dtype, compiled=False)
+    optimizer = Optimizer(model, optimizer_config(config))
+
+    def seconds(rows: object) -> float:
+        steps = train_steps(
+            model,
+            objective,
+            optimizer,
+            lambda step: [batch.to(compute.device) for batch in rows(step)],  # type: ignore[operator]
+            rate=lambda _step: 1.0,
+            first_step=1,
+            clip_norm=1.0,
+            guard=Guard(),
+            pieces=Pieces(),
+        )
+        return median_seconds(steps, _TRIED_STEPS)
+
+    short = seconds(corpus.short_batches)
+    long = seconds(corpus.long_batches) if corpus.long is not None else short
+    first = [corpus.validation[0].to(compute.device)]
+    evaluate(objective, first)
+    start = time.monotonic()
+    evaluate(objective, first)
+    one = time.monotonic() - start
+    return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=one * len(corpus.validation))
+
+
+def _seconds_before_plan(
+    model: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute, pace: Pace
+) -> float:
+    """Initial vectors, compiling, and the updates by which the stage itself finds its pace."""
+    seconds = _CALIBRATION_STEPS * pace.short_step_seconds + 2 * pace.evaluation_seconds
+    if corpus.long is not None:
+        seconds += _CALIBRATION_STEPS * pace.long_step_seconds
+    if compute.is_compiled:
+        seconds += _COMPILING_SECONDS[has_compiled_before()]
+    if config.initial_embedding == "vectors":
+        seconds += _VECTOR_SECONDS_PER_TOKEN * min(corpus.tokens_per_epoch, MAX_TOKENS)
+        seconds += _VECTOR_SECONDS_PER_ENTRY * min(model.vocab_size, MAX_WORDS) ** 2
+    return seconds
+
+
+def _vector_bytes(model: ModelConfig, corpus: Corpus) -> int:
+    """The tables of counts from which the initial vectors are made."""
+    entries = min(model.vocab_size, MAX_WORDS) ** 2
+    tokens = min(corpus.tokens_per_epoch, MAX_TOKENS)
+    return _VECTOR_BYTES_PER_ENTRY * entries + _VECTOR_BYTES_PER_TOKEN * tokens
+
+
+def _disk_bytes(model: ModelConfig, config: PretrainConfig, preprocessed: Path, pace: Pace, plan: Plan) -> int:
+    """What the folder holds at its end: the model, the checkpoint before the decay, and the last one or two."""
+    tokenizer = sum((preprocessed / name).stat().st_size for name in ("tokenizer.json", "tokenizer_config.json"))
+    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
+    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
+    each = cost.checkpoint_bytes(model, config.optimizer)
+    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer

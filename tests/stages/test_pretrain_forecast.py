@@ -1,0 +1,56 @@
+"""A dry run writes nothing, and what it foresees by arithmetic is what a run really has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.runtime.artifacts import read_manifest
+from pretune.runtime.events import read_events
+from pretune.stages.config import PretrainConfig
+from pretune.stages.pretrain import pretrain
+from pretune.stages.pretrain_forecast import forecast
+
+SETTINGS: dict[str, Any] = {
+    "size": "tiny",
+    "tokens": 4200,
+    "row_tokens": 16,
+    "tokens_per_step": 128,
+    "long_row_tokens": 32,
+    "evaluations": 2,
+    "compile": "off",
+}
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_plan_and_disk_are_those_of_the_run(preprocessed_folder: Path, tmp_path: Path, optimizer: str) -> None:
+    config = PretrainConfig(**SETTINGS, optimizer=optimizer)  # type: ignore[arg-type]
+    before = sorted(preprocessed_folder.iterdir())
+    found = forecast(preprocessed_folder, config)
+    assert sorted(preprocessed_folder.iterdir()) == before
+    pretrain(preprocessed_folder, tmp_path / "out", config)
+    [plan] = [event for event in read_events(tmp_path / "out") if event["event"] == "plan"]
+    assert found.plan.steps == plan["steps"]
+    assert found.parameters == 2 * (4 * 128 * 128 + 3 * 128 * 352 + 2 * 128) + 128 * (
+        read_manifest(tmp_path / "out", "pretrain").summary["model"]["vocab_size"] + 1
+    )
+    size = sum(file.stat().st_size for file in (tmp_path / "out").rglob("*") if file.is_file())
+    assert found.disk_bytes == pytest.approx(size, rel=0.02)
+
+
+def test_minutes_are_met_and_more_tokens_take_longer(preprocessed_folder: Path) -> None:
+    def seconds(**settings: Any) -> float:
+        return forecast(preprocessed_folder, PretrainConfig(**{**SETTINGS, **settings})).seconds
+
+    assert seconds(tokens=None, minutes=3.0) == pytest.approx(180, rel=0.1)
+    assert seconds() < seconds(tokens=4_200_000)
+
+
+def test_it_says_what_it_rests_on(preprocessed_folder: Path) -> None:
+    found = forecast(preprocessed_folder, PretrainConfig(**SETTINGS))
+    said = " ".join(found.describe())
+    for words in ("tiny", "minutes", "GB of memory", "MB of disk", "tried out here", "Nothing was written"):
+        assert words in said
+    assert found.memory_bytes > 100_000_000
