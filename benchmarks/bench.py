@@ -48,6 +48,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="turns of each contender; 3, or 2 with --quick")
     parser.add_argument("--seconds", type=float, help="of a turn; 8, or 5 with --quick")
     parser.add_argument("--quick", action="store_true", help="one size, fewer contenders: some three minutes")
+    parser.add_argument("--only-phrases", action="store_true", help="no long texts in the part on prediction")
     parser.add_argument("--with-neighbour", action="store_true", help="only the part beside a busy neighbour")
     parser.add_argument("--work", type=Path, default=Path("runs/bench"), help="where text and models are made")
     parser.add_argument("--name", default="bench", help="of the file in benchmarks/results")
@@ -95,7 +96,12 @@ def _finetuning(options: argparse.Namespace, folder: Path, has_bf16: bool) -> tu
 
 def _prediction(options: argparse.Namespace, folder: Path, has_bf16: bool) -> tuple[Any, str]:
     found = prediction.measure(
-        options.work, folder, texts=2_000 if options.quick else 10_000, repeats=options.repeats, has_bf16=has_bf16
+        options.work,
+        folder,
+        texts=2_000 if options.quick else 10_000,
+        repeats=options.repeats,
+        has_bf16=has_bf16,
+        with_reviews=not options.only_phrases,
     )
     return found, prediction.render(found)
 

@@ -25,7 +25,9 @@ _TUNING_TEXTS = 400
 _FOLDER = Path(__file__).parent
 
 
-def measure(work: Path, base: Path, *, texts: int, repeats: int, has_bf16: bool, size: str = "5M") -> dict[str, Any]:
+def measure(
+    work: Path, base: Path, *, texts: int, repeats: int, has_bf16: bool, with_reviews: bool, size: str = "5M"
+) -> dict[str, Any]:
     """Whole processes, start included, by turns. The pipeline's batch size is the best of some, tried beforehand on
     other texts, and in bf16 too where the chip has it; trying is not counted."""
     model = work / f"classifier-{size}"
@@ -35,7 +37,7 @@ def measure(work: Path, base: Path, *, texts: int, repeats: int, has_bf16: bool,
         initialize(network, 0)
         save_model_folder(model, network, base, ("negative", "positive"))
     kinds = {"phrases": task_texts(texts)}
-    if (data := real_data()) is not None:
+    if with_reviews and (data := real_data()) is not None:
         records = iter_records(data / "imdb" / "unsup.jsonl.zst", findings=Findings())
         kinds["reviews"] = [" ".join(r.fields["text"].split()) for r in itertools.islice(records, texts // 10)]
     return {
