@@ -155,10 +155,12 @@ def describe(folder: Path, stages: list[dict[str, Any]], options: argparse.Names
     """What was done, what the whole job would take, and every stage's share of that."""
     train = TokenShard(folder / "preprocess", "train")
     events = read_events(folder / "pretrain")
-    begun = next(event["elapsed_seconds"] for event in events if event["event"] == "evaluation")
+    rate = next(event["tokens_per_second"] for event in events if event["event"] == "estimate")
     for stage in stages:
         is_task = stage["stage"] in ("prepare", "finetune")
-        fixed = begun if stage["stage"] == "pretrain" else 0.0  # initial vectors, compiling, calibration
+        fixed = 0.0
+        if stage["stage"] == "pretrain":  # initial vectors, calibration, evaluations: as many whatever the fraction
+            fixed = max(0.0, stage["seconds"] - train.num_tokens / rate)
         share = options.label_fraction if is_task else options.fraction
         stage["scaled_seconds"] = fixed + (stage["seconds"] - fixed) / share
     total = sum(stage["scaled_seconds"] for stage in stages)
@@ -173,6 +175,7 @@ def describe(folder: Path, stages: list[dict[str, Any]], options: argparse.Names
         "size": options.size,
         "samples": len(train),
         "real_tokens": train.num_tokens,
+        "pretraining_tokens_per_second": rate,
         "share_of_samples_above_50_tokens": float((train.lengths > ROW_TOKENS).mean()),
         "stages": stages,
         "scaled_minutes": total / 60,

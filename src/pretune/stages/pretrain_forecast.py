@@ -64,11 +64,11 @@ class Forecast:
     def describe(self) -> list[str]:
         """The forecast in sentences, with what it rests on."""
         c, tokens = self.compute, self.plan.steps * self.plan.tokens_per_step
-        words = "compiled" if c.is_compiled else "not compiled"
+        words, minutes = "compiled" if c.is_compiled else "not compiled", self.seconds / 60
         return [
             f"{self.size}, {self.parameters:,} parameters, on {c.chip}, {c.threads} threads, {c.precision}, {words}: "
             f"{self.plan.steps:,} updates, {tokens:,} tokens.",
-            f"Expected: {self.seconds / 60:.1f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
+            f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
             f"{self.disk_bytes / 1e6:.0f} MB of disk.",
             f"That rests on updates tried out here just now, {self.step_seconds:.2f} s each, uncompiled; beside other "
             "work everything takes longer. Nothing was written.",
