@@ -20,7 +20,7 @@ from machine import render_table, say, write_result
 CONFIGURATIONS = {
     "tiny": "--size tiny --tokens 300000 --initial-embedding random --compile off",
     "micro": "--size micro --tokens 200000 --tokens-per-step 2048 --optimizer adamw --compile off",
-    "mini": "--size mini --tokens 150000 --tokens-per-step 4096 --row-tokens 128 --compile off",
+    "mini": "--size mini --tokens 100000 --tokens-per-step 4096 --row-tokens 128 --compile off",
 }
 _EXPECTED = re.compile(r"Expected: ([\d.]+) minutes, ([\d.]+) GB of memory, ([\d.]+) MB of disk")
 
