@@ -15,7 +15,7 @@ from pretune.stages.pretrain_forecast import forecast
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",
-    "tokens": 4200,
+    "tokens": 2700,
     "row_tokens": 16,
     "tokens_per_step": 128,
     "long_row_tokens": 32,
