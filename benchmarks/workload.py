@@ -57,7 +57,8 @@ def make_pretraining_text(work: Path, documents: int) -> tuple[Path, str]:
         collect([str(source)], root / "collect", config)
     else:
         collect([], root / "collect", CollectConfig(builtin_documents=documents))
-    preprocess(root / "collect", root / "preprocess", PreprocessConfig(vocab_size=VOCAB_SIZE))
+    vocab_size = VOCAB_SIZE if data else None  # built-in text has too few words for so many
+    preprocess(root / "collect", root / "preprocess", PreprocessConfig(vocab_size=vocab_size))
     return root / "preprocess", words
 
 
