@@ -24,7 +24,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 _POLL_SECONDS = 0.002
 _GENTLE_SHARE = 0.2  # of the ends: by a signal that lets the command save first
 _RESUMABLE = {signal.SIGKILL: -9, signal.SIGTERM: 75, signal.SIGINT: 130}
-_MOST_IDLE_ENDS = 5  # a run that is done before it could be ended so often is too short to be tortured
+_MOST_IDLE_RUNS = 5  # that are done before they could be ended, one after the other: too short to be tortured
 
 
 def main() -> None:
@@ -75,15 +75,15 @@ def _run_killed(
     """Runs that are ended so many times in all, a few times each, and then finished."""
     found: list[dict[str, Any]] = []
     num_kills = num_idle = 0
-    while num_kills < kills and num_idle < _MOST_IDLE_ENDS:
+    while num_kills < kills and num_idle < _MOST_IDLE_RUNS:
         out, ends = folder / f"killed-{len(found)}", list[dict[str, Any]]()
         for _ in range(min(kills_per_run, kills - num_kills)):
             end = _end(command, out, rng, seconds, in_save=(num_kills + len(ends)) % 2 == 1)
             if end is None:
-                num_idle += 1
                 break
             ends.append(end)
         num_kills += len(ends)
+        num_idle = 0 if ends else num_idle + 1
         found.append({"sha256": _finish(command, out), "ends": ends})
         told = ", ".join(f"{end['signal']} after {end['seconds']} s{' in a save' * end['in_save']}" for end in ends)
         _say(f"{num_kills} of {kills}: {told or 'done before it could be ended'}; resumed: {found[-1]['sha256'][:16]}")
