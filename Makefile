@@ -1,4 +1,4 @@
-# make demo   the environment, then all five stages on built-in data: about five minutes on two cores, offline
+# make demo   the environment, then all five stages on built-in data: about four minutes on two cores, offline
 # make test   every test
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
