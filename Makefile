@@ -33,10 +33,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile -m "not slow and not gpu" $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" $(PYTEST)
 
 bench: $(VENV)/.installed-dev
 	@$(PIP) install --quiet --editable ".[bench]"

@@ -26,7 +26,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 PRETRAIN = (
     "--size tiny --tokens 24000 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 256 --evaluations 8 "
-    "--optimizer adamw --compile off --checkpoint-minutes 0.005 --hang-seconds 10"
+    "--optimizer adamw --compile off --checkpoint-minutes 0.005 --hang-seconds 6"
 )
 WAIT_SECONDS = 120.0
 
