@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -60,12 +61,13 @@ def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int
     if kind == "auto":
         kind = "processes" if workers > 1 and amount >= WORTH_PROCESSES else "threads"
         workers = workers if kind == "processes" else 1
-    opened = {"threads": _Threads, "processes": _Processes, "dask": _Dask, "ray": _Ray}[kind](workers, address)
+    kinds: dict[str, type[Engine]] = {"threads": _Threads, "processes": _Processes, "dask": _Dask, "ray": _Ray}
+    opened = kinds[kind](workers, address)
     with opened:
         yield opened
 
 
-class Engine:
+class Engine(ABC):
     """Calls functions for many parts, several at once; what a dead worker had under way is done again."""
 
     name = ""
@@ -129,9 +131,11 @@ class Engine:
         own = worker_name()
         return peak_memory_bytes() + sum(peak for worker, peak in self._peaks.items() if worker != own)
 
+    @abstractmethod
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        raise NotImplementedError
+        """Have a worker call `function` with the task; the future's result is an outcome."""
 
+    @abstractmethod
     def _stop(self) -> None:
         """Let go of the workers; the next piece of work starts new ones."""
 
@@ -146,8 +150,9 @@ class _WithExecutor(Engine):
             self._executor = self._start()
         return self._executor.submit(call, function, task)
 
+    @abstractmethod
     def _start(self) -> Executor:
-        raise NotImplementedError
+        """The executor, with its workers."""
 
     def _stop(self) -> None:
         if self._executor is not None:
