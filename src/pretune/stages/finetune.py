@@ -358,7 +358,10 @@ class _Finetuning:
             "flow",
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
             + [{"name": "parameters", "value": cost.count_parameters(self.model_config)}],
-            shape_out=[{"name": "classes", "value": len(self.label_names)}, {"name": "trials", "value": len(trials)}],
+            shape_out=[
+                {"name": "classes", "value": len(self.label_names)},
+                {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
+            ],
             dropped=[],
             seconds=seconds,
             peak_memory_bytes=peak,
