@@ -13,14 +13,15 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.compression import open_slice
 from pretune.text.corpus import CorpusWriter
-from pretune.text.documents import Document, Reading, iter_file_documents, iter_slice_documents
+from pretune.text.documents import Reading, iter_file_documents
 from pretune.text.files import TextFile
 from pretune.text.findings import Findings
 from pretune.text.pieces import Piece, Slice
+from pretune.text.slices import Batch, batches, iter_slice
 from pretune.text.tables import UNPARSABLE_ROW
 
 MOST_UNPARSABLE = 100  # rows, from which on the share of them decides whether to go on, wherever in a file they are
-_TOLD_EVERY = 1000  # documents
+_DOCUMENTS_AT_ONCE = 1000
 
 Told = Callable[[int, Findings], None]
 
@@ -46,9 +47,9 @@ def collect_piece(out: Path, task: dict[str, Any], tell: Told | None = None) -> 
     is_regular = True
     with CorpusWriter(out) as writer:
         try:
-            for document in _iter_documents(files, task["slice"], findings, reading):
-                writer.write(document.text, source=document.source, line=document.line, from_labels=False)
-                if tell is not None and writer.num_documents % _TOLD_EVERY == 0:
+            for texts, sources, lines in _iter_batches(files, task["slice"], findings, reading):
+                writer.write_many(texts, source=sources, line=lines, from_labels=[False] * len(texts))
+                if tell is not None:
                     tell(writer.num_documents, findings)
         except InputDataError:
             if task["slice"] is None:
@@ -58,16 +59,16 @@ def collect_piece(out: Path, task: dict[str, Any], tell: Told | None = None) -> 
     return {**written, "findings": findings.to_json(), "is_regular": is_regular}
 
 
-def _iter_documents(
+def _iter_batches(
     files: list[TextFile], values: dict[str, Any] | None, findings: Findings, reading: Reading
-) -> Iterator[Document]:
+) -> Iterator[Batch]:
     if values is None:
         for file in files:
-            yield from iter_file_documents(file, findings, reading)
+            yield from batches(iter_file_documents(file, findings, reading), _DOCUMENTS_AT_ONCE)
         return
     (file,), part = files, Slice.from_json(values)
     stream = open_slice(file.path, file.name, part.start, part.end)
-    yield from iter_slice_documents(file, stream, part.first_line, part.seen, findings, reading)
+    yield from iter_slice(file, stream, part.first_line, part.seen, findings, reading)
     if part.start:  # the file is counted, and shown, with its first lines
         findings.detections, findings.files_by_kind = [], {}
     else:

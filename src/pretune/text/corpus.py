@@ -6,7 +6,9 @@ A file is one part of the corpus: what one worker of the next stage takes at a t
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +20,7 @@ from pretune.text.streams import TextStream
 
 CHARACTERS_PER_FILE = 8_000_000
 _BUFFER_CHARACTERS = 1 << 20
-_LEVEL = 3
+_LEVEL = 1  # three times as fast as 3, and a seventh larger
 
 
 class DocumentWriter:
@@ -85,12 +87,12 @@ class DocumentWriter:
 
 def _ends_of_blocks(texts: Sequence[str]) -> Iterator[int]:
     """Where to divide texts into blocks of a million characters or a little more."""
-    characters = 0
-    for end, length in enumerate(map(len, texts), 1):
-        characters += length
-        if characters >= _BUFFER_CHARACTERS or end == len(texts):
-            yield end
-            characters = 0
+    ends = list(accumulate(map(len, texts)))
+    start = 0
+    while start < len(ends):
+        characters = ends[start - 1] if start else 0
+        start = min(bisect_left(ends, characters + _BUFFER_CHARACTERS) + 1, len(ends))
+        yield start
 
 
 def _encode_column(values: list[Any]) -> list[str]:
@@ -114,15 +116,32 @@ class CorpusWriter:
 
     def write(self, text: str, **fields: Any) -> None:
         """Append one document with what is known of it."""
+        self._file_with_room().write(text, **fields)
+        self._room -= len(text) + 1
+        self.num_documents += 1
+        self.num_characters += len(text)
+
+    def write_many(self, texts: Sequence[str], **fields: Sequence[Any]) -> None:
+        """Append documents, given field by field; each file holds the documents that it has with `write`."""
+        ends = list(accumulate([size + 1 for size in map(len, texts)]))
+        start = 0
+        while start < len(texts):
+            file = self._file_with_room()
+            before = ends[start - 1] if start else 0
+            end = min(bisect_left(ends, before + self._room) + 1, len(texts))  # the last one fills the file
+            file.write_many(texts[start:end], **{name: values[start:end] for name, values in fields.items()})
+            self._room -= ends[end - 1] - before
+            self.num_characters += ends[end - 1] - before - (end - start)
+            start = end
+        self.num_documents += len(texts)
+
+    def _file_with_room(self) -> DocumentWriter:
         if self._room <= 0 or self._file is None:
             self.close()
             self._file = DocumentWriter(corpus_file(self.folder, self._num_files))
             self._num_files += 1
             self._room = self._characters_per_file
-        self._file.write(text, **fields)
-        self._room -= len(text) + 1
-        self.num_documents += 1
-        self.num_characters += len(text)
+        return self._file
 
     def close(self) -> None:
         """Write what is left; without it the last file is incomplete."""

@@ -60,7 +60,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Opened:
+class Opened:
     """A file or a member of an archive whose bytes are at hand, and everything its reader needs beside them."""
 
     file: TextFile
@@ -138,7 +138,7 @@ def stamp_of(path: str) -> tuple[int, int] | None:
 def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
     findings.num_files += 1
     found = False
-    for document in _with_text(_read(file, stream, findings, reading), findings):
+    for document in with_text(_read(file, stream, findings, reading), findings):
         found = True
         yield document
     if not found:
@@ -148,24 +148,7 @@ def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: 
         findings.warnings.append(f"{sentence}; it is passed over.")
 
 
-def iter_slice_documents(
-    file: TextFile, stream: ByteStream, first_line: int, seen: Detection, findings: Findings, reading: Reading
-) -> Iterator[Document]:
-    """The documents in some lines of a jsonl file or of a text file with one a line, which was `seen` to be UTF-8.
-
-    `stream` has these lines alone, the first of which is line `first_line` of the file. Raises InputDataError where
-    they do not go on as the file began: then it has to be read from its beginning.
-    """
-    text = TextStream(stream, findings, encoding=seen.encoding, first_line=first_line)
-    unit: UnitChoice = "line" if seen.unit == "line" else "auto"
-    reading = replace(reading, text_column=seen.text_column, text_unit=unit)
-    opened = _Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
-    yield from _with_text(_READERS_OF_TEXT[seen.format](opened, text), findings)
-    if text.broken_bytes or text.compression or text.has_mark:
-        raise InputDataError(f"{file.name} is no plain {seen.encoding} throughout.")
-
-
-def _with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Document]:
+def with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Document]:
     """The documents that have a text, those that are too long in several pieces."""
     for document in documents:
         if not document.text or document.text.isspace():
@@ -180,7 +163,7 @@ def _with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Do
 def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Reading) -> Iterator[Document]:
     by_name = file.format or FORMAT_OF_ENDING.get(ending_of(file.path))
     seen = Detection(path=file.name, format="", encoding="utf-8", compression=stream.compression)
-    opened = _Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
+    opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
     kind = None if reading.format == "auto" else reading.format
     whole = kind or sniff_document(stream.head) or ("docx" if by_name == "docx" else None)
     if whole in ("parquet", "pdf", "docx"):
@@ -203,27 +186,27 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
         text.use_declared_charset()
     note = "" if by_name in (kind, None) or reading.format != "auto" else _BY_CONTENT
     seen = replace(seen, format=kind, encoding=text.encoding, is_guess=text.is_guess, note=note)
-    yield from _READERS_OF_TEXT[kind](replace(opened, seen=seen), text)
+    yield from READERS_OF_TEXT[kind](replace(opened, seen=seen), text)
 
 
 # --- formats whose bytes are read by themselves
 
 
-def _iter_parquet(opened: _Opened) -> Iterator[Document]:
-    return _iter_table(opened, iter_parquet(opened.stream, opened.findings))
+def _iter_parquet(opened: Opened) -> Iterator[Document]:
+    return iter_table(opened, iter_parquet(opened.stream, opened.findings))
 
 
-def _iter_pdf(opened: _Opened) -> Iterator[Document]:
+def _iter_pdf(opened: Opened) -> Iterator[Document]:
     _tell(opened, unit="file", what="the text of its pages is a document")
     return _one_document(pdf_lines(opened.stream, opened.findings), opened)
 
 
-def _iter_docx(opened: _Opened) -> Iterator[Document]:
+def _iter_docx(opened: Opened) -> Iterator[Document]:
     _tell(opened, unit="file", what="the text of its paragraphs is a document")
     return _one_document(docx_lines(opened.stream), opened)
 
 
-_READERS_OF_BYTES: dict[str, Callable[[_Opened], Iterator[Document]]] = {
+_READERS_OF_BYTES: dict[str, Callable[[Opened], Iterator[Document]]] = {
     "parquet": _iter_parquet,
     "pdf": _iter_pdf,
     "docx": _iter_docx,
@@ -233,14 +216,15 @@ _READERS_OF_BYTES: dict[str, Callable[[_Opened], Iterator[Document]]] = {
 # --- formats whose text is read
 
 
-def _iter_table_text(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_table_text(opened: Opened, text: TextStream) -> Iterator[Document]:
     kind: TableFormat = opened.seen.format  # type: ignore[assignment]
     column = opened.reading.text_column or opened.file.text_column
     columns = () if column is None else (column,)
-    yield from _iter_table(opened, iter_stream_records(text, kind, columns=columns, header=opened.file.columns))
+    yield from iter_table(opened, iter_stream_records(text, kind, columns=columns, header=opened.file.columns))
 
 
-def _iter_table(opened: _Opened, records: Iterator[Record]) -> Iterator[Document]:
+def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
+    """The documents of a table; the first records decide which column is the text."""
     name = opened.file.name
     sample = list(islice(records, 100))
     if not sample:
@@ -249,7 +233,13 @@ def _iter_table(opened: _Opened, records: Iterator[Record]) -> Iterator[Document
     others = [field for field in sample[0].fields if field != column]
     what = f"the text is in column {column!r}" + (f" (others: {join_names(others)})" if others else "")
     _tell(opened, text_column=column, what=what)
-    for record in chain(sample, records):
+    yield from column_documents(opened, chain(sample, records), column)
+
+
+def column_documents(opened: Opened, records: Iterable[Record], column: str) -> Iterator[Document]:
+    """The texts of a column; what is there and no text is counted in the findings."""
+    name = opened.file.name
+    for record in records:
         value = None if record.values is None else record.values.get(column)
         if value is None or isinstance(value, str):
             yield Document(record.fields.get(column, ""), name, record.line)
@@ -270,7 +260,7 @@ _UNIT_SENTENCES: dict[TextUnit, str] = {
 }
 
 
-def _iter_txt(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
     head, unit = text.peek(), _given_unit(opened)
     if unit is None:
         is_whole_file = len(head) < BLOCK_BYTES // 2
@@ -279,7 +269,7 @@ def _iter_txt(opened: _Opened, text: TextStream) -> Iterator[Document]:
     yield from _iter_units(text.lines(), unit, opened, text.first_line)
 
 
-def _iter_md(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_md(opened: Opened, text: TextStream) -> Iterator[Document]:
     unit = _given_unit(opened) or "file"
     is_plain = opened.reading.markdown == "plain"
     how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "markup and all"
@@ -287,7 +277,7 @@ def _iter_md(opened: _Opened, text: TextStream) -> Iterator[Document]:
     yield from _iter_units(plain_lines(text.lines()) if is_plain else text.lines(), unit, opened)
 
 
-def _iter_html(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_html(opened: Opened, text: TextStream) -> Iterator[Document]:
     if opened.reading.html_text == "main":
         _tell(opened, unit="file", what="the main text of each page is a document")
         lines = main_lines(text.blocks(), opened.file.name)
@@ -298,7 +288,7 @@ def _iter_html(opened: _Opened, text: TextStream) -> Iterator[Document]:
     yield from _one_document(lines, opened)
 
 
-def _iter_xml(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_xml(opened: Opened, text: TextStream) -> Iterator[Document]:
     if has_pairs(text.peek()):
         _tell(opened, what="every question with its answer is a document")
         for pair, line in iter_pairs(text.blocks(), opened.file.name):
@@ -308,7 +298,7 @@ def _iter_xml(opened: _Opened, text: TextStream) -> Iterator[Document]:
         yield from _one_document(iter_lines(text.blocks(), opened.file.name), opened)
 
 
-def _iter_mail(opened: _Opened, text: TextStream) -> Iterator[Document]:
+def _iter_mail(opened: Opened, text: TextStream) -> Iterator[Document]:
     """Messages are decoded part by part, so their bytes are read and not the text of the file."""
     is_mbox = opened.seen.format == "mbox"
     quotes = opened.reading.mail_quotes
@@ -323,7 +313,7 @@ def _iter_mail(opened: _Opened, text: TextStream) -> Iterator[Document]:
         text.close()
 
 
-_READERS_OF_TEXT: dict[str, Callable[[_Opened, TextStream], Iterator[Document]]] = {
+READERS_OF_TEXT: dict[str, Callable[[Opened, TextStream], Iterator[Document]]] = {
     "txt": _iter_txt,
     "md": _iter_md,
     "html": _iter_html,
@@ -336,11 +326,11 @@ _READERS_OF_TEXT: dict[str, Callable[[_Opened, TextStream], Iterator[Document]]]
 }
 
 
-def _given_unit(opened: _Opened) -> TextUnit | None:
+def _given_unit(opened: Opened) -> TextUnit | None:
     return None if opened.reading.text_unit == "auto" else opened.reading.text_unit
 
 
-def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened, first_line: int = 1) -> Iterator[Document]:
+def _iter_units(lines: Iterable[str], unit: TextUnit, opened: Opened, first_line: int = 1) -> Iterator[Document]:
     if unit == "line":
         for number, line in enumerate(lines, first_line):
             if line and not line.isspace():
@@ -349,7 +339,7 @@ def _iter_units(lines: Iterable[str], unit: TextUnit, opened: _Opened, first_lin
         yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file")
 
 
-def _one_document(lines: Iterable[str], opened: _Opened) -> Iterator[Document]:
+def _one_document(lines: Iterable[str], opened: Opened) -> Iterator[Document]:
     """All lines in one document without a line number, since the lines are not those of the file."""
     for document in _iter_blocks(lines, opened.file.name, is_whole_file=True):
         yield document._replace(line=None)
@@ -383,7 +373,7 @@ def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
 
 
 def _tell(
-    opened: _Opened, *, what: str, unit: TextUnit | None = None, text_column: str | None = None, encoding: str = ""
+    opened: Opened, *, what: str, unit: TextUnit | None = None, text_column: str | None = None, encoding: str = ""
 ) -> None:
     """Record how a file is read, with a sentence for the user."""
     seen = opened.seen

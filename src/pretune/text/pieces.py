@@ -16,7 +16,8 @@ from pretune.text.documents import Reading, iter_file_documents
 from pretune.text.files import TextFile
 from pretune.text.findings import Detection, Findings
 
-BYTES_PER_PIECE = 8_000_000
+BYTES_PER_PIECE = 8_000_000  # at most
+LEAST_BYTES, PIECES = 2_000_000, 40  # little text makes more and smaller pieces, so that all workers end together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +48,15 @@ class Piece:
 
 
 def divide_files(files: Sequence[TextFile], reading: Reading) -> list[Piece]:
-    """All files, in their order, in pieces of about BYTES_PER_PIECE bytes."""
+    """All files, in their order, in pieces of about the same number of bytes."""
     pieces: list[Piece] = []
     together: list[TextFile] = []
     num_bytes = 0
-    for file in files:
-        size = _size_of(file)
-        slices = slice_file(file, reading) if size >= 2 * BYTES_PER_PIECE else []
-        if together and (slices or num_bytes + size > BYTES_PER_PIECE):
+    sizes = [_size_of(file) for file in files]
+    most = min(BYTES_PER_PIECE, max(LEAST_BYTES, sum(sizes) // PIECES))
+    for file, size in zip(files, sizes, strict=True):
+        slices = slice_file(file, reading, most) if size >= 2 * most else []
+        if together and (slices or num_bytes + size > most):
             pieces.append(Piece(files=together))
             together, num_bytes = [], 0
         if slices:
@@ -71,10 +73,10 @@ def bytes_to_share(pieces: Sequence[Piece]) -> int:
     return sum(sizes.values()) if len(pieces) > 1 else 0
 
 
-def slice_file(file: TextFile, reading: Reading) -> list[Slice]:
-    """A file in slices; none where it has to be read in one go."""
+def slice_file(file: TextFile, reading: Reading, num_bytes: int) -> list[Slice]:
+    """A file in slices of about so many bytes; none where it has to be read in one go."""
     seen = _look(file, reading)
-    ends = [] if seen is None else _line_ends(file.path)
+    ends = [] if seen is None else _line_ends(file.path, num_bytes)
     starts = [(0, 1), *ends[:-1]]
     return [
         Slice(start=start, end=end, first_line=line, seen=seen)
@@ -101,8 +103,8 @@ def _look(file: TextFile, reading: Reading) -> Detection | None:
     return seen if has_lines and is_plain else None
 
 
-def _line_ends(path: str) -> list[tuple[int, int]]:
-    """Places behind line feeds, about BYTES_PER_PIECE apart and the last at the end; the number of the line there.
+def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
+    """Places behind line feeds, about so many bytes apart and the last at the end; the number of the line there.
 
     None where a line is longer than that, or the file cannot be read.
     """
@@ -110,9 +112,9 @@ def _line_ends(path: str) -> list[tuple[int, int]]:
     place, line = 0, 1
     try:
         with Path(path).open("rb") as file:
-            while block := file.read(BYTES_PER_PIECE):
-                rest = b"" if block.endswith(b"\n") else file.readline(BYTES_PER_PIECE)
-                if len(rest) == BYTES_PER_PIECE:
+            while block := file.read(num_bytes):
+                rest = b"" if block.endswith(b"\n") else file.readline(num_bytes)
+                if len(rest) == num_bytes:
                     return []
                 block += rest
                 place += len(block)

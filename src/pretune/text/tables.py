@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
@@ -43,7 +43,7 @@ OTHER_NAMES = ("id", "index", "idx", "name", "date", "user", "author", "lang", "
 _KNOWN_NAMES = frozenset((*TEXT_NAMES, *LABEL_NAMES, *OTHER_NAMES))
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
-_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # A cell may be long; one of this size means that a quote was opened and never closed.
@@ -108,7 +108,7 @@ def iter_stream_records(
     """The rows of an opened csv, tsv or jsonl stream; see `iter_records`. `header` names the columns of one without."""
     if stream.is_empty:
         raise InputDataError(f"{stream.name} is empty; expected a table with a text column.")
-    malformed = _Malformed(stream.name, stream.findings)
+    malformed = Malformed(stream.name, stream.findings)
     if kind == "jsonl":
         yield from _iter_jsonl(stream, malformed)
     else:
@@ -127,7 +127,7 @@ def sniff_table(head: str) -> TableFormat | None:
         return None
 
 
-class _Malformed:
+class Malformed:
     """Counts good rows and malformed ones, and decides when a file has too many of these."""
 
     def __init__(self, name: str, findings: Findings) -> None:
@@ -158,21 +158,26 @@ class _Malformed:
         )
 
 
-def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
-    for number, line in enumerate(stream.lines(), stream.first_line):
+def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+    return iter_json_records(enumerate(stream.lines(), stream.first_line), malformed)
+
+
+def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed) -> Iterator[Record]:
+    """The records of jsonl lines with their numbers; what is none is counted in `malformed`."""
+    for number, line in numbered:
         if not line or line.isspace():
             continue
         try:
             value = _parse(line)
         except (ValueError, RecursionError) as error:
             if number == 1 and line.strip() in ("[", "[{"):
-                raise InputDataError(_not_jsonl(stream.name)) from error
+                raise InputDataError(_not_jsonl(malformed.name)) from error
             malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {shorten(line, 60)!r}", line)
             continue
         if isinstance(value, str):
             value = {"text": value}
         if isinstance(value, list) and number == 1:
-            raise InputDataError(_not_jsonl(stream.name))
+            raise InputDataError(_not_jsonl(malformed.name))
         if not isinstance(value, dict):
             malformed.add(UNPARSABLE_ROW, number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
             continue
@@ -183,7 +188,7 @@ def _iter_jsonl(stream: TextStream, malformed: _Malformed) -> Iterator[Record]:
 def _parse(line: str) -> Any:
     """`json.loads`, in a third of its time where a value is all there is."""
     try:
-        value, end = _scan(line, 0)
+        value, end = scan_json(line, 0)
     except StopIteration:
         end = -1
     return value if end == len(line) else json.loads(line)
@@ -237,7 +242,7 @@ class _Dialect:
 
 
 def _iter_delimited(
-    stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: _Malformed, header: list[str] | None
+    stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: Malformed, header: list[str] | None
 ) -> Iterator[Record]:
     dialect, sample = _sniff_dialect(stream.peek(), kind)
     if header is None:

@@ -1,0 +1,97 @@
+"""Lines of a large file as texts, many at a time: what most of a large corpus is read by.
+
+A slice is read as its file is from beginning to end; only that rows with nothing to say about them take no detour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from pretune.errors import InputDataError
+from pretune.text.compression import ByteStream
+from pretune.text.documents import (
+    LONGEST_DOCUMENT,
+    READERS_OF_TEXT,
+    Document,
+    Opened,
+    Reading,
+    UnitChoice,
+    column_documents,
+    iter_table,
+    with_text,
+)
+from pretune.text.files import TextFile
+from pretune.text.findings import Detection, Findings
+from pretune.text.streams import TextStream
+from pretune.text.tables import SAMPLE_ROWS, Malformed, cell_text, iter_json_records, scan_json
+
+TEXTS_AT_ONCE = 10_000
+
+Batch = tuple[list[str], list[str], list[int | None]]  # texts; the file of each; the line it starts on
+
+
+def iter_slice(
+    file: TextFile, stream: ByteStream, first_line: int, seen: Detection, findings: Findings, reading: Reading
+) -> Iterator[Batch]:
+    """The documents in some lines of a jsonl file or of a text file with one a line, which was `seen` to be UTF-8.
+
+    `stream` has these lines alone, the first of which is line `first_line` of the file. Raises InputDataError where
+    they do not go on as the file began: then it has to be read from its beginning.
+    """
+    text = TextStream(stream, findings, encoding=seen.encoding, first_line=first_line)
+    unit: UnitChoice = "line" if seen.unit == "line" else "auto"
+    reading = replace(reading, text_column=seen.text_column, text_unit=unit)
+    opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
+    if seen.format == "jsonl" and seen.text_column is not None:
+        yield from _iter_json_lines(opened, text, seen.text_column)
+    else:
+        documents = with_text(READERS_OF_TEXT[seen.format](opened, text), findings)
+        yield from batches(documents, TEXTS_AT_ONCE)
+    if text.broken_bytes or text.compression or text.has_mark:
+        raise InputDataError(f"{file.name} is no plain {seen.encoding} throughout.")
+
+
+def _iter_json_lines(opened: Opened, stream: TextStream, column: str) -> Iterator[Batch]:
+    findings, name = opened.findings, opened.file.name
+    malformed = Malformed(name, findings)
+    numbered = enumerate(stream.lines(), stream.first_line)
+    first = iter_table(opened, islice(iter_json_records(numbered, malformed), SAMPLE_ROWS))
+    texts, lines = _texts_and_lines(with_text(first, findings))
+    num_counted = len(texts)  # of those that are no news to `malformed`
+    for number, line in numbered:
+        try:
+            value, end = scan_json(line, 0)
+            text = value[column] if end == len(line) else ""  # of a list or a number, TypeError
+        except (StopIteration, ValueError, RecursionError, KeyError, TypeError):
+            text = ""
+        if type(text) is str and 0 < len(text) <= LONGEST_DOCUMENT and not text.isspace():
+            texts.append(text if text.isascii() else cell_text(text))
+            lines.append(number)
+        else:
+            malformed.num_good += len(texts) - num_counted
+            records = iter_json_records([(number, line)], malformed)
+            more = _texts_and_lines(with_text(column_documents(opened, records, column), findings))
+            texts += more[0]
+            lines += more[1]
+            num_counted = len(texts)
+        if len(texts) >= TEXTS_AT_ONCE:
+            malformed.num_good += len(texts) - num_counted
+            yield texts, [name] * len(texts), lines
+            texts, lines, num_counted = [], [], 0
+    malformed.num_good += len(texts) - num_counted
+    malformed.refuse_if_too_many(is_end=True)
+    yield texts, [name] * len(texts), lines
+
+
+def _texts_and_lines(documents: Iterator[Document]) -> tuple[list[str], list[int | None]]:
+    found = list(documents)
+    return [document.text for document in found], [document.line for document in found]
+
+
+def batches(documents: Iterator[Document], size: int) -> Iterator[Batch]:
+    """The same documents, so many at a time."""
+    while some := list(islice(documents, size)):
+        texts, lines = _texts_and_lines(iter(some))
+        yield texts, [document.source for document in some], lines
