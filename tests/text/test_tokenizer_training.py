@@ -1,13 +1,17 @@
+import json
 import random
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
+from pretune.text.stretches import Stretches
 from pretune.text.tokenizer import TokenizerKind
 from pretune.text.tokenizer_training import train_on_counts, train_tokenizer
 
@@ -53,7 +57,7 @@ def test_two_processes_learn_the_same_bytes() -> None:
 
 
 def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
-    counts = Counter(word for text in TEXTS for word in text.split())
+    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
     assert training.size_rule == (
@@ -63,7 +67,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
     )
     assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
     assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
-    many = Counter({f"w{number}": 5 for number in range(9000)})
+    many = Stretches.of({f"w{number}": 5 for number in range(9000)})
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
     assert training.told.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
@@ -71,7 +75,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
 
 
 def test_what_is_not_deterministic_is_stated() -> None:
-    counts = Counter(word for text in TEXTS for word in text.split())
+    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
     assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
     assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
 
@@ -120,3 +124,24 @@ def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     scaled = train_tokenizer(texts)
     same = set(one.backend.get_vocab()) & set(scaled.backend.get_vocab())
     assert len(same) > 0.9 * one.vocab_size
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_pieces_give_what_the_library_learns_from_the_text_itself(lowercase: bool) -> None:
+    draw = random.Random(1)
+    parts = ["con", "Ta", "min", "ré", "n't", "it's", "12", "...", "er,", "\u6771", "\U0001f600", "_x"]
+    texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(300)]
+    ours = train_tokenizer(texts, vocab_size=400, lowercase=lowercase)
+    library = tokenizers.Tokenizer(models.BPE())
+    library.normalizer = normalizers.Lowercase() if lowercase else None
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        min_frequency=2,
+        special_tokens=["[PAD]", "[BOS]", "[EOS]", "[MASK]"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        max_token_length=32,
+        show_progress=False,
+    )
+    library.train_from_iterator(texts, trainer)
+    assert json.loads(ours.backend.to_str())["model"]["merges"] == json.loads(library.to_str())["model"]["merges"]

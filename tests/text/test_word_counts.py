@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.stretches import count_stretches
+from pretune.text.stretches import Stretches, count_stretches
 from pretune.text.word_counts import (
     count_words,
     keep_common,
@@ -31,11 +31,11 @@ def summed(folder: Path, parts: list[list[str]], ranges: int) -> Counter[str]:
         task = {"parts": [str(folder / f"part{n}") for n in range(len(parts))], "range": number}
         found = sum_word_counts(outs[-1], task)["stretches_by_count"]
         by_count.update({int(count): stretches for count, stretches in found.items()})
-    return load_word_counts(outs, by_count)
+    return Counter(load_word_counts(outs, by_count).as_dict())
 
 
 def test_sums_do_not_depend_on_the_parts(tmp_path: Path) -> None:
-    expected = count_words(TEXTS)
+    expected = Counter(count_words(TEXTS).as_dict())
     shuffled = Random(0).sample(TEXTS, len(TEXTS))
     assert summed(tmp_path / "a", [TEXTS], 1) == expected
     assert summed(tmp_path / "b", [shuffled[:2], shuffled[2:], []], 3) == expected
@@ -51,8 +51,8 @@ def test_the_least_count_fills_the_room(stretches_by_count: dict[int, int], most
 
 
 def test_few_stretches_are_all_kept() -> None:
-    counts = Counter({"a": 1, "b": 3})
-    assert keep_common(counts) == counts
+    counts = Stretches.of({"a": 1, "b": 3})
+    assert keep_common(counts).as_dict() == {"a": 1, "b": 3}
 
 
 def test_ranges_go_by_the_amount_of_text() -> None:

@@ -35,6 +35,7 @@ from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import LANGUAGE_RULE, clean_document
 from pretune.text.selection import DOCUMENTS_NAME, LENGTHS, REASONS, SPLITS, kept_units, select_part, write_part
 from pretune.text.splits import hash_text
+from pretune.text.stretches import Stretches
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]
@@ -213,7 +214,7 @@ class Steps:
             "reported": [] if is_dropped else contaminated,
         }
 
-    def count_words(self) -> Counter[str]:
+    def count_words(self) -> Stretches:
         """Reduce: how often each stretch between blanks occurs in the training text, range by range."""
         ranges = num_word_ranges(self._train_characters)
         tasks = [{"parts": self._parts("write"), "range": number} for number in range(ranges)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,34 @@ class Stretches:
     def at_least(self, count: int) -> Stretches:
         """Those that occur so often."""
         return self._only(np.flatnonzero(self.counts >= count))
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int]) -> Stretches:
+        """Stretches that were counted elsewhere."""
+        found = count_stretches(counts)
+        return cls(found.hashes, np.array([counts[text] for text in found.texts.texts()], dtype=np.int64), found.texts)
+
+    def as_dict(self) -> dict[str, int]:
+        """How often each occurs."""
+        return dict(zip(self.texts.texts(), self.counts.tolist(), strict=True))
+
+    @property
+    def num_characters(self) -> int:
+        """Of all of them, as often as they occur."""
+        is_first = (self.texts.data & 0xC0) != 0x80  # the other bytes of UTF-8 continue a character
+        ends = np.concatenate([[0], np.cumsum(is_first)])[self.texts.offsets]
+        return int((np.diff(ends) * self.counts).sum())
+
+    def scaled(self, scale: float) -> Stretches:
+        """Counts divided by `scale`; who is left with none is left out.
+
+        What remains of a division is rounded up or down by the hash, so that rare ones count in sum as they should.
+        """
+        if scale <= 1:
+            return self
+        shares = (self.hashes >> np.uint64(11)).astype(np.float64) / 2**53
+        counts = (self.counts / scale + shares).astype(np.int64)
+        return Stretches(self.hashes, counts, self.texts).at_least(1)
 
     def _only(self, rows: Int64s) -> Stretches:
         return Stretches(self.hashes[rows], self.counts[rows], self.texts.take(rows))

@@ -7,17 +7,17 @@ bounded by `word_counts.MOST_STRETCHES` and the order of the documents changes n
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from pretune.errors import InputDataError, UsageError
+from pretune.text.byte_pieces import count_pieces
+from pretune.text.stretches import Stretches
 from pretune.text.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
 from pretune.text.word_counts import count_words, keep_common
 
@@ -67,18 +67,18 @@ def train_tokenizer(
 
 
 def train_on_counts(
-    counts: Counter[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+    counts: Stretches, kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
 ) -> Training:
     """The same, from how often each stretch between blanks occurs."""
-    characters = sum(len(stretch) * count for stretch, count in counts.items())
+    characters = counts.num_characters
     scale = max(1, characters / TRAINING_CHARACTERS)
     backend = _untrained(kind)
     backend.normalizer = normalizers.Lowercase() if lowercase else None
     least_count = _least_count(kind, vocab_size, scale)
-    alphabet = _alphabet(counts, backend.normalizer, vocab_size) if kind == "wordpiece" else []
+    alphabet = _alphabet(counts.as_dict(), backend.normalizer, vocab_size) if kind == "wordpiece" else []
     _check_room(kind, vocab_size, alphabet)
     trainer = _trainer(kind, vocab_size or MAX_VOCAB_SIZE, least_count, alphabet)
-    backend.train_from_iterator(_repeat_stretches(counts, scale), trainer)
+    _train(backend, counts.scaled(scale).as_dict(), trainer)
     tokenizer = Tokenizer(_finish(backend, lowercase))
     if vocab_size is not None and tokenizer.vocab_size < vocab_size:
         raise InputDataError(
@@ -125,17 +125,25 @@ def _size_rule(tokenizer: Tokenizer, asked: int | None, characters: int, words: 
     )
 
 
-def _repeat_stretches(counts: Counter[str], scale: float) -> Iterator[list[str]]:
-    """Text in which every stretch occurs as often as counted, divided by `scale`.
+def _train(backend: tokenizers.Tokenizer, counts: Mapping[str, int], trainer: Any) -> None:
+    """Train on stretches as often as they were counted."""
+    if not isinstance(backend.model, models.BPE):
+        backend.train_from_iterator(_repeat(counts), trainer)
+        return
+    # The library would cut every repetition of a stretch anew; so each is cut once, and it is given the pieces.
+    pieces = count_pieces(counts, backend)
+    pre_tokenizer, backend.pre_tokenizer = backend.pre_tokenizer, pre_tokenizers.CharDelimiterSplit(" ")
+    normalizer, backend.normalizer = backend.normalizer, None
+    backend.train_from_iterator(_repeat(pieces), trainer)
+    backend.pre_tokenizer, backend.normalizer = pre_tokenizer, normalizer
 
-    The library learns from text, not from counts, and its time goes by the length of the text. The remainder of the
-    division is rounded up or down by a hash of the stretch, so that rare stretches count as much as they should in sum.
-    """
+
+def _repeat(counts: Mapping[str, int]) -> Iterator[list[str]]:
+    """Text in which every word occurs as often as counted, since the library learns from text and not from counts."""
     batch: list[str] = []
-    for stretch in sorted(counts):
-        repeats = int(counts[stretch] / scale + (crc32(stretch.encode()) / 2**32 if scale > 1 else 0))
-        for start in range(0, repeats, 1000):
-            batch.append(" ".join([stretch] * min(1000, repeats - start)))
+    for word in sorted(counts):
+        for start in range(0, counts[word], 1000):
+            batch.append(" ".join([word] * min(1000, counts[word] - start)))
         if len(batch) >= 1000:
             yield batch
             batch = []
@@ -213,7 +221,7 @@ def _trainer(kind: TokenizerKind, vocab_size: int, least_count: int, alphabet: l
     )
 
 
-def _alphabet(counts: Counter[str], normalizer: Any, vocab_size: int | None) -> list[str]:
+def _alphabet(counts: Mapping[str, int], normalizer: Any, vocab_size: int | None) -> list[str]:
     """The commonest characters of the text, in the order of their code points.
 
     There are at most a thousand, and no more than fill half of the vocabulary: each needs a token for the beginning of

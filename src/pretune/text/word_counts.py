@@ -26,9 +26,9 @@ def num_word_ranges(num_characters: int) -> int:
     return max(_LEAST_RANGES, -(-min(num_characters, MOST_CHARACTERS) // _CHARACTERS_PER_RANGE))
 
 
-def count_words(texts: Iterable[str]) -> Counter[str]:
+def count_words(texts: Iterable[str]) -> Stretches:
     """How often each stretch between white space of any kind occurs."""
-    return _to_counter(count_stretches(" ".join(text.split()) for text in texts))
+    return count_stretches(" ".join(text.split()) for text in texts)
 
 
 def save_counts(folder: Path, counts: Stretches, num_ranges: int) -> None:
@@ -48,23 +48,15 @@ def sum_word_counts(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     return {"stretches_by_count": dict(zip(map(str, counts.tolist()), stretches.tolist(), strict=True))}
 
 
-def load_word_counts(folders: Sequence[Path], stretches_by_count: Counter[int]) -> Counter[str]:
+def load_word_counts(folders: Sequence[Path], stretches_by_count: Counter[int]) -> Stretches:
     """The sums of all ranges, of which folder i has range i, without the rarest where there are too many stretches."""
     least = least_count(stretches_by_count)
-    total: Counter[str] = Counter()
-    for number, folder in enumerate(folders):
-        total.update(_to_counter(Stretches.load(folder, number).at_least(least)))
-    return total
+    return sum_stretches(Stretches.load(folder, number).at_least(least) for number, folder in enumerate(folders))
 
 
-def _to_counter(counts: Stretches) -> Counter[str]:
-    return Counter(dict(zip(counts.texts.texts(), counts.counts.tolist(), strict=True)))
-
-
-def keep_common(counts: Counter[str]) -> Counter[str]:
+def keep_common(counts: Stretches) -> Stretches:
     """Counts without the rarest stretches, where there are too many."""
-    least = least_count(Counter(counts.values()))
-    return counts if least <= 1 else Counter({stretch: count for stretch, count in counts.items() if count >= least})
+    return counts.at_least(least_count(Counter(counts.counts.tolist())))
 
 
 def least_count(stretches_by_count: Counter[int], most: int = MOST_STRETCHES) -> int:
