@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
@@ -188,3 +193,44 @@ def small_run(small_world: Path, small_run_words: list[str]) -> Path:
     (small_world / "shown.txt").write_text(shown, encoding="utf-8")
     (small_world / "told.txt").write_text(told, encoding="utf-8")
     return out
+
+
+def plain_varlen_attn(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cu_seq_q: Tensor,
+    cu_seq_k: Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    window_size: tuple[int, int] = (-1, -1),
+    enable_gqa: bool = False,
+) -> Tensor:
+    """What torch's kernel for variable-length attention computes, span by span; refuses what the kernel would."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    assert cu_seq_q.dtype == torch.int32
+    assert cu_seq_q.is_contiguous()
+    assert cu_seq_q is cu_seq_k
+    assert query.stride(-1) == key.stride(-1) == value.stride(-1) == 1
+    assert query.shape[1] == key.shape[1] or enable_gqa
+    assert window_size in {(-1, -1), (-1, 0)}
+    edges = cu_seq_q.tolist()
+    assert (edges[0], edges[-1]) == (0, len(query))
+    assert max(end - start for start, end in pairwise(edges)) <= min(max_q, max_k)
+    parts = []
+    for start, end in pairwise(edges):
+        q, k, v = (heads[None, start:end].transpose(1, 2) for heads in (query, key, value))
+        causal = window_size == (-1, 0)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=enable_gqa)
+        parts.append(mixed.transpose(1, 2)[0])
+    return torch.cat(parts)
+
+
+@pytest.fixture
+def with_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the path for GPUs run here: variable-length attention in plain products stands for the kernel."""
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
+    monkeypatch.setattr("pretune.model.transformer.can_attend", lambda device, dtype, head_dim: True)

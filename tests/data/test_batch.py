@@ -51,10 +51,21 @@ def test_a_gpu_is_fed_from_pinned_memory_without_waiting(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     monkeypatch.setattr(torch.Tensor, "to", move)
     make_batch(torch.tensor([True, False])).to("cuda")
-    assert len(pinned) == 6
-    assert moves == [("cuda", True)] * 6
+    assert len(pinned) == 8  # the six tensors, and the edges of the spans of two rows in two modes
+    assert moves == [("cuda", True)] * 8
     make_batch().to("meta")
-    assert len(pinned) == 6
+    assert len(pinned) == 8
+
+
+def test_a_gpu_is_told_the_spans_and_a_processor_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, non_blocking=False: tensor)
+    there = make_batch().to("cuda").attention.spans
+    assert there is not None
+    [run] = there.runs
+    assert (run.first, run.last, run.is_causal, run.edges[:3].tolist()) == (0, 2, False, [0, 3, 6])
+    assert make_batch().to("cpu").attention.spans is None
+    assert make_batch().to("meta").attention.spans is None
 
 
 def test_what_is_not_there_stays_absent() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pretune.compute.varlen import find_spans
 from pretune.model.config import ModelConfig, tiny
 from pretune.model.transformer import (
     LanguageModel,
@@ -126,6 +127,26 @@ def test_plain_products_are_attention() -> None:
     bias = attention_bias(DOCUMENTS, torch.tensor([True, False]), torch.float32)
     expected = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     torch.testing.assert_close(attend(q, k, v, bias), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("is_causal", [None, torch.tensor([False, True]), torch.tensor([True, True])])
+@pytest.mark.usefixtures("with_plain_kernel")
+def test_spans_say_what_the_block_mask_says(model: LanguageModel, is_causal: Tensor | None) -> None:
+    spans, positions = find_spans(DOCUMENTS, is_causal), torch.tensor([0, 3, 21, 39])
+    found = []
+    for used in (None, spans):
+        model.zero_grad()
+        hidden = model.transformer(token_ids(), DOCUMENTS, is_causal, positions=positions, spans=used)
+        hidden.square().sum().backward()
+        found.append([hidden, *(parameter.grad for parameter in model.transformer.parameters())])
+    for masked, spanned in zip(*found, strict=True):
+        torch.testing.assert_close(spanned, masked, atol=1e-4, rtol=1e-4)
+
+
+def test_without_the_kernel_spans_change_nothing(model: LanguageModel) -> None:
+    with torch.no_grad():
+        one = model.transformer(token_ids(), DOCUMENTS, spans=find_spans(DOCUMENTS, None))
+        torch.testing.assert_close(one, model.transformer(token_ids(), DOCUMENTS), atol=0, rtol=0)
 
 
 def test_rotation_keeps_lengths_and_knows_only_distances() -> None:

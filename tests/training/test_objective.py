@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -50,3 +52,42 @@ def test_labelled_texts_are_weighed(make_classifier: Any, draw_labelled: Any, is
     torch.testing.assert_close(sums.loss, (losses * weights).sum())
     assert sums.weight == pytest.approx(float(weights.sum()))
     assert (sums.count, int(sums.correct)) == (7, int((logits.argmax(-1) == batch.labels).sum()))
+
+
+COMPILED_ON_NO_DEVICE = """
+import torch
+from torch._dynamo.backends.debugging import aot_eager
+from pretune.compute.varlen import find_spans
+from pretune.data.batch import Attention
+from pretune.model import transformer
+from pretune.model.config import ModelConfig
+from pretune.training.objective import layers_of
+
+graphs, compile = [], torch.compile
+def count(graph, inputs):
+    graphs.append(graph)
+    return aot_eager(graph, inputs)
+torch.compile = lambda function, **settings: compile(function, backend=count, fullgraph=True, **settings)
+transformer.can_attend = lambda device, dtype, head_dim: True
+sizes = dict(vocab_size=60, hidden_size=32, num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48)
+config = ModelConfig(**sizes)
+model = transformer.Transformer(config).to("meta")
+layers = layers_of(model, compiled=True)
+for cuts in ([10, 20], [30], [5, 9, 40]):
+    documents = torch.zeros(4, 64, dtype=torch.long)
+    for cut in cuts:
+        documents[:, cut:] += 1
+    attention = Attention(document_ids=documents, spans=find_spans(documents, None)).to("meta")
+    hidden = model(attention.document_ids, attention.document_ids, None, torch.bfloat16, None, layers, attention.spans)
+    hidden.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    print(len(graphs), end=" ")
+"""
+
+
+def test_variable_length_attention_compiles_whole_and_once_for_all_layers() -> None:
+    """Torch's own kernel, on tensors without memory: no graph breaks, and only more edges compile anew."""
+    words = [sys.executable, "-W", "ignore", "-c", COMPILED_ON_NO_DEVICE]  # in this process types are checked at calls
+    process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "2 2 3 "

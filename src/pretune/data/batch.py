@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pretune.compute.varlen import Spans, find_spans
+
 IGNORE_INDEX = -100
 
 
@@ -18,6 +20,20 @@ class Attention:
 
     document_ids: Int[Tensor, "B T"]
     is_causal: Tensor | None = None  # (B,) of bool: rows in which a position may not look ahead; None: no row
+    spans: Spans | None = None  # the same for a GPU's kernel, which needs no mask; None elsewhere
+
+    def to(self, device: str) -> Attention:
+        """The same on a device; what a GPU is told besides is found out here, where nobody waits for it."""
+        spans = self.spans
+        if spans is None and device == "cuda":
+            spans = find_spans(self.document_ids, self.is_causal)
+        if spans is not None:
+            spans = spans._replace(runs=tuple(run._replace(edges=_move(run.edges, device)) for run in spans.runs))
+        return Attention(
+            document_ids=_move(self.document_ids, device),
+            is_causal=None if self.is_causal is None else _move(self.is_causal, device),
+            spans=spans,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +64,7 @@ class Batch:
             labels=_move(self.labels, device),
             positions=None if self.positions is None else _move(self.positions, device),
             label_weights=None if self.label_weights is None else _move(self.label_weights, device),
-            attention=Attention(
-                document_ids=_move(self.attention.document_ids, device),
-                is_causal=None if self.attention.is_causal is None else _move(self.attention.is_causal, device),
-            ),
+            attention=self.attention.to(device),
         )
 
     def cut(self, pieces: int) -> list[Batch]:

@@ -16,11 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pretune.compute.varlen import Spans, attend_spans, can_attend
 from pretune.model.config import ModelConfig
 
 INITIAL_DEVIATION = 0.02
 
-Mix = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Sight = Tensor | Spans  # who sees whom: a bias for the scores (B, 1, T, T), or the same in the words of a GPU's kernel
+Mix = Callable[[Tensor, Tensor, Tensor, Sight], Tensor]
 Finish = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -94,31 +96,30 @@ class Block(nn.Module):
         self.gate_up_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
         self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(
-        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
-    ) -> Float[Tensor, "B T D"]:
-        return self.finish(x, self.mix(x, cos, sin, bias))
+    def forward(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T D"]:
+        return self.finish(x, self.mix(x, cos, sin, sight))
 
-    def mix(
-        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, bias: Float[Tensor, "B 1 T T"]
-    ) -> Float[Tensor, "B T HK"]:
+    def mix(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T HK"]:
         """The part in which positions look at each other: every head's mixture of values.
 
-        `bias` also says in which precision to compute.
+        `sight` also says in which precision to compute.
         """
         c = self.config
         b, t, _ = x.shape
-        h = self.attention_norm(x).to(bias.dtype)
+        h = self.attention_norm(x).to(sight.dtype)
         q, k, v = self.qkv_proj(h).split(
             [c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.num_kv_heads * c.head_dim], dim=-1
         )
-        q = rotate(q.view(b, t, c.num_heads, c.head_dim), cos, sin).transpose(1, 2)  # (B, H, T, K)
-        k = rotate(k.view(b, t, c.num_kv_heads, c.head_dim), cos, sin).transpose(1, 2)
-        v = v.view(b, t, c.num_kv_heads, c.head_dim).transpose(1, 2)
+        q = rotate(q.view(b, t, c.num_heads, c.head_dim), cos, sin)
+        k = rotate(k.view(b, t, c.num_kv_heads, c.head_dim), cos, sin)
+        v = v.view(b, t, c.num_kv_heads, c.head_dim)
+        if isinstance(sight, Spans):
+            return attend_spans(q, k, v, sight).flatten(2)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
         if c.num_kv_heads != c.num_heads:
             k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
-        return attend(q, k, v, bias).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+        return attend(q, k, v, sight).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
     def finish(self, x: Float[Tensor, "*N D"], mixed: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
         """The part in which every position is on its own: the mixture joins the residual stream, then feed-forward."""
@@ -157,19 +158,24 @@ class Transformer(nn.Module):
         dtype: torch.dtype = torch.float32,
         positions: Int[Tensor, "M"] | None = None,
         layers: Sequence[tuple[Mix, Finish]] | None = None,
+        spans: Spans | None = None,
     ) -> Float[Tensor, "*N D"]:
         """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
 
         `document_ids` is -1 at padding; `dtype` is the precision of the matrix products. With `positions`, the last
         layer computes nothing that nobody asks for: the same numbers, and 60 % less of that layer's work where a fifth
-        of the positions is asked for. `layers` stand for the two halves of each block: the same, compiled.
+        of the positions is asked for. `layers` stand for the two halves of each block: the same, compiled. `spans` say
+        what `document_ids` and `is_causal` say, and are used instead where a GPU has the kernel for it.
         """
         cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
-        bias = attention_bias(document_ids, is_causal, dtype)
+        if spans is not None and can_attend(input_ids.device, dtype, self.config.head_dim):
+            sight: Sight = spans._replace(dtype=dtype)
+        else:
+            sight = attention_bias(document_ids, is_causal, dtype)
         x = self.embed_tokens(input_ids)
         halves = layers or [(cast(Mix, block.mix), cast(Finish, block.finish)) for block in self.blocks]
         for number, (mix, finish) in enumerate(halves, 1):
-            mixed = mix(x, cos, sin, bias)
+            mixed = mix(x, cos, sin, sight)
             if positions is not None and number == len(halves):
                 x, mixed = x.flatten(0, 1)[positions], mixed.flatten(0, 1)[positions]
             x = finish(x, mixed)

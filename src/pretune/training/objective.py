@@ -67,6 +67,7 @@ class MaskedObjective:
             self.dtype,
             batch.positions,
             self.layers,
+            batch.attention.spans,
         )
         loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
         return LossSum(loss=loss, weight=float(len(batch.labels)), correct=correct, count=len(batch.labels))
@@ -81,8 +82,10 @@ class ClassificationObjective:
         self.layers = layers_of(model.transformer, compiled=compiled)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B C"]:
-        document_ids = batch.attention.document_ids
-        hidden = self.model.transformer(batch.input_ids, document_ids, dtype=self.dtype, layers=self.layers)
+        document_ids, spans = batch.attention.document_ids, batch.attention.spans
+        hidden = self.model.transformer(
+            batch.input_ids, document_ids, dtype=self.dtype, layers=self.layers, spans=spans
+        )
         return self.model.classifier(mean_over_text(hidden, document_ids))
 
     def __call__(self, batch: Batch) -> LossSum:
