@@ -2,8 +2,9 @@
 
 `python scripts/torture.py --kills 50 pretrain work/preprocess --tokens 200000`, or with `finetune PRETRAINED PREPARED`
 and its options. First some uninterrupted runs, which must give the same bytes; then runs that are ended again and again
-(by SIGKILL, every other one inside a save, and now and then by SIGTERM or Ctrl-C) and resumed until they are done. That
-must give the same bytes again: weights, predictions, and the state of the optimizer where it is kept. `--report NAME`
+and resumed until they are done, which must give the same bytes again: weights, predictions, and the optimizer of the
+last checkpoint (of every trial). The ends take turns: at any moment, where some are by SIGTERM or Ctrl-C; and by
+SIGKILL inside a save, in the midst of an evaluation, and at the end of an epoch, before it is saved. `--report NAME`
 writes benchmarks/results/NAME.json. Exits with 1 where one differs.
 """
 
@@ -11,18 +12,24 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+_PLACES = ("any moment", "save", "evaluation", "any moment", "save", "epoch")
+_INSIDE = ("evaluation", "epoch")  # the process finds these places itself
 _POLL_SECONDS = 0.002
-_GENTLE_SHARE = 0.2  # of the ends: by a signal that lets the command save first
+_GENTLE_SHARE = 0.4  # of the ends at any moment: by a signal that lets the command save first
 _RESUMABLE = {signal.SIGKILL: -9, signal.SIGTERM: 75, signal.SIGINT: 130}
 _MOST_IDLE_RUNS = 5  # that are done before they could be ended, one after the other: too short to be tortured
 
@@ -37,32 +44,40 @@ def main() -> None:
     given, words = parser.parse_known_args()
     if not words:
         parser.error("name a training: pretrain PREPROCESSED or finetune PRETRAINED PREPARED, with its options")
-    command = [sys.executable, "-m", "pretune", *words, "--quiet"]
+    words = [*words, "--quiet"]
     rng = random.Random(given.torture_seed)
     with tempfile.TemporaryDirectory() as folder:
-        whole, seconds = _run_whole(command, Path(folder), given.runs)
-        killed = _run_killed(command, Path(folder), given.kills, given.kills_per_run, rng, seconds)
+        whole, seconds = _run_whole(words, Path(folder), given.runs)
+        killed = _run_killed(words, Path(folder), given.kills, given.kills_per_run, rng, seconds)
+        compute = _compute_of(Path(folder) / "whole-0")
     hashes = {run["sha256"] for run in [*whole, *killed]}
-    is_identical = len(hashes) == 1 and all(end["is_as_expected"] for run in killed for end in run["ends"])
-    num_kills = sum(len(run["ends"]) for run in killed)
-    _say(
-        f"{len(whole)} uninterrupted runs, {len(killed)} runs ended {num_kills} times: {len(hashes)} different results"
-    )
+    ends = [end for run in killed for end in run["ends"]]
+    is_identical = len(hashes) == 1 and all(end["is_as_expected"] for end in ends)
+    by_place = dict(Counter(f"{end['signal']} at {end['place']}" for end in ends))
+    _say(f"{len(whole)} uninterrupted runs, {len(killed)} runs ended {len(ends)} times: {by_place}")
+    _say(f"{len(hashes)} different results")
     if given.report:
         sys.path.append(str(BENCHMARKS))
         from machine import write_result
 
-        fields = {"is_identical": is_identical, "num_kills": num_kills, "uninterrupted": whole, "killed": killed}
+        fields = {
+            "is_identical": is_identical,
+            "num_kills": len(ends),
+            "kills": by_place,
+            "compute": compute,
+            "uninterrupted": whole,
+            "killed": killed,
+        }
         _say(str(write_result(given.report, fields)))
     sys.exit(0 if is_identical else 1)
 
 
-def _run_whole(command: list[str], folder: Path, count: int) -> tuple[list[dict[str, Any]], float]:
+def _run_whole(words: list[str], folder: Path, count: int) -> tuple[list[dict[str, Any]], float]:
     """The results of uninterrupted runs, and the seconds of the last."""
     found, seconds = [], 0.0
     for number in range(count):
         start = time.monotonic()
-        sha256 = _finish(command, folder / f"whole-{number}")
+        sha256 = _finish(words, folder / f"whole-{number}")
         seconds = time.monotonic() - start
         found.append({"sha256": sha256, "seconds": round(seconds, 1)})
         _say(f"uninterrupted {number + 1}: {sha256[:16]}  {seconds:.1f} s")
@@ -70,7 +85,7 @@ def _run_whole(command: list[str], folder: Path, count: int) -> tuple[list[dict[
 
 
 def _run_killed(
-    command: list[str], folder: Path, kills: int, kills_per_run: int, rng: random.Random, seconds: float
+    words: list[str], folder: Path, kills: int, kills_per_run: int, rng: random.Random, seconds: float
 ) -> list[dict[str, Any]]:
     """Runs that are ended so many times in all, a few times each, and then finished."""
     found: list[dict[str, Any]] = []
@@ -78,57 +93,129 @@ def _run_killed(
     while num_kills < kills and num_idle < _MOST_IDLE_RUNS:
         out, ends = folder / f"killed-{len(found)}", list[dict[str, Any]]()
         for _ in range(min(kills_per_run, kills - num_kills)):
-            end = _end(command, out, rng, seconds, in_save=(num_kills + len(ends)) % 2 == 1)
+            end = _end(words, out, rng, seconds, _PLACES[(num_kills + len(ends)) % len(_PLACES)])
             if end is None:
                 break
             ends.append(end)
         num_kills += len(ends)
         num_idle = 0 if ends else num_idle + 1
-        found.append({"sha256": _finish(command, out), "ends": ends})
-        told = ", ".join(f"{end['signal']} after {end['seconds']} s{' in a save' * end['in_save']}" for end in ends)
+        found.append({"sha256": _finish(words, out), "resumed_from": _resumes(out), "ends": ends})
+        told = ", ".join(f"{end['signal']} at {end['place']} after {end['seconds']} s" for end in ends)
         _say(f"{num_kills} of {kills}: {told or 'done before it could be ended'}; resumed: {found[-1]['sha256'][:16]}")
     return found
 
 
-def _finish(command: list[str], out: Path) -> str:
-    subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
+def _finish(words: list[str], out: Path) -> str:
+    subprocess.run(_attempt(words, out), check=True, stdout=subprocess.DEVNULL)
     return _hash(out)
 
 
 def _hash(out: Path) -> str:
-    """One hash of the weights, the predictions, and the optimizer of the last checkpoint."""
+    """One hash of the weights, the predictions, and the optimizer of the last checkpoint, of every trial."""
     files = [out / "checkpoint" / "model.safetensors", *sorted((out / "predictions").glob("*.jsonl"))]
-    files += sorted((out / "checkpoints").glob("step-*/training_state/optimizer.safetensors"))[-1:]
+    states = sorted((out / "checkpoints").rglob("step-*/training_state/optimizer.safetensors"))
+    last = {state.parents[2]: state for state in states}
+    assert last, f"{out} holds no optimizer to compare"
     total = hashlib.sha256()
-    for file in files:
+    for file in [*files, *last.values()]:
         total.update(file.read_bytes())
     return total.hexdigest()
 
 
-def _end(command: list[str], out: Path, rng: random.Random, seconds: float, *, in_save: bool) -> dict[str, Any] | None:
-    """Start or resume the run and end it: after a random time, or as soon as a save after that time is under way."""
+def _resumes(out: Path) -> list[str]:
+    """From where each attempt went on, as the log says; the same place twice is a checkpoint that was used twice."""
+    events = [
+        json.loads(line) for line in (out / "events.jsonl").read_text(encoding="utf-8").split("\n") if line[-1:] == "}"
+    ]
+    resumed = [event for event in events if event["event"] == "resumed"]
+    return [
+        f"trial {event['trial']}, step {event['from_step']}" if "trial" in event else f"step {event['from_step']}"
+        for event in resumed
+    ]
+
+
+def _compute_of(out: Path) -> dict[str, Any]:
+    """What a run computed on, as the last checkpoint says."""
+    state = sorted((out / "checkpoints").rglob("step-*/training_state/state.json"))[-1]
+    return dict(json.loads(state.read_text(encoding="utf-8"))["compute"])
+
+
+# -- one attempt -----------------------------------------------------------------------------------------------------
+
+
+def _end(words: list[str], out: Path, rng: random.Random, seconds: float, place: str) -> dict[str, Any] | None:
+    """Start or resume the run and end it at the first such place after a random time; None where it was done before."""
     number = signal.SIGKILL
-    if not in_save and rng.random() < _GENTLE_SHARE:
+    if place == "any moment" and rng.random() < _GENTLE_SHARE:
         number = rng.choice([signal.SIGTERM, signal.SIGINT])
-    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     start, delay = time.monotonic(), rng.uniform(0.1, 0.7) * seconds
+    if place == "epoch":
+        delay = 0.0  # there are few: the next one
+    command = _attempt(words, out, place if place in _INSIDE else "", delay)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        is_late = time.monotonic() - start > delay
-        if is_late and (not in_save or any((out / "checkpoints").rglob(".*.partial"))):
+        is_there = place == "any moment" or (place == "save" and any((out / "checkpoints").rglob(".*.partial")))
+        if is_there and time.monotonic() - start > delay:
             process.send_signal(number)
-            took = round(time.monotonic() - start, 1)
-            status = process.wait()
-            # A signal that comes before training begins ends the command as Python does.
-            is_as_expected = status in (_RESUMABLE[number], -number)
-            return {
-                "signal": number.name,
-                "seconds": took,
-                "in_save": in_save,
-                "status": status,
-                "is_as_expected": is_as_expected or status == 0,
-            }
+            process.wait()
         time.sleep(_POLL_SECONDS)
-    return None
+    status = process.returncode
+    if status == 0:
+        return None
+    # A signal that comes before training begins ends the command as Python does.
+    is_as_expected = status in (_RESUMABLE[number], -number)
+    took = round(time.monotonic() - start, 1)
+    return {"signal": number.name, "place": place, "seconds": took, "status": status, "is_as_expected": is_as_expected}
+
+
+def _attempt(words: list[str], out: Path, place: str = "", after: float = 0.0) -> list[str]:
+    """The command line of one attempt, which ends itself at the first such place after so many seconds."""
+    return [sys.executable, __file__, "--attempt", place, str(after), *words, "--out", str(out)]
+
+
+def _run_attempt(place: str, after: float, words: list[str]) -> int:
+    """Give the command in this process, which keeps the checkpoints of trials, so that optimizers can be compared."""
+    start = time.monotonic()
+    from pretune.cli.main import run_command_line  # first: it sets how idle threads wait
+
+    # isort: split
+    import torch
+
+    from pretune.runtime import artifacts
+    from pretune.stages import finetune
+    from pretune.training import classification, objective, pretraining
+
+    def end(is_there: bool) -> None:
+        if is_there and time.monotonic() - start > after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    epochs: list[int] = []  # at each step
+
+    def is_new_epoch(course: pretraining.Course) -> bool:
+        epochs.append(int(course.state.tokens / course.corpus.tokens_per_epoch))
+        return epochs[-1] != epochs[-2:][0]
+
+    if place == "evaluation":
+        _then(objective.MaskedObjective, "__call__", lambda _: end(not torch.is_grad_enabled()))
+        _then(objective.ClassificationObjective, "logits", lambda _: end(not torch.is_grad_enabled()))
+    elif place == "epoch":
+        _then(pretraining.Course, "_count", lambda course: end(is_new_epoch(course)))
+        _then(classification.Trial, "_evaluate", lambda _: end(True))
+    finetune.remove_folder = lambda path: None if path.name == "checkpoints" else artifacts.remove_folder(path)
+    sys.argv = ["pretune", *words]
+    return run_command_line(words)
+
+
+def _then(owner: type, name: str, then: Callable[[Any], None]) -> None:
+    """Let something happen after each call of a method, with the object it was called on."""
+    original = getattr(owner, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        then(self)
+        return result
+
+    setattr(owner, name, call)
 
 
 def _say(sentence: str) -> None:
@@ -137,4 +224,6 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--attempt"]:
+        sys.exit(_run_attempt(sys.argv[2], float(sys.argv[3]), sys.argv[4:]))
     main()
