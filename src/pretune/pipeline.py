@@ -21,7 +21,7 @@ from pretune.recipe import (
     save_recipe,
     with_shared_settings,
 )
-from pretune.runtime.artifacts import MANIFEST_NAME, TRACE_NAME, Manifest, read_manifest, write_json
+from pretune.runtime.artifacts import MANIFEST_NAME, TRACE_NAME, Manifest, read_manifest, sealed, write_json
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.registry import Agree, Say
@@ -301,7 +301,7 @@ def write_prediction_trace(run: Path) -> None:
     from pretune.stages.trace import trace
 
     text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
-    write_json(target, {**trace(run, text), "fingerprint": fingerprint})
+    write_json(target, sealed({**trace(run, text), "fingerprint": fingerprint}))
 
 
 def _traced_model(path: Path) -> str | None:

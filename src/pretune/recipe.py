@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import describe_differences, write_text
+from pretune.runtime.artifacts import describe_differences, sealed_text, write_text
 from pretune.stages.config import (
     HOW,
     CollectConfig,
@@ -228,7 +228,7 @@ def save_recipe(recipe: Recipe, folder: Path) -> None:
     values = {"version": VERSION, "out": ".", **describe_recipe(recipe)}
     text = "# Every setting of this run, resolved. Repeat it elsewhere: pretune run THIS_FILE --out DIR\n"
     text += "# A setting that is not named here is left to pretune to choose from the data.\n"
-    write_text(folder / RECIPE_NAME, text + tomli_w.dumps(_without_none(values)))
+    write_text(folder / RECIPE_NAME, sealed_text(text + tomli_w.dumps(_without_none(values))))
 
 
 def _without_none(value: Any) -> Any:

@@ -118,7 +118,7 @@ def test_verify_says_what_is_whole_and_what_is_not(
     shutil.copytree(run_folder, run)
     told = out_of(capsys, "verify", str(run))
     assert [line.split("  ")[0] for line in told.splitlines()[:2]] == ["finetune/checkpoint", "pretrain/checkpoint"]
-    assert told.endswith("Whole: every file that a manifest lists is as it was written.\n")
+    assert told.endswith("Whole: every file that has a hash is as it was written.\n")
     weights = run / "finetune" / "checkpoint" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5])
     assert run_command_line(["verify", str(run)]) == 4

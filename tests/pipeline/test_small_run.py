@@ -11,6 +11,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.runtime.artifacts import describe_file, read_manifest
 from pretune.runtime.events import STAGE_ORDER, read_run
+from pretune.runtime.verification import verify
 
 
 def lines_of(path: Path) -> list[dict[str, object]]:
@@ -24,6 +25,12 @@ def test_every_stage_is_finished_and_says_what_came_out(small_run: Path) -> None
         manifest = read_manifest(small_run / stage, stage)
         for name, output in manifest.outputs.items():
             assert describe_file(small_run / stage / name) == output
+
+
+def test_every_file_has_a_hash_and_is_whole(small_run: Path) -> None:
+    results = verify(small_run)
+    assert [result.path for result in results if not result.path.startswith(STAGE_ORDER)] == ["."]
+    assert [(result.path, result.faults, result.notes) for result in results if result.faults or result.notes] == []
 
 
 def test_one_example_goes_through_all_stages(small_run: Path) -> None:

@@ -13,9 +13,12 @@ from pretune.runtime import artifacts
 from pretune.runtime.artifacts import (
     StageFolder,
     describe_differences,
+    describe_file,
     hash_json,
+    is_text_as_sealed,
     open_stage,
     read_manifest,
+    sealed_text,
     write_json,
     write_text,
 )
@@ -121,13 +124,13 @@ def test_what_another_process_finished_meanwhile_is_recognised(tmp_path: Path, m
 def test_an_interrupted_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     open_it(tmp_path / "c").close()
     manifest = tmp_path / "c" / "manifest.json"
-    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1"})
+    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1", "sha256": None})
     with pytest.raises(FolderInTheWayError, match=r"interrupted collect stage of pretune 0\.0\.1.*--redo"):
         open_it(tmp_path / "c")
     open_it(tmp_path / "c", redo=True).close()
     finished(tmp_path / "d")
     manifest = tmp_path / "d" / "manifest.json"
-    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1"})
+    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1", "sha256": None})
     assert open_it(tmp_path / "d").is_finished
 
 
@@ -197,3 +200,30 @@ def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
 def test_differences_name_new_and_lost_settings() -> None:
     found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
     assert found == ["b (was 2, now None)", "c (was None, now 3)"]
+
+
+def test_a_manifest_that_was_altered_is_refused(tmp_path: Path) -> None:
+    open_it(tmp_path / "c").finish(documents=12)
+    manifest = tmp_path / "c" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("12", "13"))
+    with pytest.raises(InputDataError, match="was altered after it was written"):
+        read_manifest(tmp_path / "c", "collect")
+
+
+def test_a_finished_stage_knows_its_log_and_one_of_an_older_version_need_not(tmp_path: Path) -> None:
+    folder = open_it(tmp_path / "c")
+    folder.log.write("stage_finished")
+    folder.finish()
+    found = read_manifest(tmp_path / "c", "collect")
+    assert found.log == describe_file(tmp_path / "c" / "events.jsonl")
+    old = {name: value for name, value in vars(found).items() if name != "log"}
+    write_json(tmp_path / "c" / "manifest.json", old)
+    assert read_manifest(tmp_path / "c", "collect").fingerprint == found.fingerprint
+
+
+def test_a_sealed_text_knows_whether_a_byte_of_it_changed() -> None:
+    text = sealed_text("# a\nb = 1\n")
+    assert is_text_as_sealed(text) is True
+    for place in range(len(text)):
+        assert not is_text_as_sealed(text[:place] + "~" + text[place + 1 :])
+    assert is_text_as_sealed("b = 1\n") is None

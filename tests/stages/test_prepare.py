@@ -198,7 +198,8 @@ def test_an_interrupted_stage_begins_again(tmp_path: Path, labels_file: Path, to
     out = tmp_path / "prepare"
     first = run(labels_file, out, tokenizer_folder)
     manifest = json.loads((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(json.dumps({**manifest, "status": "running", "outputs": {}, "summary": {}}))
+    begun = {**manifest, "status": "running", "outputs": {}, "summary": {}, "log": None, "sha256": None}
+    (out / "manifest.json").write_text(json.dumps(begun))
     (out / "train.jsonl").unlink()
     again = run(labels_file, out, tokenizer_folder)
     assert again.fingerprint == first.fingerprint

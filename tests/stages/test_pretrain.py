@@ -16,7 +16,7 @@ import torch
 
 from pretune.errors import EXIT_DATA, EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
 from pretune.model.folder import load_model_folder
-from pretune.runtime.artifacts import Manifest, describe_file, read_manifest
+from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
@@ -262,7 +262,7 @@ def retrain_tokenizer(source: Path) -> None:
     manifest = vars(read_manifest(source))
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(source)
     outputs = {name: describe_file(source / name) for name in manifest["outputs"]}
-    (source / "manifest.json").write_text(json.dumps({**manifest, "outputs": outputs}), encoding="utf-8")
+    write_json(source / "manifest.json", sealed({**manifest, "outputs": outputs}))
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {

@@ -95,7 +95,7 @@ def describe_fill(masks: list[list[dict[str, Any]]]) -> str:
 
 
 def describe_verification(results: Sequence[Verified]) -> str:
-    """A line for each folder, under it the files that differ, and what that means in all."""
+    """A line for each folder, under it the files that differ or have no hash, and what that means in all."""
     lines, num_faults = [], sum(len(result.faults) for result in results)
     width = max(len(clean(result.path)) for result in results)
     for result in results:
@@ -107,9 +107,10 @@ def describe_verification(results: Sequence[Verified]) -> str:
         for fault in result.faults:
             found = f"found: {clean(fault.found).rstrip('.')}; expected: {clean(fault.expected)}"
             lines += [f"  {clean(fault.file)}", f"    {found}", f"    what to do: {fault.advice}"]
+        lines += [f"  {clean(note)}" for note in result.notes]
     if num_faults:
         return "\n".join([*lines, "", f"Not whole: {_files(num_faults)} not as written; what to do stands below each."])
-    return "\n".join([*lines, "", "Whole: every file that a manifest lists is as it was written."])
+    return "\n".join([*lines, "", "Whole: every file that has a hash is as it was written."])
 
 
 def _files(number: int) -> str:

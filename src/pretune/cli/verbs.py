@@ -280,7 +280,7 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="the folder of a run, of a stage, of a checkpoint or of a model")
-    _add_json(parser, "one object: is_whole, and for each folder what was compared and what differs")
+    _add_json(parser, "one object: is_whole, and for each folder what was compared, what differs and what has no hash")
 
 
 def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,12 +19,15 @@ from pretune.version import VERSION
 MANIFEST_NAME = "manifest.json"
 TRACE_NAME = "trace.json"  # in a run: the prediction trace of its example
 LOCK_NAME = ".lock"
+OWN_HASH = "sha256"  # the key in a JSON file of ours under which the hash of everything else in it stands
+_TEXT_SEAL = f"# {OWN_HASH} of the lines above: "
 _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a stage folder says of itself. `outputs` maps a relative path to its size and sha256."""
+    """What a stage folder says of itself. `outputs` maps a relative path to its size and sha256; `log` has those of the
+    event log, which holds times and so is no part of the fingerprint."""
 
     stage: str
     status: str  # "running" until everything is written, then "finished"
@@ -33,6 +36,7 @@ class Manifest:
     inputs: dict[str, str]  # what it was made from, by name, as a fingerprint
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)  # small facts the next stage or a reader needs
+    log: dict[str, Any] | None = None  # None until everything is written, and in what older versions wrote
 
     @property
     def fingerprint(self) -> str:
@@ -56,12 +60,13 @@ class StageFolder:
 
     def note(self, **summary: Any) -> None:
         """Add facts to the summary at once, for what a resumed stage must find again."""
-        self._replace(status=self.manifest.status, outputs=self.manifest.outputs, summary=summary)
+        self._replace(summary)
 
     def finish(self, **summary: Any) -> None:
-        """Hash what came out and mark the folder finished; from now on it is never written again."""
+        """Hash what came out and mark the folder finished; from now on it is never written again, nor is its log."""
         outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
-        self._replace(status="finished", outputs=outputs, summary=summary)
+        log = describe_file(self.log.path) if self.log.path.is_file() else None
+        self._replace(summary, status="finished", outputs=outputs, log=log)
         self.close()
 
     def close(self) -> None:
@@ -70,18 +75,10 @@ class StageFolder:
             self._lock.close()
             self._lock = None
 
-    def _replace(self, *, status: str, outputs: dict[str, dict[str, Any]], summary: dict[str, Any]) -> None:
+    def _replace(self, summary: dict[str, Any], **fields: Any) -> None:
         old = self.manifest
-        self.manifest = Manifest(
-            stage=old.stage,
-            status=status,
-            version=old.version,
-            config=old.config,
-            inputs=old.inputs,
-            outputs=outputs,
-            summary={**old.summary, **summary},
-        )
-        write_json(self.path / MANIFEST_NAME, vars(self.manifest))
+        self.manifest = replace(old, summary={**old.summary, **summary}, **fields)
+        _write_manifest(self.path, self.manifest)
 
 
 def open_stage(
@@ -119,7 +116,7 @@ def open_stage(
         return StageFolder(path, found, is_resumed=False, lock=None)
     manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
     if found is None:
-        write_json(path / MANIFEST_NAME, vars(manifest))
+        _write_manifest(path, manifest)
     begin_peak()
     return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
 
@@ -172,17 +169,57 @@ def check_hashes(path: Path, manifest: Manifest, endings: tuple[str, ...] = ("",
 
 
 def read_manifest_if_any(path: Path) -> Manifest | None:
-    """The manifest of a stage folder, finished or not; None where there is none. Raises InputDataError if damaged."""
+    """The manifest of a stage folder, finished or not; None where there is none.
+
+    Raises InputDataError where it is damaged, or was altered after it was written.
+    """
     file = path / MANIFEST_NAME
     if not file.is_file():
         return None
     try:
-        manifest = Manifest(**json.loads(file.read_text(encoding="utf-8")))
-        for output in manifest.outputs.values():
-            _ = output["size_bytes"], output["sha256"]
+        told = json.loads(file.read_text(encoding="utf-8"))
+        is_sealed = is_as_sealed(told)
+        manifest = Manifest(**{name: value for name, value in told.items() if name != OWN_HASH})
+        for described in [*manifest.outputs.values(), *([manifest.log] if manifest.log else [])]:
+            _ = described["size_bytes"], described["sha256"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
+    if not is_sealed:
+        raise InputDataError(
+            f"{file} was altered after it was written: its {OWN_HASH} is not that of the rest of it; restore it, or "
+            "choose another folder."
+        )
     return manifest
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    write_json(path / MANIFEST_NAME, sealed(vars(manifest)))
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with a hash of itself, by which a change of any value in it is noticed."""
+    return {**value, OWN_HASH: hash_json(json.loads(json.dumps(value)))}
+
+
+def is_as_sealed(value: dict[str, Any]) -> bool:
+    """Whether a JSON object is as it was sealed; so is what an older version wrote without a hash of itself."""
+    rest = {name: item for name, item in value.items() if name != OWN_HASH}
+    return value.get(OWN_HASH) in (None, hash_json(rest))
+
+
+def sealed_text(text: str) -> str:
+    """A text in which # begins a comment, with a hash of itself in its last line."""
+    return f"{text}{_TEXT_SEAL}{_hash_text(text)}\n"
+
+
+def is_text_as_sealed(text: str) -> bool | None:
+    """Whether such a text is as it was sealed; None where it has no hash of itself."""
+    body, mark, told = text.rpartition(_TEXT_SEAL)
+    return told == f"{_hash_text(body)}\n" if mark else None
+
+
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _refuse_foreign_files(path: Path) -> None:
@@ -263,9 +300,7 @@ def hash_file(path: Path) -> str:
 
 def hash_json(value: Any) -> str:
     """The sha256 of a JSON value in canonical form."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return _hash_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def write_json(path: Path, value: Any) -> None:

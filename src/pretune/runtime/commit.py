@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.artifacts import MANIFEST_NAME, describe_file, hash_json, remove_folder, sync_folder, write_json
+from pretune.runtime.artifacts import (
+    MANIFEST_NAME,
+    OWN_HASH,
+    describe_file,
+    is_as_sealed,
+    remove_folder,
+    sealed,
+    sync_folder,
+    write_json,
+)
 from pretune.version import VERSION
 
 FORMAT_VERSION = 1
-_OWN_HASH = "sha256"  # of all else in a manifest, so that a change of a fact is noticed, too
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -39,7 +47,7 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
             _sync_file(partial / name)
         described = {name: describe_file(partial / name) for name in files}
         manifest = {"format_version": FORMAT_VERSION, "version": VERSION, **facts, "files": described}
-        write_json(partial / MANIFEST_NAME, {**manifest, _OWN_HASH: hash_json(json.loads(json.dumps(manifest)))})
+        write_json(partial / MANIFEST_NAME, sealed(manifest))
         for folder in [path for path in partial.rglob("*") if path.is_dir()] + [partial]:
             sync_folder(folder)
         _put_in_place(partial, target)
@@ -153,9 +161,9 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
         )
     if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
         raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
-    own_hash = manifest.pop(_OWN_HASH, None)  # absent in what older versions wrote
-    if own_hash is not None and own_hash != hash_json(manifest):
+    if not is_as_sealed(manifest):
         raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
+    manifest.pop(OWN_HASH, None)
     return manifest
 
 

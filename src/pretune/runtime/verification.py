@@ -1,7 +1,8 @@
-"""Whether a run, a stage folder or a checkpoint is as it was written: every file that a manifest lists, by its hash."""
+"""Whether a run, a stage folder or a checkpoint is as it was written: each file by its hash, or why it has none."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -10,12 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, PretuneError
-from pretune.runtime.artifacts import MANIFEST_NAME, Manifest, describe_file, read_manifest_if_any
+from pretune.runtime.artifacts import (
+    LOCK_NAME,
+    MANIFEST_NAME,
+    TRACE_NAME,
+    Manifest,
+    describe_file,
+    is_as_sealed,
+    is_text_as_sealed,
+    read_manifest_if_any,
+)
 from pretune.runtime.commit import read_committed
+from pretune.runtime.events import LOG_NAME
 
 _RECIPE_NAME = "recipe.toml"
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"
+_MOST_NAMES = 3  # in one note
 # What a stage calls its inputs, and the stage of the same run that wrote them.
 _WRITTEN_BY = {
     "collected": "collect",
@@ -28,6 +40,7 @@ _WRITTEN_BY = {
 _MODEL_MANIFEST = f"checkpoint/{MANIFEST_NAME}"  # of a stage, whose hash stands for the model
 _RESTORE = "restore it from a copy"
 _MAKE_AGAIN = f"{_RESTORE}, or give the command that made it again with --redo"
+_WRITES_TRACE = f"{_RESTORE}, or remove it and give the command of the run again, which writes it anew"
 _TRAINS_ON = f"{_RESTORE}, or give the command again: it puts the checkpoint aside and goes on from the one before"
 
 
@@ -46,11 +59,12 @@ class Verified:
     """One folder that has a manifest, or should have one: what was compared, and what differs."""
 
     path: str
-    kind: str  # the name of a stage, "checkpoint" with what training needs, or "model"
+    kind: str  # the name of a stage, "run", "checkpoint" with what training needs, or "model"
     status: str = "finished"  # or "running": a stage that was interrupted, and has no hashes yet
     num_files: int = 0
     size_bytes: int = 0
     faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # sentences about the files that have no hash
 
     @property
     def is_whole(self) -> bool:
@@ -75,6 +89,9 @@ def verify(folder: Path) -> list[Verified]:
             "checkpoint."
         )
     reader.compare_inputs(results)
+    if (folder / _RECIPE_NAME).is_file():
+        results.append(reader.read_run())
+    reader.note_others(results)
     return sorted(results, key=lambda result: result.path)
 
 
@@ -102,7 +119,69 @@ class _Reader:
         result = Verified(path=self._name(path), kind=manifest.stage, status=manifest.status)
         if path.parent == self.top:
             self.stages[path.name] = manifest
-        return self._compare(path, result, manifest.outputs, _MAKE_AGAIN)
+        self._compare(path, result, manifest.outputs, _MAKE_AGAIN)
+        self._read_log(path / LOG_NAME, manifest.log, result)
+        return result
+
+    def read_run(self) -> Verified:
+        """The files of a run that belong to no stage: they carry a hash of themselves."""
+        result = Verified(path=".", kind="run")
+        recipe, trace = self.top / _RECIPE_NAME, self.top / TRACE_NAME
+        self._check_sealed(recipe, is_text_as_sealed(_text_of(recipe)), result, _RESTORE)
+        if trace.is_file():
+            told = _json_of(trace)
+            is_sealed = None if told is not None and "sha256" not in told else told is not None and is_as_sealed(told)
+            self._check_sealed(trace, is_sealed, result, _WRITES_TRACE)
+            traced, source = (told or {}).get("fingerprint"), self.stages.get("finetune")
+            if is_sealed and source is not None and source.status == "finished" and traced != source.fingerprint:
+                found, expected = "it traces another model than the one beside it", f"that of {source.fingerprint[:12]}"
+                result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_WRITES_TRACE))
+        return result
+
+    def _check_sealed(self, file: Path, is_sealed: bool | None, result: Verified, advice: str) -> None:
+        """Take a file that carries a hash of itself into account; None is without one, as older versions wrote it."""
+        self.listed.add(file)
+        if is_sealed is None and not any(manifest.log for manifest in self.stages.values()):
+            result.notes.append(f"{self._name(file)} has no hash, since an older version wrote it.")
+            return
+        result.num_files += 1
+        if is_sealed:
+            result.size_bytes += file.stat().st_size
+            return
+        found = "it was altered after it was written"
+        fault = Fault(file=self._name(file), found=found, expected="what its own sha256 says", advice=advice)
+        result.faults.append(fault)
+
+    def _read_log(self, file: Path, described: dict[str, Any] | None, result: Verified) -> None:
+        """The log of a finished stage has a hash; that of any other one grows, and its lines are counted."""
+        self.listed.add(file)
+        if described is not None:
+            result.num_files += 1
+            difference = find_difference(file, described)
+            if difference is None:
+                result.size_bytes += described["size_bytes"]
+                return
+            if file.is_file() and describe_beginning(file, described["size_bytes"]) == described["sha256"]:
+                difference["found"] += ", of which the last were added after the stage had finished"
+            result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **difference))
+        elif file.is_file():
+            why = "the stage is not finished" if result.status == "running" else "an older version wrote it"
+            result.notes.append(f"{self._name(file)} has no hash, since {why}: {_describe_lines(file)}.")
+
+    def note_others(self, results: list[Verified]) -> None:
+        """Say of every file that is listed nowhere what it is; what lies outside of all our folders is not ours."""
+        by_folder = {self.top / result.path: result for result in results}
+        kinds: dict[tuple[Path, str], list[str]] = {}
+        for path in sorted(self.top.rglob("*")):
+            owner = next((folder for folder in [path, *path.parents] if folder in by_folder), None)
+            if owner is None or path in self.listed or path.name == LOCK_NAME:
+                continue
+            kind = _kind_of_other(path, self.top, is_running=by_folder[owner].status == "running")
+            if kind is not None:
+                kinds.setdefault((owner, kind), []).append(self._name(path))
+        for (owner, kind), names in kinds.items():
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            by_folder[owner].notes.append(f"{', '.join(names[:_MOST_NAMES])}{more}: {kind}.")
 
     def _compare(self, path: Path, result: Verified, files: dict[str, Any], advice: str) -> Verified:
         self.listed.add(path / MANIFEST_NAME)
@@ -120,11 +199,12 @@ class _Reader:
         return result
 
     def find_unlisted(self, folders: list[Path]) -> Iterator[Verified]:
-        """Folders with weights that no manifest lists, so that nothing says whether they are whole."""
+        """Folders with weights or a log and without a manifest, so that nothing says whether they are whole."""
         for path in folders:
-            files = sorted(set(path.glob(f"*{_WEIGHTS_ENDING}")) - self.listed)
+            files = sorted({*path.glob(f"*{_WEIGHTS_ENDING}"), *path.glob(LOG_NAME)} - self.listed)
             if files and not (path / MANIFEST_NAME).is_file():
-                result = Verified(path=self._name(path), kind="model")
+                is_stage = files[0].name == LOG_NAME
+                result = Verified(path=self._name(path), kind="unknown" if is_stage else "model")
                 for file in files:
                     fault = {"found": "no manifest lists it", "expected": f"{MANIFEST_NAME} with its hash"}
                     result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **fault))
@@ -175,13 +255,68 @@ def find_difference(file: Path, described: dict[str, Any]) -> dict[str, str] | N
     return None if found == sha256 else {"found": f"sha256 {found[:12]}", "expected": f"sha256 {sha256[:12]}"}
 
 
+def describe_beginning(file: Path, size: int) -> str | None:
+    """The sha256 of the first bytes of a file; None where it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.sha256(stream.read(size)).hexdigest()
+    except OSError:
+        return None
+
+
+def _describe_lines(file: Path) -> str:
+    """How many lines of a log can be read, and whether the last one is."""
+    try:
+        *lines, rest = file.read_bytes().split(b"\n")
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    num_torn = sum(not _is_json(line) for line in lines)
+    told = f"{len(lines) - num_torn:,} whole {'line' if len(lines) - num_torn == 1 else 'lines'}"
+    told += f", {num_torn:,} torn by a writer that was killed" if num_torn else ""
+    return told + (", and the last one is torn, which the next attempt ends" if rest else "")
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind_of_other(path: Path, top: Path, *, is_running: bool) -> str | None:
+    """What a file or folder that no manifest lists is, to say it once; None for what lies in a folder that is told."""
+    names = path.relative_to(top).parts
+    outer = [name for name in names[:-1] if name.startswith(".") or name.endswith(_ASIDE_ENDING)]
+    if outer:
+        return None
+    if path.name.endswith(_ASIDE_ENDING):
+        return "put aside as damaged"
+    if path.name.startswith("."):
+        return "left by a writer that was killed; the next attempt removes it"
+    if path.is_dir():
+        return None
+    return "no hash yet, since the stage is not finished" if is_running else "no manifest lists it, so nothing is known"
+
+
 def _is_of_stage(path: Path) -> bool:
     """Whether a manifest is one of a stage, and not of a folder that was committed at once."""
+    return "outputs" in (_json_of(path / MANIFEST_NAME) or {})
+
+
+def _json_of(file: Path) -> dict[str, Any] | None:
     try:
-        told = json.loads((path / MANIFEST_NAME).read_text(encoding="utf-8"))
+        told = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
-        return False
-    return isinstance(told, dict) and "outputs" in told
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8", "backslashreplace")
+    except OSError:
+        return ""
 
 
 def _folders(top: Path) -> list[Path]:
