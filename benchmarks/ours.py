@@ -26,6 +26,7 @@ from pretune.training.loop import train_steps
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.pieces import Pieces
+from pretune.training.side_by_side import in_lanes
 
 _WARMUP_STEPS = 2
 
@@ -51,7 +52,7 @@ def pretrain(spec: dict[str, Any]) -> None:
     corpus = Corpus(folder, settings, special_ids(tokenizer), tokenizer.is_sentence_end)
     steps = train_steps(
         model,
-        MaskedObjective(model, compute.dtype, compiled=compute.is_compiled),
+        in_lanes(MaskedObjective(model, compute.dtype, compiled=compute.is_compiled), model, compute),
         Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01)),
         lambda step: [batch.to(compute.device) for batch in corpus.short_batches(step)],
         rate=lambda step: min(1.0, step / 50),

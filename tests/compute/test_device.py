@@ -44,7 +44,7 @@ def test_bf16_is_taken_where_the_chip_multiplies_in_it(
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_compiling_needs_a_compiler_and_a_run_that_is_worth_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compiling_needs_a_compiler_a_gain_and_a_long_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.setattr(device.shutil, "which", lambda name: None)
@@ -52,9 +52,10 @@ def test_compiling_needs_a_compiler_and_a_run_that_is_worth_it(monkeypatch: pyte
     assert not choose_compute().is_compiled
     monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if name == "g++" else None)
     assert can_compile("cpu")
-    assert choose_compute().is_compiled
-    assert choose_compute(compile="on").is_compiled
-    assert not choose_compute(is_worth_compiling=False).is_compiled
+    assert choose_compute(precision="bf16").is_compiled
+    assert not choose_compute(precision="fp32").is_compiled
+    assert choose_compute(precision="fp32", compile="on").is_compiled
+    assert not choose_compute(precision="bf16", is_worth_compiling=False).is_compiled
     assert not choose_compute(compile="off").is_compiled
 
 

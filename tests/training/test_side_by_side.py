@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 import torch
 
+from pretune.compute.device import choose_compute
 from pretune.compute.lanes import Lanes
 from pretune.data.batch import Attention, Batch
 from pretune.training.guard import Guard
@@ -16,7 +18,7 @@ from pretune.training.loop import evaluate, train_steps
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.pieces import Pieces
-from pretune.training.side_by_side import SideBySide
+from pretune.training.side_by_side import SideBySide, in_lanes
 
 LANES = Lanes(2, 2)
 
@@ -54,6 +56,15 @@ def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: in
     torch.testing.assert_close(two.loss, one.loss, rtol=1e-5, atol=1e-5)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_compiled_code_and_several_processes_go_without_lanes(make_language_model: Any) -> None:
+    model = make_language_model()
+    objective = MaskedObjective(model, torch.float32, compiled=False)
+    compute = replace(choose_compute(compile="off"), device="cpu")
+    assert isinstance(in_lanes(objective, model, compute), SideBySide)
+    assert in_lanes(objective, model, replace(compute, is_compiled=True)) is objective
+    assert in_lanes(objective, model, replace(compute, processes=2)) is objective
 
 
 def test_masked_prediction_can_be_cut_as_well(make_language_model: Any, draw_masked: Callable[..., Batch]) -> None:

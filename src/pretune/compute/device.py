@@ -66,7 +66,8 @@ def device_at_hand() -> str:
 def choose_compute(
     *, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True, processes: int = 1
 ) -> Compute:
-    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that pays.
+    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that gains anything and
+    `is_worth_compiling`: where the run is long enough to earn it back.
 
     On the CPU the process keeps from now on what its tensors free.
     """
@@ -75,7 +76,9 @@ def choose_compute(
         keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
-    is_compiled = is_worth_compiling and can_compile(device) if compile == "auto" else compile == "on"
+    is_compiled = compile == "on"
+    if compile == "auto":
+        is_compiled = is_worth_compiling and gains_from_compiling(device, precision) and can_compile(device)
     if is_compiled:
         use_own_compile_cache()
     return Compute(
@@ -95,6 +98,12 @@ def multiplies_in_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _cpu_flags()
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def gains_from_compiling(device: str, precision: str) -> bool:
+    """Whether compiled code trains faster than uncompiled: not on a CPU in fp32, whose matrix products outweigh all
+    that compiling saves beside them (docs/performance.md)."""
+    return device == "cuda" or precision == "bf16"
 
 
 def can_compile(device: str) -> bool:

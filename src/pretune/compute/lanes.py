@@ -25,11 +25,11 @@ class Lanes:
         self.count = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="lane") if count > 1 else None
         if self._pool is not None:
-            all_there = threading.Barrier(count)
+            all_there, of_caller = threading.Barrier(count), torch.get_num_threads()
             per_lane = max(1, threads // count)
             for begun in [self._pool.submit(_begin_lane, all_there, per_lane) for _ in range(count)]:
                 begun.result()
-            torch.set_num_threads(threads)  # a lane's number would be that of threads still to come, too
+            torch.set_num_threads(of_caller)  # a lane's number would be that of threads still to come, too
 
     def map(self, do: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """`do` of every item, in their order; gradients are recorded in a lane where they are in the caller."""

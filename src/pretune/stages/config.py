@@ -97,7 +97,7 @@ class PretrainConfig:
     decay_fraction: float = 0.4  # share of the steps in which the rate falls to zero
     evaluations: int = 15  # rows of the training trace
     checkpoint_minutes: float = 5.0  # about this often a checkpoint, besides those of the plan; counted in steps
-    compile: Literal["auto", "on", "off"] = "auto"  # auto: on where a C++ compiler is found and the budget is worth it
+    compile: Literal["auto", "on", "off"] = "auto"  # auto: on a GPU or a chip with bf16, if the budget is worth it
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the chip computes in it
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with torchrun; auto: fsdp where the model fills a GPU, else ddp
     threads: int | None = None  # of the processor; all of its cores when not given

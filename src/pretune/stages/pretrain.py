@@ -60,6 +60,7 @@ from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Mode, Parallel, choose_mode
 from pretune.training.pretraining import Course, CourseSettings
 from pretune.training.schedule import Plan
+from pretune.training.side_by_side import in_lanes
 from pretune.training.together import go_on_together
 from pretune.training.watched import HiddenWord, hide_word, hide_words, predict_hidden
 
@@ -129,9 +130,8 @@ class _Pretraining:
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks, self._choose_mode())
         self.compute = replace(self.compute, parallel=self.parallel.mode)
-        self.objective = self.parallel.wrap(
-            MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
-        )
+        objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
         self.course = self._make_course(start)
 
     def run(self, stop: StopFlag) -> None:

@@ -7,7 +7,7 @@ memory from what they took, disk from the weights that checkpoints hold.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pretune.compute.device import Compute, choose_compute, has_compiled_before, refuse_without_compiler, use_threads
@@ -37,6 +37,7 @@ from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.pieces import Pieces
 from pretune.training.schedule import Plan
+from pretune.training.side_by_side import in_lanes
 
 _TRIED_STEPS = 2
 _CALIBRATION_STEPS = 7  # of each row length, by the stage itself before its plan
@@ -129,7 +130,8 @@ def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, 
     """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
     model = LanguageModel(model_config).to(compute.device)
     initialize(model, config.seed)
-    objective = MaskedObjective(model, compute.dtype, compiled=False)
+    uncompiled = replace(compute, is_compiled=False)
+    objective = in_lanes(MaskedObjective(model, compute.dtype, compiled=False), model, uncompiled)
     optimizer = Optimizer(model, optimizer_config(config))
 
     def seconds(rows: object) -> float:

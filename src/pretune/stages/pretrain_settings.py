@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.compute.device import Compute
+from pretune.compute.device import Compute, gains_from_compiling
 from pretune.data.corpus import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
@@ -134,7 +134,8 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
     """What the run computes on, and what would make it faster where something would."""
     words = "compiled" if compute.is_compiled else "not compiled"
     sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
-    if config.compile == "auto" and wants_compiling and not compute.is_compiled:
+    gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
+    if config.compile == "auto" and gains and not compute.is_compiled:
         sentences.append("No C++ compiler was found, so the slower uncompiled path is used; g++ would change that.")
     return sentences
 

@@ -9,9 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pretune.compute.lanes import Lanes
+from pretune.compute.device import Compute
+from pretune.compute.lanes import Lanes, lanes_for
 from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
+
+
+def in_lanes(objective: Objective, model: nn.Module, compute: Compute) -> Objective:
+    """`objective` in as many lanes as the device has; as it is where it is compiled, since compiled code shares the
+    threads by itself, and where there are several processes, whose gradients travel while a pass goes backwards."""
+    if compute.is_compiled or compute.processes > 1:
+        return objective
+    return SideBySide(objective, model, lanes_for(compute.device))
 
 
 class SideBySide:
