@@ -40,8 +40,8 @@ _ENDLESS = 10**9
 class InTurns(TrainerCallback):
     """Counts steps, and holds the training up between turns."""
 
-    def __init__(self, fed: list[dict[str, int]], **fields: Any) -> None:
-        self.turns, self.fed, self.fields = Turns(), fed, fields
+    def __init__(self, fed: list[dict[str, int]], each: dict[str, int], **fields: Any) -> None:
+        self.turns, self.fed, self.each, self.fields = Turns(), fed, each, fields
         self.started = time.perf_counter()
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
@@ -52,7 +52,8 @@ class InTurns(TrainerCallback):
         if step == _WARMUP_STEPS:
             going = self.turns.ready(**self.fields)
         elif step > _WARMUP_STEPS:
-            going = self.turns.count(steps=1, **self.fed[step - 1])
+            # What a loader's process collates is noted there, not here; in pre-training every batch holds `each`.
+            going = self.turns.count(steps=1, **(self.fed[step - 1] if self.fed else self.each))
         control.should_training_stop = not going
         return control
 
@@ -154,7 +155,9 @@ def _train(
         disable_tqdm=True,
         **spec.get("arguments", {}),
     )
-    callback = InTurns(collator.fed, threads=torch.get_num_threads(), **fields)
+    rows_per_step = arguments.per_device_train_batch_size
+    each = {"tokens": rows_per_step * len(rows[0]["input_ids"]), "rows": rows_per_step}
+    callback = InTurns(collator.fed, each, threads=torch.get_num_threads(), **fields)
     trainer = Trainer(
         model=model,
         args=arguments,

@@ -1,11 +1,11 @@
 """The reference job: a million samples of at most 50 tokens and 10,000 labels, five stages, each by its command.
 
-    python benchmarks/reference_job.py --fraction 0.01 --label-fraction 0.1 --trainer
+    python benchmarks/reference_job.py --pretraining-fraction 0.02 --trainer
 
 The samples are sentences of the novels and of IMDB's unlabelled reviews, put together up to some 35 words; the labels
 are IMDB's, of reviews cut to 50 tokens. Needs PRETUNE_DATA, the folder of real corpora. A fraction does so much of
-the job and scales the seconds up, and the figures say so; `--trainer` measures Hugging Face's Trainer on the same
-rows for some seconds and scales that as well.
+the samples, the labels or the epoch of pre-training and scales the seconds up, and the figures say so; `--trainer`
+measures Hugging Face's Trainer on the same rows for some seconds and scales that as well.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fraction", type=float, default=1.0, help="of the samples; the seconds are scaled up")
     parser.add_argument("--label-fraction", type=float, help="of the labels, --fraction when not given")
+    parser.add_argument("--pretraining-fraction", type=float, default=1.0, help="of the epoch over the samples")
     parser.add_argument("--trainer", action="store_true", help="measure Trainer as well, for some seconds")
     parser.add_argument("--size", default="mini")
     parser.add_argument("--name", default="reference-job")
@@ -133,12 +134,15 @@ def run_stages(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
     words = {
         "collect": [str(folder / "samples.txt"), "--text-unit", "line"],
         "preprocess": [at["collect"], "--vocab-size", "8192", "--labels", str(folder / "labels.jsonl")],
-        "pretrain": [at["preprocess"], "--size", options.size, "--epochs", "1", "--long-fraction", "0"],
+        "pretrain": [at["preprocess"], "--size", options.size, "--long-fraction", "0"],
         "prepare": [str(folder / "labels.jsonl"), "--base", at["pretrain"], "--max-seq-len", str(ROW_TOKENS)],
         "finetune": [at["pretrain"], at["prepare"], *"--epochs 2 --seeds 1 --learning-rates 1e-3".split()],
     }
     found = []
     for stage in _STAGES:
+        if stage == "pretrain":
+            tokens = TokenShard(folder / "preprocess", "train").num_tokens
+            words[stage] += ["--tokens", str(round(tokens * options.pretraining_fraction))]
         started = time.monotonic()
         command = [sys.executable, "-m", "pretune", "--quiet", stage, *words[stage], "--out", at[stage]]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -158,10 +162,10 @@ def describe(folder: Path, stages: list[dict[str, Any]], options: argparse.Names
     rate = next(event["tokens_per_second"] for event in events if event["event"] == "estimate")
     for stage in stages:
         is_task = stage["stage"] in ("prepare", "finetune")
-        fixed = 0.0
+        share, fixed = options.label_fraction if is_task else options.fraction, 0.0
         if stage["stage"] == "pretrain":  # initial vectors, calibration, evaluations: as many whatever the fraction
-            fixed = max(0.0, stage["seconds"] - train.num_tokens / rate)
-        share = options.label_fraction if is_task else options.fraction
+            fixed = max(0.0, stage["seconds"] - train.num_tokens * options.pretraining_fraction / rate)
+            share *= options.pretraining_fraction
         stage["scaled_seconds"] = fixed + (stage["seconds"] - fixed) / share
     total = sum(stage["scaled_seconds"] for stage in stages)
     for stage in stages:
@@ -171,7 +175,8 @@ def describe(folder: Path, stages: list[dict[str, Any]], options: argparse.Names
     return {
         "fraction": options.fraction,
         "label_fraction": options.label_fraction,
-        "is_scaled": options.fraction < 1 or options.label_fraction < 1,
+        "pretraining_fraction": options.pretraining_fraction,
+        "is_scaled": min(options.fraction, options.label_fraction, options.pretraining_fraction) < 1,
         "size": options.size,
         "samples": len(train),
         "real_tokens": train.num_tokens,
@@ -212,7 +217,10 @@ def render(result: dict[str, Any]) -> str:
         ]
         for stage in result["stages"]
     ]
-    part = f"{result['fraction']:.2%} of the samples, {result['label_fraction']:.2%} of the labels"
+    part = (
+        f"{result['fraction']:.2%} of the samples, {result['pretraining_fraction']:.2%} of the epoch over them, "
+        f"{result['label_fraction']:.2%} of the labels"
+    )
     lines = [f"The reference job, {part}: {result['samples']:,} samples, {result['real_tokens']:,} real tokens"]
     lines.append(render_table(["stage", "measured", "whole job", "share", "peak memory"], rows))
     scaled = ", scaled from the fraction" if result["is_scaled"] else ""
