@@ -17,7 +17,7 @@ from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates
 from pretune.text.dropped import dropped_rules, iter_dropped, list_dropped
 from pretune.text.flat import FlatText
-from pretune.text.near_duplicates import find_among_parts
+from pretune.text.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, key_ranges, mark_exact
 from pretune.text.selection import DOCUMENTS_NAME, select_part, write_part
 from pretune.text.splits import hash_text
 
@@ -54,7 +54,7 @@ def go_through(
     save_protected(folder / "protected", protect_texts(protected))
     FlatText.from_texts(protected).save(folder / "protected.flat")
     np.save(folder / "held_out.npy", hash_array([hash_text(text) for text in protected if is_dropped]))
-    cleaned, counts = [], dict[str, int]()
+    cleaned, results, counts = [], [], dict[str, int]()
     for number, texts in enumerate(parts):
         with DocumentWriter(folder / f"{number}.jsonl.zst") as writer:
             for text in texts:
@@ -64,15 +64,17 @@ def go_through(
             "near_duplicate_threshold": 0.8, "protected": str(folder / "protected"),
         }  # fmt: skip
         cleaned.append(str(new(f"clean-{number}")))
-        count(counts, clean_part(Path(cleaned[-1]), task))
+        results.append(clean_part(Path(cleaned[-1]), task))
+        count(counts, results[-1])
+    sizes = {"texts": [result["kept"] for result in results], "entries": [result["signed"] for result in results]}
     find_exact_duplicates(new("exact"), {"parts": cleaned, "range": 0, "ranges": 1})
     exact = [str(folder / "exact")]
-    find_among_parts(new("near"), {"parts": cleaned, "exact_duplicates": exact, "threshold": 0.8})
-    find_in_parts(new("contaminated"), {"parts": cleaned, "duplicates": [*exact, str(folder / "near")]})
+    near = find_near(new, cleaned, sizes, exact)
+    find_in_parts(new("contaminated"), {"parts": cleaned, "duplicates": [*exact, near]})
     contaminated = [str(folder / "contaminated")]
     lists = {
         "exact_duplicates": exact,
-        "near_duplicates": [str(folder / "near")],
+        "near_duplicates": [near],
         "contaminated": contaminated if is_dropped else [],
         "reported": [] if is_dropped else contaminated,
     }
@@ -92,6 +94,21 @@ def go_through(
         kept,
         {path.name.split(".")[0]: list(iter_dropped(folder / "lists", rule)) for rule, path in files.items()},
     )
+
+
+def find_near(new: Callable[[str], Path], cleaned: list[str], sizes: dict[str, list[int]], exact: list[str]) -> str:
+    """The folder with the near duplicates that a first look finds."""
+    mark_exact(new("marked"), {**sizes, "exact_duplicates": exact})
+    marks = str(new("near").with_name("marked") / MARKS_NAME)
+    pairs = []
+    for number, where in enumerate(key_ranges(sum(sizes["entries"]))):
+        pairs.append(str(new(f"pairs-{number}")))
+        shared = {**sizes, "parts": cleaned, "marks": marks, "threshold": 0.8, "looked_for": None}
+        find_pairs_of_range(Path(pairs[-1]), {**shared, "range": list(where)})
+    near = Path(marks).parent.with_name("near")
+    task = {**sizes, "marks_at_first": marks, "marks": marks, "pairs": pairs, "latest": len(pairs)}
+    assert not decide_among_pairs(near, task)["looked_for"]
+    return str(near)
 
 
 def count(counts: dict[str, int], result: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from pretune.text import near_duplicates
+from pretune.text import near_duplicates, near_pairs
 from pretune.text.hashed_words import fold_words
 from pretune.text.near_duplicates import NearDuplicates, find_near_duplicates
 from pretune.text.signatures import shingle_words, sign_texts
@@ -83,8 +83,9 @@ def test_length_limits_are_no_walls() -> None:
 def test_the_outcome_depends_on_nothing_but_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [text for bucket in BUCKETS for text in planted(np.random.default_rng(5), 30, *bucket)]
     together = search(texts)
-    monkeypatch.setattr(near_duplicates, "ENTRIES_AT_ONCE", 40)
-    monkeypatch.setattr(near_duplicates, "_SHINGLES_AT_ONCE", 100)
+    monkeypatch.setattr(near_pairs, "ENTRIES_AT_ONCE", 40)
+    monkeypatch.setattr(near_pairs, "_SHINGLES_AT_ONCE", 100)
+    monkeypatch.setattr(near_duplicates, "_DOCUMENTS_AT_ONCE", 13)
     for batch_size in (7, 100):
         apart = search(texts, batch_size)
         assert np.array_equal(apart.original, together.original)

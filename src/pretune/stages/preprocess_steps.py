@@ -30,7 +30,15 @@ from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
 from pretune.text.funnel import Funnel, name_lengths
-from pretune.text.near_duplicates import find_among_parts
+from pretune.text.near_duplicates import (
+    LOOKED_FOR_NAME,
+    MARKS_NAME,
+    MOST_ATTEMPTS,
+    decide_among_pairs,
+    find_pairs_of_range,
+    key_ranges,
+    mark_exact,
+)
 from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import LANGUAGE_RULE, clean_document
 from pretune.text.selection import DOCUMENTS_NAME, LENGTHS, REASONS, SPLITS, kept_units, select_part, write_part
@@ -63,6 +71,9 @@ class Steps:
         self._protected_texts: Path | None = None
         self._num_contaminated = self._num_characters = self._train_characters = 0
         self._counts: dict[str, int] = {}  # parts of each step
+        self._num_texts: list[int] = []  # of each cleaned part
+        self._num_signed: list[int] = []  # entries of each cleaned part
+        self._near: list[str] = []  # folders with near duplicates
 
     @property
     def num_kept(self) -> int:
@@ -98,6 +109,8 @@ class Steps:
             self.personal_data.update(result["personal_data"])
             self._languages.update(result["languages"])
             self.num_documents["clean"] += result["kept"]
+            self._num_texts.append(result["kept"])
+            self._num_signed.append(result["signed"])
             self._found.add(result["documents"], result["found_characters"], result["repaired_characters"])
 
     def find_duplicates(self) -> None:
@@ -105,16 +118,32 @@ class Steps:
         ranges = num_ranges(self.num_documents.pop("clean"))
         tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
-        near = {
-            "parts": self._parts("clean"),
-            "exact_duplicates": self._parts("exact"),
-            "threshold": self.config.near_duplicate_threshold,
-        }
-        self._run("near", find_among_parts, [near] if self.config.near_duplicates else [])
+        if self.config.near_duplicates:
+            self._find_near_duplicates()
+
+    def _find_near_duplicates(self) -> None:
+        """Map: similar pairs, range by range of the keys of each band; reduce: who goes for them. Then again for those
+        that had nobody to repeat but who went as well."""
+        sizes = {"texts": self._num_texts, "entries": self._num_signed}
+        self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._parts("exact")}])
+        at_first = marks = f"{self._parts('marked')[0]}/{MARKS_NAME}"
+        shared = {**sizes, "parts": self._parts("clean"), "threshold": self.config.near_duplicate_threshold}
+        looked_for, pairs = None, list[str]()
+        for attempt in range(MOST_ATTEMPTS):
+            where = key_ranges(sum(self._num_signed))
+            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
+            self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
+            pairs += self._parts(f"pairs-{attempt}")
+            task = {**sizes, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
+            (result,) = self._run(f"near-{attempt}", decide_among_pairs, [task])
+            self._near = self._parts(f"near-{attempt}")
+            marks, looked_for = f"{self._near[0]}/{MARKS_NAME}", f"{self._near[0]}/{LOOKED_FOR_NAME}"
+            if not result["looked_for"]:
+                break
 
     def find_contaminated(self) -> None:
         """Reduce: who shares words with protected texts that are no common phrase."""
-        duplicates = [*self._parts("exact"), *self._parts("near")]
+        duplicates = [*self._parts("exact"), *self._near]
         task = {"parts": self._parts("clean"), "duplicates": duplicates}
         for result in self._run("contaminated", find_in_parts, [] if self._protected is None else [task]):
             self._num_contaminated = result["contaminated"]
@@ -209,7 +238,7 @@ class Steps:
         is_dropped = self.config.decontaminate == "drop"
         return {
             "exact_duplicates": self._parts("exact"),
-            "near_duplicates": self._parts("near"),
+            "near_duplicates": self._near,
             "contaminated": contaminated if is_dropped else [],
             "reported": [] if is_dropped else contaminated,
         }

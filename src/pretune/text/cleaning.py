@@ -46,7 +46,8 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     `task["screening"]` are options of `screen_documents`; `task["most_listed"]` of the documents that a rule drops are
     listed; near duplicates are prepared for where there is a `task["near_duplicate_threshold"]`, words shared with
     protected texts looked for where there is `task["protected"]`. Returns documents, kept, their characters (as found,
-    repaired, and of the kept), dropped (a tally), repairs, personal_data and languages (counts by kind).
+    repaired, and of the kept), signed (entries of the signatures), dropped (a tally), repairs, personal_data and
+    languages (counts by kind).
     """
     documents = list(iter_corpus_file(Path(task["documents"])))
     found = [document["text"] for document in documents]
@@ -65,10 +66,11 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     FlatText.from_texts(texts).save(out / TEXTS_NAME)
     save_hashes(out, hash_texts(texts, screened.is_plain[is_kept].tolist()))
     _save_sources(out, [documents[row]["source"] for row in kept])
-    _search_words(out, task, texts, screened.words.only(is_kept))
+    num_signed = _search_words(out, task, texts, screened.words.only(is_kept))
     return {
         "documents": len(documents),
         "kept": len(texts),
+        "signed": num_signed,
         "found_characters": sum(map(len, found)),
         "repaired_characters": sum(map(len, screened.texts)),
         "characters": sum(map(len, texts)),
@@ -79,13 +81,18 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _search_words(out: Path, task: dict[str, Any], texts: list[str], words: HashedWords) -> None:
-    """Write what near duplicates are searched with, and what the texts share with protected ones."""
+def _search_words(out: Path, task: dict[str, Any], texts: list[str], words: HashedWords) -> int:
+    """Write what near duplicates are searched with, and what the texts share with protected ones; the number of
+    entries that were signed."""
     threshold, protected = task.get("near_duplicate_threshold"), task.get("protected")
+    num_signed = 0
     if threshold is not None:
-        write_signatures(out / SIGNATURES_NAME, sign_texts(texts, threshold, words))
+        signed = sign_texts(texts, threshold, words)
+        num_signed = len(signed.text)
+        write_signatures(out / SIGNATURES_NAME, signed)
     if protected is not None:
         np.save(out / HITS_NAME, find_hits(words, load_protected(Path(protected))))
+    return num_signed
 
 
 def _save_sources(out: Path, sources: list[str]) -> None:

@@ -1,32 +1,37 @@
-"""Near duplicates among all documents: the reduce half, over the signatures of every batch in document order.
+"""Near duplicates among all documents: which of the similar pairs make a document go.
 
-Entries that share a key of an LSH band are candidates, and a candidate is dropped only where its true Jaccard
-similarity with an earlier document that is kept reaches the threshold: no chain of similar texts collapses into one.
-The outcome is a function of the documents and their order, never of batch sizes or of where a batch was signed.
+A document is dropped only where its true Jaccard similarity with an earlier document that is kept reaches the
+threshold: no chain of similar texts collapses into one. Pairs come from all ranges of the keys of all bands
+(`near_pairs`), and the documents are decided in their order, so that the outcome is a function of the documents and
+their order alone. Where the one that a document was found to repeat is dropped itself, and it has no other, it is
+looked for once more among those that are left.
+
+Everything that grows with the documents lies in files: a byte for each in `marks.npy`, and the pairs.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pretune.text.cleaning import SIGNATURES_NAME
-from pretune.text.dedup import DUPLICATE, load_duplicates, save_duplicates
-from pretune.text.hashed_words import Bools, Int64s, UInt32s, UInt64s, ranges
-from pretune.text.signatures import BANDS, Signatures, read_signatures
+from pretune.text.dedup import DUPLICATE, DUPLICATES_NAME, load_duplicates
+from pretune.text.hashed_words import Bools, Int64s
+from pretune.text.near_pairs import PAIR, PAIRS_NAME, Marks, PairArray, Signed, find_pairs, range_bits
+from pretune.text.signatures import BANDS, Signatures
 
 DEFAULT_THRESHOLD = 0.8
-MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
-LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
 MOST_ATTEMPTS = 12
-ENTRIES_AT_ONCE = 1 << 22  # of one band in memory, about 100 MB
-_PLACE_SHIFT = np.uint64(44)
-_SHINGLES_AT_ONCE = 1 << 21  # in a comparison, about 60 MB
+OUT, REPEATS = 1, 2  # marks: a document takes no part; it repeats an earlier one
+MARKS_NAME, LOOKED_FOR_NAME = "marks.npy", "looked-for.npy"
+_DOCUMENTS_AT_ONCE = 1 << 20
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -47,220 +52,150 @@ class NearDuplicates:
 def find_near_duplicates(
     batches: Sequence[Signatures], threshold: float = DEFAULT_THRESHOLD, is_out: Bools | None = None
 ) -> NearDuplicates:
-    """Which documents repeat an earlier one; those that `is_out` marks take no part.
-
-    Memory is about 25 bytes a document and what ENTRIES_AT_ONCE allows; batches may be mapped files.
-    """
-    search = _Search(batches, threshold, is_out)
-    looking_for: Bools | None = None  # at first, duplicates of all
+    """Which documents repeat an earlier one; those that `is_out` marks take no part. In memory, for small corpora."""
+    signed = Signed.of(batches, [int(b.num_texts[0]) for b in batches], [len(b.text) for b in batches])
+    at_first = np.zeros(signed.num_documents, dtype=np.uint8)
+    if is_out is not None:
+        at_first[is_out] = OUT
+    marks, looked_for = at_first, None
+    found: list[PairArray] = []
+    repeats: list[PairArray] = []
     for _ in range(MOST_ATTEMPTS):
-        search.look(looking_for)
-        looking_for = search.take_back()
-        if not looking_for.any():
+        latest = [find_pairs(signed, marks, *where, threshold, looked_for) for where in key_ranges(signed.num_entries)]
+        found += latest
+        decision = Decision(at_first.copy(), before=marks)
+        repeats = list(decision.decide([partial(_between, pairs) for pairs in found], len(latest)))
+        marks, looked_for = decision.marks, decision.looked_for
+        if not len(looked_for):
             break
-    while search.take_back().any():
-        pass  # what is left after so many attempts is kept
-    return NearDuplicates(search.original, search.similarity)
+    original = np.full(signed.num_documents, -1, dtype=np.int64)
+    similarity = np.zeros(signed.num_documents, dtype=np.float32)
+    for some in repeats:
+        original[some["number"]], similarity[some["number"]] = some["of"], some["similarity"]
+    return NearDuplicates(original, similarity)
 
 
-def find_among_parts(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce, over all cleaned parts `task["parts"]`, without the duplicates in the folders `task["exact_duplicates"]`.
+def key_ranges(num_entries: int) -> list[tuple[int, int]]:
+    """All bands, and the ranges of the keys of each."""
+    return [(band, number) for band in range(BANDS) for number in range(1 << range_bits(num_entries))]
 
-    Writes a list of duplicates as `dedup.find_exact_duplicates` does, with the similarity of each.
+
+Between = Callable[[int, int], PairArray]  # of some pairs, those of the documents from the first to before the last
+
+
+class Decision:
+    """Which documents are kept, first things first; `marks` at first has those that take no part, `before` is what
+    an earlier decision marked."""
+
+    def __init__(self, marks: Marks, before: Marks) -> None:
+        self.marks, self.before = marks, before
+        self._looked_for: list[Int64s] = []
+
+    @property
+    def looked_for(self) -> Int64s:
+        """Documents that were not compared with all others, since what they seemed to repeat is dropped itself."""
+        return np.concatenate([np.zeros(0, dtype=np.int64), *self._looked_for])
+
+    def decide(self, found: Sequence[Between], num_latest: int) -> Iterator[PairArray]:
+        """The pairs for which documents are dropped, some at a time, in the order of these; the last of `found` are
+        new."""
+        bounds = [*range(0, len(self.marks), _DOCUMENTS_AT_ONCE), len(self.marks)]
+        for first, last in pairwise(bounds):
+            some = [between(first, last) for between in found]
+            pairs = np.concatenate([np.empty(0, dtype=PAIR), *some])
+            pairs = pairs[np.lexsort((pairs["of"], pairs["number"]))]
+            yield pairs[self._repeating(pairs)]
+            latest = np.concatenate([np.empty(0, dtype=PAIR), *some[len(some) - num_latest :]])
+            is_back = (self.before[first:last] == REPEATS) & (self.marks[first:last] == 0)
+            is_alone = (self.marks[latest["of"]] == REPEATS) & (self.marks[latest["number"]] == 0)
+            self._looked_for.append(np.union1d(np.flatnonzero(is_back) + first, latest["number"][is_alone]))
+
+    def _repeating(self, pairs: PairArray) -> list[int]:
+        """Mark documents, in their order; the pair of each with the first one that it repeats and that is kept."""
+        marks = self.marks.data  # plain numbers, in a third of the time that numpy's take
+        rows = []
+        for row, (number, of) in enumerate(zip(pairs["number"].tolist(), pairs["of"].tolist(), strict=True)):
+            if not marks[of] and not marks[number]:
+                marks[number] = REPEATS
+                rows.append(row)
+        return rows
+
+
+def _between(pairs: PairArray, first: int, last: int) -> PairArray:
+    return np.array(pairs[slice(*np.searchsorted(pairs["number"], [first, last]))])
+
+
+# --- the same over files
+
+
+def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Reduce: write `marks.npy` with the exact duplicates in the folders `task["exact_duplicates"]` marked.
+
+    `task["texts"]` and `task["entries"]` are how many there are in each of the cleaned parts `task["parts"]`.
     """
-    batches = [read_signatures(Path(part) / SIGNATURES_NAME) for part in task["parts"]]
-    firsts = np.cumsum([0, *(int(batch.num_texts[0]) for batch in batches)])
-    is_out = np.zeros(firsts[-1], dtype=bool)
+    firsts = np.cumsum([0, *task["texts"]])
     folders = [Path(folder) for folder in task["exact_duplicates"]]
-    for part, first in enumerate(firsts[:-1]):
-        is_out[first + load_duplicates(folders, part)["row"]] = True
-    found = find_near_duplicates(batches, task["threshold"], is_out)
-    documents = np.flatnonzero(found.original >= 0)
-    originals = found.original[documents]
-    listed = np.empty(len(documents), dtype=NEAR_DUPLICATE)
-    for prefix, numbers in (("", documents), ("of_", originals)):
+    with _new_marks(out, int(firsts[-1])) as marks:
+        for part, first in enumerate(firsts[:-1]):
+            marks[first + load_duplicates(folders, part)["row"]] = OUT
+    return {}
+
+
+def find_pairs_of_range(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Map, over the ranges of the keys of all bands: write the pairs of `task["range"]`, a band and a number."""
+    looked_for = None if task["looked_for"] is None else np.load(task["looked_for"])
+    band, number = task["range"]
+    pairs = find_pairs(
+        _signed(task), np.load(task["marks"], mmap_mode="r"), band, number, task["threshold"], looked_for
+    )
+    np.save(out / PAIRS_NAME, pairs)
+    return {"pairs": len(pairs)}
+
+
+def decide_among_pairs(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Reduce, over the pairs in the folders `task["pairs"]`, of which the last `task["latest"]` are new.
+
+    Writes a list of duplicates as `dedup.find_exact_duplicates` does, with the similarity of each; `marks.npy`; and
+    the documents to look for once more.
+    """
+    firsts = np.cumsum([0, *task["texts"]])
+    at_first = np.load(task["marks_at_first"], mmap_mode="r")
+    found = [partial(_between_in_file, Path(folder) / PAIRS_NAME) for folder in task["pairs"]]
+    listed = [np.empty(0, dtype=NEAR_DUPLICATE)]
+    with _new_marks(out, len(at_first)) as marks:
+        marks[:] = at_first
+        decision = Decision(marks, np.load(task["marks"], mmap_mode="r"))
+        listed += [_places_of(pairs, firsts) for pairs in decision.decide(found, task["latest"])]
+    np.save(out / DUPLICATES_NAME, np.concatenate(listed))
+    np.save(out / LOOKED_FOR_NAME, decision.looked_for)
+    return {"duplicates": sum(map(len, listed)), "looked_for": len(decision.looked_for)}
+
+
+def _signed(task: dict[str, Any]) -> Signed:
+    return Signed.of([Path(part) / SIGNATURES_NAME for part in task["parts"]], task["texts"], task["entries"])
+
+
+def _between_in_file(path: Path, first: int, last: int) -> PairArray:
+    return _between(np.load(path, mmap_mode="r"), first, last)
+
+
+@contextmanager
+def _new_marks(folder: Path, count: int) -> Iterator[Marks]:
+    if not count:  # which cannot be mapped
+        marks = np.zeros(0, dtype=np.uint8)
+        np.save(folder / MARKS_NAME, marks)
+        yield marks
+        return
+    mapped = np.lib.format.open_memmap(folder / MARKS_NAME, mode="w+", dtype=np.uint8, shape=(count,))
+    yield mapped
+    mapped.flush()
+
+
+def _places_of(pairs: PairArray, firsts: Int64s) -> PairArray:
+    """The same by part and row."""
+    listed = np.empty(len(pairs), dtype=NEAR_DUPLICATE)
+    for prefix, numbers in (("", pairs["number"]), ("of_", pairs["of"])):
         parts = np.searchsorted(firsts, numbers, side="right") - 1
         listed[f"{prefix}part"], listed[f"{prefix}row"] = parts, numbers - firsts[parts]
-    listed["similarity"] = found.similarity[documents]
-    save_duplicates(out, listed)
-    return {"texts": int(firsts[-1]), "duplicates": len(listed)}
-
-
-class _Search:
-    """The entries of all batches as one numbered sequence, and for every document what it repeats so far."""
-
-    def __init__(self, batches: Sequence[Signatures], threshold: float, is_out: Bools | None) -> None:
-        self.batches, self.threshold = batches, threshold
-        num_texts = [int(batch.num_texts[0]) for batch in batches]
-        first_texts = np.cumsum([0, *num_texts])
-        self.first_entries = np.cumsum([0, *(len(batch.text) for batch in batches)])
-        self.num_entries = int(self.first_entries[-1])
-        self.document = np.empty(self.num_entries, dtype=np.uint32 if first_texts[-1] < 1 << 32 else np.int64)
-        self.is_own = np.empty(self.num_entries, dtype=bool)
-        self.size = np.empty(self.num_entries, dtype=np.uint32)
-        for batch, text, entry in zip(batches, first_texts, self.first_entries, strict=False):
-            here = slice(entry, entry + len(batch.text))
-            self.document[here] = batch.text + text
-            self.is_own[here] = batch.is_own
-            self.size[here] = np.diff(batch.offsets)
-        self.is_out = np.zeros(first_texts[-1], dtype=bool) if is_out is None else is_out
-        self.original = np.full(first_texts[-1], -1, dtype=np.int64)
-        self.similarity = np.zeros(first_texts[-1], dtype=np.float32)
-        self._id_bits = np.uint64(max(1, self.num_entries.bit_length()))
-
-    def look(self, looking_for: Bools | None) -> None:
-        """Go through all buckets once; with `looking_for` only through those with one of these documents."""
-        for band in range(BANDS):
-            for entries, starts in self._buckets(band, looking_for):
-                self._compare_buckets(band, entries, starts, looking_for)
-
-    def take_back(self) -> Bools:
-        """Bring back the documents whose original turned out to repeat another one itself; which these are."""
-        repeats = self.original >= 0
-        repeats_kept = repeats & ~repeats[self.original]
-        # Of a longer chain only the first link is sure; the rest is decided in a later attempt.
-        orphans = repeats & repeats_kept[self.original] & ~repeats_kept
-        self.original[orphans] = -1
-        self.similarity[orphans] = 0.0
-        return orphans
-
-    def _buckets(self, band: int, looking_for: Bools | None) -> Iterator[tuple[Int64s, Int64s]]:
-        """Entries of documents that are still in, bucket after bucket, in document order; and where buckets begin."""
-        num_parts = -(-self.num_entries // ENTRIES_AT_ONCE)
-        id_mask = (np.uint64(1) << self._id_bits) - np.uint64(1)
-        wanted = None if looking_for is None else self._places_of_keys(band, looking_for)
-        for part in range(num_parts):
-            # The upper bits of the key stand before the entry's number: one plain sort makes the buckets. Keys that
-            # share these bits by chance only make candidates that the comparison refuses.
-            packed = np.concatenate(list(self._packed(band, part, num_parts, id_mask, wanted)))
-            packed.sort()
-            keys = packed >> self._id_bits
-            is_next_same = np.append(keys[1:] == keys[:-1], False)
-            is_same = np.concatenate([[False], is_next_same[:-1]])[: len(keys)]
-            is_shared = is_same | is_next_same[: len(keys)]
-            entries = (packed[is_shared] & id_mask).astype(np.int64)
-            starts = np.flatnonzero(~is_same[is_shared])
-            if looking_for is not None and len(starts):
-                is_wanted = looking_for[self.document[entries]]
-                entries, starts = _only(entries, starts, np.logical_or.reduceat(is_wanted, starts))
-            if len(starts):
-                yield entries, starts
-
-    def _packed(
-        self, band: int, part: int, num_parts: int, id_mask: np.uint64, wanted: Bools | None
-    ) -> Iterator[UInt64s]:
-        is_document_in = ~self.is_out & (self.original < 0)
-        for batch, first in zip(self.batches, self.first_entries, strict=False):
-            is_in = is_document_in[self.document[first : first + len(batch.text)]]
-            keys = batch.keys[band]
-            if wanted is not None:
-                is_in &= wanted[keys >> _PLACE_SHIFT]
-            if num_parts > 1:
-                is_in &= keys % np.uint64(num_parts) == part
-            here = np.flatnonzero(is_in)
-            yield (keys[here] & ~id_mask) | (here + first).astype(np.uint64)
-
-    def _places_of_keys(self, band: int, looking_for: Bools) -> Bools:
-        """Which values the first bits of a key have among the documents looked for: most others are passed over."""
-        wanted = np.zeros(1 << (64 - int(_PLACE_SHIFT)), dtype=bool)
-        for batch, first in zip(self.batches, self.first_entries, strict=False):
-            here = np.flatnonzero(looking_for[self.document[first : first + len(batch.text)]])
-            wanted[batch.keys[band][here] >> _PLACE_SHIFT] = True
-        return wanted
-
-    def _compare_buckets(self, band: int, entries: Int64s, starts: Int64s, looking_for: Bools | None) -> None:
-        """Compare the first of each bucket with all others of it, then the first of those that are left, and so on.
-
-        Texts from one template fill large buckets without being duplicates: after some leaders such a bucket is
-        divided by the keys of the next band, which duplicates are likely to share as well.
-        """
-        for turn in range(MOST_LEADERS):
-            if turn == LEADERS_OF_LARGE:
-                entries, starts = self._divide_large(band, entries, starts)
-                if not len(starts):
-                    return
-            counts = np.diff(starts, append=len(entries))
-            leaders = np.repeat(entries[starts], counts)
-            is_left = np.ones(len(entries), dtype=bool)
-            is_left[starts] = False
-            found = np.flatnonzero(is_left & self._may_match(leaders, entries, looking_for))
-            similarity = self._similarity(leaders[found], entries[found])
-            matches = similarity >= self.threshold
-            found = found[matches]
-            repeating = self.document[entries[found]]
-            self.original[repeating] = self.document[leaders[found]]
-            self.similarity[repeating] = similarity[matches]
-            is_left[found] = False
-            left = np.add.reduceat(is_left.astype(np.int64), starts)
-            entries = entries[is_left]
-            starts = (np.cumsum(left) - left)[left > 0]
-            entries, starts = _only(entries, starts, left[left > 0] > 1)
-            if not len(starts):
-                return
-
-    def _divide_large(self, band: int, entries: Int64s, starts: Int64s) -> tuple[Int64s, Int64s]:
-        counts = np.diff(starts, append=len(entries))
-        bucket = np.repeat(np.arange(len(starts)), counts)
-        large = np.flatnonzero(np.repeat(counts > LARGE_BUCKET, counts))
-        keys = np.zeros(len(entries), dtype=np.uint64)
-        place = np.searchsorted(self.first_entries, entries[large], side="right") - 1
-        for number in np.unique(place):
-            here = large[place == number]
-            keys[here] = self.batches[number].keys[(band + 1) % BANDS][entries[here] - self.first_entries[number]]
-        order = np.lexsort((entries, keys, bucket))
-        entries, bucket, keys = entries[order], bucket[order], keys[order]
-        is_start = np.append(True, (bucket[1:] != bucket[:-1]) | (keys[1:] != keys[:-1]))
-        starts = np.flatnonzero(is_start)
-        return _only(entries, starts, np.diff(starts, append=len(entries)) > 1)
-
-    def _may_match(self, leaders: Int64s, entries: Int64s, looking_for: Bools | None) -> Bools:
-        """What can be said of pairs without their shingles."""
-        small, large = (
-            np.minimum(self.size[leaders], self.size[entries]),
-            np.maximum(self.size[leaders], self.size[entries]),
-        )
-        a, b = self.document[leaders], self.document[entries]
-        may_match: Bools = (self.is_own[leaders] | self.is_own[entries]) & (small >= self.threshold * large) & (a != b)
-        may_match &= (self.original[a] < 0) & (self.original[b] < 0)
-        if looking_for is not None:
-            may_match &= looking_for[a] | looking_for[b]
-        return may_match
-
-    def _similarity(self, a: Int64s, b: Int64s) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The Jaccard index of each pair of entries."""
-        weights = np.cumsum(self.size[a].astype(np.int64) + self.size[b])
-        cuts = np.searchsorted(weights, np.arange(0, weights[-1], _SHINGLES_AT_ONCE)) if len(a) else weights
-        cuts = np.unique(np.append(cuts, len(a)))
-        parts = [self._jaccard(a[i:j], b[i:j]) for i, j in itertools.pairwise(cuts)]
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def _jaccard(self, a: Int64s, b: Int64s) -> np.ndarray[Any, np.dtype[np.float64]]:
-        pairs = np.arange(len(a), dtype=np.uint64) << np.uint64(32)
-        sizes_a, sizes_b = self.size[a].astype(np.int64), self.size[b].astype(np.int64)
-        packed = np.concatenate(
-            [np.repeat(pairs, sizes_a) | self._shingles(a), np.repeat(pairs, sizes_b) | self._shingles(b)]
-        )
-        packed.sort()  # no entry has a shingle twice: neighbours that are equal are shared
-        shared = packed[1:][packed[1:] == packed[:-1]] >> np.uint64(32)
-        num_shared = np.bincount(shared.astype(np.int64), minlength=len(a))
-        return num_shared / (sizes_a + sizes_b - num_shared)
-
-    def _shingles(self, entries: Int64s) -> UInt32s:
-        """The shingles of entries, one entry after the other."""
-        sizes = self.size[entries].astype(np.int64)
-        ends = np.cumsum(sizes)
-        gathered = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint32)
-        place = np.searchsorted(self.first_entries, entries, side="right") - 1
-        for number in np.unique(place):
-            here = np.flatnonzero(place == number)
-            batch = self.batches[number]
-            starts = batch.offsets[entries[here] - self.first_entries[number]]
-            gathered[ranges(ends[here] - sizes[here], sizes[here])] = batch.shingles[ranges(starts, sizes[here])]
-        return gathered
-
-
-def _only(entries: Int64s, starts: Int64s, is_wanted: Bools) -> tuple[Int64s, Int64s]:
-    """The buckets that are wanted."""
-    counts = np.diff(starts, append=len(entries))
-    kept = counts[is_wanted]
-    return entries[np.repeat(is_wanted, counts)], np.cumsum(kept) - kept
+    listed["similarity"] = pairs["similarity"]
+    return listed

@@ -7,6 +7,8 @@ Here n grows with the text, so that one changed word costs about the same simila
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -55,7 +57,12 @@ class Signatures:
     is_own: Bools  # M: whether that is the n of the text's length
     offsets: Int64s  # M + 1: where the shingles of each entry begin
     shingles: UInt32s  # the different shingles of each entry, sorted
-    keys: UInt64s  # BANDS x M: entries that share a key of a band are candidates
+    keys: UInt64s  # BANDS x M: of each band, sorted, the keys; the lowest `entry_bits` of each are its entry's number
+
+    @property
+    def entry_bits(self) -> int:
+        """Enough bits for the number of an entry."""
+        return len(self.text).bit_length()
 
 
 def shingle_words(num_words: int) -> int:
@@ -79,7 +86,12 @@ def sign_texts(texts: Sequence[str], threshold: float, words: HashedWords | None
     for entries, part in parts:
         shingles[ranges(offsets[entries], counts[entries])] = part
     num_texts = np.array([len(words.offsets) - 1])
-    return Signatures(num_texts, text, n, is_own, offsets, shingles, _band_keys(shingles, offsets, n))
+    keys = band_keys(shingles, offsets, n)
+    keys >>= np.uint64(len(text).bit_length())
+    keys <<= np.uint64(len(text).bit_length())
+    keys |= np.arange(len(text), dtype=np.uint64)
+    keys.sort(axis=1)
+    return Signatures(num_texts, text, n, is_own, offsets, shingles, keys)
 
 
 def _list_entries(num_words: Int64s, threshold: float) -> tuple[Int64s, Int8s, Bools]:
@@ -113,22 +125,25 @@ def _different_shingles(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt
     return packed.astype(np.uint32), np.bincount((packed >> np.uint64(32)).astype(np.int64), minlength=len(texts))
 
 
-def _band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s) -> UInt64s:
-    """One key for each band and entry: a hash of ROWS minima, each over all shingles under another permutation."""
+def band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s, bands: Sequence[int] = range(BANDS)) -> UInt64s:
+    """A key for each band and entry: a hash of ROWS minima, each over all shingles under another permutation.
+
+    Entries that share a key of a band are candidates. (bands, entries).
+    """
     num_entries = len(offsets) - 1
-    keys = np.empty((BANDS, num_entries), dtype=np.uint64)
+    keys = np.empty((len(bands), num_entries), dtype=np.uint64)
     sizes = np.diff(offsets)
     order = np.argsort(-sizes, kind="stable")  # entries of about one size together
     cuts = np.searchsorted(np.cumsum(sizes[order]), np.arange(0, offsets[-1], _SHINGLES_AT_ONCE))
     for first, last in pairwise(np.unique(np.append(cuts, num_entries)).tolist()):
         entries = order[first:last]
         minima = _Minima(shingles, offsets[entries], sizes[entries])
-        for band in range(BANDS):
+        for place, band in enumerate(bands):
             key = n[entries].astype(np.uint64) * _KEY_FACTOR
             for row in range(band * ROWS, (band + 1) * ROWS):
                 key += minima.under(_MASKS[row], _FACTORS[row])
                 key *= _KEY_FACTOR
-            keys[band, entries] = scramble(key)
+            keys[place, entries] = scramble(key)
     return keys
 
 
@@ -171,14 +186,14 @@ def write_signatures(path: Path, signatures: Signatures) -> None:
 
 def read_signatures(path: Path) -> Signatures:
     """The arrays of a file, mapped into memory: what is not looked at is not read."""
-    arrays = []
+    places: list[tuple[Any, int, int, tuple[int, ...]]] = []
     with path.open("rb") as file:
         for _ in fields(Signatures):
             np.lib.format.read_magic(file)
             shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            at = file.tell()
-            size = int(np.prod(shape)) * kind.itemsize
-            # As plain arrays: every use of a `memmap` makes another one, which takes far longer than small gathers do.
-            arrays.append(np.asarray(np.memmap(path, kind, "r", at, shape) if size else np.zeros(shape, kind)))
-            file.seek(at + size)
-    return Signatures(*arrays)
+            count = int(np.prod(shape))
+            places.append((kind, count, file.tell(), shape))
+            file.seek(count * kind.itemsize, os.SEEK_CUR)
+        # One mapping for all: each keeps the file open.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return Signatures(*(np.frombuffer(mapped, kind, count, at).reshape(shape) for kind, count, at, shape in places))

@@ -1,0 +1,259 @@
+"""Pairs of similar texts: those whose signatures meet in one range of the keys of one band. A map over all ranges.
+
+Entries that share a key make a bucket. Of each bucket the first is compared with all others by their true Jaccard
+similarity; who reaches the threshold goes, and the first of those that are left is next. What is found in a bucket is
+a matter of its entries alone, so that buckets can be looked at anywhere, in any order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.text.hashed_words import Bools, Int64s, UInt32s, UInt64s, ranges
+from pretune.text.signatures import BANDS, Signatures, band_keys, read_signatures
+
+MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
+LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
+ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range
+_SHINGLES_AT_ONCE = 1 << 20  # in a comparison, about 30 MB
+_MOST_OPEN = 400  # files at once
+
+PAIRS_NAME = "pairs.npy"
+# Document `number` is like the earlier document `of`, by this Jaccard index.
+PAIR = np.dtype([("number", "<i8"), ("of", "<i8"), ("similarity", "<f4")])
+PairArray = np.ndarray[Any, np.dtype[np.void]]
+Marks = np.ndarray[Any, np.dtype[np.uint8]]  # of every document: 0 where it takes part
+
+
+@dataclass(frozen=True)
+class Signed:
+    """The signatures of all parts, whose documents and entries are numbered one after the other."""
+
+    parts: Sequence[Signatures | Path]
+    first_documents: Int64s  # parts + 1
+    first_entries: Int64s  # parts + 1
+
+    @classmethod
+    def of(cls, parts: Sequence[Signatures | Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
+        """Signatures, or the files with them, with the texts and the entries of each."""
+        return cls(parts, np.cumsum([0, *num_texts]), np.cumsum([0, *num_entries]))
+
+    @property
+    def num_documents(self) -> int:
+        return int(self.first_documents[-1])
+
+    @property
+    def num_entries(self) -> int:
+        return int(self.first_entries[-1])
+
+    def __getitem__(self, number: int) -> Signatures:
+        part = self.parts[number]
+        return _opened(part) if isinstance(part, Path) else part
+
+
+_opened = lru_cache(maxsize=_MOST_OPEN)(read_signatures)
+
+
+def range_bits(num_entries: int) -> int:
+    """The keys of a band are divided into two to the power of this many ranges: a matter of the corpus alone."""
+    return max(0, (num_entries - 1) // ENTRIES_AT_ONCE).bit_length()
+
+
+def find_pairs(
+    signed: Signed, marks: Marks, band: int, number: int, threshold: float, looked_for: Int64s | None = None
+) -> PairArray:
+    """The pairs in range `number` of the keys of a band, sorted by document; of documents that are marked none.
+
+    `looked_for` are documents, sorted: then only pairs with one of them are looked for.
+    """
+    bits = range_bits(signed.num_entries)
+    wanted = None if looked_for is None else _keys_of(signed, looked_for, band)
+    packed = np.concatenate([np.zeros(0, dtype=np.uint64), *_packed(signed, marks, band, number, bits, wanted)])
+    # The upper bits of the key stand before the entry's number: one plain sort makes the buckets. Keys that share these
+    # bits by chance only make candidates that the comparison refuses.
+    packed.sort()
+    id_bits = np.uint64(signed.num_entries.bit_length())
+    keys = packed >> id_bits
+    is_next_same = np.append(keys[1:] == keys[:-1], False)[: len(keys)]
+    is_same = np.concatenate([[False], is_next_same[:-1]])[: len(keys)]
+    is_shared = is_same | is_next_same
+    entries = (packed[is_shared] & ((np.uint64(1) << id_bits) - np.uint64(1))).astype(np.int64)
+    return _Comparison(signed, entries, band, threshold, looked_for).pairs(np.flatnonzero(~is_same[is_shared]))
+
+
+def _packed(
+    signed: Signed, marks: Marks, band: int, number: int, bits: int, wanted: UInt64s | None
+) -> Iterator[UInt64s]:
+    """The keys of the range, part by part, each with its upper bits that differ before the number of its entry."""
+    id_bits = np.uint64(signed.num_entries.bit_length())
+    bounds = [number << (64 - bits), ((number + 1) << (64 - bits)) - 1]
+    if wanted is not None:
+        wanted = wanted[np.searchsorted(wanted, np.uint64(bounds[0])) : np.searchsorted(wanted, np.uint64(bounds[1]))]
+    for place, first in enumerate(signed.first_entries[:-1]):
+        part = signed[place]
+        own_bits = np.uint64(part.entry_bits)
+        keys = part.keys[band]
+        if wanted is None:
+            start = np.searchsorted(keys, np.uint64(bounds[0]))
+            keys = keys[start : np.searchsorted(keys, np.uint64(bounds[1]), side="right")]
+        else:
+            lowest = np.unique(wanted >> own_bits)
+            starts = np.searchsorted(keys, lowest << own_bits)
+            ends = np.searchsorted(keys, (lowest << own_bits) | ((np.uint64(1) << own_bits) - np.uint64(1)), "right")
+            keys = keys[ranges(starts, ends - starts)]
+        entries = keys & ((np.uint64(1) << own_bits) - np.uint64(1))
+        is_in = marks[part.text[entries.astype(np.int64)] + signed.first_documents[place]] == 0
+        upper = ((keys[is_in] >> own_bits << own_bits) << np.uint64(bits)) >> id_bits << id_bits
+        yield upper | (entries[is_in] + np.uint64(first))
+
+
+def _keys_of(signed: Signed, documents: Int64s, band: int) -> UInt64s:
+    """The keys of a band that some documents have, sorted."""
+    found = [np.zeros(0, dtype=np.uint64)]
+    cuts = np.searchsorted(documents, signed.first_documents)
+    for place in np.flatnonzero(np.diff(cuts)).tolist():
+        part = signed[place]
+        texts = documents[cuts[place] : cuts[place + 1]] - signed.first_documents[place]
+        starts, ends = np.searchsorted(part.text, texts), np.searchsorted(part.text, texts, side="right")
+        entries = ranges(starts, ends - starts)
+        sizes = part.offsets[entries + 1] - part.offsets[entries]
+        shingles = part.shingles[ranges(part.offsets[entries], sizes)]
+        found.append(band_keys(shingles, np.append(0, np.cumsum(sizes)), part.n[entries], [band])[0])
+    return np.unique(np.concatenate(found))
+
+
+class _Comparison:
+    """The entries of some buckets, bucket after bucket, each in document order; known by their places among all."""
+
+    def __init__(self, signed: Signed, entries: Int64s, band: int, threshold: float, looked_for: Int64s | None) -> None:
+        self.signed, self.band, self.threshold = signed, band, threshold
+        self.ids, self.places = np.unique(entries, return_inverse=True)
+        self.cuts = np.searchsorted(self.ids, signed.first_entries)  # the ids of part p are those from cut p to p + 1
+        count = len(self.ids)
+        self.document, self.start = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+        self.size = np.empty(count, dtype=np.int64)
+        self.is_own, self.n = np.empty(count, dtype=bool), np.empty(count, dtype=np.int8)
+        for place in np.flatnonzero(np.diff(self.cuts)).tolist():
+            part, here = signed[place], slice(self.cuts[place], self.cuts[place + 1])
+            of_part = self.ids[here] - signed.first_entries[place]
+            self.document[here] = part.text[of_part] + signed.first_documents[place]
+            self.start[here] = part.offsets[of_part]
+            self.size[here] = part.offsets[of_part + 1] - self.start[here]
+            self.is_own[here], self.n[here] = part.is_own[of_part], part.n[of_part]
+        self.is_looked_for: Bools | None = None
+        if looked_for is not None:
+            self.is_looked_for = np.isin(self.document, looked_for)
+
+    def pairs(self, starts: Int64s) -> PairArray:
+        """All pairs in the buckets that begin at `starts`."""
+        entries = self.places
+        if self.is_looked_for is not None and len(starts):
+            entries, starts = _only(entries, starts, np.logical_or.reduceat(self.is_looked_for[entries], starts))
+        found = [np.empty(0, dtype=PAIR), *self._compare(entries, starts)]
+        pairs = np.concatenate(found)
+        return pairs[np.lexsort((pairs["of"], pairs["number"]))]
+
+    def _compare(self, entries: Int64s, starts: Int64s) -> Iterator[PairArray]:
+        """Compare the first of each bucket with all others of it, then the first of those that are left, and so on.
+
+        Texts from one template fill large buckets without being duplicates: after some leaders such a bucket is
+        divided by the keys of the next band, which duplicates are likely to share as well.
+        """
+        for turn in range(MOST_LEADERS):
+            if turn == LEADERS_OF_LARGE and len(starts):
+                entries, starts = self._divide_large(entries, starts)
+            if not len(starts):
+                return
+            counts = np.diff(starts, append=len(entries))
+            leaders = np.repeat(entries[starts], counts)
+            is_left = np.ones(len(entries), dtype=bool)
+            is_left[starts] = False
+            found = np.flatnonzero(is_left & self._may_match(leaders, entries))
+            similarity = self._similarity(leaders[found], entries[found])
+            matches = similarity >= self.threshold
+            found = found[matches]
+            pairs = np.empty(len(found), dtype=PAIR)
+            pairs["number"], pairs["of"] = self.document[entries[found]], self.document[leaders[found]]
+            pairs["similarity"] = similarity[matches]
+            yield pairs
+            is_left[found] = False
+            left = np.add.reduceat(is_left.astype(np.int64), starts)
+            entries = entries[is_left]
+            starts = (np.cumsum(left) - left)[left > 0]
+            entries, starts = _only(entries, starts, left[left > 0] > 1)
+
+    def _divide_large(self, entries: Int64s, starts: Int64s) -> tuple[Int64s, Int64s]:
+        counts = np.diff(starts, append=len(entries))
+        bucket = np.repeat(np.arange(len(starts)), counts)
+        large = np.flatnonzero(np.repeat(counts > LARGE_BUCKET, counts))
+        keys = np.zeros(len(entries), dtype=np.uint64)
+        for some in self._some(large, self.size[entries[large]]):
+            of_some = entries[some]
+            offsets = np.append(0, np.cumsum(self.size[of_some]))
+            keys[some] = band_keys(self._shingles(of_some), offsets, self.n[of_some], [(self.band + 1) % BANDS])[0]
+        order = np.lexsort((entries, keys, bucket))
+        entries, bucket, keys = entries[order], bucket[order], keys[order]
+        is_start = np.append(True, (bucket[1:] != bucket[:-1]) | (keys[1:] != keys[:-1]))
+        starts = np.flatnonzero(is_start)
+        return _only(entries, starts, np.diff(starts, append=len(entries)) > 1)
+
+    def _may_match(self, leaders: Int64s, entries: Int64s) -> Bools:
+        """What can be said of pairs without their shingles."""
+        small = np.minimum(self.size[leaders], self.size[entries])
+        large = np.maximum(self.size[leaders], self.size[entries])
+        may_match: Bools = (self.is_own[leaders] | self.is_own[entries]) & (small >= self.threshold * large)
+        may_match &= self.document[leaders] != self.document[entries]
+        if self.is_looked_for is not None:
+            may_match &= self.is_looked_for[leaders] | self.is_looked_for[entries]
+        return may_match
+
+    def _similarity(self, a: Int64s, b: Int64s) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The Jaccard index of each pair of entries."""
+        parts = self._some(np.arange(len(a)), self.size[a] + self.size[b])
+        return np.concatenate([np.zeros(0), *(self._jaccard(a[some], b[some]) for some in parts)])
+
+    def _some(self, which: Int64s, sizes: Int64s) -> Iterator[Int64s]:
+        """The same in stretches with about as many shingles as are compared at once."""
+        if len(which):
+            weights = np.cumsum(sizes)
+            cuts = np.searchsorted(weights, np.arange(0, weights[-1], _SHINGLES_AT_ONCE))
+            for start, end in itertools.pairwise(np.unique(np.append(cuts, len(which))).tolist()):
+                yield which[start:end]
+
+    def _jaccard(self, a: Int64s, b: Int64s) -> np.ndarray[Any, np.dtype[np.float64]]:
+        pairs = np.arange(len(a), dtype=np.uint64) << np.uint64(32)
+        sizes_a, sizes_b = self.size[a], self.size[b]
+        packed = np.concatenate(
+            [np.repeat(pairs, sizes_a) | self._shingles(a), np.repeat(pairs, sizes_b) | self._shingles(b)]
+        )
+        packed.sort()  # no entry has a shingle twice: neighbours that are equal are shared
+        shared = packed[1:][packed[1:] == packed[:-1]] >> np.uint64(32)
+        num_shared = np.bincount(shared.astype(np.int64), minlength=len(a))
+        return num_shared / (sizes_a + sizes_b - num_shared)
+
+    def _shingles(self, entries: Int64s) -> UInt32s:
+        """The shingles of entries, one entry after the other."""
+        sizes = self.size[entries]
+        ends = np.cumsum(sizes)
+        gathered = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint32)
+        order = np.argsort(entries, kind="stable")  # parts one after the other
+        cuts = np.searchsorted(entries[order], self.cuts)
+        for place in np.flatnonzero(np.diff(cuts)).tolist():
+            here = order[cuts[place] : cuts[place + 1]]
+            source = ranges(self.start[entries[here]], sizes[here])
+            gathered[ranges(ends[here] - sizes[here], sizes[here])] = self.signed[place].shingles[source]
+        return gathered
+
+
+def _only(entries: Int64s, starts: Int64s, is_wanted: Bools) -> tuple[Int64s, Int64s]:
+    """The buckets that are wanted."""
+    counts = np.diff(starts, append=len(entries))
+    kept = counts[is_wanted]
+    return entries[np.repeat(is_wanted, counts)], np.cumsum(kept) - kept
