@@ -1,4 +1,7 @@
-"""Fast encoding of clean text: every stretch between two blanks is tokenized once and looked up from then on."""
+"""Fast encoding of clean text: every stretch between two blanks is tokenized once and looked up from then on.
+
+Nothing here loops over texts or stretches in Python, but for stretches that are new.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.hashed_words import UInt64s, hash_stretches, ranges
+from pretune.text.stretches import group_equal
 from pretune.text.tokenizer import Tokenizer
 
-MOST_STRETCHES_KEPT = 1_000_000  # about 200 MB
+MOST_STRETCHES_KEPT = 500_000  # about 25 MB
 TEXTS_TO_CHECK = 200
+_BOS_ROW, _EOS_ROW = 0, 1
 
 IdArray = npt.NDArray[np.uint32]
 IntArray = npt.NDArray[np.int64]
@@ -23,59 +29,88 @@ class CleanTextEncoder:
     No kind of tokenizer joins what a blank separates, so the ids of a text are those of its stretches one after
     another, provided that the text is clean: single blanks only, none at the ends. That is checked against the
     tokenizer itself on the first texts; where it ever failed, `is_exact` is false and the tokenizer does all the work.
+    Stretches are known by a hash, which two have in common once in 10^19 pairs.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.is_exact = True
         self._num_checked = 0
-        self._row_of: dict[str, int] = {}
-        self._tokens: IdArray = np.empty(0, dtype=np.uint32)
-        self._lengths: IntArray = np.empty(0, dtype=np.int64)
-        self._starts: IntArray = np.empty(0, dtype=np.int64)
+        self._known: UInt64s  # hashes of stretches, sorted
+        self._rows: IntArray  # the row in the table of each
+        self._tokens: IdArray  # of all rows, one after the other
+        self._lengths: IntArray  # of each row
+        self._starts: IntArray
         self._forget()
 
     def encode(self, texts: Sequence[str]) -> tuple[IdArray, IntArray]:
         """All ids one after another, each text between [BOS] and [EOS], and the number of ids of each text."""
         if self.is_exact and self._num_checked < TEXTS_TO_CHECK:
             self._check(texts[: TEXTS_TO_CHECK - self._num_checked])
-        return self._by_stretches(texts) if self.is_exact else _flatten(self.tokenizer.encode_batch(texts))
+        found = self._by_stretches(texts) if self.is_exact else None
+        return _flatten(self.tokenizer.encode_batch(texts)) if found is None else found
 
     def _check(self, texts: Sequence[str]) -> None:
-        tokens, lengths = self._by_stretches(texts)
-        expected, expected_lengths = _flatten(self.tokenizer.encode_batch(texts))
-        self.is_exact = np.array_equal(tokens, expected) and np.array_equal(lengths, expected_lengths)
+        found = self._by_stretches(texts)
+        expected = _flatten(self.tokenizer.encode_batch(texts))
+        self.is_exact = found is not None and all(map(np.array_equal, found, expected))
         self._num_checked += len(texts)
 
-    def _by_stretches(self, texts: Sequence[str]) -> tuple[IdArray, IntArray]:
-        split = [text.split(" ") if text else [] for text in texts]
-        self._learn(set(chain.from_iterable(split)))
-        row_of = self._row_of
+    def _by_stretches(self, texts: Sequence[str]) -> tuple[IdArray, IntArray] | None:
+        """Ids and lengths; None where there is a line feed in a text, which is not clean then."""
+        if not texts:
+            return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64)
+        data = "\n".join(texts).encode("utf-8", "surrogatepass")
+        ends_of_texts = np.append(np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == ord("\n")), len(data))
+        if len(ends_of_texts) != len(texts):
+            return None
+        data = data.replace(b"\n", b" ")
+        hashes, starts, sizes = hash_stretches(data)
+        num_stretches = np.diff(np.searchsorted(starts, ends_of_texts), prepend=0)
         # Rows of the table, text by text, with the rows of [BOS] and [EOS] around each.
-        rows = np.array([row for words in split for row in (0, *[row_of[word] for word in words], 1)], dtype=np.int64)
-        num_rows = np.fromiter((len(words) + 2 for words in split), dtype=np.int64, count=len(split))
+        last = np.cumsum(num_stretches + 2) - 1
+        rows = np.full(last[-1] + 1, -1, dtype=np.int64)
+        rows[last - num_stretches - 1], rows[last] = _BOS_ROW, _EOS_ROW
+        rows[rows < 0] = self._rows_of(data, hashes, starts, sizes)
         lengths = self._lengths[rows]
         ends = np.cumsum(lengths)
-        place_in_row = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
-        tokens = self._tokens[np.repeat(self._starts[rows], lengths) + place_in_row]
-        text_ends = ends[np.cumsum(num_rows) - 1] if len(split) else ends
-        return tokens, np.diff(text_ends, prepend=0)
+        tokens = self._tokens[ranges(self._starts[rows], lengths)]
+        return tokens, np.diff(ends[last], prepend=0)
 
-    def _learn(self, stretches: set[str]) -> None:
-        if len(self._row_of) > MOST_STRETCHES_KEPT:
+    def _rows_of(self, data: bytes, hashes: UInt64s, starts: IntArray, sizes: IntArray) -> IntArray:
+        """The row of each stretch in the table, which learns those that it does not have."""
+        order, firsts = group_equal(hashes)
+        wanted = hashes[order[firsts]]
+        if len(self._known) > MOST_STRETCHES_KEPT:
             self._forget()
-        new = list(stretches - self._row_of.keys())
-        if not new:
-            return
-        ids, lengths = _flatten(self.tokenizer.encode_clean_stretches(new))
-        self._row_of.update(zip(new, range(len(self._lengths), len(self._lengths) + len(new)), strict=True))
+        is_new = self._known[self._places_of(wanted)] != wanted
+        if is_new.any():
+            new, which = np.unique(wanted[is_new], return_index=True)
+            which = order[firsts[is_new][which]]
+            bounds = zip(starts[which].tolist(), (starts[which] + sizes[which]).tolist(), strict=True)
+            self._learn(new, [data[start:end].decode("utf-8", "surrogatepass") for start, end in bounds])
+        rows = np.empty(len(hashes), dtype=np.int64)
+        rows[order] = np.repeat(self._rows[self._places_of(wanted)], np.diff(firsts, append=len(order)))
+        return rows
+
+    def _places_of(self, wanted: UInt64s) -> IntArray:
+        """Where hashes are among the known ones, if they are."""
+        return np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
+
+    def _learn(self, hashes: UInt64s, stretches: list[str]) -> None:
+        ids, lengths = self.tokenizer.encode_clean_stretches(stretches)
+        known = np.concatenate([self._known, hashes])
+        rows = np.concatenate([self._rows, np.arange(len(self._lengths), len(self._lengths) + len(hashes))])
+        order = np.argsort(known, kind="stable")
+        self._known, self._rows = known[order], rows[order]
         self._tokens = np.concatenate([self._tokens, ids])
         self._lengths = np.concatenate([self._lengths, lengths])
         self._starts = np.cumsum(self._lengths) - self._lengths
 
     def _forget(self) -> None:
-        """Begin the table anew: row 0 is [BOS], row 1 [EOS]."""
-        self._row_of = {}
+        """Begin the table anew: row 0 is [BOS], row 1 [EOS], and a hash that is larger than any has row 0."""
+        self._known = np.array([2**64 - 1], dtype=np.uint64)
+        self._rows = np.zeros(1, dtype=np.int64)
         self._tokens = np.array([self.tokenizer.bos_id, self.tokenizer.eos_id], dtype=np.uint32)
         self._lengths = np.ones(2, dtype=np.int64)
         self._starts = np.arange(2)

@@ -89,19 +89,26 @@ def count_stretches(texts: Iterable[str]) -> Stretches:
 
 def _count(data: bytes) -> Stretches:
     hashes, starts, lengths = hash_stretches(data)
-    # Sorting numbers whose upper bits are those of a hash and whose lower ones say where it was takes a fifth of the
-    # time of `argsort`. Where these upper bits are shared by chance, a stretch may be listed twice, until it is summed.
-    bits = np.uint64(len(hashes).bit_length())
-    mask = (np.uint64(1) << bits) - np.uint64(1)
-    packed = (hashes & ~mask) | np.arange(len(hashes), dtype=np.uint64)
-    packed.sort()
-    order = (packed & mask).astype(np.int64)
-    firsts = _firsts(hashes[order])
+    order, firsts = group_equal(hashes)
     rows = order[firsts]
     lengths = lengths[rows]
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     found = FlatText(np.frombuffer(data, dtype=np.uint8)[ranges(starts[rows], lengths)], offsets)
     return Stretches(hashes[rows], np.diff(firsts, append=len(order)), found)
+
+
+def group_equal(hashes: UInt64s) -> tuple[Int64s, Int64s]:
+    """An order in which equal hashes stand together, and where each group begins in it.
+
+    Sorting numbers whose upper bits are those of a hash and whose lower ones say where it was takes a fifth of the time
+    of `argsort`. Where these upper bits are shared by chance, a hash may have two groups.
+    """
+    bits = np.uint64(len(hashes).bit_length())
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    packed = (hashes & ~mask) | np.arange(len(hashes), dtype=np.uint64)
+    packed.sort()
+    order = (packed & mask).astype(np.int64)
+    return order, _firsts(hashes[order])
 
 
 def sum_stretches(parts: Iterable[Stretches]) -> Stretches:

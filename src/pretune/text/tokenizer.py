@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ CONTINUES = "##"  # before a piece of WordPiece that goes on inside its word
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 _CLOSERS = "\"'”’»)]"
+_STRETCHES_AT_ONCE = 1000  # in one text
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,22 @@ class Tokenizer:
         """Ids of many texts, each between [BOS] and [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
 
-    def encode_clean_stretches(self, stretches: Sequence[str]) -> list[list[int]]:
-        """Ids of stretches without white space, as they are in the middle of a clean text: no [BOS], no [EOS]."""
-        encodings = self._backend_for_clean.encode_batch_fast(list(stretches), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+    def encode_clean_stretches(self, stretches: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Ids of stretches without white space, as they are in the middle of a clean text: no [BOS], no [EOS].
+
+        All ids one after another, and the number of ids of each stretch.
+        """
+        texts = list(stretches)
+        if self.kind == "bpe":  # a text of many stretches takes a fraction of the time, and each begins with a blank
+            texts = [" ".join(texts[i : i + _STRETCHES_AT_ONCE]) for i in range(0, len(texts), _STRETCHES_AT_ONCE)]
+        rows = [each.ids for each in self._backend_for_clean.encode_batch_fast(texts, add_special_tokens=False)]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.uint32, count=int(lengths.sum()))
+        if self.kind == "bpe":
+            lengths = np.diff(np.flatnonzero(self.starts_word[ids]), append=len(ids))
+        if len(lengths) != len(stretches):
+            raise RuntimeError(f"{len(stretches)} stretches were encoded as {len(lengths)}")
+        return ids, lengths
 
     def encode_with_offsets(self, text: str) -> EncodedText:
         """Ids, and the characters each stands for; [BOS] and [EOS] have the empty span (0, 0)."""
