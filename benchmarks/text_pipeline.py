@@ -1,9 +1,11 @@
 """Stages 1 and 2 on a million short samples, seconds and memory of the whole process tree, as JSON in results/.
 
-python benchmarks/text_pipeline.py NAME [--text FILE.jsonl] [--documents N] [--copies N] [--without-fast] [--peers ROWS]
+python benchmarks/text_pipeline.py NAME [--text FILE.jsonl] [--documents N] [--bytes N] [--without-fast] [--peers ROWS]
 
-Without --text the samples are the built-in world's. --copies repeats the text, each copy with a number of its own in
-every document, to see whether memory stays flat. --peers runs the usual stack (ftfy on every row, datatrove's Gopher
+Without --text the samples are the built-in world's. --bytes repeats them with variation until there is so much text, to
+see whether memory stays flat: see `iter_varied`. Memory is that of the whole process tree, twice: `peak_bytes` is all
+that is resident, pages of mapped files included, which the system takes back when it needs them; `peak_own_bytes` is
+RssAnon, what the processes hold for themselves. --peers runs the usual stack (ftfy on every row, datatrove's Gopher
 filters and MinHash signatures, the tokenizers library) on some rows and scales its seconds up to all of them.
 """
 
@@ -23,7 +25,7 @@ from typing import Any
 
 from machine import write_result  # beside this file
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 def main() -> None:
@@ -31,33 +33,58 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--text", type=Path)
     parser.add_argument("--documents", type=int, default=1_000_000)
-    parser.add_argument("--copies", type=int, default=1)
+    parser.add_argument("--bytes", type=int, default=0, help="of text; the samples are repeated with variation")
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder when not given")
     parser.add_argument("--without-fast", action="store_true", help="as if gigatoken were not installed")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--peers", type=int, default=0)
     given = parser.parse_args()
-    result: dict[str, Any] = {"settings": {**vars(given), "text": given.text and given.text.name}}
-    with tempfile.TemporaryDirectory() as temporary:
+    shown = {**vars(given), "text": given.text and given.text.name}
+    result: dict[str, Any] = {"settings": {name: value for name, value in shown.items() if name != "folder"}}
+    with tempfile.TemporaryDirectory(dir=given.folder) as temporary:
         folder = Path(temporary)
         text = folder / "text.jsonl"
-        result["documents"], result["characters"] = write_samples(given, text)
+        write_samples(given, text)
         result["stages"] = run_stages(given, folder, text)
+        summary = json.loads((folder / "collect" / "manifest.json").read_text(encoding="utf-8"))["summary"]
+        result["documents"], result["characters"] = summary["documents"], summary["characters"]
         if given.peers:
             result["peers"] = run_peers(text, given.peers, result["documents"])
     write_result(given.name, result)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
-def write_samples(given: argparse.Namespace, path: Path) -> tuple[int, int]:
-    """Write the documents as JSON lines; how many, and their characters."""
-    documents = characters = 0
+def write_samples(given: argparse.Namespace, path: Path) -> None:
+    """Write the documents as JSON lines."""
+    texts = (json.dumps(text, ensure_ascii=False)[1:-1] for text in iter_samples(given))
+    some = iter_varied(list(texts)) if given.bytes else texts
+    written = 0
     with path.open("w", encoding="utf-8") as out:
-        for copy in range(given.copies):
-            for text in iter_samples(given):
-                varied = f"{text} {copy}-{documents}" if copy else text
-                out.write(json.dumps({"text": varied}, ensure_ascii=False) + "\n")
-                documents, characters = documents + 1, characters + len(varied)
-    return documents, characters
+        while (not given.bytes or written < given.bytes) and (block := list(itertools.islice(some, 10_000))):
+            written += len("".join(block).encode())
+            out.writelines(f'{{"text": "{text}"}}\n' for text in block)
+
+
+def iter_varied(samples: list[str]) -> Iterator[str]:
+    """The samples, then again and again the first half of one before the second half of another, without end.
+
+    As in the samples, every twelfth repeats an earlier text, and every twentieth does with one word changed; every
+    twentieth ends with a number of its own, so that there are ever more different words.
+    """
+    yield from samples
+    words = [text.split(" ") for text in samples]
+    firsts = [" ".join(some[: (len(some) + 1) // 2]) for some in words]
+    seconds = [" ".join(some[len(some) // 2 :]) for some in words]
+    count, made = len(samples), ""
+    for number in itertools.count():
+        copy, row = divmod(number, count)
+        if number % 12 == 11:
+            yield made
+        elif number % 20 == 10:
+            yield made.replace(" ", " changed ", 1)
+        else:
+            made = f"{firsts[row]} {seconds[(row + 7919 * (copy + 1)) % count]}"
+            yield f"{made} {number}" if number % 20 == 19 else made
 
 
 def iter_samples(given: argparse.Namespace) -> Iterator[str]:
@@ -94,7 +121,8 @@ def run_stages(given: argparse.Namespace, folder: Path, text: Path) -> dict[str,
         if event["event"] in kept:
             out[event["event"]] = without_texts(event)
     out["seconds"] = round(out["collect"]["seconds"] + out["preprocess"]["seconds"], 1)
-    out["peak_bytes"] = max(out["collect"]["peak_bytes"], out["preprocess"]["peak_bytes"])
+    for peak in ("peak_bytes", "peak_own_bytes"):
+        out[peak] = max(out["collect"][peak], out["preprocess"][peak])
     return out
 
 
@@ -106,15 +134,16 @@ def without_texts(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def watch(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run a command: its seconds, and the largest sum of the resident memory of it and its children."""
-    start, peak = time.monotonic(), 0
+    """Run a command: its seconds, and the largest sum of the memory of it and its children, in all and of their own."""
+    start, peak, own = time.monotonic(), 0, 0
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        peak = max(peak, sum(map(resident_bytes, tree(process.pid))))
+        sizes = [memory_of(each) for each in tree(process.pid)]
+        peak, own = max(peak, sum(size[0] for size in sizes)), max(own, sum(size[1] for size in sizes))
         time.sleep(POLL_SECONDS)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return {"seconds": round(time.monotonic() - start, 1), "peak_bytes": peak}
+    return {"seconds": round(time.monotonic() - start, 1), "peak_bytes": peak, "peak_own_bytes": own}
 
 
 def tree(root: int) -> list[int]:
@@ -134,11 +163,15 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def resident_bytes(process: int) -> int:
+def memory_of(process: int) -> tuple[int, int]:
+    """Bytes that are resident, and those of them that are no pages of files (VmRSS and RssAnon)."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:
-        return 0
+        return 0, 0
+    parts = (line.partition(":") for line in lines)
+    found = {name: int(rest.split()[0]) << 10 for name, _, rest in parts if name in ("VmRSS", "RssAnon")}
+    return found.get("VmRSS", 0), found.get("RssAnon", 0)
 
 
 def run_peers(text: Path, rows: int, documents: int) -> dict[str, Any]:

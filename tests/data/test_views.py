@@ -60,14 +60,14 @@ def test_the_shape_is_known_without_making_rows(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int, view: View
 ) -> None:
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
-    made, measured = RowView(shard, row_tokens, PAD, view), measure_view(shard.lengths, row_tokens, view)
+    made, measured = RowView(shard, row_tokens, PAD, view), measure_view(shard.length_blocks(2), row_tokens, view)
     assert (measured.rows, measured.row_tokens) == made.shape
     assert measured.padding_share == pytest.approx(made.padding_share)
 
 
 def test_many_pieces_are_counted_as_they_are_packed() -> None:
     lengths = np.random.default_rng(0).integers(2, 170, 5000)
-    shape = measure_view(lengths, 50, "packed")
-    assert shape.rows < measure_view(lengths, 50, "rows").rows
+    shape = measure_view([lengths], 50, "packed")
+    assert shape.rows < measure_view([lengths], 50, "rows").rows
     assert shape.padding_share < 0.05
     assert shape.told == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}

@@ -5,7 +5,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime.engines import open_engine
-from pretune.runtime.partitions import part_folder, run_step
+from pretune.runtime.partitions import Step, part_folder, run_step, run_steps
 
 
 def write_square(out: Path, task: dict[str, Any]) -> dict[str, Any]:
@@ -59,3 +59,16 @@ def test_a_part_that_a_crash_damaged_is_done_again(tmp_path: Path, damage: str) 
             (part / "result.json").write_text('{"result": {')
         assert run_step(engine, step, write_square, tasks_for(tmp_path)) == before
         assert (part / "square.txt").read_text() == "4"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_steps_at_the_same_time_are_told_apart(tmp_path: Path, workers: int) -> None:
+    heard: list[tuple[int, int]] = []
+    tasks = tasks_for(tmp_path)
+    first = Step(tmp_path / "first", write_square, tasks[3:], lambda number, result: heard.append((number, 0)))
+    second = Step(tmp_path / "second", write_square, tasks, lambda number, result: heard.append((number, 1)))
+    with open_engine("threads", workers) as engine:
+        results = run_steps(engine, [first, Step(tmp_path / "none", write_square, []), second])
+    assert results == [[{"square": n * n} for n in numbers] for numbers in ((3, 4), (), range(5))]
+    assert sorted(heard) == sorted([(0, 0), (1, 0), *((n, 1) for n in range(5))])
+    assert (part_folder(tmp_path / "first", 1) / "square.txt").read_text() == "16"

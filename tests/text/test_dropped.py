@@ -84,7 +84,7 @@ def go_through(
         selected.append(str(new(f"select-{number}")))
         count(counts, select_part(Path(selected[-1]), {**lists, **shared, "part": number}))
         out = new(f"write-{number}")
-        write_part(out, {**shared, "selected": selected[-1], "counted_share": 1.0, "word_ranges": 1})
+        write_part(out, {**shared, "selected": selected[-1]})
         kept += [document["text"] for document in iter_corpus_file(out / DOCUMENTS_NAME)]
     task = {**lists, "cleaned": cleaned, "selected": selected, "most_listed": most_listed}
     list_dropped(new("lists"), {**task, "protected_texts": str(folder / "protected.flat")})

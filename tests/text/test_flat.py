@@ -13,6 +13,10 @@ def test_texts_come_back(texts: list[str]) -> None:
     assert flat.texts() == texts
     assert [flat[i] for i in range(len(flat))] == texts
     assert np.diff(flat.offsets).tolist() == [len(text.encode()) for text in texts]
+    assert flat.num_characters().tolist() == [len(text) for text in texts]
+    assert flat.count(ord("a")).tolist() == [text.count("a") for text in texts]
+    odd = np.arange(1, len(texts), 2)
+    assert flat.joined_bytes(odd, b"<>") == "<>".join(texts[1::2]).encode()
 
 
 def test_a_file_is_the_same_texts(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ import numpy as np
 from pretune.text.cleaning import clean_part, hash_array
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
 from pretune.text.dedup import find_exact_duplicates
-from pretune.text.selection import kept_texts, kept_units, select_part, write_part
+from pretune.text.selection import count_part, kept_texts, kept_units, select_part, write_part
 from pretune.text.splits import hash_text, hash_unit
+from pretune.text.stretches import Stretches
 
 RULES = {"min_words": 1, "max_symbol_ratio": 0.5, "disabled": []}
 TEXTS = ["sun", "moon", "SUN", "held out", "star", "Held  Out", "sea"]
@@ -36,10 +37,16 @@ def test_reasons_units_and_documents(tmp_path: Path) -> None:
     assert {rule["name"]: rule["count"] for rule in result["dropped"]} == {"exact_duplicate": 2, "held_out": 1}
     assert kept_units(paths["cleaned"], paths["selected"]).tolist() == [hash_unit(text) for text in kept]
 
-    writing = {**task, "selected": str(paths["selected"]), "counted_share": 1.0, "word_ranges": 2}
+    writing = {**task, "selected": str(paths["selected"])}
     texts, rows, is_validation = kept_texts(writing)
     assert texts == kept
     assert rows.tolist() == [0, 1, 4, 6]
+    for share, words in ((1.0, {"sun", "moon", "star", "sea"}), (0.0, set())):
+        out = tmp_path / f"counted-{share}"
+        out.mkdir()
+        count_part(out, {**writing, "counted_share": share, "word_ranges": 2})
+        counted = [word for number in range(2) for word in Stretches.load(out, number).as_dict()]
+        assert set(counted) == words - {text for text, is_held in zip(texts, is_validation, strict=True) if is_held}
     written = write_part(paths["written"], writing)
     assert written["by_split"] == written["words"] == {"train": 2, "validation": 2}
     documents = list(iter_corpus_file(paths["written"] / "documents.jsonl.zst"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -90,7 +90,7 @@ class ShardWriter:
 
 
 class TokenShard:
-    """The documents of one split: `tokens` (all ids, mapped, not loaded) and `offsets` (document i is i to i + 1).
+    """The documents of one split: `tokens` (all ids) and `offsets` (document i is i to i + 1), mapped, not loaded.
 
     Raises InputDataError where a file is missing, or shorter or longer than the offsets say.
     """
@@ -100,7 +100,11 @@ class TokenShard:
         for path in (tokens_path, offsets_path):
             if not path.is_file():
                 raise InputDataError(f"{path} does not exist; expected the token shard that an earlier stage wrote.")
-        self.offsets: npt.NDArray[np.int64] = np.fromfile(offsets_path, dtype=_OFFSET_TYPE)
+        # As a plain array: every slice of a `memmap` makes another one, which takes far longer. Empty is not mapped.
+        self.offsets: npt.NDArray[np.int64] = np.empty(0, dtype=_OFFSET_TYPE)
+        count = offsets_path.stat().st_size // _OFFSET_TYPE.itemsize
+        if count:
+            self.offsets = np.asarray(np.memmap(offsets_path, _OFFSET_TYPE, "r", shape=(count,)))
         size = tokens_path.stat().st_size
         num_tokens = int(self.offsets[-1]) if len(self.offsets) else -1
         bytes_per_token = size // num_tokens if num_tokens > 0 else 2
@@ -131,6 +135,11 @@ class TokenShard:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of every document."""
         return np.diff(self.offsets)
+
+    def length_blocks(self, size: int = 1 << 20) -> Iterator[npt.NDArray[np.int64]]:
+        """The same, some at a time."""
+        for start in range(0, len(self), size):
+            yield np.diff(self.offsets[start : start + size + 1])
 
     def doc(self, index: int) -> TokenArray:
         """The ids of one document."""

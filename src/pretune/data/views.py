@@ -6,7 +6,7 @@ has a table of its own, `packing.RowTable`, that also breaks at sentence ends.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,19 +37,22 @@ class Shape:
         return {"shape": [self.rows, self.row_tokens], "padding_share": round(self.padding_share, 6)}
 
 
-def measure_view(lengths: IntArray, row_tokens: int, view: View) -> Shape:
-    """The shape of a view of documents of these lengths, without making it.
+def measure_view(lengths: Iterable[IntArray], row_tokens: int, view: View) -> Shape:
+    """The shape of a view of documents of these lengths, which come in blocks, without making it.
 
     Of the packed one the rows are counted, not filled: pieces of one length are alike, so best-fit decreasing is a
     matter of how many pieces and how many rows with how much room there are.
     """
-    if view == "rows":
-        rows = int((-(-lengths // row_tokens)).sum())
-    else:
-        pieces = np.bincount(lengths % row_tokens, minlength=row_tokens).tolist()
+    rows = num_tokens = 0
+    pieces = np.zeros(row_tokens, dtype=np.int64)
+    for block in lengths:
+        rows += int((-(-block // row_tokens) if view == "rows" else block // row_tokens).sum())
+        pieces += np.bincount(block % row_tokens, minlength=row_tokens)
+        num_tokens += int(block.sum())
+    if view == "packed":
         pieces[0] = 0
-        rows = int((lengths // row_tokens).sum()) + _count_packed_rows(pieces, row_tokens)
-    return Shape(rows=rows, row_tokens=row_tokens, padding_share=1 - float(lengths.sum()) / max(1, rows * row_tokens))
+        rows += _count_packed_rows(pieces.tolist(), row_tokens)
+    return Shape(rows=rows, row_tokens=row_tokens, padding_share=1 - num_tokens / max(1, rows * row_tokens))
 
 
 def _count_packed_rows(pieces: list[int], row_tokens: int) -> int:

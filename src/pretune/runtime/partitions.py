@@ -12,6 +12,8 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,16 @@ def part_folder(step: Path, number: int) -> Path:
     return step / f"{number:06d}"
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step with its tasks; `folder` is where its parts are. `on_part(number, result)` hears of each part."""
+
+    folder: Path
+    work: Work
+    tasks: Sequence[dict[str, Any]]
+    on_part: OnPart | None = None
+
+
 def run_step(
     engine: Engine, step: Path, work: Work, tasks: Sequence[dict[str, Any]], on_part: OnPart | None = None
 ) -> list[dict[str, Any]]:
@@ -36,8 +48,23 @@ def run_step(
     `step` is the folder of the step; parts that an earlier, interrupted attempt committed are taken from there.
     `on_part(number, result)` is called for each as it gets ready.
     """
-    step.mkdir(parents=True, exist_ok=True)
-    return engine.map(_do_part, [(work, str(step), number, task) for number, task in enumerate(tasks)], on_part)
+    return run_steps(engine, [Step(step, work, tasks, on_part)])[0]
+
+
+def run_steps(engine: Engine, steps: Sequence[Step]) -> list[list[dict[str, Any]]]:
+    """Do several steps, none of which needs another one, at the same time; the results of each."""
+    for step in steps:
+        step.folder.mkdir(parents=True, exist_ok=True)
+    places = [(step, number) for step in steps for number in range(len(step.tasks))]
+
+    def on_done(place: int, result: dict[str, Any]) -> None:
+        step, number = places[place]
+        if step.on_part is not None:
+            step.on_part(number, result)
+
+    tasks = [(step.work, str(step.folder), number, step.tasks[number]) for step, number in places]
+    results = iter(engine.map(_do_part, tasks, on_done))
+    return [list(islice(results, len(step.tasks))) for step in steps]
 
 
 def _do_part(work: Work, step: str, number: int, task: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -133,8 +134,15 @@ class _Preprocessing:
         if self.engine.workers > 1 or self.engine.name != "threads":
             self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
         self._clean()
-        self._check_size(self.steps.num_kept)
-        tokenizer = self._train_tokenizer()
+        config, counts = self.config, self.steps.count_words()
+        # Where there are workers, they write meanwhile; the library lets go of Python's lock.
+        with ThreadPoolExecutor(1) as beside:
+            training = beside.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
+            self._write()
+            self._check_size(self.steps.num_kept)
+            self.training = training.result()
+        tokenizer = self.training.tokenizer
+        tokenizer.save(self.path)
         shards = self._encode(tokenizer)
         self._report(tokenizer, shards)
         self._finish(tokenizer, shards)
@@ -151,10 +159,11 @@ class _Preprocessing:
         if steps.num_kept + steps.dropped.total != self.source.summary["documents"]:
             raise RuntimeError(f"{steps.num_kept} kept and {steps.dropped.total} dropped are not all documents")
         self._ensure_validation(num_validation)
-        steps.write(self.path)
-        self.funnel = steps.funnel()
+
+    def _write(self) -> None:
+        self.steps.write(self.path)
+        self.funnel = self.steps.funnel()
         self.folder.log.write("funnel", **self.funnel)
-        steps.list_dropped(self.path)
 
     def _protect(self) -> None:
         """Name the texts that stage 3 must not see: what stage 4 will not train on, and the files given for it."""
@@ -199,14 +208,7 @@ class _Preprocessing:
             sentence = f"The training text has {words:,} words only; below {FEW_WORDS:,} there is little to learn."
             self.folder.log.write("warning", rule="small_corpus", count=words, sentence=sentence)
 
-    # --- tokenizer and shards
-
-    def _train_tokenizer(self) -> Tokenizer:
-        config = self.config
-        counts = self.steps.count_words()
-        self.training = train_on_counts(counts, config.tokenizer, config.vocab_size, config.lowercase)
-        self.training.tokenizer.save(self.path)
-        return self.training.tokenizer
+    # --- token shards
 
     def _encode(self, tokenizer: Tokenizer) -> dict[str, TokenShard]:
         sha256 = hash_file(self.path / TOKENIZER_NAME)
@@ -263,8 +265,8 @@ class _Preprocessing:
             / len(sample),
             characters_per_token=round(characters / max(1, sum(len(ids) - 2 for ids in sample_ids)), 4),
         )
-        lengths = shards["train"].lengths
-        self.views = {view: measure_view(lengths, ROW_TOKENS, view).told for view in get_args(View)}
+        train = shards["train"]
+        self.views = {view: measure_view(train.length_blocks(), ROW_TOKENS, view).told for view in get_args(View)}
         self.folder.log.write("views", **self.views)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe knows every text."

@@ -18,7 +18,7 @@ import numpy as np
 from pretune.data.shards import TokenShard
 from pretune.data.tokenizing import encode_part, join_shards
 from pretune.runtime.engines import Engine
-from pretune.runtime.partitions import Work, part_folder, place_file, run_step
+from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
 from pretune.stages.config import PreprocessConfig
 from pretune.text.cleaning import clean_part, hash_array
 from pretune.text.contaminated import find_in_parts
@@ -41,7 +41,16 @@ from pretune.text.near_duplicates import (
 )
 from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import LANGUAGE_RULE, clean_document
-from pretune.text.selection import DOCUMENTS_NAME, LENGTHS, REASONS, SPLITS, kept_units, select_part, write_part
+from pretune.text.selection import (
+    DOCUMENTS_NAME,
+    LENGTHS,
+    REASONS,
+    SPLITS,
+    count_part,
+    kept_units,
+    select_part,
+    write_part,
+)
 from pretune.text.splits import hash_text
 from pretune.text.stretches import Stretches
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
@@ -163,35 +172,42 @@ class Steps:
 
     def take_for_validation(self, count: int) -> None:
         """Choose `count` documents for validation: those with the largest hashes."""
-        units = np.concatenate(
-            [kept_units(Path(c), Path(s)) for c, s in zip(self._parts("clean"), self._parts("select"), strict=True)]
-        )
-        self.threshold = float(np.sort(units)[-count])
+        largest = np.zeros(0)
+        for cleaned, selected in zip(self._parts("clean"), self._parts("select"), strict=True):
+            largest = np.sort(np.append(largest, kept_units(Path(cleaned), Path(selected))))[-count:]
+        self.threshold = float(largest[0])
 
-    def write(self, out: Path) -> None:
-        """Map: the documents of this stage, and the counts of their words."""
+    def count_words(self) -> Stretches:
+        """Map and reduce: how often each stretch between blanks occurs in the training text."""
         share = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
         ranges = num_word_ranges(self._train_characters)
         tasks = [{**task, "counted_share": share, "word_ranges": ranges} for task in self._kept()]
-        self.num_documents.clear()
-        for result in self._run("write", write_part, tasks):
-            self.num_words.update(result["words"])
-            self.num_documents.update(result["by_split"])
-            self._num_characters += result["characters"]
-            self._lengths += np.array(result["lengths"])
-        for number, part in enumerate(self._parts("write")):
-            place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+        self._run("counts", count_part, tasks)
+        tasks = [{"parts": self._parts("counts"), "range": number} for number in range(ranges)]
+        by_count: Counter[int] = Counter()
+        for result in self._run("words", sum_word_counts, tasks):
+            by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
+        return load_word_counts([Path(part) for part in self._parts("words")], by_count)
 
-    def list_dropped(self, out: Path) -> None:
-        """Reduce: what was dropped, to look at."""
-        task = {
+    def write(self, out: Path) -> None:
+        """Map: the documents of this stage; reduce: what was dropped, to look at."""
+        dropped = {
             **self._lists,
             "cleaned": self._parts("clean"),
             "selected": self._parts("select"),
             "most_listed": self.config.dropped_listed,
             "protected_texts": None if self._protected_texts is None else str(self._protected_texts),
         }
-        self._run("dropped", list_dropped, [task] if self.config.dropped_listed else [])
+        listing = self._step("dropped", list_dropped, [dropped] if self.config.dropped_listed else [])
+        _, results = run_steps(self.engine, [listing, self._step("write", write_part, self._kept())])
+        self.num_documents.clear()
+        for result in results:
+            self.num_words.update(result["words"])
+            self.num_documents.update(result["by_split"])
+            self._num_characters += result["characters"]
+            self._lengths += np.array(result["lengths"])
+        for number, part in enumerate(self._parts("write")):
+            place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
         for folder in self._parts("dropped"):
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
                 place_file(file, out / file.name)
@@ -243,15 +259,6 @@ class Steps:
             "reported": [] if is_dropped else contaminated,
         }
 
-    def count_words(self) -> Stretches:
-        """Reduce: how often each stretch between blanks occurs in the training text, range by range."""
-        ranges = num_word_ranges(self._train_characters)
-        tasks = [{"parts": self._parts("write"), "range": number} for number in range(ranges)]
-        by_count: Counter[int] = Counter()
-        for result in self._run("words", sum_word_counts, tasks):
-            by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
-        return load_word_counts([Path(part) for part in self._parts("words")], by_count)
-
     def encode(self, out: Path, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, TokenShard], Results]:
         """Map: token ids; then the shards in one piece, with what every part's encoding told."""
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
@@ -271,6 +278,10 @@ class Steps:
         return [str(part_folder(self.work / step, number)) for number in range(count)]
 
     def _run(self, step: str, work: Work, tasks: Results, unit: str | None = None) -> Results:
+        return run_steps(self.engine, [self._step(step, work, tasks, unit)])[0]
+
+    def _step(self, step: str, work: Work, tasks: Results, unit: str | None = None) -> Step:
+        """A step; with `unit`, it is told how many documents are ready."""
         done = 0
 
         def on_part(_number: int, result: dict[str, Any]) -> None:
@@ -280,4 +291,4 @@ class Steps:
                 self._tell_progress(done, unit)
 
         self._counts[step] = len(tasks)
-        return run_step(self.engine, self.work / step, work, tasks, on_part)
+        return Step(self.work / step, work, tasks, on_part)

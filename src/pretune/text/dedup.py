@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pretune.text.cleaning import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"
-TEXTS_PER_RANGE = 4_000_000  # about 200 MB while they are compared
+TEXTS_PER_RANGE = 500_000  # about 30 MB while they are compared
 
 # A text (row `row` of part `part`) and the one that it repeats.
 DUPLICATE = np.dtype([("part", "<i4"), ("row", "<i4"), ("of_part", "<i4"), ("of_row", "<i4")])

@@ -43,11 +43,27 @@ class FlatText:
 
     def texts(self) -> list[str]:
         """All of them as strings."""
-        data, ends = self.data.tobytes(), self.offsets.tolist()
-        if data.isascii():  # bytes are characters
-            text = data.decode("ascii")
-            return [text[start:end] for start, end in pairwise(ends)]
-        return [data[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(ends)]
+        text = self.data.tobytes().decode("utf-8", "surrogatepass")
+        ends = self.offsets if len(text) == len(self.data) else self.offsets - self._continuing_before()
+        return [text[start:end] for start, end in pairwise(ends.tolist())]
+
+    def num_characters(self) -> npt.NDArray[np.int64]:
+        """(texts,): characters of each."""
+        return np.diff(self.offsets - self._continuing_before())
+
+    def count(self, byte: int) -> npt.NDArray[np.int64]:
+        """(texts,): how often a byte occurs in each."""
+        return np.diff(np.searchsorted(np.flatnonzero(self.data == byte), self.offsets))
+
+    def _continuing_before(self) -> npt.NDArray[np.int64]:
+        """(texts + 1,): before each text, bytes of UTF-8 that continue a character."""
+        return np.searchsorted(np.flatnonzero((self.data & 0xC0) == 0x80), self.offsets)
+
+    def joined_bytes(self, rows: npt.NDArray[np.integer[Any]], between: bytes) -> bytes:
+        """Some of them, in UTF-8, with something between them."""
+        data = self.data.tobytes()
+        starts, ends = self.offsets[:-1][rows].tolist(), self.offsets[1:][rows].tolist()
+        return between.join([data[start:end] for start, end in zip(starts, ends, strict=True)])
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> FlatText:
         """Some of them, in the order of `rows`."""

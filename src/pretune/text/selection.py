@@ -1,12 +1,11 @@
-"""Map: which texts of a cleaned part are kept; then these are written with their split, and their words counted.
+"""Map: which texts of a cleaned part are kept; then their words are counted, and they are written with their split.
 
 A selected part is a folder with `reasons.npy`, (texts,) uint8: 0 for a text that is kept, else 1 + the place of the
-reason in `REASONS`. A written part has `documents.jsonl.zst` and the counts of `word_counts`.
+reason in `REASONS`. A counted part has the counts of `word_counts`, a written one `documents.jsonl.zst`.
 """
 
 from __future__ import annotations
 
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pretune.text.corpus import DocumentWriter
 from pretune.text.dedup import load_duplicates
 from pretune.text.findings import EXAMPLES_PER_RULE, Tally
 from pretune.text.flat import FlatText
-from pretune.text.stretches import count_stretches
+from pretune.text.stretches import count_in_bytes
 from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
@@ -94,30 +93,43 @@ def kept_units(cleaned: Path, selected: Path) -> npt.NDArray[np.float64]:
     return units_of(load_hashes(cleaned))[np.load(selected / REASONS_NAME) == 0]
 
 
-def kept_texts(task: dict[str, Any]) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
+def kept_texts(task: dict[str, Any], flat: FlatText | None = None) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
     """The kept texts of part `task["cleaned"]`, `task["selected"]`; their rows; and which are for validation."""
     cleaned = Path(task["cleaned"])
     rows = np.flatnonzero(np.load(Path(task["selected"]) / REASONS_NAME) == 0)
-    texts = FlatText.load(cleaned / TEXTS_NAME).texts()
-    return [texts[row] for row in rows], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
+    texts = (flat or FlatText.load(cleaned / TEXTS_NAME)).texts()
+    return [texts[row] for row in rows.tolist()], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
+
+
+def count_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Count the words of the kept texts that are for training.
+
+    Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash.
+    """
+    cleaned = Path(task["cleaned"])
+    hashes = load_hashes(cleaned)
+    is_counted = np.load(Path(task["selected"]) / REASONS_NAME) == 0
+    is_counted &= units_of(hashes) < task["threshold"]
+    is_counted &= hashes[:, 1].astype(np.float64) / 2**64 < task["counted_share"]
+    texts = FlatText.load(cleaned / TEXTS_NAME)
+    counts = count_in_bytes(texts.joined_bytes(np.flatnonzero(is_counted), b" "))
+    save_counts(out, counts, task["word_ranges"])
+    return {"texts": int(is_counted.sum())}
 
 
 def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Write the kept texts with source and split, and count the words of those for training.
+    """Write the kept texts with source and split.
 
-    Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash. Returns words
-    and documents by split, characters, and documents by length as in LENGTHS.
+    Returns words and documents by split, characters, and documents by length as in LENGTHS.
     """
-    texts, rows, is_validation = kept_texts(task)
     cleaned = Path(task["cleaned"])
+    flat = FlatText.load(cleaned / TEXTS_NAME)
+    texts, rows, is_validation = kept_texts(task, flat)
     names, source_of = load_sources(cleaned)
     splits = [SPLITS[i] for i in is_validation.astype(int).tolist()]
     with DocumentWriter(out / DOCUMENTS_NAME) as writer:
         writer.write_many(texts, source=[names[source] for source in source_of[rows].tolist()], split=splits)
-    second = load_hashes(cleaned)[rows, 1].astype(np.float64) / 2**64
-    is_counted = ~is_validation & (second < task["counted_share"])
-    save_counts(out, count_stretches(compress(texts, is_counted.tolist())), task["word_ranges"])
-    words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+    words = flat.count(ord(" "))[rows] + 1
     lengths = np.bincount(np.searchsorted(LENGTHS, words, side="right") - 1, minlength=len(LENGTHS))
     return {
         "characters": sum(map(len, texts)),

@@ -13,7 +13,7 @@ from pretune.text.flat import FlatText
 from pretune.text.hashed_words import Int64s, UInt64s, hash_stretches, ranges
 
 _TEXTS_AT_ONCE = 100_000
-_MOST_HELD = 4_000_000  # stretches in memory, before equal ones are put together
+_MOST_HELD = 1_000_000  # stretches in memory, before equal ones are put together
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ class Stretches:
     @property
     def num_characters(self) -> int:
         """Of all of them, as often as they occur."""
-        is_first = (self.texts.data & 0xC0) != 0x80  # the other bytes of UTF-8 continue a character
-        ends = np.concatenate([[0], np.cumsum(is_first)])[self.texts.offsets]
-        return int((np.diff(ends) * self.counts).sum())
+        return int((self.texts.num_characters() * self.counts).sum())
 
     def scaled(self, scale: float) -> Stretches:
         """Counts divided by `scale`; who is left with none is left out.
@@ -84,10 +82,11 @@ def count_stretches(texts: Iterable[str]) -> Stretches:
     """How often each stretch between blanks occurs in clean texts, which have no other white space."""
     remaining = iter(texts)
     some = iter(lambda: list(islice(remaining, _TEXTS_AT_ONCE)), [])
-    return sum_stretches(_count(" ".join(texts).encode("utf-8", "surrogatepass")) for texts in some)
+    return sum_stretches(count_in_bytes(" ".join(texts).encode("utf-8", "surrogatepass")) for texts in some)
 
 
-def _count(data: bytes) -> Stretches:
+def count_in_bytes(data: bytes) -> Stretches:
+    """The same of one text in UTF-8."""
     hashes, starts, lengths = hash_stretches(data)
     order, firsts = group_equal(hashes)
     rows = order[firsts]

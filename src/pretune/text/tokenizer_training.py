@@ -25,7 +25,7 @@ LIBRARY = "tokenizers"  # another one would break ties in another way, so its na
 MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text
 MIN_PAIR_COUNT = 20  # when the size is chosen from the text: a token must be seen often enough to be learnt
 MIN_WORD_COUNT = 3  # likewise, for whole words
-TRAINING_CHARACTERS = 10_000_000  # beyond that, training counts are scaled down
+TRAINING_CHARACTERS = 4_000_000  # beyond that, training counts are scaled down
 MOST_ALPHABET = 1000  # different characters of WordPiece, as in BERT; words with others are unknown
 LONGEST_WORD = 100  # characters; WordPiece takes longer ones for unknown, as BERT does
 
