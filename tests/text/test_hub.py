@@ -1,11 +1,13 @@
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from pretune.errors import InputDataError, UsageError
+from pretune.errors import InputDataError, StageDiffersError, UsageError
 from pretune.stages.collect import collect
+from pretune.stages.config import CollectConfig
 from pretune.text.corpus import iter_corpus
 from pretune.text.findings import Findings
 from pretune.text.hub import hub_files
@@ -55,6 +57,43 @@ def test_the_files_of_text_are_read_and_no_test_part(hub: list[tuple[str, ...]],
     ]
     assert hub[0] == ("owner/name", "None")
     assert hub[1] == ("owner/name", "data/train-0.jsonl", "dataset", "abc123")
+
+
+def test_what_is_finished_is_not_asked_for_again(hub: list[tuple[str, ...]], tmp_path: Path) -> None:
+    first = collect(["hf:owner/name"], tmp_path / "out")
+    shutil.rmtree(tmp_path / "hub")  # as if a cache had been emptied
+    hub.clear()
+    assert collect(["hf:owner/name"], tmp_path / "out") == first
+    assert not hub
+    with pytest.raises(StageDiffersError, match="text_unit"):
+        collect(["hf:owner/name"], tmp_path / "out", CollectConfig(text_unit="file"))
+    assert not hub
+    with pytest.raises(InputDataError, match="data/train-0"):
+        collect(["hf:owner/name"], tmp_path / "out", redo=True)
+    assert hub
+
+
+def test_what_was_interrupted_goes_on_without_the_hub(
+    hub: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.txt").write_text("A line of one's own.\n", encoding="utf-8")
+    paths = [str(tmp_path / "own.txt"), "hf:owner/name"]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pretune.stages.collect_steps.place_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            collect(paths, tmp_path / "out")
+    hub.clear()
+    collect(paths, tmp_path / "out")
+    assert not hub
+    texts = [document["text"] for document in iter_corpus(tmp_path / "out")]
+    assert texts == ["A line of one's own.", "A training row.", "A line of a contest."]
+    shutil.rmtree(tmp_path / "out")
+    collect(paths, tmp_path / "out")
+    assert hub  # nothing there tells of it any more
 
 
 def test_a_revision_and_a_pattern(hub: list[tuple[str, ...]]) -> None:

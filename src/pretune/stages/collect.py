@@ -33,7 +33,7 @@ from pretune.text.documents import Document, Reading, refuse_unreadable
 from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.hub import PREFIX as HUB_PREFIX
-from pretune.text.hub import hub_files
+from pretune.text.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
 from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
 from pretune.text.pieces import Piece, bytes_to_share, divide_files
@@ -68,30 +68,32 @@ def collect(
     The texts of `labels` come first and are marked; without paths they are all there is, and without either the
     built-in world writes documents and two label files. A path may be the name of a public data set in `registry`: it
     is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. A path
-    `hf:OWNER/NAME` is a data set of the Hugging Face hub. Raises
-    InputDataError for input that is missing, unreadable, empty, binary, or malformed beyond repair; such a refusal
-    leaves no folder behind.
+    `hf:OWNER/NAME` is a data set of the Hugging Face hub, which is not asked again for a folder that is finished, nor
+    for one that goes on while the files are still there. Raises InputDataError for input that is missing, unreadable,
+    empty, binary, or malformed beyond repair; such a refusal leaves no folder behind.
     """
     findings = Findings()
+    obtained = {} if redo else obtained_before(Path(out))
     with _pipes_as_files([str(path) for path in paths]) as named:
         groups = []
         for path, name in named:
-            if path.startswith(HUB_PREFIX):
-                files, about = hub_files(path, findings, say)
-                findings.notices.append(about)
-                groups.append(files)
-                continue
             data_set = data_set_of(path, registry)
-            if data_set is not None:
+            if path.startswith(HUB_PREFIX):
+                groups.append(_from_hub(path, obtained, findings, say))
+            elif data_set is not None:
                 files, about = obtain(data_set, data_root, findings, agree=agree, say=say)
                 findings.notices.append(about)
                 groups.append(files)
-                continue
-            if path in registry:
-                also = f"{path} is read from this folder; the public data set of that name is {PREFIX}{path}."
-                findings.notices.append(also)
-            groups.append(_rename(find_files([path], findings), path, name))
-        inputs = {f"corpus {number}": _fingerprint(group) for number, group in enumerate(groups, 1)}
+            else:
+                if path in registry:
+                    also = f"{path} is read from this folder; the public data set of that name is {PREFIX}{path}."
+                    findings.notices.append(also)
+                groups.append(_rename(find_files([path], findings), path, name))
+        from_hub = {path: obtained[path] for path, _ in named if path in obtained}
+        inputs = {
+            f"corpus {number}": from_hub[path].fingerprint if path in from_hub else _fingerprint(group)
+            for number, ((path, _), group) in enumerate(zip(named, groups, strict=True), 1)
+        }
         if labels is not None:
             inputs["labels"] = _fingerprint([TextFile(path=str(labels), name=str(labels))])
         folder = open_stage(Path(out), "collect", config=to_identity(config), inputs=inputs, redo=redo)
@@ -99,6 +101,8 @@ def collect(
             return folder.manifest
         if folder.is_resumed:
             folder.log.write("resumed", from_step=0)
+        if from_hub:
+            folder.note(**{SUMMARY_KEY: {path: one.told for path, one in from_hub.items()}})
         files = unique_files(file for group in groups for file in group)
         try:
             pieces = divide_files(files, _reading(config))
@@ -132,6 +136,15 @@ def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
                         shutil.copyfileobj(pipe, copy)
             named.append((str(spool), "stdin" if is_stdin else path))
         yield named
+
+
+def _from_hub(name: str, obtained: dict[str, Obtained], findings: Findings, say: Say) -> list[TextFile]:
+    """The files of a data set of the hub, which is asked where nothing is known of it."""
+    if name not in obtained:
+        files, about = hub_files(name, findings, say)
+        obtained[name] = Obtained(files=files, about=about, fingerprint=_fingerprint(files))
+    findings.notices.append(obtained[name].about)
+    return obtained[name].files
 
 
 def _rename(files: list[TextFile], path: str, name: str) -> list[TextFile]:

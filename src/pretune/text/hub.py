@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pretune.errors import InputDataError, PretuneError, UsageError
+from pretune.runtime.artifacts import read_manifest_if_any
 from pretune.text.detect import KNOWN_ENDINGS
 from pretune.text.files import TextFile
 from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.tables import ending_of
 
 PREFIX = "hf:"
+SUMMARY_KEY = "hub"  # of a manifest, under which it stands what was obtained
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::(.+))?")
 _NO_DATA_ENDINGS = (".md", ".markdown", ".json")  # what hubs keep beside the data: descriptions and settings
 _TEST = re.compile(r"(?:^|[^a-z])test(?:$|[^a-z])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obtained:
+    """A data set of the hub as it was when it was asked for: its files here, a sentence about them, a fingerprint."""
+
+    files: list[TextFile]
+    about: str
+    fingerprint: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As JSON values, for the manifest."""
+        files = [[file.path, file.name] for file in self.files]
+        return {"files": files, "about": self.about, "fingerprint": self.fingerprint}
+
+
+def obtained_before(folder: Path) -> dict[str, Obtained]:
+    """What the manifest of a stage folder tells of data sets of the hub, by name: there is no need to ask again.
+
+    Of a folder that is not finished only those whose files are still there, since they will be read.
+    """
+    manifest = read_manifest_if_any(folder)
+    found = {}
+    for name, told in ({} if manifest is None else manifest.summary.get(SUMMARY_KEY, {})).items():
+        files = [TextFile(path=path, name=shown, is_named=False) for path, shown in told["files"]]
+        if manifest is not None and (manifest.status == "finished" or all(Path(f.path).is_file() for f in files)):
+            found[name] = Obtained(files=files, about=told["about"], fingerprint=told["fingerprint"])
+    return found
 
 
 def hub_files(name: str, findings: Findings, say: Callable[[str], None]) -> tuple[list[TextFile], str]:
