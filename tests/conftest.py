@@ -195,7 +195,7 @@ def small_run(small_world: Path, small_run_words: list[str]) -> Path:
     return out
 
 
-def plain_varlen_attn(
+def _plain_varlen_attn(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -230,7 +230,13 @@ def plain_varlen_attn(
 
 
 @pytest.fixture
+def plain_varlen_attn() -> Callable[..., Tensor]:
+    """A stand-in for torch's kernel where there is no GPU."""
+    return _plain_varlen_attn
+
+
+@pytest.fixture
 def with_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the path for GPUs run here: variable-length attention in plain products stands for the kernel."""
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
+    """Let the path for GPUs run here, with plain products in place of the kernel."""
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", _plain_varlen_attn)
     monkeypatch.setattr("pretune.model.transformer.can_attend", lambda device, dtype, head_dim: True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Threads that wait for the next matrix product sleep instead of spinning: beside a busy neighbour a training step is
 # several times faster so. It must be said before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Matrix products on a GPU use memory of a fixed size, without which their sums could come in any order.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 _MODULE_OF = {
     "History": "api",

@@ -70,7 +70,8 @@ def expect(recipe: Recipe) -> Expectation:
         pretrain_seconds = 60 * budget.minutes
     else:
         tokens = budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
-        pretrain_seconds = tokens * cost.train_flops_per_token(model, config.row_tokens, config.mask_prob) / rate
+        flops = cost.train_flops_per_token(model, float(config.row_tokens), config.mask_prob)
+        pretrain_seconds = tokens * flops / rate
     task_tokens = label_bytes / _BYTES_PER_TOKEN
     passes = _task_passes(recipe, task_tokens) if recipe.has_labels else 0
     return Expectation(

@@ -105,6 +105,21 @@ def test_a_machine_without_cpuinfo_has_a_name_all_the_same(monkeypatch: pytest.M
     assert not multiplies_in_bf16("cpu")
 
 
+@pytest.mark.usefixtures("on_cpu")
+def test_a_gpu_adds_in_a_fixed_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_DETERMINISTIC", raising=False)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    asked: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
+    device.repeat_exactly()
+    assert asked == [True]
+    assert os.environ["TORCHINDUCTOR_DETERMINISTIC"] == "1"
+    assert not torch.utils.deterministic.fill_uninitialized_memory
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # from the import of pretune
+    choose_compute(compile="off")
+    assert asked == [True]  # nothing of that on a CPU
+
+
 @pytest.mark.gpu
 def test_a_gpu_is_used_where_there_is_one() -> None:
     if not torch.cuda.is_available():

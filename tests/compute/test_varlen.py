@@ -116,3 +116,27 @@ def test_older_chips_and_versions_have_no_kernel(
     if kernel is not None:
         monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     assert inspect.unwrap(varlen._has_kernel)() == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("heads", [2, 6])
+def test_the_kernel_computes_what_plain_products_do(heads: int, plain_varlen_attn: Callable[..., Tensor]) -> None:
+    """Torch's kernel in bf16 beside fp32 on a CPU: outputs, gradients, empty spans, shared heads, both modes."""
+    ids, is_causal = lay_out([[30, 4], [2], [60], [1, 1, 50]]), torch.tensor([False, True, True, False])
+    rng = torch.Generator().manual_seed(0)
+    parts = [torch.randn(4, 60, n, 64, generator=rng).bfloat16() for n in (6, heads, heads, 6)]
+    spans = find_spans(ids, is_causal)
+    assert spans is not None
+    found = []
+    for device in ("cpu", "cuda"):
+        q, k, v = (part.to(device).requires_grad_() for part in parts[:3])
+        runs = tuple(run._replace(edges=run.edges.to(device)) for run in spans.runs)
+        with pytest.MonkeyPatch.context() as patch:
+            if device == "cpu":
+                patch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
+            mixed = attend_spans(q, k, v, spans._replace(runs=runs))
+        (mixed * parts[3].to(device)).sum().backward()
+        found.append([mixed, q.grad, k.grad, v.grad])
+    for here, there in zip(*found, strict=True):
+        assert (there.cpu().float() - here.float()).norm() < 0.02 * here.float().norm()

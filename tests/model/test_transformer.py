@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pretune.compute.varlen import find_spans
+from pretune.compute.varlen import can_attend, find_spans
+from pretune.data.batch import Attention
 from pretune.model.config import ModelConfig, tiny
 from pretune.model.transformer import (
     LanguageModel,
@@ -141,6 +142,26 @@ def test_spans_say_what_the_block_mask_says(model: LanguageModel, is_causal: Ten
         found.append([hidden, *(parameter.grad for parameter in model.transformer.parameters())])
     for masked, spanned in zip(*found, strict=True):
         torch.testing.assert_close(spanned, masked, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("is_causal", [None, torch.tensor([False, True])])
+def test_a_gpu_in_bf16_stays_near_a_processor_in_fp32(is_causal: Tensor | None) -> None:
+    """By spans and by mask: logits within the rounding of bf16, and far nearer to each other than to anything else."""
+    model = LanguageModel(CONFIG)
+    initialize(model, 0)
+    with torch.no_grad():
+        exact = model.transformer(token_ids(), DOCUMENTS, is_causal)
+        attention = Attention(document_ids=DOCUMENTS, is_causal=is_causal, spans=find_spans(DOCUMENTS, is_causal))
+        there = attention.each(lambda tensor: tensor.to("cuda"))
+        model.to("cuda")
+        for spans in (there.spans, None):
+            found = model.transformer(
+                token_ids().to("cuda"), there.document_ids, there.is_causal, torch.bfloat16, spans=spans
+            )
+            assert can_attend(found.device, torch.bfloat16, CONFIG.head_dim)
+            torch.testing.assert_close(found.cpu(), exact, atol=0.05, rtol=0.05)
 
 
 def test_without_the_kernel_spans_change_nothing(model: LanguageModel) -> None:

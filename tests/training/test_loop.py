@@ -9,15 +9,24 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from pretune.compute.device import repeat_exactly
+from pretune.data.ahead import feed
 from pretune.data.batch import Attention, Batch
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
+from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, total_weight, train_steps
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.pieces import Pieces
+
+ON_NO_DEVICE = ModelConfig(
+    vocab_size=300, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48
+)
 
 
 class Recorder(Optimizer):
@@ -207,6 +216,105 @@ def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, 
     whole = evaluate(objective, [join(parts)])
     assert (loss, accuracy, n) == (pytest.approx(whole[0], abs=1e-5), whole[1], 22)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_evaluation_waits_for_the_device_at_its_end(monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
+    model = LanguageModel(ON_NO_DEVICE).to("meta")
+    objective = MaskedObjective(model, torch.float32, compiled=False)
+    monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
+    batches = [draw_masked(2, 5, seed).to("meta") for seed in range(3)]
+    assert evaluate(objective, batches) == (3 / 15, 3 / 15, 15)
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_a_step_waits_for_the_device_once(
+    kind: str, pieces: int, monkeypatch: pytest.MonkeyPatch, draw_masked: Any
+) -> None:
+    """On tensors without memory whatever asks for a value fails, but for the one place where they are read back."""
+    model, read = LanguageModel(ON_NO_DEVICE).to("meta"), list[tuple[Tensor, ...]]()
+
+    def read_back(*values: Tensor) -> list[float]:
+        read.append(values)
+        return [1.0] * len(values)
+
+    monkeypatch.setattr(loop, "read_back", read_back)
+    config = OptimizerConfig(kind=kind, matrix_rate=0.1, other_rate=0.1, weight_decay=0.1, precision="bf16")
+    steps = train_steps(
+        model,
+        MaskedObjective(model, torch.bfloat16, compiled=False),
+        Optimizer(model, config),
+        lambda _: [draw_masked(4, 9, 0), draw_masked(4, 9, 1)],
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(count=pieces),
+    )
+    assert [result.refusal for result in islice(steps, 3)] == [None] * 3
+    assert [[value.device.type for value in values] for values in read] == [["meta"] * 3] * 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_a_gpu_is_waited_for_in_one_place(kind: str, monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
+    """Torch raises where anything else waits, in steps with batches made ahead; and steps repeat exactly."""
+    repeat_exactly()
+    real = loop.read_back
+
+    def read_back(*values: Tensor) -> list[float]:
+        torch.cuda.set_sync_debug_mode("default")
+        found = real(*values)
+        torch.cuda.set_sync_debug_mode("error")
+        return found
+
+    losses = []
+    for _ in range(2):
+        model = LanguageModel(ON_NO_DEVICE)
+        initialize(model, 0)
+        model.to("cuda")
+        config = OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=1e-2, weight_decay=0.1, precision="bf16")
+        steps = train_steps(
+            model,
+            MaskedObjective(model, torch.bfloat16, compiled=False),
+            Optimizer(model, config),
+            feed(lambda step: [draw_masked(4, 9, step), draw_masked(4, 9, -step)], "cuda"),
+            rate=lambda _: 1.0,
+            first_step=1,
+            clip_norm=1.0,
+            guard=Guard(),
+            pieces=Pieces(),
+        )
+        next(steps)  # the first one loads kernels
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "read_back", read_back)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                losses.append([result.loss for result in islice(steps, 20)])
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0]
+
+
+def test_a_weighed_step_waits_for_the_device_once(monkeypatch: pytest.MonkeyPatch, draw_labelled: Any) -> None:
+    model = SequenceClassifier(ON_NO_DEVICE, 3).to("meta")
+    monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
+    batch = draw_labelled(5, is_weighed=True)
+    steps = train_steps(
+        model,
+        ClassificationObjective(model, torch.float32, compiled=False),
+        Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1)),
+        lambda _: [batch],
+        rate=lambda _: 1.0,
+        first_step=1,
+        clip_norm=1.0,
+        guard=Guard(),
+        pieces=Pieces(),
+    )
+    assert next(steps).num_labels == 5
+    assert batch.to("meta").weight == batch.weight == pytest.approx(float(batch.label_weights.sum()))
 
 
 def test_training_learns(make_language_model: Callable[[], Any], draw_masked: Any) -> None:

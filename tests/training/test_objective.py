@@ -77,7 +77,7 @@ for cuts in ([10, 20], [30], [5, 9, 40]):
     documents = torch.zeros(4, 64, dtype=torch.long)
     for cut in cuts:
         documents[:, cut:] += 1
-    attention = Attention(document_ids=documents, spans=find_spans(documents, None)).to("meta")
+    attention = Attention(document_ids=documents, spans=find_spans(documents, None)).each(lambda x: x.to("meta"))
     hidden = model(attention.document_ids, attention.document_ids, None, torch.bfloat16, None, layers, attention.spans)
     hidden.sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

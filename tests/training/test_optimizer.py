@@ -63,6 +63,32 @@ def test_newton_schulz_pushes_singular_values_towards_one(shape: tuple[int, int,
     torch.testing.assert_close(turned, torch.diag_embed(turned.diagonal(dim1=1, dim2=2)), atol=1e-3, rtol=0)
 
 
+def test_newton_schulz_in_bf16_is_as_good() -> None:
+    matrices = torch.randn(3, 24, 48, generator=torch.Generator().manual_seed(0))
+    rounded = orthogonalise(matrices, 5, torch.bfloat16)
+    assert rounded.dtype == torch.bfloat16
+    singular = torch.linalg.svdvals(rounded.float())
+    assert float(singular.min()) > 0.6
+    assert float(singular.max()) < 1.3
+    torch.testing.assert_close(rounded.float(), orthogonalise(matrices, 5), atol=0.03, rtol=0.1)
+
+
+def test_all_matrices_at_once_are_updated_as_one_by_one(
+    make_language_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does in few operations, bit for bit."""
+    models = [make_language_model(), make_language_model()]
+    for model, is_gpu in zip(models, (False, True), strict=True):
+        optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1))
+        if is_gpu:
+            monkeypatch.setattr(optimizer, "_together", lambda optimizer=optimizer: [list(optimizer.matrices)])
+        for step in range(3):
+            set_gradients(model, step)
+            optimizer.step(0.5)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_orthogonalising_forgets_the_scale() -> None:
     matrix = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(orthogonalise(matrix, 5), orthogonalise(1e-4 * matrix, 5), atol=1e-3, rtol=1e-3)

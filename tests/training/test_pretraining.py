@@ -149,6 +149,20 @@ def undisturbed(machine: Machine, tmp_path: Path) -> Callable[[], tuple[bytes, l
     return run
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_goes_on_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
+    """Twice uninterrupted, and killed and resumed: in bf16, by Muon, with variable-length attention."""
+    tables_of = []
+    for name, kills in (("whole", ()), ("again", ()), ("killed", (9, 25))):
+        for kill in kills:
+            with pytest.raises(Killed):
+                machine.run(tmp_path / name, kill_at=kill, optimizer="muon")
+        tables_of.append(tables(machine.run(tmp_path / name, optimizer="muon")))
+    assert weights(tmp_path / "whole") == weights(tmp_path / "again") == weights(tmp_path / "killed")
+    assert tables_of[0] == tables_of[1] == tables_of[2]
+
+
 def test_where_going_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 1000))
     for _ in range(2):  # the same command says the same again

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,11 +70,13 @@ def choose_compute(
     """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that gains anything and
     `is_worth_compiling`: where the run is long enough to earn it back.
 
-    On the CPU the process keeps from now on what its tensors free.
+    From now on the process keeps what its tensors free, on a CPU, and adds in a fixed order, on a GPU.
     """
     device = device_at_hand()
     if device == "cpu":
         keep_freed_memory()
+    else:
+        repeat_exactly()
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     is_compiled = compile == "on"
@@ -111,6 +114,18 @@ def can_compile(device: str) -> bool:
     if device == "cuda":
         return True
     return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name)
+
+
+def repeat_exactly() -> None:
+    """Let a GPU compute the same bits every time, as a resumed run needs: add in a fixed order, in attention's backward
+    pass above all, and choose compiled code by rules instead of by the clock. What pretune sets for the matrix products
+    (CUBLAS_WORKSPACE_CONFIG) must be in the environment before torch is loaded.
+    """
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # none is read unwritten
+    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # read when the compiler is loaded, which is later
+    # What is left in fp32 is meant to be in fp32, so advice to use fewer bits is of no use to anybody.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
 
 
 def use_own_compile_cache() -> None:

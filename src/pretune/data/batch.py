@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -22,18 +23,13 @@ class Attention:
     is_causal: Tensor | None = None  # (B,) of bool: rows in which a position may not look ahead; None: no row
     spans: Spans | None = None  # the same for a GPU's kernel, which needs no mask; None elsewhere
 
-    def to(self, device: str) -> Attention:
-        """The same on a device; what a GPU is told besides is found out here, where nobody waits for it."""
+    def each(self, do: Callable[[Tensor], Tensor]) -> Attention:
+        """The same with `do` done to every tensor."""
         spans = self.spans
-        if spans is None and device == "cuda":
-            spans = find_spans(self.document_ids, self.is_causal)
         if spans is not None:
-            spans = spans._replace(runs=tuple(run._replace(edges=_move(run.edges, device)) for run in spans.runs))
-        return Attention(
-            document_ids=_move(self.document_ids, device),
-            is_causal=None if self.is_causal is None else _move(self.is_causal, device),
-            spans=spans,
-        )
+            spans = spans._replace(runs=tuple(run._replace(edges=do(run.edges)) for run in spans.runs))
+        is_causal = None if self.is_causal is None else do(self.is_causal)
+        return Attention(document_ids=do(self.document_ids), is_causal=is_causal, spans=spans)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +46,39 @@ class Batch:
     positions: Int[Tensor, "N"] | None = None
     label_weights: Float[Tensor, "N"] | None = None
     num_tokens: int = 0  # real tokens, padding apart
+    known_weight: float | None = None  # of a batch on a GPU, which nobody should have to ask
+
+    @property
+    def weight(self) -> float:
+        """The number of labels, or the sum of their weights."""
+        if self.known_weight is not None:
+            return self.known_weight
+        return float(len(self.labels)) if self.label_weights is None else float(self.label_weights.sum())
+
+    def ready_for(self, device: str) -> Batch:
+        """The same batch; for a GPU in pinned memory, from which it is copied without waiting, and with its spans."""
+        if device != "cuda":
+            return self
+        attention = self.attention
+        if attention.spans is None:
+            attention = replace(attention, spans=find_spans(attention.document_ids, attention.is_causal))
+        return replace(self, attention=attention)._each(Tensor.pin_memory)
 
     def to(self, device: str) -> Batch:
-        """The same batch on a device; itself where it is there already.
-
-        To a GPU it goes through pinned memory, so that the processor does not wait for the copy.
-        """
+        """The same batch on a device; itself where it is there already. Nobody waits for the copy to a GPU."""
         if self.input_ids.device.type == device:
             return self
+        ready = replace(self.ready_for(device), known_weight=self.weight)
+        return ready._each(lambda tensor: tensor.to(device, non_blocking=device == "cuda"))
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
-            input_ids=_move(self.input_ids, device),
-            labels=_move(self.labels, device),
-            positions=None if self.positions is None else _move(self.positions, device),
-            label_weights=None if self.label_weights is None else _move(self.label_weights, device),
-            attention=self.attention.to(device),
+            input_ids=do(self.input_ids),
+            labels=do(self.labels),
+            positions=None if self.positions is None else do(self.positions),
+            label_weights=None if self.label_weights is None else do(self.label_weights),
+            attention=self.attention.each(do),
         )
 
     def cut(self, pieces: int) -> list[Batch]:
@@ -92,7 +106,3 @@ class Batch:
             attention=Attention(document_ids=documents, is_causal=None if causal is None else causal[first:last]),
             num_tokens=int((documents >= 0).sum()) if self.num_tokens else 0,
         )
-
-
-def _move(tensor: Tensor, device: str) -> Tensor:
-    return tensor.pin_memory().to(device, non_blocking=True) if device == "cuda" else tensor.to(device)

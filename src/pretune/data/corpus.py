@@ -18,7 +18,6 @@ from pretune.errors import InputDataError, UsageError
 VALIDATION_MASK_PROB = 0.15
 _VALIDATION_BATCH_ROWS = 32
 _VALIDATION_SEED = 20_26  # masks of the validation rows are the same whatever --seed is
-_MAX_MICRO_BATCH_TOKENS = 16_384
 _MIN_ROWS = 8
 
 
@@ -32,6 +31,7 @@ class RowSettings:
     mask_prob: float
     validation_tokens: int
     seed: int
+    micro_batch_tokens: int = 16_384  # at most so many places at once
 
 
 class Corpus:
@@ -60,7 +60,7 @@ class Corpus:
                 f"part {validation.num_tokens:,} tokens, which is too little to train on; give more text."
             )
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
-        self.micro_batches = -(-rows_per_step * settings.row_tokens // _MAX_MICRO_BATCH_TOKENS)
+        self.micro_batches = -(-rows_per_step * settings.row_tokens // settings.micro_batch_tokens)
         rows = max(1, rows_per_step // self.micro_batches)
         self.short = self._rows(table, special, rows)
         self.fill = table.fill

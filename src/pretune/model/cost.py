@@ -20,12 +20,13 @@ def count_parameters(config: ModelConfig) -> int:
     return count_block_parameters(config) + config.vocab_size * config.hidden_size + config.hidden_size
 
 
-def train_flops_per_token(config: ModelConfig, row_tokens: int, mask_prob: float) -> float:
-    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361).
+def train_flops_per_token(config: ModelConfig, seen_tokens: float, mask_prob: float) -> float:
+    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361), and 12 per layer and hidden unit for
+    each of the `seen_tokens` that it attends to: those of a row, or of its document alone where no more is computed.
 
     Only a masked token meets the head, and the second half of the last layer.
     """
-    attention = 12 * config.num_layers * config.num_heads * config.head_dim * row_tokens
+    attention = 12 * config.num_layers * config.num_heads * config.head_dim * seen_tokens
     head = 6 * config.vocab_size * config.hidden_size * mask_prob
     finish = config.hidden_size * (config.num_heads * config.head_dim + 3 * config.intermediate_size)
     return 6 * (count_block_parameters(config) - (1 - mask_prob) * finish) + attention + head

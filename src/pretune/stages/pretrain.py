@@ -116,7 +116,8 @@ class _Pretraining:
         self.budget = budget_of(config)
         self.corpus = Corpus(
             preprocessed,
-            row_settings(config, self.budget),
+            # As the run began, also where it goes on with another device.
+            row_settings(config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
             Share(rank=ranks.rank, size=ranks.size),
@@ -199,7 +200,7 @@ class _Pretraining:
         course = Course(
             self.model,
             self.objective,
-            optimizer_config(config),
+            optimizer_config(config, self.compute),
             self.corpus,
             CourseSettings(
                 evaluations=config.evaluations,
@@ -262,7 +263,8 @@ class _Pretraining:
         tokens, elapsed = self.corpus.tokens_per_epoch, self.course.elapsed()
         make_plan = partial(plan_run, self.budget, self.shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
         plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
-        self.folder.note(plan=plan.to_dict(), size=self.size)
+        micro_batch_tokens = self.corpus.settings.micro_batch_tokens
+        self.folder.note(plan=plan.to_dict(), size=self.size, micro_batch_tokens=micro_batch_tokens)
         log.write(
             "estimate",
             **estimate(self.config, self.model_config, self.compute, self.corpus, pace),

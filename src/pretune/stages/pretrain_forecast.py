@@ -10,7 +10,15 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pretune.compute.device import Compute, choose_compute, has_compiled_before, refuse_without_compiler, use_threads
+from pretune.compute.device import (
+    Compute,
+    choose_compute,
+    device_at_hand,
+    has_compiled_before,
+    refuse_without_compiler,
+    use_threads,
+)
+from pretune.data.ahead import Batches, feed
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
 from pretune.data.word_vectors import MAX_TOKENS, MAX_WORDS
@@ -87,7 +95,8 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
     preprocessed = Path(preprocessed)
     read_manifest(preprocessed, "preprocess")
     tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
-    corpus = Corpus(preprocessed, row_settings(config, budget), special_ids(tokenizer), tokenizer.is_sentence_end)
+    rows = row_settings(config, budget, device_at_hand())
+    corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end)
     compute = choose_compute(
         precision=config.precision,
         compile=config.compile,
@@ -132,14 +141,14 @@ def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, 
     initialize(model, config.seed)
     uncompiled = replace(compute, is_compiled=False)
     objective = in_lanes(MaskedObjective(model, compute.dtype, compiled=False), model, uncompiled)
-    optimizer = Optimizer(model, optimizer_config(config))
+    optimizer = Optimizer(model, optimizer_config(config, compute))
 
-    def seconds(rows: object) -> float:
+    def seconds(rows: Batches) -> float:
         steps = train_steps(
             model,
             objective,
             optimizer,
-            lambda step: [batch.to(compute.device) for batch in rows(step)],  # type: ignore[operator]
+            feed(rows, compute.device),
             rate=lambda _step: 1.0,
             first_step=1,
             clip_norm=1.0,

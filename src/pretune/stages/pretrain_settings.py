@@ -20,6 +20,8 @@ _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a sh
 _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
 _OTHER_RATE = 3e-3  # of embeddings and norms, by AdamW
+_MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # a GPU is kept busy by large products, and has the memory
+_GPU_STEP_TOKENS = 32_768  # smaller updates are over before the next operations are asked for
 _INFINITE = float("inf")
 _TOKENS_UP_TO = (("tiny", 6e6), ("micro", 15e6), ("mini", 300e6), ("small", _INFINITE))
 _MINUTES_UP_TO = (("tiny", 2), ("micro", 10), ("mini", 120), ("small", _INFINITE))  # on two cores that compute in bf16
@@ -32,8 +34,11 @@ def budget_of(config: PretrainConfig) -> Budget:
     return Budget(minutes=config.minutes, tokens=config.tokens, epochs=config.epochs)
 
 
-def row_settings(config: PretrainConfig, budget: Budget) -> RowSettings:
-    """How rows are made; evaluations are kept to a few per cent of the budget."""
+def row_settings(
+    config: PretrainConfig, budget: Budget, device: str = "cpu", micro_batch_tokens: int | None = None
+) -> RowSettings:
+    """How rows are made; evaluations are kept to a few per cent of the budget. Masks are drawn for each micro-batch, so
+    a run keeps those `micro_batch_tokens` that it began with."""
     validation_tokens = 64_000.0
     if budget.minutes is not None:
         validation_tokens = 8_000 + 4_000 * budget.minutes
@@ -46,6 +51,7 @@ def row_settings(config: PretrainConfig, budget: Budget) -> RowSettings:
         mask_prob=config.mask_prob,
         validation_tokens=int(min(64_000, validation_tokens)),
         seed=config.seed,
+        micro_batch_tokens=micro_batch_tokens or _MICRO_BATCH_TOKENS[device],
     )
 
 
@@ -85,10 +91,16 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
-def optimizer_config(config: PretrainConfig) -> OptimizerConfig:
-    """Rates and decay: the peak of the matrices as given, or the optimizer's own."""
-    rate = config.learning_rate or _PEAK_RATES[config.optimizer]
-    return OptimizerConfig(kind=config.optimizer, matrix_rate=rate, other_rate=_OTHER_RATE, weight_decay=0.01)
+def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
+    """Rates and decay: the peak of the matrices as given, or the optimizer's own. On a GPU Muon's products are in the
+    precision of the others."""
+    return OptimizerConfig(
+        kind=config.optimizer,
+        matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
+        other_rate=_OTHER_RATE,
+        weight_decay=0.01,
+        precision=compute.precision if compute.device == "cuda" else "fp32",
+    )
 
 
 def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str) -> None:
@@ -137,6 +149,12 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
     if config.compile == "auto" and gains and not compute.is_compiled:
         sentences.append("No C++ compiler was found, so the slower uncompiled path is used; g++ would change that.")
+    if compute.device == "cuda" and config.tokens_per_step < _GPU_STEP_TOKENS:
+        sentences.append(
+            f"An update of {config.tokens_per_step:,} tokens is too little to keep a GPU busy; where the budget "
+            f"allows, --tokens-per-step {_GPU_STEP_TOKENS} or more and --row-tokens 256 or more train on more tokens a "
+            "second."
+        )
     return sentences
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pretune.compute.lanes import lanes_for
+from pretune.data.ahead import feed
 from pretune.data.batch import Batch
 from pretune.data.classification import ClassificationRows
 from pretune.model.transformer import SequenceClassifier
@@ -138,7 +139,7 @@ class Trial:
             self.model,
             self.side_by_side,
             self.optimizer,
-            self._step_batches,
+            feed(self._step_batches, self.settings.device),
             rate=self._rate,
             first_step=self.state.step + 1,
             clip_norm=CLIP_NORM,
@@ -195,7 +196,7 @@ class Trial:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self.train.epoch(epoch)
-        return [self.train.training_batch(self._batches[place], epoch, place).to(self.settings.device)]
+        return [self.train.training_batch(self._batches[place], epoch, place)]
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero at the last planned epoch."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from pretune.data.batch import Batch
 from pretune.training.guard import Guard, Refusal
-from pretune.training.objective import Objective
+from pretune.training.objective import LossSum, Objective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel, alone
 from pretune.training.pieces import Pieces
@@ -52,11 +52,12 @@ def train_steps(
     """Update the model step after step, without end; the caller decides when to stop.
 
     `batches(step)` gives the micro-batches of update number `step` (from 1), of which each process of `parallel` does
-    its own. The gradient is that of the summed loss divided by the labels of all of them, so cutting a step into other
-    micro-batches, or among other processes, changes nothing but rounding (a mean of means is wrong by 15 % for masked
-    prediction at four rows). The results are those of the whole step, so all processes judge alike: an update that
-    `guard` refuses is not made. A step that the memory of a single process does not hold is done again in smaller
-    `pieces`. Raises OutOfResourcesError where a single row is too much, or one of several processes is short of memory.
+    its own, and which are moved to where the model is. The gradient is that of the summed loss divided by the labels of
+    all of them, so cutting a step into other micro-batches, or among other processes, changes nothing but rounding (a
+    mean of means is wrong by 15 % for masked prediction at four rows). The results are those of the whole step, so all
+    processes judge alike: an update that `guard` refuses is not made. A step that the memory of a single process does
+    not hold is done again in smaller `pieces`. Raises OutOfResourcesError where a single row is too much, or one of
+    several processes is short of memory.
     """
     parallel = parallel or alone(model)
     step = first_step
@@ -65,7 +66,7 @@ def train_steps(
         counts = [total_weight(micro_batches), *_counts(micro_batches)]
         weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
         sums = accumulate(objective, micro_batches, weight, parallel, pieces)
-        found = [*sums, parallel.clip(clip_norm)]
+        found = read_back(*sums, parallel.clip(clip_norm))
         loss, correct, norms = parallel.sum(found, f"the end of step {step:,}")
         # The norm is that of the whole gradient in every process; the mean of all is the same number everywhere.
         loss, grad_norm = loss / parallel.gradient_scale, norms / parallel.ranks.size
@@ -88,7 +89,7 @@ def train_steps(
 
 def accumulate(
     objective: Objective, micro_batches: Sequence[Batch], weight: float, parallel: Parallel, pieces: Pieces
-) -> tuple[float, float]:
+) -> tuple[Tensor, Tensor]:
     """This process's loss and right answers of a step with labels of this `weight`; its gradient is in the parameters.
 
     Only a process that is alone cuts its batches: several would have to agree in the midst of a pass.
@@ -100,12 +101,17 @@ def accumulate(
             sums = []
             for index, batch in enumerate(batches):
                 with parallel.accumulating(is_last=index == len(batches) - 1):
-                    sums.append(backward(objective, batch, weight / parallel.gradient_scale))
-            loss, correct = (float(sum(values)) for values in zip(*sums, strict=True))
-            return loss, correct
+                    sums.append(backward(objective, batch.to(parallel.device), weight / parallel.gradient_scale))
+            losses, corrects = zip(*sums, strict=True)
+            return sum(losses[1:], losses[0]), sum(corrects[1:], corrects[0])
         except (RuntimeError, MemoryError) as error:
             pieces.double(micro_batches, error, is_alone=is_alone)
         clear_gradients(parallel)  # not before: the error holds on to the activations that did not fit
+
+
+def read_back(*values: Tensor) -> list[float]:
+    """Numbers from the device, all in one go: the one place of a step where the processor waits for a GPU."""
+    return cast(list[float], torch.stack([value.double() for value in values]).tolist()) if values else []
 
 
 def clear_gradients(parallel: Parallel) -> None:
@@ -115,10 +121,7 @@ def clear_gradients(parallel: Parallel) -> None:
 
 def total_weight(micro_batches: Sequence[Batch]) -> float:
     """The labels of a whole step: what its summed loss is divided by."""
-    return sum(
-        float(len(batch.labels)) if batch.label_weights is None else float(batch.label_weights.sum())
-        for batch in micro_batches
-    )
+    return sum(batch.weight for batch in micro_batches)
 
 
 def _counts(micro_batches: Sequence[Batch]) -> tuple[float, float]:
@@ -143,13 +146,18 @@ def evaluate(
 ) -> tuple[float, float, int]:
     """Loss per label, share of right answers, and number of labels, over batches that never change; the processes of
     `parallel` share them."""
-    loss, weight, correct, count = 0.0, 0.0, 0, 0
+    found: list[LossSum] = []
     for batch, is_counted in parallel.deal(batches) if parallel else ((batch, True) for batch in batches):
         sums = objective(batch)
         if is_counted:
-            loss, weight = loss + float(sums.loss), weight + sums.weight
-            correct, count = correct + int(sums.correct), count + sums.count
+            found.append(sums)
+    losses = read_back(*(sums.loss for sums in found))
+    corrects = read_back(*(sums.correct for sums in found))
+    totals = [0.0, 0.0, 0.0, 0.0]
+    for sums, loss, correct in zip(found, losses, corrects, strict=True):
+        of_batch = (loss, sums.weight, correct, float(sums.count))
+        totals = [total + value for total, value in zip(totals, of_batch, strict=True)]
     if parallel is not None:
-        loss, weight, *counts = parallel.sum([loss, weight, float(correct), float(count)], "an evaluation")
-        correct, count = map(int, counts)
-    return loss / weight, correct / count, count
+        totals = parallel.sum(totals, "an evaluation")
+    loss, weight, correct, count = totals
+    return loss / weight, correct / count, int(count)

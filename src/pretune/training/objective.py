@@ -50,13 +50,18 @@ class MaskedObjective:
 
     Blocks and head are compiled apart, not the whole model: the layers share one compiled block, which is several times
     less to compile, and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
+
+    With `graphs` a GPU repeats what was recorded of the compiled parts instead of being asked for each operation. The
+    next pass writes over the gradients of the last, so a step must be one micro-batch.
     """
 
-    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
+    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool, graphs: bool = False) -> None:
         self.model = model
         self.dtype = dtype
-        self.layers = layers_of(model.transformer, compiled=compiled)
-        self.head = torch.compile(predict_tokens_sum) if compiled else predict_tokens_sum
+        self.layers = layers_of(model.transformer, compiled=compiled, graphs=graphs)
+        mode = "reduce-overhead" if graphs else None
+        self.head = torch.compile(predict_tokens_sum, mode=mode) if compiled else predict_tokens_sum
+        self.graphs = graphs
 
     def __call__(self, batch: Batch) -> LossSum:
         assert batch.positions is not None
@@ -70,7 +75,9 @@ class MaskedObjective:
             batch.attention.spans,
         )
         loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
-        return LossSum(loss=loss, weight=float(len(batch.labels)), correct=correct, count=len(batch.labels))
+        if self.graphs:
+            correct = correct.clone()  # which is read after the next pass may have begun
+        return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels))
 
 
 class ClassificationObjective:
@@ -91,30 +98,30 @@ class ClassificationObjective:
     def __call__(self, batch: Batch) -> LossSum:
         logits = self.logits(batch)
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
-        weight = float(len(batch.labels))
         if batch.label_weights is not None:
-            losses, weight = losses * batch.label_weights, float(batch.label_weights.sum())
+            losses = losses * batch.label_weights
         correct = (logits.argmax(-1) == batch.labels).sum()
-        return LossSum(loss=losses.sum(), weight=weight, correct=correct, count=len(batch.labels))
+        return LossSum(loss=losses.sum(), weight=batch.weight, correct=correct, count=len(batch.labels))
 
 
-def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[Mix, Finish]] | None:
+def layers_of(transformer: Transformer, *, compiled: bool, graphs: bool = False) -> list[tuple[Mix, Finish]] | None:
     """The two halves of each block, compiled: the layers share the compiled code. None where they stay as they are.
 
     What picks positions out lies between them and stays uncompiled: its compiled gradient adds in no fixed order.
     """
     if not compiled:
         return None
-    return [(_compiled(block, "mix"), _compiled(block, "finish")) for block in transformer.blocks]
+    mode = "reduce-overhead" if graphs else None
+    return [(_compiled(block, "mix", mode), _compiled(block, "finish", mode)) for block in transformer.blocks]
 
 
-def _compiled(block: nn.Module, name: str) -> Callable[..., Tensor]:
+def _compiled(block: nn.Module, name: str, mode: str | None) -> Callable[..., Tensor]:
     """A half of a block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
     half = MethodType(getattr(type(block), name), block)
     if not is_sharded(next(block.parameters())):
-        return torch.compile(half, dynamic=False)
+        return torch.compile(half, dynamic=False, mode=mode)
     from torch.distributed.fsdp import register_fsdp_forward_method
 
-    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False))
+    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False, mode=mode))
     register_fsdp_forward_method(block, f"compiled_{name}")
     return cast(Callable[..., Tensor], getattr(block, f"compiled_{name}"))

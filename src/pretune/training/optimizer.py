@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,11 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     newton_schulz_steps: int = 5
+    precision: str = "fp32"  # of Muon's products, for which bf16 is enough where the chip is faster in it
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
 
 class Optimizer:
@@ -69,13 +75,16 @@ class Optimizer:
         named = {name: parameter for name, parameter in parameters.items() if parameter.grad is not None}
         if not named:
             return
+        weights = [part(parameter) for parameter in named.values()]
+        # One tensor made on the device: a number for each weight would have to travel there, and the processor to wait.
+        steps = torch.full((len(named),), self.num_updates - 1.0, device=weights[0].device)  # the kernel adds one
         adamw(
-            [part(parameter) for parameter in named.values()],
+            weights,
             [part(parameter.grad) for parameter in named.values() if parameter.grad is not None],
             [part(self.first[name]) for name in named],
             [part(self.second[name]) for name in named],
             max_exp_avg_sqs=[],
-            state_steps=[torch.tensor(self.num_updates - 1.0, device=p.device) for p in named.values()],  # adds one
+            state_steps=list(steps.unbind()),
             fused=True,
             amsgrad=False,
             beta1=self.config.betas[0],
@@ -88,22 +97,28 @@ class Optimizer:
 
     def _muon(self, rate: float) -> None:
         """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update."""
-        config = self.config
+        config, keep = self.config, 1 - rate * self.config.matrix_rate * self.config.weight_decay
         updates: dict[str, Tensor] = {}
-        for name, parameter in self.matrices.items():
-            if parameter.grad is None:
-                continue
-            gradient, buffer = part(parameter.grad), part(self.momentum[name])
-            buffer.lerp_(gradient, 1 - config.momentum)
-            updates[name] = gradient.lerp(buffer, config.momentum)
+        for names in self._together():
+            gradients = [part(cast(Tensor, self.matrices[name].grad)) for name in names]
+            buffers = [part(self.momentum[name]) for name in names]
+            torch._foreach_lerp_(buffers, gradients, 1 - config.momentum)
+            updates |= zip(names, torch._foreach_lerp(gradients, buffers, config.momentum), strict=True)
         if self.exchange is None:
             self._orthogonalise(updates)
         else:
             updates = self.exchange.transform(updates, self._orthogonalise)
-        for name, update in updates.items():
-            weight = part(self.matrices[name])
-            weight.mul_(1 - rate * config.matrix_rate * config.weight_decay)
-            weight.add_(update, alpha=-rate * config.matrix_rate)
+        for names in self._together():
+            weights = [part(self.matrices[name]) for name in names]
+            torch._foreach_mul_(weights, keep)
+            torch._foreach_add_(weights, [updates[name] for name in names], alpha=-rate * config.matrix_rate)
+
+    def _together(self) -> list[list[str]]:
+        """Matrices with gradients that are worked on at once: all on a GPU, where each operation has a price; one by
+        one on a processor, which works on what its cache still holds."""
+        names = [name for name, parameter in self.matrices.items() if parameter.grad is not None]
+        is_gpu = any(self.matrices[name].is_cuda for name in names)
+        return [names] if is_gpu else [[name] for name in names]
 
     def _orthogonalise(self, updates: dict[str, Tensor]) -> None:
         """Orthogonalise whole matrices in place, each scaled by the square root of its height over its width.
@@ -116,10 +131,9 @@ class Optimizer:
             for piece in _unfused(name, update):
                 by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append(piece)
         for (rows, columns), pieces in by_shape.items():
-            found = orthogonalise(torch.stack(pieces), self.config.newton_schulz_steps)
+            found = orthogonalise(torch.stack(pieces), self.config.newton_schulz_steps, self.config.dtype)
             found *= max(1.0, rows / columns) ** 0.5
-            for piece, orthogonal in zip(pieces, found, strict=True):
-                piece.copy_(orthogonal)
+            torch._foreach_copy_(pieces, list(found.unbind()))
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything a resumed run needs, by name, whole; of a sharded model all processes must ask together."""
@@ -158,12 +172,13 @@ def _unfused(name: str, matrix: Tensor) -> Sequence[Tensor]:
     return [matrix]
 
 
-def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
-    """Push all singular values of a stack of matrices (N, rows, columns) towards one, by Newton-Schulz iteration."""
+def orthogonalise(matrices: Tensor, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Push all singular values of a stack of matrices (N, rows, columns) towards one, by Newton-Schulz iteration with
+    products in `dtype`."""
     a, b, c = _NEWTON_SCHULZ
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if is_tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)  # ax + (bG + cGG)x

@@ -83,10 +83,15 @@ class Parallel:
             self.model.set_requires_gradient_sync(is_last)  # type: ignore[operator]
         return nullcontext()
 
-    def clip(self, max_norm: float) -> float:
+    @property
+    def device(self) -> str:
+        """The kind of device that the parameters are on."""
+        return next(iter(self.parameters.values())).device.type
+
+    def clip(self, max_norm: float) -> Tensor:
         """Scale the gradient of the whole model to at most this norm; returns the norm before."""
         if self.mode != "fsdp":
-            return float(nn.utils.clip_grad_norm_(self.parameters.values(), max_norm))
+            return nn.utils.clip_grad_norm_(self.parameters.values(), max_norm)
         gradients = [part(p.grad) for p in self.parameters.values() if p.grad is not None]
         total = torch.stack([gradient.square().sum(dtype=torch.float64) for gradient in gradients]).sum()
         with self.ranks.naming_losses():
@@ -95,7 +100,7 @@ class Parallel:
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0).to(torch.float32)
         for gradient in gradients:
             gradient.mul_(scale)
-        return float(norm)
+        return norm
 
     def sum(self, values: Sequence[float], place: str) -> list[float]:
         """Each value summed over all processes."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pretune.data.ahead import feed
 from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus
 from pretune.errors import DivergedError
@@ -121,8 +122,9 @@ class Course:
         while self.state.step < self.plan.steps:
             for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
                 was_cut = self._count(result)
-                if self.state.step == self.plan.decay_start_step:
-                    self._correct_plan()
+                is_corrected = self.state.step == self.plan.decay_start_step and self._correct_plan()
+                if self.state.step == self.plan.long_start_step:
+                    self.state.guard.forget()  # the loss of long rows is another one
                 is_sound = self.state.step not in self._evaluation_steps() or self._evaluate()
                 if self.state.guard.is_hopeless or not is_sound:
                     self._go_back(result)
@@ -136,6 +138,8 @@ class Course:
                         f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
                         f"{self.folder.parent}; give the same command again to go on."
                     )
+                if is_corrected:
+                    break  # batches that are ahead were made by the old plan
 
     def _agree(self, stop: StopFlag) -> bool:
         """Whether a signal has come to any of the processes: all stop after the same step."""
@@ -156,12 +160,11 @@ class Course:
     # -- one step ------------------------------------------------------------------------------------------------
 
     def _steps(self, rows: Rows, *, first_step: int, rate: Callable[[int], float]) -> Iterator[StepResult]:
-        device = self.settings.device
         return train_steps(
             self.model,
             self.objective,
             self.optimizer,
-            lambda step: [batch.to(device) for batch in rows(step)],
+            feed(rows, self.settings.device),
             rate=rate,
             first_step=first_step,
             clip_norm=CLIP_NORM,
@@ -171,8 +174,6 @@ class Course:
         )
 
     def _batches(self, step: int) -> list[Batch]:
-        if step == self.plan.long_start_step + 1:
-            self.state.guard.forget()  # the loss of long rows is another one
         return self.corpus.batches(step, self.plan.long_start_step, self.state.data_shift)
 
     def _seconds_per_step(self, rows: Rows) -> float:
@@ -262,10 +263,10 @@ class Course:
     def _set_plan(self, plan: Plan) -> None:
         self.plan, self.state.plan = plan, plan.to_dict()
 
-    def _correct_plan(self) -> None:
+    def _correct_plan(self) -> bool:
         """Where the decay begins, move the end of a run that was given in minutes to where the clock says."""
         if self.settings.minutes is None or self.plan.is_corrected:
-            return
+            return False
         before, elapsed = self.plan.steps, self.elapsed()
         plan = replan(
             self.plan,
@@ -281,6 +282,7 @@ class Course:
             steps=self.plan.steps,
             decay_start_step=self.plan.decay_start_step,
         )
+        return True
 
     def _evaluation_steps(self) -> set[int]:
         count = min(self.settings.evaluations, self.plan.steps)

@@ -1,0 +1,39 @@
+"""On a GPU: larger micro-batches, Muon in bf16, and a word where updates are too small to keep it busy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from pretune.compute.device import Compute
+from pretune.stages.config import PretrainConfig
+from pretune.stages.pretrain_settings import budget_of, describe_compute, optimizer_config, row_settings
+
+CPU = Compute(
+    device="cpu", threads=2, precision="bf16", is_compiled=False, torch_version="2.13.0", chip="Example", processes=1
+)
+GPU = replace(CPU, device="cuda", is_compiled=True)
+CONFIG = PretrainConfig(minutes=10.0)
+
+
+def test_a_gpu_takes_more_at_once_unless_the_run_began_with_less() -> None:
+    budget = budget_of(CONFIG)
+    assert row_settings(CONFIG, budget).micro_batch_tokens == 16_384
+    assert row_settings(CONFIG, budget, "cuda").micro_batch_tokens == 65_536
+    assert row_settings(CONFIG, budget, "cuda", 16_384).micro_batch_tokens == 16_384
+    assert row_settings(CONFIG, budget, "cpu", 65_536).micro_batch_tokens == 65_536
+
+
+def test_muon_computes_in_bf16_on_a_gpu_that_trains_in_it() -> None:
+    assert optimizer_config(CONFIG, CPU).dtype == torch.float32
+    assert optimizer_config(CONFIG, GPU).dtype == torch.bfloat16
+    assert optimizer_config(CONFIG, replace(GPU, precision="fp32")).dtype == torch.float32
+
+
+def test_updates_too_small_for_a_gpu_are_told() -> None:
+    large = replace(CONFIG, tokens_per_step=65_536)
+    assert len(describe_compute(GPU, large, wants_compiling=True)) == 1
+    [_, told] = describe_compute(GPU, CONFIG, wants_compiling=True)
+    assert told.startswith("An update of 4,096 tokens is too little to keep a GPU busy")
+    assert len(describe_compute(CPU, CONFIG, wants_compiling=False)) == 1
