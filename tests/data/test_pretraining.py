@@ -107,3 +107,21 @@ def test_special_ids_are_those_of_the_tokenizer(tokenizer_folder: Path) -> None:
     found = special_ids(tokenizer)
     assert (found.pad, found.mask) == (tokenizer.pad_id, tokenizer.mask_id)
     assert found.first_ordinary == 1 + max(tokenizer.special_ids.values())
+
+
+@pytest.mark.parametrize("chosen", [[0], [5, 2, 2, 7], list(range(30)), []])
+def test_rows_are_gathered_piece_by_piece(shard: TokenShard, special: SpecialIds, chosen: list[int]) -> None:
+    rows = make_rows(shard, special)
+    table = rows.table
+    ids, documents = rows.gather(np.array(chosen, dtype=np.int64))
+    assert ids.shape == documents.shape == (len(chosen), table.row_tokens)
+    for i, row in enumerate(chosen):
+        expected: list[int] = []
+        numbers: list[int] = []
+        for document, piece in enumerate(range(table.firsts[row], table.firsts[row + 1])):
+            start, length = table.starts[piece], table.lengths[piece]
+            expected += shard.tokens[start : start + length].tolist()
+            numbers += [document] * int(length)
+        padding = table.row_tokens - len(expected)
+        assert ids[i].tolist() == expected + [special.pad] * padding
+        assert documents[i].tolist() == numbers + [-1] * padding

@@ -11,6 +11,8 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -43,26 +45,28 @@ class Spans(NamedTuple):
 def find_spans(document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None) -> Spans | None:
     """The spans of a batch that is on the CPU; None where a document comes back in its row after another one, which
     only a mask can say."""
-    begins = torch.ones_like(document_ids, dtype=torch.bool)
-    begins[:, 1:] = document_ids[:, 1:] != document_ids[:, :-1]
-    row, column = begins.nonzero(as_tuple=True)
-    rows, length = document_ids.shape
-    if len((document_ids[row, column] * rows + row).unique()) != len(row):
+    ids = document_ids.numpy()
+    rows, length = ids.shape
+    begins = np.ones(ids.shape, dtype=np.bool_)
+    begins[:, 1:] = ids[:, 1:] != ids[:, :-1]
+    places = np.flatnonzero(begins)
+    if len(np.unique(ids.reshape(-1)[places] * rows + places // length)) != len(places):
         return None
-    turns = [] if is_causal is None else (1 + (is_causal[1:] != is_causal[:-1]).nonzero().flatten()).tolist()
+    modes = np.zeros(rows, dtype=np.bool_) if is_causal is None else is_causal.numpy()
+    turns = (1 + np.flatnonzero(modes[1:] != modes[:-1])).tolist()
     runs = []
     for first, last in pairwise([0, *turns, rows]):
-        starts = (row * length + column)[(row >= first) & (row < last)] - first * length
-        mode = is_causal is not None and bool(is_causal[first])
-        runs.append(Run(first, last, mode, _padded(starts, (last - first) * length)))
+        start, end = np.searchsorted(places, [first * length, last * length])
+        edges = _edges(places[start:end] - first * length, (last - first) * length)
+        runs.append(Run(first, last, bool(modes[first]), edges))
     return Spans(tuple(runs))
 
 
-def _padded(starts: Int[Tensor, "N"], end: int) -> Int[Tensor, "P"]:
+def _edges(starts: npt.NDArray[np.int64], end: int) -> Int[Tensor, "P"]:
     size = max(_LEAST_EDGES, 1 << len(starts).bit_length())  # at least one more than there are starts
-    edges = torch.full((size,), end, dtype=torch.int32)
+    edges = np.full(size, end, dtype=np.int32)
     edges[: len(starts)] = starts
-    return edges
+    return torch.from_numpy(edges)
 
 
 def can_attend(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:

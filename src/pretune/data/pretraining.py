@@ -47,7 +47,7 @@ class MaskedRows:
         mask_prob: float,
         seed: int,
     ) -> None:
-        self.tokens = tokens
+        self.tokens = np.asarray(tokens)  # a mapped file all the same, but faster to index than as a memmap
         self.table = table
         self.special = special
         self.rows_per_batch = min(rows_per_batch, len(table))
@@ -92,14 +92,18 @@ class MaskedRows:
 
     def gather(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Token ids and document ids (B, T) of some rows; padding has the pad id and document -1."""
-        table = self.table
-        input_ids = np.full((len(rows), table.row_tokens), self.special.pad, dtype=np.int64)
+        table, width = self.table, self.table.row_tokens
+        input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
         document_ids = np.full_like(input_ids, -1)
-        for i, row in enumerate(rows):
-            place = 0
-            for document, piece in enumerate(range(table.firsts[row], table.firsts[row + 1])):
-                start, length = table.starts[piece], table.lengths[piece]
-                input_ids[i, place : place + length] = self.tokens[start : start + length]
-                document_ids[i, place : place + length] = document
-                place += length
+        counts = table.firsts[rows + 1] - table.firsts[rows]  # pieces of each row
+        firsts = np.cumsum(counts) - counts  # the first piece of each row among those of all these rows
+        documents = np.arange(counts.sum()) - np.repeat(firsts, counts)
+        pieces = np.repeat(table.firsts[rows], counts) + documents
+        lengths = table.lengths[pieces]
+        before = np.cumsum(lengths) - lengths  # tokens of all earlier pieces
+        places = before + np.repeat(np.arange(len(rows)) * width - before[firsts], counts)
+        tokens = np.arange(lengths.sum())
+        into = np.repeat(places - before, lengths) + tokens
+        input_ids.reshape(-1)[into] = self.tokens[np.repeat(table.starts[pieces] - before, lengths) + tokens]
+        document_ids.reshape(-1)[into] = np.repeat(documents, lengths)
         return input_ids, document_ids
