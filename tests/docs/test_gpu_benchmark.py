@@ -1,0 +1,37 @@
+"""The benchmark for GPUs runs where there is none: as a smoke test, or with a sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PRETUNE_DATA"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False, timeout=200, env=environment
+    )
+
+
+@pytest.mark.slow
+def test_a_tiny_model_shows_that_it_works(tmp_path: Path) -> None:
+    done = run("--smoke", "--work", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "smoke, uncompiled" in done.stdout
+    assert "failed" not in done.stdout
+    assert "aten::mm" in done.stdout  # among the longest operations
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
+    done = run("--work", str(tmp_path))
+    assert done.returncode == 2
+    assert "there is no GPU here; --smoke shows on a processor that the script works" in done.stderr
