@@ -51,6 +51,18 @@ def test_operations_are_six_a_weight_with_head_and_last_half_layer_only_where_ma
     assert cost.train_flops_per_token(config, seen_tokens=64.0, mask_prob=1.0) - everywhere == 2 * 2 * 6 * 128 * 64
 
 
+def test_a_gpu_keeps_half_of_it_and_no_scores() -> None:
+    config = tiny(1000)
+    cases = [(False, 64), (False, 512), (True, 64), (True, 512)]
+    apart = [cost.train_memory_bytes(config, 1024, row, 0.2, by_spans=spans) for spans, row in cases]
+    assert apart[0] < apart[1]
+    assert apart[2] == apart[3] < apart[0]
+    kept = cost.train_memory_bytes(config, 2048, 64, 0.0, by_spans=True) - cost.train_memory_bytes(
+        config, 1024, 64, 0.0, by_spans=True
+    )
+    assert kept == 1024 * 2 * (20 * 128 + 6 * 352)
+
+
 def test_memory_grows_with_the_batch_and_the_vocabulary() -> None:
     small_batch = cost.train_memory_bytes(tiny(1000), 1024, 64, 0.2)
     assert small_batch < cost.train_memory_bytes(tiny(1000), 4096, 64, 0.2)

@@ -37,11 +37,19 @@ def state_bytes(config: ModelConfig) -> int:
     return 4 * _BYTES * count_parameters(config)
 
 
-def train_memory_bytes(config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float) -> int:
-    """State of weights and optimizer, what a micro-batch keeps for its backward pass, and 0.5 GB of libraries."""
+def train_memory_bytes(
+    config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float, *, by_spans: bool = False
+) -> int:
+    """State of weights and optimizer, what a micro-batch keeps for its backward pass, and 0.5 GB of libraries.
+
+    `by_spans`: in bf16 with the attention of a GPU, which keeps no scores; by what a block keeps, not by measurement.
+    """
     state = state_bytes(config)
-    per_layer = 10 * config.hidden_size + 5 * config.intermediate_size + 3 * config.num_heads * row_tokens
-    activations = _BYTES * tokens_per_batch * config.num_layers * per_layer
+    hidden, inner = config.hidden_size, config.intermediate_size
+    per_layer = _BYTES * (10 * hidden + 5 * inner + 3 * config.num_heads * row_tokens)
+    if by_spans:  # two residuals in fp32; two norms, query, key, value and mixture, gate, up and their product in bf16
+        per_layer = 2 * _BYTES * hidden + 2 * (6 * hidden + 3 * inner)
+    activations = tokens_per_batch * config.num_layers * per_layer
     logits = 3 * _BYTES * round(tokens_per_batch * mask_prob) * config.vocab_size
     return state + activations + logits + 500_000_000
 

@@ -161,10 +161,12 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
 def estimate(
     config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
 ) -> dict[str, Any]:
-    """What a run is expected to take, by measurement and by arithmetic."""
+    """What a run is expected to take, by measurement and by arithmetic; on a GPU its own memory."""
+    by_spans = compute.device == "cuda" and compute.precision == "bf16"
+    places, longest = corpus.micro_batch_tokens, config.row_tokens
     return {
         "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
-        "memory_bytes": cost.train_memory_bytes(model, corpus.micro_batch_tokens, config.row_tokens, config.mask_prob),
+        "memory_bytes": cost.train_memory_bytes(model, places, longest, config.mask_prob, by_spans=by_spans),
         "disk_bytes": 4 * cost.checkpoint_bytes(model),
         "parameters": cost.count_parameters(model),
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},

@@ -282,9 +282,9 @@ def predict_probabilities(
     """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN."""
 
     def logits_of(batch: Batch) -> Tensor:
-        return objective.logits(batch.to(device)).float().cpu()
+        return objective.logits(batch.to(device)).float()
 
-    logits = torch.cat(lanes_for(device).map(logits_of, rows.in_order()))
+    logits = torch.cat(lanes_for(device).map(logits_of, rows.in_order())).cpu()
     probabilities = torch.softmax(logits.double(), dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
     result = np.empty_like(probabilities)
     result[rows.order()] = probabilities
