@@ -54,8 +54,7 @@ class MaskedRows:
         self.seed = seed
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         self.masked_per_batch = max(1, round(mask_prob * self.tokens_per_batch))
-        self._epoch = -1
-        self._order: IntArray = np.empty(0, dtype=np.int64)
+        self._known = (-1, np.empty(0, dtype=np.int64))  # an epoch and its order, together: threads may ask at once
 
     def batch(self, index: int) -> Batch:
         """The `index`-th batch of an endless sequence of rows: every row once per epoch, in a new order in each.
@@ -69,9 +68,11 @@ class MaskedRows:
         return self.masked(rows, index)
 
     def _epoch_order(self, epoch: int) -> IntArray:
-        if epoch != self._epoch:
-            self._order, self._epoch = permutation(len(self.table), self.seed, epoch), epoch
-        return self._order
+        known, order = self._known
+        if known != epoch:
+            order = permutation(len(self.table), self.seed, epoch)
+            self._known = (epoch, order)
+        return order
 
     def masked(self, rows: IntArray, index: int) -> Batch:
         """These rows with the masks of batch `index`."""
