@@ -59,6 +59,26 @@ def test_compiling_needs_a_compiler_a_gain_and_a_long_run(monkeypatch: pytest.Mo
     assert not choose_compute(compile="off").is_compiled
 
 
+@pytest.mark.parametrize(
+    ("chip", "triton", "program", "expected"),
+    [
+        ((9, 0), True, "gcc", True),
+        ((9, 0), True, "clang", True),
+        ((9, 0), True, "g++", False),  # Triton needs one for C
+        ((9, 0), False, "gcc", False),
+        ((6, 1), True, "gcc", False),
+    ],
+)
+def test_compiling_for_a_gpu_needs_triton_and_a_c_compiler(
+    chip: tuple[int, int], triton: bool, program: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: chip)
+    monkeypatch.setattr(device, "find_spec", lambda name: object() if triton and name == "triton" else None)
+    monkeypatch.setattr(device.shutil, "which", lambda name: f"/usr/bin/{name}" if name == program else None)
+    assert can_compile("cuda") == expected
+
+
 def test_a_first_compiling_is_told_from_later_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")

@@ -7,6 +7,7 @@ import platform
 import shutil
 import warnings
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ import torch
 from pretune.compute.allocation import keep_freed_memory
 from pretune.errors import UsageError
 from pretune.runtime.engines import num_cores
+
+_OLDEST_COMPILED_CHIP = (7, 0)  # compute capability that Triton's code needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,11 @@ def use_threads(threads: int | None) -> None:
 
 def refuse_without_compiler(compile: str) -> None:
     """Raise UsageError where compiling is asked for by name and nothing here can do it."""
-    if compile == "on" and not can_compile(device_at_hand()):
+    device = device_at_hand()
+    if compile == "on" and not can_compile(device):
         raise UsageError(
-            "--compile on needs a C++ compiler, and none is found (g++, clang++, c++, or what CXX names); install g++, "
-            "or leave --compile away: the uncompiled path is used then."
+            f"--compile on needs {needed_to_compile(device)}, which is not found here; install it, or leave --compile "
+            "away: the uncompiled path is used then."
         )
 
 
@@ -110,10 +114,22 @@ def gains_from_compiling(device: str, precision: str) -> bool:
 
 
 def can_compile(device: str) -> bool:
-    """Whether torch.compile has the C++ compiler (CPU) or Triton (GPU) that it needs."""
+    """Whether torch.compile has what it needs for this device."""
     if device == "cuda":
-        return True
-    return any(shutil.which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++", "c++") if name)
+        is_new_enough = torch.cuda.get_device_capability() >= _OLDEST_COMPILED_CHIP
+        return is_new_enough and find_spec("triton") is not None and _is_there("CC", "gcc", "cc", "clang")
+    return _is_there("CXX", "g++", "clang++", "c++")
+
+
+def needed_to_compile(device: str) -> str:
+    """What `can_compile` looks for, in words."""
+    if device == "cuda":
+        return "Triton, a C compiler (gcc, clang, or what CC names) and a GPU of compute capability 7.0 or more"
+    return "a C++ compiler (g++, clang++, c++, or what CXX names)"
+
+
+def _is_there(variable: str, *programs: str) -> bool:
+    return any(shutil.which(name) for name in (os.environ.get(variable, ""), *programs) if name)
 
 
 def repeat_exactly() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.compute.device import Compute, gains_from_compiling
+from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
 from pretune.data.corpus import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
@@ -148,7 +148,8 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
     sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
     if config.compile == "auto" and gains and not compute.is_compiled:
-        sentences.append("No C++ compiler was found, so the slower uncompiled path is used; g++ would change that.")
+        needed = needed_to_compile(compute.device)
+        sentences.append(f"The slower uncompiled path is used: compiling needs {needed}, which is not found here.")
     if compute.device == "cuda" and config.tokens_per_step < _GPU_STEP_TOKENS:
         sentences.append(
             f"An update of {config.tokens_per_step:,} tokens is too little to keep a GPU busy; where the budget "
