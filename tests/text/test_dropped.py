@@ -17,7 +17,8 @@ from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates
 from pretune.text.dropped import dropped_rules, iter_dropped, list_dropped
 from pretune.text.flat import FlatText
-from pretune.text.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, key_ranges, mark_exact
+from pretune.text.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, mark_exact
+from pretune.text.near_pairs import key_ranges
 from pretune.text.selection import DOCUMENTS_NAME, select_part, write_part
 from pretune.text.splits import hash_text
 

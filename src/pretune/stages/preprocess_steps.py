@@ -36,9 +36,9 @@ from pretune.text.near_duplicates import (
     MOST_ATTEMPTS,
     decide_among_pairs,
     find_pairs_of_range,
-    key_ranges,
     mark_exact,
 )
+from pretune.text.near_pairs import key_ranges
 from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import LANGUAGE_RULE, clean_document
 from pretune.text.selection import (
@@ -137,9 +137,9 @@ class Steps:
         self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._parts("exact")}])
         at_first = marks = f"{self._parts('marked')[0]}/{MARKS_NAME}"
         shared = {**sizes, "parts": self._parts("clean"), "threshold": self.config.near_duplicate_threshold}
-        looked_for, pairs = None, list[str]()
+        looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
         for attempt in range(MOST_ATTEMPTS):
-            where = key_ranges(sum(self._num_signed))
+            where = key_ranges(num_entries)
             tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
             self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
             pairs += self._parts(f"pairs-{attempt}")
@@ -147,7 +147,8 @@ class Steps:
             (result,) = self._run(f"near-{attempt}", decide_among_pairs, [task])
             self._near = self._parts(f"near-{attempt}")
             marks, looked_for = f"{self._near[0]}/{MARKS_NAME}", f"{self._near[0]}/{LOOKED_FOR_NAME}"
-            if not result["looked_for"]:
+            num_entries = result["looked_for"]
+            if not num_entries:
                 break
 
     def find_contaminated(self) -> None:

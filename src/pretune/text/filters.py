@@ -63,8 +63,10 @@ class QualityRules:
         is_wanted = np.ones(len(texts), dtype=bool)
         if self._limits is not None:
             is_wanted = needs_look(texts, most_words=LONG_WORDS, **self._limits) | repetitive
+            together = "\n".join(texts)
             for mark in (*quality.LOREM_IPSUM, "\ufffd"):
-                is_wanted |= np.array([mark in text for text in texts], dtype=bool)
+                if mark in together:
+                    is_wanted |= np.array([mark in text for text in texts], dtype=bool)
         broken: list[QualityRule | None] = [None] * len(texts)
         for row in np.flatnonzero(is_wanted).tolist():
             flags = bool(repetitive[row]), bool(frequent[row]), bool(repeated[row])

@@ -24,8 +24,8 @@ import numpy as np
 from pretune.text.cleaning import SIGNATURES_NAME
 from pretune.text.dedup import DUPLICATE, DUPLICATES_NAME, load_duplicates
 from pretune.text.hashed_words import Bools, Int64s
-from pretune.text.near_pairs import PAIR, PAIRS_NAME, Marks, PairArray, Signed, find_pairs, range_bits
-from pretune.text.signatures import BANDS, Signatures
+from pretune.text.near_pairs import PAIR, PAIRS_NAME, Marks, PairArray, Signed, find_pairs, key_ranges
+from pretune.text.signatures import Signatures
 
 DEFAULT_THRESHOLD = 0.8
 MOST_ATTEMPTS = 12
@@ -61,7 +61,8 @@ def find_near_duplicates(
     found: list[PairArray] = []
     repeats: list[PairArray] = []
     for _ in range(MOST_ATTEMPTS):
-        latest = [find_pairs(signed, marks, *where, threshold, looked_for) for where in key_ranges(signed.num_entries)]
+        ranges = key_ranges(signed.num_entries if looked_for is None else len(looked_for))
+        latest = [find_pairs(signed, marks, keys_of, threshold, looked_for) for keys_of in ranges]
         found += latest
         decision = Decision(at_first.copy(), before=marks)
         repeats = list(decision.decide([partial(_between, pairs) for pairs in found], len(latest)))
@@ -73,11 +74,6 @@ def find_near_duplicates(
     for some in repeats:
         original[some["number"]], similarity[some["number"]] = some["of"], some["similarity"]
     return NearDuplicates(original, similarity)
-
-
-def key_ranges(num_entries: int) -> list[tuple[int, int]]:
-    """All bands, and the ranges of the keys of each."""
-    return [(band, number) for band in range(BANDS) for number in range(1 << range_bits(num_entries))]
 
 
 Between = Callable[[int, int], PairArray]  # of some pairs, those of the documents from the first to before the last
@@ -142,12 +138,11 @@ def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_pairs_of_range(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Map, over the ranges of the keys of all bands: write the pairs of `task["range"]`, a band and a number."""
+    """Map, over ranges of the keys of all bands: write the pairs of `task["range"]`, one of `near_pairs.key_ranges`."""
     looked_for = None if task["looked_for"] is None else np.load(task["looked_for"])
-    band, number = task["range"]
-    pairs = find_pairs(
-        _signed(task), np.load(task["marks"], mmap_mode="r"), band, number, task["threshold"], looked_for
-    )
+    band, bits, number = task["range"]
+    marks = np.load(task["marks"], mmap_mode="r")
+    pairs = find_pairs(_signed(task), marks, (band, bits, number), task["threshold"], looked_for)
     np.save(out / PAIRS_NAME, pairs)
     return {"pairs": len(pairs)}
 

@@ -61,21 +61,25 @@ class Signed:
 _opened = lru_cache(maxsize=_MOST_OPEN)(read_signatures)
 
 
-def range_bits(num_entries: int) -> int:
-    """The keys of a band are divided into two to the power of this many ranges: a matter of the corpus alone."""
-    return max(0, (num_entries - 1) // ENTRIES_AT_ONCE).bit_length()
+Range = tuple[int, int, int]  # a band, bits and a number: the keys of the band whose first bits are that number
+
+
+def key_ranges(num_entries: int) -> list[Range]:
+    """The keys of all bands, in ranges that hold about ENTRIES_AT_ONCE of so many entries."""
+    bits = max(0, (num_entries - 1) // ENTRIES_AT_ONCE).bit_length()
+    return [(band, bits, number) for band in range(BANDS) for number in range(1 << bits)]
 
 
 def find_pairs(
-    signed: Signed, marks: Marks, band: int, number: int, threshold: float, looked_for: Int64s | None = None
+    signed: Signed, marks: Marks, keys_of: Range, threshold: float, looked_for: Int64s | None = None
 ) -> PairArray:
-    """The pairs in range `number` of the keys of a band, sorted by document; of documents that are marked none.
+    """The pairs in a range of keys, sorted by document; of documents that are marked none.
 
     `looked_for` are documents, sorted: then only pairs with one of them are looked for.
     """
-    bits = range_bits(signed.num_entries)
+    band = keys_of[0]
     wanted = None if looked_for is None else _keys_of(signed, looked_for, band)
-    packed = np.concatenate([np.zeros(0, dtype=np.uint64), *_packed(signed, marks, band, number, bits, wanted)])
+    packed = np.concatenate([np.zeros(0, dtype=np.uint64), *_packed(signed, marks, keys_of, wanted)])
     # The upper bits of the key stand before the entry's number: one plain sort makes the buckets. Keys that share these
     # bits by chance only make candidates that the comparison refuses.
     packed.sort()
@@ -88,10 +92,9 @@ def find_pairs(
     return _Comparison(signed, entries, band, threshold, looked_for).pairs(np.flatnonzero(~is_same[is_shared]))
 
 
-def _packed(
-    signed: Signed, marks: Marks, band: int, number: int, bits: int, wanted: UInt64s | None
-) -> Iterator[UInt64s]:
+def _packed(signed: Signed, marks: Marks, keys_of: Range, wanted: UInt64s | None) -> Iterator[UInt64s]:
     """The keys of the range, part by part, each with its upper bits that differ before the number of its entry."""
+    band, bits, number = keys_of
     id_bits = np.uint64(signed.num_entries.bit_length())
     bounds = [number << (64 - bits), ((number + 1) << (64 - bits)) - 1]
     if wanted is not None:
