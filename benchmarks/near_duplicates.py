@@ -1,11 +1,13 @@
 """Recall and precision of the search for near duplicates on planted ones, by length, beside datatrove.
 
-    python benchmarks/near_duplicates.py [--documents 4000] [--name near-duplicates]
+    python benchmarks/near_duplicates.py [--documents 4000] [--name near-duplicates] [--text-dedup PYTHON]
 
 Texts are stretches of a real corpus (`--corpus`, jsonl with a key `text`) or, without one, of random words; a third of
 them are planted: an earlier text with words replaced, taken out, put in or moved. What should be found is worked out by
 comparing all pairs, with two measures: the Jaccard index of this project (n-grams by length), and, as a neutral one,
-that of the plain sets of words. datatrove runs as in FineWeb (5-grams of words, 14 bands of 8), where it is installed.
+that of the plain sets of words. datatrove runs as in FineWeb (5-grams of words, 14 bands of 8), where it is installed;
+text-dedup's minhash with its own settings and this threshold, where an interpreter that has it is named: it wants older
+libraries, so an environment of its own (`pip install --no-deps text-dedup`, then what it misses).
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,20 +42,23 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=4000, help="of each length")
     parser.add_argument("--corpus", type=Path, help="jsonl with a key `text`; without it words are drawn at random")
     parser.add_argument("--name", default="near-duplicates")
+    parser.add_argument("--text-dedup", metavar="PYTHON", help="an interpreter with text-dedup")
     arguments = parser.parse_args()
     words = corpus_words(arguments.corpus)
     searches: dict[str, Callable[[list[str]], set[int]]] = {"pretune": search, "datatrove": search_with_datatrove}
+    if arguments.text_dedup:
+        searches["text-dedup"] = lambda texts: search_with_text_dedup(texts, arguments.text_dedup)
     rows = []
     for bucket in BUCKETS:
         texts = plant(words, arguments.documents, *bucket)
         truth = {"by length": similar(texts, by_length), "sets of words": similar(texts, as_words)}
         for name, find in searches.items():
-            start = time.process_time()
+            start = cpu_seconds()
             try:
                 found = find(texts)
             except ImportError:
                 continue
-            seconds = time.process_time() - start
+            seconds = cpu_seconds() - start
             row = {"words": f"{bucket[0]}-{bucket[1]}", "search": name, "cpu_seconds": round(seconds, 3)}
             rows.append(row | {measure: compare(found, pairs) for measure, pairs in truth.items()})
             sys.stdout.write(json.dumps(rows[-1]) + "\n")
@@ -73,6 +77,12 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{arguments.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def corpus_words(corpus: Path | None) -> list[str]:
@@ -160,16 +170,25 @@ def similar(texts: list[str], measure: Callable[[list[str], list[str]], float]) 
 
 def compare(dropped: set[int], earlier: list[list[int]]) -> dict[str, Any]:
     """Recall: of the texts that reach the threshold with an earlier one that stays, how many are dropped. Precision: of
-    those dropped, how many reach it with an earlier one that stays."""
+    those dropped, how many reach it with an earlier one that stays.
+
+    Without regard to order, since text-dedup does not keep the first: `pair_recall`, of the pairs that reach the
+    threshold, how many do not both stay; `any_precision`, of the texts dropped, how many reach it with any other.
+    """
     stays = [number not in dropped for number in range(len(earlier))]
     has_original = [any(stays[other] for other in others) for others in earlier]
     right = sum(has_original[number] for number in dropped)
     wanted = sum(has_original)
+    pairs = [(number, other) for number, others in enumerate(earlier) for other in others]
+    alike = {number for pair in pairs for number in pair}
+    apart = sum(not (stays[a] and stays[b]) for a, b in pairs)
     return {
         "wanted": wanted,
         "dropped": len(dropped),
         "recall": round(right / max(1, wanted), 4),
         "precision": round(right / len(dropped), 4) if dropped else None,
+        "pair_recall": round(apart / max(1, len(pairs)), 4),
+        "any_precision": round(len(dropped & alike) / len(dropped), 4) if dropped else None,
     }
 
 
@@ -201,6 +220,20 @@ def search_with_datatrove(texts: list[str]) -> set[int]:
             LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=None).run()
         lines = [line for file in sorted(Path(f"{folder}/out").glob("*.jsonl")) for line in file.open(encoding="utf-8")]
     return set(range(len(texts))) - {int(json.loads(line)["id"]) for line in lines}
+
+
+def search_with_text_dedup(texts: list[str], python: str) -> set[int]:
+    """text-dedup's script for minhash, with its settings (5-grams, 250 permutations) and this threshold."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [json.dumps({"text": text, "id": str(number)}) + "\n" for number, text in enumerate(texts)]
+        Path(folder, "texts.jsonl").write_text("".join(lines), encoding="utf-8")
+        words = ["--path", "json", "--data_files", f"{folder}/texts.jsonl", "--split", "train", "--column", "text"]
+        words += ["--cache_dir", f"{folder}/cache", "--num_proc", "1", "--threshold", str(THRESHOLD)]
+        command = [python, "-m", "text_dedup.minhash", *words, "--output", f"{folder}/out"]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+        show = "import sys; from datasets import load_from_disk; print(*load_from_disk(sys.argv[1])['id'])"
+        kept = subprocess.run([python, "-c", show, f"{folder}/out"], check=True, capture_output=True, text=True)
+    return set(range(len(texts))) - set(map(int, kept.stdout.split()))
 
 
 if __name__ == "__main__":

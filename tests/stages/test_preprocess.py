@@ -1,6 +1,13 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +284,42 @@ def test_a_cluster_that_runs_already_is_used_by_its_address(
         assert cluster.scheduler.workers  # the cluster is somebody else's, and goes on
     told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
     assert f"The work is done by Dask at {address}." in told
+
+
+@contextmanager
+def ray_cluster(folder: Path) -> Iterator[str]:
+    """The address of a cluster of two nodes with a core each, both on this machine, started by `ray start`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
+    head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={folder}"]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    with ExitStack() as started:
+        for words in (head, [f"--address={address}"]):
+            log = started.enter_context((folder / f"{words[0][2:6]}.log").open("w"))
+            node = subprocess.Popen([*ray, *words], env=environment, stdout=log, stderr=log)
+            started.callback(node.wait, 30)
+            started.callback(node.terminate)
+            deadline = time.monotonic() + 60
+            while "started" not in Path(log.name).read_text() and time.monotonic() < deadline:
+                assert node.poll() is None, Path(log.name).read_text()
+                time.sleep(0.2)
+        yield address
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_of_ray_is_used_by_its_address(
+    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="install pretune[ray]")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    with tempfile.TemporaryDirectory(prefix="ray") as folder, ray_cluster(Path(folder)) as address:
+        config = PreprocessConfig(engine=f"ray://{address}")
+        assert preprocess(many_parts, tmp_path / "out", config).outputs == in_one_thread
+    told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
+    assert f"The work is done by Ray at {address}." in told
 
 
 def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
