@@ -154,7 +154,7 @@ def _end(words: list[str], out: Path, rng: random.Random, seconds: float, place:
     command = _attempt(words, out, place if place in _INSIDE else "", delay)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        is_there = place == "any moment" or (place == "save" and any((out / "checkpoints").rglob(".*.partial")))
+        is_there = place == "any moment" or (place == "save" and _is_saving(out / "checkpoints"))
         if is_there and time.monotonic() - start > delay:
             process.send_signal(number)
             process.wait()
@@ -166,6 +166,11 @@ def _end(words: list[str], out: Path, rng: random.Random, seconds: float, place:
     is_as_expected = status in (_RESUMABLE[number], -number)
     took = round(time.monotonic() - start, 1)
     return {"signal": number.name, "place": place, "seconds": took, "status": status, "is_as_expected": is_as_expected}
+
+
+def _is_saving(checkpoints: Path) -> bool:
+    """Whether a checkpoint is being written; folders may go away meanwhile."""
+    return any(name.endswith(".partial") for _, names, _ in os.walk(checkpoints) for name in names)
 
 
 def _attempt(words: list[str], out: Path, place: str = "", after: float = 0.0) -> list[str]:
