@@ -72,6 +72,10 @@ class RankLostError(StoppedError):
     """Another of the processes that train together ended or hangs; the same command goes on."""
 
 
+class ShortOfMemoryError(RankLostError):
+    """The memory of one of several processes did not hold its part of a step; the same command cuts it smaller."""
+
+
 class InterruptedByUserError(PretuneError):
     """Stopped by Ctrl-C after a commit; the same command goes on."""
 

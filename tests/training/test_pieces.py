@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from pretune.compute.distributed import Ranks
 from pretune.data.batch import Batch
-from pretune.errors import OutOfResourcesError
+from pretune.errors import OutOfResourcesError, ShortOfMemoryError
+from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
-from pretune.training.loop import train_steps
+from pretune.training.loop import accumulate, train_steps
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.parallel import Parallel
 from pretune.training.pieces import Pieces, is_out_of_memory
 
 CPU_WORDS = (
@@ -95,11 +98,25 @@ def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, 
     assert caught.value.exit_code == 5
 
 
-def test_one_of_several_processes_does_not_cut_alone(draw_masked: Any) -> None:
-    pieces = Pieces()
-    with pytest.raises(OutOfResourcesError, match="give the same command again with --parallel fsdp"):
-        pieces.double([draw_masked(6, masked=5)], MemoryError(), is_alone=False)
-    assert pieces.count == 1
+class OneOfTwo(Ranks):
+    """The second of two processes, which keeps what it leaves for the first."""
+
+    def __init__(self) -> None:
+        super().__init__(Launch(rank=1, size=2))
+        self.left: list[dict[str, Any]] = []
+
+    def leave_note(self, note: dict[str, Any]) -> None:
+        self.left.append(note)
+
+
+def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any, draw_masked: Any) -> None:
+    model, ranks, pieces = make_language_model(), OneOfTwo(), Pieces()
+    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
+    parallel = Parallel(model, ranks, "none")
+    with pytest.raises(ShortOfMemoryError, match=r"memory of process 1 of 2 .* be cut into 2 pieces") as caught:
+        accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, pieces)
+    assert caught.value.exit_code == 75
+    assert ranks.left == [{"pieces": 2}]
 
 
 def test_other_errors_are_not_taken_for_a_full_memory(make_language_model: Any, draw_masked: Any) -> None:

@@ -19,7 +19,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from pretune import errors
-from pretune.compute.watch import Watch
+from pretune.compute.watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
 from pretune.errors import PretuneError, RankLostError, UsageError
 from pretune.runtime.artifacts import Manifest, StageFolder
 from pretune.runtime.follower import FollowedFolder
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _GROUP_TIMEOUT = timedelta(minutes=30)  # the last resort; the watch is much faster
 _FAREWELL_SECONDS = 5.0  # for the others to hear why the first process ends
+_NOTE_SECONDS = 30.0  # for the first process to write down what another one leaves to it
 _POLL_SECONDS = (0.001, 0.2)  # between two looks for an answer, at first and at most
 _LOSS_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
@@ -47,11 +48,18 @@ class Ranks:
         self.is_first = launch.is_first
         self._store = store
         self._watch: Watch | None = None
+        self._watched: Store | None = None
+        self._keep_note: Callable[[dict[str, Any]], None] = lambda _note: None
         self._num_answers = 0
         self._num_groups = 0
 
-    def open_group(self, device: str, hang_seconds: float) -> None:
-        """Connect for sums, gloo between processors and nccl between GPUs, and begin to watch for one that hangs."""
+    def open_group(
+        self, device: str, hang_seconds: float, keep_note: Callable[[dict[str, Any]], None] = lambda _note: None
+    ) -> None:
+        """Connect for sums, gloo between processors and nccl between GPUs, and begin to watch for one that hangs.
+
+        `keep_note` is called in the first process with what `leave_note` leaves.
+        """
         if self._store is None:
             return
         if device == "cuda":
@@ -61,8 +69,9 @@ class Ranks:
             self._num_groups += 1
             group = PrefixStore(f"group/{self._num_groups}", self._store)
             dist.init_process_group(backend, store=group, rank=self.rank, world_size=self.size, timeout=_GROUP_TIMEOUT)
-        watched = PrefixStore(f"watch/{self._num_groups}", self._store)
-        self._watch = Watch(watched, self.rank, self.size, hang_seconds)
+        self._watched = PrefixStore(f"watch/{self._num_groups}", self._store)
+        self._keep_note = keep_note
+        self._watch = Watch(self._watched, self.rank, self.size, hang_seconds, keep_note if self.is_first else None)
 
     def close_group(self) -> None:
         """Part from the others; from here on each process goes its own way."""
@@ -91,6 +100,24 @@ class Ranks:
         """Whether from here on, outside of `patient`, a process that stays at one place beyond the limit hangs."""
         if self._watch is not None:
             self._watch.expect_pace(is_strict=is_strict)
+
+    def leave_note(self, note: dict[str, Any]) -> None:
+        """Have the first process keep a note (JSON values) for the next attempt; all of them must end after it.
+
+        The others may wait for this process in an operation that nothing interrupts, so the first one's watch reads it
+        and ends that process; its end is what the rest hear of.
+        """
+        if self._watched is None:
+            return
+        if self.is_first:
+            self._keep_note(note)
+            self._watched.set(NOTE_KEPT_KEY, "")
+            return
+        self._watched.set(NOTE_KEY, json.dumps(note))
+        end = time.monotonic() + _NOTE_SECONDS
+        with suppress(RuntimeError):  # the store has gone with the first process
+            while time.monotonic() < end and not self._watched.check([NOTE_KEPT_KEY]):
+                time.sleep(_POLL_SECONDS[1])
 
     def sum(self, values: Sequence[float], place: str) -> list[float]:
         """Each value summed over all processes, in double precision."""

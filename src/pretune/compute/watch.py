@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from pretune.errors import EXIT_STOPPED
 
+NOTE_KEY, NOTE_KEPT_KEY = "note", "note kept"
 PATIENCE_SECONDS = 900.0  # for what may rightly take long: compiling, evaluating, the first steps
 _WATCHERS = 2  # the first process, and one that names the first
 
@@ -73,10 +75,20 @@ def _last_seen(sign: Sign) -> str:
 
 
 class Watch:
-    """The place that this process has come to, told to the others by a thread; ends the process where one hangs."""
+    """The place that this process has come to, told to the others by a thread; ends the process where one hangs.
 
-    def __init__(self, store: Store, rank: int, size: int, hang_seconds: float) -> None:
-        self.rank, self.size = rank, size
+    Where another process leaves a note, which it does before it ends, `keep_note` is given it, and this one ends, too.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rank: int,
+        size: int,
+        hang_seconds: float,
+        keep_note: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.rank, self.size, self._keep_note = rank, size, keep_note
         self._store = store.clone()  # type: ignore[attr-defined]  # a store must not be used by two threads
         self._lookout = Lookout(hang_seconds)
         self._interval = min(5.0, hang_seconds / 6)
@@ -114,11 +126,18 @@ class Watch:
         while not self._done.wait(self._interval):
             try:
                 self._tell()
+                self._look_for_note()
                 sentence = self._lookout.look(self._signs(), time.monotonic()) if self.rank < _WATCHERS else None
             except RuntimeError:  # the store has gone: its machine ended, which the main thread will hear of
                 return
             if sentence is not None and not self._done.is_set():
                 self._end(sentence)
+
+    def _look_for_note(self, leave: Callable[[int], None] = os._exit) -> None:
+        if self._keep_note is not None and self._store.check([NOTE_KEY]):
+            self._keep_note(json.loads(self._store.get(NOTE_KEY)))
+            self._store.set(NOTE_KEPT_KEY, "")
+            leave(EXIT_STOPPED)
 
     def _tell(self) -> None:
         self._beat += 1

@@ -109,7 +109,7 @@ class _Pretraining:
         self, preprocessed: Path, source: Manifest, folder: StageFolder, config: PretrainConfig, ranks: Ranks
     ) -> None:
         start = time.monotonic()
-        ranks.open_group(device_at_hand(), config.hang_seconds)
+        ranks.open_group(device_at_hand(), config.hang_seconds, keep_note=lambda note: folder.note(**note))
         self.ranks = ranks
         self.source_path, self.source, self.folder, self.config = preprocessed, source, folder, config
         self.tokenizer: Tokenizer = load_tokenizer(preprocessed)
@@ -216,6 +216,7 @@ class _Pretraining:
             start=start,
         )
         course.state.compute = self.compute.to_dict()
+        course.state.pieces.count = self._noted_pieces
         course.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         return course
 
@@ -291,7 +292,12 @@ class _Pretraining:
                 "an uninterrupted run only within rounding.",
             )
             state.compute = now
-        self.course.go_on(state)
+        self.course.go_on(state, self._noted_pieces)
+
+    @property
+    def _noted_pieces(self) -> int:
+        """What an earlier attempt of several processes left, one of which was short of memory."""
+        return int(self.folder.manifest.summary.get("pieces", 1))
 
     def _finish(self) -> None:
         log, state = self.folder.log, self.course.state

@@ -56,8 +56,8 @@ def train_steps(
     all of them, so cutting a step into other micro-batches, or among other processes, changes nothing but rounding (a
     mean of means is wrong by 15 % for masked prediction at four rows). The results are those of the whole step, so all
     processes judge alike: an update that `guard` refuses is not made. A step that the memory of a single process does
-    not hold is done again in smaller `pieces`. Raises OutOfResourcesError where a single row is too much, or one of
-    several processes is short of memory.
+    not hold is done again in smaller `pieces`. Raises OutOfResourcesError where a single row is too much, and
+    ShortOfMemoryError where one of several processes is short: in the next attempt all have smaller pieces.
     """
     parallel = parallel or alone(model)
     step = first_step
@@ -92,11 +92,11 @@ def accumulate(
 ) -> tuple[Tensor, Tensor]:
     """This process's loss and right answers of a step with labels of this `weight`; its gradient is in the parameters.
 
-    Only a process that is alone cuts its batches: several would have to agree in the midst of a pass.
+    A process that is alone cuts its batches anew where they do not fit; several could not agree in the midst of a pass.
     """
-    is_alone = parallel.ranks.size == 1
     while True:
-        batches = [piece for batch in micro_batches for piece in batch.cut(pieces.count if is_alone else 1)]
+        count = parallel.agree_on_pieces(pieces.count, micro_batches)
+        batches = [piece for batch in micro_batches for piece in batch.cut(count)]
         try:
             sums = []
             for index, batch in enumerate(batches):
@@ -105,7 +105,9 @@ def accumulate(
             losses, corrects = zip(*sums, strict=True)
             return sum(losses[1:], losses[0]), sum(corrects[1:], corrects[0])
         except (RuntimeError, MemoryError) as error:
-            pieces.double(micro_batches, error, is_alone=is_alone)
+            pieces.double(micro_batches, error)
+            if parallel.ranks.size > 1:
+                pieces.leave(parallel.ranks, error)
         clear_gradients(parallel)  # not before: the error holds on to the activations that did not fit
 
 

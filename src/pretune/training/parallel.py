@@ -88,6 +88,17 @@ class Parallel:
         """The kind of device that the parameters are on."""
         return next(iter(self.parameters.values())).device.type
 
+    def agree_on_pieces(self, count: int, micro_batches: Sequence[Batch]) -> int:
+        """Into how many pieces all processes cut each micro-batch: `count`, or as many as the smallest has rows.
+
+        With FSDP2 every pass needs all processes, so they must do equally many, and one may have a row less.
+        """
+        if count == 1 or self.ranks.size == 1:
+            return count
+        rows = [0.0] * self.ranks.size
+        rows[self.ranks.rank] = min(len(batch.input_ids) for batch in micro_batches)
+        return min(count, int(min(self.ranks.sum(rows, "cutting a step into pieces"))))
+
     def clip(self, max_norm: float) -> Tensor:
         """Scale the gradient of the whole model to at most this norm; returns the norm before."""
         if self.mode != "fsdp":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from pretune.compute.distributed import Ranks
 from pretune.data.batch import Batch
-from pretune.errors import OutOfResourcesError
+from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 
 _ALLOCATOR_WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # of torch, on CPU and elsewhere
 
@@ -20,18 +21,13 @@ class Pieces:
 
     count: int = 1
 
-    def double(self, micro_batches: Sequence[Batch], error: Exception, *, is_alone: bool = True) -> None:
+    def double(self, micro_batches: Sequence[Batch], error: Exception) -> None:
         """Halve the pieces after `error`. Raises it again where it says anything but that the memory is full.
 
-        Raises OutOfResourcesError where a piece is a single row already, or other processes wait in the same pass.
+        Raises OutOfResourcesError where a piece is a single row already.
         """
         if not is_out_of_memory(error):
             raise error
-        if not is_alone:
-            raise OutOfResourcesError(
-                "The memory of one of the processes does not hold its part of a step; what was committed is kept: "
-                "give the same command again with --parallel fsdp, or start more processes, or give a smaller --size."
-            ) from error
         rows, length = (max(batch.input_ids.shape[axis] for batch in micro_batches) for axis in (0, 1))
         if self.count >= rows:
             raise OutOfResourcesError(
@@ -41,6 +37,18 @@ class Pieces:
         self.count *= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def leave(self, ranks: Ranks, error: Exception) -> NoReturn:
+        """End this process, and with it all, so that the next attempt begins with the present number.
+
+        The others are in the midst of a pass in which they wait for this one: they cannot be told to do it again.
+        """
+        ranks.leave_note({"pieces": self.count})
+        raise ShortOfMemoryError(
+            f"The memory of process {ranks.rank} of {ranks.size} did not hold its part of a step. What was committed "
+            "is kept: give the same command again, or let torchrun do so with --max-restarts; each micro-batch will be "
+            f"cut into {self.count} pieces: slower, and the same result within rounding."
+        ) from error
 
     def describe(self) -> dict[str, Any]:
         """The fields of a `pieces_doubled` event."""

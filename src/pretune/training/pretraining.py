@@ -89,9 +89,10 @@ class Course:
         self.state.anchor()
         self._save()
 
-    def go_on(self, state: TrainingState) -> None:
-        """Take up plan and place of a checkpoint whose weights are loaded."""
+    def go_on(self, state: TrainingState, pieces: int = 1) -> None:
+        """Take up plan and place of a checkpoint whose weights are loaded, with so many pieces at least."""
         self.state, self.plan, self.told_pieces = state, Plan(**state.plan), state.pieces.count
+        state.pieces.count = max(state.pieces.count, pieces)
         self.start = time.monotonic() - state.elapsed_seconds
 
     def calibrate(self) -> Pace:
