@@ -67,7 +67,10 @@ class Stages:
     ) -> Manifest:
         return self.do("prepare", out, config, redo, base, labels=labels, test_labels=test_labels)
 
-    def finetune(self, pretrained: Path, prepared: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
+    def finetune(
+        self, pretrained: Path, prepared: Path, out: Path, config: Any, *, redo: bool, alone: bool
+    ) -> Manifest:
+        assert alone
         return self.do("finetune", out, config, redo, pretrained, prepared)
 
     def compare(self, finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool) -> Manifest:

@@ -156,7 +156,7 @@ class Model:
 
         with live_progress(sys.stderr, quiet):
             prepare(labels, folder / "prepare", recipe.prepare, base=self.path, test_labels=test_labels)
-            finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune)
+            finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune, alone=True)
         trained = Model(find_model_folder(folder, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
         self.history.append(History(read_events(folder / "finetune")))

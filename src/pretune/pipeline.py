@@ -24,6 +24,7 @@ from pretune.recipe import (
 from pretune.runtime.artifacts import MANIFEST_NAME, TRACE_NAME, Manifest, read_manifest, sealed, write_json
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
+from pretune.stages.config import FinetuneConfig
 from pretune.text.registry import Agree, Say
 
 PRETRAIN = 2  # the place of pre-training among the steps: what several processes do together
@@ -230,16 +231,17 @@ def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | 
             labels, folder / "prepare", recipe.prepare, base=folder / "pretrain", test_labels=test_labels, redo=redo
         )
 
-    def finetune(redo: bool) -> Manifest:
+    def train(name: str, config: FinetuneConfig, redo: bool) -> Manifest:
         from pretune.stages.finetune import finetune
 
-        return finetune(folder / "pretrain", folder / "prepare", folder / "finetune", recipe.finetune, redo=redo)
+        # Where several processes have pre-trained the model, the others have ended.
+        return finetune(folder / "pretrain", folder / "prepare", folder / name, config, redo=redo, alone=True)
+
+    def finetune(redo: bool) -> Manifest:
+        return train("finetune", recipe.finetune, redo)
 
     def scratch(redo: bool) -> Manifest:
-        from pretune.stages.finetune import finetune
-
-        config = replace(recipe.finetune, from_scratch=True)
-        return finetune(folder / "pretrain", folder / "prepare", folder / "scratch", config, redo=redo)
+        return train("scratch", replace(recipe.finetune, from_scratch=True), redo)
 
     def compare(redo: bool) -> Manifest:
         from pretune.stages.compare import compare

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pretune.compute.watch import Lookout, Sign
+from typing import Any
+
+from torch.distributed import HashStore
+
+from pretune.compute.watch import NOTE_KEPT_KEY, NOTE_KEY, Lookout, Sign, Watch
 
 
 def sign(beat: int, arrivals: int, patience: float = 0.0) -> Sign:
@@ -36,3 +40,17 @@ def test_all_at_one_place_wait_for_nobody_in_particular() -> None:
     lookout = Lookout(60)
     for now in range(0, 600, 30):
         assert lookout.look({0: sign(now, 3), 1: sign(now, 3)}, now) is None
+
+
+def test_the_first_process_keeps_what_another_leaves_and_ends() -> None:
+    store, kept, ended = HashStore(), list[dict[str, Any]](), list[int]()
+    watch = Watch(store, 0, 2, hang_seconds=600, keep_note=kept.append)
+    try:
+        watch._look_for_note(ended.append)
+        assert (kept, ended) == ([], [])
+        store.set(NOTE_KEY, '{"pieces": 4}')
+        watch._look_for_note(ended.append)
+        assert (kept, ended) == ([{"pieces": 4}], [75])
+        assert store.check([NOTE_KEPT_KEY])
+    finally:
+        watch.close()

@@ -44,3 +44,10 @@ def test_too_many_processes_are_noticed() -> None:
     assert Share(size=8).can_divide(1, 8)
     assert not Share(size=9).can_divide(1, 8)
     assert Share(size=16).can_divide(32, 1)
+
+
+def test_of_more_processes_than_rows_some_have_none() -> None:
+    shares = [Share(rank=rank, size=10).micro_batches(1, make) for rank in range(10)]
+    assert [len(batch.input_ids) for [batch] in shares] == [1] * 8 + [0, 0]
+    assert sum(len(batch.labels) for [batch] in shares) == 11
+    assert [batch.num_tokens for [batch] in shares[8:]] == [0, 0]

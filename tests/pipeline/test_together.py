@@ -1,11 +1,9 @@
-"""Commands given as two processes: short of memory, they leave word to the next attempt, which cuts its batches."""
+"""Commands given as two processes: equal to one, whole after an interruption, in pieces where memory is short."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,56 +14,45 @@ from safetensors.torch import load_file
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import read_events
 
-ROOT = Path(__file__).parents[2]
 PRETRAIN = (
     "--size tiny --tokens 2500 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 128 --evaluations 3 "
     "--compile off --optimizer adamw --hang-seconds 6 --quiet"
 )
+Run = Callable[[list[dict[str, Any]]], list[list[tuple[int, str]]]]
+TIMES = ("time", "elapsed_seconds")
+FINETUNE = "--epochs 2 --learning-rates 1e-3 --seeds 1 --quiet"
 
 
-def run_all(plan: list[dict[str, Any]]) -> list[list[tuple[int, str]]]:
-    """Each command by so many processes, one command after the other: exit status and stderr of each process."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("together.py"))],
-        input=json.dumps(plan),
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=250,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [[(status, told) for status, told in each] for each in json.loads(done.stdout)]
-
-
-# Which process is short of memory, and at which pass: after the first checkpoint, and while the pace is measured.
-SHORT = {"ddp": (1, 30), "fsdp": (0, 2)}
+# Which process is short of memory, at which pass, and by how many processes the run goes on, always by DDP.
+SHORT = {"ddp": (1, 30, 1), "fsdp": (0, 30, 2)}
 
 
 @pytest.fixture(scope="module")
-def short_of_memory(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
+def short_of_memory(
+    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_together: Run
+) -> tuple[Path, dict[str, Any]]:
     """A folder with an undisturbed training and with one by each way that was short of memory; and what was said."""
     folder = tmp_path_factory.mktemp("short")
     words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--out"]
     plan: list[dict[str, Any]] = [{"words": [*words, str(folder / "whole")], "size": 2}]
-    for mode, (rank, count) in SHORT.items():
-        again = {"words": [*words, str(folder / mode), "--parallel", mode], "size": 2}
-        plan += [{**again, "end": [rank, "memory", count]}, again]
-    undisturbed, *attempts = run_all(plan)
+    for mode, (rank, count, size) in SHORT.items():
+        again = [*words, str(folder / mode)]
+        plan += [{"words": [*again, "--parallel", mode], "size": 2, "end": [rank, "memory", count]}]
+        plan += [{"words": again, "size": size}]
+    undisturbed, *attempts = run_together(plan)
     assert [status for status, _ in undisturbed] == [0, 0], undisturbed
     return folder, {mode: attempts[2 * index : 2 * index + 2] for index, mode in enumerate(SHORT)}
 
 
 @pytest.mark.parametrize("mode", SHORT)
-def test_short_of_memory_all_begin_again_in_smaller_pieces(
+def test_short_of_memory_all_begin_again_in_smaller_pieces_or_another_number(
     short_of_memory: tuple[Path, dict[str, Any]], mode: str
 ) -> None:
     folder, attempts = short_of_memory
-    (short, again), (rank, _), whole, cut = attempts[mode], SHORT[mode], folder / "whole", folder / mode
+    (short, again), (rank, _, size), whole, cut = attempts[mode], SHORT[mode], folder / "whole", folder / mode
     assert [status for status, _ in short] == [75, 75], short
     assert f"The memory of process {rank} of 2 did not hold its part of a step" in short[rank][1]
-    assert [status for status, _ in again] == [0, 0], again
+    assert [status for status, _ in again] == [0] * size, again
     assert read_manifest(cut, "pretrain").summary["pieces"] == 2
     assert [event["pieces"] for event in read_events(cut) if event["event"] == "pieces_doubled"] == [2]
     [*_, last] = sorted((cut / "checkpoints").glob("step-*"))
@@ -78,7 +65,55 @@ def test_short_of_memory_all_begin_again_in_smaller_pieces(
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_what_was_committed_before_is_gone_on_from(short_of_memory: tuple[Path, dict[str, Any]]) -> None:
-    log = (short_of_memory[0] / "ddp" / "events.jsonl").read_text(encoding="utf-8")
-    assert '"event": "resumed"' in log
-    assert '"checkpoint": "step-' in log
+@pytest.mark.parametrize("mode", SHORT)
+def test_a_change_of_processes_is_said(short_of_memory: tuple[Path, dict[str, Any]], mode: str) -> None:
+    log = (short_of_memory[0] / mode / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in log]
+    [resumed] = [event for event in events if event["event"] == "resumed"]
+    assert resumed["checkpoint"].startswith("step-")
+    [warning] = [event["sentence"] for event in events if event["event"] == "warning"]
+    assert ("processes 2 (now 1)" if mode == "ddp" else "parallel fsdp (now ddp)") in warning
+
+
+@pytest.fixture(scope="module")
+def finetunings(
+    tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path, run_together: Run
+) -> Path:
+    """A folder with a fine-tuning by one process, by two, and by two of which one was killed on the way."""
+    folder = tmp_path_factory.mktemp("finetune")
+    num_rows = read_manifest(prepared_folder, "prepare").summary["train"]
+    batch_size = next(size for size in range(16, 100) if num_rows % size == 1)  # one is left
+    words = ["finetune", str(run_folder / "pretrain"), str(prepared_folder), *FINETUNE.split()]
+    words += ["--batch-size", str(batch_size), "--out"]
+    one, two, killed, again = run_together(
+        [
+            {"words": [*words, str(folder / "one")], "size": 1},
+            {"words": [*words, str(folder / "two")], "size": 2},
+            {"words": [*words, str(folder / "killed")], "size": 2, "end": [1, "kill", num_rows // batch_size + 3]},
+            {"words": [*words, str(folder / "killed")], "size": 2},
+        ]
+    )
+    assert [status for status, _ in one + two + again] == [0] * 5, one + two + again
+    assert [status for status, _ in killed] == [75, -9], killed
+    return folder
+
+
+def test_two_processes_finetune_as_one_does(finetunings: Path) -> None:
+    one, two = finetunings / "one", finetunings / "two"
+    wanted = ("evaluation", "test", "example")
+    found = [[event for event in read_events(folder) if event["event"] in wanted] for folder in (one, two)]
+    assert len(found[0]) == 4
+    for alone, shared in zip(*found, strict=True):
+        assert alone.keys() == shared.keys()
+        figures = {name: value for name, value in alone.items() if isinstance(value, float) and name not in TIMES}
+        assert {name: shared[name] for name in figures} == pytest.approx(figures, rel=1e-5)
+        assert (alone.get("tokens"), alone.get("step")) == (shared.get("tokens"), shared.get("step"))
+    weights = [load_file(folder / "checkpoint" / "model.safetensors") for folder in (one, two)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, atol=1e-4, rtol=0)
+
+
+def test_a_finetuning_by_two_that_lost_one_ends_as_an_undisturbed_one(finetunings: Path) -> None:
+    for name in ("checkpoint/model.safetensors", "predictions/seed-0.jsonl"):
+        assert (finetunings / "killed" / name).read_bytes() == (finetunings / "two" / name).read_bytes()
+    assert '"event": "resumed"' in (finetunings / "killed" / "events.jsonl").read_text(encoding="utf-8")

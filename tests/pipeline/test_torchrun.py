@@ -89,10 +89,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("torchrun")
 
 
-def test_a_run_with_mishaps_ends_as_one_without(folder: Path, preprocessed_folder: Path) -> None:
+def test_a_run_with_mishaps_ends_as_one_without(
+    folder: Path, preprocessed_folder: Path, run_together: Callable[..., list[list[tuple[int, str]]]]
+) -> None:
     whole, out, told = folder / "whole", folder / "mishaps", folder / "mishaps.stderr"
-    with torchrun(preprocessed_folder, whole, restarts=0) as process:
-        assert process.wait(WAIT_SECONDS) == 0
     with torchrun(preprocessed_folder, out, restarts=1) as process:
 
         def next_rank_1(before: int | None) -> int:
@@ -113,8 +113,9 @@ def test_a_run_with_mishaps_ends_as_one_without(folder: Path, preprocessed_folde
         assert process.wait(WAIT_SECONDS) != 0
     with pytest.raises(InputDataError, match="is not finished"):
         read_manifest(out)
-    with torchrun(preprocessed_folder, out, restarts=0) as process:
-        assert process.wait(WAIT_SECONDS) == 0, told.read_text(encoding="utf-8")
+    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--out"]
+    found = run_together([{"words": [*words, str(each)], "size": 2} for each in (out, whole)])
+    assert [status for each in found for status, _ in each] == [0] * 4, found
     name = "checkpoint/model.safetensors"
     assert hash_file(out / name) == hash_file(whole / name)
     one, other = (

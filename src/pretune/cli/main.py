@@ -16,7 +16,7 @@ from pretune.errors import EXIT_DONE, StoppedError, UsageError
 from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
 
-USE_SEVERAL_PROCESSES = ("run", "pretrain")
+USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 
 
 def run_command_line(words: Sequence[str]) -> int:
@@ -50,7 +50,8 @@ def _dispatch(words: list[str]) -> int:
     if launch.size > 1 and words[0] not in USE_SEVERAL_PROCESSES:
         if not launch.is_first:
             return EXIT_DONE
-        several = " and ".join(USE_SEVERAL_PROCESSES)
+        *others, last = USE_SEVERAL_PROCESSES
+        several = f"{', '.join(others)} and {last}"
         sys.stderr.write(f"Only {several} use several processes: one does this {words[0]}, the others end.\n")
     _prepare_process()
     from pretune.cli.commands import COMMANDS

@@ -123,11 +123,15 @@ class Ranks:
         """Each value summed over all processes, in double precision."""
         if self.size == 1:
             return [float(value) for value in values]
-        self.arrive(place)
-        total = torch.tensor(values, dtype=torch.float64)
-        with self.naming_losses():
-            dist.all_reduce(total)
-        return cast(list[float], total.tolist())
+        return cast(list[float], self.add_up(torch.tensor(values, dtype=torch.float64), place).tolist())
+
+    def add_up(self, tensor: Tensor, place: str) -> Tensor:
+        """The sum of all processes' values, in place, in every process; on the processor."""
+        if self.size > 1:
+            self.arrive(place)
+            with self.naming_losses():
+                dist.all_reduce(tensor)
+        return tensor
 
     def spread(self, tensor: Tensor) -> Tensor:
         """The first process's values, in place, in every process."""
@@ -192,6 +196,9 @@ class Ranks:
                 "one said stands above, or in its own log. What was committed is kept: give the same command again, or "
                 "let torchrun do so with --max-restarts."
             ) from error
+
+
+ALONE = Ranks(Launch())
 
 
 def open_together(ranks: Ranks, path: Path, open: Callable[[], StageFolder]) -> StageFolder:

@@ -90,6 +90,11 @@ class Batch:
         edges = [num_rows * i // pieces for i in range(pieces + 1)]
         return [self._rows(first, last, seq_len) for first, last in pairwise(edges)]
 
+    def part(self, index: int, count: int) -> Batch:
+        """One of `count` parts of nearly equal size; without rows where there are fewer than parts."""
+        parts, (num_rows, seq_len) = self.cut(count), self.input_ids.shape
+        return parts[index] if index < len(parts) else self._rows(num_rows, num_rows, seq_len)
+
     def _rows(self, first: int, last: int, seq_len: int) -> Batch:
         causal, documents = self.attention.is_causal, self.attention.document_ids[first:last]
         if self.positions is None:

@@ -20,7 +20,7 @@ class Share:
         otherwise some rows of each."""
         if count % self.size == 0:
             return [make(index) for index in range(self.rank, count, self.size)]
-        return [make(index).cut(self.size)[self.rank] for index in range(count)]
+        return [make(index).part(self.rank, self.size) for index in range(count)]
 
     def can_divide(self, count: int, rows: int) -> bool:
         """Whether every process has something to do in a step of `count` micro-batches with so many rows each."""

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pretune.compute.device import choose_compute, use_threads
-from pretune.data.classification import ClassificationRows, load_labeled
+from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
+from pretune.compute.distributed import ALONE, Ranks, join_ranks, open_together
+from pretune.data.classification import ClassificationRows
 from pretune.data.pretraining import special_ids
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.evaluation.metrics import summarize
@@ -30,60 +31,70 @@ from pretune.runtime.artifacts import (
     open_stage,
     read_manifest,
     remove_folder,
-    write_text,
 )
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_identity
+from pretune.stages.finetune_rows import class_weights, make_rows, read_rows, write_predictions
 from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
+from pretune.training.parallel import Parallel
 from pretune.training.trials import PlannedTrial, plan_trials
 
-_BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
+_HANG_SECONDS = 60.0  # after so long a process that the others wait for counts as hanging
 
 
 def finetune(
-    pretrained: Path, prepared: Path, out: Path, config: FinetuneConfig = FinetuneConfig(), *, redo: bool = False
+    pretrained: Path,
+    prepared: Path,
+    out: Path,
+    config: FinetuneConfig = FinetuneConfig(),
+    *,
+    redo: bool = False,
+    alone: bool = False,
 ) -> Manifest:
     """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
     With `config.from_scratch` only the geometry and the tokenizer of that model are used. Learning rates are tried
     with the first seed, the best on validation is used for the others; the test rows are read once, at the end. The
-    same call goes on after an interruption. Raises ModelNotFoundError or CorruptModelError for the model,
+    same call goes on after an interruption. The processes of a launch train together, unless this one is `alone` to
+    make the call. Raises ModelNotFoundError or CorruptModelError for the model,
     InputDataError for the rows, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
     loaded = load_model_folder(model_folder_of(Path(pretrained)))
-    stage = "scratch" if config.from_scratch else "finetune"
-    folder = open_stage(
-        Path(out),
-        stage,
-        config=to_identity(config),
-        inputs={"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint},
-        redo=redo,
-    )
+    stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
+    inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
+
+    def open_folder() -> StageFolder:
+        return open_stage(Path(out), stage, config=to_identity(config), inputs=inputs, redo=redo)
+
+    folder = open_together(ranks, Path(out), open_folder)
     if folder.is_finished:
-        remove_folder(folder.path / _TRIALS_NAME)  # there only where the stage was killed in the very last moment
+        if ranks.is_first:  # there only where the stage was killed in the very last moment
+            remove_folder(folder.path / _TRIALS_NAME)
         return folder.manifest
     try:
-        check_hashes(prepared, source)
-        with stop_on_signals() as stop:
-            _Finetuning(loaded, prepared, source, folder, config).run(stop)
+        ranks.answer(lambda: check_hashes(prepared, source), "comparing the rows")
+        with stop_on_signals() as stop, ranks.naming_losses():
+            _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
     except InputDataError:
-        if not (folder.path / _TRIALS_NAME).is_dir():  # refused before it began: the corrected command needs no --redo
+        # Refused before it began: the corrected command needs no --redo.
+        if ranks.is_first and not (folder.path / _TRIALS_NAME).is_dir():
             folder.close()
             remove_folder(folder.path)
         raise
     finally:
         folder.close()
+        ranks.close_group()
     return folder.manifest
 
 
@@ -101,12 +112,19 @@ class _Finetuning:
     """One run of the stage: trials in order, then the test rows once."""
 
     def __init__(
-        self, loaded: LoadedModel, prepared: Path, source: Manifest, folder: StageFolder, config: FinetuneConfig
+        self,
+        loaded: LoadedModel,
+        prepared: Path,
+        source: Manifest,
+        folder: StageFolder,
+        config: FinetuneConfig,
+        ranks: Ranks,
     ) -> None:
+        ranks.open_group(device_at_hand(), _HANG_SECONDS, keep_note=lambda note: folder.note(**note))
         self.start = time.monotonic() - (folder.manifest.summary.get("spent_seconds") or 0.0)
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
-        self.config = config
-        self.compute = choose_compute(precision=config.precision, compile="off")
+        self.config, self.ranks = config, ranks
+        self.compute = self._choose_compute()
         # A prediction must not read more of a text than training did.
         max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
@@ -134,8 +152,8 @@ class _Finetuning:
 
     def run(self, stop: StopFlag) -> None:
         """All trials, the choice among them, and the test."""
-        trials = self._trials_done()
-        if not self._trial_folder(0).parent.is_dir():  # no trial was begun
+        trials = self.ranks.answer(self._trials_done, "the trials that are done")
+        if not self.ranks.answer(self._trial_folder(0).parent.is_dir, "the trials that were begun"):
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
             self._announce()
@@ -158,8 +176,8 @@ class _Finetuning:
             seed=chosen["seed"],
             sentence=self._describe_choice(chosen, reported),
         )
-        self._test(reported, chosen)
-        self._finish(trials, chosen)
+        tests = self.ranks.answer(lambda: self._test(reported, chosen), "the test")
+        self._finish(trials, chosen, tests)
 
     def _trials_done(self) -> list[dict[str, Any]]:
         """The trials of earlier attempts, up to the first whose weights are needed and not whole: that one goes on from
@@ -196,8 +214,9 @@ class _Finetuning:
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
+        model = self._make_model(planned.seed)
         best = Trial(
-            self._make_model(planned.seed),
+            model,
             self._make_rows("train", planned.seed, planned.num_rows),
             self.validation,
             settings,
@@ -206,8 +225,18 @@ class _Finetuning:
             label_names=self.label_names,
             log=self.folder.log,
             measure=self._measure,
+            parallel=Parallel(model, self.ranks, "ddp" if self.ranks.size > 1 else "none"),
+            compute=self.compute.to_dict(),
+            pieces=int(self.folder.manifest.summary.get("pieces", 1)),  # what one that was short of memory left
         ).run(stop)
         return {**vars(planned), **best}
+
+    def _choose_compute(self) -> Compute:
+        """What this process computes on, in the precision that the first one chooses."""
+        size = self.ranks.size
+        own = choose_compute(precision=self.config.precision, compile="off", processes=size)
+        precision = self.ranks.answer(lambda: own.precision, "the start")
+        return replace(own, precision=precision, parallel="ddp" if size > 1 else "none")
 
     def _make_model(self, seed: int) -> SequenceClassifier:
         """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one
@@ -221,24 +250,9 @@ class _Finetuning:
         return model.to(self.compute.device)
 
     def _make_rows(self, split: str, seed: int, num_rows: int | None = None) -> ClassificationRows:
-        data = load_labeled(self.prepared, split, [row["label"] for row in self.rows[split]], num_rows)
-        is_training = split == "train"
-        return ClassificationRows(
-            data,
-            self.special,
-            batch_size=self.config.batch_size if is_training else 128,
-            seed=seed,
-            mask_augment=self.config.mask_augment if is_training else 0.0,
-            class_weights=self._class_weights(data.labels) if is_training else None,
-            width_multiple=8 if self.compute.device == "cuda" else 1,  # what the tensor cores of a GPU like
-        )
-
-    def _class_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-        counts = np.maximum(np.bincount(labels, minlength=len(self.label_names)), 1)
-        mode = self.config.class_weights
-        if mode == "none" or (mode == "auto" and counts.min() / counts.max() > _BALANCE_FROM):
-            return None
-        return (len(labels) / (len(counts) * counts)).astype(np.float32)
+        labels, width = [row["label"] for row in self.rows[split]], 8 if self.compute.device == "cuda" else 1
+        num_labels = len(self.label_names)
+        return make_rows(self.prepared, split, labels, self.special, self.config, seed, num_labels, width, num_rows)
 
     def _measure(self, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores:
         figures = summarize(labels, probabilities, self.label_names)
@@ -252,11 +266,12 @@ class _Finetuning:
 
     # -- the test rows, once -------------------------------------------------------------------------------------
 
-    def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
+    def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the test rows say of each seed; the first process alone reads them."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
         model = SequenceClassifier(self.model_config, len(self.label_names)).to(self.compute.device)
         objective = ClassificationObjective(model, torch.float32, compiled=False)
-        self.tests: list[dict[str, Any]] = []
+        tests: list[dict[str, Any]] = []
         if not len(self.test.labels):
             self.folder.log.write(
                 "notice", sentence="There are no test rows, so the result is known on validation only."
@@ -266,26 +281,14 @@ class _Finetuning:
             if not len(self.test.labels):
                 continue
             probabilities = predict_probabilities(objective, self.test, self.compute.device)
-            self._write_predictions(trial["seed"], probabilities)
-            self.tests.append(self._log_test(trial, probabilities))
+            target = self.folder.path / "predictions" / f"seed-{trial['seed']}.jsonl"
+            write_predictions(target, self.rows["test"], probabilities)
+            tests.append(self._log_test(trial, probabilities))
         save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, self.label_names)
         if (notice := describe_native_head(model)) is not None:
             self.folder.log.write("notice", sentence=notice)
         self._write_example(model)
-
-    def _write_predictions(self, seed: int, probabilities: npt.NDArray[np.float64]) -> None:
-        lines = []
-        for row, given in zip(self.rows["test"], probabilities, strict=True):
-            fields = {
-                "row": row["row"],
-                "label": row["label"],
-                "predicted": int(given.argmax()),
-                "probabilities": [float(p) for p in given],
-            }
-            if "slice" in row:
-                fields["slice"] = row["slice"]
-            lines.append(json.dumps(fields) + "\n")
-        write_text(self.folder.path / "predictions" / f"seed-{seed}.jsonl", "".join(lines))
+        return tests
 
     def _log_test(self, trial: dict[str, Any], probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
         labels = self.test.labels
@@ -334,7 +337,7 @@ class _Finetuning:
             prior_nats=float(-np.log(np.maximum(prior, 1e-12))[labels].mean()),
             majority_share=float((labels == prior.argmax()).mean()),
         )
-        if self._class_weights(train_labels) is not None:
+        if class_weights(train_labels, len(self.label_names), config.class_weights) is not None:
             log.write(
                 "notice", sentence="The classes are of unequal size, so rows of rare classes weigh more in the loss."
             )
@@ -351,7 +354,7 @@ class _Finetuning:
             f"{chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
         )
 
-    def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any]) -> None:
+    def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
         seconds = time.monotonic() - self.start
         peak = peak_memory_bytes()
         self.folder.log.write(
@@ -369,20 +372,13 @@ class _Finetuning:
         self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         self.folder.finish(
             chosen=chosen,
-            tests=self.tests,
+            tests=tests,
             label_names=list(self.label_names),
             synthetic=self.source.summary.get("synthetic", False),
             spent_seconds=None,  # the log has it; the summaries of two equal runs are equal
         )
-        remove_folder(self._trial_folder(0).parent)  # not before: a resume that has only the end to do reads from it
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one split of a prepare folder. Raises InputDataError where the file is missing."""
-    if not path.is_file():
-        raise InputDataError(f"{path} does not exist; expected a split that the prepare stage wrote.")
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
-        return [json.loads(line) for line in file]
+        if self.ranks.is_first:  # not before: a resume that has only the end to do reads from it
+            remove_folder(self._trial_folder(0).parent)
 
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:

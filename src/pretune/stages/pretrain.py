@@ -54,7 +54,7 @@ from pretune.text.corpus import iter_corpus
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
-from pretune.training.checkpoint import TrainingState
+from pretune.training.checkpoint import TrainingState, tell_change
 from pretune.training.loop import evaluate
 from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Mode, Parallel, choose_mode
@@ -281,17 +281,7 @@ class _Pretraining:
         self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
 
     def _resume(self, state: TrainingState) -> None:
-        before, now = state.compute, self.compute.to_dict()
-        changed = [
-            f"{name} {before.get(name)} (now {value})" for name, value in now.items() if before.get(name) != value
-        ]
-        if changed:
-            self.folder.log.write(
-                "warning",
-                sentence=f"This run began with {changed}; it goes on, but the result equals that of "
-                "an uninterrupted run only within rounding.",
-            )
-            state.compute = now
+        tell_change(state, self.compute.to_dict(), self.folder.log)
         self.course.go_on(state, self._noted_pieces)
 
     @property

@@ -176,6 +176,21 @@ def go_on(
     return state
 
 
+def tell_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
+    """Say what a run that goes on is computed on otherwise than before, and take it up into its state."""
+    before = state.compute or compute  # older versions did not note it for every training
+    changed = [
+        f"{name} {before.get(name)} (now {value})" for name, value in compute.items() if before.get(name) != value
+    ]
+    if changed:
+        sentence = (
+            f"This run began with {', '.join(changed)}; it goes on, but the result equals that of an uninterrupted run "
+            "only within rounding."
+        )
+        log.write("warning", sentence=sentence, **trial)
+    state.compute = compute
+
+
 def restore_newest(
     folder: Path,
     model: nn.Module,

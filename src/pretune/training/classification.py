@@ -14,19 +14,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pretune.compute.distributed import ALONE, Ranks
 from pretune.compute.lanes import lanes_for
 from pretune.data.ahead import feed
 from pretune.data.batch import Batch
 from pretune.data.classification import ClassificationRows
+from pretune.data.share import Share
 from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.checkpoint import TrainingState, go_on, load_best, save_checkpoint
+from pretune.training.checkpoint import TrainingState, load_best, tell_change
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.parallel import Parallel, alone
+from pretune.training.pieces import Pieces
 from pretune.training.side_by_side import SideBySide
+from pretune.training.together import agree_to_stop, go_on_together, save_together
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0
@@ -67,12 +72,23 @@ class Trial:
         label_names: tuple[str, ...],
         log: EventLog,
         measure: Measure,
+        parallel: Parallel | None = None,
+        compute: dict[str, Any] | None = None,
+        pieces: int = 1,
     ) -> None:
+        """`compute` says what it is computed on; each batch is cut into `pieces` at least. Of several processes that
+        train together each makes a trial of its own, with a `parallel` of its own, and only the first one writes."""
+        self.parallel = parallel or alone(model)
+        self.ranks, self.share = (
+            self.parallel.ranks,
+            Share(rank=self.parallel.ranks.rank, size=self.parallel.ranks.size),
+        )
         self.model, self.train, self.validation, self.settings = model, train, validation, settings
         self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
         self.log, self.measure = log, measure
         self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
-        self.side_by_side = SideBySide(self.objective, model, lanes_for(settings.device))
+        in_lanes = SideBySide(self.objective, model, lanes_for(settings.device))
+        self.trained_on = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
         rate = settings.learning_rate
         self.optimizer = Optimizer(
             model,
@@ -81,6 +97,8 @@ class Trial:
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = settings.epochs * self.steps_per_epoch
         self.state = TrainingState(
+            pieces=Pieces(count=pieces),
+            compute=compute or {},
             guard=Guard(watches_spikes=False),  # near zero, a loss far above the others is a hard text, not a fault
             made_from={
                 "learning_rate": rate,
@@ -97,25 +115,26 @@ class Trial:
 
     def run(self, stop: StopFlag) -> Scores:
         """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
-        s = self.settings
-        was_begun = self.folder.is_dir()
-        made_from = self.state.made_from
-        restored = go_on(
+        s, begun = self.settings, self.state
+        restored = go_on_together(
+            self.parallel,
             self.folder,
-            self.model,
             self.optimizer,
             self.log,
-            was_begun=was_begun,
-            made_from=made_from,
+            was_begun=self.folder.is_dir(),
+            made_from=begun.made_from,
             trial=s.trial,
         )
         if restored is not None:
             self.state, self.told_pieces = restored, restored.pieces.count
+            restored.pieces.count = max(restored.pieces.count, begun.pieces.count)
+            tell_change(restored, begun.compute, self.log, trial=s.trial)
             self.start = time.monotonic() - restored.elapsed_seconds
-            if restored.more["best"] is not None:
+            if self.ranks.is_first and restored.more["best"] is not None:
                 self.best = load_best(self.folder)
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.ranks.is_first:
+                self.folder.mkdir(parents=True, exist_ok=True)
             self.log.write(
                 "trial_started",
                 trial=s.trial,
@@ -127,8 +146,9 @@ class Trial:
             )
         self._train(stop)
         best: Scores = self.state.more["best"]
-        assert self.best is not None
-        self.model.load_state_dict(self.best)
+        if self.ranks.is_first:  # the others may have gone on from a checkpoint behind it
+            assert self.best is not None
+            self.model.load_state_dict(self.best)
         self.log.write("trial_finished", trial=s.trial, step=self.state.step, **self._describe(best))
         return best
 
@@ -137,7 +157,7 @@ class Trial:
             return
         steps = train_steps(
             self.model,
-            self.side_by_side,
+            self.trained_on,
             self.optimizer,
             feed(self._step_batches, self.settings.device),
             rate=self._rate,
@@ -145,6 +165,7 @@ class Trial:
             clip_norm=CLIP_NORM,
             guard=self.state.guard,
             pieces=self.state.pieces,
+            parallel=self.parallel,
         )
         self.last_log = time.monotonic()
         for result in steps:
@@ -154,11 +175,13 @@ class Trial:
                 self._tell_divergence(result)
             if is_epoch_end or (is_hopeless and self.state.more["best"] is None):
                 self._evaluate()
-            if is_epoch_end or is_hopeless or was_cut or stop.is_set:
+            is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
+            self.ranks.expect_pace(is_strict=True)
+            if is_epoch_end or is_hopeless or was_cut or is_stopped:
                 self._save()
             if self._is_over():
                 return
-            if stop.is_set:
+            if is_stopped:
                 raise stop.error(
                     f"Stopped at step {self.state.step:,} of {self.steps:,}, trial {self.settings.trial}, all saved in "
                     f"{self.folder.parent.parent}; give the same command again to go on."
@@ -196,7 +219,7 @@ class Trial:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self.train.epoch(epoch)
-        return [self.train.training_batch(self._batches[place], epoch, place)]
+        return self.share.micro_batches(1, lambda _: self.train.training_batch(self._batches[place], epoch, place))
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero at the last planned epoch."""
@@ -206,7 +229,9 @@ class Trial:
     def _evaluate(self) -> None:
         train_loss, train_accuracy = self.state.take_means()
         labels = self.validation.labels
-        scores = self.measure(labels, predict_probabilities(self.objective, self.validation, self.settings.device))
+        with self.ranks.patient():
+            found = predict_probabilities(self.objective, self.validation, self.settings.device, self.ranks)
+        scores = self.measure(labels, found)
         epoch = self.state.step / self.steps_per_epoch
         self.log.write(
             "evaluation",
@@ -228,9 +253,9 @@ class Trial:
 
     def _save(self) -> None:
         self.state.elapsed_seconds = time.monotonic() - self.start
-        save_checkpoint(
+        save_together(
+            self.parallel,
             self.folder,
-            self.model,
             self.optimizer,
             self.state,
             self.tokenizer_folder,
@@ -277,15 +302,25 @@ class Trial:
 
 @torch.no_grad()
 def predict_probabilities(
-    objective: ClassificationObjective, rows: ClassificationRows, device: str
+    objective: ClassificationObjective, rows: ClassificationRows, device: str, ranks: Ranks = ALONE
 ) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN."""
+    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN.
+
+    Several processes share the rows, and each is given all of the probabilities.
+    """
 
     def logits_of(batch: Batch) -> Tensor:
         return objective.logits(batch.to(device)).float()
 
-    logits = torch.cat(lanes_for(device).map(logits_of, rows.in_order())).cpu()
-    probabilities = torch.softmax(logits.double(), dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
+    batches = rows.in_order()
+    counts = torch.tensor([len(batch.labels) for batch in batches], dtype=torch.long)
+    of_batch = torch.arange(len(batches)).repeat_interleave(counts)
+    logits = torch.zeros(len(of_batch), objective.model.classifier.out_features, dtype=torch.float64)
+    own = lanes_for(device).map(logits_of, batches[ranks.rank :: ranks.size])
+    if own:
+        logits[of_batch % ranks.size == ranks.rank] = torch.cat(own).cpu().double()
+    ranks.add_up(logits, "an evaluation")
+    probabilities = torch.softmax(logits, dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
     result = np.empty_like(probabilities)
     result[rows.order()] = probabilities
     return result

@@ -15,12 +15,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pretune.compute.distributed import Ranks, part, take_part, whole
+from pretune.compute.distributed import ALONE, Ranks, part, take_part, whole
 from pretune.data.batch import Batch
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel
-from pretune.runtime.launch import Launch
 from pretune.training.objective import LossSum, Objective
 
 Mode = Literal["none", "ddp", "fsdp"]
@@ -172,7 +171,7 @@ class Parallel:
 
 def alone(model: nn.Module) -> Parallel:
     """A model trained by this process only."""
-    return Parallel(model, Ranks(Launch()), "none")
+    return Parallel(model, ALONE, "none")
 
 
 class _Sums(nn.Module):

@@ -24,7 +24,7 @@ from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 from pretune.training.schedule import Plan
-from pretune.training.together import go_back_together, save_together
+from pretune.training.together import agree_to_stop, go_back_together, save_together
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0  # between two `train` events
@@ -143,16 +143,10 @@ class Course:
                     break  # batches that are ahead were made by the old plan
 
     def _agree(self, stop: StopFlag) -> bool:
-        """Whether a signal has come to any of the processes: all stop after the same step."""
-        if self.ranks.size == 1:
-            return stop.is_set
-        number = stop.signal_number or 0
-        numbers, count = self.ranks.sum([number, number > 0], f"what comes after step {self.state.step:,}")
-        if count:
-            stop.signal_number = round(numbers / count)
+        is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
         # Rows of another length are compiled first, which may take long.
         self.ranks.expect_pace(is_strict=self.state.step != self.plan.long_start_step)
-        return count > 0
+        return is_stopped
 
     def elapsed(self) -> float:
         """Seconds since the stage began, all attempts together."""

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretune.compute.distributed import Ranks
 from pretune.runtime.artifacts import remove_folder
 from pretune.runtime.events import EventLog
+from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
@@ -43,17 +45,19 @@ def save_together(
     optimizer: Optimizer,
     state: TrainingState,
     tokenizer_folder: Path,
+    label_names: tuple[str, ...] | None = None,
     *,
-    keep: Callable[[int], bool],
+    keep: Callable[[int], bool] = lambda step: False,
+    best: dict[str, Tensor] | None = None,
 ) -> Path:
     """`save_checkpoint` for all processes, which must call it together; a full disk is an error of all of them."""
     model = parallel.gather()
     if parallel.mode == "none":
-        return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, keep=keep)
+        return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
     whole = WholeState(parallel.gather_tensors(optimizer.state()), optimizer.num_updates)
 
     def save() -> str:
-        return save_checkpoint(folder, model, whole, state, tokenizer_folder, keep=keep).name
+        return save_checkpoint(folder, model, whole, state, tokenizer_folder, label_names, keep=keep, best=best).name
 
     return folder / parallel.ranks.answer(save, f"saving step {state.step:,}")
 
@@ -66,11 +70,12 @@ def go_on_together(
     *,
     was_begun: bool,
     made_from: dict[str, Any],
+    **trial: int,
 ) -> TrainingState | None:
     """`go_on` for all processes: the first one reads, and gives the others their parts."""
 
     def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
-        return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from)
+        return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
 
     return _restore_together(parallel, optimizer, read, "reading the checkpoint")
 
@@ -97,6 +102,17 @@ def go_back_together(
     return _restore_together(parallel, optimizer, read, "going back to a checkpoint")
 
 
+def agree_to_stop(ranks: Ranks, stop: StopFlag, place: str) -> bool:
+    """Whether a signal has come to any of the processes: all stop after the same step."""
+    if ranks.size == 1:
+        return stop.is_set
+    number = stop.signal_number or 0
+    numbers, count = ranks.sum([number, number > 0], place)
+    if count:
+        stop.signal_number = round(numbers / count)
+    return count > 0
+
+
 def _restore_together(
     parallel: Parallel,
     optimizer: Optimizer,
@@ -106,8 +122,10 @@ def _restore_together(
     """Fill model and optimizer of every process with what `read` puts into whole ones in the first process."""
     if parallel.mode == "none":
         return read(parallel.model, optimizer)
-    model = parallel.whole_model()
-    whole = Optimizer(model, optimizer.config)
+    model, whole = parallel.model, optimizer
+    if parallel.mode == "fsdp":
+        model = parallel.whole_model()
+        whole = Optimizer(model, optimizer.config)
 
     def tell() -> dict[str, Any] | None:
         state = read(model, whole)

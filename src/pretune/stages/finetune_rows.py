@@ -1,0 +1,78 @@
+"""The labelled rows of a fine-tuning: read, made into batches, weighed by their class, and written with predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.data.classification import ClassificationRows, load_labeled
+from pretune.data.pretraining import SpecialIds
+from pretune.errors import InputDataError
+from pretune.runtime.artifacts import write_text
+from pretune.stages.config import FinetuneConfig
+
+_BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
+_EVALUATION_ROWS = 128
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of one split of a prepare folder. Raises InputDataError where the file is missing."""
+    if not path.is_file():
+        raise InputDataError(f"{path} does not exist; expected a split that the prepare stage wrote.")
+    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
+        return [json.loads(line) for line in file]
+
+
+def make_rows(
+    prepared: Path,
+    split: str,
+    labels: Sequence[int],
+    special: SpecialIds,
+    config: FinetuneConfig,
+    seed: int,
+    num_labels: int,
+    width_multiple: int,
+    num_rows: int | None,
+) -> ClassificationRows:
+    """The batches of a split, or of its first `num_rows`; rows are as wide as a multiple of `width_multiple`, which the
+    tensor cores of a GPU like to be 8. Only training rows are weighed and have tokens hidden."""
+    data = load_labeled(prepared, split, list(labels), num_rows)
+    is_training = split == "train"
+    return ClassificationRows(
+        data,
+        special,
+        batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
+        seed=seed,
+        mask_augment=config.mask_augment if is_training else 0.0,
+        class_weights=class_weights(data.labels, num_labels, config.class_weights) if is_training else None,
+        width_multiple=width_multiple,
+    )
+
+
+def class_weights(labels: npt.NDArray[np.int64], num_labels: int, mode: str) -> npt.NDArray[np.float32] | None:
+    """What a row of each class weighs in the loss; None where all weigh alike."""
+    counts = np.maximum(np.bincount(labels, minlength=num_labels), 1)
+    if mode == "none" or (mode == "auto" and counts.min() / counts.max() > _BALANCE_FROM):
+        return None
+    return (len(labels) / (len(counts) * counts)).astype(np.float32)
+
+
+def write_predictions(path: Path, rows: Sequence[dict[str, Any]], probabilities: npt.NDArray[np.float64]) -> None:
+    """A line for each row: its label, what was predicted, and the probability of every class."""
+    lines = []
+    for row, given in zip(rows, probabilities, strict=True):
+        fields = {
+            "row": row["row"],
+            "label": row["label"],
+            "predicted": int(given.argmax()),
+            "probabilities": [float(p) for p in given],
+        }
+        if "slice" in row:
+            fields["slice"] = row["slice"]
+        lines.append(json.dumps(fields) + "\n")
+    write_text(path, "".join(lines))
