@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,18 +157,38 @@ def pretune_process(*words: str, cwd: Path | None = None) -> subprocess.Popen[st
     )
 
 
+@contextmanager
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes which share the tests have in common, and whether it is new; one at a time."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = root / f"{name}.done"
+        is_new = not done.exists()
+        (root / name).mkdir(exist_ok=True)
+        yield root / name, is_new
+        done.touch()
+
+
 @pytest.fixture(scope="session")
 def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with reviews.txt, labelled.csv and held-out.csv, small enough for a run of seconds."""
+    """A folder with reviews.txt, labelled.csv and held-out.csv, small enough for a run of seconds, to read only."""
     import csv
 
     from pretune.text import world
 
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "reviews.txt").write_text("\n".join(world.iter_documents(1500, seed=1)) + "\n", encoding="utf-8")
-    for name, rows in (("labelled", world.labeled_rows(300, seed=1)), ("held-out", world.test_rows(60, seed=1))):
-        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("text", "label"), *((row.text, row.label) for row in rows)])
+    with shared_folder(tmp_path_factory, "world") as (folder, is_new):
+        if is_new:
+            text = "\n".join(world.iter_documents(1500, seed=1)) + "\n"
+            (folder / "reviews.txt").write_text(text, encoding="utf-8")
+            for name, rows in (
+                ("labelled", world.labeled_rows(300, seed=1)),
+                ("held-out", world.test_rows(60, seed=1)),
+            ):
+                with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                    csv.writer(file).writerows([("text", "label"), *((row.text, row.label) for row in rows)])
     return folder
 
 
@@ -184,14 +206,17 @@ def start_pretune() -> Callable[..., subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def small_run(small_world: Path, small_run_words: list[str]) -> Path:
-    """A whole run of all stages, made by the command line: too short to be good, real in every other way."""
+def small_run(tmp_path_factory: pytest.TempPathFactory, small_world: Path, small_run_words: list[str]) -> Path:
+    """A whole run of all stages, made by the command line: too short to be good, real in every other way. It is made
+    once for all tests, which only read it."""
     out = small_world / "runs" / "reviews"
-    process = pretune_process(*small_run_words, "--out", str(out))
-    shown, told = process.communicate(timeout=250)
-    assert process.returncode == 0, told
-    (small_world / "shown.txt").write_text(shown, encoding="utf-8")
-    (small_world / "told.txt").write_text(told, encoding="utf-8")
+    with shared_folder(tmp_path_factory, "small-run") as (_, is_new):
+        if is_new:
+            process = pretune_process(*small_run_words, "--out", str(out))
+            shown, told = process.communicate(timeout=250)
+            assert process.returncode == 0, told
+            (small_world / "shown.txt").write_text(shown, encoding="utf-8")
+            (small_world / "told.txt").write_text(told, encoding="utf-8")
     return out
 
 

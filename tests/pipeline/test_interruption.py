@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
+import os
 import subprocess
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
-from typing import Any
 
-Start = Callable[..., subprocess.Popen[str]]
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    """All whole lines of a stage's log, whatever attempt wrote them."""
-    path = folder / "events.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
-
-
-def wait_for(process: subprocess.Popen[str], folder: Path, kind: str, count: int) -> None:
-    """Wait until so many events of a kind are in a log."""
-    for _ in range(6000):
-        if sum(event["event"] == kind for event in events(folder)) >= count:
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    raise AssertionError(f"no {count} events {kind} in {folder}")
+ROOT = Path(__file__).parents[2]
+# Where each attempt ends, by what, and with which exit code; the last one ends by itself.
+ATTEMPTS = [
+    ("after checkpoint 1", "SIGINT", 130),
+    ("after checkpoint 2", "SIGTERM", 75),
+    ("inside update 3", "SIGKILL", -9),
+    ("after trial_started 1", "SIGKILL", -9),
+    ("", "", 0),
+]
 
 
 def hashes(run: Path) -> dict[str, str]:
@@ -44,42 +31,24 @@ def hashes(run: Path) -> dict[str, str]:
     return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def test_a_disturbed_run_equals_an_undisturbed_one(
-    small_run: Path, small_run_words: list[str], start_pretune: Start, tmp_path: Path
-) -> None:
+def test_a_disturbed_run_equals_an_undisturbed_one(small_run: Path, small_run_words: list[str], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = [*small_run_words, "--out", str(out)]
-
-    process = start_pretune(*words)
-    wait_for(process, out / "pretrain", "checkpoint", 1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
-    assert "give the same command again" in told.splitlines()[-1]
-    assert "Traceback" not in told
-
-    process = start_pretune(*words)
-    wait_for(process, out / "pretrain", "resumed", 1)
-    seen = sum(event["event"] == "checkpoint" for event in events(out / "pretrain"))
-    wait_for(process, out / "pretrain", "checkpoint", seen + 1)
-    process.kill()
-    process.communicate(timeout=60)
-
-    process = start_pretune(*words)
-    wait_for(process, out / "finetune", "stage_started", 1)
-    process.kill()
-    process.communicate(timeout=60)
-
-    process = start_pretune(*words)
-    _, told = process.communicate(timeout=250)
-    assert process.returncode == 0, told
+    plan = [{"words": [*small_run_words, "--out", str(out)], "attempts": [attempt[:2] for attempt in ATTEMPTS]}]
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("attempts.py"))],
+        input=json.dumps(plan),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(done.stdout)
+    assert [status for status, *_ in found] == [status for *_, status in ATTEMPTS], found
+    for (_, what, _), (_, _, told) in zip(ATTEMPTS, found, strict=True):
+        assert "Traceback" not in told
+        if what in ("SIGINT", "SIGTERM"):
+            assert "give the same command again" in told.splitlines()[-1]
     assert hashes(out) == hashes(small_run)
-
-
-def test_sigterm_has_an_exit_code_of_its_own(small_run_words: list[str], start_pretune: Start, tmp_path: Path) -> None:
-    process = start_pretune(*small_run_words, "--out", str(tmp_path / "run"))
-    wait_for(process, tmp_path / "run" / "pretrain", "checkpoint", 1)
-    process.terminate()
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 75, told
-    assert "Traceback" not in told
+    log = (out / "pretrain" / "events.jsonl").read_text(encoding="utf-8")
+    assert log.count('"event": "resumed"') == 3

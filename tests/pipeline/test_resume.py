@@ -21,6 +21,7 @@ PRETRAIN = (
     "--size tiny --tokens 6000 --row-tokens 16 --long-row-tokens 32 --tokens-per-step 128 --evaluations 5 "
     "--compile off --quiet"
 )
+MUON = "--tokens 3000 --checkpoint-minutes 0.004"
 FINETUNE = "--epochs 2 --learning-rates 1e-3,4e-3 --seeds 1 --search-rows 96 --batch-size 16 --quiet"
 TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
 OF_THE_CLOCK = ("train", "checkpoint")  # events whose number depends on how fast the machine is
@@ -168,7 +169,15 @@ def pretrainings(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: 
 @pytest.fixture(scope="module")
 def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("muon")
-    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--checkpoint-minutes", "0.004"]
+    words = [
+        "pretrain",
+        str(preprocessed_folder),
+        *PRETRAIN.split(),
+        "--tokens",
+        "3000",
+        "--checkpoint-minutes",
+        "0.004",
+    ]
     return folder, run_all(words, folder, WITH_MUON)
 
 
