@@ -1,7 +1,8 @@
 """Where the time of a training step goes: `python benchmarks/profile_step.py PREPROCESSED --size mini --row-tokens 64`.
 
 Runs the product's own step on a preprocess folder, times its parts by the clock, then profiles some steps operation by
-operation. Figures are milliseconds per update on the thread that drives it; the others work for it in the meantime.
+operation. The parts are milliseconds per update by the clock; the operations are summed over the lanes, so with two of
+them an update has twice as many milliseconds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pretune  # noqa: F401  sets how idle threads wait, before torch is loaded
 # isort: split
 from machine import matrix_gflops
 from torch import nn
+from torch._C._profiler import _ExperimentalConfig
 from torch.profiler import ProfilerActivity, profile
 
 from pretune.compute.device import choose_compute
@@ -32,6 +34,7 @@ from pretune.text.tokenizer import load_tokenizer
 from pretune.training.loop import backward, total_weight
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
+from pretune.training.side_by_side import in_lanes
 
 _KINDS = (  # the first that occurs in an operation's name says what it is
     ("matrix products", ("aten::mm", "aten::bmm", "aten::addmm", "aten::linear", "mkl", "onednn", "extern")),
@@ -45,7 +48,9 @@ _KINDS = (  # the first that occurs in an operation's name says what it is
 class Step:
     """One training step of the product on real rows, in its parts."""
 
-    def __init__(self, folder: Path, size: str, row_tokens: int, tokens_per_step: int, *, compiled: bool) -> None:
+    def __init__(
+        self, folder: Path, size: str, row_tokens: int, tokens_per_step: int, *, compiled: bool, one_lane: bool
+    ) -> None:
         tokenizer = load_tokenizer(folder)
         settings = RowSettings(
             row_tokens=row_tokens,
@@ -60,7 +65,8 @@ class Step:
         compute = choose_compute(compile="on" if compiled else "off")
         self.model = LanguageModel(self.config)
         initialize(self.model, 0)
-        self.objective = MaskedObjective(self.model, compute.dtype, compiled=compiled)
+        objective = MaskedObjective(self.model, compute.dtype, compiled=compiled)
+        self.objective = objective if one_lane else in_lanes(objective, self.model, compute)
         rates = OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01)
         self.optimizer = Optimizer(self.model, rates)
         self.parameters = list(self.model.parameters())
@@ -116,7 +122,8 @@ def time_parts(step: Step, count: int) -> dict[str, float]:
 
 def profile_operations(step: Step, count: int) -> list[dict[str, Any]]:
     """Self time per update of every operation, by its name and the shapes of its inputs."""
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
+    of_all_lanes = _ExperimentalConfig(profile_all_threads=True)
+    with profile(activities=[ProfilerActivity.CPU], record_shapes=True, experimental_config=of_all_lanes) as found:
         for _ in range(count):
             step.run()
     rows = [
@@ -143,6 +150,7 @@ def main() -> None:
     parser.add_argument("--row-tokens", type=int, default=64)
     parser.add_argument("--tokens-per-step", type=int, default=4096)
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--one-lane", action="store_true", help="two threads in every operation instead of two lanes")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--top", type=int, default=30)
     parser.add_argument("--json", type=Path)
@@ -151,7 +159,14 @@ def main() -> None:
         import torch._inductor.config as inductor
 
         inductor.cpp.enable_kernel_profile = True
-    step = Step(options.folder, options.size, options.row_tokens, options.tokens_per_step, compiled=options.compiled)
+    step = Step(
+        options.folder,
+        options.size,
+        options.row_tokens,
+        options.tokens_per_step,
+        compiled=options.compiled,
+        one_lane=options.one_lane,
+    )
     start = time.perf_counter()
     step.run()
     first = time.perf_counter() - start
@@ -168,6 +183,7 @@ def main() -> None:
         "parameters": cost.count_parameters(step.config),
         "row_tokens": options.row_tokens,
         "compiled": options.compiled,
+        "one_lane": options.one_lane,
         "tokens_per_step": tokens,
         "tokens_per_second": 1000 * tokens / parts["step"],
         "first_step_seconds": first,
