@@ -217,7 +217,7 @@ def search_with_datatrove(texts: list[str]) -> set[int]:
             ([documents, MinhashDedupFilter(f"{folder}/r"), JsonlWriter(f"{folder}/out", compression=None)], 1),
         )
         for pipeline, tasks in steps:
-            LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=None).run()
+            LocalPipelineExecutor(pipeline=pipeline, tasks=tasks, workers=1, logging_dir=f"{folder}/logs").run()
         lines = [line for file in sorted(Path(f"{folder}/out").glob("*.jsonl")) for line in file.open(encoding="utf-8")]
     return set(range(len(texts))) - {int(json.loads(line)["id"]) for line in lines}
 
