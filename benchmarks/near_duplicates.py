@@ -207,7 +207,9 @@ def search_with_datatrove(texts: list[str]) -> set[int]:
     from datatrove.pipeline.writers import JsonlWriter
     from datatrove.utils.hashing import HashConfig
 
-    config = MinhashConfig(hash_config=HashConfig(precision=64), num_buckets=14, hashes_per_bucket=8, n_grams=5)
+    config = MinhashConfig(
+        hash_config=HashConfig(precision=64, hash_fc="sha1"), num_buckets=14, hashes_per_bucket=8, n_grams=5
+    )
     documents = [Document(text=text, id=str(number)) for number, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as folder:
         steps = (

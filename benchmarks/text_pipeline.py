@@ -134,8 +134,9 @@ def without_texts(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def watch(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run a command: its seconds, and the largest sum of the memory of it and its children, in all and of their own."""
-    start, peak, own = time.monotonic(), 0, 0
+    """Run a command: its seconds, by the clock and of all cores, and the largest sum of the memory of it and its
+    children, in all and of their own."""
+    start, used, peak, own = time.monotonic(), children_seconds(), 0, 0
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None:
         sizes = [memory_of(each) for each in tree(process.pid)]
@@ -143,7 +144,14 @@ def watch(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
         time.sleep(POLL_SECONDS)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    return {"seconds": round(time.monotonic() - start, 1), "peak_bytes": peak, "peak_own_bytes": own}
+    seconds, used = round(time.monotonic() - start, 1), round(children_seconds() - used, 1)
+    return {"seconds": seconds, "cpu_seconds": used, "peak_bytes": peak, "peak_own_bytes": own}
+
+
+def children_seconds() -> float:
+    """CPU of processes that have ended and that these have waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def tree(root: int) -> list[int]:

@@ -1,0 +1,60 @@
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.text import near_pairs
+from pretune.text.hashed_words import Int64s
+from pretune.text.near_pairs import PairArray, Signed, find_pairs, key_ranges
+from pretune.text.signatures import BANDS, Signatures, sign_texts, write_signatures
+
+WORDS = [f"w{number}" for number in range(60)]
+TEXTS = [
+    " ".join([*WORDS[start : start + 20], *([f"x{copy}"] if copy else [])])
+    for start in (0, 20, 40)
+    for copy in range(4)
+]
+
+
+def signed(parts: list[Signatures], files: list[Path] | None = None) -> Signed:
+    return Signed.of(files or parts, [int(part.num_texts[0]) for part in parts], [len(part.text) for part in parts])
+
+
+def pairs_of(corpus: Signed, looked_for: Int64s | None = None) -> PairArray:
+    marks = np.zeros(corpus.num_documents, dtype=np.uint8)
+    return np.concatenate(
+        [find_pairs(corpus, marks, keys_of, 0.8, looked_for) for keys_of in key_ranges(corpus.num_entries)]
+    )
+
+
+def as_set(pairs: PairArray) -> set[tuple[int, int]]:
+    return set(zip(pairs["number"].tolist(), pairs["of"].tolist(), strict=True))
+
+
+def test_pairs_are_similar_and_the_first_comes_before() -> None:
+    found = as_set(pairs_of(signed([sign_texts(TEXTS, 0.8)])))
+    alike = {(b, a) for a, b in combinations(range(len(TEXTS)), 2) if a // 4 == b // 4}
+    assert {(number, number // 4 * 4) for number in range(len(TEXTS)) if number % 4} <= found <= alike
+
+
+def test_parts_files_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = as_set(pairs_of(signed([sign_texts(TEXTS, 0.8)])))
+    parts = [sign_texts(some, 0.8) for some in (TEXTS[:5], [], TEXTS[5:6], TEXTS[6:])]
+    files = [tmp_path / f"{number}" for number in range(len(parts))]
+    for part, file in zip(parts, files, strict=True):
+        write_signatures(file, part)
+    monkeypatch.setattr(near_pairs, "ENTRIES_AT_ONCE", 4)
+    assert len(key_ranges(12)) == 4 * BANDS
+    assert as_set(pairs_of(signed(parts))) == as_set(pairs_of(signed(parts, files))) == expected
+
+
+def test_only_pairs_of_those_looked_for_and_of_those_that_take_part() -> None:
+    corpus = signed([sign_texts(TEXTS, 0.8)])
+    found = as_set(pairs_of(corpus, np.array([5])))
+    assert found
+    assert all(5 in pair for pair in found)
+    marks = np.zeros(len(TEXTS), dtype=np.uint8)
+    marks[4] = 1
+    without = np.concatenate([find_pairs(corpus, marks, keys_of, 0.8) for keys_of in key_ranges(corpus.num_entries)])
+    assert all(4 not in pair for pair in as_set(without))
