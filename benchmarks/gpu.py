@@ -19,6 +19,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from gpu_marks import Marks, busy_seconds, marked_steps
 from machine import render_table, say, write_result
 from workload import MASK_PROB, make_pretraining_text
 
+from pretune.compute import device
 from pretune.compute.device import choose_compute, device_at_hand
 from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus, RowSettings
@@ -39,6 +41,7 @@ from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer import load_tokenizer
+from pretune.training import loop, objective
 from pretune.training.loop import StepResult
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
@@ -145,12 +148,8 @@ class Training:
 
     def __init__(self, folder: Path, shape: Shape, variant: str) -> None:
         self.compute = choose_compute(compile="on" if "compiled" in variant.split(", ") else "off")
-        if self.compute.device == "cuda":
-            in_order = "any order" not in variant
-            torch.use_deterministic_algorithms(in_order)
-            import torch._inductor.config as inductor
-
-            inductor.deterministic = in_order
+        loop.in_fixed_order = device.in_fixed_order if "any order" not in variant else lambda _: nullcontext()
+        objective.compile_options = device.compile_options if "any order" not in variant else in_any_order
         tokenizer = load_tokenizer(folder)
         self.config = config_of(shape, tokenizer.vocab_size)
         settings = RowSettings(
@@ -182,6 +181,11 @@ class Training:
             results.append(next(self.steps))
         self.marks.wait()
         return results, time.perf_counter() - begun
+
+
+def in_any_order(_device: str, *, graphs: bool = False) -> dict[str, bool]:
+    """What the product would tell torch.compile if the same bits did not matter."""
+    return {"triton.cudagraphs": graphs}
 
 
 def config_of(shape: Shape, vocab_size: int) -> ModelConfig:

@@ -13,6 +13,7 @@ from pretune.compute import device
 from pretune.compute.device import (
     can_compile,
     choose_compute,
+    compile_options,
     has_compiled_before,
     multiplies_in_bf16,
     use_own_compile_cache,
@@ -125,19 +126,27 @@ def test_a_machine_without_cpuinfo_has_a_name_all_the_same(monkeypatch: pytest.M
     assert not multiplies_in_bf16("cpu")
 
 
-@pytest.mark.usefixtures("on_cpu")
-def test_a_gpu_adds_in_a_fixed_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TORCHINDUCTOR_DETERMINISTIC", raising=False)
+def test_a_gpu_adds_in_a_fixed_order_where_it_matters_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
-    asked: list[bool] = []
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", asked.append)
-    device.repeat_exactly()
-    assert asked == [True]
-    assert os.environ["TORCHINDUCTOR_DETERMINISTIC"] == "1"
-    assert not torch.utils.deterministic.fill_uninitialized_memory
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"  # from the import of pretune
-    choose_compute(compile="off")
-    assert asked == [True]  # nothing of that on a CPU
+    with device.in_fixed_order("cpu"):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(ValueError, match="in between"), device.in_fixed_order("cuda"):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()  # a warning would not change attention
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+        raise ValueError("in between")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"]  # from the import of pretune
+
+
+def test_compiled_code_for_a_gpu_is_chosen_by_rules() -> None:
+    assert compile_options("cpu") is None
+    assert compile_options("cuda") == {"deterministic": True, "triton.cudagraphs": False}
+    assert compile_options("cuda", graphs=True) == {"deterministic": True, "triton.cudagraphs": True}
+    from torch._inductor import config
+
+    assert {"deterministic", "triton.cudagraphs"} <= config.get_config_copy().keys()  # others would be refused
 
 
 @pytest.mark.gpu

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pretune.compute.device import repeat_exactly
 from pretune.data.ahead import feed
 from pretune.data.batch import Attention, Batch
 from pretune.model.config import ModelConfig
@@ -260,7 +259,6 @@ def test_a_step_waits_for_the_device_once(
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
 def test_a_gpu_is_waited_for_in_one_place(kind: str, monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
     """Torch raises where anything else waits, in steps with batches made ahead; and steps repeat exactly."""
-    repeat_exactly()
     real = loop.read_back
 
     def read_back(*values: Tensor) -> list[float]:

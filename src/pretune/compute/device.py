@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,13 +76,13 @@ def choose_compute(
     """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that gains anything and
     `is_worth_compiling`: where the run is long enough to earn it back.
 
-    From now on the process keeps what its tensors free, on a CPU, and adds in a fixed order, on a GPU.
+    On the CPU the process keeps from now on what its tensors free.
     """
     device = device_at_hand()
     if device == "cpu":
         keep_freed_memory()
-    else:
-        repeat_exactly()
+    else:  # what is left in fp32 is meant to be in fp32, so advice to use fewer bits is of no use to anybody
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     is_compiled = compile == "on"
@@ -132,16 +134,36 @@ def _is_there(variable: str, *programs: str) -> bool:
     return any(shutil.which(name) for name in (os.environ.get(variable, ""), *programs) if name)
 
 
-def repeat_exactly() -> None:
-    """Let a GPU compute the same bits every time, as a resumed run needs: add in a fixed order, in attention's backward
-    pass above all, and choose compiled code by rules instead of by the clock. What pretune sets for the matrix products
-    (CUBLAS_WORKSPACE_CONFIG) must be in the environment before torch is loaded.
+@contextmanager
+def in_fixed_order(device: str) -> Iterator[None]:
+    """Within this block a GPU adds in a fixed order, as a run needs that goes on with the same bits: attention's
+    backward pass would not. A CPU does anyway.
+
+    What pretune sets for matrix products (CUBLAS_WORKSPACE_CONFIG) must be in the environment before torch is loaded.
     """
+    if device != "cuda":
+        yield
+        return
+    memory: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # none is read unwritten
-    os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")  # read when the compiler is loaded, which is later
-    # What is left in fp32 is meant to be in fp32, so advice to use fewer bits is of no use to anybody.
-    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    memory.fill_uninitialized_memory = False  # none is read unwritten
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
+
+
+def compile_options(device: str, *, graphs: bool = False) -> dict[str, Any] | None:
+    """Settings of torch.compile: for a GPU, code chosen by rules and not by the clock, so that it is the same in every
+    process, and with `graphs` recorded as CUDA graphs. None for a CPU."""
+    if device != "cuda":
+        return None
+    import torch._inductor.config as known
+
+    options = {"deterministic": True} if hasattr(known, "deterministic") else {}
+    return {**options, "triton.cudagraphs": graphs}
 
 
 def use_own_compile_cache() -> None:

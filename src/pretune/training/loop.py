@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pretune.compute.device import in_fixed_order
 from pretune.data.batch import Batch
 from pretune.training.guard import Guard, Refusal
 from pretune.training.objective import LossSum, Objective
@@ -100,7 +101,8 @@ def accumulate(
         try:
             sums = []
             for index, batch in enumerate(batches):
-                with parallel.accumulating(is_last=index == len(batches) - 1):
+                is_last = index == len(batches) - 1
+                with parallel.accumulating(is_last=is_last), in_fixed_order(parallel.device):
                     sums.append(backward(objective, batch.to(parallel.device), weight / parallel.gradient_scale))
             losses, corrects = zip(*sums, strict=True)
             return sum(losses[1:], losses[0]), sum(corrects[1:], corrects[0])

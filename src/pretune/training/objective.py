@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pretune.compute.device import compile_options
 from pretune.compute.distributed import is_sharded
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
@@ -59,8 +60,8 @@ class MaskedObjective:
         self.model = model
         self.dtype = dtype
         self.layers = layers_of(model.transformer, compiled=compiled, graphs=graphs)
-        mode = "reduce-overhead" if graphs else None
-        self.head = torch.compile(predict_tokens_sum, mode=mode) if compiled else predict_tokens_sum
+        options = compile_options(model.lm_head.weight.device.type, graphs=graphs)
+        self.head = torch.compile(predict_tokens_sum, options=options) if compiled else predict_tokens_sum
         self.graphs = graphs
 
     def __call__(self, batch: Batch) -> LossSum:
@@ -111,17 +112,17 @@ def layers_of(transformer: Transformer, *, compiled: bool, graphs: bool = False)
     """
     if not compiled:
         return None
-    mode = "reduce-overhead" if graphs else None
-    return [(_compiled(block, "mix", mode), _compiled(block, "finish", mode)) for block in transformer.blocks]
+    options = compile_options(transformer.embed_tokens.weight.device.type, graphs=graphs)
+    return [(_compiled(block, "mix", options), _compiled(block, "finish", options)) for block in transformer.blocks]
 
 
-def _compiled(block: nn.Module, name: str, mode: str | None) -> Callable[..., Tensor]:
+def _compiled(block: nn.Module, name: str, options: dict[str, Any] | None) -> Callable[..., Tensor]:
     """A half of a block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
     half = MethodType(getattr(type(block), name), block)
     if not is_sharded(next(block.parameters())):
-        return torch.compile(half, dynamic=False, mode=mode)
+        return torch.compile(half, dynamic=False, options=options)
     from torch.distributed.fsdp import register_fsdp_forward_method
 
-    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False, mode=mode))
+    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False, options=options))
     register_fsdp_forward_method(block, f"compiled_{name}")
     return cast(Callable[..., Tensor], getattr(block, f"compiled_{name}"))
