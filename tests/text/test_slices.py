@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text import slices
 from pretune.text.compression import open_slice
-from pretune.text.documents import Reading, iter_file_documents
+from pretune.text.documents import Document, Reading, iter_file_documents
 from pretune.text.files import TextFile
 from pretune.text.findings import Detection, Findings
 from pretune.text.slices import batches, iter_slice
@@ -45,11 +45,9 @@ def test_rows_are_those_of_the_whole_file(tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("slices") / "a.jsonl"
     first = '{"text": "the first"}'
     path.write_text("\n".join([first, *lines]), encoding="utf-8")
-    whole = Findings()
+    whole, file = Findings(), TextFile(path=str(path), name="a.jsonl")
     try:
-        expected = [
-            tuple(document[:3]) for document in iter_file_documents(TextFile(path=str(path), name="a.jsonl"), whole)
-        ]
+        expected = [tuple(found[:3]) for found in iter_file_documents(file, whole, Reading(text_column="text"))]
     except InputDataError:
         expected = None
     with pytest.MonkeyPatch.context() as patch:
@@ -81,3 +79,10 @@ def test_batches_have_everything_once(tmp_path: Path) -> None:
     assert [len(texts) for texts, _, _ in found] == [3, 3, 1]
     assert [line for _, _, lines in found for line in lines] == list(range(1, 8))
     assert {source for _, sources, _ in found for source in sources} == {"a.txt"}
+
+
+def test_batches_of_long_texts_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of 500 MB is 500 documents of a million characters: not all of them at once."""
+    monkeypatch.setattr(slices, "CHARACTERS_AT_ONCE", 10)
+    found = list(batches(iter([Document("x" * size, "a", 1) for size in (3, 9, 12, 1, 1)]), 100))
+    assert [[len(text) for text in texts] for texts, _, _ in found] == [[3, 9], [12], [1, 1]]

@@ -28,6 +28,7 @@ from pretune.text.streams import TextStream
 from pretune.text.tables import SAMPLE_ROWS, Malformed, cell_text, iter_json_records, scan_json
 
 TEXTS_AT_ONCE = 10_000
+CHARACTERS_AT_ONCE = 1_000_000
 
 Batch = tuple[list[str], list[str], list[int | None]]  # texts; the file of each; the line it starts on
 
@@ -91,7 +92,19 @@ def _texts_and_lines(documents: Iterator[Document]) -> tuple[list[str], list[int
 
 
 def batches(documents: Iterator[Document], size: int) -> Iterator[Batch]:
-    """The same documents, so many at a time."""
-    while some := list(islice(documents, size)):
-        texts, lines = _texts_and_lines(iter(some))
-        yield texts, [document.source for document in some], lines
+    """The same documents, so many at a time, or as many as have CHARACTERS_AT_ONCE together."""
+    some: list[Document] = []
+    characters = 0
+    for document in documents:
+        some.append(document)
+        characters += len(document.text)
+        if len(some) == size or characters >= CHARACTERS_AT_ONCE:
+            yield _as_batch(some)
+            some, characters = [], 0
+    if some:
+        yield _as_batch(some)
+
+
+def _as_batch(documents: list[Document]) -> Batch:
+    texts, lines = _texts_and_lines(iter(documents))
+    return texts, [document.source for document in documents], lines
