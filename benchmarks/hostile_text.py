@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--name", default="hostile-text")
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--copies", type=int, nargs="*", default=[1, 4], help="of 100,000 documents to export")
     given = parser.parse_args()
     result: dict[str, Any] = {"settings": vars(given), "collect": {}, "export": {}}
     with tempfile.TemporaryDirectory() as temporary:
@@ -41,7 +42,7 @@ def main() -> None:
             result["collect"][name] = collect(path, folder / f"out-{name}")
             path.unlink()
             sys.stdout.write(f"{name}: {json.dumps(result['collect'][name])}\n")
-        for copies in (1, 4):
+        for copies in given.copies:
             result["export"][f"{copies} times"] = export(folder / f"export-{copies}", copies)
     write_result(given.name, result)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -92,11 +93,11 @@ def export(folder: Path, copies: int) -> dict[str, Any]:
     for stage, words in (("collect", [str(text)]), ("preprocess", [str(folder / "collect"), "--no-near-duplicates"])):
         watch(stage, *words, "--out", str(folder / stage), "--quiet")
     told = {}
-    for form, view in (("parquet", "packed"), ("datatrove", "rows"), ("megatron", "rows")):
-        out = folder / f"{form}-{view}"
-        told[f"{form}, {view}"] = watch(
-            "export", str(folder / "preprocess"), "--format", form, "--view", view, "--out", str(out)
-        )
+    views = [["parquet", "--view", view] for view in ("rows", "packed")]
+    for words in (["parquet"], *views, ["datatrove"], ["megatron"]):
+        out = folder / "-".join(["export", words[0], words[-1]])
+        command = ["export", str(folder / "preprocess"), "--to", *words, "--out", str(out), "--quiet"]
+        told[" ".join(words)] = watch(*command)
     return {"documents": copies * 100_000, **told}
 
 
