@@ -47,7 +47,7 @@ from pretune.training.pieces import Pieces
 from pretune.training.schedule import Plan
 from pretune.training.side_by_side import in_lanes
 
-_TRIED_STEPS = 2
+_TRIED_STEPS = 3
 _CALIBRATION_STEPS = 7  # of each row length, by the stage itself before its plan
 _COMPILED_SHARE = 0.9  # of an uncompiled update's time (docs/performance.md)
 _COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
