@@ -1,5 +1,6 @@
 # make demo   the environment, then all five stages on built-in data: about four minutes on two cores, offline
-# make test   every test
+# make test   the tests, in less than five minutes on two cores
+# make slow   those that take longer, and clusters
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation
@@ -25,18 +26,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := src tests benchmarks scripts docs/generate.py
 
-.PHONY: bench demo test quick check format docs clean
+PYTEST_HERE := if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
+
+.PHONY: bench demo test slow check format docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
 	$(BIN)/pretune run --out $(DEMO_OUT) $(DEMO)
 
 test: $(VENV)/.installed-dev
-	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST)
+	$(PYTEST_HERE) -m "not slow" $(PYTEST)
 
-quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" $(PYTEST)
+slow: $(VENV)/.installed-dev
+	$(PYTEST_HERE) -m slow $(PYTEST)
 
 bench: $(VENV)/.installed-dev
 	@$(PIP) install --quiet --editable ".[bench]"
