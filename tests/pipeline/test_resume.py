@@ -14,7 +14,7 @@ import pytest
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import Event, read_events
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # some sixty attempts, which neighbours slow down
+pytestmark = pytest.mark.timeout(900)  # some sixty attempts, which neighbours slow down
 
 ROOT = Path(__file__).parents[2]
 PRETRAIN = (
