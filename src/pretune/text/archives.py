@@ -22,7 +22,7 @@ LOOK_AHEAD = 20  # files of a tar that are looked at before the first is read, t
 LOOK_AHEAD_BYTES = 80_000  # of each
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-ZIP_DAMAGES = (
+ZIP_DAMAGES = (  # what zipfile raises for a damaged member; NotImplementedError says: an unknown compression
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
     RuntimeError, OverflowError, IndexError,
 )  # fmt: skip
