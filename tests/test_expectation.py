@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pretune import expectation
-from pretune.expectation import describe, expect
+from pretune.expectation import Expectation, describe, expect
 from pretune.recipe import Recipe, override
 
 
@@ -37,13 +37,30 @@ def test_more_takes_longer() -> None:
     assert seconds(pretrain=small, finetune={"seeds": 1}) < seconds(pretrain=small, finetune={"seeds": 5})
 
 
+def test_the_control_may_be_left_out() -> None:
+    pretrain = {"minutes": 1, "size": "small"}
+    both = expect(override(Recipe(), {"pretrain": pretrain}))
+    without = expect(override(Recipe(), {"control": False, "pretrain": pretrain}))
+    assert both.control_seconds > both.task_seconds > 0
+    assert both.control_seconds == pytest.approx(3 * both.task_seconds)
+    assert without.control_seconds == 0
+    assert without.seconds < both.seconds
+
+
+def test_a_long_control_says_how_to_do_without(tmp_path: Path) -> None:
+    values = {"text_seconds": 0.0, "task_seconds": 1.0, "memory_bytes": 1.0, "disk_bytes": 1.0}
+    for pretrain_seconds, control_seconds, is_said in ((60, 500, False), (60, 700, True), (900, 700, False)):
+        found = Expectation(pretrain_seconds=pretrain_seconds, control_seconds=control_seconds, **values)
+        assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_said
+
+
 def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 4000)
     (tmp_path / "b.txt.zst").write_bytes(b"x" * 1000)
     for corpus in ([str(tmp_path)], [str(tmp_path / "*")], [str(tmp_path / "a.txt"), str(tmp_path / "b.txt.zst"), "-"]):
         found = expect(override(Recipe(), {"corpus": corpus, "pretrain": {"minutes": 1}}))
         assert found.text_seconds == pytest.approx(7000 / 4e6)
-        assert found.task_seconds == 0
+        assert found.task_seconds == found.control_seconds == 0
 
 
 def test_a_public_data_set_is_weighed_by_its_archive() -> None:
@@ -52,7 +69,7 @@ def test_a_public_data_set_is_weighed_by_its_archive() -> None:
 
 
 def test_a_disk_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = expect(override(Recipe(), {"pretrain": {"minutes": 1}}))
+    found = expect(override(Recipe(), {"control": False, "pretrain": {"minutes": 1}}))
     assert len(describe(found, tmp_path / "runs" / "a")) == 1
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 10**6))

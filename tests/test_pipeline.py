@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ class Stages:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.done: list[str] = []
+        self.has_control: list[bool] = []  # of each call of `compare`
         self.num_test_rows = 20
 
     def do(self, stage: str, out: Path, config: Any, redo: bool, *sources: Path | None, **given: Any) -> Manifest:
         """What every stage does: open, write, finish; a finished one is left alone."""
         self.calls.append((stage, given))
         settings = {} if config is None else to_dict(config)
-        inputs = {s.parent.name + s.name: read_manifest(s).fingerprint for s in sources if s is not None}
+        inputs = {s.name: read_manifest(s).fingerprint for s in sources if s is not None}
         folder = open_stage(out, stage, config=settings, inputs=inputs, redo=redo)
         if not folder.is_finished:
             self.done.append(out.name)
@@ -74,6 +76,7 @@ class Stages:
         return self.do("finetune", out, config, redo, pretrained, prepared)
 
     def compare(self, finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool) -> Manifest:
+        self.has_control.append(scratch is not None)
         return self.do("compare", out, None, redo, finetuned, scratch, prepared)
 
 
@@ -143,6 +146,23 @@ def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages
     (tmp_path / "c.txt").write_text("x", encoding="utf-8")
     pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "c.txt"),)))
     assert stages.done == ["collect", "preprocess", "pretrain"]
+
+
+def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path) -> None:
+    """Left out, it is no stage of the run; the same call without that word makes it, and compares anew."""
+    recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), control=False)
+    pipeline.run(recipe)
+    assert stages.done == [name for name in STAGES if name != "scratch"]
+    assert stages.has_control == [False]
+    stages.done.clear()
+    pipeline.run(replace(recipe, control=True))
+    assert stages.done == ["scratch", "compare"]
+    assert stages.has_control == [False, True]
+    assert "control = true" in (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    stages.done.clear()
+    pipeline.run(recipe)  # what is there already is used
+    assert stages.done == []
+    assert stages.has_control[-1]
 
 
 def test_without_test_rows_nothing_is_compared(tmp_path: Path, stages: Stages, labels: Path) -> None:

@@ -33,6 +33,7 @@ _PACKED = {
 }  # how much longer a file is unpacked
 _EFFICIENCY = 0.4  # of the chip's matrix rate, in training
 _TOKENS_PER_ROW = 40  # of a labelled text
+LONG_CONTROL_SECONDS = 600.0  # from which on it is said how to do without
 _STARTING_SECONDS = 15.0  # loading libraries, and the little that every stage takes
 
 
@@ -42,14 +43,16 @@ class Expectation:
 
     text_seconds: float
     pretrain_seconds: float
-    task_seconds: float
+    task_seconds: float  # at most
+    control_seconds: float  # at most
     memory_bytes: float
     disk_bytes: float
 
     @property
     def seconds(self) -> float:
         """The whole run."""
-        return _STARTING_SECONDS + self.text_seconds + self.pretrain_seconds + self.task_seconds
+        parts = self.text_seconds + self.pretrain_seconds + self.task_seconds + self.control_seconds
+        return _STARTING_SECONDS + parts
 
 
 def expect(recipe: Recipe) -> Expectation:
@@ -73,18 +76,24 @@ def expect(recipe: Recipe) -> Expectation:
         flops = cost.train_flops_per_token(model, float(config.row_tokens), config.mask_prob)
         pretrain_seconds = tokens * flops / rate
     task_tokens = label_bytes / _BYTES_PER_TOKEN
-    passes = _task_passes(recipe, task_tokens) if recipe.has_labels else 0
+    pass_seconds = task_tokens * 6 * cost.count_block_parameters(model) / rate
+
+    def task_seconds(*, from_scratch: bool) -> float:
+        is_wanted = recipe.has_labels and (recipe.control or not from_scratch)
+        return pass_seconds * _task_passes(recipe, task_tokens, from_scratch=from_scratch) if is_wanted else 0.0
+
     return Expectation(
         text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
         pretrain_seconds=pretrain_seconds,
-        task_seconds=passes * task_tokens * 6 * cost.count_block_parameters(model) / rate,
+        task_seconds=task_seconds(from_scratch=False),
+        control_seconds=task_seconds(from_scratch=True),
         memory_bytes=cost.train_memory_bytes(model, config.tokens_per_step, config.row_tokens, config.mask_prob),
         disk_bytes=text_bytes * (2 / 3 + 2 / _BYTES_PER_TOKEN) + 8 * cost.checkpoint_bytes(model),
     )
 
 
-def _task_passes(recipe: Recipe, task_tokens: float) -> float:
-    """Passes over the labelled rows at most: the rate search and every seed, pre-trained and from scratch."""
+def _task_passes(recipe: Recipe, task_tokens: float, *, from_scratch: bool) -> float:
+    """Passes over the labelled rows at most: the rate search and every seed."""
     import numpy as np
 
     from pretune.training.trials import plan_trials
@@ -92,19 +101,15 @@ def _task_passes(recipe: Recipe, task_tokens: float) -> float:
     config = recipe.finetune
     num_rows = max(1, round(task_tokens / _TOKENS_PER_ROW))
     lengths = np.full(num_rows, _TOKENS_PER_ROW)
-    trials = [
-        trial
-        for from_scratch in (False, True)
-        for trial in plan_trials(
-            rates=config.learning_rates,
-            search_rows=config.search_rows,
-            epochs=config.epochs,
-            seeds=config.seeds,
-            first_seed=config.seed,
-            from_scratch=from_scratch,
-            lengths=lengths,
-        )
-    ]
+    trials = plan_trials(
+        rates=config.learning_rates,
+        search_rows=config.search_rows,
+        epochs=config.epochs,
+        seeds=config.seeds,
+        first_seed=config.seed,
+        from_scratch=from_scratch,
+        lengths=lengths,
+    )
     return sum(trial.epochs * trial.num_rows for trial in trials) / num_rows
 
 
@@ -177,11 +182,18 @@ def describe(expectation: Expectation, folder: Path) -> list[str]:
     if e.text_seconds >= 1:
         parts.insert(0, f"text {_duration(e.text_seconds)}")
     if e.task_seconds:
-        parts.append(f"the task with its control at most {_duration(e.task_seconds)}")
+        parts.append(f"the task at most {_duration(e.task_seconds)}")
+    if e.control_seconds:
+        parts.append(f"its control from scratch at most {_duration(e.control_seconds)}")
     lines = [
         f"Expected: about {_duration(e.seconds)} in all ({', '.join(parts)}), "
         f"{e.memory_bytes / 1e9:.1f} GB of memory, {_size(e.disk_bytes)} of disk."
     ]
+    if e.control_seconds > max(LONG_CONTROL_SECONDS, e.pretrain_seconds):
+        lines.append(
+            "The control tells whether pre-training helped; --without-control leaves it out, and the same command "
+            "without that option makes up for it later."
+        )
     free = shutil.disk_usage(_nearest_folder(folder)).free
     if free < e.disk_bytes:
         lines.append(f"Only {_size(free)} of disk are free at {folder}: make room, or choose another --out.")

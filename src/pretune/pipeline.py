@@ -243,17 +243,29 @@ def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | 
     def scratch(redo: bool) -> Manifest:
         return train("scratch", replace(recipe.finetune, from_scratch=True), redo)
 
+    has_control = recipe.control or stage_status(folder / "scratch") == "finished"
+
     def compare(redo: bool) -> Manifest:
         from pretune.stages.compare import compare
 
-        return compare(folder / "finetune", folder / "scratch", folder / "prepare", folder / "compare", redo=redo)
+        control = folder / "scratch" if has_control else None
+        is_late = has_control and _was_compared_without_control(folder / "compare")
+        return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
         Step(name="prepare", title="check, split and encode the labelled examples", do=prepare),
         Step(name="finetune", title="train the model further on the task", do=finetune),
-        Step(name="scratch", title="the same network on the same labels, without pre-training", do=scratch),
-        Step(name="compare", title="set both beside simple baselines on the same test rows", do=compare),
+        *(
+            [Step(name="scratch", title="the same network on the same labels, without pre-training", do=scratch)]
+            if has_control
+            else []
+        ),
+        Step(name="compare", title="set all beside simple baselines on the same test rows", do=compare),
     ]
+
+
+def _was_compared_without_control(folder: Path) -> bool:
+    return (folder / MANIFEST_NAME).is_file() and "scratch" not in read_manifest(folder).inputs
 
 
 def _optional_path(path: str | None) -> Path | None:

@@ -52,6 +52,7 @@ class Recipe:
     test_labels: str | None = None  # a separate test set of the same form
     protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
     data_root: str | None = None  # where public data sets lie, each in a folder of its name
+    control: bool = True  # train the same network from scratch as well, which tells whether pre-training helped
     collect: CollectConfig = field(default_factory=CollectConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -79,7 +80,7 @@ class Recipe:
         return self.labels is not None or self.is_builtin
 
 
-_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", *_LISTS, *_PATHS)}
+_STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out", "control", *_LISTS, *_PATHS)}
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -213,6 +214,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
         "test_labels": _absolute(recipe.test_labels),
         "protect": [_absolute(path) for path in recipe.protect],
         "data_root": _absolute(recipe.data_root),
+        "control": recipe.control,
     }
     return values | {stage: to_dict(getattr(recipe, stage)) for stage in _STAGES}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.comparison import render_comparison
+from pretune.reporting.comparison import NO_CONTROL, render_comparison
 from pretune.reporting.layout import Page, to_text
 
 
@@ -38,6 +38,14 @@ def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
 
 def test_a_comparison_that_was_not_made_is_called_so() -> None:
     assert "Not measured in this run" in rendered([])
+
+
+def test_without_the_control_the_question_stays_open(full_run: Any) -> None:
+    assert NO_CONTROL not in rendered(full_run.events)
+    events = [dict(event) for event in full_run.events]
+    (comparison,) = [event for event in events if event["event"] == "comparison"]
+    comparison["rows"] = [row for row in comparison["rows"] if row["kind"] != "scratch"]
+    assert f" ● {NO_CONTROL}" in rendered(events)
 
 
 def test_equal_accuracies_can_be_drawn(builder: Any) -> None:

@@ -35,7 +35,7 @@ def run(arguments: Arguments) -> int:
     """All five stages, then everything a run has to tell."""
     from pretune import pipeline
 
-    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out")
+    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out", "control")
     typed = {name: getattr(arguments, name) for name in inputs}
     values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
     recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)

@@ -146,6 +146,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_protect(parser)
     _add_out(parser, required=False)
     _add_redo(parser)
+    parser.add_argument(
+        "--without-control",
+        dest="control",
+        action="store_const",
+        const=False,
+        help="leave out the same network from scratch, which takes most of the time where there are many labels, and "
+        "with it the answer whether pre-training helped; without this option a later call makes up for it",
+    )
     _add_dry_run(parser, "by the size of the files and a matrix product")
     options = run_options()
     often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))

@@ -20,6 +20,7 @@ NAMES = {
     "scratch": "from scratch",
     "pretrained": "pre-trained",
 }
+NO_CONTROL = "Whether pre-training helped is not known: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
 BESIDE_RULER = 82  # columns of the rest of the table
 
@@ -127,7 +128,10 @@ def _slice(part: dict[str, Any] | None, has_intervals: bool) -> str:
 
 
 def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
-    lines: Lines = [Text("")] if verdicts else []
+    has_control = any(row.get("kind") == "scratch" for row in rows)
+    lines: Lines = [Text("")] if verdicts or not has_control else []
+    if not has_control:
+        lines += paragraph(NO_CONTROL, page, indent=1, first="● ", style="bold")
     for verdict in verdicts:
         lines += paragraph(clean(verdict.get("sentence", ""), 400), page, indent=1, first="● ", style="bold")
         evidence = _evidence(verdict, rows)
