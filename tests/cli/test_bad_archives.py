@@ -177,7 +177,15 @@ def test_the_rest_of_a_folder_is_read(
 
     monkeypatch.setattr(collect, "hash_file", hash_and_lose)
     assert run_command_line(["collect", str(texts), "--out", str(tmp_path / "out")]) == 0
-    assert "could not be read and are passed over: 5; the first: " in capsys.readouterr().err
+    told = capsys.readouterr().err
+    for words in (
+        "a.txt.gz is a damaged gz file",
+        "b.zip is a damaged zip archive",
+        "c.jsonl, line 1: expected one JSON object a line",
+        "d.txt is not text",
+        "gone.txt does not exist",
+    ):
+        assert f"could not be read and is passed over: {texts}/{words}" in told
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["summary"]["documents"] == 2000
 

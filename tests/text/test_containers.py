@@ -70,9 +70,10 @@ def test_a_bad_member_is_passed_over_and_counted(make: object, tmp_path: Path) -
     members = {"a.txt": "Fine.", "b.txt": bytes(range(256)) * 9, "c.jsonl": "no\njson\n", "d.txt": make_zip(x="y")}
     found, findings = read(tmp_path / "a", make(**members))  # type: ignore[operator]
     assert [document.text for document in found] == ["Fine."]
-    (rule,) = findings.unreadable.rules.values()
-    assert (rule.count, rule.examples[0]) == (3, f"{tmp_path}/a/b.txt")
-    assert "b.txt is not text" in rule.reason
+    assert findings.unreadable.total == 3
+    first = next(iter(findings.unreadable.rules.values()))
+    assert (first.count, first.examples) == (1, [f"{tmp_path}/a/b.txt"])
+    assert "b.txt is not text" in first.reason
 
 
 def test_without_known_endings_the_content_decides(tmp_path: Path) -> None:
@@ -117,4 +118,23 @@ def test_an_archive_in_a_folder_that_is_damaged_is_passed_over(tmp_path: Path) -
     findings = Findings()
     found = list(iter_documents(find_files([tmp_path], findings), findings))
     assert [document.text for document in found] == ["Fine."]
-    assert "b.zip is a damaged zip archive" in findings.unreadable.rules["unreadable_file"].reason
+    (rule,) = findings.unreadable.rules.values()
+    assert "b.zip is a damaged zip archive" in rule.reason
+
+
+def test_documents_before_a_damage_are_kept_and_said_to_be(tmp_path: Path) -> None:
+    lines = "".join(f"Line {number} of it.\n" for number in range(30_000))
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(lines.encode(), 0)[:-9])
+    (tmp_path / "b.tar").write_bytes(make_tar(**{"x.txt": lines, "y.txt": lines})[:-100_000])
+    findings = Findings()
+    found = list(iter_documents(find_files([tmp_path], findings), findings))
+    a, b = (sum(name in document.source for document in found) for name in ("a.txt.gz", "b.tar"))
+    assert a > 20_000
+    assert b > 30_000
+    reasons = [rule.reason for rule in findings.unreadable.rules.values()]
+    assert len(reasons) == findings.unreadable.total == 2
+    assert [f"kept: {count:,} documents." in reason for count, reason in zip((a, b), reasons, strict=True)] == [
+        True,
+        True,
+    ]
+    assert "a.txt.gz is a damaged gz file" in reasons[0]

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.detect import detect_text_column, detect_text_unit, sniff_format
-from pretune.text.tables import Record
+from pretune.text.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
+from pretune.text.tables import Record, cell_text
 
 WRAPPED = "\n".join(
     ["a hard-wrapped text goes on and on over lines that", "are all nearly as long as the others, and begin in"] * 6
@@ -24,6 +26,11 @@ def records(*rows: dict[str, str]) -> list[Record]:
 )
 def test_the_text_column_is_found(row: dict[str, str], column: str) -> None:
     assert detect_text_column(records(row), "a.csv") == column
+
+
+def test_a_usual_name_is_enough_where_no_other_column_holds_text() -> None:
+    rows = [{"n": "1", "text": "\U0001f600"}, {"n": "2", "text": "?"}, {"n": "3", "text": "Yes."}]
+    assert detect_text_column(records(*rows), "a.csv") == "text"
 
 
 def test_a_given_column_must_exist() -> None:
@@ -68,3 +75,30 @@ def test_a_short_file_among_many_is_one_document() -> None:
 )
 def test_formats_that_the_content_tells(head: str, kind: str | None) -> None:
     assert sniff_format(head) == kind
+
+
+def objects(*rows: dict[str, Any]) -> list[Record]:
+    return [Record({k: cell_text(v) for k, v in row.items()}, number, row) for number, row in enumerate(rows, 1)]
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ({"id": 1, "doc": {"body": "Some words.", "n": 2}}, "doc.body"),
+        ({"id": 1, "doc": {"meta": {"de": "Einige Wörter hier."}, "n": 2}}, "doc.meta.de"),
+        ({"remark": "Other words.", "doc": {"text": "Some words."}}, "remark"),
+        ({"doc.text": "Some words.", "doc": {"text": "Others."}}, "doc.text"),
+    ],
+)
+def test_the_text_may_be_in_an_object(row: dict[str, Any], column: str) -> None:
+    assert detect_text_column(objects(row), "a.jsonl") == column
+    assert "ords." in cell_of(objects(row)[0], column)[0] or "Wörter" in cell_of(objects(row)[0], column)[0]
+
+
+def test_a_column_of_an_object_can_be_given() -> None:
+    sample = objects({"a": "x y z", "b": {"c": "Some words.", "d": 5}})
+    assert detect_text_column(sample, "a.jsonl", "b.c") == "b.c"
+    assert cell_of(sample[0], "b.d") == ("5", 5)
+    assert cell_of(sample[0], "b.c.e") == cell_of(sample[0], "no") == ("", None)
+    with pytest.raises(InputDataError, match=r"no column 'b\.x'; its columns are a, b, b\.c, b\.d\."):
+        detect_text_column(sample, "a.jsonl", "b.x")

@@ -79,7 +79,7 @@ def test_a_messy_folder(tmp_path: Path) -> None:
     found, findings = read(tmp_path)
     assert [document.text for document in found] == ["A line.", "Another.", "nice one", "json text", "a page"]
     assert {Path(document.source).name for document in found} == {"a.txt", "c.csv.gz", "d.jsonl", "b.html"}
-    assert findings.ignored_files.total == 3
+    assert findings.ignored_files.total == 4
     assert {detection.format for detection in findings.detections} == {"txt", "csv", "jsonl", "html"}
 
 

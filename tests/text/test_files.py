@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.files import TextFile, find_files, unique_files
+from pretune.text.files import MET_AGAIN, TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 
 
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     closed = "closed"
     findings = Findings()
     assert len(find_files([tmp_path / "texts"], findings)) == 1
-    assert "closed cannot be read (Permission denied)" in findings.unreadable.rules["unreadable_folder"].reason
+    assert "closed cannot be read (Permission denied)" in next(iter(findings.unreadable.rules.values())).reason
     closed = "texts"
     with pytest.raises(InputDataError, match=r"texts cannot be read .*; check its permissions"):
         find_files([tmp_path / "texts"], Findings())
@@ -85,4 +85,44 @@ def test_the_first_name_of_a_file_is_kept(tmp_path: Path) -> None:
     path = str(tmp_path / "a.txt")
     same = str(tmp_path / "." / "a.txt") + ""
     files = [TextFile(path=path, name="first"), TextFile(path=same, name="second"), TextFile(path="gone", name="gone")]
-    assert [file.name for file in unique_files(files)] == ["first", "gone"]
+    findings = Findings()
+    assert [file.name for file in unique_files(files, findings)] == ["first", "gone"]
+    assert findings.ignored_files.count(MET_AGAIN) == len(files) - 2
+
+
+def test_folders_that_are_not_entered_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "texts/a.txt", "texts/.git/b.txt", "texts/.cache/c.txt", "elsewhere/d.txt")
+    (tmp_path / "texts" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    findings = Findings()
+    assert [file.name for file in find_files([tmp_path / "texts"], findings)] == [str(tmp_path / "texts" / "a.txt")]
+    rules = findings.ignored_files.rules
+    assert (rules["hidden folder"].count, rules["link to a folder"].count) == (2, 1)
+    assert rules["link to a folder"].examples == [str(tmp_path / "texts" / "more")]
+    assert names(tmp_path / "texts", tmp_path / "texts" / "more") == ["a.txt", "d.txt"]
+
+
+def test_the_tilde_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a recipe, where no shell has replaced it; a folder of that name comes first."""
+    write(tmp_path, "home/a.txt", "~/b.txt")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert names("~/a.txt") == names("~/*.txt") == ["a.txt"]
+    monkeypatch.chdir(tmp_path)
+    assert names("~/b.txt") == ["b.txt"]
+
+
+def test_json_in_a_folder_is_read_where_it_has_rows(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt")
+    for name, content in (
+        ("rows", '{"a": 1}\n'),
+        ("list", '[\n {"a": 1}]'),
+        ("settings", '{\n "a": 1}'),
+        ("words", '["a"]'),
+    ):
+        (tmp_path / f"{name}.json").write_text(content, encoding="utf-8")
+    findings = Findings()
+    assert sorted(Path(file.path).name for file in find_files([tmp_path], findings)) == [
+        "a.txt",
+        "list.json",
+        "rows.json",
+    ]
+    assert findings.ignored_files.count("JSON, but no rows of it") == 2

@@ -101,3 +101,19 @@ def test_a_long_message_is_cut_and_warned_of(monkeypatch: pytest.MonkeyPatch) ->
     assert len(found[0][0]) < 2000
     assert found[1][0] == "Hello\n\nShort."
     assert "1 messages are longer than" in findings.warnings[0]
+
+
+def test_parts_that_are_not_read_are_counted() -> None:
+    parts = [
+        b"Content-Type: text/plain\n\nRead.",
+        b"Content-Type: text/html\n\n<p>Read.</p>",
+        b"Content-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\nAttached.",
+        b"Content-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw==",
+        b"Content-Type: application/pgp-signature\n\nxyz",
+    ]
+    body = b"".join(b"--x\n" + part + b"\n" for part in parts) + b"--x--\n"
+    message = b'Subject: s\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="x"\n\n' + body
+    assert read_message(message) == ("s", "Read.", 2)
+    findings = Findings()
+    assert [text for text, _ in read_eml(ByteStream(iter([message]), "a.eml"), findings)] == ["s\n\nRead."]
+    assert findings.num_attachments == 2

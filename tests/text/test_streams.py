@@ -126,3 +126,12 @@ def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     lines = read_lines(write(tmp_path, b"x" * 250))
     assert "".join(lines) == "x" * 250
     assert max(map(len, lines)) <= 100
+
+
+def test_pieces_of_a_long_line_have_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE", 4)
+    monkeypatch.setattr(compression, "BLOCK_BYTES", 4)
+    numbered = list(TextStream(write(tmp_path, b"a\n" + b"b" * 99 + b"\n\nc")).numbered_lines())
+    assert "".join(text for number, text in numbered if number == 2) == "b" * 99
+    assert [number for number, _ in numbered if number != 2] == [1, 3, 4]
+    assert len(numbered) > 4

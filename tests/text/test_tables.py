@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
+from pretune.text import streams, tables
 from pretune.text.findings import Findings
 from pretune.text.tables import Record, ending_of, iter_records, table_format_of
 
@@ -121,7 +122,13 @@ def test_few_malformed_rows_are_counted_and_named(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "ok"}\nnot json\n', r"line 2: expected one JSON object a line, found 'not json'"),
         ("a.jsonl", "nothing here\n", r"line 1: .*all rows do not parse"),
         ("a.jsonl", '{"text": "ok"}\n[1]\n', r"line 2: expected a JSON object, found '\[1\]'"),
-        ("a.json", '[\n{"text": "ok"}\n]\n', "holds a JSON list; expected one JSON object a line"),
+        (
+            "a.json",
+            '{\n"text": "ok"\n}\n',
+            "holds a JSON object over several lines; expected one object a line, or a list",
+        ),
+        ("a.json", '[\n{"text": "ok"},\n{"text": \n', "line 4: it does not go on as JSON"),
+        ("a.json", "[1, 2]", "line 1: expected a JSON object, found '\\[1, 2\\]'; all rows do not parse"),
         ("a.xyz", "some words\n", "is not recognised as a table"),
     ],
 )
@@ -176,3 +183,42 @@ def test_endings() -> None:
     assert [ending_of(name) for name in ("a.b.CSV.gz", "a", "x.jsonl.zst", ".gz")] == [".csv", "", ".jsonl", ""]
     assert table_format_of("reviews.ndjson.gz") == "jsonl"
     assert table_format_of("reviews.txt") is None
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_objects(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"text": "eins", "n": 1}, {"text": "zwei", "n": 2}, "drei", *({"text": "x"} for _ in range(200)), 7]
+    findings = Findings()
+    found = read(write(tmp_path, "a.json", json.dumps(rows, indent=indent)), findings)
+    assert found[:3] == [
+        Record({"text": "eins", "n": "1"}, 2 if indent else 1, rows[0]),  # type: ignore[arg-type]
+        Record({"text": "zwei", "n": "2"}, 6 if indent else 1, rows[1]),  # type: ignore[arg-type]
+        Record({"text": "drei"}, 10 if indent else 1, {"text": "drei"}),
+    ]
+    assert len(found) == len(rows) - findings.dropped.count("unparsable_row") == len(rows) - 1
+    assert read(write(tmp_path, "a.jsonl", json.dumps(rows))) == read(write(tmp_path, "b", json.dumps(rows)))
+
+
+def test_a_line_that_is_too_long_is_one_row_and_keeps_the_numbers_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (streams, tables):
+        monkeypatch.setattr(module, "LONGEST_LINE", 1000)
+    lines = [json.dumps({"text": "word " * 60_000 if number == 2 else "x"}) for number in range(201)]
+    findings = Findings()
+    assert [record.line for record in read(write(tmp_path, "a.jsonl", "\n".join(lines)), findings)][:4] == [1, 2, 4, 5]
+    assert findings.dropped.count("unparsable_row") == 1
+    with pytest.raises(InputDataError, match="line 1: expected one JSON object a line, found more than 1,000 char"):
+        read(write(tmp_path, "a.jsonl", lines[2]))
+
+
+def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.csv", "sep=;\r\ntext;label\r\none, two;1\r\nthree;2\r\n")
+    assert rows_of(path) == [({"text": "one, two", "label": "1"}, 3), ({"text": "three", "label": "2"}, 4)]
+
+
+def test_a_quoted_header_means_that_cells_are_quoted(tmp_path: Path) -> None:
+    """Also where lines inside of cells have as many commas as the header."""
+    rows = '"text","n"\n' + '"\',\n","1"\n' * 3 + '"x","1","2"\n' * 3
+    with pytest.raises(InputDataError, match=r"line 8: 3 cells, expected 2 \(text, n\)"):
+        read(write(tmp_path, "a.csv", rows))

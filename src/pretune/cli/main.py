@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from pretune.cli.failures import DEBUG_VARIABLE, report
@@ -21,6 +22,7 @@ USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 
 def run_command_line(words: Sequence[str]) -> int:
     """Do what the words say; returns the exit code and never raises for a user's mistake."""
+    words = [_at_home(word) for word in words]
     out = _word_after("--out", words)
     try:
         with _stopped_by_sigterm():
@@ -65,6 +67,14 @@ def _unknown_verb(word: str) -> str:
     close = difflib.get_close_matches(word, VERBS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}."
     return f"{PROGRAM} has no verb {word!r}; {hint}"
+
+
+def _at_home(word: str) -> str:
+    """`--out=~/runs` as it is meant: shells replace the tilde at the beginning of a word only."""
+    option, equals, value = word.partition("=")
+    if not option.startswith("--") or not value.startswith("~/"):
+        return word
+    return option + equals + str(Path(value).expanduser())
 
 
 def _word_after(flag: str, words: Sequence[str]) -> str | None:

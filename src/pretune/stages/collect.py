@@ -38,6 +38,7 @@ from pretune.text.labeled import read_labeled
 from pretune.text.normalize import clean_text
 from pretune.text.pieces import Piece, bytes_to_share, divide_files
 from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
+from pretune.text.remarks import remarks
 from pretune.text.splits import hash_unit, normalise_for_hash
 from pretune.text.streams import STDIN
 from pretune.text.world_words import DOMAINS, FAMILIES
@@ -103,7 +104,7 @@ def collect(
             folder.log.write("resumed", from_step=0)
         if from_hub:
             folder.note(**{SUMMARY_KEY: {path: one.told for path, one in from_hub.items()}})
-        files = unique_files(file for group in groups for file in group)
+        files = unique_files((file for group in groups for file in group), findings)
         try:
             pieces = divide_files(files, _reading(config))
             with open_engine(config.engine, config.workers, amount=bytes_to_share(pieces)) as engine:
@@ -272,7 +273,8 @@ class _Collection:
 
     def _finish(self) -> None:
         log, findings = self.folder.log, self.findings
-        _tell_findings(self.folder, findings)
+        for remark in remarks(findings):
+            log.write(remark.event, **remark.fields)
         example = {"text": self.example.text, "source": self.example.source}
         log.write("example", **example)
         seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
@@ -291,41 +293,6 @@ class _Collection:
         log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         remove_folder(self.folder.path / WORK_NAME)
         self.folder.finish(**documents, synthetic=self.is_builtin, example=example)
-
-
-def _tell_findings(folder: StageFolder, findings: Findings) -> None:
-    """Warnings and notices about what was found on the way."""
-    log = folder.log
-    for sentence in [*findings.notices, *findings.sentences_about_more_files()]:
-        log.write("notice", sentence=sentence)
-    if findings.ignored_files.total:
-        kinds = ", ".join(f"{r.count:,} {r.name} ({r.examples[0]})" for r in findings.ignored_files.rules.values())
-        log.write("notice", sentence=f"Files of a folder or archive that were passed over: {kinds}.")
-    if findings.num_quoted_lines:
-        sentence = f"Lines of quoted replies and signatures that were left out of mails: {findings.num_quoted_lines:,}."
-        log.write("notice", sentence=sentence)
-    for rule in findings.unreadable.rules.values():
-        sentence = (
-            f"Files of a folder or archive that could not be read and are passed over: {rule.count:,}; the first: "
-        )
-        log.write("warning", rule=rule.name, count=rule.count, sentence=sentence + rule.reason)
-    if findings.num_continued:
-        log.write("notice", sentence=f"{findings.num_continued:,} documents were too long and go on in the next one.")
-    if findings.broken_bytes:
-        files = findings.files_with_broken_bytes
-        log.write(
-            "warning",
-            rule="broken_utf8",
-            count=findings.broken_bytes,
-            sentence=f"Bytes that are no valid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,}, in "
-            f"{len(files):,} of {findings.num_files:,} files, the first {files[0]}.",
-        )
-    for rule in findings.dropped.rules.values():
-        if rule.name != "no_text":
-            sentence = f"Left out, {rule.reason}: {rule.count:,}; the first is {rule.examples[0]}."
-            log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
-    for sentence in findings.warnings:
-        log.write("warning", sentence=sentence)
 
 
 class _ExampleChoice:

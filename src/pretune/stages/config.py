@@ -13,7 +13,9 @@ from pretune.errors import UsageError
 from pretune.runtime.engines import parse_engine
 
 Size = Literal["auto", "tiny", "micro", "mini", "small"]
-Format = Literal["auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
+Format = Literal[
+    "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

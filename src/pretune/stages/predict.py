@@ -20,7 +20,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
-from pretune.text.detect import TXT_ENDINGS, detect_text_column
+from pretune.text.detect import TXT_ENDINGS, cell_of, detect_text_column
 from pretune.text.findings import Findings
 from pretune.text.streams import TextStream
 from pretune.text.tables import SAMPLE_ROWS, Record, ending_of, iter_records, table_format_of
@@ -143,7 +143,7 @@ class _Rows:
                 f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
             )
         row: Row = record.fields if record.values is None else record.values
-        return row, record.fields.get(self.text_column, "")
+        return row, cell_of(record, self.text_column)[0]
 
 
 def _iter_lines(path: Path | str, findings: Findings) -> Iterator[Record]:

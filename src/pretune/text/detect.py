@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pretune.errors import InputDataError
 from pretune.text.findings import join_names
-from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, sniff_table
+from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, cell_text, sniff_table
 
 TextUnit = Literal["line", "paragraph", "file"]
-FileFormat = Literal["txt", "md", "html", "xml", "csv", "tsv", "jsonl", "parquet", "pdf", "docx", "mbox", "eml"]
+FileFormat = Literal[
+    "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
+]  # fmt: skip
 
 HTML_ENDINGS = (".html", ".htm", ".xhtml")
 TXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
@@ -52,31 +54,60 @@ _WORD = re.compile(r"\w+")
 def detect_text_column(sample: Sequence[Record], path: str, given: str | None = None) -> str:
     """The column that holds the text: the one given, else one with a usual name, else the one with the longest texts.
 
-    Raises InputDataError where the given column does not exist or no column holds words.
+    `a.b` is what stands under b in the objects under a; such a column is taken where no other one holds text. Raises
+    InputDataError where the given column does not exist or no column holds words.
     """
     columns = list(dict.fromkeys(name for record in sample for name in record.fields))
+    inner = [name for name in _inner_columns(sample) if name not in columns]
     if given is not None:
-        if given not in columns:
-            raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names(columns)}.")
+        if given not in columns and all(cell_of(record, given)[1] is None for record in sample):
+            raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names([*columns, *inner])}.")
         return given
+    for names, least_words in ((columns, 1.0), (inner, 1.0), (columns, 0.01)):
+        found = _column_with_text(sample, names, least_words)
+        if found is not None:
+            return found
+    raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
+
+
+def cell_of(record: Record, column: str) -> tuple[str, Any]:
+    """A cell as text and as it was; of a column `a.b` that does not exist, what is under b in the object under a."""
+    if column in record.fields or record.values is None:
+        return record.fields.get(column, ""), (record.values or record.fields).get(column)
+    value: Any = record.values
+    for key in column.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return cell_text(value), value
+
+
+def _inner_columns(sample: Sequence[Record]) -> list[str]:
+    """The columns of objects in the columns, two levels deep."""
+    names: dict[str, None] = {}
+    for record in sample:
+        for name, cell in (record.values or {}).items():
+            for key, value in cell.items() if isinstance(cell, dict) else ():
+                inner = value if isinstance(value, dict) else None
+                names.update(
+                    dict.fromkeys([f"{name}.{key}"] if inner is None else [f"{name}.{key}.{k}" for k in inner])
+                )
+    return list(names)
+
+
+def _column_with_text(sample: Sequence[Record], columns: Sequence[str], least_words: float) -> str | None:
+    """The column with a usual name and so many words in a cell on the average, else the one with the longest texts."""
     words = {column: _mean_words(sample, column) for column in columns}
-    by_name = {column.casefold(): column for column in reversed(columns)}
+    by_name = {column.rpartition(".")[2].casefold(): column for column in reversed(columns)}
+    by_name |= {column.casefold(): column for column in reversed(columns)}
     for name in TEXT_NAMES:
-        if name in by_name and words[by_name[name]] >= 1:
+        if name in by_name and words[by_name[name]] >= least_words:
             return by_name[name]
     best = max(columns, key=lambda column: words[column], default=None)
-    if best is None or words[best] < 2:
-        raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
-    return best
+    return best if best is not None and words[best] >= 2 else None
 
 
 def _mean_words(sample: Sequence[Record], column: str) -> float:
     # A list or an object is no text, though it could be written as one.
-    texts = [
-        record.fields.get(column, "")
-        for record in sample
-        if record.values is None or isinstance(record.values.get(column), str)
-    ]
+    texts = [text for text, value in (cell_of(record, column) for record in sample) if isinstance(value, str)]
     filled = [text for text in texts if text.strip()]
     return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)) / max(1, len(filled))
 

@@ -15,6 +15,7 @@ from pretune.text.detect import (
     FORMAT_OF_ENDING,
     FileFormat,
     TextUnit,
+    cell_of,
     choose_format,
     detect_text_column,
     detect_text_unit,
@@ -29,10 +30,11 @@ from pretune.text.markup import main_lines, visible_lines
 from pretune.text.parquet import iter_parquet
 from pretune.text.pdf import pdf_lines
 from pretune.text.streams import TextStream
-from pretune.text.tables import Record, TableFormat, ending_of, iter_stream_records
+from pretune.text.tables import JSON_FORMATS, Record, TableFormat, ending_of, iter_stream_records, json_format
 from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
+NO_TEXT = "a file without text"
 _BY_CONTENT = ", as its content shows"  # and not its name
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
 
@@ -100,21 +102,22 @@ def iter_file_documents(
     before = stamp_of(file.path)
     try:
         for part, open_stream in open_parts(file, findings):
+            num_before = num_found
             try:
                 for document in _iter_file(part, open_stream(), findings, reading):
                     num_found += 1
                     yield document
             except InputDataError as error:
-                if part.path == file.path:
+                if part.path == file.path or str(error).startswith(f"{file.name} "):  # not a member is at fault
                     raise
                 problem = problem or str(error)
-                findings.unreadable.add("unreadable_member", str(error), part.name)
-        if problem and not num_found:
+                findings.could_not_read(part.name, str(error), num_found - num_before)
+        if problem and not num_found and file.is_named:
             raise InputDataError(problem)
     except InputDataError as error:
         if file.is_named:
             raise
-        findings.unreadable.add("unreadable_file", str(error), file.name)
+        findings.could_not_read(file.name, str(error), num_found)
     warn_of_change(file, before, findings)
 
 
@@ -145,7 +148,7 @@ def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: 
         sentence = f"{file.name} holds no text"
         if file.is_named:
             raise InputDataError(f"{sentence}; expected at least one line or row of it.")
-        findings.warnings.append(f"{sentence}; it is passed over.")
+        findings.ignored_files.add(NO_TEXT, NO_TEXT, file.name)
 
 
 def with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Document]:
@@ -168,7 +171,9 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     whole = kind or sniff_document(stream.head) or ("docx" if by_name == "docx" else None)
     if whole in ("parquet", "pdf", "docx"):
         note = "" if by_name in (whole, None) or kind else _BY_CONTENT
-        yield from _READERS_OF_BYTES[whole](replace(opened, seen=replace(seen, format=whole, note=note)))
+        encoding = "utf-8" if whole == "parquet" else ""  # the others have none that would tell a user something
+        seen = replace(seen, format=whole, note=note, encoding=encoding)
+        yield from _READERS_OF_BYTES[whole](replace(opened, seen=seen))
         return
     if not stream.head:
         if file.is_named:
@@ -177,6 +182,8 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     text = TextStream(stream, findings, encoding=reading.encoding)
     # What is called pdf or parquet and does not begin like one is whatever else it is.
     kind = kind or choose_format(None if by_name in _READERS_OF_BYTES else by_name, text.peek())
+    if kind in JSON_FORMATS:
+        kind, by_name = (json_format(text.peek()), None if by_name in JSON_FORMATS else by_name)
     if text.is_empty:
         text.close()
         if file.is_named:
@@ -240,17 +247,12 @@ def column_documents(opened: Opened, records: Iterable[Record], column: str) -> 
     """The texts of a column; what is there and no text is counted in the findings."""
     name = opened.file.name
     for record in records:
-        value = None if record.values is None else record.values.get(column)
+        text, value = cell_of(record, column)
         if value is None or isinstance(value, str):
-            yield Document(record.fields.get(column, ""), name, record.line)
+            yield Document(text, name, record.line)
         else:
-            example = f"{name}, line {record.line}: {shorten(record.fields[column], 120)}"
-            opened.findings.dropped.add("no_string", f"no text, but {_kind_of(value)}, in the text column", example)
-
-
-def _kind_of(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-    return names.get(type(value), "another kind of value")
+            example = f"{name}, line {record.line}: {shorten(text, 120)}"
+            opened.findings.dropped.add("no_string", "a number, a list or another value in the text column", example)
 
 
 _UNIT_SENTENCES: dict[TextUnit, str] = {
@@ -321,6 +323,7 @@ READERS_OF_TEXT: dict[str, Callable[[Opened, TextStream], Iterator[Document]]] =
     "csv": _iter_table_text,
     "tsv": _iter_table_text,
     "jsonl": _iter_table_text,
+    "json": _iter_table_text,
     "mbox": _iter_mail,
     "eml": _iter_mail,
 }
@@ -377,7 +380,7 @@ def _tell(
 ) -> None:
     """Record how a file is read, with a sentence for the user."""
     seen = opened.seen
-    compressed = f", {seen.compression}" if seen.compression else ""
     shown = encoding or seen.encoding.upper() + (" by the look of it" if seen.is_guess else "")
-    sentence = f"{seen.path}: {seen.format}{seen.note}{compressed}, {shown}; {what}."
+    how = ", ".join(part for part in (seen.format + seen.note, seen.compression, shown) if part)
+    sentence = f"{seen.path}: {how}; {what}."
     opened.findings.detected(replace(seen, unit=unit, text_column=text_column, sentence=sentence))

@@ -19,6 +19,7 @@ from pretune.text.streams import TextStream
 from pretune.text.tables import ending_of, sniff_table
 
 NO_ENDING = "no ending of a text file"
+MET_AGAIN = "a file that is read under another name"
 _MAIL_FOLDERS = ("cur", "new")  # of a maildir, whose files have no endings
 
 
@@ -44,7 +45,7 @@ def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile
     without text.
     """
     files: list[TextFile] = []
-    for path in map(str, paths):
+    for path in map(_at_home, map(str, paths)):
         if path == STDIN:
             files.append(TextFile(path=STDIN, name="stdin"))
         elif Path(path).is_dir():
@@ -55,14 +56,20 @@ def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile
             raise InputDataError(f"{path} does not exist; expected a file or folder with text, check the path.")
         else:
             files.append(TextFile(path=path, name=path))
-    return unique_files(files)
+    return unique_files(files, findings)
 
 
-def unique_files(files: Iterable[TextFile]) -> list[TextFile]:
-    """The files in order, each once, under whichever of its names comes first."""
+def _at_home(path: str) -> str:
+    """The path with `~` as a shell reads it: in a recipe, and behind an equals sign, no shell has seen it."""
+    return str(Path(path).expanduser()) if path.startswith("~/") and not Path(path).exists() else path
+
+
+def unique_files(files: Iterable[TextFile], findings: Findings) -> list[TextFile]:
+    """The files in order, each once, under whichever of its names comes first; the other names are counted."""
     seen: dict[object, TextFile] = {}
     for file in files:
-        seen.setdefault(_identity(file.path), file)
+        if seen.setdefault(_identity(file.path), file) is not file:
+            findings.ignored_files.add(MET_AGAIN, MET_AGAIN, file.name)
     return list(seen.values())
 
 
@@ -101,7 +108,7 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
             findings.ignored_files.add("written by pretune", "a stage folder", str(parent))
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = _folders_to_enter(Path(parent), folders, findings)
         for path in (Path(parent) / name for name in sorted(names)):
             reason = _reason_to_pass_over(path)
             if reason is None:
@@ -114,7 +121,7 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
         found = [path for path in others if _looks_like_text(path)]
         others = [path for path in others if path not in set(found)]
     for reason, path in [*passed_over, *((NO_ENDING, path) for path in others)]:
-        findings.ignored_files.add(reason, reason, str(path.relative_to(folder)))
+        findings.ignored_files.add(reason, reason, str(path))
     if not found:
         names = [path.name for path in (*others, *(path for _, path in passed_over))]
         instead = f" (it holds {join_names(names, 3)})" if names else ""
@@ -135,6 +142,19 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
     ]
 
 
+def _folders_to_enter(parent: Path, names: list[str], findings: Findings) -> list[str]:
+    """In order; those that are hidden and those that are links, which may lead in a circle, are counted instead."""
+    entered = []
+    for name in sorted(names):
+        if name.startswith("."):
+            findings.ignored_files.add("hidden folder", "hidden folder", str(parent / name))
+        elif (parent / name).is_symlink():
+            findings.ignored_files.add("link to a folder", "link to a folder", str(parent / name))
+        else:
+            entered.append(name)
+    return entered
+
+
 def _reason_to_pass_over(path: Path) -> str | None:
     try:
         if path.name.startswith("."):
@@ -147,9 +167,9 @@ def _reason_to_pass_over(path: Path) -> str | None:
             return None
         if ending_of(path) not in KNOWN_ENDINGS and not _is_only_compressed(path):
             return NO_ENDING
-        # Many tools leave settings and listings in .json files; such a file is read where every line is an object.
+        # Many tools leave settings in .json files; such a file is read where it has rows.
         if ending_of(path) == ".json" and sniff_table(TextStream(path).peek()) is None:
-            return "JSON, but not one object a line"
+            return "JSON, but no rows of it"
     except OSError:
         return "a file that cannot be read"
     except InputDataError:  # to be said when it is its turn
@@ -177,4 +197,4 @@ def _note_unreadable(error: OSError, folder: Path, findings: Findings) -> None:
     place = Path(os.fsdecode(error.filename)) if error.filename else folder
     if place == folder:
         raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
-    findings.unreadable.add("unreadable_folder", f"{place} cannot be read ({error.strerror})", str(place))
+    findings.could_not_read(str(place), f"{place} cannot be read ({error.strerror}); check its permissions.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES_PER_RULE = 3
+IN_PART = " (in part)"  # behind the problem of files from which some documents came nevertheless
+_FOUND = re.compile(r" \(.*?\)|, found '.*?'")  # what a problem quotes from the file
+_NUMBER = re.compile(r"\d[\d,.]*")
 EXAMPLE_CHARACTERS = 200
 
 
@@ -107,6 +111,7 @@ class Findings:
     num_files: int = 0
     num_continued: int = 0  # parts of documents too long for one
     num_quoted_lines: int = 0  # of mails, left out
+    num_attachments: int = 0  # of mails, not read
     bytes_read: int = 0  # after decompression
     broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)
@@ -117,6 +122,17 @@ class Findings:
         self.files_by_kind[detection.kind] = seen + 1
         if not seen:
             self.detections.append(detection)
+
+    def could_not_read(self, name: str, problem: str, num_kept: int = 0) -> None:
+        """Count a file of a folder or an archive, beside those of which the same is to be said.
+
+        `num_kept` is the number of documents that were read before the problem was met.
+        """
+        kind = _NUMBER.sub("0", _FOUND.sub("", problem.replace(name, "")))
+        if num_kept:
+            kind += IN_PART
+            problem += f" What was read of it before is kept: {num_kept:,} documents."
+        self.unreadable.add(kind, problem, name)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -150,7 +166,7 @@ class Findings:
 
 _TALLIES = ("dropped", "ignored_files", "unreadable")
 _LISTS = ("notices", "warnings", "files_with_broken_bytes")
-_COUNTS = ("num_files", "num_continued", "num_quoted_lines", "bytes_read", "broken_bytes")
+_COUNTS = ("num_files", "num_continued", "num_quoted_lines", "num_attachments", "bytes_read", "broken_bytes")
 
 
 def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:

@@ -12,12 +12,14 @@ from pretune.errors import InputDataError
 from pretune.text.findings import Findings, join_names
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
+    JSON_FORMATS,
     LABEL_NAMES,
     TABLE_ENDINGS,
     TEXT_NAMES,
     Record,
     iter_records,
     iter_stream_records,
+    json_format,
     sniff_table,
     table_format_of,
 )
@@ -84,6 +86,8 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
         stream.close()
         endings = join_names(TABLE_ENDINGS, limit=20)
         raise InputDataError(f"{path} is not recognised as a table of texts and labels; expected one of {endings}.")
+    if kind in JSON_FORMATS:
+        kind = json_format(stream.peek())
     how = {"format": kind, "encoding": stream.encoding}
     if stream.compression:
         how["compression"] = stream.compression

@@ -36,6 +36,7 @@ _FORWARDED = re.compile(
 _ENVELOPE = re.compile(rb"From \S{1,200} .{0,100}\d\d:\d\d")
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 _SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
+_SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
 # What the standard library's parser and decoders let through when a message is broken enough.
 _DAMAGES = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
@@ -97,28 +98,37 @@ def _read(
     pieces: list[bytes], line: int, name: str, findings: Findings, quotes: QuoteChoice
 ) -> Iterator[tuple[str, int]]:
     try:
-        subject, body = read_message(b"".join(pieces))
+        subject, body, num_other_parts = read_message(b"".join(pieces))
     except _DAMAGES as error:
         findings.dropped.add("broken_message", "a message that cannot be taken apart", f"{name}, line {line}: {error}")
         return
+    findings.num_attachments += num_other_parts
     if quotes == "drop":
         body, num_dropped = without_quotes(body)
         findings.num_quoted_lines += num_dropped
     yield "\n\n".join(part for part in (subject, body.strip()) if part), line
 
 
-def read_message(data: bytes) -> tuple[str, str]:
-    """Subject and text of a message: its plain parts or, where it has none, the visible text of its HTML parts."""
+def read_message(data: bytes) -> tuple[str, str, int]:
+    """Subject and text of a message: its plain parts or, where it has none, the visible text of its HTML parts.
+
+    And how many parts are neither, or are attached: those are not read.
+    """
     message = message_from_bytes(data)
     subject = _PREFIX.sub("", " ".join(_decode_header(message["Subject"]).split()), count=1)
     texts: dict[str, list[str]] = {"text/plain": [], "text/html": []}
+    num_other_parts = 0
     for part in message.walk():
         kind = part.get_content_type()
-        if not part.is_multipart() and kind in texts and part.get_content_disposition() != "attachment":
+        if part.is_multipart():
+            continue
+        if kind in texts and part.get_content_disposition() != "attachment":
             texts[kind].append(_decode_part(part))
+        elif kind not in _SIGNATURES:
+            num_other_parts += 1
     if any(text.strip() for text in texts["text/plain"]):
-        return subject, "\n".join(texts["text/plain"])
-    return subject, "\n".join(visible_text([text]) for text in texts["text/html"])
+        return subject, "\n".join(texts["text/plain"]), num_other_parts
+    return subject, "\n".join(visible_text([text]) for text in texts["text/html"]), num_other_parts
 
 
 def _decode_header(value: object) -> str:

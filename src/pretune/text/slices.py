@@ -57,7 +57,7 @@ def iter_slice(
 def _iter_json_lines(opened: Opened, stream: TextStream, column: str) -> Iterator[Batch]:
     findings, name = opened.findings, opened.file.name
     malformed = Malformed(name, findings)
-    numbered = enumerate(stream.lines(), stream.first_line)
+    numbered = stream.numbered_lines()
     first = iter_table(opened, islice(iter_json_records(numbered, malformed), SAMPLE_ROWS))
     texts, lines = _texts_and_lines(with_text(first, findings))
     num_counted = len(texts)  # of those that are no news to `malformed`

@@ -118,16 +118,22 @@ class TextStream:
 
     def lines(self) -> Iterator[str]:
         """The lines without their ends; only what a line feed, a carriage return or both end is a line."""
-        rest = ""
+        for _, line in self.numbered_lines():
+            yield line
+
+    def numbered_lines(self) -> Iterator[tuple[int, str]]:
+        """The lines with their numbers; one of more than 16 million characters comes in pieces of the same number."""
+        number, rest = self.first_line, ""
         for block in self.blocks():
             lines = (rest + block).split("\n")
             rest = lines.pop()
-            yield from lines
+            yield from enumerate(lines, number)
+            number += len(lines)
             while len(rest) > LONGEST_LINE:
-                yield rest[:LONGEST_LINE]
+                yield number, rest[:LONGEST_LINE]
                 rest = rest[LONGEST_LINE:]
         if rest:
-            yield rest
+            yield number, rest
 
     def close(self) -> None:
         """Close the file before its end; at the end it closes itself."""

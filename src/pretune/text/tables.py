@@ -13,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 from pretune.errors import InputDataError
 from pretune.text.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.findings import Findings, join_names, shorten
-from pretune.text.streams import TextStream
+from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
+from pretune.text.streams import LONGEST_LINE, TextStream
 
-TableFormat = Literal["csv", "tsv", "jsonl", "parquet"]
+TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 TABLE_ENDINGS: Mapping[str, TableFormat] = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -26,6 +27,7 @@ TABLE_ENDINGS: Mapping[str, TableFormat] = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+JSON_FORMATS = ("json", "jsonl")
 MAX_MALFORMED_SHARE = 0.01  # of the rows; beyond that the file is refused
 SAMPLE_ROWS = 200
 UNPARSABLE_ROW = "unparsable_row"  # the name of the rule by which they are left out
@@ -44,6 +46,7 @@ _KNOWN_NAMES = frozenset((*TEXT_NAMES, *LABEL_NAMES, *OTHER_NAMES))
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
 scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Excel writes before the header, and obeys
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 # A cell may be long; one of this size means that a quote was opened and never closed.
@@ -105,19 +108,22 @@ def iter_records(
 def iter_stream_records(
     stream: TextStream, kind: TableFormat, *, columns: Sequence[str] = (), header: Sequence[str] = ()
 ) -> Iterator[Record]:
-    """The rows of an opened csv, tsv or jsonl stream; see `iter_records`. `header` names the columns of one without."""
+    """The rows of an opened csv, tsv, json or jsonl stream; see `iter_records`. `header` names unnamed columns."""
     if stream.is_empty:
         raise InputDataError(f"{stream.name} is empty; expected a table with a text column.")
     malformed = Malformed(stream.name, stream.findings)
-    if kind == "jsonl":
-        yield from _iter_jsonl(stream, malformed)
+    if kind in JSON_FORMATS:
+        is_list = json_format(stream.peek()) == "json"
+        yield from _iter_json_list(stream, malformed) if is_list else _iter_jsonl(stream, malformed)
     else:
         yield from _iter_delimited(stream, kind, columns, malformed, list(header) or None)
     malformed.refuse_if_too_many(is_end=True)
 
 
 def sniff_table(head: str) -> TableFormat | None:
-    """jsonl, where the first line is a JSON object; None otherwise."""
+    """jsonl, where the first line is a JSON object; json, where a list of objects begins; None otherwise."""
+    if begins_list_of_objects(head):
+        return "json"
     first = head.lstrip().split("\n", 1)[0]
     if not first.startswith("{"):
         return None
@@ -125,6 +131,11 @@ def sniff_table(head: str) -> TableFormat | None:
         return "jsonl" if isinstance(json.loads(first), dict) else None
     except ValueError:
         return None
+
+
+def json_format(head: str) -> Literal["json", "jsonl"]:
+    """Which of the two a text that is called JSON is, since the ending does not tell."""
+    return "json" if begins_list(head) else "jsonl"
 
 
 class Malformed:
@@ -158,31 +169,50 @@ class Malformed:
         )
 
 
+def _iter_json_list(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+    for line, value in iter_list(stream.blocks(), stream.name):
+        record = _record_of(value, line, malformed)
+        if record is not None:
+            yield record
+
+
 def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
-    return iter_json_records(enumerate(stream.lines(), stream.first_line), malformed)
+    if stream.peek().lstrip().split("\n", 1)[0].strip() == "{":
+        raise InputDataError(
+            f"{stream.name} holds a JSON object over several lines; expected one object a line, or a list of objects: "
+            "convert it, for example with: jq -c . (or jq -c '.data[]', where the rows are a list inside of it)."
+        )
+    return iter_json_records(stream.numbered_lines(), malformed)
 
 
 def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed) -> Iterator[Record]:
     """The records of jsonl lines with their numbers; what is none is counted in `malformed`."""
+    long = 0  # the number of a line that comes in pieces
     for number, line in numbered:
-        if not line or line.isspace():
+        if not line or line.isspace() or number == long:
             continue
         try:
             value = _parse(line)
-        except (ValueError, RecursionError) as error:
-            if number == 1 and line.strip() in ("[", "[{"):
-                raise InputDataError(_not_jsonl(malformed.name)) from error
-            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {shorten(line, 60)!r}", line)
+        except (ValueError, RecursionError):
+            long = number if len(line) >= LONGEST_LINE else 0
+            found = f"more than {LONGEST_LINE:,} characters" if long else repr(shorten(line, 60))
+            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {found}", line)
             continue
-        if isinstance(value, str):
-            value = {"text": value}
-        if isinstance(value, list) and number == 1:
-            raise InputDataError(_not_jsonl(malformed.name))
-        if not isinstance(value, dict):
-            malformed.add(UNPARSABLE_ROW, number, f"expected a JSON object, found {shorten(line, 60)!r}", line)
-            continue
-        malformed.num_good += 1
-        yield Record({name: cell_text(cell) for name, cell in value.items()}, number, value)
+        record = _record_of(value, number, malformed)
+        if record is not None:
+            yield record
+
+
+def _record_of(value: Any, line: int, malformed: Malformed) -> Record | None:
+    """An object, or a string as the text, as a record; None for what is neither, which is counted."""
+    if isinstance(value, str):
+        value = {"text": value}
+    if not isinstance(value, dict):
+        found = shorten(json.dumps(value), 60)
+        malformed.add(UNPARSABLE_ROW, line, f"expected a JSON object, found {found!r}", found)
+        return None
+    malformed.num_good += 1
+    return Record({name: cell_text(cell) for name, cell in value.items()}, line, value)
 
 
 def _parse(line: str) -> Any:
@@ -192,10 +222,6 @@ def _parse(line: str) -> Any:
     except StopIteration:
         end = -1
     return value if end == len(line) else json.loads(line)
-
-
-def _not_jsonl(name: str) -> str:
-    return f"{name} holds a JSON list; expected one JSON object a line: convert it, for example with: jq -c '.[]'."
 
 
 def cell_text(cell: Any) -> str:
@@ -244,12 +270,16 @@ class _Dialect:
 def _iter_delimited(
     stream: TextStream, kind: TableFormat, columns: Sequence[str], malformed: Malformed, header: list[str] | None
 ) -> Iterator[Record]:
-    dialect, sample = _sniff_dialect(stream.peek(), kind)
+    head, text, start = stream.peek(), stream.lines(), 1
+    told = _EXCEL_DELIMITER.match(head)
+    if told:
+        head, start = head[told.end() :], 2
+        next(text)
+    dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
     if header is None:
         _refuse_missing_header(sample, stream.name, columns)
-    lines = _RawLines(stream.lines())
+    lines = _RawLines(text)
     reader = dialect.reader(lines)
-    start = 1
     while (row := _next_row(reader, stream.name, start)) is not None:
         if len(lines.row) > 1 and dialect.is_quoted and "".join(lines.row).count('"') % 2:
             raise InputDataError(_unclosed(stream.name, start))
@@ -272,20 +302,22 @@ def _next_row(reader: Any, name: str, start: int) -> list[str] | None:
         return next(reader, None)
     except csv.Error as error:
         if "field larger" in str(error):
-            raise InputDataError(_unclosed(name, start)) from error
+            raise InputDataError(_unclosed(name, start, f" within {csv.field_size_limit():,} characters")) from error
         raise InputDataError(f"{name}, line {start}: the row does not parse ({error}); repair it.") from error
 
 
-def _unclosed(name: str, line: int) -> str:
-    return f"{name}, line {line}: a quote is opened and never closed; close it, or double the quotes inside a cell."
+def _unclosed(name: str, line: int, where: str = "") -> str:
+    problem = "a quote is opened and never closed" if not where else f"a quote is opened and not closed{where}"
+    return f"{name}, line {line}: {problem}; close it, or double the quotes inside a cell."
 
 
-def _sniff_dialect(head: str, kind: TableFormat) -> tuple[_Dialect, list[list[str]]]:
+def _sniff_dialect(head: str, kind: TableFormat, told: str | None = None) -> tuple[_Dialect, list[list[str]]]:
     """The delimiter and quoting under which most sample rows have as many cells as the first, and these rows."""
-    candidates = "\t" if kind == "tsv" else ",;\t|"
+    candidates = told or ("\t" if kind == "tsv" else ",;\t|")
     best: tuple[tuple[float, ...], _Dialect, list[list[str]]] | None = None
     for delimiter in candidates:
-        for is_quoted in (True, False):
+        # Names of columns in quotes leave no doubt that these are not a part of them.
+        for is_quoted in (True,) if kind == "csv" and head.startswith('"') else (True, False):
             dialect = _Dialect(delimiter, is_quoted)
             rows = _sample_rows(head, dialect)
             width = len(rows[0]) if rows else 0

@@ -1,0 +1,103 @@
+"""What readers came across, as sentences for the user: notices of what was left aside, warnings of what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pretune.text.files import NO_ENDING
+from pretune.text.findings import IN_PART, Findings, Rule, join_names
+
+MOST_PROBLEMS = 8  # ways in which files could not be read, of which each is shown
+MOST_WARNINGS = 20  # of other kinds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remark:
+    """A sentence, and what the event that carries it is called and holds besides."""
+
+    sentence: str
+    is_warning: bool = False
+    rule: str | None = None
+    count: int | None = None
+
+    @property
+    def event(self) -> str:
+        """The kind of the event."""
+        return "warning" if self.is_warning else "notice"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of the event."""
+        counted = {} if self.rule is None else {"rule": self.rule, "count": self.count}
+        return {"sentence": self.sentence, **counted}
+
+
+def remarks(findings: Findings) -> list[Remark]:
+    """All there is to say at the end of reading, in the order in which it is shown."""
+    notices = [Remark(sentence=sentence) for sentence in _notices(findings)]
+    return [*notices, *_unreadable(findings), *_repaired(findings), *_dropped(findings), *_others(findings)]
+
+
+def _notices(findings: Findings) -> Iterator[str]:
+    yield from findings.notices
+    yield from findings.sentences_about_more_files()
+    if findings.ignored_files.total:
+        rules = findings.ignored_files.rules.values()
+        kinds = ", ".join(f"{rule.count:,} {rule.name} ({rule.examples[0]})" for rule in rules)
+        more = " What has another ending is read when it is named, as in '*.tex'."
+        hint = more if findings.ignored_files.count(NO_ENDING) else ""
+        yield f"Files and folders that were passed over: {kinds}.{hint}"
+    if findings.num_quoted_lines:
+        yield f"Lines of quoted replies and signatures that were left out of mails: {findings.num_quoted_lines:,}."
+    if findings.num_attachments:
+        yield f"Attachments and other parts of mails that are not read: {findings.num_attachments:,}."
+    if findings.num_continued:
+        yield f"{findings.num_continued:,} documents were too long and go on in the next one."
+
+
+def _unreadable(findings: Findings) -> Iterator[Remark]:
+    """The problems that stood in the way of most files first."""
+    rules = sorted(findings.unreadable.rules.values(), key=lambda rule: -rule.count)
+    for rule in rules[:MOST_PROBLEMS]:
+        yield Remark(sentence=_problem(rule), is_warning=True, rule="unreadable", count=rule.count)
+    if more := sum(rule.count for rule in rules[MOST_PROBLEMS:]):
+        sentence = f"Files of a folder or archive that could not be read for yet other reasons: {more:,}."
+        yield Remark(sentence=sentence, is_warning=True, rule="unreadable", count=more)
+
+
+def _problem(rule: Rule) -> str:
+    is_one = rule.count == 1
+    what = f"could not be read and {'is' if is_one else 'are'} passed over"
+    if rule.name.endswith(IN_PART):
+        what = "could be read only in part"
+    if is_one:
+        return f"A file of a folder or archive {what}: {rule.reason}"
+    more = rule.count - len(rule.examples)
+    others = join_names(rule.examples[1:]) + (f" and {more:,} more" if more else "")
+    return f"{rule.count:,} files of a folder or archive {what}; the first: {rule.reason} It is the same with {others}."
+
+
+def _repaired(findings: Findings) -> Iterator[Remark]:
+    if findings.broken_bytes:
+        files = findings.files_with_broken_bytes
+        sentence = (
+            f"Bytes that are no valid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,}, in {len(files):,} of "
+            f"{findings.num_files:,} files, the first {files[0]}."
+        )
+        yield Remark(sentence=sentence, is_warning=True, rule="broken_utf8", count=findings.broken_bytes)
+
+
+def _dropped(findings: Findings) -> Iterator[Remark]:
+    for rule in findings.dropped.rules.values():
+        if rule.name != "no_text":
+            sentence = f"Left out, {rule.reason}: {rule.count:,}; the first is {rule.examples[0]}."
+            yield Remark(sentence=sentence, is_warning=True, rule=rule.name, count=rule.count)
+
+
+def _others(findings: Findings) -> Iterator[Remark]:
+    for sentence in findings.warnings[:MOST_WARNINGS]:
+        yield Remark(sentence=sentence, is_warning=True)
+    if more := len(findings.warnings[MOST_WARNINGS:]):
+        yield Remark(sentence=f"There are {more:,} more warnings about files, like the last ones.", is_warning=True)

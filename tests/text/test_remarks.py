@@ -1,0 +1,64 @@
+from pretune.text.findings import Findings
+from pretune.text.remarks import MOST_PROBLEMS, MOST_WARNINGS, Remark, remarks
+
+
+def sentences(findings: Findings) -> list[str]:
+    return [remark.sentence for remark in remarks(findings)]
+
+
+def test_nothing_found_is_nothing_said() -> None:
+    assert remarks(Findings()) == []
+
+
+def test_files_with_the_same_problem_are_told_together() -> None:
+    findings = Findings()
+    for number in range(5):
+        problem = f"x/{number}.gz is a damaged gz file (Error {number} there); get it again."
+        findings.could_not_read(f"x/{number}.gz", problem)
+    findings.could_not_read("b.txt", "b.txt is 12 % noise.", num_kept=1200)
+    assert remarks(findings) == [
+        Remark(
+            sentence="5 files of a folder or archive could not be read and are passed over; the first: x/0.gz is a "
+            "damaged gz file (Error 0 there); get it again. It is the same with x/1.gz, x/2.gz and 2 more.",
+            is_warning=True,
+            rule="unreadable",
+            count=5,
+        ),
+        Remark(
+            sentence="A file of a folder or archive could be read only in part: b.txt is 12 % noise. What was read "
+            "of it before is kept: 1,200 documents.",
+            is_warning=True,
+            rule="unreadable",
+            count=1,
+        ),
+    ]
+    assert remarks(findings)[0].event == "warning"
+    assert remarks(findings)[0].fields.keys() == {"sentence", "rule", "count"}
+
+
+def test_many_problems_are_summed_up() -> None:
+    findings = Findings()
+    for number in range(MOST_PROBLEMS + 2):
+        findings.could_not_read("a", f"a has the problem {chr(97 + number)}.")
+    findings.warnings += [f"Warning {number}." for number in range(MOST_WARNINGS + 3)]
+    told = sentences(findings)
+    assert told[MOST_PROBLEMS] == "Files of a folder or archive that could not be read for yet other reasons: 2."
+    assert told[-1] == "There are 3 more warnings about files, like the last ones."
+    assert len(told) == MOST_PROBLEMS + 1 + MOST_WARNINGS + 1
+
+
+def test_what_was_left_aside() -> None:
+    findings = Findings(num_attachments=3, num_quoted_lines=2, num_continued=1, notices=["A notice."])
+    findings.ignored_files.add("no ending of a text file", "x", "paper.tex")
+    findings.ignored_files.add("hidden folder", "x", ".git")
+    findings.dropped.add("no_text", "nothing but white space", "a.txt, line 1")
+    findings.dropped.add("ragged_row", "a row with too few or too many cells", "a.csv, line 2")
+    assert sentences(findings) == [
+        "A notice.",
+        "Files and folders that were passed over: 1 no ending of a text file (paper.tex), 1 hidden folder (.git). What "
+        "has another ending is read when it is named, as in '*.tex'.",
+        "Lines of quoted replies and signatures that were left out of mails: 2.",
+        "Attachments and other parts of mails that are not read: 3.",
+        "1 documents were too long and go on in the next one.",
+        "Left out, a row with too few or too many cells: 1; the first is a.csv, line 2.",
+    ]
