@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -48,11 +49,11 @@ def test_the_pace_of_a_mixture_is_its_mean() -> None:
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [
-        (Budget(tokens=5000), r"gives 5 updates of 1,000 tokens.*give --tokens 20,000 or more, more text"),
-        (Budget(epochs=0.01), r"gives 5 updates"),
+        (Budget(tokens=5000), r"gives 5 updates of 1,000 tokens.*give --tokens 20000 or more, or a smaller --tok"),
+        (Budget(epochs=0.01), r"gives 5 updates of 1,000 tokens.*give --epochs 0\.1 or more"),
         (
             Budget(minutes=0.15),
-            r"0\.15 minutes leave room for 8 updates, and training needs 20; give --minutes 0\.2",
+            r"0\.15 minutes leave room for 8 updates, and training needs 20; give --minutes 0\.3 or more",
         ),
         (Budget(minutes=0.01), r"leave room for 0 updates"),
     ],
@@ -63,11 +64,16 @@ def test_too_small_a_budget_is_a_sentence(budget: Budget, sentence: str) -> None
     assert caught.value.exit_code == EXIT_DATA
 
 
-def test_the_minutes_that_are_asked_for_are_enough() -> None:
-    with pytest.raises(InputDataError) as caught:
-        plan_for(Budget(minutes=0.1), elapsed=20.0)
-    needed = float(str(caught.value).split("--minutes ")[1].split()[0])
-    assert plan_for(Budget(minutes=needed + 0.1), elapsed=20.0).steps >= 20
+@given(st.floats(0, 100), st.floats(0.001, 5), st.floats(1, 8), st.integers(1, 10**7))
+def test_what_is_asked_for_is_enough(elapsed: float, step: float, longer: float, epoch: int) -> None:
+    """As it is typed, also where an update with long rows takes many times longer."""
+    pace = Pace(short_step_seconds=step, long_step_seconds=longer * step, evaluation_seconds=0.2)
+    for budget in (Budget(minutes=0.001), Budget(tokens=100), Budget(epochs=1e-6)):
+        with pytest.raises(InputDataError) as caught:
+            plan_for(budget, elapsed=elapsed, pace=pace, epoch=epoch)
+        [(name, value)] = re.findall(r"give --(\w+) ([\d.]+) or more", str(caught.value))
+        kind = int if name == "tokens" else float
+        assert plan_for(Budget(**{name: kind(value)}), elapsed=elapsed, pace=pace, epoch=epoch).steps >= 20
 
 
 def test_the_decay_takes_what_the_clock_leaves() -> None:

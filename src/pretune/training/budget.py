@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
         tokens = budget.tokens if budget.tokens is not None else (budget.epochs or 1.0) * tokens_per_epoch
         steps = round(tokens / shape.tokens_per_step)
     if steps < _MIN_STEPS:
-        raise InputDataError(_too_small(budget, shape, pace, steps, elapsed_seconds))
+        enough = _describe_enough(budget, shape, pace, tokens_per_epoch, elapsed_seconds)
+        raise InputDataError(_too_small(budget, shape, steps, enough))
     return plan_steps(
         steps,
         warmup_fraction=shape.warmup_fraction,
@@ -99,17 +101,25 @@ def replan(plan: Plan, minutes: float, *, elapsed_seconds: float, training_secon
     return plan.with_steps(plan.decay_start_step + decay)
 
 
-def _too_small(budget: Budget, shape: Shape, pace: Pace, steps: int, elapsed_seconds: float) -> str:
+def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch: int, elapsed_seconds: float) -> str:
+    """The smallest budget of the same kind that is enough, as it is typed."""
     if budget.minutes is not None:
-        needed = (
-            elapsed_seconds + _MIN_STEPS * pace.short_step_seconds + shape.evaluations * pace.evaluation_seconds + 5
-        )
+        seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
+        seconds += _MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
+        return f"--minutes {math.ceil(seconds / 6) / 10:.1f}"
+    tokens = math.ceil(_MIN_STEPS * shape.tokens_per_step)
+    if budget.epochs is not None:
+        return f"--epochs {math.ceil(10 * tokens / tokens_per_epoch) / 10:g}"
+    return f"--tokens {tokens}"
+
+
+def _too_small(budget: Budget, shape: Shape, steps: int, enough: str) -> str:
+    if budget.minutes is not None:
         return (
             f"{budget.minutes:g} minutes leave room for {max(0, steps)} updates, and training needs {_MIN_STEPS}; "
-            f"give --minutes {needed / 60:.1f} or more, or a smaller --size."
+            f"give {enough} or more, or a smaller --size."
         )
     return (
         f"The budget gives {steps} updates of {shape.tokens_per_step:,.0f} tokens, and training needs at least "
-        f"{_MIN_STEPS}; give --tokens {_MIN_STEPS * shape.tokens_per_step:,.0f} or more, more text, or a smaller "
-        "--tokens-per-step."
+        f"{_MIN_STEPS}; give {enough} or more, or a smaller --tokens-per-step."
     )
