@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -51,6 +52,25 @@ def test_gradients_are_recorded_where_the_caller_records_them(count: int) -> Non
 def test_an_error_in_a_lane_reaches_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         Lanes(2, 2).map(lambda n: 1 / n, [1, 0])
+
+
+def test_after_an_error_no_lane_works_any_more() -> None:
+    """What it still held would be missing where the work is tried again in smaller pieces."""
+    both, begun, done = threading.Barrier(2, timeout=30), list[int](), list[int]()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number < 2:
+            both.wait()
+        if number == 0:
+            raise MemoryError
+        time.sleep(0.1)
+        done.append(number)
+
+    with pytest.raises(MemoryError):
+        Lanes(2, 2).map(work, range(40))
+    assert sorted([0, *done]) == sorted(begun)
+    assert len(begun) < 40  # what had not begun is left out
 
 
 @pytest.mark.parametrize(

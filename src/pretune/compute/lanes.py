@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -32,7 +32,11 @@ class Lanes:
             torch.set_num_threads(of_caller)  # a lane's number would be that of threads still to come, too
 
     def map(self, do: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`do` of every item, in their order; gradients are recorded in a lane where they are in the caller."""
+        """`do` of every item, in their order; gradients are recorded in a lane where they are in the caller.
+
+        Raises the error of the first item that has one, but not before every lane has come to rest: what failed for
+        want of memory is tried again, and then all of it must be there.
+        """
         if self._pool is None:
             return [do(item) for item in items]
         is_recording, is_inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -41,7 +45,13 @@ class Lanes:
             with torch.inference_mode(is_inference), torch.set_grad_enabled(is_recording):
                 return do(item)
 
-        return list(self._pool.map(in_lane, items))
+        begun = [self._pool.submit(in_lane, item) for item in items]
+        try:
+            return [each.result() for each in begun]
+        finally:
+            for each in begun:
+                each.cancel()
+            wait(begun)
 
 
 def _begin_lane(all_there: threading.Barrier, threads: int) -> None:
