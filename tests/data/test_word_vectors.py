@@ -13,6 +13,7 @@ from pretune.data.word_vectors import (
     build_word_vectors,
     count_neighbours,
     document_weights,
+    documents_of,
     factorise,
     mutual_information,
 )
@@ -90,6 +91,16 @@ def test_a_small_matrix_leaves_columns_of_zeros() -> None:
     vectors = factorise(np.eye(3, dtype=np.float32), 5, seed=0)
     assert vectors.shape == (3, 5)
     assert (vectors[:, 3:] == 0).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 9])
+def test_every_token_knows_its_document(count: int) -> None:
+    offsets = np.array([0, 4, 4, 5, 9])
+    assert documents_of(offsets, count).tolist() == [0, 0, 0, 0, 2, 3, 3, 3, 3][:count]
+
+
+def test_documents_behind_the_first_tokens_take_no_memory() -> None:
+    assert documents_of(np.array([0, 3, 10**15, 10**16]), 5).tolist() == [0, 0, 0, 1, 1]
 
 
 @pytest.fixture

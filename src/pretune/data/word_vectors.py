@@ -35,7 +35,7 @@ def build_word_vectors(
     """
     count = min(shard.num_tokens, MAX_TOKENS)
     tokens = np.asarray(shard.tokens[:count], dtype=np.int64)
-    documents = np.repeat(np.arange(len(shard), dtype=np.int32), shard.lengths)[:count]
+    documents = documents_of(shard.offsets, count)
     frequency = np.bincount(tokens, minlength=tokenizer.vocab_size)
     frequency[: tokenizer.first_ordinary_id] = 0
     ids = np.argsort(-frequency, kind="stable")[: min(MAX_WORDS, int((frequency > 0).sum()))]
@@ -49,6 +49,12 @@ def build_word_vectors(
     together = _unit(factorise(weights, hidden_size, seed))
     vectors = _unit(factorise(np.concatenate([near, together], axis=1), hidden_size, seed))[has_neighbours]
     return ids[has_neighbours], vectors * np.float32(deviation * np.sqrt(hidden_size))
+
+
+def documents_of(offsets: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int32]:
+    """The document of each of the first `count` tokens, for documents that begin at `offsets`."""
+    ends = np.minimum(offsets[: np.searchsorted(offsets, count) + 1], count)  # not of all: there may be billions
+    return np.repeat(np.arange(len(ends) - 1, dtype=np.int32), np.diff(ends))
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
