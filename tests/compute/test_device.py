@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,15 @@ def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch,
     assert folder.is_relative_to(tmp_path)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.mark.usefixtures("on_cpu")
+def test_a_computer_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip_with("avx2", monkeypatch)
+    one = replace(choose_compute(compile="off"), threads=1)
+    assert one.describe() == "Example 9000 @ 3GHz, 1 thread, fp32, not compiled"
+    two = replace(one, threads=2, precision="bf16", is_compiled=True)
+    assert two.describe() == "Example 9000 @ 3GHz, 2 threads, bf16, compiled"
 
 
 @pytest.mark.usefixtures("on_cpu")

@@ -31,13 +31,14 @@ def test_plan_and_disk_are_those_of_the_run(preprocessed_folder: Path, tmp_path:
     found = forecast(preprocessed_folder, config)
     assert sorted(preprocessed_folder.iterdir()) == before
     pretrain(preprocessed_folder, tmp_path / "out", config)
-    [plan] = [event for event in read_events(tmp_path / "out") if event["event"] == "plan"]
+    events = read_events(tmp_path / "out")
+    [plan], [estimate] = ([event for event in events if event["event"] == kind] for kind in ("plan", "estimate"))
     assert found.plan.steps == plan["steps"]
     assert found.parameters == 2 * (4 * 128 * 128 + 3 * 128 * 352 + 2 * 128) + 128 * (
         read_manifest(tmp_path / "out", "pretrain").summary["model"]["vocab_size"] + 1
     )
     size = sum(file.stat().st_size for file in (tmp_path / "out").rglob("*") if file.is_file())
-    assert found.disk_bytes == pytest.approx(size, rel=0.02)
+    assert found.disk_bytes == estimate["disk_bytes"] == pytest.approx(size, rel=0.02)
 
 
 def test_minutes_are_met_and_more_tokens_take_longer(preprocessed_folder: Path) -> None:

@@ -39,6 +39,11 @@ class Compute:
     def dtype(self) -> torch.dtype:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
+    def describe(self) -> str:
+        """Chip, threads, precision, and whether it is compiled, in words."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{self.chip}, {threads}, {self.precision}, {'compiled' if self.is_compiled else 'not compiled'}"
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -77,7 +77,7 @@ def _describe_machine(phase: Phase) -> str:
     if "is_compiled" in estimate:
         parts.append("compiled" if estimate["is_compiled"] else "not compiled")
     if "threads" in estimate:
-        parts.append(f"{figures.count(estimate['threads'])} threads")
+        parts.append(f"{figures.count(estimate['threads'])} {'thread' if estimate['threads'] == 1 else 'threads'}")
     return " · ".join(parts)
 
 

@@ -44,6 +44,7 @@ from pretune.stages.pretrain_settings import (
     choose_size,
     describe_budget,
     describe_compute,
+    disk_bytes,
     estimate,
     is_worth_compiling,
     optimizer_config,
@@ -270,6 +271,7 @@ class _Pretraining:
             "estimate",
             **estimate(self.config, self.model_config, self.compute, self.corpus, pace),
             minutes=(self.course.elapsed() + pace.seconds(plan, self.config.evaluations)) / 60,
+            disk_bytes=disk_bytes(self.model_config, self.config, self.source_path, pace, plan),
             size=self.size,
         )
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))

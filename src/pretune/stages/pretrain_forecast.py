@@ -32,6 +32,7 @@ from pretune.stages.pretrain_settings import (
     budget_of,
     check_memory,
     choose_size,
+    disk_bytes,
     is_worth_compiling,
     optimizer_config,
     row_settings,
@@ -72,11 +73,10 @@ class Forecast:
 
     def describe(self) -> list[str]:
         """The forecast in sentences, with what it rests on."""
-        c, tokens = self.compute, self.plan.steps * self.plan.tokens_per_step
-        words, minutes = "compiled" if c.is_compiled else "not compiled", self.seconds / 60
+        tokens, minutes = self.plan.steps * self.plan.tokens_per_step, self.seconds / 60
         return [
-            f"{self.size}, {self.parameters:,} parameters, on {c.chip}, {c.threads} threads, {c.precision}, {words}: "
-            f"{self.plan.steps:,} updates, {tokens:,} tokens.",
+            f"{self.size}, {self.parameters:,} parameters, on {self.compute.describe()}: {self.plan.steps:,} updates, "
+            f"{tokens:,} tokens.",
             f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
             f"{self.disk_bytes / 1e6:.0f} MB of disk.",
             f"That rests on updates tried out here just now, {self.step_seconds:.2f} s each, uncompiled; beside other "
@@ -131,7 +131,7 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
         step_seconds=pace.short_step_seconds,
         seconds=before + training,
         memory_bytes=max(peak_memory_bytes(), base + vectors),
-        disk_bytes=_disk_bytes(model_config, config, preprocessed, expected, plan),
+        disk_bytes=disk_bytes(model_config, config, preprocessed, expected, plan),
     )
 
 
@@ -187,12 +187,3 @@ def _vector_bytes(model: ModelConfig, corpus: Corpus) -> int:
     entries = min(model.vocab_size, MAX_WORDS) ** 2
     tokens = min(corpus.tokens_per_epoch, MAX_TOKENS)
     return _VECTOR_BYTES_PER_ENTRY * entries + _VECTOR_BYTES_PER_TOKEN * tokens
-
-
-def _disk_bytes(model: ModelConfig, config: PretrainConfig, preprocessed: Path, pace: Pace, plan: Plan) -> int:
-    """What the folder holds at its end: the model, the checkpoint before the decay, and the last one or two."""
-    tokenizer = sum((preprocessed / name).stat().st_size for name in ("tokenizer.json", "tokenizer_config.json"))
-    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
-    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
-    each = cost.checkpoint_bytes(model, config.optimizer)
-    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
@@ -11,6 +12,7 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.stages.config import PretrainConfig
+from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 from pretune.training.budget import Budget, Pace, Shape
 from pretune.training.optimizer import OptimizerConfig
 from pretune.training.schedule import Plan
@@ -144,8 +146,7 @@ def _longest_row(config: PretrainConfig, corpus: Corpus) -> int:
 
 def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compiling: bool) -> list[str]:
     """What the run computes on, and what would make it faster where something would."""
-    words = "compiled" if compute.is_compiled else "not compiled"
-    sentences = [f"Training on {compute.chip}, {compute.threads} threads, {compute.precision}, {words}."]
+    sentences = [f"Training on {compute.describe()}."]
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
     if config.compile == "auto" and gains and not compute.is_compiled:
         needed = needed_to_compile(compute.device)
@@ -159,16 +160,24 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
     return sentences
 
 
+def disk_bytes(model: ModelConfig, config: PretrainConfig, preprocessed: Path, pace: Pace, plan: Plan) -> int:
+    """What the stage's folder holds at its end: the model, the checkpoint before the decay, and the last one or two."""
+    tokenizer = sum((preprocessed / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
+    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
+    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
+    each = cost.checkpoint_bytes(model, config.optimizer)
+    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
+
+
 def estimate(
     config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
 ) -> dict[str, Any]:
-    """What a run is expected to take, by measurement and by arithmetic; on a GPU its own memory."""
+    """What a run is expected to take, by measurement and by arithmetic, disk apart; on a GPU its own memory."""
     by_spans = compute.device == "cuda" and compute.precision == "bf16"
     places, longest = corpus.micro_batch_tokens, config.row_tokens
     return {
         "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
         "memory_bytes": cost.train_memory_bytes(model, places, longest, config.mask_prob, by_spans=by_spans),
-        "disk_bytes": 4 * cost.checkpoint_bytes(model),
         "parameters": cost.count_parameters(model),
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
     }
