@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,21 @@ def test_options_may_stand_among_the_texts(run_folder: Path, capsys: pytest.Capt
 
 def test_a_terminal_is_not_told_what_to_do_by_a_text(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in out_of(capsys, "predict", str(run_folder), "red \x1b[31m alert")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_every_text_can_be_answered(run_folder: Path, encoding: str) -> None:
+    """Also one with a byte that is no UTF-8, and in a terminal that knows no umlauts."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    texts = [b"caf\xe9", "Großartig!".encode()]
+    for options in ([], ["--json"]):
+        words = [sys.executable, "-m", "pretune", "predict", str(run_folder), *options, *texts]
+        done = subprocess.run(words, capture_output=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.decode(encoding).splitlines()
+        if options:
+            assert [json.loads(line)["text"] for line in lines] == ["caf\udce9", "Großartig!"]
+    assert len(lines) == 2
 
 
 def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,26 @@ def test_a_traceback_is_shown_when_asked_for(
     assert told[0].startswith("pretune.errors.UsageError")
 
 
-def test_a_reader_that_goes_away_is_no_failure() -> None:
-    command = f"{sys.executable} -m pretune --help | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
+@pytest.mark.parametrize("words", ["--help", "run --help"])
+@pytest.mark.parametrize("is_buffered", [True, False])
+def test_a_reader_that_goes_away_is_no_failure(words: str, is_buffered: bool) -> None:
+    done = in_shell(f"{sys.executable} -m pretune {words} | true; exit ${{PIPESTATUS[0]}}", is_buffered=is_buffered)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("is_buffered", [True, False])
+def test_results_that_cannot_be_written_are_a_full_disk(is_buffered: bool) -> None:
+    done = in_shell(f"{sys.executable} -m pretune --help > /dev/full", is_buffered=is_buffered)
+    assert done.returncode == 5
+    assert done.stderr.startswith("The disk is full: ")
+    assert done.stderr.count("\n") == 1
+
+
+def in_shell(command: str, *, is_buffered: bool) -> subprocess.CompletedProcess[str]:
+    """A command whose output Python keeps back until there is much of it, or writes at once."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=environment)
 
 
 @pytest.mark.parametrize("stage", ["collect", "preprocess"])

@@ -348,7 +348,12 @@ def verify(arguments: Arguments) -> int:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a terminal without UTF-8, or a byte that was none where the text was typed
+        return json.dumps(value, allow_nan=False)
+    return text
 
 
 def _to_stdout(text: str) -> None:

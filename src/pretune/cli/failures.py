@@ -48,8 +48,7 @@ def explain(error: BaseException, out: str | None = None) -> tuple[str, int]:
 def report(error: BaseException, out: str | None = None) -> int:
     """Print the sentence for an exception to stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
-        # The reader of our output has gone (`| head`): not a failure. Python would complain while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()  # the reader of our output has gone (`| head`): not a failure
         return EXIT_DONE
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
@@ -58,7 +57,16 @@ def report(error: BaseException, out: str | None = None) -> int:
     sentence, code = explain(error, out)
     if not _is_told_by_first(error):
         sys.stderr.write(f"{sentence}\n")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _silence_stdout()
     return code
+
+
+def _silence_stdout() -> None:
+    """Throw away what cannot be written: Python would complain of it at its end, with an exit code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_told_by_first(error: BaseException) -> bool:

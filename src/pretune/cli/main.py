@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -26,9 +27,9 @@ def run_command_line(words: Sequence[str]) -> int:
     out = _word_after("--out", words)
     try:
         with _stopped_by_sigterm():
-            return _dispatch(list(words))
-    except SystemExit as finished:  # argparse leaves this way after --help
-        return int(finished.code or EXIT_DONE)
+            code = _dispatch(list(words))
+            sys.stdout.flush()  # here, where a full disk can still be answered: at its end Python only complains
+            return code
     except BaseException as error:
         return report(error, out)
 
@@ -46,7 +47,10 @@ def _dispatch(words: list[str]) -> int:
         return EXIT_DONE
     if words[0] not in VERBS:
         raise UsageError(_unknown_verb(words[0]))
-    arguments = build_parser(VERBS[words[0]]).parse_intermixed_args(words[1:])
+    try:
+        arguments = build_parser(VERBS[words[0]]).parse_intermixed_args(words[1:])
+    except SystemExit:  # argparse leaves this way after --help
+        return EXIT_DONE
     launch = read_launch()
     arguments.quiet = arguments.quiet or quiet or not launch.is_first
     if launch.size > 1 and words[0] not in USE_SEVERAL_PROCESSES:
@@ -87,7 +91,10 @@ def _word_after(flag: str, words: Sequence[str]) -> str | None:
 
 
 def _prepare_process() -> None:
-    """Libraries keep to themselves what a user can do nothing about."""
+    """Libraries keep to themselves what a user can do nothing about; what a terminal cannot show is written as escapes,
+    as in the event log."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not os.environ.get(DEBUG_VARIABLE):
         warnings.simplefilter("ignore")
         os.environ.setdefault("RUST_BACKTRACE", "0")
