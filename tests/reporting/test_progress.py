@@ -120,6 +120,16 @@ def test_a_terminal_gets_a_bar_and_colour_only_where_wanted(
     assert bool(re.search(r"\x1b\[3[0-9]m", text)) != no_color
 
 
+def test_a_narrow_terminal_breaks_no_line(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a bar that a terminal breaks in two, only the second half would be drawn over."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(module, "columns_of", lambda _stream: 50)
+    text = replay(full_run.events, Stream(terminal=True), monkeypatch)
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+    assert max(map(len, lines)) <= 50
+    assert any("step" in line and "█" in line for line in lines)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_hostile_text_never_reaches_the_terminal(builder: Any, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07[red]x[/red]\r\nnext"

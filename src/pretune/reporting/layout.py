@@ -231,18 +231,20 @@ def _to_ansi(lines: Lines) -> str:
 
 def page_for(stream: TextIO) -> Page:
     """The page that a stream offers: its terminal's width, or 100 columns; block characters where it can write them."""
-    width = DEFAULT_WIDTH
-    if stream.isatty():
-        try:
-            width = os.get_terminal_size(stream.fileno()).columns or DEFAULT_WIDTH
-        except (OSError, ValueError):  # a stream without a descriptor
-            width = DEFAULT_WIDTH
     try:
         "─⣿█✓●".encode(stream.encoding or "ascii")
         charset: Literal["unicode", "ascii"] = "unicode"
     except (UnicodeEncodeError, LookupError):
         charset = "ascii"
-    return Page(width=min(max(width, NARROWEST), WIDEST), charset=charset)
+    return Page(width=min(max(columns_of(stream), NARROWEST), WIDEST), charset=charset)
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide the terminal of a stream is; 100 columns without one."""
+    try:
+        return (stream.isatty() and os.get_terminal_size(stream.fileno()).columns) or DEFAULT_WIDTH
+    except (OSError, ValueError):  # a stream without a descriptor
+        return DEFAULT_WIDTH
 
 
 def has_colour(stream: TextIO) -> bool:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pretune.reporting import figures
-from pretune.reporting.layout import Lines, Page, bar, clean, page_for, paragraph, shorten, to_text
+from pretune.reporting.layout import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
 from pretune.reporting.observations import in_short, observe
 from pretune.reporting.phases import read_phase
 from pretune.runtime.events import Event, fold, subscribed
@@ -36,7 +36,9 @@ def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
         return
     page = page_for(stream)
     is_live = stream.isatty() and page.charset == "unicode" and os.environ.get("TERM") != "dumb"
-    display: Display = LiveLine(stream, page) if is_live else PlainLines(stream, page)
+    # However narrow the terminal is: of a line that it breaks in two, only the second half is drawn over.
+    narrow = replace(page, width=min(page.width, columns_of(stream)))
+    display: Display = LiveLine(stream, narrow) if is_live else PlainLines(stream, page)
     with subscribed(_guarded(display)):
         try:
             yield
