@@ -107,6 +107,16 @@ def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
         model.predict(["a", 3])
 
 
+@pytest.mark.parametrize("data", [None, 7, {"text": TEXTS, "label": ["a", "b", "c"]}], ids=str)
+def test_what_is_no_list_is_said(run_folder: Path, tmp_path: Path, data: object) -> None:
+    model = load_pretrained_model(run_folder)
+    sentence = r"a table with the columns text, label; expected" if isinstance(data, dict) else rf"is {data}; expected"
+    for call in (lambda: model.predict(data), lambda: model.train(data, tmp_path / "out")):
+        with pytest.raises(InputDataError, match=sentence):
+            call()
+    assert not (tmp_path / "out").exists()
+
+
 def test_trace_agrees_with_predict(run_folder: Path) -> None:
     model = load_pretrained_model(run_folder)
     traced = model.trace(TEXTS[0])["layers"]["decision"]

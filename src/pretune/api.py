@@ -172,7 +172,7 @@ class Model:
             raise ModelError(f"{self.path} holds a language model, which labels nothing yet; call train(data) first.")
         if isinstance(data, str | Path):
             return Predictions(predict(self._classifier, read_texts(_existing_file(data))))
-        items = list(data)
+        items = _items_of(data)
         if items and all(_is_pair(item) for item in items):
             texts, expected = zip(*items, strict=True)
             return Predictions(predict(self._classifier, _as_texts(texts)), [str(label) for label in expected])
@@ -259,12 +259,28 @@ def _as_pairs(data: Any) -> Pairs:
             )
         items: list[Any] = list(zip(texts, labels, strict=True))
     else:
-        items = list(data)
+        items = _items_of(data)
     for number, item in enumerate(items, 1):
         if not _is_pair(item):
             raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
     texts = _as_texts([text for text, _ in items])
     return [(text, str(label)) for text, (_, label) in zip(texts, items, strict=True)]
+
+
+def _items_of(data: Any) -> list[Any]:
+    """The items of a list or of anything else that has some one after another; not of a table, which would give the
+    names of its columns."""
+    if hasattr(data, "keys"):
+        raise InputDataError(
+            f"The data is a table with the columns {', '.join(map(str, data.keys()))}; expected a list of texts, of "
+            "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS])."
+        )
+    try:
+        return list(data)
+    except TypeError as error:
+        raise InputDataError(
+            f"The data is {data!r:.80}; expected a list of texts, a list of (text, label) pairs, or the path of a file."
+        ) from error
 
 
 def _is_pair(item: Any) -> bool:
