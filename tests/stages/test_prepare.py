@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pretune.data.shards import TokenShard
-from pretune.errors import FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
+from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
 from pretune.runtime.artifacts import Manifest, open_stage
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig
@@ -153,6 +153,17 @@ def test_a_model_that_reads_less_sets_the_length(
     assert manifest.summary["max_seq_len"] == 16
     assert max(TokenShard(tmp_path / "prepare", "train").lengths) == 16
     assert (manifest.summary["example"]["row"], manifest.summary["synthetic"]) == (11, True)
+
+
+@pytest.mark.parametrize("content", ['{"vocab_size": 4', "[]", '{"max_position_embeddings": "many"}'])
+def test_a_model_whose_config_is_damaged_is_named(
+    tmp_path: Path, labels_file: Path, run_folder: Path, content: str
+) -> None:
+    base = shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "model")
+    (base / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(CorruptModelError, match=r"config\.json is damaged"):
+        run(labels_file, tmp_path / "prepare", base)
+    assert not (tmp_path / "prepare").exists()
 
 
 def test_a_checkpoint_beside_other_files_passes_nothing_on(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:

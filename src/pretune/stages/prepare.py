@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.data.shards import ShardWriter
-from pretune.errors import InputDataError, ModelNotFoundError, PretuneError, UsageError
+from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, PretuneError, UsageError
 from pretune.runtime.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -333,15 +333,23 @@ def _read_base(base: Path) -> _Base:
         raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
     summary = _read_summary(base, folder)
     example = summary.get("example") or {}
-    longest = None
-    if (folder / "config.json").is_file():
-        longest = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
     return _Base(
         tokenizer_folder=folder,
-        max_seq_len=longest,
+        max_seq_len=_read_longest_row(folder / "config.json"),
         is_synthetic=bool(summary.get("synthetic", False)),
         example=example.get("text"),
     )
+
+
+def _read_longest_row(path: Path) -> int | None:
+    """How many tokens the model reads at most; None where there is no model, or its config does not say."""
+    if not path.is_file():
+        return None
+    try:
+        longest = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
+        return None if longest is None else int(longest)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
 
 
 def _read_summary(base: Path, folder: Path) -> dict[str, Any]:
