@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pretune.errors import EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
+from pretune.errors import (
+    EXIT_USAGE,
+    CorruptModelError,
+    FolderInTheWayError,
+    InputDataError,
+    OutOfResourcesError,
+    StageDiffersError,
+    StoppedError,
+    UsageError,
+)
 from pretune.runtime import artifacts
 from pretune.runtime.artifacts import (
     StageFolder,
@@ -132,6 +142,48 @@ def test_an_interrupted_folder_of_another_version_is_refused(tmp_path: Path) -> 
     manifest = tmp_path / "d" / "manifest.json"
     write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1", "sha256": None})
     assert open_it(tmp_path / "d").is_finished
+
+
+@pytest.mark.parametrize("error", [InputDataError, UsageError, CorruptModelError])
+def test_a_refusal_leaves_no_folder(tmp_path: Path, error: type[Exception]) -> None:
+    folder = open_it(tmp_path / "c")
+    with pytest.raises(error), folder.at_work():
+        raise error
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("error", [StoppedError, OutOfResourcesError, KeyboardInterrupt, ZeroDivisionError])
+def test_what_is_stopped_goes_on_from_what_there_is(tmp_path: Path, error: type[BaseException]) -> None:
+    folder = open_it(tmp_path / "c")
+    with pytest.raises(error), folder.at_work():
+        (tmp_path / "c" / "part").write_text("done")
+        raise error
+    again = open_it(tmp_path / "c")
+    assert again.is_resumed
+    assert (tmp_path / "c" / "part").read_text() == "done"
+    with again.at_work():
+        again.finish()
+    assert open_it(tmp_path / "c").is_finished
+
+
+def test_what_came_out_is_on_the_disk_before_the_manifest_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_it(tmp_path / "c")
+    (tmp_path / "c" / "deep").mkdir()
+    for name in ("out.txt", "deep/more.txt"):
+        (tmp_path / "c" / name).write_text("result")
+    synced, fsync = list[str](), os.fsync
+
+    def remember(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(str(path.relative_to(tmp_path.resolve())))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    folder.finish()
+    assert {"c", "c/deep", "c/out.txt", "c/deep/more.txt"} <= set(synced[:-1])
+    assert synced[-1] == "c/.manifest.json.tmp"
 
 
 def test_a_file_that_is_gone_or_cut_short_is_named(tmp_path: Path) -> None:

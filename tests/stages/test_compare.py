@@ -198,5 +198,6 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     finetuned = write_network(tmp_path / "finetune", prepared, 1.0, 2)
     with pytest.raises(InputDataError, match="no test rows"):
         compare(finetuned, None, prepared, tmp_path / "compare")
+    assert not (tmp_path / "compare").exists()  # so that the corrected command needs no --redo
     with pytest.raises(InputDataError, match="does not exist"):
         compare(tmp_path / "none", None, prepared, tmp_path / "compare")

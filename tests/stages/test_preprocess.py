@@ -15,7 +15,7 @@ import pytest
 
 import pretune.stages.preprocess_steps
 from pretune.data.shards import TokenShard
-from pretune.errors import FolderInTheWayError, InputDataError, UsageError
+from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
 from pretune.runtime import engines
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
@@ -362,9 +362,14 @@ def test_workers_that_are_killed_change_nothing(
     assert not to_kill
 
 
-@pytest.mark.parametrize("step", ["write", "encode"])
+@pytest.mark.parametrize(("step", "error"), [("write", KeyboardInterrupt), ("encode", StoppedError)])
 def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
-    many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+    many_parts: Path,
+    in_one_thread: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: type[BaseException],
 ) -> None:
     function = f"{step}_part"
     original = getattr(pretune.stages.preprocess_steps, function)
@@ -373,13 +378,13 @@ def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
     def interrupted(out: Path, task: dict[str, Any]) -> dict[str, Any]:
         calls.append(task)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            raise error
         result: dict[str, Any] = original(out, task)
         return result
 
     with monkeypatch.context() as patch:
         patch.setattr(f"pretune.stages.preprocess_steps.{function}", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             preprocess(many_parts, tmp_path / "out")
     first = len(calls)
     monkeypatch.setattr(

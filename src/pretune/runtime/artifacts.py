@@ -7,11 +7,20 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from pretune.errors import FolderInTheWayError, InputDataError, PretuneError, StageDiffersError
+from pretune.errors import (
+    FolderInTheWayError,
+    InputDataError,
+    ModelError,
+    PretuneError,
+    StageDiffersError,
+    UsageError,
+)
 from pretune.runtime.events import LOG_NAME, EventLog
 from pretune.runtime.memory import begin_peak
 from pretune.version import VERSION
@@ -63,11 +72,31 @@ class StageFolder:
         self._replace(summary)
 
     def finish(self, **summary: Any) -> None:
-        """Hash what came out and mark the folder finished; from now on it is never written again, nor is its log."""
+        """Hash what came out and mark the folder finished; from now on it is never written again, nor is its log.
+
+        All of it is on the disk before the manifest says so, and outlives a power failure.
+        """
+        sync_files(self.path)
         outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
         log = describe_file(self.log.path) if self.log.path.is_file() else None
         self._replace(summary, status="finished", outputs=outputs, log=log)
         self.close()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Within this block the stage writes.
+
+        Where it refuses what it was given, no folder stays, so that the corrected command needs no --redo; where it is
+        stopped or the disk is full, what there is stays to go on from.
+        """
+        try:
+            yield
+        except (InputDataError, ModelError, UsageError):
+            self.close()
+            remove_folder(self.path)
+            raise
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of the folder without finishing it."""
@@ -318,8 +347,15 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def sync_folder(path: Path) -> None:
-    """Make renames inside a folder durable."""
+def sync_files(path: Path) -> None:
+    """Bring every file in a folder and below it to the disk, and their names."""
+    for file in [*path.rglob("*"), path]:
+        if file.is_file() or file.is_dir():
+            sync(file)
+
+
+def sync(path: Path) -> None:
+    """Bring the bytes of a file to the disk, or the names in a folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ from pretune.runtime.artifacts import (
     is_as_sealed,
     remove_folder,
     sealed,
-    sync_folder,
+    sync,
     write_json,
 )
 from pretune.version import VERSION
@@ -49,7 +49,7 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
         manifest = {"format_version": FORMAT_VERSION, "version": VERSION, **facts, "files": described}
         write_json(partial / MANIFEST_NAME, sealed(manifest))
         for folder in [path for path in partial.rglob("*") if path.is_dir()] + [partial]:
-            sync_folder(folder)
+            sync(folder)
         _put_in_place(partial, target)
     except BaseException as error:
         remove_folder(partial)
@@ -73,7 +73,7 @@ def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(target)
-        sync_folder(target.parent)
+        sync(target.parent)
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if is_disk_full(error):
@@ -172,7 +172,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
     if target.exists():
         target.rename(replaced)
     partial.rename(target)
-    sync_folder(target.parent)
+    sync(target.parent)
     remove_folder(replaced)
 
 

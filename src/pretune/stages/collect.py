@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError, PretuneError
+from pretune.errors import InputDataError
 from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,
@@ -105,16 +105,10 @@ def collect(
         if from_hub:
             folder.note(**{SUMMARY_KEY: {path: one.told for path, one in from_hub.items()}})
         files = unique_files((file for group in groups for file in group), findings)
-        try:
+        with folder.at_work():
             pieces = divide_files(files, _reading(config))
             with open_engine(config.engine, config.workers, amount=bytes_to_share(pieces)) as engine:
                 _Collection(folder, config, files, pieces, labels, findings, engine).run()
-        except PretuneError:
-            folder.close()
-            remove_folder(folder.path)
-            raise
-        finally:
-            folder.close()
     return folder.manifest
 
 

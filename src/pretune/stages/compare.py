@@ -72,10 +72,8 @@ def compare(finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *,
         return folder.manifest
     if folder.is_resumed:
         folder.log.write("resumed", from_step=0)
-    try:
+    with folder.at_work():
         _run(folder, folders, manifests["prepared"].summary)
-    finally:
-        folder.close()
     return folder.manifest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.data.shards import ShardWriter
-from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, PretuneError, UsageError
+from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
 from pretune.runtime.artifacts import (
     MANIFEST_NAME,
     Manifest,
@@ -19,7 +19,6 @@ from pretune.runtime.artifacts import (
     hash_file,
     open_stage,
     read_manifest,
-    remove_folder,
     write_json,
     write_text,
 )
@@ -90,14 +89,8 @@ def prepare(
         return folder.manifest
     if folder.is_resumed:
         folder.log.write("resumed", from_step=0)
-    try:  # reading comes first: a refusal leaves no folder behind, and the corrected command needs no --redo
+    with folder.at_work():
         _Preparation(folder, config, source, files).run()
-    except PretuneError:
-        folder.close()
-        remove_folder(folder.path)
-        raise
-    finally:
-        folder.close()
     return folder.manifest
 
 

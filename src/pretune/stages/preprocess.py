@@ -17,7 +17,7 @@ import numpy as np
 
 from pretune.data.shards import TokenShard
 from pretune.data.views import ROW_TOKENS, View, measure_view
-from pretune.errors import InputDataError, PretuneError
+from pretune.errors import InputDataError
 from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,
@@ -84,15 +84,9 @@ def preprocess(
         return folder.manifest
     if folder.is_resumed:
         folder.log.write("resumed", from_step=0)
-    try:
-        with open_engine(config.engine, config.workers, amount=source.summary["characters"]) as engine:
-            _Preprocessing(Path(collected), source, folder, config, files, protect, engine).run()
-    except PretuneError:
-        folder.close()
-        remove_folder(folder.path)
-        raise
-    finally:
-        folder.close()
+    amount = source.summary["characters"]
+    with folder.at_work(), open_engine(config.engine, config.workers, amount=amount) as engine:
+        _Preprocessing(Path(collected), source, folder, config, files, protect, engine).run()
     return folder.manifest
 
 
