@@ -109,7 +109,10 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     folder.log.write(
         "flow",
         shape_in=[{"name": "test rows", "value": len(test.rows)}],
-        shape_out=[{"name": "models", "value": len(rows)}, {"name": "verdicts", "value": len(verdicts)}],
+        shape_out=[
+            {"name": "models", "value": len(rows)},
+            {"name": "verdict" if len(verdicts) == 1 else "verdicts", "value": len(verdicts)},
+        ],
         dropped=[],
         seconds=seconds,
         peak_memory_bytes=peak,

@@ -116,6 +116,7 @@ class _Preprocessing:
         self.funnel: dict[str, Any] = {}
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._tell_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
+        self._step_start = self.start  # of the step whose progress is told
 
     @property
     def path(self) -> Path:
@@ -277,12 +278,14 @@ class _Preprocessing:
 
     def _tell_progress(self, done: int, unit: str) -> None:
         now = time.monotonic()
-        if now >= self._next_progress:
+        if not done:
+            self._step_start = now
+        elif now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECONDS
             total = self.source.summary["documents"]
             if unit == "documents encoded":
                 total -= self.steps.dropped.total
-            self.folder.log.write("progress", done=done, total=total, unit=unit, elapsed_seconds=now - self.start)
+            self.folder.log.write("progress", done=done, total=total, unit=unit, elapsed_seconds=now - self._step_start)
 
     def _tell_drops(self) -> None:
         total = self.source.summary["documents"]
@@ -291,10 +294,8 @@ class _Preprocessing:
                 sentence = f"{rule.count:,} of {total:,} documents were dropped ({rule.name}): {rule.reason}."
                 self.folder.log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
         if self.steps.repairs:
-            repaired = "; ".join(
-                f"{count:,} documents: {REPAIRS[name]}" for name, count in self.steps.repairs.most_common()
-            )
-            self.folder.log.write("notice", sentence=f"Repaired, in {repaired}.")
+            repaired = "; ".join(f"{REPAIRS[name]} ({count:,})" for name, count in self.steps.repairs.most_common())
+            self.folder.log.write("notice", sentence=f"Repaired documents: {repaired}.")
         if self.steps.personal_data:
             replaced = ", ".join(f"{count:,} {PERSONAL_DATA[kind]}" for kind, count in self.steps.personal_data.items())
             self.folder.log.write("notice", sentence=f"Personal data replaced: {replaced}.")
@@ -323,7 +324,10 @@ class _Preprocessing:
         self.folder.log.write(
             "flow",
             shape_in=[{"name": name, "value": value} for name, value in shape_in.items()],
-            shape_out=[{"name": name, "value": value} for name, value in summary.items()],
+            shape_out=[
+                {"name": name.replace("vocab_size", "vocabulary_tokens"), "value": value}
+                for name, value in summary.items()
+            ],
             dropped=self.steps.dropped.to_event(),
             repaired=dict(self.steps.repairs),
             seconds=seconds,

@@ -282,8 +282,10 @@ class Steps:
         return run_steps(self.engine, [self._step(step, work, tasks, unit)])[0]
 
     def _step(self, step: str, work: Work, tasks: Results, unit: str | None = None) -> Step:
-        """A step; with `unit`, it is told how many documents are ready."""
+        """A step; with `unit`, it is told that it begins, and how many documents are ready."""
         done = 0
+        if unit is not None:
+            self._tell_progress(done, unit)
 
         def on_part(_number: int, result: dict[str, Any]) -> None:
             nonlocal done

@@ -1,0 +1,29 @@
+"""Progress tells how fast a step goes, not how long ago the stage began."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pretune.runtime.events import read_events
+from pretune.stages import preprocess as module
+from pretune.stages.collect import collect
+from pretune.stages.preprocess import preprocess
+
+
+def test_a_step_is_timed_from_its_own_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"Number {n} liked the {word} near the river.\n" for n in range(80) for word in ("film", "hotel", "soup")]
+    (tmp_path / "text.txt").write_text("".join(lines), encoding="utf-8")
+    collect([tmp_path / "text.txt"], tmp_path / "collect")
+    clock = count()  # a second at each look
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
+    preprocess(tmp_path / "collect", tmp_path / "out")
+    told = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
+    assert [(event["unit"], event["elapsed_seconds"]) for event in told] == [
+        ("documents cleaned", 1.0),
+        ("documents encoded", 1.0),
+    ]
