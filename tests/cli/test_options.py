@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
+from pretune.cli.arguments import run_options
 from pretune.cli.options import add_options, field_comments, merge_options, options_of, typed_values
 from pretune.cli.parser import Parser
-from pretune.cli.verbs import VERBS, build_parser, run_options
+from pretune.cli.verbs import VERBS, build_parser
 from pretune.errors import UsageError
 from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
 
