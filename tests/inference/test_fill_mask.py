@@ -33,19 +33,9 @@ def test_all_words_sum_to_one_but_for_special_tokens(filler: MaskFiller) -> None
     assert sum(word.probability for word in words) + float(special) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_one_word_is_found_among_them(filler: MaskFiller) -> None:
-    found = filler.find_word("The sun rises in the [MASK].", "east")
-    assert found.word == "east"
-    assert found in filler.fill("The sun rises in the [MASK].", top=10_000)[0]
-
-
 def test_what_cannot_be_filled_is_said(filler: MaskFiller) -> None:
     with pytest.raises(UsageError, match=r"no \[MASK\]"):
         filler.fill("The sun rises.")
-    with pytest.raises(UsageError, match="'incomprehensibilities' is not one token"):
-        filler.find_word("The [MASK].", "incomprehensibilities")
-    with pytest.raises(UsageError, match="2 times"):
-        filler.find_word("The [MASK] [MASK].", "sun")
     with pytest.raises(UsageError, match="expected at most 512"):
         filler.fill("The [MASK]. " * 300)
     with pytest.raises(UsageError, match="at least 1"):

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from pretune.compute.varlen import Spans, find_spans
 
-IGNORE_INDEX = -100
-
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:

@@ -52,20 +52,6 @@ class MaskFiller:
             predictions.append([self._describe(token_id, p) for token_id, p in ordinary[:top]])
         return predictions
 
-    def find_word(self, text: str, word: str) -> WordPrediction:
-        """The probability of one word in the place of the only [MASK] in the text.
-
-        Raises UsageError where there is not exactly one [MASK], and where the vocabulary holds the word in pieces.
-        """
-        ids = self._encode(text)
-        if ids.count(self.tokenizer.mask_id) != 1:
-            raise UsageError(f"The text has {ids.count(self.tokenizer.mask_id)} times {MASK}; expected it once.")
-        place = ids.index(self.tokenizer.mask_id)
-        filled = self.tokenizer.encode(text.replace(MASK, word))
-        if len(filled) != len(ids) or filled[:place] + filled[place + 1 :] != ids[:place] + ids[place + 1 :]:
-            raise UsageError(f"{word!r} is not one token of this model's vocabulary; ask for a more frequent word.")
-        return self._describe(filled[place], float(self.predict_masked(text)[0][filled[place]]))
-
     @torch.inference_mode()
     def predict_masked(self, text: str) -> Float[Tensor, "M V"]:
         """Probabilities over the vocabulary at each [MASK], in fp32. Raises UsageError as `fill` does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 WINDOW_STEPS = 128
 DEVIATIONS = 6.0
@@ -65,9 +64,6 @@ class Guard:
                 )
                 return Refusal(reason="spike", sentence=sentence)
         return None
-
-    def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
 
 
 def _admit(window: list[float], value: float) -> float:
