@@ -23,14 +23,8 @@ _TEXT_BYTES_PER_SECOND = 4e6  # reading, cleaning, training the tokenizer, encod
 _BUILTIN_BYTES_PER_DOCUMENT = 230
 _BUILTIN_LABEL_BYTES = 2.4e6
 _BYTES_PER_TOKEN = 4.2
-_PACKED = {
-    ".gz": 3.0,
-    ".tgz": 3.0,
-    ".zip": 3.0,
-    ".zst": 3.0,
-    ".zstd": 3.0,
-    ".parquet": 2.5,
-}  # how much longer a file is unpacked
+# How much longer a file is unpacked.
+_PACKED = {".gz": 3.0, ".tgz": 3.0, ".zip": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}
 _EFFICIENCY = 0.4  # of the chip's matrix rate, in training
 _TOKENS_PER_ROW = 40  # of a labelled text
 LONG_CONTROL_SECONDS = 600.0  # from which on it is said how to do without
@@ -208,13 +202,9 @@ def _nearest_folder(path: Path) -> Path:
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _size(num_bytes: float) -> str:

@@ -39,8 +39,11 @@ def make_rows(
     width_multiple: int,
     num_rows: int | None,
 ) -> ClassificationRows:
-    """The batches of a split, or of its first `num_rows`; rows are as wide as a multiple of `width_multiple`, which the
-    tensor cores of a GPU like to be 8. Only training rows are weighed and have tokens hidden."""
+    """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
+
+    Rows are as wide as a multiple of `width_multiple`, which the tensor cores of a GPU like to be 8. Only training rows
+    are weighed and have tokens hidden.
+    """
     data = load_labeled(prepared, split, list(labels), num_rows)
     is_training = split == "train"
     return ClassificationRows(

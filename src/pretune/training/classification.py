@@ -79,10 +79,8 @@ class Trial:
         """`compute` says what it is computed on; each batch is cut into `pieces` at least. Of several processes that
         train together each makes a trial of its own, with a `parallel` of its own, and only the first one writes."""
         self.parallel = parallel or alone(model)
-        self.ranks, self.share = (
-            self.parallel.ranks,
-            Share(rank=self.parallel.ranks.rank, size=self.parallel.ranks.size),
-        )
+        self.ranks = self.parallel.ranks
+        self.share = Share(rank=self.ranks.rank, size=self.ranks.size)
         self.model, self.train, self.validation, self.settings = model, train, validation, settings
         self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
         self.log, self.measure = log, measure

@@ -10,11 +10,7 @@ import numpy.typing as npt
 
 SCRATCH_EPOCH_FACTOR = 3  # the control must not be starved
 _SEARCH_EPOCHS = 2
-_EPOCHS_BY_TOKENS = (
-    (1e6, 5),
-    (3e6, 3),
-    (float("inf"), 2),
-)  # tokens of an epoch up to which so many epochs are the default
+_EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # up to so many tokens in one, so many are the default
 _MANY_TOKENS = 2e6  # beyond, one seed is the default
 
 
