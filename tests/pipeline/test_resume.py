@@ -169,15 +169,7 @@ def pretrainings(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: 
 @pytest.fixture(scope="module")
 def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("muon")
-    words = [
-        "pretrain",
-        str(preprocessed_folder),
-        *PRETRAIN.split(),
-        "--tokens",
-        "3000",
-        "--checkpoint-minutes",
-        "0.004",
-    ]
+    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), *MUON.split()]
     return folder, run_all(words, folder, WITH_MUON)
 
 

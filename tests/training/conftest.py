@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,11 @@ import torch
 from pretune.data.batch import Attention, Batch
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.training.guard import Guard
+from pretune.training.loop import StepResult, train_steps
+from pretune.training.objective import Objective
+from pretune.training.optimizer import Optimizer
+from pretune.training.pieces import Pieces
 
 CONFIG = ModelConfig(
     vocab_size=300, hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=16, intermediate_size=48
@@ -74,3 +80,23 @@ def draw_labelled() -> Callable[..., Batch]:
         return Batch(input_ids=ids, labels=labels, attention=attention, label_weights=weights, num_tokens=8 * rows)
 
     return draw
+
+
+Steps = Callable[..., Iterator[StepResult]]
+
+
+@pytest.fixture
+def iter_steps() -> Steps:
+    """Updates from the first on at the full rate, where `settings` say nothing else."""
+
+    def begin(
+        model: torch.nn.Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        batches: Callable[[int], Sequence[Batch]],
+        **settings: Any,
+    ) -> Iterator[StepResult]:
+        usual = {"rate": lambda _: 1.0, "first_step": 1, "clip_norm": 1.0, "guard": Guard(), "pieces": Pieces()}
+        return train_steps(model, objective, optimizer, batches, **{**usual, **settings})
+
+    return begin

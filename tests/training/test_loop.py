@@ -129,7 +129,7 @@ def test_large_gradients_are_clipped_and_reported_whole(make_language_model: Any
     assert float(norm) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked: Any) -> None:
+def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked: Any, iter_steps: Any) -> None:
     model = make_language_model()
     asked: list[int] = []
 
@@ -138,16 +138,13 @@ def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked
         return [draw_masked(1, 3, seed=step)]
 
     recorder = Recorder(model)
-    steps = train_steps(
+    steps = iter_steps(
         model,
         MaskedObjective(model, torch.float32, compiled=False),
         recorder,
         batches,
         rate=lambda step: step / 10,
         first_step=4,
-        clip_norm=1.0,
-        guard=Guard(),
-        pieces=Pieces(),
     )
     found = list(islice(steps, 3))
     assert [result.step for result in found] == asked == [4, 5, 6]
@@ -158,7 +155,7 @@ def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_an_update_that_is_not_finite_is_refused(
-    make_language_model: Any, draw_masked: Any, kind: str, bad: float
+    make_language_model: Any, draw_masked: Any, kind: str, bad: float, iter_steps: Any
 ) -> None:
     model = make_language_model()
     optimizer = Optimizer(model, OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=1e-3, weight_decay=0.1))
@@ -172,17 +169,7 @@ def test_an_update_that_is_not_finite_is_refused(
     def batches(step: int) -> list[Batch]:
         return [draw_masked(1, 3, seed=step), replace(draw_masked(1, 3, seed=9), num_tokens=step)]
 
-    steps = train_steps(
-        model,
-        broken,
-        optimizer,
-        batches,
-        rate=lambda _: 1.0,
-        first_step=1,
-        clip_norm=1.0,
-        guard=Guard(),
-        pieces=Pieces(),
-    )
+    steps = iter_steps(model, broken, optimizer, batches)
     assert next(steps).refusal is None
     before = {name: p.clone() for name, p in model.named_parameters()}
     state = {name: tensor.clone() for name, tensor in optimizer.state_tensors().items()}
@@ -228,7 +215,7 @@ def test_an_evaluation_waits_for_the_device_at_its_end(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_step_waits_for_the_device_once(
-    kind: str, pieces: int, monkeypatch: pytest.MonkeyPatch, draw_masked: Any
+    kind: str, pieces: int, monkeypatch: pytest.MonkeyPatch, draw_masked: Any, iter_steps: Any
 ) -> None:
     """On tensors without memory whatever asks for a value fails, but for the one place where they are read back."""
     model, read = LanguageModel(ON_NO_DEVICE).to("meta"), list[tuple[Tensor, ...]]()
@@ -239,15 +226,11 @@ def test_a_step_waits_for_the_device_once(
 
     monkeypatch.setattr(loop, "read_back", read_back)
     config = OptimizerConfig(kind=kind, matrix_rate=0.1, other_rate=0.1, weight_decay=0.1, precision="bf16")
-    steps = train_steps(
+    steps = iter_steps(
         model,
         MaskedObjective(model, torch.bfloat16, compiled=False),
         Optimizer(model, config),
         lambda _: [draw_masked(4, 9, 0), draw_masked(4, 9, 1)],
-        rate=lambda _: 1.0,
-        first_step=1,
-        clip_norm=1.0,
-        guard=Guard(),
         pieces=Pieces(count=pieces),
     )
     assert [result.refusal for result in islice(steps, 3)] == [None] * 3
@@ -257,7 +240,9 @@ def test_a_step_waits_for_the_device_once(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_a_gpu_is_waited_for_in_one_place(kind: str, monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
+def test_a_gpu_is_waited_for_in_one_place(
+    kind: str, monkeypatch: pytest.MonkeyPatch, draw_masked: Any, iter_steps: Any
+) -> None:
     """Torch raises where anything else waits, in steps with batches made ahead; and steps repeat exactly."""
     real = loop.read_back
 
@@ -273,16 +258,11 @@ def test_a_gpu_is_waited_for_in_one_place(kind: str, monkeypatch: pytest.MonkeyP
         initialize(model, 0)
         model.to("cuda")
         config = OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=1e-2, weight_decay=0.1, precision="bf16")
-        steps = train_steps(
+        steps = iter_steps(
             model,
             MaskedObjective(model, torch.bfloat16, compiled=False),
             Optimizer(model, config),
             feed(lambda step: [draw_masked(4, 9, step), draw_masked(4, 9, -step)], "cuda"),
-            rate=lambda _: 1.0,
-            first_step=1,
-            clip_norm=1.0,
-            guard=Guard(),
-            pieces=Pieces(),
         )
         next(steps)  # the first one loads kernels
         with monkeypatch.context() as patch:
@@ -296,39 +276,26 @@ def test_a_gpu_is_waited_for_in_one_place(kind: str, monkeypatch: pytest.MonkeyP
     assert losses[0][-1] < losses[0][0]
 
 
-def test_a_weighed_step_waits_for_the_device_once(monkeypatch: pytest.MonkeyPatch, draw_labelled: Any) -> None:
+def test_a_weighed_step_waits_for_the_device_once(
+    monkeypatch: pytest.MonkeyPatch, draw_labelled: Any, iter_steps: Any
+) -> None:
     model = SequenceClassifier(ON_NO_DEVICE, 3).to("meta")
     monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
     batch = draw_labelled(5, is_weighed=True)
-    steps = train_steps(
+    steps = iter_steps(
         model,
         ClassificationObjective(model, torch.float32, compiled=False),
         Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1)),
         lambda _: [batch],
-        rate=lambda _: 1.0,
-        first_step=1,
-        clip_norm=1.0,
-        guard=Guard(),
-        pieces=Pieces(),
     )
     assert next(steps).num_labels == 5
     assert batch.to("meta").weight == batch.weight == pytest.approx(float(batch.label_weights.sum()))
 
 
-def test_training_learns(make_language_model: Callable[[], Any], draw_masked: Any) -> None:
+def test_training_learns(make_language_model: Callable[[], Any], draw_masked: Any, iter_steps: Any) -> None:
     model, batch = make_language_model(), draw_masked(4, 12)
     objective = MaskedObjective(model, torch.float32, compiled=False)
     optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-2, weight_decay=0.0))
-    steps = train_steps(
-        model,
-        objective,
-        optimizer,
-        lambda _: [batch],
-        rate=lambda _: 1.0,
-        first_step=1,
-        clip_norm=1.0,
-        guard=Guard(),
-        pieces=Pieces(),
-    )
+    steps = iter_steps(model, objective, optimizer, lambda _: [batch])
     losses = [result.loss for result in islice(steps, 25)]
     assert losses[-1] < 0.2 * losses[0]

@@ -13,11 +13,9 @@ import torch
 from pretune.compute.device import choose_compute
 from pretune.compute.lanes import Lanes
 from pretune.data.batch import Attention, Batch
-from pretune.training.guard import Guard
-from pretune.training.loop import evaluate, train_steps
+from pretune.training.loop import evaluate
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.pieces import Pieces
 from pretune.training.side_by_side import SideBySide, in_lanes
 
 LANES = Lanes(2, 2)
@@ -76,21 +74,13 @@ def test_masked_prediction_can_be_cut_as_well(make_language_model: Any, draw_mas
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_training_is_the_same_every_time(make_classifier: Any) -> None:
+def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) -> None:
     def train() -> dict[str, torch.Tensor]:
         model = make_classifier()
         objective = SideBySide(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
         config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.0)
-        steps = train_steps(
-            model,
-            objective,
-            Optimizer(model, config),
-            lambda step: [draw_labeled(16, step), draw_labeled(5, -step)],
-            rate=lambda _step: 1.0,
-            first_step=1,
-            clip_norm=1.0,
-            guard=Guard(),
-            pieces=Pieces(),
+        steps = iter_steps(
+            model, objective, Optimizer(model, config), lambda step: [draw_labeled(16, step), draw_labeled(5, -step)]
         )
         for _ in islice(steps, 6):
             pass
