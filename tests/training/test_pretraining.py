@@ -15,6 +15,7 @@ import torch
 from pretune.data.batch import Batch
 from pretune.data.corpus import Corpus
 from pretune.errors import EXIT_MODEL, DivergedError
+from pretune.runtime.engines import num_cores
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
@@ -147,6 +148,23 @@ def undisturbed(machine: Machine, tmp_path: Path) -> Callable[[], tuple[bytes, l
         return weights(tmp_path / "whole"), tables(events)
 
     return run
+
+
+@pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
+def test_two_lanes_go_on_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
+    """As most machines train: uncompiled on a processor, half of the rows on each of two cores."""
+    before = torch.get_num_threads()
+    try:
+        whole = machine.run(tmp_path / "whole", threads=2)
+        for kill in (9, 12):
+            with pytest.raises(Killed):
+                machine.run(tmp_path / "out", kill_at=kill, threads=2)
+        events = machine.run(tmp_path / "out", threads=2)
+    finally:
+        torch.set_num_threads(before)
+    assert [event["threads"] for event in of_kind(events, "estimate")] == [2]
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+    assert tables(events) == tables(whole)
 
 
 @pytest.mark.gpu
