@@ -31,6 +31,7 @@ def lines(*parts: tuple[str, int]) -> Sample:
         (quality.is_cut_off, lines(("read more...", 3), ("All of it.", 7)), lines(("read more...", 4), ("All.", 6))),
         (quality.has_few_words_with_letters, Sample("one 2 three four 5a"), Sample("one 2 three four 5")),
         (quality.has_few_stop_words, Sample("The house with lamps"), Sample("The house without lamps")),
+        (quality.has_few_stop_words, Sample("the end of the end"), Sample("the end the end the end")),
         (quality.has_few_sentences, Sample("One. Two! Three?"), Sample("One. Two!")),
         (quality.has_curly_bracket, Sample("a (b)"), Sample("a {b}")),
         (

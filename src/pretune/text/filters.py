@@ -162,7 +162,7 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "gopher_stop_words",
-            "fewer than 2 of the, be, to, of, and, that, have, with (Gopher)",
+            "fewer than 2 different ones of the, be, to, of, and, that, have, with (Gopher)",
             quality.has_few_stop_words,
         ),
         QualityRule(
