@@ -5,7 +5,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime.engines import open_engine
-from pretune.runtime.partitions import Step, part_folder, run_step, run_steps
+from pretune.runtime.partitions import Step, amount_of_range, part_folder, run_step, run_steps
 
 
 def write_square(out: Path, task: dict[str, Any]) -> dict[str, Any]:
@@ -20,6 +20,13 @@ def write_square(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def tasks_for(tmp_path: Path, **more: Any) -> list[dict[str, Any]]:
     return [{"number": number, "log": str(tmp_path / "log"), **more} for number in range(5)]
+
+
+def test_tasks_grow_with_many_parts() -> None:
+    """So that the files that all tasks open, one of every part each, grow with the text and not with its square."""
+    assert [amount_of_range(500, parts) for parts in (0, 1, 1000, 1500, 100_000)] == [500, 500, 500, 750, 50_000]
+    opened = [parts * (parts * 70 // amount_of_range(500, parts)) for parts in (10_000, 100_000)]
+    assert opened[1] == 10 * opened[0]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -41,3 +41,4 @@ def test_as_a_set_finds_them(tmp_path_factory: pytest.TempPathFactory, parts: li
 
 def test_ranges_go_by_the_number_of_texts() -> None:
     assert [num_ranges(count) for count in (0, 1, 500_000, 500_001)] == [1, 1, 1, 2]
+    assert [num_ranges(10**9, parts) for parts in (1, 1000, 2000, 14_000)] == [2000, 2000, 1000, 143]

@@ -46,6 +46,7 @@ def test_parts_files_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pyte
         write_signatures(file, part)
     monkeypatch.setattr(near_pairs, "ENTRIES_AT_ONCE", 4)
     assert len(key_ranges(12)) == 4 * BANDS
+    assert len(key_ranges(12, 2000)) == 2 * BANDS  # where tasks are twice as large
     assert as_set(pairs_of(signed(parts))) == as_set(pairs_of(signed(parts, files))) == expected
 
 

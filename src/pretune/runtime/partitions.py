@@ -20,6 +20,7 @@ from typing import Any
 from pretune.runtime.engines import Engine
 
 RESULT_NAME = "result.json"
+MANY_PARTS = 1000
 
 Work = Callable[[Path, dict[str, Any]], dict[str, Any]]
 OnPart = Callable[[int, dict[str, Any]], None]
@@ -28,6 +29,15 @@ OnPart = Callable[[int, dict[str, Any]], None]
 def part_folder(step: Path, number: int) -> Path:
     """Where the files of one part of a step are."""
     return step / f"{number:06d}"
+
+
+def amount_of_range(amount: int, num_parts: int) -> int:
+    """How much each task of a reduce takes: `amount`, and of many parts more.
+
+    Every task opens a file of every part. Were tasks always as large, that would grow with the square of the text; so
+    from MANY_PARTS on they grow with the parts, and their memory does.
+    """
+    return max(amount, amount * num_parts // MANY_PARTS)
 
 
 @dataclass(frozen=True)

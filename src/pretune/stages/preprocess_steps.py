@@ -124,7 +124,7 @@ class Steps:
 
     def find_duplicates(self) -> None:
         """Reduce: equal hashes, range by range of the hashes; then similar texts among those that are left."""
-        ranges = num_ranges(self.num_documents.pop("clean"))
+        ranges = num_ranges(self.num_documents.pop("clean"), len(self.documents))
         tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
         if self.config.near_duplicates:
@@ -139,7 +139,7 @@ class Steps:
         shared = {**sizes, "parts": self._parts("clean"), "threshold": self.config.near_duplicate_threshold}
         looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
         for attempt in range(MOST_ATTEMPTS):
-            where = key_ranges(num_entries)
+            where = key_ranges(num_entries, len(self.documents))
             tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
             self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
             pairs += self._parts(f"pairs-{attempt}")

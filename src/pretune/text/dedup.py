@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.runtime.partitions import amount_of_range
 from pretune.text.cleaning import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"
@@ -23,9 +24,9 @@ DUPLICATE = np.dtype([("part", "<i4"), ("row", "<i4"), ("of_part", "<i4"), ("of_
 DuplicateArray = npt.NDArray[np.void]
 
 
-def num_ranges(num_texts: int) -> int:
+def num_ranges(num_texts: int, num_parts: int = 1) -> int:
     """How many tasks the hashes of a corpus are divided into: a matter of the corpus alone."""
-    return max(1, -(-num_texts // TEXTS_PER_RANGE))
+    return max(1, -(-num_texts // amount_of_range(TEXTS_PER_RANGE, num_parts)))
 
 
 def find_exact_duplicates(out: Path, task: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def find_near_duplicates(
     found: list[PairArray] = []
     repeats: list[PairArray] = []
     for _ in range(MOST_ATTEMPTS):
-        ranges = key_ranges(signed.num_entries if looked_for is None else len(looked_for))
+        ranges = key_ranges(signed.num_entries if looked_for is None else len(looked_for), len(batches))
         latest = [find_pairs(signed, marks, keys_of, threshold, looked_for) for keys_of in ranges]
         found += latest
         decision = Decision(at_first.copy(), before=marks)

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from pretune.runtime.partitions import amount_of_range
 from pretune.text.hashed_words import Bools, Int64s, UInt32s, UInt64s, ranges
 from pretune.text.signatures import BANDS, Signatures, band_keys, read_signatures
 
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
 LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
-ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range
+ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range, where parts are few
 _SHINGLES_AT_ONCE = 1 << 20  # in a comparison, about 30 MB
 _MOST_OPEN = 400  # files at once
 
@@ -64,9 +65,9 @@ _opened = lru_cache(maxsize=_MOST_OPEN)(read_signatures)
 Range = tuple[int, int, int]  # a band, bits and a number: the keys of the band whose first bits are that number
 
 
-def key_ranges(num_entries: int) -> list[Range]:
-    """The keys of all bands, in ranges that hold about ENTRIES_AT_ONCE of so many entries."""
-    bits = max(0, (num_entries - 1) // ENTRIES_AT_ONCE).bit_length()
+def key_ranges(num_entries: int, num_parts: int = 1) -> list[Range]:
+    """The keys of all bands, in ranges of at most about ENTRIES_AT_ONCE of so many entries; of many parts, more."""
+    bits = max(0, (num_entries - 1) // amount_of_range(ENTRIES_AT_ONCE, num_parts)).bit_length()
     return [(band, bits, number) for band in range(BANDS) for number in range(1 << bits)]
 
 
