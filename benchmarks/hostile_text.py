@@ -1,6 +1,6 @@
 """Text that is large in an odd way, through `collect` and `export`: seconds and peak memory, as JSON in results/.
 
-python benchmarks/hostile_text.py [--name hostile-text] [--megabytes 500] [--lines 1000000]
+python benchmarks/hostile_text.py [--name hostile-text] [--megabytes 500] [--lines 1000000] [--only export]
 
 One line of so many megabytes, as text, as one string in jsonl and as one csv cell; so many empty lines, alone and with
 a text in the middle. Then `export` of a preprocess folder and of one with four times as much. Memory is RssAnon of the
@@ -32,17 +32,18 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=500)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--copies", type=int, nargs="*", default=[1, 4], help="of 100,000 documents to export")
+    parser.add_argument("--only", choices=("collect", "export"), help="one half of it")
     given = parser.parse_args()
     result: dict[str, Any] = {"settings": vars(given), "collect": {}, "export": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, write in inputs(given).items():
+        for name, write in inputs(given).items() if given.only != "export" else ():
             path = folder / name
             write(path)
             result["collect"][name] = collect(path, folder / f"out-{name}")
             path.unlink()
             sys.stdout.write(f"{name}: {json.dumps(result['collect'][name])}\n")
-        for copies in given.copies:
+        for copies in given.copies if given.only != "collect" else ():
             result["export"][f"{copies} times"] = export(folder / f"export-{copies}", copies)
     write_result(given.name, result)
     sys.stdout.write(json.dumps(result, indent=2) + "\n")

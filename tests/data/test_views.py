@@ -1,3 +1,5 @@
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.data import views
 from pretune.data.shards import ShardWriter, TokenShard
 from pretune.data.views import RowView, View, measure_view
 
@@ -25,6 +28,19 @@ def pieces(documents: Documents, row_tokens: int) -> Documents:
     return [ids[i : i + row_tokens] for ids in documents for i in range(0, len(ids), row_tokens)]
 
 
+def rows_of(view: RowView) -> Documents:
+    return [row for rows in view for row in rows.ids.tolist()]
+
+
+@pytest.fixture(autouse=True, params=[(1 << 16, 1 << 19), (3, 16)], ids=["all at once", "few at once"], scope="module")
+def at_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Blocks that hold everything, and blocks of three pieces and of a row or two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "PIECES_AT_ONCE", request.param[0])
+        patch.setattr(views, "PLACES_AT_ONCE", request.param[1])
+        yield
+
+
 @given(documents=documents_of_any_length, row_tokens=st.integers(1, 9))
 def test_rows_hold_every_token_in_order(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int
@@ -32,9 +48,8 @@ def test_rows_hold_every_token_in_order(
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
     view = RowView(shard, row_tokens, PAD, "rows")
     expected = [piece + [PAD] * (row_tokens - len(piece)) for piece in pieces(documents, row_tokens)]
-    assert view.rows(0, len(view)).tolist() == expected
-    assert view.shape == (len(expected), row_tokens)
-    assert [view.rows(i, i + 1).tolist()[0] for i in range(len(view))] == expected
+    assert rows_of(view) == expected
+    assert (view.shape.rows, view.shape.row_tokens) == (len(expected), row_tokens)
 
 
 @given(documents=documents_of_any_length, row_tokens=st.integers(1, 9))
@@ -42,16 +57,17 @@ def test_packed_rows_hold_every_piece_once(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int
 ) -> None:
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
-    view = RowView(shard, row_tokens, PAD, "packed")
-    lengths, counts = view.lengths(0, len(view))
-    found, first = [], 0
-    for row, count in zip(view.rows(0, len(view)).tolist(), counts, strict=True):
-        place = 0
-        for length in lengths[first : first + count].tolist():
-            found.append(row[place : place + length])
-            place += length
-        assert row[place:] == [PAD] * (row_tokens - place)
-        first += count
+    found = []
+    for rows in RowView(shard, row_tokens, PAD, "packed"):
+        first = 0
+        for row, count in zip(rows.ids.tolist(), rows.counts.tolist(), strict=True):
+            place = 0
+            for length in rows.lengths[first : first + count].tolist():
+                found.append(row[place : place + length])
+                place += length
+            assert row[place:] == [PAD] * (row_tokens - place)
+            first += count
+        assert first == len(rows.lengths)
     assert sorted(found) == sorted(pieces(documents, row_tokens))
 
 
@@ -60,14 +76,40 @@ def test_the_shape_is_known_without_making_rows(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int, view: View
 ) -> None:
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
-    made, measured = RowView(shard, row_tokens, PAD, view), measure_view(shard.length_blocks(2), row_tokens, view)
-    assert (measured.rows, measured.row_tokens) == made.shape
-    assert measured.padding_share == pytest.approx(made.padding_share)
+    measured = measure_view(shard, row_tokens, view)
+    rows = rows_of(RowView(shard, row_tokens, PAD, view))
+    assert measured.rows == len(rows)
+    assert measured.padding_share == pytest.approx(sum(row.count(PAD) for row in rows) / max(1, len(rows) * row_tokens))
 
 
-def test_many_pieces_are_counted_as_they_are_packed() -> None:
-    lengths = np.random.default_rng(0).integers(2, 170, 5000)
-    shape = measure_view([lengths], 50, "packed")
-    assert shape.rows < measure_view([lengths], 50, "rows").rows
+def random_shard(folder: Path, count: int) -> TokenShard:
+    """Documents of 2 to 169 tokens."""
+    folder.mkdir()
+    lengths = np.random.default_rng(0).integers(2, 170, count)
+    with ShardWriter(folder, "train", 100) as writer:
+        writer.add_many(np.ones(int(lengths.sum()), dtype=np.uint16), lengths)
+    return TokenShard(folder, "train")
+
+
+def test_packing_leaves_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "PIECES_AT_ONCE", 2000)
+    shard = random_shard(tmp_path / "shard", 5000)
+    shape = measure_view(shard, 50, "packed")
+    assert shape.rows < measure_view(shard, 50, "rows").rows
     assert shape.padding_share < 0.05
     assert shape.told == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}
+
+
+@pytest.mark.parametrize("kind", ["rows", "packed"])
+def test_memory_does_not_grow_with_the_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: View) -> None:
+    """Peak bytes while going through the rows: four times the documents take no more, where nothing holds them all."""
+    monkeypatch.setattr(views, "PIECES_AT_ONCE", 1000)
+    monkeypatch.setattr(views, "PLACES_AT_ONCE", 10_000)
+    peaks = []
+    for count in (3000, 12_000):
+        shard = random_shard(tmp_path / str(count), count)
+        tracemalloc.start()
+        assert sum(len(rows.counts) for rows in RowView(shard, 50, PAD, kind)) > count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]

@@ -22,11 +22,13 @@ def shard(tmp_path: Path) -> TokenShard:
     return TokenShard(tmp_path, "train")
 
 
-@pytest.fixture(params=[10_000, 2])
+@pytest.fixture(params=[(10_000, 1 << 20), (2, 1 << 20), (10_000, 7)], ids=["all", "two documents", "seven tokens"])
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows in a group: all, or two."""
-    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", request.param)
-    monkeypatch.setattr(views.RowView.batches, "__defaults__", (request.param,))
+    """What is in a group: all, at most two documents or rows, or at most seven tokens or a longer document."""
+    documents, tokens = request.param
+    monkeypatch.setattr(parquet, "DOCUMENTS_AT_ONCE", documents)
+    monkeypatch.setattr(parquet, "TOKENS_AT_ONCE", tokens)
+    monkeypatch.setattr(views, "PLACES_AT_ONCE", min(8 * documents, tokens))
 
 
 @pytest.mark.usefixtures("at_once")
@@ -47,7 +49,8 @@ def test_a_view_is_read_back(shard: TokenShard, tmp_path: Path, kind: View) -> N
     (file,) = write_parquet(shard, tmp_path, "x", view, {})
     table = reader.read_table(file)
     rows = table.column("input_ids").to_pylist()
-    assert rows == view.rows(0, len(view)).tolist()
+    assert rows == [row for rows in view for row in rows.ids.tolist()]
+    assert len(rows) == view.shape.rows
     lengths = table.column("lengths").to_pylist()
     assert sum(map(sum, lengths)) == shard.num_tokens
     assert all(not any(row[sum(length) :]) for row, length in zip(rows, lengths, strict=True))

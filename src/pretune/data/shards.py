@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -135,11 +135,6 @@ class TokenShard:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of every document."""
         return np.diff(self.offsets)
-
-    def length_blocks(self, size: int = 1 << 20) -> Iterator[npt.NDArray[np.int64]]:
-        """The same, some at a time."""
-        for start in range(0, len(self), size):
-            yield np.diff(self.offsets[start : start + size + 1])
 
     def doc(self, index: int) -> TokenArray:
         """The ids of one document."""

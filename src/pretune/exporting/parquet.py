@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from pretune.data.shards import TokenShard
-from pretune.data.views import ROWS_AT_ONCE, RowView
+from pretune.data.views import RowView
 from pretune.errors import UsageError
+
+DOCUMENTS_AT_ONCE = 10_000
+TOKENS_AT_ONCE = 1 << 20  # of these documents, or one longer document
 
 
 def write_parquet(shard: TokenShard, out: Path, name: str, view: RowView | None, about: dict[str, str]) -> list[Path]:
@@ -38,15 +41,17 @@ def write_parquet(shard: TokenShard, out: Path, name: str, view: RowView | None,
 
 
 def _of_documents(shard: TokenShard, pyarrow: Any) -> Iterator[list[Any]]:
-    for start in range(0, len(shard), ROWS_AT_ONCE):
-        offsets = shard.offsets[start : start + ROWS_AT_ONCE + 1]
-        ids = np.ascontiguousarray(shard.tokens[offsets[0] : offsets[-1]])
-        yield [pyarrow.ListArray.from_arrays((offsets - offsets[0]).astype(np.int32), ids)]
+    start = 0
+    while start < len(shard):
+        offsets = np.array(shard.offsets[start : start + DOCUMENTS_AT_ONCE + 1])
+        count = max(1, int(np.searchsorted(offsets, offsets[0] + TOKENS_AT_ONCE, side="right")) - 1)
+        ids = np.ascontiguousarray(shard.tokens[offsets[0] : offsets[count]])
+        yield [pyarrow.ListArray.from_arrays((offsets[: count + 1] - offsets[0]).astype(np.int32), ids)]
+        start += count
 
 
 def _of_view(view: RowView, pyarrow: Any) -> Iterator[list[Any]]:
-    for start, stop in view.batches():
-        ids = pyarrow.FixedSizeListArray.from_arrays(view.rows(start, stop).reshape(-1), view.row_tokens)
-        lengths, counts = view.lengths(start, stop)
-        ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        yield [ids, pyarrow.ListArray.from_arrays(ends, lengths.astype(np.int32))]
+    for rows in view:
+        ids = pyarrow.FixedSizeListArray.from_arrays(rows.ids.reshape(-1), view.row_tokens)
+        ends = np.concatenate([[0], np.cumsum(rows.counts)]).astype(np.int32)
+        yield [ids, pyarrow.ListArray.from_arrays(ends, rows.lengths.astype(np.int32))]

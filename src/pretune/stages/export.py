@@ -89,8 +89,8 @@ def _write_split(
         split=split,
         files=tuple(writers[format](shard, out, split)),
         tokens=shard.num_tokens,
-        shape=(len(shard),) if rows is None else rows.shape,
-        padding_share=0.0 if rows is None else rows.padding_share,
+        shape=(len(shard),) if rows is None else (rows.shape.rows, rows.shape.row_tokens),
+        padding_share=0.0 if rows is None else rows.shape.padding_share,
     )
 
 

@@ -260,8 +260,7 @@ class _Preprocessing:
             / len(sample),
             characters_per_token=round(characters / max(1, sum(len(ids) - 2 for ids in sample_ids)), 4),
         )
-        train = shards["train"]
-        self.views = {view: measure_view(train.length_blocks(), ROW_TOKENS, view).told for view in get_args(View)}
+        self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).told for view in get_args(View)}
         self.folder.log.write("views", **self.views)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe knows every text."
