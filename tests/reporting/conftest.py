@@ -96,6 +96,9 @@ def add_text_stages(run: RunBuilder) -> None:
     run.add(
         "preprocess",
         "tokenizer_report",
+        kind="bpe",
+        trainer="tokenizers",
+        encoders=["gigatoken"],
         vocab_size=8192,
         fertility=1.31,
         unknown_share=0.0,

@@ -18,6 +18,8 @@ def test_every_stage_has_its_shapes_what_it_dropped_and_its_time(full_run: Any) 
     assert " preprocess  exact duplicate  9,214  the same text, white space and case" in text
     assert "as rows    190,000 x 50 a document a row, 72.5 % padding · 52,300 x 50 packed, 0.20 %" in text
     assert "The text has 11,203,112 characters" in text
+    assert "tokenizer  byte-level BPE · 8,192 pieces · 1.31 tokens per word" in text
+    assert "trained by tokenizers, encoded by gigatoken" in " ".join(text.split())
     assert "synthetic data, written by the built-in generator" in text
     assert "total" in text and "4 min 53 s" in text
 

@@ -27,6 +27,7 @@ from pretune.runtime.events import Event
 
 STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
 CONTROLS = ("scratch", "compare")
+TOKENIZERS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece", "words": "whole words"}
 EXAMPLE_LIMIT = 300  # characters of the example
 TOKENS_SHOWN = 24
 DROPPED_EXAMPLES = 1  # samples of dropped text in each line of a whole run
@@ -134,7 +135,8 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
     report = last_of(events, "preprocess", "tokenizer_report")
     if not report:
         return []
-    parts = [f"{figures.count(report['vocab_size'])} pieces"]
+    kind = TOKENIZERS.get(str(report.get("kind")))
+    parts = [*([kind] if kind else []), f"{figures.count(report['vocab_size'])} pieces"]
     if "fertility" in report:
         parts.append(f"{report['fertility']:.2f} tokens per word")
     if "characters_per_token" in report:
@@ -145,6 +147,9 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
         parts.append(f"texts that come back unchanged {figures.percent(report['round_trip_share'])}")
     longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
     parts += [f"longest {longest}"] if longest else []
+    if report.get("encoders"):
+        encoders = " and ".join(clean(encoder, 24) for encoder in report["encoders"])
+        parts.append(f"trained by {clean(report.get('trainer', '?'), 24)}, encoded by {encoders}")
     lines = paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")
     if report.get("size_rule"):
         lines += paragraph(clean(report["size_rule"], 400), page, indent=1, first=" " * 11, style="dim")
