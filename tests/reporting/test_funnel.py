@@ -32,6 +32,12 @@ def test_languages_stand_beside_lengths_and_the_rare_ones_together(builder: Any)
     assert any("1-4" in line and " en " in line for line in lines)
     assert any("others" in line and " 5 " in line for line in lines)
     assert "x7" not in rendered(builder.events)
+    assert "language (of" not in rendered(builder.events)
+
+
+def test_languages_of_a_sample_are_called_so(builder: Any) -> None:
+    builder.add("preprocess", "funnel", steps=STEPS, lengths=LENGTHS, languages={"en": 500}, languages_of=500)
+    assert " language (of 500) " in rendered(builder.events)
 
 
 def test_without_a_funnel_there_is_nothing_and_names_stay_text(builder: Any) -> None:

@@ -12,7 +12,9 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.reporting.report import render_run
+from pretune.runtime.artifacts import hash_file
 from pretune.runtime.events import read_events
+from pretune.stages import preprocess_steps
 from pretune.stages.collect import collect
 from pretune.stages.config import PreprocessConfig
 from pretune.stages.preprocess import preprocess
@@ -138,6 +140,22 @@ def test_personal_data_and_language(collected: Path, tmp_path: Path) -> None:
     assert funnel["personal_data"]["email"] == 1
     assert funnel["languages"]["en"] > 300
     assert len(list(iter_dropped(tmp_path / "out", "language"))) == 1
+
+
+def test_languages_of_some_documents_are_shown_unasked(
+    preprocessed: Path, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A language is no reason to drop a document then; without the package there is nothing to be shown."""
+    pytest.importorskip("py3langid")
+    (funnel,) = (event for event in read_events(preprocessed) if event["event"] == "funnel")
+    assert sum(funnel["languages"].values()) == funnel["languages_of"] > 450  # of 503, a share is chosen by hash
+    assert funnel["languages"]["en"] > 300
+    assert "language (of 4" in render_run(preprocessed)
+    monkeypatch.setattr(preprocess_steps, "is_installed", lambda: False)
+    run(collected, tmp_path / "out")
+    (funnel,) = (event for event in read_events(tmp_path / "out") if event["event"] == "funnel")
+    assert "languages" not in funnel
+    assert hash_file(tmp_path / "out" / "train.tokens") == hash_file(preprocessed / "train.tokens")
 
 
 def test_what_is_protected_is_part_of_the_identity(collected: Path, tmp_path: Path) -> None:

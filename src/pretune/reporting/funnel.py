@@ -22,7 +22,8 @@ def render_funnel(events: list[Event], page: Page) -> Lines:
     lines = heading("WHAT WAS KEPT", LIST_NOTE, page) + _steps(funnel["steps"], page)
     histograms = [_histogram("words in a document", _lengths(funnel), page)]
     if funnel.get("languages"):
-        histograms.append(_histogram("language", _languages(funnel["languages"]), page))
+        sampled = f" (of {figures.count(funnel['languages_of'])})" if funnel.get("languages_of") else ""
+        histograms.append(_histogram(f"language{sampled}", _languages(funnel["languages"]), page))
     if len(histograms) == 2:
         width = max(line.cell_len for line in histograms[0])
         return lines + side_by_side(histograms[0], histograms[1], width)

@@ -131,9 +131,12 @@ class _Preprocessing:
         self._clean()
         config, counts = self.config, self.steps.count_words()
         # Where there are workers, they write meanwhile; the library lets go of Python's lock.
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(2) as beside:
             training = beside.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
-            self._write()
+            identifying = beside.submit(self.steps.identify_sample)
+            self.steps.write(self.path)
+            identifying.result()
+            self._tell_funnel()
             self._check_size(self.steps.num_kept)
             self.training = training.result()
         tokenizer = self.training.tokenizer
@@ -155,8 +158,7 @@ class _Preprocessing:
             raise RuntimeError(f"{steps.num_kept} kept and {steps.dropped.total} dropped are not all documents")
         self._ensure_validation(num_validation)
 
-    def _write(self) -> None:
-        self.steps.write(self.path)
+    def _tell_funnel(self) -> None:
         self.funnel = self.steps.funnel()
         self.folder.log.write("funnel", **self.funnel)
 

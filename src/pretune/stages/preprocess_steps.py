@@ -30,6 +30,7 @@ from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
 from pretune.text.funnel import Funnel, name_lengths
+from pretune.text.language import TEXTS_TO_SAMPLE, count_languages, is_installed
 from pretune.text.near_duplicates import (
     LOOKED_FOR_NAME,
     MARKS_NAME,
@@ -74,6 +75,8 @@ class Steps:
         self.num_documents: Counter[str] = Counter()  # by split
         self.personal_data: Counter[str] = Counter()  # pieces that were replaced, by kind
         self._languages: Counter[str] = Counter()
+        self._is_sampled = config.language is None and is_installed()
+        self._sample: list[str] = []  # kept texts
         self._found = Funnel()
         self._lengths = np.zeros(len(LENGTHS), dtype=np.int64)
         self._protected: Path | None = None
@@ -161,8 +164,11 @@ class Steps:
     def select(self) -> int:
         """Map: who is kept. The number of documents for validation."""
         shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
+        if self._is_sampled:
+            shared["sampled_share"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
         tasks = [{"cleaned": part, "part": number, **shared} for number, part in enumerate(self._parts("clean"))]
         results = self._run("select", select_part, tasks)
+        self._sample = [text for result in results for text in result["sample"]]
         for result in results:
             self.dropped.add_all(result["dropped"])
         validation = sum(result["validation"] for result in results)
@@ -189,6 +195,10 @@ class Steps:
         for result in self._run("words", sum_word_counts, tasks):
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
         return load_word_counts([Path(part) for part in self._parts("words")], by_count)
+
+    def identify_sample(self) -> None:
+        """Find out the languages of some of the kept texts, where none is asked for; for people to look at."""
+        self._languages.update(count_languages(self._sample))
 
     def write(self, out: Path) -> None:
         """Map: the documents of this stage; reduce: what was dropped, to look at."""
@@ -222,8 +232,10 @@ class Steps:
         if funnel[-1] != {"step": funnel[-1]["step"], **kept}:
             raise RuntimeError(f"{kept} are kept, and after the last rule there were {funnel[-1]}")
         fields: dict[str, Any] = {"steps": funnel, "lengths": name_lengths(self._lengths.tolist())}
-        if self.config.language is not None:
+        if self._languages:
             fields["languages"] = dict(self._languages.most_common())
+        if self._sample:
+            fields["languages_of"] = len(self._sample)
         if self.config.personal_data == "replace":
             fields["personal_data"] = {kind: self.personal_data[kind] for kind in PERSONAL_DATA}
         return fields

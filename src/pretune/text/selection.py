@@ -23,6 +23,7 @@ from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
+SAMPLED_CHARACTERS = 1000  # of a text
 LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in the next group
 
 # In the order in which they are asked; the first that applies is the one that is counted.
@@ -41,8 +42,9 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
     `task["exact_duplicates"]` and `task["near_duplicates"]` are the folders with the lists of duplicates,
     `task["contaminated"]` those with the lists of contaminated documents, `task["held_out"]` is a file of hashes,
-    `task["threshold"]` the unit from which on a text is for validation. Returns kept, validation (of the kept),
-    train_characters (bytes of UTF-8) and dropped (a tally).
+    `task["threshold"]` the unit from which on a text is for validation, `task["sampled_share"]` the share of the kept
+    texts, chosen by hash, that is handed back to be looked at. Returns kept, validation (of the kept),
+    train_characters (bytes of UTF-8), sample (the beginnings of texts) and dropped (a tally).
     """
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
@@ -57,12 +59,20 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     is_validation = units_of(hashes) >= task["threshold"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     sizes = np.diff(texts.offsets)
+    sampled = np.flatnonzero(is_kept & (_second_units(hashes) < task.get("sampled_share", 0.0)))
     return {
         "kept": int(is_kept.sum()),
         "validation": int((is_kept & is_validation).sum()),
         "train_characters": int(sizes[is_kept & ~is_validation].sum()),
+        "sample": [texts[row][:SAMPLED_CHARACTERS] for row in sampled.tolist()],
         "dropped": _tally(reasons, texts).to_json(),
     }
+
+
+def _second_units(hashes: HashArray) -> npt.NDArray[np.float64]:
+    """(texts,): numbers in [0, 1) that have nothing to do with the split."""
+    units: npt.NDArray[np.float64] = hashes[:, 1].astype(np.float64) / 2**64
+    return units
 
 
 def drop(reasons: npt.NDArray[np.uint8], reason: str, rows: npt.NDArray[np.integer[Any]]) -> None:
@@ -110,7 +120,7 @@ def count_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     hashes = load_hashes(cleaned)
     is_counted = np.load(Path(task["selected"]) / REASONS_NAME) == 0
     is_counted &= units_of(hashes) < task["threshold"]
-    is_counted &= hashes[:, 1].astype(np.float64) / 2**64 < task["counted_share"]
+    is_counted &= _second_units(hashes) < task["counted_share"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     counts = count_in_bytes(texts.joined_bytes(np.flatnonzero(is_counted), b" "))
     save_counts(out, counts, task["word_ranges"])
