@@ -1,4 +1,5 @@
-"""Write the documentation that is made from the code: docs/cli.md, the file map in README.md, the costs in scaling.md.
+"""Write the documentation that is made from the code: docs/cli.md, the file map in README.md, the costs in scaling.md,
+the rules in cleaning.md.
 
 `python docs/generate.py` writes, `python docs/generate.py --check` fails where what is there is out of date.
 """
@@ -13,10 +14,12 @@ from pathlib import Path
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.model import cost
 from pretune.model.config import ModelConfig
+from pretune.text.filters import NOT_SWITCHABLE, quality_rules
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pretune"
 MAP_BEGINS, MAP_ENDS = "<!-- file map: written by `make docs` -->", "<!-- end of the file map -->"
+RULES_BEGIN, RULES_END = "<!-- rules: written by `make docs` -->", "<!-- end of the rules -->"
 COSTS_BEGIN, COSTS_END = "<!-- costs: written by `make docs` -->", "<!-- end of the costs -->"
 SHAPES = ((4, 256), (8, 448), (12, 768), (20, 1088), (20, 2048))  # layers x width: 10M to 1B parameters
 VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, 0.2
@@ -30,11 +33,12 @@ HOUSE = (
 
 def main() -> int:
     """Write or check every generated text; returns the exit code."""
-    scaling = ROOT / "docs" / "scaling.md"
+    scaling, cleaning = ROOT / "docs" / "scaling.md", ROOT / "docs" / "cleaning.md"
     wanted = {
         ROOT / "docs" / "cli.md": describe_cli(),
         ROOT / "README.md": readme_with_map(),
         scaling: between(scaling, COSTS_BEGIN, COSTS_END, describe_costs()),
+        cleaning: between(cleaning, RULES_BEGIN, RULES_END, describe_rules()),
     }
     if "--check" not in sys.argv[1:]:
         for path, text in wanted.items():
@@ -84,6 +88,24 @@ def between(path: Path, begin: str, end: str, middle: str) -> str:
     before, _, rest = path.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)
     return f"{before}{begin}\n{middle}{end}{after}"
+
+
+def describe_rules() -> str:
+    """A table of all quality rules, in the order in which they are asked, and which profile asks which texts."""
+    every, auto, english = quality_rules("long"), quality_rules("auto"), quality_rules("auto", language="en")
+    lines = ["| rule | drops a text where | asked by `short` | `auto` | `long` |", "|---|---|---|---|---|"]
+    for rule in every.long:
+        names = [[each.name for each in rules] for rules in (auto.short, auto.long, english.long)]
+        asked = ["any text" if rule.name in names[0] else "-"]
+        if rule.name in names[0]:
+            asked.append("any text")
+        elif rule.name in names[2]:
+            asked.append("from 50 words on" + ("" if rule.name in names[1] else ", with `--language en`"))
+        else:
+            asked.append("-")
+        fixed = " (cannot be switched off)" if rule.name in NOT_SWITCHABLE else ""
+        lines.append(f"| `{rule.name}` | {rule.reason}{fixed} | {' | '.join(asked)} | any text |")
+    return "\n".join([*lines, ""])
 
 
 def describe_costs() -> str:
