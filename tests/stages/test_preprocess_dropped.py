@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
@@ -156,6 +157,28 @@ def test_languages_of_some_documents_are_shown_unasked(
     (funnel,) = (event for event in read_events(tmp_path / "out") if event["event"] == "funnel")
     assert "languages" not in funnel
     assert hash_file(tmp_path / "out" / "train.tokens") == hash_file(preprocessed / "train.tokens")
+
+
+def test_personal_data_is_in_nothing_that_is_written(tmp_path: Path) -> None:
+    """Neither in the text nor in what is told of dropped documents and of the example."""
+    address = "ada.lovelace@example.org"
+    texts = [f"{sentence(0)} Write to {address}.", *map(sentence, range(1, 400)), f"buy now {address} " * 30]
+    texts += [f"{NEAR} {address}", f"{NEAR} {address} too", f"Lorem ipsum, {address}"]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    manifest = collect([tmp_path / "text.jsonl"], tmp_path / "collect")
+    assert address in manifest.summary["example"]["text"] + read_all(tmp_path / "collect")
+    out = tmp_path / "out"
+    preprocess(tmp_path / "collect", out, PreprocessConfig(personal_data="replace"))
+    assert {"near-duplicate", "repetition", "lorem-ipsum"} <= set(dropped_rules(out))
+    assert address not in read_all(out)
+    assert "[email]" in read_all(out)
+
+
+def read_all(folder: Path) -> str:
+    """Every file of a folder that is text, or packed text."""
+    whole = [path.read_text(encoding="utf-8") for path in folder.glob("*.json*") if path.suffix != ".zst"]
+    opened = [zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read() for path in folder.glob("*.zst")]
+    return "\n".join([*whole, *(content.decode() for content in opened)])
 
 
 def test_what_is_protected_is_part_of_the_identity(collected: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from pretune.text.findings import Findings
 from pretune.text.held_out import held_out_texts, protected_texts
 from pretune.text.language import check_language
 from pretune.text.normalize import REPAIRS
-from pretune.text.personal_data import PERSONAL_DATA
+from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data
 from pretune.text.screening import clean_document
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER
@@ -310,7 +310,10 @@ class _Preprocessing:
     def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
         self._tell_drops()
         before = self.source.summary["example"]["text"]
-        text = clean_document(before, is_personal_replaced=self.config.personal_data == "replace")
+        is_personal_replaced = self.config.personal_data == "replace"
+        text = clean_document(before, is_personal_replaced=is_personal_replaced)
+        if is_personal_replaced:
+            before = replace_personal_data(before)
         ids = tokenizer.encode(text)
         self.folder.log.write("example", text_before=before, text=text, tokens=tokenizer.surfaces(ids), ids=ids)
         summary = {

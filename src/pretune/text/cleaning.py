@@ -27,6 +27,7 @@ from pretune.text.filters import quality_rules
 from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
 from pretune.text.hashed_words import HashedWords
+from pretune.text.personal_data import replace_personal_data
 from pretune.text.screening import screen_documents
 from pretune.text.signatures import sign_texts, write_signatures
 from pretune.text.splits import hash_texts
@@ -54,12 +55,15 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     screened = screen_documents(found, quality_rules(**task["rules"]), **task.get("screening", {}))
     dropped = Tally()
     most_listed = task.get("most_listed", 0)
+    is_personal_replaced = task.get("screening", {}).get("is_personal_replaced", False)
     with DocumentWriter(out / DROPPED_NAME) as writer:
         for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
             if rule is not None:
-                dropped.add(rule.name, rule.reason, document["text"], len(text))
+                # What is told of a text is told as it was found, but for what was not to stay.
+                shown = replace_personal_data(document["text"]) if is_personal_replaced else document["text"]
+                dropped.add(rule.name, rule.reason, shown, len(text))
                 if dropped.count(rule.name) <= most_listed:
-                    writer.write(document["text"], source=document["source"], rule=rule.name, reason=rule.reason)
+                    writer.write(shown, source=document["source"], rule=rule.name, reason=rule.reason)
     is_kept = screened.is_kept()
     kept = np.flatnonzero(is_kept).tolist()
     texts = [screened.texts[row] for row in kept]
