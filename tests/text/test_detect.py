@@ -33,6 +33,14 @@ def test_a_usual_name_is_enough_where_no_other_column_holds_text() -> None:
     assert detect_text_column(records(*rows), "a.csv") == "text"
 
 
+def test_a_usual_name_does_not_tell_where_most_cells_are_empty() -> None:
+    rows = [
+        {"comment": "Only here is a long comment on it." if n == 3 else "", "original": f"Words {n}."} for n in range(9)
+    ]
+    assert detect_text_column(records(*rows), "a.csv") == "original"
+    assert detect_text_column(records(*({"text": row["comment"], "n": "1"} for row in rows)), "a.csv") == "text"
+
+
 def test_a_given_column_must_exist() -> None:
     assert detect_text_column(records({"a": "x", "b": "y"}), "a.csv", "b") == "b"
     with pytest.raises(InputDataError, match=r"a\.csv has no column 'c'; its columns are a, b"):
@@ -52,6 +60,7 @@ def test_a_table_of_numbers_has_no_text() -> None:
         ("a first line\nits second line\n\nanother one\nwith two lines\n", "paragraph"),
         ("this is line number 1\nthis is line number 2\n" * 10, "line"),
         (WRAPPED, "file"),
+        ((WRAPPED + "\nand here it ends.\n") * 9 + "\n" + WRAPPED, "paragraph"),
     ],
 )
 def test_what_a_document_is(head: str, unit: str) -> None:

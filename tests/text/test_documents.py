@@ -65,6 +65,19 @@ def test_units(tmp_path: Path, unit: str, expected: list[str]) -> None:
     assert "document" in findings.detections[0].sentence
 
 
+def test_paragraphs_of_a_long_wrapped_text(tmp_path: Path) -> None:
+    lines = [
+        "The old man sat by the river and looked at the water for",
+        "a long time, until somebody came and asked him what it was",
+    ]
+    paragraph = "\n".join([*lines, "that he saw there."])
+    (tmp_path / "a.txt").write_text("\n".join([paragraph] * 3000), encoding="utf-8")
+    found, findings = read(tmp_path / "a.txt")
+    assert [document.text for document in found] == [paragraph] * 3000
+    assert [document.line for document in found[:3]] == [1, 4, 7]
+    assert "every paragraph of the wrapped lines" in findings.detections[0].sentence
+
+
 def test_a_messy_folder(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / ".git").mkdir()

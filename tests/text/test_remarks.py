@@ -3,11 +3,11 @@ from pretune.text.remarks import MOST_PROBLEMS, MOST_WARNINGS, Remark, remarks
 
 
 def sentences(findings: Findings) -> list[str]:
-    return [remark.sentence for remark in remarks(findings)]
+    return [remark.sentence for remark in remarks(findings, 99)]
 
 
 def test_nothing_found_is_nothing_said() -> None:
-    assert remarks(Findings()) == []
+    assert remarks(Findings(), 9) == []
 
 
 def test_files_with_the_same_problem_are_told_together() -> None:
@@ -16,7 +16,7 @@ def test_files_with_the_same_problem_are_told_together() -> None:
         problem = f"x/{number}.gz is a damaged gz file (Error {number} there); get it again."
         findings.could_not_read(f"x/{number}.gz", problem)
     findings.could_not_read("b.txt", "b.txt is 12 % noise.", num_kept=1200)
-    assert remarks(findings) == [
+    assert remarks(findings, 99) == [
         Remark(
             sentence="5 files of a folder or archive could not be read and are passed over; the first: x/0.gz is a "
             "damaged gz file (Error 0 there); get it again. It is the same with x/1.gz, x/2.gz and 2 more.",
@@ -32,8 +32,18 @@ def test_files_with_the_same_problem_are_told_together() -> None:
             count=1,
         ),
     ]
-    assert remarks(findings)[0].event == "warning"
-    assert remarks(findings)[0].fields.keys() == {"sentence", "rule", "count"}
+    assert remarks(findings, 99)[0].event == "warning"
+    assert remarks(findings, 99)[0].fields.keys() == {"sentence", "rule", "count"}
+
+
+def test_many_empty_documents_are_worth_a_warning() -> None:
+    findings = Findings()
+    for line in range(11):
+        findings.dropped.add("no_text", "nothing but white space", f"a.csv, line {line}")
+    assert remarks(findings, 100) == []
+    (remark,) = remarks(findings, 90)
+    assert remark.sentence == "Left out, nothing but white space: 11; the first is a.csv, line 0."
+    assert remark.is_warning
 
 
 def test_many_problems_are_summed_up() -> None:

@@ -222,3 +222,12 @@ def test_a_quoted_header_means_that_cells_are_quoted(tmp_path: Path) -> None:
     rows = '"text","n"\n' + '"\',\n","1"\n' * 3 + '"x","1","2"\n' * 3
     with pytest.raises(InputDataError, match=r"line 8: 3 cells, expected 2 \(text, n\)"):
         read(write(tmp_path, "a.csv", rows))
+
+
+def test_columns_without_names_have_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.tsv", "Is this in New Orleans??\t27\tedgurhb\nIt is, I think.\t4\tedgur5c\n")
+    found = list(iter_records(path, columns=["1"]))
+    assert found[0] == Record({"1": "Is this in New Orleans??", "2": "27", "3": "edgurhb"}, 1)
+    assert len(found) == 2
+    with pytest.raises(InputDataError, match=r"add one as the first line, or give the text's number, as in --text-col"):
+        list(iter_records(path, columns=["4"]))

@@ -267,7 +267,7 @@ class _Collection:
 
     def _finish(self) -> None:
         log, findings = self.folder.log, self.findings
-        for remark in remarks(findings):
+        for remark in remarks(findings, self.num_documents):
             log.write(remark.event, **remark.fields)
         example = {"text": self.example.text, "source": self.example.source}
         log.write("example", **example)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pretune.errors import InputDataError
 from pretune.text.findings import join_names
 from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, cell_text, sniff_table
+from pretune.text.wrapping import is_wrapped
 
 TextUnit = Literal["line", "paragraph", "file"]
 FileFormat = Literal[
@@ -37,6 +38,7 @@ FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
     **TABLE_ENDINGS,
 }
 KNOWN_ENDINGS = frozenset((*FORMAT_OF_ENDING, *ARCHIVE_ENDINGS))
+MOST = 0.5  # of the cells of a column of text are filled
 MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
@@ -63,8 +65,8 @@ def detect_text_column(sample: Sequence[Record], path: str, given: str | None = 
         if given not in columns and all(cell_of(record, given)[1] is None for record in sample):
             raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names([*columns, *inner])}.")
         return given
-    for names, least_words in ((columns, 1.0), (inner, 1.0), (columns, 0.01)):
-        found = _column_with_text(sample, names, least_words)
+    for names, is_last_try in ((columns, False), (inner, False), (columns, True)):
+        found = _column_with_text(sample, names, is_last_try)
         if found is not None:
             return found
     raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
@@ -93,23 +95,29 @@ def _inner_columns(sample: Sequence[Record]) -> list[str]:
     return list(names)
 
 
-def _column_with_text(sample: Sequence[Record], columns: Sequence[str], least_words: float) -> str | None:
-    """The column with a usual name and so many words in a cell on the average, else the one with the longest texts."""
-    words = {column: _mean_words(sample, column) for column in columns}
+def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_try: bool) -> str | None:
+    """The column with a usual name, most cells filled and words in them; else the one with the longest texts.
+
+    In the last try few cells may be filled, and most of them without a word.
+    """
+    counted = {column: _count_words(sample, column) for column in columns}
     by_name = {column.rpartition(".")[2].casefold(): column for column in reversed(columns)}
     by_name |= {column.casefold(): column for column in reversed(columns)}
     for name in TEXT_NAMES:
-        if name in by_name and words[by_name[name]] >= least_words:
+        words, filled = counted.get(by_name.get(name, ""), (0, 0))
+        if words >= (1 if is_last_try else filled) and filled >= (1 if is_last_try else MOST * len(sample)):
             return by_name[name]
-    best = max(columns, key=lambda column: words[column], default=None)
-    return best if best is not None and words[best] >= 2 else None
+    best = max(columns, key=lambda column: counted[column][0], default=None)
+    words, filled = (0, 1) if best is None else counted[best]
+    return best if words >= 2 * (max(1, filled) if is_last_try else len(sample)) else None
 
 
-def _mean_words(sample: Sequence[Record], column: str) -> float:
+def _count_words(sample: Sequence[Record], column: str) -> tuple[int, int]:
+    """How many words stand in a column, and in how many of its cells there is anything."""
     # A list or an object is no text, though it could be written as one.
     texts = [text for text, value in (cell_of(record, column) for record in sample) if isinstance(value, str)]
     filled = [text for text in texts if text.strip()]
-    return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)) / max(1, len(filled))
+    return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)), len(filled)
 
 
 def _is_text(cell: str) -> bool:
@@ -119,33 +127,21 @@ def _is_text(cell: str) -> bool:
 def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -> TextUnit:
     """What one document is in a plain text file.
 
-    Blocks of several lines between blank lines are documents; without such blocks every line is one, unless the lines
-    are one hard-wrapped text. A short file among many others is one document.
+    Blocks of several lines between blank lines are documents, and so are the paragraphs of a long hard-wrapped text,
+    see `wrapping.paragraph_width`; a short one is a document itself. Otherwise every line is one. A short file among
+    many others is one document.
     """
     if is_whole_file and files_beside >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
         return "file"
     lines = [line.strip() for line in head.split("\n")]
-    filled = [line for line in lines if line]
     blocks = [block for block in "\n".join(lines).split("\n\n") if block.strip()]
-    lines_per_block = len(filled) / max(1, len(blocks))
+    lines_per_block = sum(map(bool, lines)) / max(1, len(blocks))
     # A list of lines with a stray blank line has long blocks, too.
-    if (
-        len(blocks) > 1
-        and lines_per_block >= 1.5
-        and (lines_per_block <= SHORT_BLOCK_LINES or _is_hard_wrapped(filled))
-    ):
+    if len(blocks) > 1 and 1.5 <= lines_per_block <= SHORT_BLOCK_LINES:
         return "paragraph"
-    return "file" if is_whole_file and len(blocks) <= 1 and _is_hard_wrapped(filled) else "line"
-
-
-def _is_hard_wrapped(lines: list[str]) -> bool:
-    """Lines of about the same length, most of which end in the middle of a sentence."""
-    if len(lines) < 4:
-        return False
-    widest = max(map(len, lines))
-    nearly_full = sum(len(line) > 0.7 * widest for line in lines) / len(lines)
-    goes_on = sum(after[:1].islower() for after in lines[1:]) / (len(lines) - 1)
-    return 50 <= widest <= 120 and nearly_full > 0.6 and goes_on > 0.4
+    if not is_wrapped(lines):
+        return "line"
+    return "file" if is_whole_file and len(blocks) <= 1 else "paragraph"
 
 
 def sniff_document(head: bytes) -> FileFormat | None:

@@ -31,6 +31,7 @@ from pretune.text.parquet import iter_parquet
 from pretune.text.pdf import pdf_lines
 from pretune.text.streams import TextStream
 from pretune.text.tables import JSON_FORMATS, Record, TableFormat, ending_of, iter_stream_records, json_format
+from pretune.text.wrapping import ends_paragraph, paragraph_width
 from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
@@ -260,6 +261,7 @@ _UNIT_SENTENCES: dict[TextUnit, str] = {
     "paragraph": "every block between blank lines is a document",
     "file": "every file is a document",
 }
+_WRAPPED_SENTENCE = "every paragraph of the wrapped lines, which ends with a short one, is a document"
 
 
 def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
@@ -267,8 +269,9 @@ def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
     if unit is None:
         is_whole_file = len(head) < BLOCK_BYTES // 2
         unit = detect_text_unit(head, is_whole_file=is_whole_file, files_beside=opened.file.files_beside)
-    _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit])
-    yield from _iter_units(text.lines(), unit, opened, text.first_line)
+    width = paragraph_width(head) if unit == "paragraph" else None
+    _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit] if width is None else _WRAPPED_SENTENCE)
+    yield from _iter_units(text.lines(), unit, opened, text.first_line, width)
 
 
 def _iter_md(opened: Opened, text: TextStream) -> Iterator[Document]:
@@ -333,13 +336,15 @@ def _given_unit(opened: Opened) -> TextUnit | None:
     return None if opened.reading.text_unit == "auto" else opened.reading.text_unit
 
 
-def _iter_units(lines: Iterable[str], unit: TextUnit, opened: Opened, first_line: int = 1) -> Iterator[Document]:
+def _iter_units(
+    lines: Iterable[str], unit: TextUnit, opened: Opened, first_line: int = 1, width: int | None = None
+) -> Iterator[Document]:
     if unit == "line":
         for number, line in enumerate(lines, first_line):
             if line and not line.isspace():
                 yield Document(line, opened.file.name, number)
     else:
-        yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file")
+        yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file", width=width)
 
 
 def _one_document(lines: Iterable[str], opened: Opened) -> Iterator[Document]:
@@ -348,12 +353,15 @@ def _one_document(lines: Iterable[str], opened: Opened) -> Iterator[Document]:
         yield document._replace(line=None)
 
 
-def _iter_blocks(lines: Iterable[str], name: str, *, is_whole_file: bool) -> Iterator[Document]:
+def _iter_blocks(
+    lines: Iterable[str], name: str, *, is_whole_file: bool, width: int | None = None
+) -> Iterator[Document]:
     block: list[str] = []
     start, characters = 1, 0
     for number, line in enumerate(lines, 1):
         is_blank = not line or line.isspace()
-        if block and ((is_blank and not is_whole_file) or characters > LONGEST_DOCUMENT):
+        is_next = width is not None and block and ends_paragraph(block[-1], width)
+        if block and ((is_blank and not is_whole_file) or is_next or characters > LONGEST_DOCUMENT):
             yield Document("\n".join(block), name, start)
             block, characters = [], 0
         if not is_blank or (is_whole_file and block):

@@ -11,6 +11,7 @@ from pretune.text.findings import IN_PART, Findings, Rule, join_names
 
 MOST_PROBLEMS = 8  # ways in which files could not be read, of which each is shown
 MOST_WARNINGS = 20  # of other kinds
+MUCH_WITHOUT_TEXT = 0.1  # of the documents, from which on it is worth a warning that they are empty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +35,16 @@ class Remark:
         return {"sentence": self.sentence, **counted}
 
 
-def remarks(findings: Findings) -> list[Remark]:
-    """All there is to say at the end of reading, in the order in which it is shown."""
+def remarks(findings: Findings, num_documents: int) -> list[Remark]:
+    """All there is to say when so many documents have been read, in the order in which it is shown."""
     notices = [Remark(sentence=sentence) for sentence in _notices(findings)]
-    return [*notices, *_unreadable(findings), *_repaired(findings), *_dropped(findings), *_others(findings)]
+    return [
+        *notices,
+        *_unreadable(findings),
+        *_repaired(findings),
+        *_dropped(findings, num_documents),
+        *_others(findings),
+    ]
 
 
 def _notices(findings: Findings) -> Iterator[str]:
@@ -89,9 +96,9 @@ def _repaired(findings: Findings) -> Iterator[Remark]:
         yield Remark(sentence=sentence, is_warning=True, rule="broken_utf8", count=findings.broken_bytes)
 
 
-def _dropped(findings: Findings) -> Iterator[Remark]:
+def _dropped(findings: Findings, num_documents: int) -> Iterator[Remark]:
     for rule in findings.dropped.rules.values():
-        if rule.name != "no_text":
+        if rule.name != "no_text" or rule.count > MUCH_WITHOUT_TEXT * (num_documents + rule.count):
             sentence = f"Left out, {rule.reason}: {rule.count:,}; the first is {rule.examples[0]}."
             yield Remark(sentence=sentence, is_warning=True, rule=rule.name, count=rule.count)
 

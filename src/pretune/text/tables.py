@@ -277,7 +277,7 @@ def _iter_delimited(
         next(text)
     dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
     if header is None:
-        _refuse_missing_header(sample, stream.name, columns)
+        header = _numbers_as_header(sample, stream.name, columns)
     lines = _RawLines(text)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:
@@ -352,12 +352,16 @@ def _has_paired_quotes(head: str, delimiter: str) -> bool:
     return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
 
 
-def _refuse_missing_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> None:
+def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> list[str] | None:
+    """The numbers of the columns, where no header is and one is asked for by number; None where there is a header."""
     if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
-        return
+        return None
+    numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
+    if set(columns) & set(numbers):
+        return numbers
     raise InputDataError(
         f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "
-        "header such as text,label: add one as the first line."
+        "header such as text,label: add one as the first line, or give the text's number, as in --text-column 1."
     )
 
 
