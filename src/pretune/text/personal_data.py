@@ -1,7 +1,8 @@
 """Personal data in a text, replaced by placeholders: e-mail addresses, IP addresses, card numbers, phone numbers.
 
-Patterns find what is written in the usual ways; names and postal addresses they do not find. Card numbers have to pass
-the check of Luhn (ISO/IEC 7812-1), IP addresses that of the standard library.
+Patterns find what is written in the usual ways; names and postal addresses they do not find. Card numbers have to be
+of a length and range that an issuer uses, in one or in the usual groups, and to pass the check of Luhn (ISO/IEC
+7812-1), which alone every tenth row of figures in a table does. IP addresses have to pass that of the standard library.
 """
 
 from __future__ import annotations
@@ -32,7 +33,18 @@ _PHONE = re.compile(
     r")(?![\w/-]|\.\d)"
 )
 _PHONE_DIGITS = range(9, 16)  # of a number with its area, E.164
-_CARD_DIGITS = range(13, 20)
+# Digits of each group; others are rows of a table.
+_CARD_GROUPS = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 4, 2), (4, 4, 4, 4, 3))
+_MOST_GROUPS = max(map(len, _CARD_GROUPS))
+_ISSUED = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    r"|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|3(?:0[0-5]|095|6\d|[89]\d)\d{11,16}"  # Diners Club
+    r"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
+    r"|(?:6011|64[4-9]\d|65\d\d|62\d\d|220[0-4])\d{12,15}"  # Discover, UnionPay, Mir
+    r"|(?:5[0678]|6[37])\d{11,17}"  # Maestro
+)
 _FEWEST_DIGITS = 4
 
 
@@ -85,7 +97,8 @@ def _replace_cards(found: str, counts: Counter[str] | None) -> str:
     place = 0
     kept: list[str] = []
     while place < len(parts):
-        end = next((end for end in range(len(parts), place, -2) if is_card("".join(parts[place:end:2]))), 0)
+        last = min(len(parts), place + 2 * _MOST_GROUPS - 1)
+        end = next((end for end in range(last, place, -2) if _are_card(parts[place:end])), 0)
         if end:
             _count("card", counts)
             kept.append("[card]")
@@ -97,9 +110,20 @@ def _replace_cards(found: str, counts: Counter[str] | None) -> str:
     return "".join(kept)
 
 
-def is_card(digits: str) -> bool:
-    """Whether digits have a card number's length and pass Luhn's check; a digit over and over is none."""
-    if len(digits) not in _CARD_DIGITS or len(set(digits)) == 1:
+def _are_card(parts: list[str]) -> bool:
+    """Whether groups of digits, with what separates them between, are a card number as it is written."""
+    groups, separators = parts[::2], set(parts[1::2])
+    if len(groups) > 1 and (len(separators) > 1 or tuple(map(len, groups)) not in _CARD_GROUPS):
         return False
+    return is_card("".join(groups))
+
+
+def is_card(digits: str) -> bool:
+    """Whether digits are of a range that an issuer of cards uses, and pass Luhn's check."""
+    return _ISSUED.fullmatch(digits) is not None and has_check_digit(digits)
+
+
+def has_check_digit(digits: str) -> bool:
+    """Whether digits pass Luhn's check."""
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (doubled + sum(int(digit) for digit in digits[-1::-2])) % 10 == 0
