@@ -23,6 +23,7 @@ from pretune.stages.config import CollectConfig, FinetuneConfig, PreprocessConfi
         (PretrainConfig, "learning_rate", 0.0),
         (PretrainConfig, "row_tokens", 0),
         (PretrainConfig, "tokens_per_step", 0),
+        (PretrainConfig, "checkpoint_minutes", -1.0),
         (PretrainConfig, "evaluations", 0),
         (PretrainConfig, "mask_prob", 1.0),
         (PretrainConfig, "decay_fraction", 1.5),

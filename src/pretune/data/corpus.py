@@ -57,7 +57,8 @@ class Corpus:
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
             raise InputDataError(
                 f"The training part holds {train.num_tokens:,} tokens in {len(train):,} documents and the validation "
-                f"part {validation.num_tokens:,} tokens, which is too little to train on; give more text."
+                f"part {validation.num_tokens:,} tokens, which is too little to train on in rows of "
+                f"{settings.row_tokens:,} tokens; give more text, or a smaller --row-tokens."
             )
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
         self.micro_batches = -(-rows_per_step * settings.row_tokens // settings.micro_batch_tokens)

@@ -112,6 +112,7 @@ class PretrainConfig:
             self, _is_positive, "a number above zero", "minutes", "tokens", "epochs", "learning_rate", "hang_seconds"
         )
         _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
+        _expect(self, lambda value: value >= 0, "at least 0", "checkpoint_minutes")
         _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
         _expect(self, lambda value: 0 < value < 1, "a share between 0 and 1", "mask_prob")
         _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
