@@ -137,6 +137,10 @@ def test_the_example_is_the_one_that_earlier_stages_carried(
     assert events_of(out, "stage_started")[0]["synthetic"] is True
     with pytest.raises(InputDataError, match="--max-seq-len is 1024, and the model reads at most 512"):
         run(labels_file, tmp_path / "long", base, max_seq_len=1024)
+    config = base / "checkpoint" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 2048}))
+    with pytest.raises(InputDataError, match="at most 512 tokens"):  # more is not read when it predicts
+        run(labels_file, tmp_path / "long", base / "checkpoint", max_seq_len=1024)
 
 
 @pytest.mark.parametrize("name", ["pretrain", "pretrain/checkpoint"])

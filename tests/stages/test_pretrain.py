@@ -178,6 +178,12 @@ def test_seeds_differ_and_one_seed_does_not(preprocessed_folder: Path, tmp_path:
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_a_model_says_how_long_the_rows_were_that_it_was_trained_on(preprocessed_folder: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"row_tokens": 520, "tokens_per_step": 520, "tokens": 11_000, "evaluations": 1}
+    run(preprocessed_folder, tmp_path / "out", **settings, initial_embedding="random")
+    assert load_model_folder(tmp_path / "out" / "checkpoint").config.max_seq_len == 520
+
+
 def test_minutes_are_kept_and_the_plan_is_corrected_once(
     preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

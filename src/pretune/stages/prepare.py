@@ -33,7 +33,7 @@ from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, normali
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer
 
 _BATCH_ROWS = 500
-_LONGEST_ROW = 512  # tokens, where --max-seq-len is not given and the model reads as many
+_LONGEST_ROW = 512  # tokens that a prediction reads at most, whatever the model can
 _SHORTEST_ROW = 8  # tokens; below, nothing of a text is left
 LABELS_NAME = "labels.json"
 
@@ -248,14 +248,15 @@ class _Preparation:
 
 
 def _choose_length(wanted: int | None, longest: int | None) -> int:
-    """Tokens of the longest row: as many as are wanted, where the model reads as many."""
+    """Tokens of the longest row: as many as are wanted, where model and prediction read as many."""
+    most = _LONGEST_ROW if longest is None else min(_LONGEST_ROW, longest)
     if wanted is None:
-        return _LONGEST_ROW if longest is None else min(_LONGEST_ROW, longest)
+        return most
     if wanted < _SHORTEST_ROW:
         raise InputDataError(f"--max-seq-len is {wanted}; expected at least {_SHORTEST_ROW} tokens.")
-    if longest is not None and wanted > longest:
+    if wanted > most:
         raise InputDataError(
-            f"--max-seq-len is {wanted}, and the model reads at most {longest} tokens; give {longest} or less."
+            f"--max-seq-len is {wanted}, and the model reads at most {most} tokens; give {most} or less."
         )
     return wanted
 

@@ -47,6 +47,7 @@ from pretune.stages.pretrain_settings import (
     disk_bytes,
     estimate,
     is_worth_compiling,
+    longest_row,
     optimizer_config,
     row_settings,
     shape_of,
@@ -181,6 +182,7 @@ class _Pretraining:
         )
         ids = self.tokenizer.special_ids
         config = PRESETS[self.size](self.tokenizer.vocab_size)
+        config = replace(config, max_seq_len=max(config.max_seq_len, longest_row(self.config, self.corpus)))
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
 
     def _choose_watched(self) -> tuple[list[HiddenWord], HiddenWord | None]:

@@ -111,7 +111,7 @@ def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: 
     A GPU says when its memory is full, and the micro-batch is cut then, so there a single row must fit; Linux promises
     a processor's memory more than once, and ends the process that takes it at its word.
     """
-    available, longest = _available_bytes(device), _longest_row(config, corpus)
+    available, longest = _available_bytes(device), longest_row(config, corpus)
     places = corpus.micro_batch_tokens if device == "cpu" else longest
     needed = cost.train_memory_bytes(model, places, longest, config.mask_prob)
     if available is None or needed <= available:
@@ -140,7 +140,8 @@ def _available_bytes(device: str) -> int | None:
     return available_memory_bytes()
 
 
-def _longest_row(config: PretrainConfig, corpus: Corpus) -> int:
+def longest_row(config: PretrainConfig, corpus: Corpus) -> int:
+    """Tokens of the longest rows of a run."""
     return config.row_tokens if corpus.long is None else corpus.long.table.row_tokens
 
 
