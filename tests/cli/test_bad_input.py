@@ -145,6 +145,12 @@ FOLDER_CASES = [
         "a setting that cannot work", lambda f: ["run", "--patience", "0", "--out", str(f / "o")], USAGE, ["--patience"]
     ),
     Case("a budget of nothing", lambda f: ["run", "--minutes", "0", "--out", str(f / "o")], USAGE, ["above zero"]),
+    Case(
+        "a setting that has another word in run",
+        lambda f: ["run", "--finetune-epochs", "0", "--out", str(f / "o")],
+        USAGE,
+        ["--finetune-epochs is 0; expected at least 1"],
+    ),
     Case("no --out", lambda _: ["run"], USAGE, ["Give --out DIR"]),
 ]
 

@@ -76,6 +76,9 @@ def test_every_setting_has_a_help_text_or_a_speaking_choice(config: type) -> Non
         (["--size", "huge"], "--size: invalid choice: 'huge'"),
         (["--minutes"], "--minutes: expected one argument;"),
         (["--min", "3"], "pretune run has no option --min"),
+        (["--corpus", ""], "--corpus: expected a path, found an empty word (is a variable of the shell not set?);"),
+        (["--out", ""], "--out: expected a path, found an empty word"),
+        ([""], "RECIPE: expected a path, found an empty word"),
     ],
 )
 def test_a_wrong_word_is_answered_with_a_sentence(words: list[str], sentence: str) -> None:
@@ -83,6 +86,15 @@ def test_a_wrong_word_is_answered_with_a_sentence(words: list[str], sentence: st
         build_parser(VERBS["run"]).parse_args(words)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_text_is_no_empty_path() -> None:
+    typed = build_parser(VERBS["predict"]).parse_intermixed_args(["runs/x", "", "--threads", "2"])
+    assert (typed.texts, typed.threads) == ([""], 2)
+    with pytest.raises(UsageError, match=r"^MODEL: expected a path, found an empty word"):
+        build_parser(VERBS["predict"]).parse_intermixed_args(["", "A text."])
+    with pytest.raises(UsageError, match=r"^--threads: 'two' is not a whole number"):
+        build_parser(VERBS["predict"]).parse_intermixed_args(["runs/x", "--threads", "two"])
 
 
 def test_options_with_one_word_are_merged() -> None:

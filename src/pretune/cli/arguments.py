@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 
-from pretune.cli.options import Option, add_options, merge_options, options_of
+from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
 
 # --- what a stage's verb and `run` have in common ---------------------------------------------------------------------
@@ -94,6 +95,13 @@ def run_options() -> dict[str, list[Option]]:
     for option in merge_options(options):
         grouped.setdefault(option.fields[0].split(".")[0], []).append(option)
     return grouped
+
+
+def as_typed_for_run(stage: str, sentence: str) -> str:
+    """A sentence about the settings of a stage, with the words that `run` has for them."""
+    for name, flag in _RUN_FLAGS.get(stage, {}).items():
+        sentence = re.sub(rf"--{name.replace('_', '-')}(?![\w-])", flag, sentence)
+    return sentence
 
 
 # Settings of stages 1 and 2 that say the same as settings of stage 4: `run` fills them in.
@@ -198,7 +206,9 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", metavar="FILE", help="where the rows of --input go, with label and probability added"
     )
     parser.add_argument("--text-column", metavar="NAME", help="the column of --input that holds the text")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the processor; all of its cores when not given")
+    parser.add_argument(
+        "--threads", type=number_of(int), metavar="N", help="of the processor; all of its cores when not given"
+    )
     _add_json(parser, "one object a line: text, label, probability, probabilities")
 
 
@@ -216,7 +226,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 def add_fill(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "of a run: its pre-trained one")
     parser.add_argument("text", metavar="TEXT", help="a text with [MASK] where a word is missing")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many words to show (default: 5)")
+    how_many = "how many words to show (default: 5)"
+    parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
     _add_json(parser, "one object: the text, and for each [MASK] the words with their probabilities")
 
 
@@ -240,7 +251,9 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         choices=("rows", "packed"),
         help="parquet of padded rows instead of documents: a document a row, or as many as fit",
     )
-    parser.add_argument("--row-tokens", type=int, metavar="N", help="with --view: tokens in a row (default: 50)")
+    parser.add_argument(
+        "--row-tokens", type=number_of(int), metavar="N", help="with --view: tokens in a row (default: 50)"
+    )
     _add_json(parser, "one object a split: split, files, tokens, shape, padding_share")
 
 
@@ -251,7 +264,9 @@ def add_show(parser: argparse.ArgumentParser) -> None:
         metavar="RULE",
         help="list what stage 2 dropped by a rule, such as near-duplicate, and what it repeats",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="with --dropped: how many documents (default: 10)")
+    parser.add_argument(
+        "--limit", type=number_of(int), metavar="N", help="with --dropped: how many documents (default: 10)"
+    )
     _add_json(parser, "with --dropped: one object a line")
 
 

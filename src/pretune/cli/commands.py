@@ -18,6 +18,7 @@ from pretune.cli.answers import (
     describe_prediction,
     describe_verification,
 )
+from pretune.cli.arguments import as_typed_for_run
 from pretune.cli.options import typed_values
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
@@ -35,10 +36,7 @@ def run(arguments: Arguments) -> int:
     """All five stages, then everything a run has to tell."""
     from pretune import pipeline
 
-    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out", "control")
-    typed = {name: getattr(arguments, name) for name in inputs}
-    values = {name: value for name, value in typed.items() if value is not None} | typed_values(arguments)
-    recipe = override(read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe(), values)
+    recipe = _recipe_of(arguments)
     if arguments.dry_run:
         pipeline.foresee(recipe, _to_stdout)
         return EXIT_DONE
@@ -49,6 +47,20 @@ def run(arguments: Arguments) -> int:
         show_run(folder, sys.stdout)
         _to_stdout(describe_next(folder, recipe))
     return EXIT_DONE
+
+
+def _recipe_of(arguments: Arguments) -> Recipe:
+    """The recipe that was named, or none, with what was typed in its place."""
+    recipe = read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe()
+    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out", "control")
+    typed = {name: getattr(arguments, name) for name in inputs}
+    recipe = override(recipe, {name: value for name, value in typed.items() if value is not None})
+    for stage, settings in typed_values(arguments).items():
+        try:
+            recipe = override(recipe, {stage: settings})
+        except UsageError as error:
+            raise UsageError(as_typed_for_run(stage, str(error))) from error
+    return recipe
 
 
 # --- the stages alone -------------------------------------------------------------------------------------------------

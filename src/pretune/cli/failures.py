@@ -98,16 +98,20 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:
     path = Path(os.fsdecode(error.filename))
-    is_ours = out is not None and path.absolute().is_relative_to(Path(out).absolute().parent)
-    code = EXIT_USAGE if is_ours else EXIT_DATA
+    if out is not None and (place := _place_to_write(path, Path(out))) is not None:
+        advice = "or change its permissions" if error.errno in _FORBIDDEN else "or check this one"
+        return f"{place} cannot be written ({error.strerror}); choose another path, {advice}.", EXIT_USAGE
     if error.errno in _FORBIDDEN:
-        if is_ours:
-            return (
-                f"{path} cannot be written ({error.strerror}); choose another --out, or change its permissions.",
-                code,
-            )
-        return f"{path} cannot be read ({error.strerror}); change its permissions, or give another path.", code
-    return f"{path}: {error.strerror}; check the path.", code
+        return f"{path} cannot be read ({error.strerror}); change its permissions, or give another path.", EXIT_DATA
+    return f"{path}: {error.strerror}; check the path.", EXIT_DATA
+
+
+def _place_to_write(path: Path, out: Path) -> Path | None:
+    """What the user asked to have written where `path` failed: a place in `out` or above it; None for anything else."""
+    here, target = path.absolute(), out.absolute()
+    if here.parent == target.parent and here.name.startswith(f".{target.name}."):  # what becomes it when it is complete
+        return out
+    return path if here.is_relative_to(target) or target.is_relative_to(here) else None
 
 
 def _explain_bug(error: BaseException) -> str:

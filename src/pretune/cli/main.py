@@ -24,7 +24,7 @@ USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 def run_command_line(words: Sequence[str]) -> int:
     """Do what the words say; returns the exit code and never raises for a user's mistake."""
     words = [_at_home(word) for word in words]
-    out = _word_after("--out", words)
+    out = _word_after("--out", words) or _word_after("--output", words)
     try:
         with _stopped_by_sigterm():
             code = _dispatch(list(words))

@@ -88,7 +88,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
         parser.add_argument(option.flag, type=_list_of(item), metavar=f"{_metavar(item)},...", **common)
     else:
         parser.add_argument(
-            option.flag, type=_number(kind) if kind in (int, float) else kind, metavar=_metavar(kind), **common
+            option.flag, type=number_of(kind) if kind in (int, float) else kind, metavar=_metavar(kind), **common
         )
 
 
@@ -104,7 +104,9 @@ def _metavar(kind: Any) -> str:
     return {int: "N", float: "X", str: "NAME"}.get(kind, "VALUE")
 
 
-def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+def number_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What reads a number that was typed, or says that it is none."""
+
     def read(text: str) -> Any:
         try:
             return kind(text)
@@ -116,7 +118,7 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _list_of(kind: Any) -> Callable[[str], tuple[Any, ...]]:
-    read = _number(kind) if kind in (int, float) else kind
+    read = number_of(kind) if kind in (int, float) else kind
 
     def read_list(text: str) -> tuple[Any, ...]:
         return tuple(read(part.strip()) for part in text.split(",") if part.strip())

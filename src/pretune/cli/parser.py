@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pretune.errors import UsageError
+
+# What stands for a path in the usage of a verb.
+_PATHS = (
+    "COLLECTED", "DIR", "FILE", "FINETUNED", "MODEL", "PATH", "PREPARED", "PREPROCESSED", "PRETRAINED", "RECIPE", "RUN",
+)  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose complaints are one sentence, with the word that was probably meant."""
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """As argparse does; a path must not be empty, which would mean the present folder."""
+        if settings.get("metavar") in _PATHS:
+            settings["type"] = _path
+        return super().add_argument(*names, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage and leaving the process."""
@@ -28,3 +39,9 @@ class Parser(argparse.ArgumentParser):
             sentence = sentence[:1].upper() + sentence[1:]
         end = "" if sentence.endswith("?") else ";"
         raise UsageError(f"{sentence}{end} `{self.prog} --help` shows what there is.")
+
+
+def _path(word: str) -> str:
+    if not word:
+        raise argparse.ArgumentTypeError("expected a path, found an empty word (is a variable of the shell not set?)")
+    return word
