@@ -102,6 +102,9 @@ def test_summary_and_reports(preprocessed: Path) -> None:
     assert report["round_trip_share"] == 1.0
     assert report["unknown_share"] == 0.0
     assert 1.0 < report["fertility"] < 3.0
+    texts = [document["text"] for document in iter_corpus(preprocessed)]
+    num_tokens = summary["train_tokens"] + summary["validation_tokens"] - 2 * len(texts)  # without [BOS] and [EOS]
+    assert report["characters_per_token"] == pytest.approx(sum(map(len, texts)) / num_tokens, abs=1e-4)
     (views,) = events(preprocessed, "views")
     for view in ("rows", "packed"):
         rows, row_tokens = views[view]["shape"]

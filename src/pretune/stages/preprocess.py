@@ -246,7 +246,6 @@ class _Preprocessing:
         unknown_share = sum(_sum_of(is_unknown, shard) for shard in shards.values()) / max(1, num_tokens)
         sample = list(islice(self._texts(), _ROUND_TRIPS))
         surfaces = tokenizer.surfaces(range(tokenizer.first_ordinary_id, tokenizer.vocab_size))
-        characters = sum(map(len, sample))
         sample_ids = tokenizer.encode_batch(sample)
         self.folder.log.write(
             "tokenizer_report",
@@ -260,7 +259,7 @@ class _Preprocessing:
             longest_tokens=sorted(surfaces, key=lambda surface: (-len(surface), surface))[:10],
             round_trip_share=sum(self._returns(tokenizer, *pair) for pair in zip(sample, sample_ids, strict=True))
             / len(sample),
-            characters_per_token=round(characters / max(1, sum(len(ids) - 2 for ids in sample_ids)), 4),
+            characters_per_token=round(self.steps.num_characters / max(1, num_tokens), 4),
         )
         self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).told for view in get_args(View)}
         self.folder.log.write("views", **self.views)

@@ -241,6 +241,11 @@ class Steps:
         return fields
 
     @property
+    def num_characters(self) -> int:
+        """Of the texts that are kept."""
+        return self._num_characters
+
+    @property
     def num_reported(self) -> int:
         """Contaminated documents that are kept, since they are only to be reported."""
         return self._num_contaminated if self.config.decontaminate == "report" else 0

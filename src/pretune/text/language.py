@@ -1,7 +1,8 @@
 """Which language a text is in: py3langid, whose model is part of the package, so nothing is downloaded.
 
-It takes a fifth of a millisecond a text, and is unsure about a few words; a text is another language's only where the
-model gives that language MIN_PROBABILITY, as FineWeb asks of English (Penedo et al. 2024, section 3.3).
+It takes a fifth of a millisecond for a short text, a whole one for a thousand characters, and is unsure about a few
+words; a text is another language's only where the model gives that language MIN_PROBABILITY, as FineWeb asks of English
+(Penedo et al. 2024, section 3.3).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pretune.errors import UsageError
 MIN_PROBABILITY = 0.65
 FIRST_CHARACTERS = 1000  # of a text: more change nothing
 UNSURE = "unsure"
-TEXTS_TO_SAMPLE = 500  # of a corpus, where no language is asked for: a tenth of a second
+TEXTS_TO_SAMPLE = 500  # of a corpus, where no language is asked for; loading the model takes longer than these
 
 
 def is_installed() -> bool:

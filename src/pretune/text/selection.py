@@ -23,7 +23,7 @@ from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
-SAMPLED_CHARACTERS = 1000  # of a text
+SAMPLED_CHARACTERS = 300  # of a text, to name its language
 LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in the next group
 
 # In the order in which they are asked; the first that applies is the one that is counted.
