@@ -13,7 +13,6 @@ from pathlib import Path
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
 from pretune.expectation import describe, expect
 from pretune.recipe import (
-    RECIPE_NAME,
     Recipe,
     check_inputs,
     describe_changes,
@@ -21,7 +20,15 @@ from pretune.recipe import (
     save_recipe,
     with_shared_settings,
 )
-from pretune.runtime.artifacts import MANIFEST_NAME, TRACE_NAME, Manifest, read_manifest, sealed, write_json
+from pretune.runtime.artifacts import (
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    TRACE_NAME,
+    Manifest,
+    read_manifest,
+    sealed,
+    write_json,
+)
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.stages.config import FinetuneConfig

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import describe_differences, sealed_text, write_text
+from pretune.runtime.artifacts import RECIPE_NAME, describe_differences, sealed_text, write_text
 from pretune.stages.config import (
     HOW,
     CollectConfig,
@@ -33,7 +33,6 @@ from pretune.text.registry import REGISTRY, data_set_of
 from pretune.text.streams import STDIN
 from pretune.version import VERSION
 
-RECIPE_NAME = "recipe.toml"
 _LISTS = ("corpus", "protect")  # of paths
 _PATHS = ("labels", "test_labels", "data_root")
 _BUDGETS = ("minutes", "tokens", "epochs")

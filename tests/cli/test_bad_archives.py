@@ -100,7 +100,7 @@ CASES = [
     Case("cut pdf", "a.pdf", lambda: image_pdf()[:60], ["a.pdf", "PDF"]),
     Case("locked pdf", "a.pdf", locked_pdf, ["a.pdf is protected by a password; save it without one"]),
     Case("image pdf", "a.pdf", image_pdf, ["a.pdf holds no text in its 1 pages", "ocrmypdf"]),
-    Case("no docx", "a.docx", lambda: b"PK\x03\x04 no zip", ["a.docx is a damaged zip archive"]),
+    Case("no docx", "a.docx", lambda: b"PK\x03\x04 no zip", ["a.docx is a damaged Word document"]),
     Case(
         "docx with broken XML",
         "a.docx",

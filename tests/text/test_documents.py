@@ -101,7 +101,21 @@ def test_a_stage_folder_is_not_read_as_text(tmp_path: Path) -> None:
     (tmp_path / "run" / "collect").mkdir(parents=True)
     for name in ("manifest.json", "events.jsonl", "documents-0.jsonl"):
         (tmp_path / "run" / "collect" / name).write_text('{"text": "no"}\n', encoding="utf-8")
+    (tmp_path / "run" / "recipe.toml").write_text("no", encoding="utf-8")
+    (tmp_path / "run" / "report.html").write_text("<html><p>no</p></html>", encoding="utf-8")
     assert texts(tmp_path) == ["text"]
+    for folder in ("run", "run/collect"):
+        with pytest.raises(
+            InputDataError, match=f"{folder} is a folder that pretune wrote; expected raw text. A stage"
+        ):
+            texts(tmp_path / folder)
+
+
+def test_text_that_is_called_a_document_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_text("No more than a line.\n", encoding="utf-8")
+    found, findings = read(tmp_path / "a.docx")
+    assert [document.text for document in found] == ["No more than a line."]
+    assert "a.docx: txt, as its content shows, UTF-8; every line" in findings.detections[0].sentence
 
 
 def test_many_short_files_are_documents(tmp_path: Path) -> None:

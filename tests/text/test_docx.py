@@ -78,7 +78,7 @@ def test_entities_cannot_be_declared(doctype: str) -> None:
 def test_a_damaged_document() -> None:
     with pytest.raises(InputDataError, match=r"a\.docx is a damaged Word document \(mismatched tag"):
         lines(docx("<w:p>"))
-    with pytest.raises(InputDataError, match="is a damaged zip archive"):
+    with pytest.raises(InputDataError, match="is a damaged Word document"):
         lines(ByteStream(iter([b"PK\x03\x04 no zip"]), "a.docx"))
 
 

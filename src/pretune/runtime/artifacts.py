@@ -26,6 +26,7 @@ from pretune.runtime.memory import begin_peak
 from pretune.version import VERSION
 
 MANIFEST_NAME = "manifest.json"
+RECIPE_NAME = "recipe.toml"  # in a run: every setting, resolved
 TRACE_NAME = "trace.json"  # in a run: the prediction trace of its example
 LOCK_NAME = ".lock"
 OWN_HASH = "sha256"  # the key in a JSON file of ours under which the hash of everything else in it stands

@@ -14,6 +14,7 @@ from pretune.errors import InputDataError, PretuneError
 from pretune.runtime.artifacts import (
     LOCK_NAME,
     MANIFEST_NAME,
+    RECIPE_NAME,
     TRACE_NAME,
     Manifest,
     describe_file,
@@ -24,7 +25,6 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.commit import read_committed
 from pretune.runtime.events import LOG_NAME
 
-_RECIPE_NAME = "recipe.toml"
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"
 _MOST_NAMES = 3  # in one note
@@ -89,7 +89,7 @@ def verify(folder: Path) -> list[Verified]:
             "checkpoint."
         )
     reader.compare_inputs(results)
-    if (folder / _RECIPE_NAME).is_file():
+    if (folder / RECIPE_NAME).is_file():
         results.append(reader.read_run())
     reader.note_others(results)
     return sorted(results, key=lambda result: result.path)
@@ -126,7 +126,7 @@ class _Reader:
     def read_run(self) -> Verified:
         """The files of a run that belong to no stage: they carry a hash of themselves."""
         result = Verified(path=".", kind="run")
-        recipe, trace = self.top / _RECIPE_NAME, self.top / TRACE_NAME
+        recipe, trace = self.top / RECIPE_NAME, self.top / TRACE_NAME
         self._check_sealed(recipe, is_text_as_sealed(_text_of(recipe)), result, _RESTORE)
         if trace.is_file():
             told = _json_of(trace)
@@ -216,7 +216,7 @@ class _Reader:
             [result] = [result for result in results if result.path == name]
             for word, fingerprint in manifest.inputs.items():
                 source = self.stages.get(_WRITTEN_BY.get(word, ""))
-                if source is None or source.status != "finished" or not (self.top / _RECIPE_NAME).is_file():
+                if source is None or source.status != "finished" or not (self.top / RECIPE_NAME).is_file():
                     continue
                 model = source.outputs.get(_MODEL_MANIFEST, {}).get("sha256")
                 if fingerprint not in (source.fingerprint, model):

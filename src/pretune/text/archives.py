@@ -66,8 +66,9 @@ def open_zip(stream: ByteStream) -> zipfile.ZipFile:
             return zipfile.ZipFile(stream.path)
         return zipfile.ZipFile(io.BytesIO(stream.read_all("a zip archive")))
     except ZIP_DAMAGES as error:
+        what = "Word document" if stream.name.lower().endswith(".docx") else "zip archive"
         raise InputDataError(
-            f"{stream.name} is a damaged zip archive ({shorten(str(error), 100)}); get it again."
+            f"{stream.name} is a damaged {what} ({shorten(str(error), 100)}); get it again."
         ) from error
 
 

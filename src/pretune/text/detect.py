@@ -151,6 +151,11 @@ def sniff_document(head: bytes) -> FileFormat | None:
     return "pdf" if b"%PDF-" in head[:1024] else None
 
 
+def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
+    """docx, where a file is called so and is a zip archive; what is text all the same is read as such."""
+    return "docx" if by_name == "docx" and head.startswith(b"PK") else None
+
+
 def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
     """How a text is read: as its name says, unless its beginning is unmistakably something else."""
     by_content = sniff_format(head)

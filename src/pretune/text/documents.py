@@ -20,6 +20,7 @@ from pretune.text.detect import (
     detect_text_column,
     detect_text_unit,
     sniff_document,
+    sniff_docx,
 )
 from pretune.text.docx import docx_lines
 from pretune.text.files import TextFile
@@ -169,7 +170,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     seen = Detection(path=file.name, format="", encoding="utf-8", compression=stream.compression)
     opened = Opened(file=file, stream=stream, findings=findings, reading=reading, seen=seen)
     kind = None if reading.format == "auto" else reading.format
-    whole = kind or sniff_document(stream.head) or ("docx" if by_name == "docx" else None)
+    whole = kind or sniff_document(stream.head) or sniff_docx(stream.head, by_name)
     if whole in ("parquet", "pdf", "docx"):
         note = "" if by_name in (whole, None) or kind else _BY_CONTENT
         encoding = "utf-8" if whole == "parquet" else ""  # the others have none that would tell a user something

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import MANIFEST_NAME
+from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME
 from pretune.runtime.events import LOG_NAME
 from pretune.text.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.detect import KNOWN_ENDINGS, FileFormat
@@ -104,7 +104,12 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
     others: list[Path] = []  # without an ending that tells what they are
     passed_over: list[tuple[str, Path]] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: _note_unreadable(error, folder, findings)):
-        if {MANIFEST_NAME, LOG_NAME} <= set(names):
+        if _is_written_by_pretune(Path(parent), folders, names):
+            if Path(parent) == folder:
+                raise InputDataError(
+                    f"{folder} is a folder that pretune wrote; expected raw text. A stage's folder is given to the "
+                    "next stage, as in: pretune preprocess COLLECTED --out DIR."
+                )
             findings.ignored_files.add("written by pretune", "a stage folder", str(parent))
             folders.clear()
             continue
@@ -140,6 +145,13 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
         )
         for path in found
     ]
+
+
+def _is_written_by_pretune(folder: Path, folders: list[str], names: list[str]) -> bool:
+    """Whether it is the folder of a stage, or that of a run, which holds the recipe beside them."""
+    return {MANIFEST_NAME, LOG_NAME} <= set(names) or (
+        RECIPE_NAME in names and any((folder / name / MANIFEST_NAME).is_file() for name in folders)
+    )
 
 
 def _folders_to_enter(parent: Path, names: list[str], findings: Findings) -> list[str]:
