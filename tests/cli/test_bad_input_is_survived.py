@@ -159,3 +159,19 @@ def test_a_file_that_grows_while_it_is_read(
     assert run_command_line(["collect", str(path), "--out", str(tmp_path / "out")]) == 0
     assert "a.log changed while it was read; no more of it was read than it held at first." in capsys.readouterr().err
     assert len(list(iter_corpus(tmp_path / "out"))) == 301
+
+
+def test_a_pattern_is_read_as_a_folder_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it matches and is no text does not stop the rest."""
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    (tmp_path / "c.txt").write_bytes(b"")
+    assert run_command_line(["collect", str(tmp_path / "*"), "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().err
+    assert "A file could not be read and is passed over: " in told
+    assert "b.png is an image, not text; give text." in told
+    assert "1 a file without text (" in told
+    assert len(list(iter_corpus(tmp_path / "out"))) == 300
+    code = run_command_line(["collect", str(tmp_path / "*.png"), "--out", str(tmp_path / "none")])
+    assert code == 3
+    assert "b.png is an image, not text; give text." in capsys.readouterr().err

@@ -18,14 +18,14 @@ def test_files_with_the_same_problem_are_told_together() -> None:
     findings.could_not_read("b.txt", "b.txt is 12 % noise.", num_kept=1200)
     assert remarks(findings, 99) == [
         Remark(
-            sentence="5 files of a folder or archive could not be read and are passed over; the first: x/0.gz is a "
+            sentence="5 files could not be read and are passed over; the first: x/0.gz is a "
             "damaged gz file (Error 0 there); get it again. It is the same with x/1.gz, x/2.gz and 2 more.",
             is_warning=True,
             rule="unreadable",
             count=5,
         ),
         Remark(
-            sentence="A file of a folder or archive could be read only in part: b.txt is 12 % noise. What was read "
+            sentence="A file could be read only in part: b.txt is 12 % noise. What was read "
             "of it before is kept: 1,200 documents.",
             is_warning=True,
             rule="unreadable",
@@ -52,7 +52,7 @@ def test_many_problems_are_summed_up() -> None:
         findings.could_not_read("a", f"a has the problem {chr(97 + number)}.")
     findings.warnings += [f"Warning {number}." for number in range(MOST_WARNINGS + 3)]
     told = sentences(findings)
-    assert told[MOST_PROBLEMS] == "Files of a folder or archive that could not be read for yet other reasons: 2."
+    assert told[MOST_PROBLEMS] == "Files that could not be read for yet other reasons: 2."
     assert told[-1] == "There are 3 more warnings about files, like the last ones."
     assert len(told) == MOST_PROBLEMS + 1 + MOST_WARNINGS + 1
 

@@ -156,7 +156,7 @@ def _fingerprint(files: Sequence[TextFile]) -> str:
                 hashes.append([Path(file.name).name, None])
                 continue
             raise InputDataError(
-                f"{file.name} cannot be read ({error.strerror}); expected a file with text, check the path."
+                f"{file.name} cannot be read ({error.strerror}); check the path and its permissions."
             ) from error
     return hash_json(hashes)
 

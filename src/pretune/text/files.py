@@ -29,7 +29,7 @@ class TextFile:
 
     path: str
     name: str
-    is_named: bool = True  # given as such; files found in a folder are passed over when they are no text
+    is_named: bool = True  # given as such; files of a folder or pattern are passed over when they are no text
     files_beside: int = 0
     format: FileFormat | None = None  # where the place of the file tells it
     members: tuple[str, ...] = ()  # of an archive: only those that match one of these patterns
@@ -95,7 +95,8 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
         return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
     beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
     return [
-        TextFile(path=match, name=match, files_beside=beside[Path(match).parent, ending_of(match)]) for match in plain
+        TextFile(path=match, name=match, is_named=False, files_beside=beside[Path(match).parent, ending_of(match)])
+        for match in plain
     ]
 
 

@@ -70,7 +70,7 @@ def _unreadable(findings: Findings) -> Iterator[Remark]:
     for rule in rules[:MOST_PROBLEMS]:
         yield Remark(sentence=_problem(rule), is_warning=True, rule="unreadable", count=rule.count)
     if more := sum(rule.count for rule in rules[MOST_PROBLEMS:]):
-        sentence = f"Files of a folder or archive that could not be read for yet other reasons: {more:,}."
+        sentence = f"Files that could not be read for yet other reasons: {more:,}."
         yield Remark(sentence=sentence, is_warning=True, rule="unreadable", count=more)
 
 
@@ -80,10 +80,10 @@ def _problem(rule: Rule) -> str:
     if rule.name.endswith(IN_PART):
         what = "could be read only in part"
     if is_one:
-        return f"A file of a folder or archive {what}: {rule.reason}"
+        return f"A file {what}: {rule.reason}"
     more = rule.count - len(rule.examples)
     others = join_names(rule.examples[1:]) + (f" and {more:,} more" if more else "")
-    return f"{rule.count:,} files of a folder or archive {what}; the first: {rule.reason} It is the same with {others}."
+    return f"{rule.count:,} files {what}; the first: {rule.reason} It is the same with {others}."
 
 
 def _repaired(findings: Findings) -> Iterator[Remark]:
