@@ -14,6 +14,15 @@ def test_a_document_stands_beside_what_it_repeats() -> None:
     assert text.index('= "A good film."') < text.index("b.txt")
 
 
+def test_of_long_sources_the_end_is_shown_which_tells_them_apart() -> None:
+    archive = "/data/" + "a" * 80 + ".tar.zst"
+    document = DOCUMENT | {"source": f"{archive}/one.txt", "original_source": f"{archive}/two.txt"}
+    text = to_text(render_dropped("near-duplicate", [document], False, Page()), Page())
+    assert ".tar.zst/one.txt \u00b7 nearly" in text
+    assert ".tar.zst/two.txt" in text
+    assert "/data/" not in text
+
+
 def test_a_rule_about_one_text_shows_that_and_hostile_text_stays_text() -> None:
     hostile = "\x1b[2J[red]x\r\ny"
     document = {"text": hostile, "source": hostile, "rule": hostile, "reason": hostile}

@@ -72,12 +72,25 @@ class Wrong:
         return ids[:-1], lengths
 
 
+class Different(Wrong):
+    """A library that has another id in every text."""
+
+    def encode(self, texts: list[str]) -> Any:
+        ids, lengths = fast_encoding.CleanTextEncoder(self.tokenizer).encode(texts)
+        return ids + 1, lengths
+
+
+class Unloadable(Wrong):
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        raise ImportError(f"something that it needs for {tokenizer} is missing")
+
+
 class Failing(Wrong):
     def encode(self, texts: list[str]) -> Any:
         raise RuntimeError(f"a bug of somebody else, after {len(texts)} texts")
 
 
-@pytest.mark.parametrize("library", [Wrong, Failing])
+@pytest.mark.parametrize("library", [Wrong, Different, Failing, Unloadable])
 def test_a_library_that_differs_is_not_asked_again(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, library: type
 ) -> None:
@@ -85,6 +98,25 @@ def test_a_library_that_differs_is_not_asked_again(
     monkeypatch.setattr(fast_encoding, "_Gigatoken", library)
     encoder = CleanTextEncoding(tokenizer)
     assert encoded(encoder, TEXTS) == tokenizer.encode_batch(TEXTS)
+    assert (encoder.encoder, encoder.is_refused) == ("tokenizers", True)
+
+
+def test_a_library_that_fails_after_the_check_is_not_asked_again(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FailingLate(Wrong):
+        def encode(self, texts: list[str]) -> Any:
+            if "late" in texts:
+                raise RuntimeError("a bug of somebody else")
+            return fast_encoding.CleanTextEncoder(self.tokenizer).encode(texts)
+
+    monkeypatch.setattr(fast_encoding, "can_encode", lambda tokenizer: True)
+    monkeypatch.setattr(fast_encoding, "_Gigatoken", FailingLate)
+    monkeypatch.setattr(fast_encoding, "TEXTS_TO_CHECK", 2)
+    encoder = CleanTextEncoding(tokenizer)
+    assert encoded(encoder, TEXTS) == tokenizer.encode_batch(TEXTS)
+    assert encoder.encoder == "gigatoken"
+    assert encoded(encoder, ["late", *TEXTS]) == tokenizer.encode_batch(["late", *TEXTS])
     assert (encoder.encoder, encoder.is_refused) == ("tokenizers", True)
 
 

@@ -21,7 +21,7 @@ class CleanTextEncoding:
     """Encodes clean texts as `Tokenizer.encode` does: by gigatoken where that can and agrees, else by stretches.
 
     The first thousand texts are encoded by the tokenizer itself as well. Where any of their ids differ, or the library
-    fails, `is_refused` is true and it is not asked again.
+    fails then or later, `is_refused` is true and it is not asked again.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -29,7 +29,12 @@ class CleanTextEncoding:
         self.is_refused = False
         self._by_stretches = CleanTextEncoder(tokenizer)
         self._num_checked = 0
-        self._library = _Gigatoken(tokenizer) if can_encode(tokenizer) else None
+        self._library: _Gigatoken | None = None
+        if can_encode(tokenizer):
+            try:
+                self._library = _Gigatoken(tokenizer)
+            except Exception:  # another version, or one of its own requirements is missing
+                self.is_refused = True
 
     @property
     def encoder(self) -> str:
@@ -45,20 +50,32 @@ class CleanTextEncoding:
         """All ids one after another, each text between [BOS] and [EOS], and the number of ids of each text."""
         if self._library is not None and self._num_checked < TEXTS_TO_CHECK:
             self._check(texts[: TEXTS_TO_CHECK - self._num_checked])
-        return self._by_stretches.encode(texts) if self._library is None else self._library.encode(texts)
+        found = self._ask(texts)
+        return self._by_stretches.encode(texts) if found is None else found
 
-    def _check(self, texts: Sequence[str]) -> None:
-        assert self._library is not None
-        expected = self.tokenizer.encode_batch(texts)
+    def _ask(self, texts: Sequence[str]) -> tuple[IdArray, IntArray] | None:
+        """What the library answers; None where there is none, or no longer."""
+        if self._library is None:
+            return None
         try:
             ids, lengths = self._library.encode(texts)
-            agrees = lengths.tolist() == [len(row) for row in expected]
-            agrees = agrees and ids.tolist() == list(chain.from_iterable(expected))
+            if len(lengths) == len(texts) and int(lengths.sum()) == len(ids):
+                return ids, lengths
         except Exception:  # whatever a young library does, the text is encoded
-            agrees = False
+            pass
+        self._refuse()
+        return None
+
+    def _refuse(self) -> None:
+        self._library, self.is_refused = None, True
+
+    def _check(self, texts: Sequence[str]) -> None:
+        expected, found = self.tokenizer.encode_batch(texts), self._ask(texts)
         self._num_checked += len(texts)
-        if not agrees:
-            self._library, self.is_refused = None, True
+        if found is not None:
+            ids, lengths = found
+            if lengths.tolist() != list(map(len, expected)) or ids.tolist() != list(chain.from_iterable(expected)):
+                self._refuse()
 
 
 def can_encode(tokenizer: Tokenizer) -> bool:
