@@ -93,12 +93,11 @@ def add_text_stages(run: RunBuilder) -> None:
             "examples": ["*** !!! ***"],
         },
     ]
+    made = {"kind": "bpe", "trainer": "tokenizers", "encoders": ["gigatoken"]}
     run.add(
         "preprocess",
         "tokenizer_report",
-        kind="bpe",
-        trainer="tokenizers",
-        encoders=["gigatoken"],
+        **made,
         vocab_size=8192,
         fertility=1.31,
         unknown_share=0.0,

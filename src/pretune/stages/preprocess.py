@@ -213,7 +213,8 @@ class _Preprocessing:
         if not all(part["is_exact"] for part in told):
             self.folder.log.write("notice", sentence="The fast way to encode did not agree; the slow way was taken.")
         if any(part["is_refused"] for part in told):
-            sentence = f"{FAST_LIBRARY} is installed, but it failed or its ids differ from the tokenizer's, which encoded instead."
+            what = "it failed or its ids differ from the tokenizer's, which encoded instead"
+            sentence = f"{FAST_LIBRARY} is installed, but {what}."
             self.folder.log.write("warning", rule="fast_encoder_refused", sentence=sentence)
         self.encoders = sorted({part["encoder"] for part in told})
         self._check_tokens(tokenizer, shards, sum(part["bytes"] for part in told))
