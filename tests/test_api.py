@@ -157,6 +157,29 @@ def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_no_data_leaves_nothing_behind(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_pretrained_model(run_folder)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InputDataError, match="There are no examples"):
+        model.train([])
+    with pytest.raises(InputDataError, match="Text 1 is 5; expected a string"):
+        model.trace(5)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "recipe.toml").write_text("")
+    with pytest.raises(FolderInTheWayError, match="holds a run that `pretune run` made; choose another out="):
+        model.train(EXAMPLES, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
+
+
+def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    assert repr(model).endswith("labels negative, neutral, positive)")
+    model.label_names = tuple("abcdefgh")
+    assert repr(model).endswith("labels a, b, c, d, e and 3 more)")
+
+
 def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text("mine")
     with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl holds other examples"):
@@ -172,6 +195,7 @@ def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path
     assert model.label_names == ("bad", "good")
     assert model.path.is_relative_to(tmp_path / "out" / "finetune")
     assert model.history == [history]
+    assert repr(history) == f"History({len(history)} rows)"
     assert {"epoch", "loss", "accuracy"} <= set(history[-1])
     assert len(history) >= 2
     assert "validation" in str(history)

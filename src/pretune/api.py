@@ -21,7 +21,7 @@ from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.model.folder import load_model_folder
-from pretune.recipe import Recipe, override
+from pretune.recipe import RECIPE_NAME, Recipe, override
 from pretune.reporting.layout import Cell, Column, clean, page_for, table, to_text
 from pretune.reporting.phases import read_phase
 from pretune.reporting.progress import live_progress
@@ -55,6 +55,9 @@ class History(Sequence[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} rows)"
 
     def __str__(self) -> str:
         page = page_for(sys.stdout)
@@ -126,7 +129,9 @@ class Model:
         return self.label_names is not None
 
     def __repr__(self) -> str:
-        kind = f"labels {', '.join(self.label_names[:5])}" if self.label_names else "a language model"
+        kind, names = "a language model", self.label_names
+        if names is not None:
+            kind = f"labels {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         return f"Model({str(self.path)!r}: {kind})"
 
     def train(
@@ -145,10 +150,12 @@ class Model:
         stages, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed. Returns
         the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
         """
-        recipe = _read_settings(settings)
+        recipe, examples = _read_settings(settings), _read_examples(data)
+        test_examples = None if test_data is None else _read_examples(test_data)
         folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else Path(out).expanduser()
-        labels = _labels_file(data, folder / LABELS_NAME)
-        test_labels = None if test_data is None else _labels_file(test_data, folder / TEST_LABELS_NAME)
+        _refuse_other_run(folder)
+        labels = _labels_file(examples, folder / LABELS_NAME)
+        test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
         if out is None:
             sys.stdout.write(f"The run is in {folder}\n")
         from pretune.stages.finetune import finetune
@@ -182,6 +189,7 @@ class Model:
         """How the model comes to its decision about a text, layer by layer, as JSON data."""
         if self._classifier is None:
             raise ModelError(f"{self.path} holds a language model, which decides nothing; call train(data) first.")
+        [text] = _as_texts([text])
         return trace_prediction(self._classifier, text)
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
@@ -236,12 +244,24 @@ def _read_settings(settings: dict[str, Any]) -> Recipe:
     )
 
 
-def _labels_file(data: Any, target: Path) -> Path:
-    """The file that holds labelled examples: the one that `data` names, or `target`, written from pairs."""
+def _refuse_other_run(folder: Path) -> None:
+    """A run of the command line has a recipe, and stages that were made from other examples."""
+    if (folder / RECIPE_NAME).is_file():
+        raise FolderInTheWayError(f"{folder} holds a run that `pretune run` made; choose another out=.")
+
+
+def _read_examples(data: Any) -> Path | str:
+    """The file of labelled examples that `data` names, or what to write into one."""
     if isinstance(data, str | Path):
         return _existing_file(data)
     rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in _as_pairs(data)]
-    content = "".join(rows).encode("utf-8", "replace").decode()
+    return "".join(rows).encode("utf-8", "replace").decode()
+
+
+def _labels_file(content: Path | str, target: Path) -> Path:
+    """The file that holds labelled examples: the one that was named, or `target`, written."""
+    if isinstance(content, Path):
+        return content
     if target.exists() and target.read_text(encoding="utf-8") != content:
         raise FolderInTheWayError(f"{target} holds other examples and is not overwritten; choose another out=.")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -263,6 +283,8 @@ def _as_pairs(data: Any) -> Pairs:
     for number, item in enumerate(items, 1):
         if not _is_pair(item):
             raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
+    if not items:
+        raise InputDataError("There are no examples; expected pairs of a text and its label, with two labels at least.")
     texts = _as_texts([text for text, _ in items])
     return [(text, str(label)) for text, (_, label) in zip(texts, items, strict=True)]
 
