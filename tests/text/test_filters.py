@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import UsageError
-from pretune.text.filters import Profile, QualityRules, quality_rules
+from pretune.text.filters import NOT_SWITCHABLE, Profile, QualityRules, quality_rules
 from pretune.text.glance import is_repetitive
 from pretune.text.hashed_words import hash_words
 from pretune.text.normalize import clean_text
@@ -63,6 +63,18 @@ def test_only_rules_that_exist_can_be_switched_off() -> None:
         ):
             quality_rules(disabled=(name,))
     assert quality_rules("short", disabled=("c4_policy",))  # not in the profile, and known all the same
+
+
+RULES = [rule.name for rule in quality_rules("long").long if rule.name not in NOT_SWITCHABLE]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_can_be_switched_off_in_every_profile(name: str) -> None:
+    for profile in ("short", "auto", "long"):
+        with_it, without = quality_rules(profile), quality_rules(profile, disabled=(name,))
+        for texts in ("short", "long"):
+            names = [rule.name for rule in getattr(without, texts)]
+            assert names == [rule.name for rule in getattr(with_it, texts) if rule.name != name]
 
 
 GERMAN = """Der alte Mann ging am Abend durch die kleine Stadt und dachte an seine Kinder. Vor dem Rathaus blieb er
