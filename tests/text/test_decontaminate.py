@@ -40,7 +40,9 @@ def contaminated(*batches: list[str], protected: list[str] = PROTECTED) -> list[
         (f"something of the writer's own about it, then {numbered(101, 109)}", 1),  # the protected text is short
         (f"something of the writer's own about it, then {numbered(101, 108)}", None),
         (f"something of the writer's own about it, then {numbered(201, 210)} and more", None),
-        ("a good film", None),  # too short for anything but a comparison of whole texts
+        ("A good film!", 2),  # too short for anything but a comparison of whole texts, of their words at least
+        ("film good a", None),
+        ("film", None),
         (f"a good film, {numbered(300, 340)}", None),
         ("", None),
     ],
@@ -87,7 +89,7 @@ def test_what_is_protected_survives_the_disk(tmp_path: Path) -> None:
     for texts in (PROTECTED, []):
         protected = protect_texts(texts)
         save_protected(tmp_path / str(len(texts)), protected)
-        words = hash_words([numbered(0, 50), numbered(100, 108)])
+        words = hash_words([numbered(0, 50), numbered(100, 108), "a good film"])
         assert np.array_equal(find_hits(words, load_protected(tmp_path / str(len(texts)))), find_hits(words, protected))
 
 
@@ -95,7 +97,7 @@ def test_many_protected_texts_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch
     whole = protect_texts(PROTECTED * 2)
     monkeypatch.setattr("pretune.text.decontaminate._TEXTS_AT_ONCE", 3)
     parts = protect_texts(PROTECTED * 2)
-    for name in ("long", "rest", "short"):
+    for name in ("long", "rest", "short", "whole"):
         for a, b in zip(getattr(whole, name), getattr(parts, name), strict=True):
             assert np.array_equal(a, b)
 

@@ -1,8 +1,9 @@
 """Text that a model will be tested on, or that is to be kept out for another reason, found in the corpus.
 
 A document is contaminated where it shares 13 words in a row with a protected text, the measure of GPT-3 (Brown et al.
-2020, appendix C); where either of them has fewer than 13 words, 8. A protected text of fewer than 8 words is looked for
-as a whole elsewhere. As there, what occurs in more than ten documents is a phrase and no sign of anything.
+2020, appendix C); where either of them has fewer than 13 words, 8; and where a protected text of fewer than 8 words has
+the same words as the whole document, whatever marks stand between them. As in GPT-3's, what occurs in more than ten
+documents is a phrase and no sign of anything.
 
 Map: `find_hits` for a batch. Reduce: `find_contaminated` over the hits of all batches.
 """
@@ -31,21 +32,23 @@ Grams = tuple[UInt64s, np.ndarray[Any, np.dtype[np.int32]]]
 class ProtectedWords:
     """The n-grams of some texts: sorted hashes, and of each the first text that it is from.
 
-    `long` are the 13-grams of texts that have them, `rest` the 8-grams of the shorter ones, `short` the 8-grams of all.
+    `long` are the 13-grams of texts that have them, `rest` the 8-grams of the shorter ones, `short` the 8-grams of all;
+    `whole` are all words of those that have fewer than 8.
     """
 
     long: Grams
     rest: Grams
     short: Grams
+    whole: Grams
 
 
 def protect_texts(texts: Sequence[str]) -> ProtectedWords:
     """What `find_hits` compares a batch with: about 40 bytes a word."""
     parts = [_protect_some(texts[i : i + _TEXTS_AT_ONCE], i) for i in range(0, max(1, len(texts)), _TEXTS_AT_ONCE)]
-    return ProtectedWords(*(_merge([part[kind] for part in parts]) for kind in range(3)))
+    return ProtectedWords(*(_merge([part[kind] for part in parts]) for kind in range(len(fields(ProtectedWords)))))
 
 
-def _protect_some(texts: Sequence[str], first: int) -> tuple[Grams, Grams, Grams]:
+def _protect_some(texts: Sequence[str], first: int) -> tuple[Grams, Grams, Grams, Grams]:
     words = hash_words(texts)
     is_long = words.num_words >= LONG
 
@@ -53,11 +56,24 @@ def _protect_some(texts: Sequence[str], first: int) -> tuple[Grams, Grams, Grams
         positions, counts = words.ngram_positions(of_texts, n)
         return _merge([(words.ngrams(n)[positions], (np.repeat(of_texts, counts) + first).astype(np.int32))])
 
+    hashes, of_whole = _all_words(words)
     return (
         different(np.flatnonzero(is_long), LONG),
         different(np.flatnonzero(~is_long), SHORT),
         different(np.arange(len(texts)), SHORT),
+        _merge([(hashes, (of_whole + first).astype(np.int32))]),
     )
+
+
+def _all_words(words: HashedWords) -> tuple[UInt64s, Int64s]:
+    """A hash of all words of each text that has some, but fewer than SHORT; and which texts these are."""
+    is_few = (words.num_words > 0) & (words.num_words < SHORT)
+    few, texts = words.only(is_few), np.flatnonzero(is_few)
+    hashes = np.zeros(len(texts), dtype=np.uint64)
+    for n in np.unique(few.num_words).tolist():
+        rows = np.flatnonzero(few.num_words == n)
+        hashes[rows] = few.ngrams(n)[few.offsets[rows]]
+    return hashes, texts
 
 
 def _merge(parts: Sequence[Grams]) -> Grams:
@@ -70,10 +86,12 @@ def find_hits(words: HashedWords, protected: ProtectedWords) -> Hits:
     """(hits, 3): each text of the batch with the number of an n-gram it shares, and a protected text that holds it."""
     is_long = words.num_words >= LONG
     first_short = len(protected.long[0])
+    first_whole = first_short + len(protected.short[0])
     found = [
         _shared(words, np.flatnonzero(is_long), LONG, *protected.long, 0),
         _shared(words, np.flatnonzero(is_long), SHORT, *protected.rest, first_short, protected.short[0]),
         _shared(words, np.flatnonzero(~is_long), SHORT, *protected.short, first_short),
+        _looked_up(*_all_words(words), *protected.whole, first_whole),
     ]
     return np.unique(np.concatenate(found), axis=0)
 
@@ -92,11 +110,25 @@ def _shared(
     if not len(grams) or not len(positions):
         return np.zeros((0, 3), dtype=np.int64)
     hashes = words.ngrams(n)[positions]
+    return _looked_up(hashes, np.repeat(texts, counts), grams, owners, first_number, numbering)
+
+
+def _looked_up(
+    hashes: UInt64s,
+    texts: Int64s,
+    grams: UInt64s,
+    owners: np.ndarray[Any, np.dtype[np.int32]],
+    first_number: int,
+    numbering: UInt64s | None = None,
+) -> Hits:
+    """Hits among hashes, each of a text."""
+    if not len(grams):
+        return np.zeros((0, 3), dtype=np.int64)
     place = np.minimum(np.searchsorted(grams, hashes), len(grams) - 1)
     is_hit = grams[place] == hashes
     place = place[is_hit]
     numbers = place if numbering is None else np.searchsorted(numbering, grams[place])
-    return np.stack([np.repeat(texts, counts)[is_hit], numbers + first_number, owners[place]], axis=1, dtype=np.int64)
+    return np.stack([texts[is_hit], numbers + first_number, owners[place]], axis=1, dtype=np.int64)
 
 
 def shared_words(text: str, protected: str) -> str:
