@@ -96,6 +96,15 @@ def test_results_that_cannot_be_written_are_a_full_disk(is_buffered: bool) -> No
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("words", "code"), [("--help", 0), ("verify nothing", 3)])
+def test_a_closed_stream_is_no_failure(words: str, code: int) -> None:
+    for closed in (">&-", "2>&-"):
+        done = in_shell(f"{sys.executable} -m pretune {words} {closed}", is_buffered=True)
+        assert done.returncode == code
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "bug" not in done.stdout + done.stderr
+
+
 def in_shell(command: str, *, is_buffered: bool) -> subprocess.CompletedProcess[str]:
     """A command whose output Python keeps back until there is much of it, or writes at once."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}

@@ -24,6 +24,7 @@ USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 def run_command_line(words: Sequence[str]) -> int:
     """Do what the words say; returns the exit code and never raises for a user's mistake."""
     words = [_at_home(word) for word in words]
+    _open_what_is_closed()
     out = _word_after("--out", words) or _word_after("--output", words)
     try:
         with _stopped_by_sigterm():
@@ -88,6 +89,13 @@ def _word_after(flag: str, words: Sequence[str]) -> str | None:
         if word.startswith(f"{flag}="):
             return word.removeprefix(f"{flag}=") or None
     return None
+
+
+def _open_what_is_closed() -> None:
+    """Python has no stdout or stderr where the caller closed it (`>&-`); what is said then goes nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _prepare_process() -> None:
