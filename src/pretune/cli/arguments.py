@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
+from pretune.runtime.artifacts import MANIFEST_NAME
 from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
 
 # --- what a stage's verb and `run` have in common ---------------------------------------------------------------------
@@ -102,6 +104,12 @@ def as_typed_for_run(stage: str, sentence: str) -> str:
     for name, flag in _RUN_FLAGS.get(stage, {}).items():
         sentence = re.sub(rf"--{name.replace('_', '-')}(?![\w-])", flag, sentence)
     return sentence
+
+
+def stage_folder(path: str, stage: str) -> Path:
+    """A stage's folder, also where its run is named."""
+    folder = Path(path)
+    return folder / stage if (folder / stage / MANIFEST_NAME).is_file() else folder
 
 
 # Settings of stages 1 and 2 that say the same as settings of stage 4: `run` fills them in.

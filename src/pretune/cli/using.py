@@ -1,0 +1,183 @@
+"""What the verbs do that use a model or look into a run: words that were typed in, results on stdout out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from pretune.cli.answers import (
+    describe_evaluation,
+    describe_export,
+    describe_fill,
+    describe_prediction,
+    describe_verification,
+)
+from pretune.cli.arguments import stage_folder
+from pretune.cli.lines import to_json, to_stderr, to_stdout
+from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
+from pretune.reporting.report import show_prediction, show_run
+from pretune.runtime.events import read_run
+
+Arguments = argparse.Namespace
+DROPPED_SHOWN = 10  # documents of a rule, where --limit says nothing else
+
+
+def predict(arguments: Arguments) -> int:
+    """Label and probability of texts, or of the rows of a file."""
+    texts: Sequence[str] = arguments.texts
+    if arguments.input is None and not texts:
+        raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
+    if arguments.threads is not None:
+        from pretune.compute.device import use_threads
+
+        use_threads(arguments.threads)
+    if arguments.input is not None:
+        return _predict_file(arguments)
+    for option, value in (("--output", arguments.output), ("--text-column", arguments.text_column)):
+        if value is not None:
+            raise UsageError(
+                f"{option} is given without --input; name the file of texts with --input, or leave it out."
+            )
+    from pretune.stages.predict import predict
+
+    for prediction in predict(arguments.model, texts):
+        if arguments.json:
+            to_stdout(to_json(vars(prediction)))
+        else:
+            to_stdout(describe_prediction(prediction.text, prediction.label, prediction.probability))
+    return EXIT_DONE
+
+
+def _predict_file(arguments: Arguments) -> int:
+    if arguments.texts:
+        raise UsageError("Texts and --input are given; give one of them.")
+    if arguments.json:
+        raise UsageError("--json and --input are given; for JSON from a file, end the name of --output in .jsonl.")
+    if arguments.output is None:
+        raise UsageError("--input is given without --output; name the file to write, ending in .csv, .jsonl or .txt.")
+    from pretune.stages.predict import predict_file
+
+    say = (lambda _sentence: None) if arguments.quiet else to_stderr
+    done = predict_file(
+        arguments.model,
+        arguments.input,
+        arguments.output,
+        text_column=arguments.text_column,
+        on_progress=lambda rows: say(f"{rows:,} rows"),
+    )
+    for entry in done.skipped:
+        say(f"{entry['count']:,} rows skipped: {entry['reason']}")
+    say(
+        f"{done.rows:,} rows in {done.seconds:.1f} s: the texts in column {done.text_column}, the labels in column "
+        f"{done.label_column} of {done.output}."
+    )
+    return EXIT_DONE
+
+
+def evaluate(arguments: Arguments) -> int:
+    """How good a model is on labelled examples."""
+    from pretune.stages.evaluate import evaluate
+
+    figures = evaluate(
+        arguments.model,
+        Path(arguments.labels),
+        text_column=arguments.text_column,
+        label_column=arguments.label_column,
+        label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_evaluation(figures))
+    return EXIT_DONE
+
+
+def fill(arguments: Arguments) -> int:
+    """The words that the pre-trained model predicts at each [MASK]."""
+    from pretune.stages.fill import fill
+
+    found = fill(arguments.model, arguments.text, top=arguments.top)
+    if arguments.json:
+        to_stdout(to_json(found))
+        return EXIT_DONE
+    to_stdout(describe_fill(found["masks"]))
+    return EXIT_DONE
+
+
+def trace(arguments: Arguments) -> int:
+    """One prediction through five layers."""
+    from pretune.stages.trace import trace
+
+    found = trace(arguments.model, arguments.text)
+    if arguments.json:
+        to_stdout(to_json(found))
+    else:
+        show_prediction(found, sys.stdout)
+    return EXIT_DONE
+
+
+def export(arguments: Arguments) -> int:
+    """The tokens of stage 2 in another tool's format."""
+    from pretune.stages.export import export
+
+    done = export(
+        stage_folder(arguments.preprocessed, "preprocess"),
+        arguments.out,
+        arguments.to,
+        view=arguments.view,
+        row_tokens=arguments.row_tokens,
+    )
+    for part in done:
+        if arguments.json:
+            to_stdout(to_json({**vars(part), "files": [str(file) for file in part.files]}))
+        else:
+            to_stdout(describe_export(vars(part)))
+    return EXIT_DONE
+
+
+def show(arguments: Arguments) -> int:
+    """The tables of a run, again, from its logs; or what its second stage dropped."""
+    run = Path(arguments.run)
+    if arguments.dropped is not None:
+        return _show_dropped(stage_folder(arguments.run, "preprocess"), arguments)
+    for option, value in (("--limit", arguments.limit), ("--json", arguments.json or None)):
+        if value is not None:
+            raise UsageError(f"{option} is given without --dropped RULE; give that as well, or leave it out.")
+    if not read_run(run):
+        raise InputDataError(f"{run} has no logs; expected the folder of a run or of a stage, or a copy of its logs.")
+    show_run(run, sys.stdout)
+    return EXIT_DONE
+
+
+def _show_dropped(folder: Path, arguments: Arguments) -> int:
+    """What a rule dropped, as it is listed in the stage's folder."""
+    from itertools import islice
+
+    from pretune.reporting.dropped import show_dropped
+    from pretune.text.dropped import iter_dropped
+
+    limit = DROPPED_SHOWN if arguments.limit is None else arguments.limit
+    if limit < 1:
+        raise UsageError(f"--limit is {limit}; expected at least 1.")
+    documents = iter_dropped(folder, arguments.dropped)
+    shown = list(islice(documents, limit))
+    if arguments.json:
+        for document in shown:
+            to_stdout(to_json(document))
+    else:
+        show_dropped(arguments.dropped, shown, next(documents, None) is not None, sys.stdout)
+    return EXIT_DONE
+
+
+def verify(arguments: Arguments) -> int:
+    """Whether everything in a folder is as it was written."""
+    from pretune.runtime.verification import verify
+
+    results = verify(Path(arguments.folder))
+    is_whole = all(result.is_whole for result in results)
+    if arguments.json:
+        folders = [{**asdict(result), "is_whole": result.is_whole} for result in results]
+        to_stdout(to_json({"path": arguments.folder, "is_whole": is_whole, "folders": folders}))
+    else:
+        to_stdout(describe_verification(results))
+    return EXIT_DONE if is_whole else EXIT_MODEL
