@@ -187,9 +187,8 @@ class _Preprocessing:
         if num_validation >= need / 2:
             return
         self.steps.take_for_validation(need)
-        sentence = (
-            f"Only {num_validation:,} documents were left to validate on; now there are {need:,}, chosen by hash."
-        )
+        left = _documents(num_validation)
+        sentence = f"Left to validate on: {left}, which is too few; now there are {need:,}, chosen by hash."
         self.folder.log.write("notice", sentence=sentence)
 
     def _check_size(self, num_documents: int) -> None:
@@ -302,8 +301,8 @@ class _Preprocessing:
             self.folder.log.write("notice", sentence=f"Personal data replaced: {replaced}.")
         if self.steps.num_reported:
             sentence = (
-                f"{self.steps.num_reported:,} documents share words in a row with held-out or protected texts, and are "
-                "kept, as --decontaminate report asks."
+                f"Words in a row of held-out or protected texts are in {_documents(self.steps.num_reported)}, kept as "
+                "--decontaminate report asks."
             )
             self.folder.log.write("warning", rule="contaminated", count=self.steps.num_reported, sentence=sentence)
 
@@ -348,6 +347,10 @@ class _Preprocessing:
             views=self.views,
             funnel=self.funnel,
         )
+
+
+def _documents(number: int) -> str:
+    return "1 document" if number == 1 else f"{number:,} documents"
 
 
 def _sum_of(value_of_token: np.ndarray[Any, np.dtype[np.int64]], shard: TokenShard, step: int = 1 << 22) -> int:
