@@ -19,6 +19,7 @@ from pretune.reporting.layout import (
     has_colour,
     heading,
     page_for,
+    place,
     shorten,
     show,
     side_by_side,
@@ -147,3 +148,17 @@ def test_what_a_stream_cannot_write_becomes_a_question_mark() -> None:
     stream = Stream(encoding="cp1252")
     show([Text("─ 寿")], stream, page_for(stream))
     assert stream.getvalue() == "- ?\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "shown"),
+    [
+        ("a/b.csv, line 3", 40, "a/b.csv, line 3"),
+        ("/home/somebody/texts/b.csv, line 301: {bad", 30, "…/texts/b.csv, line 301: {bad"),
+        ("/home/somebody/texts/b.csv, line 301: a/long/cell/and/more", 30, "…/b.csv, line 301: a/long/cel…"),
+        ("/home/somebody/a_very_long_name_of_a_file.csv", 20, "…/a_very_long_name_…"),
+        ("stdin", 3, "st…"),
+    ],
+)
+def test_a_place_keeps_its_end(value: str, limit: int, shown: str) -> None:
+    assert place(value, limit) == shown

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rich.text import Text
 
 from pretune.reporting import figures
-from pretune.reporting.layout import Lines, Page, clean, heading, page_for, paragraph, quote, show
+from pretune.reporting.layout import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 
 TEXT_LIMIT = 400  # characters shown of a text
 SOURCE_LIMIT = 70  # of its source
@@ -22,7 +22,7 @@ def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, p
     for number, document in enumerate(documents, 1):
         first = f"{number}  "
         lines += paragraph(quote(document["text"], TEXT_LIMIT), page, indent=1, first=first)
-        told = [_source(document["source"]), clean(document["reason"], 160)]
+        told = [place(document["source"], SOURCE_LIMIT), clean(document["reason"], 160)]
         if document.get("similarity") is not None:
             told.append(f"similarity {document['similarity']:.2f}")
         if document.get("shared"):
@@ -31,15 +31,11 @@ def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, p
         if document.get("original") is not None:
             lines += paragraph(quote(document["original"], TEXT_LIMIT), page, indent=1 + len(first), first="= ")
             if document.get("original_source"):
-                lines += paragraph(_source(document["original_source"]), page, indent=3 + len(first), style="dim")
+                lines += paragraph(
+                    place(document["original_source"], SOURCE_LIMIT), page, indent=3 + len(first), style="dim"
+                )
         lines.append(Text(""))
     return lines
-
-
-def _source(name: object) -> str:
-    """The end of a long name is shown: members of one archive, or files of one folder, begin alike."""
-    whole = clean(name)
-    return whole if len(whole) <= SOURCE_LIMIT else f"…{whole[1 - SOURCE_LIMIT :]}"
 
 
 def show_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, stream: TextIO) -> None:

@@ -18,6 +18,7 @@ from pretune.reporting.layout import (
     clean,
     heading,
     paragraph,
+    place,
     quote,
     shorten,
     table,
@@ -115,7 +116,9 @@ def _dropped(events: list[Event], page: Page) -> Lines:
     most = DROPPED_EXAMPLES if is_whole_run else DROPPED_EXAMPLES_OF_STAGE
     for stage in (*STAGES, *CONTROLS):
         for entry in last_of(events, stage, "flow").get("dropped", []):
-            samples = [quote(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
+            # What could not become a document has a place and no text.
+            shown = place if stage == "collect" else quote
+            samples = [shown(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
             reason = clean(entry.get("reason", ""), 160)
             rule = clean(str(entry["rule"]).replace("_", " "), 32)
             rows.append([stage, rule, figures.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])
@@ -196,7 +199,7 @@ def render_example(events: list[Event], page: Page) -> Lines:
 
 def _collected(example: Event) -> list[str]:
     source = example.get("source")
-    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"found in {clean(source, 70)}"] if source else [])]
+    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"found in {place(source, 70)}"] if source else [])]
 
 
 def _preprocessed(example: Event) -> list[str]:

@@ -82,6 +82,17 @@ def shorten(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
+def place(value: object, limit: int) -> str:
+    """A path and what follows it, such as its line, in at most `limit` columns: its first folders go first."""
+    path, comma, behind = clean(value).partition(", ")
+    folders = path.split("/")
+    kept = path
+    while len(folders) > 1 and cell_len(f"{kept}{comma}{behind}") > limit:
+        folders = folders[1:]
+        kept = "/".join(["…", *folders])
+    return shorten(f"{kept}{comma}{behind}", limit)
+
+
 def around(text: str, word: str, limit: int) -> str:
     """At most `limit` characters of a long text, those around a word that must be seen."""
     if len(text) <= limit:

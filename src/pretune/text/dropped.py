@@ -152,6 +152,8 @@ def iter_dropped(folder: Path, rule: str) -> Iterator[dict[str, Any]]:
     files = dropped_rules(folder)
     name = rule.replace("_", "-")
     if name not in files:
-        there = f"it lists those of {', '.join(files)}" if files else "it lists none"
+        there = "it lists none: expected a folder of preprocess in which something was dropped"
+        if files:
+            there = f"it lists those of {', '.join(files)}"
         raise InputDataError(f"{folder} lists no documents dropped by {rule!r}; {there}.")
     yield from iter_corpus_file(files[name])
