@@ -66,7 +66,7 @@ def test_what_was_left_aside() -> None:
     assert sentences(findings) == [
         "A notice.",
         "Files and folders that were passed over: 1 no ending of a text file (paper.tex), 1 hidden folder (.git). What "
-        "has another ending is read when it is named, as in '*.tex'.",
+        "has another ending is read when it is named, as in '*.tex', outside of archives.",
         "Lines of quoted replies and signatures that were left out of mails: 2.",
         "Attachments and other parts of mails that are not read: 3.",
         "1 documents were too long and go on in the next one.",

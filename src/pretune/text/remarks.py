@@ -53,7 +53,7 @@ def _notices(findings: Findings) -> Iterator[str]:
     if findings.ignored_files.total:
         rules = findings.ignored_files.rules.values()
         kinds = ", ".join(f"{rule.count:,} {rule.name} ({rule.examples[0]})" for rule in rules)
-        more = " What has another ending is read when it is named, as in '*.tex'."
+        more = " What has another ending is read when it is named, as in '*.tex', outside of archives."
         hint = more if findings.ignored_files.count(NO_ENDING) else ""
         yield f"Files and folders that were passed over: {kinds}.{hint}"
     if findings.num_quoted_lines:

@@ -123,17 +123,24 @@ class TextStream:
 
     def numbered_lines(self) -> Iterator[tuple[int, str]]:
         """The lines with their numbers; one of more than 16 million characters comes in pieces of the same number."""
-        number, rest = self.first_line, ""
+        number, size = self.first_line, 0
+        rest: list[str] = []  # of a line whose end has not come; joined once, since a line may be as long as the file
         for block in self.blocks():
-            lines = (rest + block).split("\n")
-            rest = lines.pop()
-            yield from enumerate(lines, number)
-            number += len(lines)
-            while len(rest) > LONGEST_LINE:
-                yield number, rest[:LONGEST_LINE]
-                rest = rest[LONGEST_LINE:]
-        if rest:
-            yield number, rest
+            rest.append(block)
+            size += len(block)
+            if "\n" in block:
+                *lines, last = "".join(rest).split("\n")
+                yield from enumerate(lines, number)
+                number += len(lines)
+                rest, size = [last], len(last)
+            if size > LONGEST_LINE:
+                line = "".join(rest)
+                while len(line) > LONGEST_LINE:
+                    yield number, line[:LONGEST_LINE]
+                    line = line[LONGEST_LINE:]
+                rest, size = [line], len(line)
+        if size:
+            yield number, "".join(rest)
 
     def close(self) -> None:
         """Close the file before its end; at the end it closes itself."""
