@@ -154,7 +154,7 @@ def test_what_a_stream_cannot_write_becomes_a_question_mark() -> None:
     ("value", "limit", "shown"),
     [
         ("a/b.csv, line 3", 40, "a/b.csv, line 3"),
-        ("/home/somebody/texts/b.csv, line 301: {bad", 30, "…/texts/b.csv, line 301: {bad"),
+        ("/home/somebody/texts/b.csv, line 301: {bad", 30, "…y/texts/b.csv, line 301: {bad"),
         ("/home/somebody/texts/b.csv, line 301: a/long/cell/and/more", 30, "…/b.csv, line 301: a/long/cel…"),
         ("/home/somebody/a_very_long_name_of_a_file.csv", 20, "…/a_very_long_name_…"),
         ("stdin", 3, "st…"),

@@ -83,13 +83,10 @@ def shorten(text: str, width: int) -> str:
 
 
 def place(value: object, limit: int) -> str:
-    """A path and what follows it, such as its line, in at most `limit` columns: its first folders go first."""
+    """A path and what follows it, such as its line, in at most `limit` columns: the path gives way first."""
     path, comma, behind = clean(value).partition(", ")
-    folders = path.split("/")
-    kept = path
-    while len(folders) > 1 and cell_len(f"{kept}{comma}{behind}") > limit:
-        folders = folders[1:]
-        kept = "/".join(["…", *folders])
+    room = max(limit - cell_len(comma + behind), len(path.rpartition("/")[2]) + 2)
+    kept = path if len(path) <= room else f"…{path[1 - room :]}"
     return shorten(f"{kept}{comma}{behind}", limit)
 
 
