@@ -31,7 +31,7 @@ def test_slices_and_verdicts_carry_their_numbers(full_run: Any) -> None:
     assert "the same 998 test texts for everyone" in text
 
 
-@pytest.mark.parametrize("width", [80, 98, 100, 140])
+@pytest.mark.parametrize("width", [60, 80, 98, 100, 140])
 def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
     assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
 

@@ -45,7 +45,7 @@ def test_a_trace_that_does_not_add_up_is_called_so(trace: dict[str, Any], where:
     assert rendered(broken).count("does not add up") == 1
 
 
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [60, 80, 100])
 def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], width: int) -> None:
     layers = trace["layers"]
     trace["label_names"] = [f"a rather long label {k}" for k in range(77)]

@@ -46,7 +46,7 @@ def test_a_killed_and_resumed_stage_renders_as_if_nothing_had_happened(run: Path
     assert render_run(copy) == render_run(run)
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 140])
 def test_no_line_is_wider_than_the_page(run: Path, width: int) -> None:
     assert max(cell_len(line) for line in render_run(run, width).splitlines()) <= width
 

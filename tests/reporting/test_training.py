@@ -60,7 +60,7 @@ def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
     assert "seed 0: accuracy 95.6 % (94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998; known words 97.8 %" in text
 
 
-@pytest.mark.parametrize("width", [80, 84, 100, 140])
+@pytest.mark.parametrize("width", [60, 80, 84, 100, 140])
 def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
     assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
 

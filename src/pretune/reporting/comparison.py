@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from pretune.reporting import figures
-from pretune.reporting.layout import Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
+from pretune.reporting.layout import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.reporting.phases import last_of, synthetic_note
 from pretune.runtime.events import Event
 
@@ -49,7 +49,7 @@ def _table(rows: list[Event], page: Page) -> Lines:
     ruler = min(page.width - BESIDE_RULER, RULER[1])
     has_ruler = ruler >= RULER[0]
     columns = [
-        Column("model"),
+        Column("model", wraps=page.width < NARROW),
         Column("accuracy", "right"),
         Column("95 % interval", "right"),
         Column("macro-F1", "right"),
@@ -101,8 +101,11 @@ def _slices(rows: list[Event], page: Page) -> Lines:
     names = list(dict.fromkeys(name for row in rows for name in row.get("slices") or {}))
     if not names:
         return []
-    has_intervals = 32 + 26 * len(names) <= max(page.width, 84)
-    columns = [Column("accuracy by part"), *(Column(_slice_title(n, rows), "right") for n in names)]
+    has_intervals = page.width >= NARROW and 32 + 26 * len(names) <= max(page.width, 84)
+    columns = [
+        Column("accuracy by part", wraps=page.width < NARROW),
+        *(Column(_slice_title(n, rows), "right") for n in names),
+    ]
     cells: list[Row] = []
     for row in rows:
         style = "bold green" if row.get("kind") == "pretrained" else ""

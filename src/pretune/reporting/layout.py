@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 DEFAULT_WIDTH = 100
-NARROWEST, WIDEST = 80, 140  # columns; a narrower terminal breaks the lines itself
+NARROWEST, WIDEST = 60, 140  # columns; a narrower terminal breaks the lines itself
+NARROW = 76  # columns below which tables leave out or break what they can
 ROOMY = 96  # columns from which tables show what is only nice to have
 NARROWEST_CELL = 10  # columns below which a wrapping cell is not squeezed
 Lines = list[Text]

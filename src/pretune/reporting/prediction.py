@@ -13,13 +13,27 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from pretune.reporting import figures
-from pretune.reporting.layout import Cell, Column, Lines, Page, Row, bar, clean, heading, pad, paragraph, quote, table
+from pretune.reporting.layout import (
+    NARROW,
+    Cell,
+    Column,
+    Lines,
+    Page,
+    Row,
+    bar,
+    clean,
+    heading,
+    pad,
+    paragraph,
+    quote,
+    table,
+)
 
 Trace = dict[str, Any]
 TOKENS_SHOWN = 40  # of a long text the first ones are drawn
 CLASSES_SHOWN = 3
 TOLERANCE = 1e-4  # between the sum of the contributions and the logit
-BAR = 20  # columns
+BAR, NARROW_BAR = 20, 8  # columns
 JOINT, INSIDE, BLANK = "·", "··", "␣"
 TERMS_SHOWN = 4  # of the products that a logit is the sum of, in each direction
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -31,20 +45,27 @@ def render_prediction(trace: Trace, page: Page, note: str = "") -> Lines:
     lines = heading("PREDICTION TRACE", note, page)
     lines += paragraph(clean(trace.get("model", "")), page, indent=1, style="dim")
     lines += paragraph(quote(trace["text"], 400), page, indent=1)
-    lines += _title(1, "Tokenization", "the text becomes pieces that the model has a number for")
+    lines += _title(1, "Tokenization", "the text becomes pieces that the model has a number for", page)
     lines += _tokenization(layers["tokenization"], page)
-    lines += _title(2, "Embedding", "each piece becomes a vector; its length")
+    lines += _title(2, "Embedding", "each piece becomes a vector; its length", page)
     lines += _embedding(layers["embedding"], layers["tokenization"], page)
-    lines += _title(3, "Transformer layers", "the read-out after each layer, and what each part adds")
+    lines += _title(3, "Transformer layers", "the read-out after each layer, and what each part adds", page)
     lines += _transformer(trace, page)
-    lines += _title(4, "Head", "the mean vector times one weight row per class, plus a bias")
+    lines += _title(4, "Head", "the mean vector times one weight row per class, plus a bias", page)
     lines += _head(trace, page)
-    lines += _title(5, "Decision", "softmax of the logits")
+    lines += _title(5, "Decision", "softmax of the logits", page)
     return lines + _decision(trace, page)
 
 
-def _title(number: int, name: str, note: str) -> Lines:
-    return [Text(""), Text("").append(f"{number} {name}", style="bold cyan").append(f"   {note}", style="dim")]
+def _title(number: int, name: str, note: str, page: Page) -> Lines:
+    title = Text("").append(f"{number} {name}", style="bold cyan")
+    if title.cell_len + cell_len(note) + 3 > page.width:
+        return [Text(""), title, *paragraph(note, page, indent=2, style="dim")]
+    return [Text(""), title.append(f"   {note}", style="dim")]
+
+
+def _bar_width(page: Page) -> int:
+    return BAR if page.width >= NARROW else NARROW_BAR
 
 
 # ---- 1 and 2: pieces
@@ -115,22 +136,24 @@ def _shown_classes(trace: Trace) -> list[int]:
     return sorted(range(len(probabilities)), key=lambda k: -probabilities[k])[:CLASSES_SHOWN]
 
 
-def _label(trace: Trace, index: int) -> str:
-    names = trace.get("label_names") or []
-    return clean(names[index], 20) if index < len(names) else str(index)
+def _label(trace: Trace, index: int, page: Page | None = None) -> str:
+    """The name of a class; shorter where it is to be the title of a column on a narrow page."""
+    names, limit = trace.get("label_names") or [], 10 if page is not None and page.width < NARROW else 20
+    return clean(names[index], limit) if index < len(names) else str(index)
 
 
 def _transformer(trace: Trace, page: Page) -> Lines:
     layer, shown = trace["layers"]["transformer"], _shown_classes(trace)
     first = shown[0]
     columns = [Column("after")]
-    columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
-    columns += [Column("0 %".ljust(BAR - 5) + "100 %")]
+    columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
+    width = _bar_width(page)
+    columns += [Column("0 %".ljust(max(width - 5, 4)) + "100 %")]
     rows: list[Row] = []
     for readout in layer.get("readouts", []):
         shares = readout["probabilities"]
         cells = [clean(_layer_name(readout["layer"]), 24), *(figures.percent(shares[k]) for k in shown)]
-        rows.append([*cells, Cell(bar(shares[first], BAR), "cyan")])
+        rows.append([*cells, Cell(bar(shares[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2) if rows else []
     note = (
         f"Bars: {_label(trace, first)}. Read with the final norm at that layer's own scale: what can be decoded there, "
@@ -149,16 +172,17 @@ def _layer_name(layer: Any) -> str:
 
 def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], page: Page) -> Lines:
     first = shown[0]
-    columns = [Column("added to the logit")]
-    columns += [Column(_label(trace, k), "right", wraps=True) for k in shown]
-    columns += [Column("against".rjust(BAR // 2) + "│for")]
+    half = _bar_width(page) // 2
+    columns = [Column("added to the logit", wraps=page.width < NARROW)]
+    columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
+    columns += [Column(("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+"))]
     parts = [(clean(c["name"].replace("_", " "), 24), c["logits"]) for c in contributions]
     bias = trace["layers"]["head"].get("bias")
     if bias is not None and not any(name == "bias" for name, _ in parts):
         parts.append(("bias", bias))
     largest = max(abs(values[first]) for _, values in parts) or 1.0
     rows: list[Row] = [
-        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest), "cyan")]
+        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
         for name, values in parts
     ]
     sums = [sum(values[k] for _, values in parts) for k in range(len(parts[0][1]))]
@@ -169,9 +193,8 @@ def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], p
     return lines + _check("sum of the parts and logit differ by", error, page)
 
 
-def _signed_bar(share: float) -> str:
-    """A bar to the left of a line for a negative share, to the right for a positive one."""
-    half = BAR // 2
+def _signed_bar(share: float, half: int) -> str:
+    """A bar to the left of a line for a negative share, to the right for a positive one, `half` columns at most."""
     length = round(abs(share) * half)
     left = "█" * length if share < 0 else ""
     right = "█" * length if share > 0 else ""
@@ -232,7 +255,11 @@ def _decision(trace: Trace, page: Page) -> Lines:
     width = max(cell_len(_label(trace, k)) for k in shown)
     for k in shown:
         share = decision["probabilities"][k]
-        line = Text("  ").append(f"{pad(_label(trace, k), width)}  ").append(bar(share, 2 * BAR), style="cyan")
+        line = (
+            Text("  ")
+            .append(f"{pad(_label(trace, k), width)}  ")
+            .append(bar(share, 2 * _bar_width(page)), style="cyan")
+        )
         lines.append(line.append(f"  {figures.percent(share)}"))
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace["layers"]["head"]["logits"])

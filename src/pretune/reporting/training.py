@@ -9,6 +9,7 @@ from rich.text import Text
 from pretune.reporting import figures
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.layout import (
+    NARROW,
     ROOMY,
     Cell,
     Column,
@@ -206,6 +207,8 @@ def _rows(phase: Phase, page: Page) -> Lines:
         )
     if page.width < ROOMY:
         columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
+    if page.width < NARROW:  # without the time, too
+        columns, rows = [*columns[:4], *columns[5:]], [[*row[:4], *row[5:]] for row in rows]
     lines = table(columns, rows, page)
     note = "loss, accuracy: on training text; validation: loss, and accuracy ± half of its 95 % interval"
     n = phase.rows[-1].get("n")
@@ -308,6 +311,8 @@ def _trials(phase: Phase, page: Page) -> Lines:
             "● chosen" if is_chosen else "",
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
+    if page.width < NARROW:  # without the loss, and without what a trial was stopped by
+        columns, rows = [*columns[:5], columns[7]], [[*row[:5], row[7]] for row in rows]
     return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
 
 
