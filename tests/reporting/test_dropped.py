@@ -14,6 +14,12 @@ def test_a_document_stands_beside_what_it_repeats() -> None:
     assert text.index('= "A good film."') < text.index("b.txt")
 
 
+def test_what_was_only_to_be_reported_is_not_called_dropped() -> None:
+    text = to_text(render_dropped("contaminated", [DOCUMENT | {"kept": True}], False, Page()), Page())
+    assert "FOUND AND KEPT: contaminated" in text
+    assert "DROPPED" not in text
+
+
 def test_of_long_sources_the_end_is_shown_which_tells_them_apart() -> None:
     archive = "/data/" + "a" * 80 + ".tar.zst"
     document = DOCUMENT | {"source": f"{archive}/one.txt", "original_source": f"{archive}/two.txt"}

@@ -16,7 +16,8 @@ SOURCE_LIMIT = 70  # of its source
 
 def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, page: Page) -> Lines:
     """The documents of one rule, of which there may be `more`."""
-    title = f"DROPPED: {clean(rule.replace('_', ' ').replace('-', ' '), 40)}"
+    is_kept = any(document.get("kept") for document in documents)
+    title = f"{'FOUND AND KEPT' if is_kept else 'DROPPED'}: {clean(rule.replace('_', ' ').replace('-', ' '), 40)}"
     note = f"the first {figures.count(len(documents))}, --limit N shows more" if more else ""
     lines = heading(title, note, page)
     for number, document in enumerate(documents, 1):

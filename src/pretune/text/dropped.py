@@ -43,6 +43,8 @@ def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
             for place, original, similarity, owner in found:
                 text, source = texts[place]
                 fields: dict[str, Any] = {"source": source, "rule": rule, "reason": REASONS[rule]}
+                if name.startswith("kept-"):
+                    fields["kept"] = True
                 if original is not None:
                     fields["original"], fields["original_source"] = texts[original]
                 if similarity is not None:
