@@ -172,3 +172,12 @@ def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
     assert {document["source"] for document in iter_corpus(out)} == {str(folder / name)}
     assert events(out, "detected")[0]["path"] == str(folder / name)
     assert collect([folder], out).status == "finished"  # a second call recognises it
+
+
+def test_many_files_are_announced_before_they_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretune.stages.collect.FILES_WORTH_A_WORD", 3)
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(f"A text called {name}.\n", encoding="utf-8")
+    said: list[str] = []
+    collect([tmp_path], tmp_path / "out", say=said.append)
+    assert said == ["3 files were found; what they hold is looked at, to recognise them another time."]

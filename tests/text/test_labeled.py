@@ -85,3 +85,15 @@ def test_no_table(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("just text\n", encoding="utf-8")
     with pytest.raises(InputDataError, match="not recognised as a table"):
         read_labeled(tmp_path / "rows.txt")
+
+
+def test_a_json_list_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(
+        json.dumps([{"text": f"Text {n} is here.", "label": n % 2} for n in range(9)], indent=1), encoding="utf-8"
+    )
+    rows = read_labeled(path)
+    assert rows.texts[0] == "Text 0 is here."
+    assert rows.labels[:3] == ["0", "1", "0"]
+    assert rows.lines[:2] == [2, 6]
+    assert rows.detected["format"] == "json"

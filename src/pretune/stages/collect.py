@@ -49,6 +49,7 @@ PROGRESS_SECONDS = 1.0
 EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
 EXAMPLE_CHARACTERS = 600
 EXAMPLE_CANDIDATES = 20_000
+FILES_WORTH_A_WORD = 10_000  # so many take seconds before the first document is read
 WORK_NAME = ".work"  # the folder of what workers have read; gone when the stage is finished
 
 
@@ -90,6 +91,9 @@ def collect(
                     also = f"{path} is read from this folder; the public data set of that name is {PREFIX}{path}."
                     findings.notices.append(also)
                 groups.append(_rename(find_files([path], findings), path, name))
+        num_files = sum(map(len, groups))
+        if num_files >= FILES_WORTH_A_WORD:
+            say(f"{num_files:,} files were found; what they hold is looked at, to recognise them another time.")
         from_hub = {path: obtained[path] for path, _ in named if path in obtained}
         inputs = {
             f"corpus {number}": from_hub[path].fingerprint if path in from_hub else _fingerprint(group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 import re
 import sys
 import zlib
@@ -128,14 +129,14 @@ def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
         while block := sys.stdin.buffer.read(BLOCK_BYTES):
             yield block
         return
-    if Path(path).is_dir():
-        raise InputDataError(f"{name} is a folder; expected a file.")
     try:
         with Path(path).open("rb") as file:
-            left = Path(path).stat().st_size or sys.maxsize  # pipes and devices have no size
+            left = os.fstat(file.fileno()).st_size or sys.maxsize  # pipes and devices have no size
             while left > 0 and (block := file.read(min(BLOCK_BYTES, left))):
                 left -= len(block)
                 yield block
+    except IsADirectoryError:
+        raise InputDataError(f"{name} is a folder; expected a file.") from None
     except FileNotFoundError:
         raise InputDataError(f"{name} does not exist; expected a file with text, check the path.") from None
     except OSError as error:
