@@ -76,6 +76,8 @@ def test_paragraphs_of_a_long_wrapped_text(tmp_path: Path) -> None:
     assert [document.text for document in found] == [paragraph] * 3000
     assert [document.line for document in found[:3]] == [1, 4, 7]
     assert "every paragraph of the wrapped lines" in findings.detections[0].sentence
+    (tmp_path / "b.txt").write_text("One line\nand another.\n\nAnd a\nthird one.\n", encoding="utf-8")
+    assert len(read(tmp_path)[1].detections) == 2, "both kinds of paragraphs are shown"
 
 
 def test_a_messy_folder(tmp_path: Path) -> None:

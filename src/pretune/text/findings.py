@@ -25,13 +25,22 @@ class Detection:
     is_guess: bool = False  # of the encoding
     note: str = ""  # to the format, for the sentence
     unit: str | None = None
+    is_wrapped: bool = False  # of paragraphs: a short line ends them, and not a blank one
     text_column: str | None = None
     sentence: str = ""
 
     @property
     def kind(self) -> tuple[str | None, ...]:
         """Equal for files that are read in the same way."""
-        return (self.format, self.note, self.encoding, self.compression, self.unit, self.text_column)
+        return (
+            self.format,
+            self.note,
+            self.encoding,
+            self.compression,
+            self.unit,
+            str(self.is_wrapped),
+            self.text_column,
+        )
 
     def to_event(self) -> dict[str, Any]:
         """The fields of a `detected` event."""
