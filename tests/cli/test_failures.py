@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pretune import errors
+from pretune.cli.commands import COMMANDS
 from pretune.cli.failures import explain, report
+from pretune.cli.main import run_command_line
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,20 @@ def in_shell(command: str, *, is_buffered: bool) -> subprocess.CompletedProcess[
     """A command whose output Python keeps back until there is much of it, or writes at once."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_sigterm_is_heard_wherever_the_command_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_arguments: object) -> int:
+        with contextlib.suppress(Exception):  # as a reader does that takes a failure for a damaged file
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)
+        return 0
+
+    monkeypatch.setitem(COMMANDS, "verify", work)
+    assert run_command_line(["verify", "runs/x"]) == 75
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. What was committed is kept; the same command goes")
 
 
 @pytest.mark.parametrize("stage", ["collect", "preprocess"])

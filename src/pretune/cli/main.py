@@ -18,7 +18,12 @@ from pretune.errors import EXIT_DONE, StoppedError, UsageError
 from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
 
+_TERMINATED = "Stopped by SIGTERM. What was committed is kept; the same command goes on from there."
 USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
+
+
+class Terminated(BaseException):
+    """SIGTERM, wherever the command is. Like Ctrl-C it is no Exception, which a reader may take for a damaged file."""
 
 
 def run_command_line(words: Sequence[str]) -> int:
@@ -31,6 +36,8 @@ def run_command_line(words: Sequence[str]) -> int:
             code = _dispatch(list(words))
             sys.stdout.flush()  # here, where a full disk can still be answered: at its end Python only complains
             return code
+    except Terminated:
+        return report(StoppedError(_TERMINATED), out)
     except BaseException as error:
         return report(error, out)
 
@@ -113,7 +120,7 @@ def _stopped_by_sigterm() -> Iterator[None]:
     """SIGTERM ends a command with its own exit code; training, which must commit first, sets its own handler."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise StoppedError("Stopped by SIGTERM. What was committed is kept; the same command goes on from there.")
+        raise Terminated
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
