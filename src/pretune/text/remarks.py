@@ -51,8 +51,12 @@ def _notices(findings: Findings) -> Iterator[str]:
     yield from findings.notices
     yield from findings.sentences_about_more_files()
     if findings.ignored_files.total:
-        rules = findings.ignored_files.rules.values()
-        kinds = ", ".join(f"{rule.count:,} {rule.name} ({rule.examples[0]})" for rule in rules)
+        # Of other endings more than one is shown: they may be of several kinds.
+        shown = [
+            (rule, rule.examples[: 3 if rule.name == NO_ENDING else 1])
+            for rule in findings.ignored_files.rules.values()
+        ]
+        kinds = ", ".join(f"{rule.count:,} {rule.name} ({', '.join(examples)})" for rule, examples in shown)
         more = " What has another ending is read when it is named, as in '*.tex', outside of archives."
         hint = more if findings.ignored_files.count(NO_ENDING) else ""
         yield f"Files and folders that were passed over: {kinds}.{hint}"
