@@ -155,3 +155,10 @@ def test_rows_that_do_not_parse_are_counted(classifier: Classifier, tmp_path: Pa
 def test_read_texts(tmp_path: Path) -> None:
     write_csv(tmp_path / "in.csv", ["id", "text"], [["1", "one"], ["2", "two"]])
     assert read_texts(tmp_path / "in.csv") == ["one", "two"]
+
+
+def test_texts_inside_of_objects_are_read(tmp_path: Path) -> None:
+    rows = [{"id": n, "doc": {"body": f"Text {n} is here."}} for n in range(3)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    assert read_texts(tmp_path / "a.json") == ["Text 0 is here.", "Text 1 is here.", "Text 2 is here."]
+    assert read_texts(tmp_path / "a.json", "doc.body") == read_texts(tmp_path / "a.json")
