@@ -48,6 +48,20 @@ def test_parts_files_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pyte
     assert len(key_ranges(12)) == 4 * BANDS
     assert len(key_ranges(12, 2000)) == 2 * BANDS  # where tasks are twice as large
     assert as_set(pairs_of(signed(parts))) == as_set(pairs_of(signed(parts, files))) == expected
+    # A range with many shingles, over more files than may be open.
+    monkeypatch.setattr(near_pairs, "_MOST_SHINGLES_HELD", 0)
+    monkeypatch.setattr(near_pairs, "_MOST_OPEN", 2)
+    assert as_set(pairs_of(signed(parts, files))) == expected
+
+
+def test_files_are_read_anew_in_every_task(tmp_path: Path) -> None:
+    """A later run of the same process, in a folder of the same name, was compared with the texts of the one before."""
+    file = tmp_path / "signatures"
+    for texts in (TEXTS[:4], TEXTS[::4], TEXTS[:4]):
+        file.unlink(missing_ok=True)
+        part = sign_texts(texts, 0.8)
+        write_signatures(file, part)
+        assert as_set(pairs_of(signed([part], [file]))) == as_set(pairs_of(signed([part])))
 
 
 def test_only_pairs_of_those_looked_for_and_of_those_that_take_part() -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ MOST_LEADERS = 16  # of one bucket: only the first documents that differ are com
 LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
 ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range, where parts are few
 _SHINGLES_AT_ONCE = 1 << 20  # in a comparison, about 30 MB
+_MOST_SHINGLES_HELD = 1 << 24  # of a range, 64 MB; of more, each turn gathers anew what it compares, from all parts
 _MOST_OPEN = 400  # files at once
 
 PAIRS_NAME = "pairs.npy"
@@ -40,6 +40,8 @@ class Signed:
     parts: Sequence[Signatures | Path]
     first_documents: Int64s  # parts + 1
     first_entries: Int64s  # parts + 1
+    # Not beyond a task: in the next run of the same process there is another file of that name.
+    _opened: dict[int, Signatures] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parts: Sequence[Signatures | Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
@@ -56,10 +58,13 @@ class Signed:
 
     def __getitem__(self, number: int) -> Signatures:
         part = self.parts[number]
-        return _opened(part) if isinstance(part, Path) else part
-
-
-_opened = lru_cache(maxsize=_MOST_OPEN)(read_signatures)
+        if not isinstance(part, Path):
+            return part
+        if number not in self._opened:
+            if len(self._opened) >= _MOST_OPEN:  # parts are gone through in order: the last one is missed the least
+                self._opened.popitem()
+            self._opened[number] = read_signatures(part)
+        return self._opened[number]
 
 
 Range = tuple[int, int, int]  # a band, bits and a number: the keys of the band whose first bits are that number
@@ -151,6 +156,10 @@ class _Comparison:
             self.start[here] = part.offsets[of_part]
             self.size[here] = part.offsets[of_part + 1] - self.start[here]
             self.is_own[here], self.n[here] = part.is_own[of_part], part.n[of_part]
+        self.held: UInt32s | None = None
+        if 0 < self.size.sum() <= _MOST_SHINGLES_HELD:
+            held = self._shingles(np.arange(count))
+            self.held, self.start = held, np.cumsum(self.size) - self.size
         self.is_looked_for: Bools | None = None
         if looked_for is not None:
             self.is_looked_for = np.isin(self.document, looked_for)
@@ -245,6 +254,8 @@ class _Comparison:
     def _shingles(self, entries: Int64s) -> UInt32s:
         """The shingles of entries, one entry after the other."""
         sizes = self.size[entries]
+        if self.held is not None:
+            return self.held[ranges(self.start[entries], sizes)]
         ends = np.cumsum(sizes)
         gathered = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint32)
         order = np.argsort(entries, kind="stable")  # parts one after the other

@@ -7,10 +7,10 @@ Here n grows with the text, so that one changed word costs about the same simila
 
 from __future__ import annotations
 
+import math
 import mmap
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -178,22 +178,37 @@ class _Minima:
 
 
 def write_signatures(path: Path, signatures: Signatures) -> None:
-    """Write the arrays one after the other, each with numpy's header."""
+    """Write the counts of texts, entries and shingles, then the arrays, those with the largest numbers first."""
+    counts = [signatures.num_texts[0], len(signatures.text), len(signatures.shingles)]
     with path.open("wb") as file:
-        for item in fields(signatures):
-            np.save(file, getattr(signatures, item.name), allow_pickle=False)
+        np.array(counts, dtype=np.int64).tofile(file)
+        for name, kind, _ in _layout(*counts):
+            np.ascontiguousarray(getattr(signatures, name), dtype=kind).tofile(file)
 
 
 def read_signatures(path: Path) -> Signatures:
-    """The arrays of a file, mapped into memory: what is not looked at is not read."""
-    places: list[tuple[Any, int, int, tuple[int, ...]]] = []
+    """The arrays of a file, mapped into memory: what is not looked at is not read.
+
+    Tasks open thousands of files, so nothing is parsed; each file stays open as long as one of its arrays is there.
+    """
     with path.open("rb") as file:
-        for _ in fields(Signatures):
-            np.lib.format.read_magic(file)
-            shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            count = int(np.prod(shape))
-            places.append((kind, count, file.tell(), shape))
-            file.seek(count * kind.itemsize, os.SEEK_CUR)
-        # One mapping for all: each keeps the file open.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return Signatures(*(np.frombuffer(mapped, kind, count, at).reshape(shape) for kind, count, at, shape in places))
+    counts = np.frombuffer(mapped, np.int64, 3)
+    arrays: dict[str, Any] = {}
+    place = counts.nbytes
+    for name, kind, shape in _layout(*counts.tolist()):
+        arrays[name] = np.frombuffer(mapped, kind, math.prod(shape), place).reshape(shape)
+        place += arrays[name].nbytes
+    return Signatures(num_texts=counts[:1], **arrays)
+
+
+def _layout(_num_texts: int, num_entries: int, num_shingles: int) -> list[tuple[str, type, tuple[int, ...]]]:
+    """The arrays of a file in their order, with their kinds and shapes."""
+    return [
+        ("text", np.int64, (num_entries,)),
+        ("offsets", np.int64, (num_entries + 1,)),
+        ("keys", np.uint64, (BANDS, num_entries)),
+        ("shingles", np.uint32, (num_shingles,)),
+        ("n", np.int8, (num_entries,)),
+        ("is_own", np.bool_, (num_entries,)),
+    ]
