@@ -14,6 +14,7 @@ from pathlib import Path
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.model import cost
 from pretune.model.config import ModelConfig
+from pretune.stages.config import PretrainConfig
 from pretune.text.filters import NOT_SWITCHABLE, quality_rules
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ MAP_BEGINS, MAP_ENDS = "<!-- file map: written by `make docs` -->", "<!-- end of
 RULES_BEGIN, RULES_END = "<!-- rules: written by `make docs` -->", "<!-- end of the rules -->"
 COSTS_BEGIN, COSTS_END = "<!-- costs: written by `make docs` -->", "<!-- end of the costs -->"
 SHAPES = ((4, 256), (8, 448), (12, 768), (20, 1088), (20, 2048))  # layers x width: 10M to 1B parameters
-VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, 0.2
+VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, PretrainConfig().mask_prob
 PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (

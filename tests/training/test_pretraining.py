@@ -226,7 +226,8 @@ def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine,
     assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
     assert state(tmp_path / "out")["pieces"] == {"count": 4}
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
-    assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], abs=1e-5)
+    # Sums in another order: the last bits differ, and training makes such differences grow.
+    assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
 
 
 def test_memory_that_becomes_too_small_is_remembered_at_once(machine: Machine, tmp_path: Path) -> None:
