@@ -17,7 +17,8 @@ from pretune.recipe import Recipe, override
 from pretune.runtime.artifacts import Manifest, open_stage, read_manifest
 from pretune.stages.config import to_dict
 
-STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
+STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
+WITH_LABELS = ("split", "collect", *STAGES[2:])
 
 
 class Stages:
@@ -41,11 +42,16 @@ class Stages:
             folder.finish(example={"text": "A small example."}, test=self.num_test_rows)
         return folder.manifest
 
+    def split(
+        self, labels: Path, out: Path, config: Any, *, test_labels: Path | None, redo: bool, synthetic: bool
+    ) -> Manifest:
+        return self.do("split", out, config, redo, labels=labels, test_labels=test_labels, synthetic=synthetic)
+
     def collect(
-        self, paths: Any, out: Path, config: Any, *, labels: Path | None = None, redo: bool = False, **public: Any
+        self, paths: Any, out: Path, config: Any, *, split: Path | None = None, redo: bool = False, **public: Any
     ) -> Manifest:
         self.public = public
-        return self.do("collect", out, config, redo, paths=tuple(paths), labels=labels)
+        return self.do("collect", out, config, redo, split, paths=tuple(paths), split=split)
 
     def preprocess(
         self,
@@ -53,21 +59,18 @@ class Stages:
         out: Path,
         config: Any,
         *,
-        labels: Path | None,
-        test_labels: Path | None,
+        split: Path | None,
         protect: tuple[str, ...],
         redo: bool,
     ) -> Manifest:
         self.protected = protect
-        return self.do("preprocess", out, config, redo, collected, labels=labels, test_labels=test_labels)
+        return self.do("preprocess", out, config, redo, collected, split, split=split)
 
     def pretrain(self, preprocessed: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
         return self.do("pretrain", out, config, redo, preprocessed)
 
-    def prepare(
-        self, labels: Path, out: Path, config: Any, *, base: Path, test_labels: Path | None, redo: bool
-    ) -> Manifest:
-        return self.do("prepare", out, config, redo, base, labels=labels, test_labels=test_labels)
+    def prepare(self, labels: Path, out: Path, config: Any, *, base: Path, redo: bool) -> Manifest:
+        return self.do("prepare", out, config, redo, base, labels, labels=labels)
 
     def finetune(
         self, pretrained: Path, prepared: Path, out: Path, config: Any, *, redo: bool, alone: bool
@@ -85,14 +88,15 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     """The stand-ins in the place of the stage modules."""
     made = Stages()
     functions: dict[str, Callable[..., Any]] = {
-        name: getattr(made, name) for name in ("collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
+        name: getattr(made, name)
+        for name in ("split", "collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
     }
     functions["trace"] = lambda _run, text: {"text": text}
     for name, function in functions.items():
         module = types.ModuleType(f"pretune.stages.{name}")
         setattr(module, name, function)
         monkeypatch.setitem(sys.modules, f"pretune.stages.{name}", module)
-    sys.modules["pretune.stages.prepare"].check_labeled_file = lambda *given: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])
     return made
@@ -112,18 +116,25 @@ def test_the_built_in_world_goes_through_all_stages(tmp_path: Path, stages: Stag
     assert tuple(stages.done) == STAGES
     assert {p.name for p in out.iterdir()} == {*STAGES, "recipe.toml", "trace.json"}
     given = dict(stages.calls)
-    assert given["collect"] == {"paths": (), "labels": None}
+    assert given["collect"] == {"paths": (), "split": None}
     own = {"labels": out / "collect" / "labels-train.jsonl", "test_labels": out / "collect" / "labels-test.jsonl"}
-    assert given["preprocess"] == own
-    assert given["prepare"] == own
+    assert given["split"] == {**own, "synthetic": True}
+    assert given["preprocess"] == {"split": out / "split"}
+    assert given["prepare"] == {"labels": out / "split"}
 
 
-def test_labels_are_given_to_the_stages_that_need_them(tmp_path: Path, stages: Stages, labels: Path) -> None:
+def test_the_split_comes_first_and_is_given_to_the_stages_that_need_it(
+    tmp_path: Path, stages: Stages, labels: Path
+) -> None:
     (tmp_path / "c.txt").write_text("x", encoding="utf-8")
     pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(tmp_path / "c.txt"),), labels=str(labels)))
     given = dict(stages.calls)
-    assert given["collect"] == {"paths": (str(tmp_path / "c.txt"),), "labels": labels}
-    assert given["preprocess"] == {"labels": labels, "test_labels": None}
+    split = tmp_path / "run" / "split"
+    assert stages.done == list(WITH_LABELS)
+    assert given["split"] == {"labels": labels, "test_labels": None, "synthetic": False}
+    assert given["collect"] == {"paths": (str(tmp_path / "c.txt"),), "split": split}
+    assert given["preprocess"] == {"split": split}
+    assert given["prepare"] == {"labels": split}
     assert stages.protected == ()
 
 
@@ -152,7 +163,7 @@ def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path
     """Left out, it is no stage of the run; the same call without that word makes it, and compares anew."""
     recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), control=False)
     pipeline.run(recipe)
-    assert stages.done == [name for name in STAGES if name != "scratch"]
+    assert stages.done == [name for name in WITH_LABELS if name != "scratch"]
     assert stages.has_control == [False]
     stages.done.clear()
     pipeline.run(replace(recipe, control=True))
@@ -170,7 +181,7 @@ def test_without_test_rows_nothing_is_compared(tmp_path: Path, stages: Stages, l
     stages.num_test_rows = 0
     said: list[str] = []
     out = pipeline.run(Recipe(out=str(tmp_path / "run"), labels=str(labels)), say=said.append)
-    assert stages.done == list(STAGES[:5])
+    assert stages.done == list(WITH_LABELS[:6])
     assert [line for line in said if line.startswith("Left out")] == [
         f"Left out, since no row is held out for a test: {name}." for name in ("scratch", "compare")
     ]
@@ -220,11 +231,11 @@ def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path
     """As after a refusal, which leaves no stage folder: the corrected command needs no --redo."""
     recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
     pipeline.run(recipe)
-    for stage in STAGES[2:]:
+    for stage in STAGES[3:]:
         (out / stage).rename(tmp_path / stage)
     stages.done.clear()
     pipeline.run(override(recipe, {"pretrain": {"minutes": 3}}))
-    assert stages.done == list(STAGES[2:])
+    assert stages.done == list(STAGES[3:])
     with pytest.raises(FolderInTheWayError, match=r"run that differs in: collect.seed \(was 0, now 1\)\."):
         pipeline.run(override(recipe, {"pretrain": {"minutes": 3}, "collect": {"seed": 1}}))
 

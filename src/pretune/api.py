@@ -29,7 +29,7 @@ from pretune.reporting.training import render_phase
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.commit import commit_folder
 from pretune.runtime.events import Event, read_events
-from pretune.stages.config import PrepareConfig
+from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.predict import predict, read_texts
 from pretune.tracing.prediction import trace_prediction
 
@@ -146,9 +146,9 @@ class Model:
         """Learn a task from labelled examples, going on from the current weights, and keep the result in this object.
 
         `data` is a list of (text, label) pairs, a tuple (texts, labels), or the path of a labelled file; so is
-        `test_data`, and without it a part of `data` is held out. `settings` are those of the prepare and finetune
-        stages, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed. Returns
-        the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
+        `test_data`, and without it a part of `data` is held out. `settings` are those of the split and of
+        stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed.
+        Returns the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
         """
         recipe, examples = _read_settings(settings), _read_examples(data)
         test_examples = None if test_data is None else _read_examples(test_data)
@@ -162,7 +162,14 @@ class Model:
         from pretune.stages.prepare import prepare
 
         with live_progress(sys.stderr, quiet):
-            prepare(labels, folder / "prepare", recipe.prepare, base=self.path, test_labels=test_labels)
+            prepare(
+                labels,
+                folder / "prepare",
+                recipe.prepare,
+                base=self.path,
+                test_labels=test_labels,
+                split=recipe.split,
+            )
             finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune, alone=True)
         trained = Model(find_model_folder(folder, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
@@ -234,14 +241,12 @@ def load_pretrained_model(path: Path | str) -> Model:
 def _read_settings(settings: dict[str, Any]) -> Recipe:
     if settings.get("from_scratch"):
         raise UsageError("train goes on from the current weights; for the control from scratch call pretune.finetune.")
-    of_prepare = {field.name for field in fields(PrepareConfig)}
-    return override(
-        Recipe(),
-        {
-            "prepare": {name: value for name, value in settings.items() if name in of_prepare},
-            "finetune": {name: value for name, value in settings.items() if name not in of_prepare},
-        },
-    )
+    configs: dict[str, type[SplitConfig | PrepareConfig]] = {"split": SplitConfig, "prepare": PrepareConfig}
+    stage_of = {field.name: stage for stage, config in configs.items() for field in fields(config)}
+    by_stage: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        by_stage.setdefault(stage_of.get(name, "finetune"), {})[name] = value
+    return override(Recipe(), by_stage)
 
 
 def _refuse_other_run(folder: Path) -> None:

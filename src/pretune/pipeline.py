@@ -1,4 +1,4 @@
-"""`run`: the five stages in order, then the control from scratch, the comparison and one traced prediction.
+"""`run`: the split and the five stages, then the control from scratch, the comparison and one traced prediction.
 
 It is nothing but the stage functions called one after another; what is finished is skipped by the stages themselves.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
@@ -18,7 +18,6 @@ from pretune.recipe import (
     describe_changes,
     read_recipe,
     save_recipe,
-    with_shared_settings,
 )
 from pretune.runtime.artifacts import (
     MANIFEST_NAME,
@@ -34,13 +33,12 @@ from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.stages.config import FinetuneConfig
 from pretune.text.registry import Agree, Say
 
-PRETRAIN = 2  # the place of pre-training among the steps: what several processes do together
+PRETRAIN = "pretrain"  # the step that several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
 
 
 def foresee(recipe: Recipe, say: Say) -> None:
     """Say what a run of this recipe would do and take, and write nothing. Raises what `run` raises before it begins."""
-    recipe = with_shared_settings(recipe)
     folder = _folder_of(recipe)
     _check(recipe, folder)
     announce(recipe, plan_stages(recipe, folder), folder, say)
@@ -54,7 +52,6 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
     downloaded and says whether they may be. Raises FolderInTheWayError where the folder holds another run or foreign
     files; with `redo` the stages that differ are renamed and done again.
     """
-    recipe = with_shared_settings(recipe)
     folder = _folder_of(recipe)
     _check(recipe, folder)
     say = say or (lambda _sentence: None)
@@ -89,7 +86,7 @@ def _check(recipe: Recipe, folder: Path) -> None:
     check_inputs(recipe)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)
-    if stage_status(folder / "prepare") == "missing":
+    if stage_status(folder / "split") == "missing":
         _check_labels(recipe)
 
 
@@ -102,18 +99,19 @@ def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo:
     from pretune.compute.distributed import join_ranks
 
     ranks = join_ranks()
+    place = [step.name for step in steps].index(PRETRAIN)
 
     def begin() -> None:
         _claim_folder(folder, recipe, redo=redo)
         announce(recipe, steps, folder, say)
-        for step in steps[:PRETRAIN]:
+        for step in steps[:place]:
             _do(step, redo=redo)
 
-    ranks.answer(begin, "the stages before pre-training")
-    _do(steps[PRETRAIN], redo=redo)
-    if steps[PRETRAIN + 1 :]:
-        say(f"{ranks.size} processes have pre-trained the model; the first one goes on alone.")
-    return steps[PRETRAIN + 1 :]
+    ranks.answer(begin, "the steps before pre-training")
+    _do(steps[place], redo=redo)
+    if steps[place + 1 :]:
+        say(f"{ranks.size} processes have pre-trained the model; the first one continues alone.")
+    return steps[place + 1 :]
 
 
 def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
@@ -153,12 +151,11 @@ def stage_status(folder: Path) -> str:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    """Refuse at once what stage 4 would refuse after an hour of pre-training."""
-    from pretune.stages.prepare import check_labeled_file
+    """Refuse labelled rows that cannot work, before anything is written."""
+    from pretune.text.labelled_split import split_labels
 
-    labels = _optional_path(recipe.labels)
-    if labels is not None:
-        check_labeled_file(labels, recipe.prepare, _optional_path(recipe.test_labels))
+    if recipe.labels is not None:
+        split_labels(Path(recipe.labels), _optional_path(recipe.test_labels), **asdict(recipe.split))
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:
@@ -180,13 +177,18 @@ def plan_stages(
     recipe: Recipe, folder: Path, *, agree: Agree | None = None, say: Say = lambda _sentence: None
 ) -> list[Step]:
     """The stages that a recipe asks for, in order; `agree` and `say` are for downloads, as in `collect`."""
-    labels = _optional_path(recipe.labels)
-    test_labels = _optional_path(recipe.test_labels)
+    has_split = recipe.has_labels
+    labels, test_labels = _optional_path(recipe.labels), _optional_path(recipe.test_labels)
     if recipe.is_builtin:
-        task_labels: Path | None = folder / "collect" / BUILTIN_LABELS
-        task_test_labels: Path | None = folder / "collect" / BUILTIN_TEST_LABELS
-    else:
-        task_labels, task_test_labels = labels, test_labels
+        labels, test_labels = folder / "collect" / BUILTIN_LABELS, folder / "collect" / BUILTIN_TEST_LABELS
+
+    def split(redo: bool) -> Manifest:
+        from pretune.stages.split import split
+
+        assert labels is not None
+        return split(
+            labels, folder / "split", recipe.split, test_labels=test_labels, redo=redo, synthetic=recipe.is_builtin
+        )
 
     def collect(redo: bool) -> Manifest:
         from pretune.stages.collect import collect
@@ -195,7 +197,7 @@ def plan_stages(
             recipe.corpus,
             folder / "collect",
             recipe.collect,
-            labels=labels,
+            split=None if recipe.labels is None else folder / "split",
             redo=redo,
             data_root=_optional_path(recipe.data_root),
             agree=agree,
@@ -209,8 +211,7 @@ def plan_stages(
             folder / "collect",
             folder / "preprocess",
             recipe.preprocess,
-            labels=task_labels,
-            test_labels=task_test_labels,
+            split=folder / "split" if has_split else None,
             protect=recipe.protect,
             redo=redo,
         )
@@ -220,23 +221,22 @@ def plan_stages(
 
         return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, redo=redo)
 
-    steps = [
-        Step(name="collect", title="read the text", do=collect),
+    steps = [Step(name="collect", title="read the text", do=collect)]
+    if has_split:
+        step = Step(name="split", title="check the labelled examples and hold some of them out", do=split)
+        steps.insert(1 if recipe.is_builtin else 0, step)  # the built-in world writes its labelled examples in stage 1
+    steps += [
         Step(name="preprocess", title="clean it, train the tokenizer, write tokens", do=preprocess),
         Step(name="pretrain", title="learn to predict missing words", do=pretrain),
     ]
-    if task_labels is not None:
-        steps += _task_steps(recipe, folder, task_labels, task_test_labels)
-    return steps
+    return steps + (_task_steps(recipe, folder) if has_split else [])
 
 
-def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | None) -> list[Step]:
+def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
     def prepare(redo: bool) -> Manifest:
         from pretune.stages.prepare import prepare
 
-        return prepare(
-            labels, folder / "prepare", recipe.prepare, base=folder / "pretrain", test_labels=test_labels, redo=redo
-        )
+        return prepare(folder / "split", folder / "prepare", recipe.prepare, base=folder / "pretrain", redo=redo)
 
     def train(name: str, config: FinetuneConfig, redo: bool) -> Manifest:
         from pretune.stages.finetune import finetune
@@ -260,7 +260,7 @@ def _task_steps(recipe: Recipe, folder: Path, labels: Path, test_labels: Path | 
         return compare(folder / "finetune", control, folder / "prepare", folder / "compare", redo=redo or is_late)
 
     return [
-        Step(name="prepare", title="check, split and encode the labelled examples", do=prepare),
+        Step(name="prepare", title="encode the labelled examples", do=prepare),
         Step(name="finetune", title="train the model further on the task", do=finetune),
         *(
             [Step(name="scratch", title="the same network on the same labels, without pre-training", do=scratch)]
@@ -304,7 +304,7 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
 
 
 # Which stage is the first to read an input of the run.
-_FIRST_READER = {"corpus": "collect", "labels": "collect", "test_labels": "preprocess", "protect": "preprocess"}
+_FIRST_READER = {"corpus": "collect", "labels": "split", "test_labels": "split", "protect": "preprocess"}
 
 
 def _is_begun(folder: Path, change: str) -> bool:

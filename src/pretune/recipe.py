@@ -25,6 +25,7 @@ from pretune.stages.config import (
     PrepareConfig,
     PreprocessConfig,
     PretrainConfig,
+    SplitConfig,
     to_dict,
 )
 from pretune.text.hub import PREFIX as HUB_PREFIX
@@ -52,6 +53,7 @@ class Recipe:
     protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
     data_root: str | None = None  # where public data sets lie, each in a folder of its name
     control: bool = True  # train the same network from scratch as well, which tells whether pre-training helped
+    split: SplitConfig = field(default_factory=SplitConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
@@ -269,22 +271,3 @@ def check_inputs(recipe: Recipe) -> None:
         if labels is not None and not Path(labels).is_file():
             what = "is a folder" if Path(labels).is_dir() else "does not exist"
             raise InputDataError(f"{labels} {what}; give {option} a csv, tsv, jsonl or parquet file.")
-
-
-def with_shared_settings(recipe: Recipe) -> Recipe:
-    """Fill in what stages 1 and 2 must know of stage 4: where the labels are, and which rows it will hold out."""
-    label_column, label_text_column = recipe.prepare.label_column, recipe.prepare.text_column
-    collect = replace(recipe.collect, label_column=label_column, label_text_column=label_text_column)
-    preprocess = replace(
-        recipe.preprocess,
-        label_column=label_column,
-        label_text_column=label_text_column,
-        label_validation_fraction=recipe.prepare.validation_fraction,
-        label_test_fraction=recipe.prepare.test_fraction,
-    )
-    return replace(recipe, collect=collect, preprocess=preprocess)
-
-
-def stage_names() -> Sequence[str]:
-    """The sections of a recipe, in order."""
-    return tuple(_STAGES)

@@ -11,9 +11,16 @@ from pretune.cli.options import add_options, field_comments, merge_options, opti
 from pretune.cli.parser import Parser
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.errors import UsageError
-from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
+from pretune.stages.config import (
+    CollectConfig,
+    FinetuneConfig,
+    PrepareConfig,
+    PreprocessConfig,
+    PretrainConfig,
+    SplitConfig,
+)
 
-CONFIGS = (CollectConfig, PreprocessConfig, PretrainConfig, PrepareConfig, FinetuneConfig)
+CONFIGS = (SplitConfig, CollectConfig, PreprocessConfig, PretrainConfig, PrepareConfig, FinetuneConfig)
 
 
 def parse(verb: str, *words: str) -> dict[str, dict[str, object]]:
@@ -30,7 +37,7 @@ def test_each_kind_of_field_is_read() -> None:
     assert parse("run", *words.split(), "--finetune-learning-rates", "1e-3, 2e-3") == {
         "pretrain": {"minutes": 1.5, "size": "tiny"},
         "preprocess": {"vocab_size": 4096, "lowercase": True},
-        "prepare": {"label_names": ("0=bad", "1=good")},
+        "split": {"label_names": ("0=bad", "1=good")},
         "finetune": {"learning_rates": (1e-3, 2e-3)},
     }
 
@@ -48,16 +55,15 @@ def test_two_stages_with_settings_of_one_name_have_two_options() -> None:
         "pretrain": {"epochs": 2.0},
         "finetune": {"epochs": 3},
     }
-    assert parse("run", "--validation-fraction", "0.2") == {"prepare": {"validation_fraction": 0.2}}
-    assert parse("run", "--text-column", "body") == {"prepare": {"text_column": "body"}}
+    assert parse("run", "--validation-fraction", "0.2") == {"split": {"validation_fraction": 0.2}}
+    assert parse("run", "--text-column", "body") == {"split": {"text_column": "body"}}
 
 
 def test_run_has_an_option_for_every_setting() -> None:
-    """Except for what it works out itself: the control from scratch, and what other stages must know of the labels."""
+    """Except for what it works out itself: the control from scratch."""
     settings = {f"{c.__name__.removesuffix('Config').lower()}.{f.name}" for c in CONFIGS for f in dataclasses.fields(c)}
     offered = {field for options in run_options().values() for option in options for field in option.fields}
-    worked_out = {name for name in settings if name.split(".")[0] in ("collect", "preprocess") and ".label_" in name}
-    assert settings - offered == {"finetune.from_scratch"} | worked_out
+    assert settings - offered == {"finetune.from_scratch"}
 
 
 @pytest.mark.parametrize("config", CONFIGS)

@@ -13,6 +13,7 @@ from pretune.runtime.artifacts import Manifest
 from pretune.runtime.events import read_events
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
 from pretune.stages.config import CollectConfig
+from pretune.stages.split import split
 from pretune.text.corpus import iter_corpus
 from pretune.text.splits import split_of
 
@@ -52,17 +53,22 @@ def test_documents_flow_and_example(reviews: Path, tmp_path: Path) -> None:
     assert set(manifest.outputs) == {"documents-00000.jsonl.zst"}
 
 
-def test_labelled_texts_come_first_and_give_the_example(reviews: Path, tmp_path: Path) -> None:
+def test_training_texts_of_a_split_come_first_and_a_test_row_is_the_example(reviews: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text(
-        "text,label\n" + "".join(f"Labelled text {i} is fine,{i % 2}\n" for i in range(9)), encoding="utf-8"
+        "text,label\n" + "".join(f"Labelled text {i} is fine<br>,{i % 2}\n" for i in range(90)), encoding="utf-8"
     )
-    manifest = collect([reviews], tmp_path / "out", labels=labels)
+    num_train = split(labels, tmp_path / "split").summary["train"]
+    manifest = collect([reviews], tmp_path / "out", split=tmp_path / "split")
     documents = list(iter_corpus(tmp_path / "out"))
-    assert [document["from_labels"] for document in documents] == [True] * 9 + [False] * 50
-    assert manifest.summary["example"]["text"].startswith("Labelled text")
-    only = collect([], tmp_path / "only", labels=labels)
-    assert only.summary["documents"] == 9
+    assert [document["from_labels"] for document in documents] == [True] * num_train + [False] * 50
+    assert documents[0]["text"].endswith("<br>")  # as found; cleaning is for stage 2
+    example = manifest.summary["example"]["text"]
+    rows = [json.loads(line) for line in (tmp_path / "split" / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert example in {row["raw"] for row in rows}
+    assert example not in {document["text"] for document in documents}
+    only = collect([], tmp_path / "only", split=tmp_path / "split")
+    assert only.summary["documents"] == num_train
 
 
 def test_the_built_in_world(tmp_path: Path) -> None:
@@ -72,7 +78,8 @@ def test_the_built_in_world(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / BUILTIN_LABELS).read_text(encoding="utf-8").splitlines()]
     assert set(rows[0]) == {"text", "label", "slice"}
     assert {BUILTIN_LABELS, BUILTIN_TEST_LABELS} < set(manifest.outputs)
-    assert manifest.summary["example"]["text"] in {row["text"] for row in rows}
+    tests = [json.loads(line) for line in (tmp_path / BUILTIN_TEST_LABELS).read_text(encoding="utf-8").splitlines()]
+    assert manifest.summary["example"]["text"] in {row["text"] for row in tests} - {row["text"] for row in rows}
     assert events(tmp_path, "stage_started")[0]["synthetic"] is True
 
 
@@ -154,8 +161,8 @@ def test_a_refusal_leaves_nothing_behind(tmp_path: Path, name: str, data: bytes,
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"nowhere\.txt does not exist"):
         collect([tmp_path / "nowhere.txt"], tmp_path / "out")
-    with pytest.raises(InputDataError, match=r"nowhere\.csv"):
-        collect([], tmp_path / "out", labels=tmp_path / "nowhere.csv")
+    with pytest.raises(InputDataError, match="nowhere does not exist; expected the folder of the split stage"):
+        collect([], tmp_path / "out", split=tmp_path / "nowhere")
 
 
 def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_the_manifest_says_what_came_out(out: Path) -> None:
     manifest = read_manifest(out, "finetune")
     parts = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "labels.json")
     expected = {f"checkpoint/{name}" for name in (*parts, "manifest.json")}
-    expected |= {f"predictions/seed-{seed}.jsonl" for seed in (0, 1)}
+    expected |= {f"predictions/seed-{seed}.jsonl" for seed in (0, 1)} | {"seen-training.npy"}
     assert set(manifest.outputs) == expected
     assert all(describe_file(out / name) == found for name, found in manifest.outputs.items())
     assert sorted(manifest.summary["label_names"]) == ["bad", "good"]

@@ -21,6 +21,7 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
+from pretune.stages.split import split
 from pretune.text.corpus import iter_corpus
 from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
 from pretune.text.tokenizer import load_tokenizer
@@ -37,11 +38,11 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in read_events(folder) if event["event"] == kind]
 
 
-def collect_texts(folder: Path, texts: list[str], labels: Path | None = None) -> Path:
+def collect_texts(folder: Path, texts: list[str], split: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "text.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    collect([path], folder / "collect", labels=labels)
+    collect([path], folder / "collect", split=split)
     return folder / "collect"
 
 
@@ -159,25 +160,27 @@ def test_held_out_rows_do_not_reach_the_text(tmp_path: Path, has_test_file: bool
     for path, part in ((labels, rows[:300]), (test_labels, rows[300:])):
         path.write_text("text;label\n" + "".join(f"{t};{label}\n" for t, label in part), encoding="utf-8")
     texts = [sentence(i).upper() for i in range(250, 700)]
-    collected = collect_texts(tmp_path / "c", texts, labels=labels)
+    split(labels, tmp_path / "split", test_labels=test_labels if has_test_file else None)
+    collected = collect_texts(tmp_path / "c", texts, tmp_path / "split")
     config = PreprocessConfig(decontaminate="off")  # the sentences are made of the same phrases
-    preprocess(collected, tmp_path / "out", config, labels=labels, test_labels=test_labels if has_test_file else None)
+    preprocess(collected, tmp_path / "out", config, split=tmp_path / "split")
     kept = {normalise_for_hash(document["text"]) for document in iter_corpus(tmp_path / "out")}
     splits = assign_splits(
         [t for t, _ in rows[:300]], [label for _, label in rows[:300]], 0.1, 0 if has_test_file else 0.1
     )
-    for (text, _), split in zip(rows, [*splits, *["test" if has_test_file else "train"] * 100], strict=True):
-        assert (normalise_for_hash(text) in kept) == (split == "train")
+    for (text, _), side in zip(rows, [*splits, *["test" if has_test_file else "train"] * 100], strict=True):
+        assert (normalise_for_hash(text) in kept) == (side == "train")
     (flow,) = events(tmp_path / "out", "flow")
-    assert any(drop["rule"] == "held_out" and drop["count"] > 20 for drop in flow["dropped"])
+    assert any(drop["rule"] == "held_out" and drop["count"] > 5 for drop in flow["dropped"])
 
 
 def test_labels_alone_leave_enough_to_validate_on(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     rows = "".join(f'"{sentence(i)}",{"ab"[i % 2]}\n' for i in range(600))
     labels.write_text("text,label\n" + rows, encoding="utf-8")
-    collect([], tmp_path / "collect", labels=labels)
-    summary = preprocess(tmp_path / "collect", tmp_path / "out", labels=labels).summary
+    split(labels, tmp_path / "split")
+    collect([], tmp_path / "collect", split=tmp_path / "split")
+    summary = preprocess(tmp_path / "collect", tmp_path / "out", split=tmp_path / "split").summary
     assert summary["validation_documents"] >= 20
     assert len(TokenShard(tmp_path / "out", "validation")) == summary["validation_documents"]
     assert not (tmp_path / "out" / "draft").exists()
@@ -224,9 +227,8 @@ def test_an_interrupted_stage_begins_again(collected: Path, tmp_path: Path, monk
 def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> None:
     collect([], tmp_path / "collect", CollectConfig(builtin_documents=500))
     folder = tmp_path / "collect"
-    manifest = preprocess(
-        folder, tmp_path / "out", labels=folder / "labels-train.jsonl", test_labels=folder / "labels-test.jsonl"
-    )
+    split(folder / "labels-train.jsonl", tmp_path / "split", test_labels=folder / "labels-test.jsonl")
+    manifest = preprocess(folder, tmp_path / "out", split=tmp_path / "split")
     assert manifest.summary["synthetic"] is True
     (flow,) = events(tmp_path / "out", "flow")
     assert all(drop["rule"] != "held_out" for drop in flow["dropped"])

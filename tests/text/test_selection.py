@@ -2,10 +2,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pretune.text.cleaning import clean_part, hash_array
+from pretune.text.cleaning import clean_part, hash_array, units_of
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
 from pretune.text.dedup import find_exact_duplicates
-from pretune.text.selection import count_part, kept_texts, kept_units, select_part, write_part
+from pretune.text.selection import count_part, kept_hashes, kept_texts, select_part, write_part
 from pretune.text.splits import hash_text, hash_unit
 from pretune.text.stretches import Stretches
 
@@ -35,7 +35,7 @@ def test_reasons_units_and_documents(tmp_path: Path) -> None:
     result = select_part(paths["selected"], task)
     assert (result["kept"], result["validation"]) == (4, 2)
     assert {rule["name"]: rule["count"] for rule in result["dropped"]} == {"exact_duplicate": 2, "held_out": 1}
-    assert kept_units(paths["cleaned"], paths["selected"]).tolist() == [hash_unit(text) for text in kept]
+    assert units_of(kept_hashes(paths["cleaned"], paths["selected"])).tolist() == [hash_unit(text) for text in kept]
 
     writing = {**task, "selected": str(paths["selected"])}
     texts, rows, is_validation = kept_texts(writing)

@@ -9,7 +9,14 @@ from pathlib import Path
 
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.artifacts import MANIFEST_NAME
-from pretune.stages.config import CollectConfig, FinetuneConfig, PrepareConfig, PreprocessConfig, PretrainConfig
+from pretune.stages.config import (
+    CollectConfig,
+    FinetuneConfig,
+    PrepareConfig,
+    PreprocessConfig,
+    PretrainConfig,
+    SplitConfig,
+)
 
 # --- what a stage's verb and `run` have in common ---------------------------------------------------------------------
 
@@ -38,6 +45,10 @@ def _add_labels(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_test_labels(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--test-labels", metavar="FILE", help=text)
+
+
+def _add_split(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--split", metavar="DIR", help=text)
 
 
 def _add_protect(parser: argparse.ArgumentParser) -> None:
@@ -87,8 +98,9 @@ def run_options() -> dict[str, list[Option]]:
     """The options of `run`, by stage; one that several stages share stands with the first of them."""
     flags = _RUN_FLAGS
     options = [
-        *options_of("collect", CollectConfig, flags=flags["collect"], without=_WORKED_OUT),
-        *options_of("preprocess", PreprocessConfig, flags=flags["preprocess"], without=_WORKED_OUT),
+        *options_of("split", SplitConfig),
+        *options_of("collect", CollectConfig, flags=flags["collect"]),
+        *options_of("preprocess", PreprocessConfig, flags=flags["preprocess"]),
         *options_of("pretrain", PretrainConfig),
         *options_of("prepare", PrepareConfig),
         *options_of("finetune", FinetuneConfig, flags=flags["finetune"], without={"from_scratch"}),
@@ -112,8 +124,6 @@ def stage_folder(path: str, stage: str) -> Path:
     return folder / stage if (folder / stage / MANIFEST_NAME).is_file() else folder
 
 
-# Settings of stages 1 and 2 that say the same as settings of stage 4: `run` fills them in.
-_WORKED_OUT = {"label_column", "label_text_column", "label_validation_fraction", "label_test_fraction"}
 _FIRST = ("--minutes", "--tokens", "--epochs", "--size", "--seed")
 
 
@@ -143,10 +153,19 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     options = run_options()
     often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))
     add_options(parser, often)
+    add_options(parser.add_argument_group("the split of --labels"), options["split"])
     for number, stage in enumerate(("collect", "preprocess", "pretrain", "prepare", "finetune"), start=1):
         add_options(
             parser.add_argument_group(f"stage {number}, {stage}"), [o for o in options[stage] if o not in often]
         )
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("labels", metavar="FILE", help="labelled examples: csv, tsv, jsonl or parquet")
+    _add_test_labels(parser, "a separate test set; without it a part of FILE is held out")
+    _add_out(parser)
+    _add_redo(parser)
+    _add_settings(parser, "settings", options_of("split", SplitConfig))
 
 
 def add_collect(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +176,7 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
         help="files, folders, globs, archives, - for stdin, or a public data set as in imdb; none: the built-in world",
     )
     _add_public(parser)
-    _add_labels(parser, "a label file whose texts are added to the corpus")
+    _add_split(parser, "a folder that split wrote, whose training texts are added to the corpus")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("collect", CollectConfig))
@@ -165,8 +184,7 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collected", metavar="COLLECTED", help="the folder that collect wrote")
-    _add_labels(parser, "a label file whose validation and test rows are kept out of the text")
-    _add_test_labels(parser, "a test set that is kept out of the text")
+    _add_split(parser, "a folder that split wrote, whose held-out rows are kept out of the text")
     _add_protect(parser)
     _add_out(parser)
     _add_redo(parser)
@@ -182,12 +200,18 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
 
 
 def add_prepare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("labels", metavar="FILE", help="labelled examples: csv, tsv, jsonl or parquet")
+    parser.add_argument(
+        "labels",
+        metavar="SPLIT",
+        help="the folder that split wrote; or a file of labelled examples, which is split here with the settings below",
+    )
     parser.add_argument("--base", metavar="PRETRAINED", required=True, help="the folder that pretrain wrote, or a run")
-    _add_test_labels(parser, "a separate test set; without it a part of FILE is held out")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("prepare", PrepareConfig))
+    group = parser.add_argument_group("the split of a file")
+    group.add_argument("--test-labels", metavar="FILE", help="a separate test set; without it a part is held out")
+    add_options(group, options_of("split", SplitConfig))
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:

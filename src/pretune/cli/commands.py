@@ -55,6 +55,16 @@ def _recipe_of(arguments: Arguments) -> Recipe:
 # --- the stages alone -------------------------------------------------------------------------------------------------
 
 
+def split(arguments: Arguments) -> int:
+    """The split of the labelled examples."""
+    from pretune.stages.split import split
+
+    config, out, test_labels = _settings(arguments).split, Path(arguments.out), _path(arguments.test_labels)
+    with live_progress(sys.stderr, arguments.quiet):
+        split(Path(arguments.labels), out, config, test_labels=test_labels, redo=arguments.redo)
+    return _show_stage(out)
+
+
 def collect(arguments: Arguments) -> int:
     """Stage 1."""
     from pretune.stages.collect import collect
@@ -65,13 +75,25 @@ def collect(arguments: Arguments) -> int:
             arguments.paths,
             out,
             config,
-            labels=_path(arguments.labels),
+            split=_split_folder(arguments),
             redo=arguments.redo,
             data_root=_path(arguments.data_root),
             agree=_agreement(arguments),
             say=(lambda _sentence: None) if arguments.quiet else to_stderr,
         )
     return _show_stage(out)
+
+
+def _split_folder(arguments: Arguments) -> Path | None:
+    """The folder of a split; a label file in its place gets the command that makes one."""
+    if arguments.split is None:
+        return None
+    if Path(arguments.split).is_file():
+        raise UsageError(
+            f"{arguments.split} is a file; expected the folder of a split: run pretune split {arguments.split} "
+            "--out DIR first."
+        )
+    return stage_folder(arguments.split, "split")
 
 
 def _agreement(arguments: Arguments) -> Callable[[str], bool] | None:
@@ -102,8 +124,7 @@ def preprocess(arguments: Arguments) -> int:
             stage_folder(arguments.collected, "collect"),
             out,
             config,
-            labels=_path(arguments.labels),
-            test_labels=_path(arguments.test_labels),
+            split=_split_folder(arguments),
             protect=arguments.protect or (),
             redo=arguments.redo,
         )
@@ -130,14 +151,15 @@ def prepare(arguments: Arguments) -> int:
     """Stage 4."""
     from pretune.stages.prepare import prepare
 
-    config, out = _settings(arguments).prepare, Path(arguments.out)
+    settings, out = _settings(arguments), Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
         prepare(
-            Path(arguments.labels),
+            stage_folder(arguments.labels, "split"),
             out,
-            config,
+            settings.prepare,
             base=stage_folder(arguments.base, "pretrain"),
             test_labels=_path(arguments.test_labels),
+            split=settings.split,
             redo=arguments.redo,
         )
     return _show_stage(out)
@@ -183,6 +205,7 @@ def _show_stage(folder: Path) -> int:
 
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
+    "split": split,
     "collect": collect,
     "preprocess": preprocess,
     "pretrain": pretrain,

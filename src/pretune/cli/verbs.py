@@ -55,6 +55,12 @@ VERBS = {
             arguments.add_run,
         ),
         _verb(
+            "split FILE [--test-labels FILE] --out DIR [options]",
+            "check labelled examples and hold some of them out, before anything learns from text",
+            "split labelled.csv --out work/split",
+            arguments.add_split,
+        ),
+        _verb(
             "collect [PATH...] --out DIR [options]",
             "stage 1: read text as it is found, with its source",
             "collect texts/ 'more/*.jsonl.zst' --out work/collect",
@@ -63,7 +69,7 @@ VERBS = {
         _verb(
             "preprocess COLLECTED --out DIR [options]",
             "stage 2: clean the text, train the tokenizer, write tokens",
-            "preprocess work/collect --out work/preprocess --vocab-size 4096",
+            "preprocess work/collect --split work/split --out work/preprocess",
             arguments.add_preprocess,
         ),
         _verb(
@@ -73,9 +79,9 @@ VERBS = {
             arguments.add_pretrain,
         ),
         _verb(
-            "prepare FILE --base PRETRAINED --out DIR [options]",
-            "stage 4: check, split and encode labelled examples",
-            "prepare labelled.csv --base work/pretrain --out work/prepare",
+            "prepare SPLIT --base PRETRAINED --out DIR [options]",
+            "stage 4: encode labelled examples with the model's tokenizer",
+            "prepare work/split --base work/pretrain --out work/prepare",
             arguments.add_prepare,
         ),
         _verb(

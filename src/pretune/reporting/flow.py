@@ -27,6 +27,7 @@ from pretune.reporting.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.runtime.events import Event
 
 STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
+SPLIT = "split"  # comes before stage 2
 CONTROLS = ("scratch", "compare")
 TOKENIZERS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece", "words": "whole words"}
 EXAMPLE_LIMIT = 300  # characters of the example
@@ -60,6 +61,8 @@ def _stages(events: list[Event], page: Page) -> Lines:
     is_whole_run = len({event["stage"] for event in events}) > 1
     shown = [(number, s) for number, s in enumerate(STAGES, start=1) if is_whole_run or of_stage(events, s)]
     rows: list[Row] = [_stage_row(events, stage, f"{number} {stage}") for number, stage in shown]
+    if of_stage(events, SPLIT):
+        rows.insert(1 if is_whole_run else 0, _stage_row(events, SPLIT, f"  {SPLIT}", "dim"))
     rows += [_stage_row(events, stage, f"  {stage}", "dim") for stage in CONTROLS if of_stage(events, stage)]
     if is_whole_run:
         seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
@@ -114,7 +117,7 @@ def _dropped(events: list[Event], page: Page) -> Lines:
     rows: list[Row] = []
     is_whole_run = len({event["stage"] for event in events}) > 1
     most = DROPPED_EXAMPLES if is_whole_run else DROPPED_EXAMPLES_OF_STAGE
-    for stage in (*STAGES, *CONTROLS):
+    for stage in (STAGES[0], SPLIT, *STAGES[1:], *CONTROLS):
         for entry in last_of(events, stage, "flow").get("dropped", []):
             # What could not become a document has a place and no text.
             shown = place if stage == "collect" else quote

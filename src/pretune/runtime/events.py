@@ -11,7 +11,7 @@ from typing import Any
 
 Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
-STAGE_ORDER = ("collect", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
+STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 
 _subscribers: list[Callable[[Event], None]] = []
 

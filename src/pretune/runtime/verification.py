@@ -33,6 +33,7 @@ _WRITTEN_BY = {
     "collected": "collect",
     "preprocessed": "preprocess",
     "pretrained": "pretrain",
+    "split": "split",
     "prepared": "prepare",
     "finetuned": "finetune",
     "scratch": "scratch",

@@ -21,6 +21,7 @@ from pretune.runtime.artifacts import (
     hash_file,
     hash_json,
     open_stage,
+    read_manifest,
     remove_folder,
     write_text,
 )
@@ -34,20 +35,19 @@ from pretune.text.files import TextFile, find_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.hub import PREFIX as HUB_PREFIX
 from pretune.text.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
-from pretune.text.labeled import read_labeled
+from pretune.text.labelled_split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.normalize import clean_text
 from pretune.text.pieces import Piece, bytes_to_share, divide_files
 from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.remarks import remarks
-from pretune.text.splits import hash_unit, normalise_for_hash
+from pretune.text.splits import hash_unit
 from pretune.text.streams import STDIN
 from pretune.text.world_words import DOMAINS, FAMILIES
 
 BUILTIN_SOURCE = "built-in world"
 BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
 PROGRESS_SECONDS = 1.0
-EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
-EXAMPLE_CHARACTERS = 600
+EXAMPLE_STORED = 10_000  # characters of the example
 EXAMPLE_CANDIDATES = 20_000
 FILES_WORTH_A_WORD = 10_000  # so many take seconds before the first document is read
 WORK_NAME = ".work"  # the folder of what workers have read; gone when the stage is finished
@@ -58,7 +58,7 @@ def collect(
     out: Path,
     config: CollectConfig = CollectConfig(),
     *,
-    labels: Path | None = None,
+    split: Path | None = None,
     redo: bool = False,
     data_root: Path | None = None,
     agree: Agree | None = None,
@@ -67,8 +67,9 @@ def collect(
 ) -> Manifest:
     """Read text into `out`, as documents with their source.
 
-    The texts of `labels` come first and are marked; without paths they are all there is, and without either the
-    built-in world writes documents and two label files. A path may be the name of a public data set in `registry`: it
+    The training texts of `split`, a folder that `pretune split` wrote, come first and are marked; its held-out texts
+    are left out. Without paths they are all there is, and without either the built-in world writes documents and two
+    label files. A path may be the name of a public data set in `registry`: it
     is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. A path
     `hf:OWNER/NAME` is a data set of the Hugging Face hub, which is not asked again for a folder that is finished, nor
     for one that goes on while the files are still there. Raises InputDataError for input that is missing, unreadable,
@@ -99,8 +100,8 @@ def collect(
             f"corpus {number}": from_hub[path].fingerprint if path in from_hub else _fingerprint(group)
             for number, ((path, _), group) in enumerate(zip(named, groups, strict=True), 1)
         }
-        if labels is not None:
-            inputs["labels"] = _fingerprint([TextFile(path=str(labels), name=str(labels))])
+        if split is not None:
+            inputs["split"] = read_manifest(Path(split), "split").fingerprint
         folder = open_stage(Path(out), "collect", config=to_identity(config), inputs=inputs, redo=redo)
         if folder.is_finished:
             return folder.manifest
@@ -112,7 +113,7 @@ def collect(
         with folder.at_work():
             pieces = divide_files(files, _reading(config))
             with open_engine(config.engine, config.workers, amount=bytes_to_share(pieces)) as engine:
-                _Collection(folder, config, files, pieces, labels, findings, engine).run()
+                _Collection(folder, config, files, pieces, split, findings, engine).run()
     return folder.manifest
 
 
@@ -174,20 +175,20 @@ class _Collection:
         config: CollectConfig,
         files: list[TextFile],
         pieces: list[Piece],
-        labels: Path | None,
+        split: Path | None,
         findings: Findings,
         engine: Engine,
     ) -> None:
         self.start = time.monotonic()
-        self.folder, self.config, self.files, self.labels, self.findings = folder, config, files, labels, findings
+        self.folder, self.config, self.files, self.split, self.findings = folder, config, files, split, findings
         self.pieces, self.engine = pieces, engine
-        self.is_builtin = not files and labels is None
+        self.is_builtin = not files and split is None
         self.example = _ExampleChoice()
         self._kinds_told: set[tuple[str | None, ...]] = set()
         self._next_progress = self.start + PROGRESS_SECONDS
 
     def run(self) -> None:
-        inputs = [file.name for file in self.files[:20]] + ([str(self.labels)] if self.labels else [])
+        inputs = [file.name for file in self.files[:20]] + ([str(self.split)] if self.split else [])
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=inputs, synthetic=self.is_builtin)
         if self.engine.workers > 1 or self.engine.name != "threads":
             self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
@@ -226,32 +227,31 @@ class _Collection:
         """What this process reads or makes by itself: labelled texts, or the built-in world."""
         if self.is_builtin:
             yield from self._builtin_documents()
-        elif self.labels is not None:
-            yield from self._label_documents(self.labels)
+        elif self.split is not None:
+            yield from self._training_texts(open_split(self.split))
 
     def _builtin_documents(self) -> Iterator[Document]:
         count, seed = self.config.builtin_documents, self.config.seed
         sentence = f"No text was given: {count:,} documents of the built-in, synthetic world are written (seed {seed})."
         self.folder.log.write("detected", path=BUILTIN_SOURCE, format="synthetic", sentence=sentence)
-        labelled = world.labeled_rows(seed=seed)
-        for name, rows in ((BUILTIN_LABELS, labelled), (BUILTIN_TEST_LABELS, world.test_rows(seed=seed))):
+        labelled, test = world.labeled_rows(seed=seed), world.test_rows(seed=seed)
+        for name, rows in ((BUILTIN_LABELS, labelled), (BUILTIN_TEST_LABELS, test)):
             lines = [json.dumps({"text": row.text, "label": row.label, "slice": row.slice}) for row in rows]
             write_text(self.folder.path / name, "\n".join(lines) + "\n")
-        for number, row in enumerate(labelled, 1):  # not part of the text, but what the later stages work on
-            self.example.offer(Document(row.text, BUILTIN_LABELS, number, from_labels=True))
+        self.example.decide(choose_example((row.text, clean_text(row.text)) for row in test), BUILTIN_TEST_LABELS)
         for number, text in enumerate(world.iter_documents(count, seed), 1):
             yield Document(text, BUILTIN_SOURCE, number)
 
-    def _label_documents(self, labels: Path) -> Iterator[Document]:
-        rows = read_labeled(labels, self.config.label_text_column, self.config.label_column)
+    def _training_texts(self, split: LabelledSplit) -> Iterator[Document]:
+        rows = split.by_split["train"]
         self.findings.num_files += 1
-        self.findings.bytes_read += rows.findings.bytes_read
-        self.folder.log.write("detected", **rows.detected)
-        for text, line in zip(rows.texts, rows.lines, strict=True):
-            if text and not text.isspace():
-                yield Document(text, str(labels), line, from_labels=True)
-            else:
-                self.findings.dropped.add("no_text", "nothing but white space", f"{labels}, line {line}")
+        self.findings.bytes_read += sum(len(row.raw.encode("utf-8", "replace")) for row in rows)
+        sentence = f"{len(rows):,} training texts of {split.path}; the held-out ones are not part of the text."
+        self.folder.log.write("detected", path=split.path, format="split", sentence=sentence)
+        _, example = example_of(split)
+        self.example.decide(example.raw, split.path)
+        for row in rows:
+            yield Document(row.raw, split.path, row.line, from_labels=True)
 
     def _tell_progress(self, num_documents: int, findings: Findings) -> None:
         self._tell_detections(findings)
@@ -294,40 +294,37 @@ class _Collection:
 
 
 class _ExampleChoice:
-    """The document carried through all stages: of the readable ones that with the smallest hash, labelled ones first.
+    """The text carried through all stages: a test row if there are labelled rows, which no stage learns from.
 
-    The text with the smallest hash is on the training side of every split.
+    Without labelled rows it is a document: the readable one with the smallest hash.
     """
 
     def __init__(self) -> None:
         self.text = self.source = ""
-        self._best: tuple[bool, bool, float] = (False, False, 0.0)
-        self._num_offered = {True: 0, False: 0}
+        self._is_decided = False
+        self._best: tuple[bool, float] = (False, 0.0)
+        self._num_offered = 0
+
+    def decide(self, text: str | None, source: str) -> None:
+        """Take this text, whatever the documents are."""
+        if text is not None:
+            self.text, self.source, self._is_decided = text[:EXAMPLE_STORED], source, True
 
     def wants_more(self) -> bool:
-        """Whether an unlabelled text might still be chosen."""
-        return self._num_offered[False] < EXAMPLE_CANDIDATES and not (self.text and self._best[0])
+        """Whether a further document might be chosen; only the first thousands are worth the time of hashing."""
+        return not self._is_decided and self._num_offered < EXAMPLE_CANDIDATES
 
     def offer(self, document: Document) -> None:
-        """Consider a document; only the first thousands are worth the time of hashing."""
-        if self._num_offered[True] >= EXAMPLE_CANDIDATES if document.from_labels else not self.wants_more():
+        """Consider a document."""
+        if not self.wants_more():
             return
-        self._num_offered[document.from_labels] += 1
-        is_readable = _is_readable(document.text)
-        if self.text and self._best[1] and not is_readable:
+        self._num_offered += 1
+        is_good = is_readable(document.text)
+        if self.text and self._best[0] and not is_good:
             return
-        rank = (document.from_labels, is_readable, -hash_unit(document.text))
+        rank = (is_good, -hash_unit(document.text))
         if not self.text or rank > self._best:
-            self._best, self.text, self.source = rank, document.text[:10_000], document.source
-
-
-def _is_readable(text: str) -> bool:
-    """Whether a text can be shown in full, and is the same text after cleaning, by which later stages find it."""
-    return (
-        len(text) < EXAMPLE_CHARACTERS
-        and len(text.split()) in EXAMPLE_WORDS
-        and normalise_for_hash(clean_text(text)) == normalise_for_hash(text)
-    )
+            self._best, self.text, self.source = rank, document.text[:EXAMPLE_STORED], document.source
 
 
 def _reading(config: CollectConfig) -> Reading:

@@ -29,8 +29,6 @@ class CollectConfig:
     html_text: Literal["visible", "main"] = "visible"  # main: without menus and footers, by pretune[html]
     markdown: Literal["plain", "keep"] = "plain"  # plain: without markup and front matter
     mail_quotes: Literal["drop", "keep"] = "drop"  # drop: without quoted replies and signatures
-    label_column: str | None = None  # of --labels, to tell it from the text
-    label_text_column: str | None = None  # of --labels; detected and shown when not given
     builtin_documents: int = 200_000  # how many documents the built-in world writes, when no path is given
     seed: int = 0  # of the built-in world only
     engine: str = "auto"  # who does the work: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]
@@ -63,10 +61,6 @@ class PreprocessConfig:
     near_duplicate_threshold: float = 0.8  # from this Jaccard index of their word n-grams on, 0.7 to 1
     dropped_listed: int = 10_000  # dropped documents of each rule to list in dropped-RULE.jsonl.zst; 0: none
     validation_fraction: float = 0.02  # of the documents, chosen by a hash of the text
-    label_column: str | None = None  # of --labels, to find out what stage 4 will hold out
-    label_text_column: str | None = None  # of --labels, likewise
-    label_validation_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for validation
-    label_test_fraction: float = 0.1  # of the rows of --labels that stage 4 will hold out for the test
     engine: str = "auto"  # who does the work: auto, threads, processes, dask[://ADDRESS] or ray[://ADDRESS]
     workers: int | None = None  # how many at once; the cores of this machine when not given
 
@@ -119,14 +113,20 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """Stage 4: read, check, split and encode labelled examples."""
+class SplitConfig:
+    """The split, which comes before all else: read and check labelled examples, and hold some of them out."""
 
     text_column: str | None = None  # detected and shown when not given
     label_column: str | None = None  # detected and shown when not given
     label_names: tuple[str, ...] = ()  # 0=negative,1=positive: names for the labels found in the file
-    validation_fraction: float = 0.1  # of the rows, chosen by a hash of the text
-    test_fraction: float = 0.1  # likewise, when no test file is given
+    validation_fraction: float = 0.1  # share of the rows held out for validation, chosen by a hash of the text
+    test_fraction: float = 0.1  # share of the rows held out for the test, unless a test file is given
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig:
+    """Stage 4: encode labelled examples with the model's tokenizer."""
+
     max_seq_len: int | None = None  # longest text in tokens; longer ones lose their middle; at most 512 when not given
 
 

@@ -38,6 +38,7 @@ from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_identity
 from pretune.stages.finetune_rows import class_weights, make_rows, read_rows, write_predictions
 from pretune.text.normalize import clean_text
+from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 from pretune.text.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
@@ -370,6 +371,8 @@ class _Finetuning:
             peak_memory_bytes=peak,
         )
         self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        if self.ranks.is_first:
+            self._save_seen()
         self.folder.finish(
             chosen=chosen,
             tests=tests,
@@ -379,6 +382,16 @@ class _Finetuning:
         )
         if self.ranks.is_first:  # not before: a resume that has only the end to do reads from it
             remove_folder(self._trial_folder(0).parent)
+
+    def _save_seen(self) -> None:
+        """Hand on which texts the new model has learned from: those of its base, if it has one, and its own rows."""
+        texts, before = [row["text"] for row in self.rows["train"]], None
+        if self.config.from_scratch:
+            save_seen(self.folder.path, PRETRAINING)
+        else:
+            hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
+            before = load_seen(self.loaded.path, TRAINING)
+        save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
 
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -35,10 +35,11 @@ from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.files import find_files
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Findings
-from pretune.text.held_out import held_out_texts, protected_texts
+from pretune.text.labelled_split import open_split
 from pretune.text.language import check_language
 from pretune.text.normalize import REPAIRS
 from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data
+from pretune.text.protected import protected_texts
 from pretune.text.screening import clean_document
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER
@@ -58,23 +59,31 @@ def preprocess(
     out: Path,
     config: PreprocessConfig = PreprocessConfig(),
     *,
-    labels: Path | None = None,
-    test_labels: Path | None = None,
+    split: Path | None = None,
     protect: Sequence[str | Path] = (),
     redo: bool = False,
 ) -> Manifest:
     """Clean the documents in `collected`, train a tokenizer on the training part, and write token shards to `out`.
 
-    Texts that stage 4 will hold out of `labels`, and those of `test_labels`, are taken out, and what shares words in a
-    row with them or with the texts of the files in `protect`. Raises InputDataError where too little text is left, or
-    less than the vocabulary asked for needs; such a refusal leaves no folder behind.
+    The held-out texts of `split`, a folder that `pretune split` wrote, are taken out, along with documents that share
+    words in a row with them or with the texts of the files in `protect`. Raises InputDataError if too little text is
+    left, or less than the vocabulary asked for needs, or if the documents were collected with another split; such a
+    refusal leaves no folder behind.
     """
     quality_rules(disabled=config.disabled_rules)  # refuses unknown names at once
     if config.language is not None:
         check_language(config.language)
     source = read_manifest(Path(collected), "collect")
-    files = {name: Path(p) for name, p in (("labels", labels), ("test_labels", test_labels)) if p is not None}
-    inputs = {"collected": source.fingerprint, **{name: _hash(path) for name, path in files.items()}}
+    inputs = {"collected": source.fingerprint}
+    if split is not None:
+        inputs["split"] = read_manifest(Path(split), "split").fingerprint
+    collected_with = source.inputs.get("split")
+    if collected_with is not None and collected_with != inputs.get("split"):
+        given = "no split is given" if split is None else f"{split} is another"
+        raise InputDataError(
+            f"{collected} holds the training texts of a split (fingerprint {collected_with[:12]}), and {given}; give "
+            "that split here as well, or collect again with this one."
+        )
     if protect:
         inputs["protect"] = hash_json([_hash(Path(file.path)) for file in find_files(protect, Findings())])
     folder = open_stage(
@@ -86,7 +95,7 @@ def preprocess(
         folder.log.write("resumed", from_step=0)
     amount = source.summary["characters"]
     with folder.at_work(), open_engine(config.engine, config.workers, amount=amount) as engine:
-        _Preprocessing(Path(collected), source, folder, config, files, protect, engine).run()
+        _Preprocessing(Path(collected), source, folder, config, split, protect, engine).run()
     return folder.manifest
 
 
@@ -106,12 +115,12 @@ class _Preprocessing:
         source: Manifest,
         folder: StageFolder,
         config: PreprocessConfig,
-        files: dict[str, Path],
+        split: Path | None,
         protected: Sequence[str | Path],
         engine: Engine,
     ) -> None:
         self.start = time.monotonic()
-        self.collected, self.source, self.folder, self.config, self.files = collected, source, folder, config, files
+        self.collected, self.source, self.folder, self.config, self.split = collected, source, folder, config, split
         self.engine, self.protected = engine, protected
         self.funnel: dict[str, Any] = {}
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._tell_progress)
@@ -123,7 +132,7 @@ class _Preprocessing:
         return self.folder.path
 
     def run(self) -> None:
-        names = [str(self.collected), *map(str, self.files.values()), *map(str, self.protected)]
+        names = [str(self.collected), *([str(self.split)] if self.split else []), *map(str, self.protected)]
         is_synthetic = bool(self.source.summary.get("synthetic", False))
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=names, synthetic=is_synthetic)
         if self.engine.workers > 1 or self.engine.name != "threads":
@@ -163,23 +172,15 @@ class _Preprocessing:
         self.folder.log.write("funnel", **self.funnel)
 
     def _protect(self) -> None:
-        """Name the texts that stage 3 must not see: what stage 4 will not train on, and the files given for it."""
-        config = self.config
-        held_out = held_out_texts(
-            self.files.get("labels"),
-            self.files.get("test_labels"),
-            text_column=config.label_text_column,
-            label_column=config.label_column,
-            validation_fraction=config.label_validation_fraction,
-            test_fraction=config.label_test_fraction,
-        )
+        """Name the texts that stage 3 must not see: the held-out rows, and the files given for it."""
+        held_out = [] if self.split is None else [row.text for row in open_split(self.split).held_out]
         self.steps.protect(held_out, protected_texts(self.protected))
 
     def _ensure_validation(self, num_validation: int) -> None:
         """Where too few documents are left to validate on, the training ones with the largest hashes are moved there.
 
-        That happens by chance in a small corpus, and always where the labelled texts are the corpus: held-out rows and
-        validation documents are then the same texts, those with the largest hashes.
+        That happens by chance in a small corpus, and always if the labelled texts are the corpus: the texts with the
+        largest hashes are then held-out rows, which are not collected.
         """
         num_kept = self.steps.num_kept
         wanted = max(MIN_VALIDATION_DOCUMENTS, round(self.config.validation_fraction * num_kept))
@@ -342,6 +343,7 @@ class _Preprocessing:
             **summary,
             synthetic=bool(self.source.summary.get("synthetic", False)),
             example={"text": text},
+            split=self.folder.manifest.inputs.get("split"),
             special_ids=tokenizer.special_ids,
             tokenizer={"kind": tokenizer.kind, "trainer": TRAINER, **self.training.told},
             views=self.views,

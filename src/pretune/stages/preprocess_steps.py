@@ -20,7 +20,7 @@ from pretune.data.tokenizing import encode_part, join_shards
 from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
 from pretune.stages.config import PreprocessConfig
-from pretune.text.cleaning import clean_part, hash_array
+from pretune.text.cleaning import clean_part, hash_array, units_of
 from pretune.text.contaminated import find_in_parts
 from pretune.text.corpus import corpus_file, corpus_files
 from pretune.text.decontaminate import protect_texts, save_protected
@@ -42,13 +42,14 @@ from pretune.text.near_duplicates import (
 from pretune.text.near_pairs import key_ranges
 from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.screening import LANGUAGE_RULE, clean_document
+from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.selection import (
     DOCUMENTS_NAME,
     LENGTHS,
     REASONS,
     SPLITS,
     count_part,
-    kept_units,
+    kept_hashes,
     select_part,
     write_part,
 )
@@ -181,7 +182,7 @@ class Steps:
         """Choose `count` documents for validation: those with the largest hashes."""
         largest = np.zeros(0)
         for cleaned, selected in zip(self._parts("clean"), self._parts("select"), strict=True):
-            largest = np.sort(np.append(largest, kept_units(Path(cleaned), Path(selected))))[-count:]
+            largest = np.sort(np.append(largest, units_of(kept_hashes(Path(cleaned), Path(selected)))))[-count:]
         self.threshold = float(largest[0])
 
     def count_words(self) -> Stretches:
@@ -219,9 +220,16 @@ class Steps:
             self._lengths += np.array(result["lengths"])
         for number, part in enumerate(self._parts("write")):
             place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+        save_seen(out, PRETRAINING, hashes=self._train_hashes())
         for folder in self._parts("dropped"):
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
                 place_file(file, out / file.name)
+
+    def _train_hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """(training documents,): the first 8 bytes of the hash of each."""
+        parts = zip(self._parts("clean"), self._parts("select"), strict=True)
+        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in parts]
+        return np.concatenate([hashes[units_of(hashes) < self.threshold, 0] for hashes in kept])
 
     def funnel(self) -> dict[str, Any]:
         """The fields of a `funnel` event. Raises RuntimeError where documents or characters do not add up."""

@@ -53,6 +53,7 @@ from pretune.stages.pretrain_settings import (
     shape_of,
 )
 from pretune.text.corpus import iter_corpus
+from pretune.text.seen_texts import PRETRAINING, hand_on_seen
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
@@ -315,6 +316,8 @@ class _Pretraining:
             **spent,
         )
         log.write("stage_finished", **spent)
+        if self.ranks.is_first:
+            hand_on_seen(self.source_path, self.folder.path, PRETRAINING)
         self.folder.finish(
             model=vars(self.model_config),
             tokens=state.tokens,
@@ -322,6 +325,7 @@ class _Pretraining:
             compute=state.compute,
             synthetic=self.source.summary.get("synthetic", False),
             example=self.source.summary.get("example"),
+            split=self.source.summary.get("split"),
             **state.more["last_evaluation"],
         )
 

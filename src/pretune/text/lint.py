@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pretune.errors import InputDataError
 from pretune.text.findings import Tally, join_names, shorten
 from pretune.text.labeled import LabeledRows
+from pretune.text.normalize import clean_text
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
@@ -29,14 +30,23 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class LabeledRow:
-    """One usable row: the `row`th of its file, from 0, on line `line`; texts with one `key` count as the same."""
+    """One usable row: the `row`th of its file, from 0, on line `line`.
+
+    `text` is clean, as the model sees it, and `raw` is as found; rows with the same `key` have the same clean text.
+    """
 
     row: int
     line: int
     text: str
+    raw: str
     key: str
     label: str
     slice: str | None
+
+    @classmethod
+    def of_text(cls, *, row: int, line: int, text: str, raw: str, label: str, slice: str | None) -> LabeledRow:
+        """A row with the key of its clean text."""
+        return cls(row=row, line=line, text=text, raw=raw, key=normalise_for_hash(text), label=label, slice=slice)
 
 
 @dataclass
@@ -52,19 +62,18 @@ class Lint:
 
 
 def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
-    """The rows that have a text and a label; InputDataError where none has."""
+    """The rows that have a text, after cleaning, and a label. Raises InputDataError if no row has both."""
     kept, without_text, without_label = [], [], []
-    for row, (text, label, part, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
-        if not text.strip():
+    for row, (raw, label, part, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
+        text = clean_text(raw)
+        if not text:
             without_text.append(line)
             lint.dropped.add("empty_text", "a row without a text", f"{rows.path}, line {line}")
         elif not label:
             without_label.append(line)
-            lint.dropped.add("no_label", "a row without a label", text)
+            lint.dropped.add("no_label", "a row without a label", raw)
         else:
-            kept.append(
-                LabeledRow(row=row, line=line, text=text, key=normalise_for_hash(text), label=label, slice=part)
-            )
+            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=part))
     for rule, lines, what in (("empty_text", without_text, "text"), ("no_label", without_label, "label")):
         sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
         lint.warn(rule, len(lines), sentence)

@@ -98,9 +98,10 @@ def _tally(reasons: npt.NDArray[np.uint8], texts: FlatText) -> Tally:
     return tally
 
 
-def kept_units(cleaned: Path, selected: Path) -> npt.NDArray[np.float64]:
-    """(kept texts,): the place of each in the order of hashes."""
-    return units_of(load_hashes(cleaned))[np.load(selected / REASONS_NAME) == 0]
+def kept_hashes(cleaned: Path, selected: Path) -> HashArray:
+    """(kept texts, 2): the hash of each, as `cleaning.load_hashes` gives it."""
+    hashes: HashArray = load_hashes(cleaned)[np.load(selected / REASONS_NAME) == 0]
+    return hashes
 
 
 def kept_texts(task: dict[str, Any], flat: FlatText | None = None) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:

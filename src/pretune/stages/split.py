@@ -1,0 +1,80 @@
+"""The split: a file of labelled examples in; checked, clean rows for training, validation and test out, once for all.
+
+It comes before stage 1, so that the text to pre-train on never holds what is held out here.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, write_json, write_text
+from pretune.runtime.memory import peak_memory_bytes
+from pretune.stages.config import SplitConfig, to_dict
+from pretune.text.labelled_split import (
+    LABELS_NAME,
+    example_of,
+    fingerprint_labels,
+    labels_fields,
+    log_split,
+    split_labels,
+    split_lines,
+)
+from pretune.text.splits import SPLITS
+
+
+def split(
+    labels: Path,
+    out: Path,
+    config: SplitConfig = SplitConfig(),
+    *,
+    test_labels: Path | None = None,
+    redo: bool = False,
+    synthetic: bool = False,
+) -> Manifest:
+    """Read, check, clean and split the rows of `labels` into `out`; with `test_labels` these are the test split.
+
+    The stages that read text or encode rows take the folder written here. `synthetic` says that the rows are made up.
+    Raises InputDataError for rows that cannot work (see `pretune.text.lint`); a refusal leaves no folder behind.
+    """
+    files = {"labels": Path(labels)} | ({} if test_labels is None else {"test_labels": Path(test_labels)})
+    inputs = {name: fingerprint_labels(path) for name, path in files.items()}
+    folder = open_stage(Path(out), "split", config=to_dict(config), inputs=inputs, redo=redo)
+    if folder.is_finished:
+        return folder.manifest
+    if folder.is_resumed:
+        folder.log.write("resumed", from_step=0)
+    with folder.at_work():
+        _split(folder, files, config, synthetic)
+    return folder.manifest
+
+
+def _split(folder: StageFolder, files: dict[str, Path], config: SplitConfig, synthetic: bool) -> None:
+    start, log = time.monotonic(), folder.log
+    inputs = {name: str(path) for name, path in files.items()}
+    log.write("stage_started", config=to_dict(config), inputs=inputs, synthetic=synthetic)
+    found = split_labels(files["labels"], files.get("test_labels"), **asdict(config))
+    for side in SPLITS:
+        write_text(folder.path / f"{side}.jsonl", split_lines(found, side))
+    write_json(folder.path / LABELS_NAME, labels_fields(found))
+    log_split(log, found)
+    side, row = example_of(found)
+    label = found.names[found.labels.index(row.label)]
+    log.write("example", text=row.raw, label=label, split=side)
+    rows = {split: len(found.by_split[split]) for split in SPLITS}
+    shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
+    shape_out = [{"name": f"{side} rows", "value": count} for side, count in rows.items()]
+    shape_out.append({"name": "classes", "value": len(found.names)})
+    seconds, peak = round(time.monotonic() - start, 3), peak_memory_bytes()
+    log.write(
+        "flow",
+        shape_in=shape_in,
+        shape_out=shape_out,
+        dropped=found.lint.dropped.to_event(),
+        parts=found.count_parts(),
+        seconds=seconds,
+        peak_memory_bytes=peak,
+    )
+    log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+    folder.finish(classes=len(found.names), **rows, synthetic=synthetic, example={"text": row.raw, "split": side})

@@ -1,0 +1,290 @@
+"""Labelled rows, read, checked and split once, on the text that the model sees; and the files that keep the split.
+
+Every later step takes its rows from here, so none can find another split than the one that the text was cleaned of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError, UsageError
+from pretune.runtime.artifacts import check_hashes, hash_file, read_manifest
+from pretune.runtime.events import EventLog
+from pretune.text import lint as rules
+from pretune.text.findings import join_names, shorten
+from pretune.text.labeled import LabeledRows, read_labeled
+from pretune.text.lint import LabeledRow, Lint
+from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
+
+LABELS_NAME = "labels.json"
+EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
+EXAMPLE_CHARACTERS = 600
+PARTS_DIFFER = 0.1  # of the rows would have to be of another part, for validation to have the parts of the test
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledSplit:
+    """The rows of each split, the labels in the order of the classes, and the names of the classes."""
+
+    by_split: dict[Split, list[LabeledRow]]
+    labels: list[str]
+    names: list[str]
+    path: str  # of the file with the training rows
+    columns: dict[str, str]  # text_column and label_column of that file
+    num_moved: int = 0  # rows that changed sides so that small classes can be learned and validated
+    files: list[LabeledRows] = field(default_factory=list)  # as they were read; none if read from a split folder
+    lint: Lint = field(default_factory=Lint)
+
+    @property
+    def all(self) -> list[LabeledRow]:
+        return [row for split in SPLITS for row in self.by_split[split]]
+
+    @property
+    def held_out(self) -> list[LabeledRow]:
+        """The rows that pre-training must not see."""
+        return [*self.by_split["validation"], *self.by_split["test"]]
+
+    @property
+    def num_read(self) -> dict[str, int]:
+        """How many rows were read, by file; those that do not parse are counted too."""
+        titles = ("labelled rows", "test rows")
+        counts = [len(file) + file.findings.dropped.total for file in self.files] or [len(self.all)]
+        return dict(zip(titles, counts, strict=False))
+
+    def count_parts(self) -> dict[str, dict[str, int]]:
+        """How many rows of each part (column `slice`) each split has; empty if the rows have no parts."""
+        counts: dict[str, dict[str, int]] = {}
+        for split in SPLITS:
+            for row in self.by_split[split]:
+                if row.slice is not None:
+                    counts.setdefault(row.slice, dict.fromkeys(SPLITS, 0))[split] += 1
+        return counts
+
+
+def split_labels(
+    labels: Path,
+    test_labels: Path | None = None,
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    label_names: Sequence[str] = (),
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+) -> LabelledSplit:
+    """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
+
+    Raises InputDataError for rows that cannot work (see `pretune.text.lint`) and UsageError for fractions that leave
+    no room.
+    """
+    lint = Lint()
+    train_file = read_labeled(labels, text_column, label_column)
+    test_file = None if test_labels is None else read_labeled(test_labels, text_column, label_column)
+    files = [train_file] if test_file is None else [train_file, test_file]
+    for file in files:
+        _pass_on_findings(file, lint)
+    usable = rules.keep_usable(train_file, lint)
+    rules.check_labels(str(labels), usable, lint)
+    rules.check_repeats(str(labels), usable, lint)
+    splits, num_moved = _split(usable, validation_fraction, test_fraction if test_file is None else 0.0)
+    test: list[LabeledRow] | None = None
+    if test_file is not None:
+        test = rules.keep_usable(test_file, lint)
+        rules.check_test_labels(usable, test, test_file.path, lint)
+        rules.check_repeats(test_file.path, test, lint)
+        split_of_row = {row.row: split for row, split in zip(usable, splits, strict=True)}
+        usable = rules.drop_shared(usable, test, test_file.path, lint)
+        splits = [split_of_row[row.row] for row in usable]
+    rules.check_splits(str(labels), usable, splits, lint)
+    by_split = {s: [row for row, split in zip(usable, splits, strict=True) if split == s] for s in SPLITS}
+    if test is None:
+        rules.check_test_split(usable, by_split["test"], lint)
+    else:
+        by_split["test"] = test
+    classes = rules.sort_labels(row.label for row in usable)
+    names = rules.name_classes(classes, label_names)
+    found = LabelledSplit(
+        by_split=by_split,
+        labels=classes,
+        names=names,
+        path=train_file.path,
+        columns={name: train_file.detected[name] for name in ("text_column", "label_column")},
+        num_moved=num_moved,
+        files=files,
+        lint=lint,
+    )
+    _compare_parts(found)
+    return found
+
+
+def _split(rows: Sequence[LabeledRow], validation_fraction: float, test_fraction: float) -> tuple[list[Split], int]:
+    """The split of every row, and how many rows changed sides for the sake of small classes."""
+    if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
+        raise UsageError(
+            f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
+            "fractions that together stay below 1, with some rows for validation."
+        )
+    texts = [row.key for row in rows]
+    splits = assign_splits(texts, [row.label for row in rows], validation_fraction, test_fraction)
+    plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
+    return splits, sum(now != before for now, before in zip(splits, plain, strict=True))
+
+
+def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
+    """What reading the file came across: rows that do not parse, broken bytes."""
+    found = file.findings
+    for rule in found.dropped.rules.values():
+        for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
+            lint.dropped.add(rule.name, rule.reason, example)
+        lint.warn(rule.name, rule.count, f"{file.path}: {rule.count:,} left out, {rule.reason}.")
+    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they read as U+FFFD."
+    lint.warn("broken_bytes", found.broken_bytes, sentence)
+    for sentence in found.warnings:
+        lint.warn("reading", 1, sentence)
+
+
+def _compare_parts(split: LabelledSplit) -> None:
+    """Warn if the test rows are of other parts than the validation rows, which decide when training stops."""
+    parts = split.count_parts()
+    num_validation, num_test = len(split.by_split["validation"]), len(split.by_split["test"])
+    if not parts or not num_test:
+        return
+    excess = {part: counts["test"] / num_test - counts["validation"] / num_validation for part, counts in parts.items()}
+    most = max(excess, key=lambda part: excess[part])
+    if excess[most] > PARTS_DIFFER:
+        in_test, in_validation = parts[most]["test"] / num_test, parts[most]["validation"] / num_validation
+        split.lint.warn(
+            "parts_differ",
+            parts[most]["test"],
+            f"The part {most!r} is {in_test:.0%} of the test rows and {in_validation:.0%} of the validation rows, so a "
+            "validation score does not predict the test score.",
+        )
+
+
+# --- the example ------------------------------------------------------------------------------------------------------
+
+
+def choose_example(texts: Iterable[tuple[str, str]]) -> str | None:
+    """The text to carry through all stages, of pairs (text as found, clean text): a readable one, chosen by hash."""
+    best: tuple[bool, float] | None = None
+    chosen: str | None = None
+    for found, clean in texts:
+        rank = (is_readable(found), -hash_unit(clean))
+        if best is None or rank > best:
+            best, chosen = rank, found
+    return chosen
+
+
+def is_readable(text: str) -> bool:
+    """Whether a display can show a text in full."""
+    return len(text) < EXAMPLE_CHARACTERS and len(text.split()) in EXAMPLE_WORDS
+
+
+def example_of(split: LabelledSplit) -> tuple[Split, LabeledRow]:
+    """The row to carry through all stages: a test row, so that no stage has learned from it.
+
+    Without test rows it is a validation row, which exists in every split.
+    """
+    side: Split = "test" if split.by_split["test"] else "validation"
+    rows = {row.raw: row for row in reversed(split.by_split[side])}
+    chosen = choose_example((row.raw, row.text) for row in rows.values())
+    assert chosen is not None  # a split without validation rows is refused
+    return side, rows[chosen]
+
+
+# --- what is known of it ---------------------------------------------------------------------------------------------
+
+
+def fingerprint_labels(path: Path) -> str:
+    """The hash of a label file. Raises InputDataError if it cannot be read."""
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise InputDataError(f"{path} {found}; expected a csv, tsv, jsonl or parquet file of labelled texts.")
+    try:
+        return hash_file(path)
+    except PermissionError as error:
+        raise InputDataError(f"{shorten(str(path))} may not be read; change its permissions.") from error
+
+
+def log_split(log: EventLog, found: LabelledSplit) -> None:
+    """Log how the files were read, which rows were moved, the parts, and every concern."""
+    for file in found.files:
+        log.write("detected", **file.detected)
+    sentences = [describe_parts(found)]
+    if found.num_moved:
+        rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
+        sentences.append(f"Moved {rows} between splits so that every class has training and validation rows.")
+    for sentence in filter(None, sentences):
+        log.write("notice", sentence=sentence)
+    for concern in found.lint.concerns:
+        log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+def split_lines(split: LabelledSplit, side: Split) -> str:
+    """The rows of one side as JSON lines: row, line, text, label (its class), and raw and slice if there is one."""
+    class_of = {label: index for index, label in enumerate(split.labels)}
+    lines = []
+    for row in split.by_split[side]:
+        fields: dict[str, Any] = {"row": row.row, "line": row.line, "text": row.text, "label": class_of[row.label]}
+        if row.raw != row.text:
+            fields["raw"] = row.raw
+        if row.slice is not None:
+            fields["slice"] = row.slice
+        lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def labels_fields(split: LabelledSplit) -> dict[str, Any]:
+    """The content of `labels.json`: names and labels by class, the columns, and the name of the file."""
+    return {"names": split.names, "labels": split.labels, **split.columns, "file": Path(split.path).name}
+
+
+def open_split(folder: Path) -> LabelledSplit:
+    """The split in a folder that `pretune split` wrote. Raises InputDataError for one that is missing or altered."""
+    check_hashes(folder, read_manifest(folder, "split"))
+    try:
+        told = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
+        labels = [str(label) for label in told["labels"]]
+        return LabelledSplit(
+            by_split={side: _load_rows(folder / f"{side}.jsonl", labels) for side in SPLITS},
+            labels=labels,
+            names=[str(name) for name in told["names"]],
+            path=str(told["file"]),
+            columns={name: str(told[name]) for name in ("text_column", "label_column")},
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputDataError(
+            f"{folder} is not a whole split folder ({error!r:.200}); expected what `pretune split` wrote, restore it "
+            "or make it again."
+        ) from error
+
+
+def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
+    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
+        rows = [json.loads(line) for line in file]
+    return [
+        LabeledRow.of_text(
+            row=row["row"],
+            line=row["line"],
+            text=row["text"],
+            raw=row.get("raw", row["text"]),
+            label=labels[row["label"]],
+            slice=row.get("slice"),
+        )
+        for row in rows
+    ]
+
+
+def describe_parts(split: LabelledSplit) -> str | None:
+    """A sentence with the rows of every part in each split; None if the rows have no parts."""
+    parts = split.count_parts()
+    if not parts:
+        return None
+    shown = [f"{part} {', '.join(f'{parts[part][side]:,} {side}' for side in SPLITS)}" for part in sorted(parts)]
+    return f"Rows by part: {join_names(shown, limit=10)}."

@@ -1,0 +1,25 @@
+"""The texts of files that are given to be protected: pre-training must not see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pretune.errors import InputDataError
+from pretune.text.documents import iter_documents
+from pretune.text.files import find_files
+from pretune.text.findings import Findings
+
+
+def protected_texts(paths: Sequence[str | Path]) -> list[str]:
+    """Every document of some files or folders, read as stage 1 reads them.
+
+    Raises InputDataError where one of them cannot be read, also in a folder.
+    """
+    findings = Findings()
+    if not paths:
+        return []
+    texts = [document.text for document in iter_documents(find_files(paths, findings), findings)]
+    for rule in findings.unreadable.rules.values():  # text that is not read would not be protected
+        raise InputDataError(rule.reason)
+    return texts

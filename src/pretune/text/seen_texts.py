@@ -1,0 +1,91 @@
+"""Which texts a model has learned from, as hashes that the stages hand on, so that evaluations can say so.
+
+A stage folder holds `seen-pretraining.npy` for the documents of the pre-training text and `seen-training.npy` for the
+labelled training rows. Only whole texts are recognised, after cleaning and without regard to case and white space; a
+text that is a part of a longer document is not.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.errors import CorruptModelError
+from pretune.text.splits import hash_text
+
+SeenIn = Literal["pretraining", "training"]
+PRETRAINING: SeenIn = "pretraining"
+TRAINING: SeenIn = "training"
+
+HashStarts = npt.NDArray[np.uint64]  # (texts,): the first 8 bytes of `hash_text`, sorted
+
+
+@dataclass(frozen=True)
+class SeenTexts:
+    """The texts that were learned from in one kind of training."""
+
+    hashes: HashStarts
+
+    def among(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """(texts,): whether each clean text was learned from."""
+        found: npt.NDArray[np.bool_] = np.isin(_hash_starts(texts), self.hashes)
+        return found
+
+
+def save_seen(folder: Path, seen_in: SeenIn, texts: Iterable[str] = (), hashes: HashStarts | None = None) -> None:
+    """Write the hashes of clean texts, and others that are known already, into a stage folder."""
+    every = _hash_starts(list(texts))
+    if hashes is not None:
+        every = np.concatenate([every, hashes])
+    np.save(folder / _file_name(seen_in), np.unique(every), allow_pickle=False)
+
+
+def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
+    """The texts that a model learned from; None if that is not known, as for a model folder that was copied alone.
+
+    `model` is a stage folder or the checkpoint in it. Raises CorruptModelError if the file is damaged.
+    """
+    for folder in (model, model.absolute().parent):
+        file = folder / _file_name(seen_in)
+        if file.is_file():
+            try:
+                return SeenTexts(np.load(file, allow_pickle=False))
+            except (ValueError, EOFError) as error:
+                raise CorruptModelError(f"{file} is damaged ({error}); restore it from a copy.") from error
+    return None
+
+
+def hand_on_seen(source: Path, target: Path, seen_in: SeenIn) -> None:
+    """Copy what is known of the texts behind a model or a text, if anything is, into another stage folder."""
+    for folder in (source, source.absolute().parent):
+        file = folder / _file_name(seen_in)
+        if file.is_file():
+            shutil.copyfile(file, target / file.name)
+            return
+
+
+def describe_seen(path: str, num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
+    """A sentence for an evaluation: how many of its rows the model has learned from, or that it is not known."""
+    known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
+    if not known:
+        return f"It is not known whether rows of {path} were in the model's training text: the model was copied alone."
+    where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
+    found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
+    if not found:
+        return f"None of the {num_rows:,} rows was in the model's pre-training text or among its training rows."
+    shown = " and ".join(found)
+    return f"The model has learned from some of the {num_rows:,} rows: {shown}. New texts may get worse figures."
+
+
+def _file_name(seen_in: SeenIn) -> str:
+    return f"seen-{seen_in}.npy"
+
+
+def _hash_starts(texts: Sequence[str]) -> HashStarts:
+    return np.array([int.from_bytes(hash_text(text)[:8], "big") for text in texts], dtype=np.uint64)

@@ -1,0 +1,91 @@
+"""A split is made once, on clean text, and comes back from its folder as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.text.labelled_split import choose_example, describe_parts, example_of, split_labels
+from pretune.text.normalize import clean_text
+from pretune.text.splits import SPLITS, normalise_for_hash
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+VARIANTS = ("{0} film, see it", "{0} film,<br /><br />see it", "{0} film, see\u200b it", "{0} FILM,&nbsp;see it")
+
+
+def test_texts_that_are_equal_after_cleaning_share_a_side(tmp_path: Path) -> None:
+    """Of 2,000 such pairs 322 lay in train and test while the key was the text as found."""
+    rows = [{"text": v.format(f"Good {n}"), "label": n % 2} for n in range(500) for v in VARIANTS]
+    split = split_labels(write(tmp_path / "rows.jsonl", rows))
+    side_of: dict[str, set[str]] = {}
+    for side in SPLITS:
+        for row in split.by_split[side]:
+            side_of.setdefault(normalise_for_hash(clean_text(row.raw)), set()).add(side)
+            assert row.text == clean_text(row.raw)
+    assert len(side_of) == 500
+    assert all(len(sides) == 1 for sides in side_of.values())
+    assert any(concern.rule == "duplicate" and concern.count == 1500 for concern in split.lint.concerns)
+
+
+def test_training_rows_that_equal_a_test_row_after_cleaning_are_left_out(tmp_path: Path) -> None:
+    rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
+    test = [{"text": f"Another text {n}", "label": n % 2} for n in range(20)]
+    test[0]["text"] = "A text&nbsp;of <b>number</b> 7"
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), write(tmp_path / "test.jsonl", test))
+    assert "A text of number 7" not in {row.text for row in split.by_split["train"] + split.by_split["validation"]}
+    assert len(split.by_split["test"]) == 20
+
+
+def test_a_text_that_is_empty_after_cleaning_is_missing(tmp_path: Path) -> None:
+    rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
+    rows[3]["text"] = "<br /> &nbsp;"
+    split = split_labels(write(tmp_path / "rows.jsonl", rows))
+    assert len(split.all) == 99
+    assert [rule.name for rule in split.lint.dropped.rules.values()] == ["empty_text"]
+
+
+def test_the_example_is_a_test_row_that_can_be_shown(tmp_path: Path) -> None:
+    rows = [{"text": f"A text of number {n} " + "very " * (80 * (n % 5)), "label": n % 2} for n in range(300)]
+    side, row = example_of(split_labels(write(tmp_path / "rows.jsonl", rows)))
+    assert side == "test"
+    assert len(row.text.split()) < 60
+    without_test = split_labels(tmp_path / "rows.jsonl", test_fraction=0.0)
+    assert example_of(without_test)[0] == "validation"
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True))
+def test_the_example_does_not_depend_on_the_order(texts: list[str]) -> None:
+    pairs = [(text, clean_text(text)) for text in texts]
+    keys = {normalise_for_hash(clean) for _, clean in pairs}
+    if len(keys) == len(pairs):
+        assert choose_example(pairs) == choose_example(reversed(pairs))
+
+
+@pytest.mark.parametrize("validation_part", ["seen", "unseen"])
+def test_parts_that_validation_lacks_are_named(tmp_path: Path, validation_part: str) -> None:
+    rows = [{"text": f"A text of number {n}", "label": n % 2, "slice": "seen"} for n in range(200)]
+    test = [{"text": f"Another text {n}", "label": n % 2, "slice": "seen"} for n in range(40)]
+    for row in test[:20] if validation_part == "seen" else []:
+        row["slice"] = "unseen"
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), write(tmp_path / "test.jsonl", test))
+    sentences = [concern.sentence for concern in split.lint.concerns if concern.rule == "parts_differ"]
+    if validation_part == "seen":
+        assert sentences == [
+            "The part 'unseen' is 50% of the test rows and 0% of the validation rows, so a validation score does not "
+            "predict the test score."
+        ]
+        shown = describe_parts(split)
+        assert shown is not None
+        assert "unseen 0 train, 0 validation, 20 test" in shown
+    else:
+        assert not sentences
