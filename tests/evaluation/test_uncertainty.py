@@ -12,6 +12,7 @@ from pretune.evaluation.uncertainty import (
     accuracy_difference,
     accuracy_over_seeds,
     bootstrap_difference,
+    holm,
     mcnemar_p_value,
     wilson_interval,
 )
@@ -46,6 +47,29 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     _, (low, high) = accuracy_over_seeds(same)
     _, (low_apart, high_apart) = accuracy_over_seeds(apart)
     assert high_apart - low_apart > 1.5 * (high - low)
+
+
+def test_the_interval_over_seeds_covers_the_expected_accuracy() -> None:
+    """Nominally 95 %; with three seeds, whose variance is itself an estimate, a little less."""
+    random = np.random.default_rng(3)
+    covered = 0
+    for _ in range(500):
+        skills = random.normal(0.83, 0.03, size=3)
+        _, (low, high) = accuracy_over_seeds(random.random((3, 800)) < skills[:, None])
+        covered += low <= 0.83 <= high
+    assert 0.91 <= covered / 500 <= 0.99
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_raises_p_values(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= q <= min(1.0, len(p_values) * p) + 1e-12 for p, q in zip(p_values, corrected, strict=True))
+    ranked = [q for _, q in sorted(zip(p_values, corrected, strict=True))]
+    assert ranked == sorted(ranked)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 def test_false_alarms_are_rare_although_seeds_differ() -> None:

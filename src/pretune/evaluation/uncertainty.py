@@ -6,7 +6,7 @@ Shapes: S seeds (training runs), N test rows, the same rows in the same order on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +47,11 @@ def wilson_interval(correct: float, count: float, quantile: float = Z_95) -> tup
 
 
 def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]:
-    """Mean accuracy of runs that differ in their seed, with a 95 % interval for another seed and other rows.
+    """Mean accuracy of runs that differ in their seed, with a 95 % interval for the accuracy expected of this training.
 
-    `correct` is (S, N). The variance is that over rows (of a row's mean over the seeds) plus that between seeds, see
-    `accuracy_difference`; Wilson's formula is applied to the number of independent rows that would have this
+    That is the mean over all seeds and all rows of this kind; a single further run varies more. `correct` is (S, N).
+    The variance is that over rows (of a row's mean over the seeds) plus that between seeds, see `accuracy_difference`;
+    Wilson's formula is applied to the number of independent rows that would have this
     variance. With one seed this is exactly Wilson's interval.
     """
     num_seeds, num_rows = correct.shape
@@ -129,6 +130,16 @@ def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
         for k in range(fewer + 1)
     )
     return min(1.0, 2 * tail)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for how many there are (Holm 1979): the chance of any false alarm stays at the level."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
 
 
 def _difference(

@@ -37,7 +37,10 @@ def render_comparison(events: list[Event], page: Page) -> Lines:
     lines = heading(TITLE, " · ".join(filter(None, notes)), page)
     lines += _table(rows, page)
     lines += _slices(rows, page)
-    return lines + _verdicts(comparison.get("verdicts", []), rows, page)
+    lines += _verdicts(comparison.get("verdicts", []), rows, page)
+    if comparison.get("coverage"):
+        lines += paragraph(clean(comparison["coverage"], 400), page, indent=1, style="dim")
+    return lines
 
 
 def _name(row: Event) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,13 @@ import numpy.typing as npt
 from pretune.errors import InputDataError
 from pretune.evaluation.baselines import Baseline, TextRows, predict_linear, predict_majority
 from pretune.evaluation.metrics import accuracy, macro_f1, macro_f1_of
-from pretune.evaluation.uncertainty import Difference, accuracy_difference, accuracy_over_seeds, bootstrap_difference
+from pretune.evaluation.uncertainty import (
+    Difference,
+    accuracy_difference,
+    accuracy_over_seeds,
+    bootstrap_difference,
+    holm,
+)
 from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, write_text
 from pretune.runtime.memory import peak_memory_bytes
 
@@ -103,7 +109,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     contenders = [*_train_baselines(folder, prepared, test, texts, metric), *networks]
     rows = [_describe(contender, test) for contender in contenders]
     verdicts = judge(contenders, test, metric)
-    folder.log.write("comparison", rows=rows, verdicts=verdicts)
+    folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders))
     seconds = round(time.monotonic() - start, 3)
     peak = peak_memory_bytes()
     folder.log.write(
@@ -219,45 +225,68 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows, metric: str = "acc
 
     On all rows, then on each part with enough rows. Where classes are strongly imbalanced, `metric` is "macro_f1" and
     the verdicts are on that. A difference counts as clear only if neither the choice of test rows nor that of seeds is
-    a likely explanation; see `pretune.evaluation.uncertainty.accuracy_difference`. Taking the best baseline by its
-    test figure favours the baseline, which is the careful side.
+    a likely explanation; see `pretune.evaluation.uncertainty.accuracy_difference`. Among the parts, a difference must
+    also stay clear after Holm's correction for how many comparisons there are. Taking the best baseline by its test
+    figure favours the baseline, which is the careful side.
     """
     by_kind = {contender.kind: contender for contender in contenders}
     pretrained = by_kind.get("pretrained")
     if pretrained is None:
         return []
-    verdicts = []
     linear = [by_kind[kind] for kind in LINEAR if kind in by_kind]
     best = max(linear, key=lambda c: _score(c, test, metric).mean(), default=None)
-    parts: list[str | None] = [None, *(p for p in test.parts if test.mask(p).sum() >= MIN_SLICE_ROWS)]
-    for part in parts:
-        for other in (by_kind.get("scratch"), best):
-            if other is not None:
-                verdicts.append(_verdict(pretrained, other, test, metric, part))
+    others = [other for other in (by_kind.get("scratch"), best) if other is not None]
+    verdicts = [
+        _verdict(pretrained, other, _difference(pretrained, other, test, metric, None), metric) for other in others
+    ]
+    of_parts = [
+        (part, other, _difference(pretrained, other, test, metric, part))
+        for part in test.parts
+        if test.mask(part).sum() >= MIN_SLICE_ROWS
+        for other in others
+    ]
+    corrected = holm([found.p_value for _, _, found in of_parts])
+    for (part, other, found), p_value in zip(of_parts, corrected, strict=True):
+        verdict = _verdict(pretrained, other, replace(found, p_value=p_value), metric, part, len(of_parts))
+        verdicts.append({**verdict, "slice": part, "uncorrected_p_value": found.p_value})
     return verdicts
 
 
-def _verdict(a: Contender, b: Contender, test: HeldOutRows, metric: str, part: str | None) -> dict[str, Any]:
+def describe_coverage(contenders: Sequence[Contender]) -> str:
+    """A sentence about the sources of variation that the intervals cover, and those that they do not."""
+    num_seeds = [len(contender.predicted) for contender in contenders if contender.kind in ("scratch", "pretrained")]
+    if min(num_seeds, default=1) > 1:
+        covered, missing = "the choice of test rows and of fine-tuning seeds", "another pre-training run may differ"
+    else:
+        covered, missing = (
+            "the choice of test rows",
+            "one seed was run, and other fine-tuning or pre-training runs differ",
+        )
+    return f"The intervals cover {covered}; {missing}."
+
+
+def _difference(a: Contender, b: Contender, test: HeldOutRows, metric: str, part: str | None) -> Difference:
     mask = test.mask(part)
     labels, ours, theirs = test.labels[mask], a.predicted[:, mask], b.predicted[:, mask]
     if metric == "macro_f1":
-        found = _macro_f1_difference(labels, ours, theirs, test.num_classes)
-    else:
-        found = accuracy_difference(ours == labels, theirs == labels)
-    verdict = {
+        return _macro_f1_difference(labels, ours, theirs, test.num_classes)
+    return accuracy_difference(ours == labels, theirs == labels)
+
+
+def _verdict(
+    a: Contender, b: Contender, found: Difference, metric: str, part: str | None = None, num_corrected: int = 1
+) -> dict[str, Any]:
+    return {
         "between": [a.kind, b.kind],
         "metric": metric,
         "difference": found.difference,
         "difference_interval": list(found.interval),
         "p_value": found.p_value,
-        "sentence": _sentence(
-            found, b, metric, part, min(len(ours), len(theirs) if b.kind == "scratch" else len(ours))
-        ),
+        "sentence": _sentence(found, b, metric, part, num_corrected),
     }
-    return verdict if part is None else {**verdict, "slice": part}
 
 
-def _sentence(found: Difference, other: Contender, metric: str, part: str | None, num_seeds: int) -> str:
+def _sentence(found: Difference, other: Contender, metric: str, part: str | None, num_corrected: int) -> str:
     point, low, high = (_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
     unit = "points" if metric == "accuracy" else "points of macro-F1"
@@ -265,15 +294,16 @@ def _sentence(found: Difference, other: Contender, metric: str, part: str | None
     is_control = other.kind == "scratch"
     than = "the same network from scratch" if is_control else other.name
     where = "" if part is None else f" on the part {part!r}"
-    caveat = "" if num_seeds > 1 else " With one seed, variation between runs is not seen."
     if not found.is_clear:
-        return f"No clear difference{where}: {figures} against {than}.{caveat}"
+        is_lost = not found.interval[0] <= 0.0 <= found.interval[1]
+        correction = f", corrected for {num_corrected} comparisons of parts" if is_lost and num_corrected > 1 else ""
+        return f"No clear difference{where}{correction}: {figures} against {than}."
     if found.difference > 0:
         lead = "Pre-training helped" if is_control else f"The pre-trained model beats {than}"
     else:
-        lead = "Pre-training did not help" if is_control else f"{than} beats the pre-trained model"
-    beside = "" if not is_control else f" over {than}" if found.difference > 0 else f" against {than}"
-    return f"{lead}{where}: {figures}{beside}.{caveat}"
+        lead = "Pre-training hurt" if is_control else f"The pre-trained model is worse than {than}"
+    against = "" if not is_control else f" over {than}" if found.difference > 0 else f" against {than}"
+    return f"{lead}{where}: {figures}{against}."
 
 
 def _points(value: float) -> str:
