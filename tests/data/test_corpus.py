@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.corpus import VALIDATION_MASK_PROB, Corpus, RowSettings
+from pretune.data.corpus import Corpus, RowSettings
 from pretune.data.pretraining import SpecialIds
 from pretune.errors import InputDataError
 
@@ -78,11 +78,19 @@ def test_a_step_larger_than_the_text_takes_all_of_it(make_corpus: MakeCorpus) ->
 
 
 def test_validation_is_the_same_whatever_the_seed(make_corpus: MakeCorpus) -> None:
-    one, other = make_corpus(seed=0), make_corpus(seed=1, mask_prob=0.4)
+    one, other = make_corpus(seed=0), make_corpus(seed=1)
     assert ids_of(one.validation) == ids_of(other.validation)
     assert ids_of(one.batches(1, 9)) != ids_of(other.batches(1, 9))
-    batch = one.validation[0]
-    assert len(batch.labels) == pytest.approx(VALIDATION_MASK_PROB * batch.num_tokens, rel=0.1)
+
+
+@pytest.mark.parametrize("mask_prob", [0.15, 0.4])
+def test_validation_hides_as_much_as_training(make_corpus: MakeCorpus, mask_prob: float) -> None:
+    """The gap between the two losses means overfitting only if they are of one task."""
+    corpus = make_corpus(mask_prob=mask_prob)
+    for batch in (corpus.validation[0], corpus.batches(1, 9)[0]):
+        assert batch.positions is not None
+        ordinary = (batch.input_ids.flatten() >= 4).sum() + len(batch.labels)
+        assert len(batch.labels) / int(ordinary) == pytest.approx(mask_prob, rel=0.1)
 
 
 def test_validation_keeps_to_its_tokens(make_corpus: MakeCorpus) -> None:

@@ -99,7 +99,24 @@ def test_every_batch_has_the_same_shape_and_number_of_labels(shard: TokenShard, 
     rows = make_rows(shard, special)
     shapes = {(tuple(b.input_ids.shape), len(b.labels)) for b in (rows.batch(i) for i in range(30))}
     assert shapes == {((7, 16), rows.masked_per_batch)}
-    assert rows.masked_per_batch == pytest.approx(0.2 * 7 * 16 * rows.table.fill, abs=1)
+    ordinary = float(np.mean(shard.tokens >= special.first_ordinary))
+    assert rows.masked_per_batch == pytest.approx(0.2 * ordinary * 7 * 16 * rows.table.fill, abs=1)
+
+
+@pytest.mark.parametrize("words", [1, 3, 6, 12, 30, 120])
+def test_the_share_hidden_is_of_ordinary_tokens_whatever_the_length(
+    write_shard: Any, special: SpecialIds, words: int
+) -> None:
+    """With the begin and end of documents counted in, 51 % were hidden of three-word documents at 0.3."""
+    documents = [[1, *range(10, 10 + words), 2] for _ in range(3000 // words)]
+    shard = TokenShard(write_shard(documents, "train"), "train")
+    rows = MaskedRows(shard.tokens, table_of(shard, 64), special, rows_per_batch=8, mask_prob=0.3, seed=0)
+    hidden = ordinary = 0
+    for index in range(20):
+        batch = rows.batch(index)
+        hidden += len(batch.labels)
+        ordinary += int((batch.input_ids >= special.first_ordinary).sum()) + len(batch.labels)
+    assert hidden / ordinary == pytest.approx(0.3, abs=0.01)
 
 
 def test_special_ids_are_those_of_the_tokenizer(tokenizer_folder: Path) -> None:

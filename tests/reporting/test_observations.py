@@ -110,8 +110,8 @@ def test_a_plateau_is_counted_in_evaluations() -> None:
     rows = [row(0, 0.7), row(10, 0.3, 0.9), row(20, 0.3, 0.9), row(30, 0.3, 0.89), row(40, 0.3, 0.9)]
     found = observed("finetune", rows)
     assert "plateau" not in rules(found)[2]
-    assert "validation stopped improving for 2 evaluations" in in_short(found[3])
-    assert "validation stopped improving for 3 evaluations" in in_short(found[4])
+    assert "validation accuracy not higher for 2 evaluations" in in_short(found[3])
+    assert "validation accuracy not higher for 3 evaluations" in in_short(found[4])
 
 
 def test_more_right_answers_with_a_higher_loss_are_told_apart() -> None:
@@ -162,3 +162,19 @@ def test_every_observation_points_to_events_that_are_there(full_run: Any) -> Non
             for observation in found:
                 assert observation.numbers
                 assert all(resolve(pointer, full_run.events) for pointer in observation.pointers)
+
+
+def test_a_falling_loss_is_said_where_accuracy_stands_still() -> None:
+    rows = [row(0, 0.7), row(10, 0.6, 0.9), row(20, 0.5, 0.9), row(30, 0.3, 0.9)]
+    shown = in_short(observed("finetune", rows)[3])
+    assert "validation accuracy not higher for 2 evaluations, though the loss still falls" in shown
+
+
+def test_weighted_losses_are_compared_with_each_other() -> None:
+    """The plain validation loss is on another scale than a training loss that weighs rare classes."""
+    rows = [row(10 * n, 0.3, 0.9) | {"train_loss": None} for n in range(4)]
+    for given, (train, validation) in zip(rows[1:], ((0.6, 0.6), (0.4, 0.5), (0.1, 0.9)), strict=True):
+        given |= {"weighted_train_loss": train, "weighted_loss": validation}
+    rows[3]["loss"] = 0.9
+    assert "overfitting" not in rules(observed("finetune", rows[:3]))[2]
+    assert "overfitting" in rules(observed("finetune", rows))[3]

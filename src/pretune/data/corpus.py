@@ -15,7 +15,6 @@ from pretune.data.shards import TokenShard
 from pretune.data.share import ALONE, Share
 from pretune.errors import InputDataError, UsageError
 
-VALIDATION_MASK_PROB = 0.15
 _VALIDATION_BATCH_ROWS = 32
 _VALIDATION_SEED = 20_26  # masks of the validation rows are the same whatever --seed is
 _MIN_ROWS = 8
@@ -91,11 +90,19 @@ class Corpus:
     def _validation(
         self, shard: TokenShard, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
     ) -> list[Batch]:
-        """The same rows with the same masks for every run on this text, up to `validation_tokens`."""
+        """The same rows with the same masks at every evaluation, up to `validation_tokens`.
+
+        As many tokens are hidden as in training, so that the two losses are of the same task.
+        """
         table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
         size = min(_VALIDATION_BATCH_ROWS, len(table))
         rows = MaskedRows(
-            shard.tokens, table, special, rows_per_batch=size, mask_prob=VALIDATION_MASK_PROB, seed=_VALIDATION_SEED
+            shard.tokens,
+            table,
+            special,
+            rows_per_batch=size,
+            mask_prob=self.settings.mask_prob,
+            seed=_VALIDATION_SEED,
         )
         count = max(1, min(len(table) // size, self.settings.validation_tokens // (size * table.row_tokens)))
         return [rows.batch(index) for index in range(count)]

@@ -112,16 +112,20 @@ def _crosses(moment: Moment, level: float) -> bool:
 
 def _overfitting(moment: Moment) -> Observation | None:
     row, rows = moment.row, [*moment.before, moment.row]
-    trained = [i for i, r in enumerate(rows) if r.get("train_loss") is not None]
-    if len(trained) < 2 or row.get("train_loss") is None:
+    # If the training loss weighs the classes, it is held against a validation loss that does so, too.
+    prefix = "weighted_" if row.get("weighted_loss") is not None else ""
+    train, validation = f"{prefix}train_loss", f"{prefix}loss"
+    trained = [i for i, r in enumerate(rows) if r.get(train) is not None]
+    if len(trained) < 2 or row.get(train) is None:
         return None
-    lowest = min(trained, key=lambda i: rows[i]["loss"])
-    rise, gap = row["loss"] - rows[lowest]["loss"], row["loss"] - row["train_loss"]
-    is_memorising = row["train_loss"] < rows[lowest]["train_loss"] and gap > OVERFITTING_GAP
+    lowest = min(trained, key=lambda i: rows[i][validation])
+    rise, gap = row[validation] - rows[lowest][validation], row[validation] - row[train]
+    is_memorising = row[train] < rows[lowest][train] and gap > OVERFITTING_GAP
     if not is_memorising or rise <= noise_of(loss_noise, row, rows[lowest]):
         return None
-    sentence = f"overfitting: train {figures.nats(row['train_loss'])}, validation {figures.nats(row['loss'])}"
-    numbers = {"train_loss": row["train_loss"], "loss": row["loss"], "lowest_loss": rows[lowest]["loss"]}
+    losses = f"train {figures.nats(row[train])}, validation {figures.nats(row[validation])}"
+    sentence = f"overfitting: {losses}" + (", both weighted by class" if prefix else "")
+    numbers = {train: row[train], validation: row[validation], f"lowest_{validation}": rows[lowest][validation]}
     return Observation("overfitting", sentence, numbers, moment.at(moment.index, lowest))
 
 
@@ -241,7 +245,7 @@ def _loss_plateau(moment: Moment) -> Observation | None:
     waited = moment.index - best
     if waited < PATIENCE:
         return None
-    sentence = f"validation stopped improving for {waited} evaluations"
+    sentence = f"validation loss not lower for {waited} evaluations"
     return Observation(
         "plateau", sentence, {"waited": waited, "lowest_loss": rows[best]["loss"]}, moment.at(moment.index, best)
     )
@@ -291,7 +295,9 @@ def _accuracy_plateau(moment: Moment) -> Observation | None:
     waited = moment.index - next(i for i in range(len(rows)) if rows[i]["accuracy"] == rows[best]["accuracy"])
     if waited < PATIENCE:
         return None
-    sentence = f"validation stopped improving for {waited} evaluations"
+    sentence = f"validation accuracy not higher for {waited} evaluations"
+    if moment.row["loss"] < min(r["loss"] for r in moment.before):
+        sentence += ", though the loss still falls"
     return Observation("plateau", sentence, {"waited": waited}, moment.at(moment.index, moment.index - waited))
 
 

@@ -84,7 +84,7 @@ class PretrainConfig:
     optimizer: Literal["muon", "adamw"] = "muon"  # muon: Muon for matrices, AdamW for the rest
     learning_rate: float | None = None  # peak, of the matrices; chosen for the optimizer when not given
     initial_embedding: Literal["vectors", "random"] = "vectors"  # vectors: from which tokens of the text occur together
-    mask_prob: float = 0.3  # share of the tokens to predict
+    mask_prob: float = 0.3  # share of the ordinary tokens to hide and predict
     row_tokens: int = 64  # length of a training row
     tokens_per_step: int = 4096  # tokens in one optimizer update
     long_row_tokens: int = 512  # rows of the last part of the budget, where documents are longer than row_tokens

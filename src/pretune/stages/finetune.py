@@ -339,9 +339,11 @@ class _Finetuning:
             majority_share=float((labels == prior.argmax()).mean()),
         )
         if class_weights(train_labels, len(self.label_names), config.class_weights) is not None:
-            log.write(
-                "notice", sentence="The classes are of unequal size, so rows of rare classes weigh more in the loss."
+            sentence = (
+                "The classes are of unequal size, so rows of rare classes weigh more in training. The training loss is "
+                "then on another scale than the validation loss, and the two are not shown on one axis."
             )
+            log.write("notice", sentence=sentence)
         if self.metric == "macro_f1":
             log.write(
                 "notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike."

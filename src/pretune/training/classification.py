@@ -237,7 +237,7 @@ class Trial:
             step=self.state.step,
             epoch=epoch,
             tokens=self.state.tokens,
-            train_loss=train_loss,
+            **self._training_losses(train_loss, labels, found),
             train_accuracy=train_accuracy,
             elapsed_seconds=time.monotonic() - self.start,
             **scores,
@@ -248,6 +248,18 @@ class Trial:
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
             self.state.more["stale_epochs"] += 1
+
+    def _training_losses(
+        self, loss: float | None, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
+    ) -> dict[str, Any]:
+        """The training loss for the log; if it weighs the classes, with a validation loss of the same weights, since
+        the plain validation loss is on another scale."""
+        weights = self.train.class_weights
+        if weights is None:
+            return {"train_loss": loss}
+        of_rows, given = weights[labels], probabilities[np.arange(len(labels)), labels]
+        weighted = -(of_rows * np.log(np.maximum(given, np.finfo(np.float64).eps))).sum() / of_rows.sum()
+        return {"train_loss": None, "weighted_train_loss": loss, "weighted_loss": float(weighted)}
 
     def _save(self) -> None:
         self.state.elapsed_seconds = time.monotonic() - self.start
