@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import pretune
-from pretune.api import Predictions, _as_pairs, load_pretrained_model
+from pretune.api import Predictions, _as_pairs, load_model, load_pretrained_model
 from pretune.errors import (
     CorruptModelError,
     FolderInTheWayError,
@@ -20,6 +21,7 @@ from pretune.errors import (
     UsageError,
 )
 from pretune.inference.classify import Prediction
+from pretune.runtime.events import read_events
 
 TEXTS = ["A wonderful film.", "The hotel was dreadful.", "x"]
 EXAMPLES = [
@@ -30,8 +32,18 @@ EXAMPLES = [
 ]
 
 
-def test_a_run_is_its_fine_tuned_model(run_folder: Path) -> None:
+def test_each_way_to_load_gives_the_model_of_its_name(run_folder: Path, tmp_path: Path) -> None:
     model = load_pretrained_model(run_folder)
+    assert not model.is_classifier
+    assert repr(model) == f"Model({str(run_folder / 'pretrain' / 'checkpoint')!r}: pre-trained language model)"
+    assert "fine-tuned classifier, labels negative, neutral, positive" in repr(load_model(run_folder))
+    (tmp_path / "pretrain").symlink_to(run_folder / "pretrain")
+    with pytest.raises(ModelNotFoundError, match=r"no fine-tuned model: its finetune stage is missing"):
+        load_model(tmp_path)
+
+
+def test_a_run_is_its_fine_tuned_model(run_folder: Path) -> None:
+    model = load_model(run_folder)
     assert model.is_classifier
     assert model.path == run_folder / "finetune" / "checkpoint"
     assert "negative" in repr(model)
@@ -53,14 +65,14 @@ def test_wrong_paths_raise_and_never_give_none(tmp_path: Path, run_folder: Path)
     (tmp_path / "collect").mkdir()
     with pytest.raises(ModelNotFoundError, match="its pretrain stage is missing"):
         load_pretrained_model(tmp_path)
-    saved = load_pretrained_model(run_folder).save(tmp_path / "saved")
+    saved = load_model(run_folder).save(tmp_path / "saved")
     os.truncate(saved / "model.safetensors", 99)
     with pytest.raises(CorruptModelError, match="99 bytes"):
         load_pretrained_model(saved)
 
 
 def test_predictions_are_a_sequence_that_prints(run_folder: Path) -> None:
-    predictions = load_pretrained_model(run_folder).predict(TEXTS)
+    predictions = load_model(run_folder).predict(TEXTS)
     assert [prediction.text for prediction in predictions] == TEXTS
     assert predictions.labels == [prediction.label for prediction in predictions]
     assert isinstance(predictions[0], Prediction)
@@ -87,7 +99,7 @@ def test_what_is_printed_is_harmless_and_short() -> None:
 
 
 def test_pairs_show_what_was_expected(run_folder: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     predictions = model.predict([(text, "negative") for text in TEXTS])
     assert predictions.expected == ("negative",) * 3
     assert predictions.accuracy == sum(label == "negative" for label in predictions.labels) / 3
@@ -96,7 +108,7 @@ def test_pairs_show_what_was_expected(run_folder: Path) -> None:
 
 
 def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
     assert model.predict(tmp_path / "texts.txt").labels == model.predict(TEXTS).labels
     assert model.predict(str(tmp_path / "texts.txt")).labels == model.predict(TEXTS).labels
@@ -109,7 +121,7 @@ def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [None, 7, {"text": TEXTS, "label": ["a", "b", "c"]}], ids=str)
 def test_what_is_no_list_is_said(run_folder: Path, tmp_path: Path, data: object) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     sentence = r"a table with the columns text, label; expected" if isinstance(data, dict) else rf"is {data}; expected"
     for call in (lambda: model.predict(data), lambda: model.train(data, tmp_path / "out")):
         with pytest.raises(InputDataError, match=sentence):
@@ -118,16 +130,16 @@ def test_what_is_no_list_is_said(run_folder: Path, tmp_path: Path, data: object)
 
 
 def test_trace_agrees_with_predict(run_folder: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     traced = model.trace(TEXTS[0])["layers"]["decision"]
     assert traced["label"] == model.predict(TEXTS)[0].label
     assert traced["probability"] == pytest.approx(model.predict(TEXTS)[0].probability, abs=1e-5)
 
 
 def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     saved = model.save(tmp_path / "deep" / "saved")
-    again = load_pretrained_model(saved)
+    again = load_model(saved)
     assert again.path == saved
     assert [p.probabilities for p in again.predict(TEXTS)] == [p.probabilities for p in model.predict(TEXTS)]
     with pytest.raises(FolderInTheWayError, match="not overwritten"):
@@ -140,7 +152,7 @@ def test_examples_come_as_pairs_or_as_columns() -> None:
     assert _as_pairs(tuple(pairs)) == pairs
     assert _as_pairs((["a", "b"], ["x", "y"])) == pairs
     assert _as_pairs((np.array(["a", "b"]), np.array([0, 1]))) == [("a", "0"), ("b", "1")]
-    assert _as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "True")]
+    assert _as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "true")]
     assert _as_pairs(iter(pairs)) == pairs
     with pytest.raises(InputDataError, match="2 texts and 1 labels"):
         _as_pairs((["a", "b"], ["x"]))
@@ -149,7 +161,7 @@ def test_examples_come_as_pairs_or_as_columns() -> None:
 
 
 def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_path: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     with pytest.raises(UsageError, match="no setting 'epoch'; did you mean epochs"):
         model.train(EXAMPLES, tmp_path / "out", epoch=3)
     with pytest.raises(UsageError, match=r"call pretune\.finetune"):
@@ -160,7 +172,7 @@ def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_p
 def test_what_is_no_data_leaves_nothing_behind(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputDataError, match="There are no examples"):
         model.train([])
@@ -174,7 +186,7 @@ def test_what_is_no_data_leaves_nothing_behind(
 
 
 def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
-    model = load_pretrained_model(run_folder)
+    model = load_model(run_folder)
     assert repr(model).endswith("labels negative, neutral, positive)")
     model.label_names = tuple("abcdefgh")
     assert repr(model).endswith("labels a, b, c, d, e and 3 more)")
@@ -183,13 +195,13 @@ def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
 def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text("mine")
     with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl holds other examples"):
-        load_pretrained_model(run_folder).train(EXAMPLES, tmp_path)
+        load_model(run_folder).train(EXAMPLES, tmp_path)
     assert (tmp_path / "labels.jsonl").read_text() == "mine"
 
 
 @pytest.mark.parametrize("start", ["pretrain", ""], ids=["from pre-trained", "from fine-tuned"])
 def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
-    model = pretune.load_pretrained_model(run_folder / start)
+    model = pretune.load_pretrained_model(run_folder) if start else pretune.load_model(run_folder)
     settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
     history = model.train(EXAMPLES, tmp_path / "out", **settings)
     assert model.label_names == ("bad", "good")
@@ -201,7 +213,7 @@ def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path
     assert "validation" in str(history)
     predictions = model.predict([text for text, _ in EXAMPLES])
     assert set(predictions.labels) <= {"bad", "good"}
-    again = pretune.load_pretrained_model(tmp_path / "out")
+    again = pretune.load_model(tmp_path / "out")
     assert again.predict(TEXTS).labels == model.predict(TEXTS).labels
 
 
@@ -211,8 +223,73 @@ def test_without_out_the_run_is_temporary_and_named(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in EXAMPLES))
     model = pretune.load_pretrained_model(run_folder / "pretrain")
-    settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,), "quiet": True}
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,)}
     model.train(tmp_path / "data.jsonl", **settings)
     printed = capsys.readouterr().out
     assert printed.startswith(f"The run is in {tmp_path}")
     assert str(model.path).startswith(printed.removeprefix("The run is in ").strip())
+    model.train(tmp_path / "data.jsonl", quiet=True, **settings)
+    assert capsys.readouterr().out == ""
+
+
+class Column:
+    """What a column of pandas or polars has in common: it is iterated over, has keys, and gives its values."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+
+    def keys(self) -> list[int]:
+        return list(range(len(self.values)))
+
+    def tolist(self) -> list[Any]:
+        return self.values
+
+
+def test_columns_and_arrays_are_lists(run_folder: Path) -> None:
+    model = load_model(run_folder)
+    expected = model.predict(TEXTS).labels
+    assert model.predict(Column(TEXTS)).labels == expected
+    assert model.predict(np.array(TEXTS)).labels == expected
+    pairs = model.predict(np.array([(text, "negative") for text in TEXTS]))
+    assert (pairs.labels, pairs.expected) == (expected, ("negative",) * 3)
+    assert _as_pairs((Column(["a", "b"]), Column([True, None]))) == [("a", "true"), ("b", "")]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.float64("nan")], ids=repr)
+def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, missing: Any) -> None:
+    predictions = load_model(run_folder).predict([TEXTS[0], missing, TEXTS[1]])
+    assert [p.is_empty for p in predictions] == [False, True, False]
+    assert (predictions[1].label, predictions[1].probability, predictions[1].probabilities) == (None, None, {})
+    assert "1 without a text, which got no label" in str(predictions)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""], ids=repr)
+def test_examples_without_a_label_are_left_out_and_counted(run_folder: Path, tmp_path: Path, missing: Any) -> None:
+    model = load_pretrained_model(run_folder)
+    history = model.train([*EXAMPLES, ("A text.", missing)], tmp_path / "o", epochs=1, seeds=1, quiet=True)
+    assert model.label_names == ("bad", "good")
+    assert len(history)
+    warnings = {event.get("rule"): event.get("count") for event in read_events(tmp_path / "o" / "prepare")}
+    assert warnings["no_label"] == 1
+
+
+def test_expected_labels_count_by_the_names_of_the_model(run_folder: Path) -> None:
+    model = load_model(run_folder)
+    labels = model.predict(TEXTS).labels
+    numbers = [["negative", "neutral", "positive"].index(str(label)) for label in labels]
+    assert model.predict(list(zip(TEXTS, [0, *numbers[1:]], strict=True))).accuracy in (2 / 3, 1.0)
+    assert model.predict([(text, f" {label} ") for text, label in zip(TEXTS, labels, strict=True)]).accuracy == 1.0
+    assert model.predict([(TEXTS[0], labels[0]), (TEXTS[1], None), (None, "negative")]).accuracy == 1.0
+    with pytest.raises(InputDataError, match=r"item 2: the label 'mixed' is none of the model's classes"):
+        model.predict([(TEXTS[0], "negative"), (TEXTS[1], "mixed")])
+
+
+def test_true_is_true_however_it_is_spelled(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    data = [(text, label == "good") for text, label in EXAMPLES]
+    model.train(data, tmp_path / "o", epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
+    assert model.label_names == ("false", "true")
+    accuracy = model.predict(data).accuracy
+    assert accuracy is not None and accuracy > 0
+    for write in (str, np.bool_, lambda label: str(label).upper()):
+        assert model.predict([(text, write(label)) for text, label in data]).accuracy == accuracy

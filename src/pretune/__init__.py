@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pretune.api import History as History
     from pretune.api import Model as Model
     from pretune.api import Predictions as Predictions
+    from pretune.api import load_model as load_model
     from pretune.api import load_pretrained_model as load_pretrained_model
     from pretune.inference.classify import Prediction as Prediction
 
@@ -29,6 +30,7 @@ _MODULE_OF = {
     "Model": "api",
     "Prediction": "inference.classify",
     "Predictions": "api",
+    "load_model": "api",
     "load_pretrained_model": "api",
     "split": "stages.split",
     "collect": "stages.collect",

@@ -1,8 +1,9 @@
 """The model object: load it, train it on a task, predict with it, keep it.
 
-model = pretune.load_pretrained_model("runs/reviews")
+model = pretune.load_pretrained_model("runs/reviews")  # which fills in words
 model.train(specific_task_data)
 print(model.predict(test_data))
+again = pretune.load_model("runs/reviews")  # the classifier that the run fine-tuned
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
@@ -30,7 +31,11 @@ from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.commit import commit_folder
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig, SplitConfig
+from pretune.stages.evaluate import classes_of
 from pretune.stages.predict import predict, read_texts
+from pretune.text.findings import join_names
+from pretune.text.label_text import is_missing, label_text
+from pretune.text.tables import replace_surrogates
 from pretune.tracing.prediction import trace_prediction
 
 ROWS_SHOWN = 40  # of predictions, when they are printed
@@ -67,20 +72,25 @@ class History(Sequence[dict[str, Any]]):
 class Predictions(Sequence[Prediction]):
     """What a model says of some texts, in their order; prints as a table, beside what was expected where known."""
 
-    def __init__(self, predictions: Sequence[Prediction], expected: Sequence[str] | None = None) -> None:
+    def __init__(self, predictions: Sequence[Prediction], expected: Sequence[str | None] | None = None) -> None:
         self._predictions = tuple(predictions)
         self.expected = None if expected is None else tuple(expected)
 
     @property
-    def labels(self) -> list[str]:
+    def labels(self) -> list[str | None]:
+        """The label of each text; None for a missing text."""
         return [prediction.label for prediction in self._predictions]
 
     @property
     def accuracy(self) -> float | None:
-        """The share of labels that are as expected; None where nothing is expected."""
-        if not self.expected:
-            return None
-        return sum(a == b for a, b in zip(self.labels, self.expected, strict=True)) / len(self.expected)
+        """The share of labels that are as expected, of the rows with a text and an expected label; None without any."""
+        pairs = [(a, b) for a, b in zip(self.labels, self.expected or [], strict=False) if None not in (a, b)]
+        return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
+
+    @property
+    def num_empty(self) -> int:
+        """Texts that were missing or blank, which have no label."""
+        return sum(prediction.is_empty for prediction in self._predictions)
 
     @overload
     def __getitem__(self, index: int) -> Prediction: ...
@@ -98,14 +108,20 @@ class Predictions(Sequence[Prediction]):
         page = page_for(sys.stdout)
         columns = [Column("text", wraps=True), Column("label"), Column("probability", "right")]
         columns += [Column("expected")] if self.expected is not None else []
-        rows = [[clean(p.text, 200), clean(p.label), f"{p.probability:.3f}"] for p in self._predictions[:ROWS_SHOWN]]
+        rows = [
+            [clean(p.text, 200), clean(p.label or "-"), "-" if p.probability is None else f"{p.probability:.3f}"]
+            for p in self._predictions[:ROWS_SHOWN]
+        ]
         for row, expected in zip(rows, self.expected or (), strict=False):
-            row.append(clean(expected))
+            row.append(clean(expected or "-"))
         text = to_text(table(columns, [[Cell(cell) for cell in row] for row in rows], page, indent=0), page)
         if len(self) > ROWS_SHOWN:
             text += f"... and {len(self) - ROWS_SHOWN:,} more\n"
+        if self.num_empty:
+            text += f"{self.num_empty:,} without a text, which got no label\n"
         if self.accuracy is not None:
-            text += f"accuracy {self.accuracy:.3f} (n = {len(self):,})\n"
+            pairs = zip(self.labels, self.expected or (), strict=False)
+            text += f"accuracy {self.accuracy:.3f} (n = {sum(None not in pair for pair in pairs):,})\n"
         return text.rstrip()
 
     def __repr__(self) -> str:
@@ -129,9 +145,9 @@ class Model:
         return self.label_names is not None
 
     def __repr__(self) -> str:
-        kind, names = "a language model", self.label_names
+        kind, names = "pre-trained language model", self.label_names
         if names is not None:
-            kind = f"labels {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            kind = f"fine-tuned classifier, labels {join_names(names, 5)}"
         return f"Model({str(self.path)!r}: {kind})"
 
     def train(
@@ -145,7 +161,8 @@ class Model:
     ) -> History:
         """Learn a task from labelled examples, going on from the current weights, and keep the result in this object.
 
-        `data` is a list of (text, label) pairs, a tuple (texts, labels), or the path of a labelled file; so is
+        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), or the path of a labelled file;
+        a row without a text or a label (None, NaN, blank) is left out and counted. So is
         `test_data`, and without it a part of `data` is held out. `settings` are those of the split and of
         stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed.
         Returns the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
@@ -156,7 +173,7 @@ class Model:
         _refuse_other_run(folder)
         labels = _labels_file(examples, folder / LABELS_NAME)
         test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
-        if out is None:
+        if out is None and not quiet:
             sys.stdout.write(f"The run is in {folder}\n")
         from pretune.stages.finetune import finetune
         from pretune.stages.prepare import prepare
@@ -177,19 +194,22 @@ class Model:
         return self.history[-1]
 
     def predict(self, data: Any) -> Predictions:
-        """The label of each text with probabilities, in order.
+        """The label of each text with probabilities, in order; an empty prediction for a missing or blank text.
 
-        `data` is a list of texts, a list of (text, label) pairs (their labels are shown as expected), or the path of a
-        file with a text a line or with a text column. Raises ModelError before the model was trained on a task.
+        `data` is a list or column of texts, a list of (text, label) pairs (their labels are shown as expected, by the
+        model's names), or the path of a file with a text a line or with a text column. Raises ModelError before the
+        model was trained on a task, and InputDataError for an expected label that the model does not know.
         """
         if self._classifier is None:
             raise ModelError(f"{self.path} holds a language model, which labels nothing yet; call train(data) first.")
         if isinstance(data, str | Path):
-            return Predictions(predict(self._classifier, read_texts(_existing_file(data))))
+            file, column = _existing_file(data), self._classifier.columns.get("text_column")
+            return Predictions(predict(self._classifier, read_texts(file, preferred=column)))
         items = _items_of(data)
         if items and all(_is_pair(item) for item in items):
             texts, expected = zip(*items, strict=True)
-            return Predictions(predict(self._classifier, _as_texts(texts)), [str(label) for label in expected])
+            names = _names_of(expected, self._classifier.label_names)
+            return Predictions(predict(self._classifier, _as_texts(texts)), names)
         return Predictions(predict(self._classifier, _as_texts(items)))
 
     def trace(self, text: str) -> dict[str, Any]:
@@ -222,15 +242,21 @@ class Model:
 
 
 def load_pretrained_model(path: Path | str) -> Model:
-    """The model of a run, a stage folder or a checkpoint folder.
+    """The pre-trained model of a run, to fill in words and to train on a task.
 
-    Of a run it is the fine-tuned model where there is one, and else the pre-trained one; name `runs/x/pretrain` to
-    begin from the latter. Raises ModelNotFoundError or CorruptModelError, which say what is wrong with the path.
+    Of a stage or checkpoint folder it is the model that lies there, which `repr` names. Raises ModelNotFoundError or
+    CorruptModelError, which say what is wrong with the path.
     """
-    try:
-        folder = find_model_folder(path, "finetune")
-    except ModelNotFoundError:
-        folder = find_model_folder(path, "pretrain")
+    return Model(find_model_folder(path, "pretrain"))
+
+
+def load_model(path: Path | str) -> Model:
+    """The fine-tuned model of a run, to label texts.
+
+    Of a stage or checkpoint folder it is the model that lies there, which `repr` names. Raises ModelNotFoundError or
+    CorruptModelError, which say what is wrong with the path.
+    """
+    folder = find_model_folder(path, "finetune")
     try:
         language_model: Path | None = find_model_folder(path, "pretrain")
     except ModelNotFoundError:
@@ -277,7 +303,7 @@ def _labels_file(content: Path | str, target: Path) -> Path:
 def _as_pairs(data: Any) -> Pairs:
     # A tuple of two columns, and not a tuple that holds two examples.
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str):
-        texts, labels = (list(part) for part in data)
+        texts, labels = (_items_of(part) for part in data)
         if len(texts) != len(labels):
             raise InputDataError(
                 f"There are {len(texts):,} texts and {len(labels):,} labels; expected as many of both."
@@ -291,17 +317,23 @@ def _as_pairs(data: Any) -> Pairs:
     if not items:
         raise InputDataError("There are no examples; expected pairs of a text and its label, with two labels at least.")
     texts = _as_texts([text for text, _ in items])
-    return [(text, str(label)) for text, (_, label) in zip(texts, items, strict=True)]
+    return [(text, label_text(label)) for text, (_, label) in zip(texts, items, strict=True)]
 
 
 def _items_of(data: Any) -> list[Any]:
-    """The items of a list or of anything else that has some one after another; not of a table, which would give the
-    names of its columns."""
-    if hasattr(data, "keys"):
+    """The items of a list, an array, a column, or anything else that has some one after another.
+
+    A table is refused: iterated over, it would give the names of its columns."""
+    if isinstance(data, Mapping) or hasattr(data, "columns"):
+        columns = data.keys() if isinstance(data, Mapping) else data.columns
         raise InputDataError(
-            f"The data is a table with the columns {', '.join(map(str, data.keys()))}; expected a list of texts, of "
+            f"The data is a table with the columns {join_names(map(str, columns))}; expected a list of texts, of "
             "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS])."
         )
+    for name in ("tolist", "to_list"):  # arrays and columns of numpy, pandas, polars: values of Python
+        if hasattr(data, name):
+            data = getattr(data, name)()
+            break
     try:
         return list(data)
     except TypeError as error:
@@ -311,14 +343,25 @@ def _items_of(data: Any) -> list[Any]:
 
 
 def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], str)
+    return isinstance(item, tuple | list) and len(item) == 2 and (isinstance(item[0], str) or is_missing(item[0]))
 
 
 def _as_texts(items: Sequence[Any]) -> list[str]:
+    """The texts, with "" for a missing one. Raises InputDataError for what is neither."""
     for number, item in enumerate(items, 1):
-        if not isinstance(item, str):
+        if not isinstance(item, str) and not is_missing(item):
             raise InputDataError(f"Text {number} is {item!r:.80}; expected a string.")
-    return list(items)
+    return [replace_surrogates(str(item)) if isinstance(item, str) else "" for item in items]
+
+
+def _names_of(labels: Sequence[Any], names: tuple[str, ...]) -> list[str | None]:
+    """The model's name of each label, by the rules of `evaluate`; None for a missing one."""
+    known = [(place, label) for place, label in enumerate(map(label_text, labels)) if label]
+    classes = classes_of([label for _, label in known], [f"item {place + 1}" for place, _ in known], names)
+    found: list[str | None] = [None] * len(labels)
+    for (place, _), index in zip(known, classes.tolist(), strict=True):
+        found[place] = names[index]
+    return found
 
 
 def _existing_file(path: Path | str) -> Path:

@@ -27,13 +27,15 @@ def out_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_predict_prints_a_line_for_each_text(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = out_of(capsys, "predict", str(run_folder), *TEXTS).splitlines()
     assert [line.split("\t")[2] for line in lines] == TEXTS
-    assert {line.split("\t")[0] for line in lines} <= LABELS
+    assert {line.split("\t")[0] for line in lines[:2]} <= LABELS
+    assert lines[2].startswith("(no text)\t-")
 
 
 def test_predict_as_json_is_an_object_a_line(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = [json.loads(line) for line in out_of(capsys, "predict", str(run_folder), *TEXTS, "--json").splitlines()]
     assert [prediction["text"] for prediction in found] == TEXTS
-    for prediction in found:
+    assert (found[2]["label"], found[2]["probability"]) == (None, None)
+    for prediction in found[:2]:
         assert prediction.keys() == {"text", "label", "probability", "probabilities"}
         assert prediction["probabilities"].keys() == LABELS
         assert sum(prediction["probabilities"].values()) == pytest.approx(1)

@@ -13,6 +13,7 @@ from pretune.errors import InputDataError
 from pretune.runtime.artifacts import open_stage
 from pretune.runtime.events import Event, read_events
 from pretune.stages.compare import Contender, HeldOutRows, compare, describe_coverage, judge
+from pretune.text.seen_texts import PRETRAINING, save_seen
 
 NUM_ROWS = 400
 
@@ -219,3 +220,14 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert not (tmp_path / "compare").exists()  # so that the corrected command needs no --redo
     with pytest.raises(InputDataError, match="does not exist"):
         compare(tmp_path / "none", None, prepared, tmp_path / "compare")
+
+
+def test_test_rows_that_were_learned_from_are_said(tmp_path: Path) -> None:
+    prepared = write_prepared(tmp_path / "prepare")
+    finetuned = write_network(tmp_path / "finetune", prepared, 1.0, 2)
+    rows = [json.loads(line) for line in (prepared / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+    save_seen(finetuned, PRETRAINING, [row["text"] for row in rows[:7]])
+    compare(finetuned, None, prepared, tmp_path / "compare")
+    (warning,) = [event for event in read_events(tmp_path / "compare") if event["event"] == "warning"]
+    assert "in the pre-training text" in warning["sentence"]
+    assert warning["count"] >= 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pretune.errors import InputDataError, ModelNotFoundError
 from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
 from pretune.stages.evaluate import evaluate
+from pretune.text.seen_texts import PRETRAINING, TRAINING, save_seen
 
 TEXTS = ["A wonderful film.", "Cold soup, noisy rooms.", "The sun rises.", "", "We never liked the food."]
 LABELS = ["positive", "negative", "neutral", "positive", "negative"]
@@ -64,3 +66,21 @@ def test_what_cannot_be_read(tmp_path: Path, run_folder: Path) -> None:
         evaluate(run_folder, write_file(tmp_path / "rows.jsonl", [""] * 5), label_column="label")
     with pytest.raises(ModelNotFoundError):
         evaluate(tmp_path / "none", write_file(tmp_path / "rows.jsonl", LABELS))
+
+
+def test_rows_that_the_model_has_learned_from_are_counted(tmp_path: Path, run_folder: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder / "finetune", run / "finetune")
+    file = write_file(tmp_path / "rows.jsonl", LABELS)
+    assert evaluate(run, file)["seen"] == {"pretraining": None, "training": None}
+    assert "is not known" in evaluate(run, file)["seen_sentence"]
+    save_seen(run / "finetune", PRETRAINING, ["a wonderful film.", "The sun rises."])
+    save_seen(run / "finetune", TRAINING, ["Cold soup, noisy rooms."])
+    found = evaluate(run, file)
+    assert found["seen"] == {"pretraining": 2, "training": 1}
+    assert "2 in the pre-training text and 1 among the training rows" in found["seen_sentence"]
+
+
+def test_true_and_whole_numbers_match_however_they_are_spelled(tmp_path: Path, run_folder: Path) -> None:
+    for given in (["2.0", "0.0", "1.0", "2.0", "0.0"], ["2", "0", "1", "2", "0"]):
+        assert evaluate(run_folder, write_file(tmp_path / "rows.jsonl", given))["n"] == 4

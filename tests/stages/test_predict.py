@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pretune.errors import InputDataError, ModelNotFoundError, OutOfResourcesErr
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.stages import predict as stage
-from pretune.stages.predict import predict, predict_file, read_texts
+from pretune.stages.predict import looks_like_file, predict, predict_file, read_texts
 
 TEXTS = ["A wonderful film.", "=1+1", 'He said "no", twice', "-", "Großartig! 🙂", "two\nlines"]
 
@@ -79,7 +80,8 @@ def test_lines_of_text_stay_lines(classifier: Classifier, tmp_path: Path) -> Non
     predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.txt")
     lines = [line.split("\t") for line in (tmp_path / "out.txt").read_text().splitlines()]
     assert [line[0] for line in lines] == ["A film.", "", "A hotel with rooms."]
-    assert all(line[1] in classifier.label_names and 0 < float(line[2]) <= 1 for line in lines)
+    assert all(line[1] in classifier.label_names and 0 < float(line[2]) <= 1 for line in (lines[0], lines[2]))
+    assert lines[1] == ["", "", ""]
     predict_file(classifier, tmp_path / "in.txt", tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_text().startswith("text,label,probability\nA film.,")
 
@@ -147,7 +149,7 @@ def test_rows_that_do_not_parse_are_counted(classifier: Classifier, tmp_path: Pa
     rows = ['{"text": "film"}'] * 150 + ["{broken"]
     (tmp_path / "in.jsonl").write_text("\n".join(rows) + "\n")
     result = predict_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
-    assert result.rows == 150
+    assert result.rows == 151  # it stays in its place, without a label
     assert [(rule["rule"], rule["count"]) for rule in result.skipped] == [("unparsable_row", 1)]
     assert "line 151" in result.skipped[0]["examples"][0]
 
@@ -162,3 +164,55 @@ def test_texts_inside_of_objects_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     assert read_texts(tmp_path / "a.json") == ["Text 0 is here.", "Text 1 is here.", "Text 2 is here."]
     assert read_texts(tmp_path / "a.json", "doc.body") == read_texts(tmp_path / "a.json")
+
+
+def test_rows_without_a_text_and_rows_that_do_not_parse_stay_in_place(classifier: Classifier, tmp_path: Path) -> None:
+    rows = [f'{{"id": {n}, "text": "A film of number {n}."}}' for n in range(400)]
+    rows[3], rows[5], rows[7], rows[9] = (
+        '{"id": 3, "text": null}',
+        '{"id": 5, "text": NaN}',
+        '{"id": 7}',
+        '{"id": 9, "te',
+    )
+    rows[399] = "no json"
+    (tmp_path / "in.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    done = predict_file(classifier, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert (done.rows, done.without_text, sum(entry["count"] for entry in done.skipped)) == (400, 3, 2)
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [n for n, row in enumerate(found) if row["label"] is None] == [3, 5, 7, 9, 399]
+    assert all(row.get("id", n) == n for n, row in enumerate(found))
+    assert read_texts(tmp_path / "in.jsonl")[8:11] == ["A film of number 8.", "", "A film of number 10."]
+
+
+def test_blank_cells_of_a_table_get_no_label(classifier: Classifier, tmp_path: Path) -> None:
+    write_csv(tmp_path / "in.csv", ["Label", "text"], [["x", "A film."], ["y", " "], ["z", "A hotel."]])
+    done = predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
+    assert (done.label_column, done.without_text) == ("predicted_label", 1)  # a second `label` beside `Label` is none
+    found = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["predicted_label"] == "" for row in found] == [False, True, False]
+    assert [row["probability"] == "" for row in found] == [False, True, False]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".txt", ".jsonl"])
+def test_half_a_surrogate_pair_is_read_as_a_sign_of_its_own(
+    classifier: Classifier, tmp_path: Path, ending: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "half \\ud83d pair", "note": "\\udc00"}\n')
+    predict_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out{ending}")
+    assert "half" in open_any(tmp_path / f"out{ending}")
+
+
+def test_the_column_of_the_training_file_comes_first(classifier: Classifier, tmp_path: Path) -> None:
+    trained = replace(classifier, columns={"text_column": "tweet_text", "label_column": "label"})
+    rows = [["I like tea", "A person of many words who writes at length about tea."]] * 3
+    write_csv(tmp_path / "new.csv", ["tweet_text", "user_bio"], rows)
+    assert predict_file(trained, tmp_path / "new.csv", tmp_path / "out.csv").text_column == "tweet_text"
+    given = predict_file(trained, tmp_path / "new.csv", tmp_path / "other.csv", text_column="user_bio")
+    assert given.text_column == "user_bio"
+
+
+def test_the_name_of_a_file_of_rows_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text\nx\n")
+    assert looks_like_file(str(tmp_path / "rows.csv"))
+    assert not looks_like_file("A text about rows.csv")
+    assert not looks_like_file("long " * 2000)

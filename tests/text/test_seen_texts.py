@@ -46,7 +46,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_it() -> None:
-    assert "not known" in describe_seen("rows.csv", 9, {PRETRAINING: None, TRAINING: None})
-    assert describe_seen("rows.csv", 9, {PRETRAINING: 0, TRAINING: 0}).startswith("None of the 9 rows")
-    sentence = describe_seen("rows.csv", 9, {PRETRAINING: 4, TRAINING: 1})
+    assert "not known" in describe_seen(9, {PRETRAINING: None, TRAINING: None})
+    assert describe_seen(9, {PRETRAINING: 0, TRAINING: 0}).startswith("None of the 9 rows")
+    sentence = describe_seen(9, {PRETRAINING: 4, TRAINING: 1})
     assert "4 in the pre-training text and 1 among the training rows" in sentence

@@ -51,6 +51,7 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
         f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
         f"macro F1  {figures['macro_f1']:.4f}",
         f"loss      {figures['loss']:.4f} nats",
+        figures["seen_sentence"],
         "",
     ]
     page = page_for(sys.stdout)
@@ -79,8 +80,10 @@ def _confusion_table(figures: dict[str, Any], page: Page) -> Lines:
     return table(columns, rows, page, indent=0)
 
 
-def describe_prediction(text: str, label: str, probability: float) -> str:
-    """Label, probability and text of one prediction on a line, between tabs."""
+def describe_prediction(text: str, label: str | None, probability: float | None) -> str:
+    """Label, probability and text of one prediction on a line, between tabs; a blank text has neither."""
+    if label is None or probability is None:
+        return f"(no text)\t-\t{clean(text)}"
     return f"{clean(label)}\t{probability:.4f}\t{clean(text)}"
 
 

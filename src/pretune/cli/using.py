@@ -41,9 +41,13 @@ def predict(arguments: Arguments) -> int:
             raise UsageError(
                 f"{option} is given without --input; name the file of texts with --input, or leave it out."
             )
-    from pretune.stages.predict import predict
+    from pretune.stages.predict import looks_like_file, predict
 
-    for prediction in predict(arguments.model, texts):
+    predictions = predict(arguments.model, texts)
+    for text in texts:
+        if looks_like_file(text):
+            to_stderr(f"{text!r} is taken as a text to label; to label the rows of the file, give --input {text}.")
+    for prediction in predictions:
         if arguments.json:
             to_stdout(to_json(vars(prediction)))
         else:
@@ -69,12 +73,18 @@ def _predict_file(arguments: Arguments) -> int:
         on_progress=lambda rows: say(f"{rows:,} rows"),
     )
     for entry in done.skipped:
-        say(f"{entry['count']:,} rows skipped: {entry['reason']}")
+        say(f"{_rows(entry['count'])} got no label: {entry['reason']}")
+    if done.without_text:
+        say(f"{_rows(done.without_text)} without a text got no label.")
     say(
         f"{done.rows:,} rows in {done.seconds:.1f} s: the texts in column {done.text_column}, the labels in column "
         f"{done.label_column} of {done.output}."
     )
     return EXIT_DONE
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def evaluate(arguments: Arguments) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,21 @@ TOKENS_PER_GPU_BATCH = 32_768
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The label of one text with its probability, and the probability of every label."""
+    """The label of one text with its probability, and the probability of every label.
+
+    A missing or blank text has no label: its prediction is empty. Probabilities are those of the softmax, which nothing
+    has calibrated; `evaluate` measures how far they can be trusted.
+    """
 
     text: str
-    label: str
-    probability: float
+    label: str | None
+    probability: float | None
     probabilities: dict[str, float]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no text to label."""
+        return self.label is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,7 @@ class Classifier:
     model: SequenceClassifier
     tokenizer: Tokenizer
     label_names: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)  # of the training file: text_column and label_column
 
     @property
     def config(self) -> ModelConfig:
@@ -55,16 +65,19 @@ class Classifier:
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The most probable label of each text, in the order of `texts`."""
-        return [
-            Prediction(
-                text=text,
+        """The most probable label of each text, in the order of `texts`; an empty prediction for a blank text."""
+        places = [place for place, text in enumerate(texts) if clean_text(text)]
+        found = [Prediction(text=text, label=None, probability=None, probabilities={}) for text in texts]
+        if not places:
+            return found
+        for place, row in zip(places, self.predict_probabilities([texts[place] for place in places]), strict=True):
+            found[place] = Prediction(
+                text=texts[place],
                 label=self.label_names[int(row.argmax())],
                 probability=float(row.max()),
                 probabilities=dict(zip(self.label_names, row.tolist(), strict=True)),
             )
-            for text, row in zip(texts, self.predict_probabilities(texts), strict=True)
-        ]
+        return found
 
     def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
         """Class probabilities (n, C) in fp32, one row a text, in the order of `texts`; a row sums to one."""

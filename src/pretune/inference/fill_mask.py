@@ -12,6 +12,7 @@ from torch import Tensor
 from pretune.errors import UsageError
 from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
 from pretune.model.transformer import LanguageModel
+from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"
@@ -65,6 +66,7 @@ class MaskFiller:
         return torch.softmax(logits, dim=-1).cpu()
 
     def _encode(self, text: str) -> list[int]:
+        text = clean_text(text)  # as all text that the model was trained on
         ids = self.tokenizer.encode_for_fill(text).ids
         limit = min(MAX_SEQ_LEN, self.model.config.max_seq_len)
         if len(ids) > limit:

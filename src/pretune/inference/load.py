@@ -42,6 +42,7 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         model=loaded.model,
         tokenizer=load_matching_tokenizer(loaded),
         label_names=loaded.label_names,
+        columns=loaded.columns,
     )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,14 @@ Model = LanguageModel | SequenceClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """What a model folder holds; `label_names` only for a classifier."""
+    """What a model folder holds; `label_names` and the columns that it was trained on only for a classifier."""
 
     path: Path
     model: Model
     config: ModelConfig
     label_names: tuple[str, ...] | None
     tokenizer_path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)  # text_column and label_column, if known
 
 
 def save_model_folder(
@@ -60,13 +61,15 @@ def save_model_folder(
     tokenizer_folder: Path,
     label_names: Sequence[str] | None = None,
     *,
+    columns: Mapping[str, str] | None = None,
     write_more: Callable[[Path], None] | None = None,
     **facts: Any,
 ) -> None:
     """Commit a model as a folder that transformers loads and that alone is enough to predict.
 
     `write_more` may put further files into the folder before it is committed (a checkpoint's `training_state/`);
-    `facts` are JSON values for its manifest. A classifier needs its label names. An existing folder is replaced.
+    `facts` are JSON values for its manifest. A classifier needs its label names; `columns` are those of its training
+    file, by which a prediction finds the text. An existing folder is replaced.
     Raises OutOfResourcesError where the disk is full; what was there before stays.
     """
     is_classifier = isinstance(model, SequenceClassifier)
@@ -83,7 +86,7 @@ def save_model_folder(
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
         if label_names is not None:
-            write_json(partial / LABELS_NAME, {"names": list(label_names)})
+            write_json(partial / LABELS_NAME, {"names": list(label_names), **(columns or {})})
         if write_more is not None:
             write_more(partial)
 
@@ -110,7 +113,14 @@ def load_model_folder(folder: Path) -> LoadedModel:
     tensors = _read_weights(folder)
     label_names = _read_label_names(folder, fields) if "classifier.weight" in tensors else None
     model = _build_model(config, tensors, fields, folder, label_names)
-    return LoadedModel(path=folder, model=model.eval(), config=config, label_names=label_names, tokenizer_path=folder)
+    return LoadedModel(
+        path=folder,
+        model=model.eval(),
+        config=config,
+        label_names=label_names,
+        tokenizer_path=folder,
+        columns=_read_columns(folder),
+    )
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -340,6 +350,11 @@ def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
         raise ModelError(f"{folder} labels tokens, not texts; expected a text classifier or a language model.")
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers leaves two defaults out
     return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
+
+
+def _read_columns(folder: Path) -> dict[str, str]:
+    found = _read_json(folder / LABELS_NAME) if (folder / LABELS_NAME).is_file() else {}
+    return {name: found[name] for name in ("text_column", "label_column") if isinstance(found.get(name), str)}
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

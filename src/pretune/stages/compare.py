@@ -24,6 +24,7 @@ from pretune.evaluation.uncertainty import (
 )
 from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, write_text
 from pretune.runtime.memory import peak_memory_bytes
+from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -106,6 +107,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         if source in folders
     ]
     texts = [line["text"] for line in test_lines]
+    _say_what_was_seen(folder, folders["finetuned"], texts)
     contenders = [*_train_baselines(folder, prepared, test, texts, metric), *networks]
     rows = [_describe(contender, test) for contender in contenders]
     verdicts = judge(contenders, test, metric)
@@ -125,6 +127,15 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     )
     folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
     folder.finish(verdicts=[verdict["sentence"] for verdict in verdicts])
+
+
+def _say_what_was_seen(folder: StageFolder, finetuned: Path, texts: Sequence[str]) -> None:
+    """Log how many of the test rows the fine-tuned model has learned from; nothing if it is none."""
+    seen = {kind: load_seen(finetuned, kind) for kind in SEEN_KINDS}
+    num_seen = {kind: None if it is None else int(it.among(texts).sum()) for kind, it in seen.items()}
+    count = sum(number or 0 for number in num_seen.values())
+    if count:
+        folder.log.write("warning", rule="seen", count=count, sentence=describe_seen(len(texts), num_seen))
 
 
 # -- the contenders ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from pretune.errors import InputDataError
 from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
 from pretune.text.findings import join_names
+from pretune.text.label_text import label_text
 from pretune.text.labeled import read_labeled
 from pretune.text.lint import read_renaming
+from pretune.text.normalize import clean_text
+from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 
 def evaluate(
@@ -30,34 +34,45 @@ def evaluate(
     counted as `skipped`. Raises InputDataError for a file that cannot be used or has a label that the model does not
     know, and what `load_classifier` raises.
     """
-    rows = read_labeled(labels, text_column, label_column)
     classifier = load_classifier(model)
-    usable = [(t, y, n) for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True) if t.strip() and y]
+    rows = read_labeled(labels, text_column, label_column, preferred=classifier.columns)
+    usable = [(t, y, n) for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True) if clean_text(t) and y]
     if not usable:
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
     texts = [text for text, _, _ in usable]
-    classes = _classes_of([(y, n) for _, y, n in usable], classifier.label_names, label_names, str(labels))
+    places = [f"{labels}, line {n}" for _, _, n in usable]
+    classes = classes_of([y for _, y, _ in usable], places, classifier.label_names, label_names)
     figures = summarize(classes, classifier.predict_probabilities(texts), classifier.label_names)
-    return {**figures, "skipped": len(rows) - len(usable), "detected": rows.detected["sentence"]}
+    seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
+    num_seen = {
+        kind: None if it is None else int(it.among(list(map(clean_text, texts))).sum()) for kind, it in seen.items()
+    }
+    return {
+        **figures,
+        "skipped": len(rows) - len(usable),
+        "detected": rows.detected["sentence"],
+        "seen": num_seen,
+        "seen_sentence": describe_seen(len(texts), num_seen),
+    }
 
 
-def _classes_of(
-    labels: list[tuple[str, int]], names: tuple[str, ...], renaming: tuple[str, ...], path: str
+def classes_of(
+    labels: Sequence[str], places: Sequence[str], names: tuple[str, ...], renaming: tuple[str, ...] = ()
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The class of every row; `labels` come with their lines."""
+    """The class of every label, as `label_text` writes it; `places` say where each was found, for a refusal."""
     renamed = read_renaming(renaming)
-    known = {name: index for index, name in enumerate(names)}
-    found = {label for label, _ in labels}
+    known = {label_text(name): index for index, name in enumerate(names)} | {n: i for i, n in enumerate(names)}
+    found = set(labels)
     positions = {str(index): index for index in range(len(names))}
     # Without a 0 the numbers may be stars from 1 that have other names here: as positions they would be off by one.
     if not renamed and not found & known.keys() and "0" in found and found <= positions.keys():
         known = positions
     classes = []
-    for label, line in labels:
+    for label, place in zip(labels, places, strict=True):
         index = known.get(renamed.get(label, label))
         if index is None:
             raise InputDataError(
-                f"{path}, line {line}: the label {label!r} is none of the model's classes ({join_names(names)}); "
+                f"{place}: the label {label!r} is none of the model's classes ({join_names(names)}); "
                 "correct the labels, rename them with --label-names, or name the column with --label-column."
             )
         classes.append(index)

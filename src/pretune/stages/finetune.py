@@ -129,7 +129,9 @@ class _Finetuning:
         # A prediction must not read more of a text than training did.
         max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
-        self.label_names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
+        labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
+        self.label_names = tuple(labels["names"])
+        self.columns = {name: labels[name] for name in ("text_column", "label_column")}
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
@@ -285,7 +287,8 @@ class _Finetuning:
             target = self.folder.path / "predictions" / f"seed-{trial['seed']}.jsonl"
             write_predictions(target, self.rows["test"], probabilities)
             tests.append(self._log_test(trial, probabilities))
-        save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, self.label_names)
+        target = self.folder.path / "checkpoint"
+        save_model_folder(target, model, self.loaded.tokenizer_path, self.label_names, columns=self.columns)
         if (notice := describe_native_head(model)) is not None:
             self.folder.log.write("notice", sentence=notice)
         self._write_example(model)

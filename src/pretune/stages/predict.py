@@ -23,7 +23,7 @@ from pretune.runtime.commit import commit_file
 from pretune.text.detect import TXT_ENDINGS, cell_of, detect_text_column
 from pretune.text.findings import Findings
 from pretune.text.streams import TextStream
-from pretune.text.tables import SAMPLE_ROWS, Record, ending_of, iter_records, table_format_of
+from pretune.text.tables import SAMPLE_ROWS, Record, ending_of, iter_records, replace_surrogates, table_format_of
 
 ROWS_AT_A_TIME = 2048
 TEXT, LABEL, PROBABILITY = "text", "label", "probability"
@@ -35,10 +35,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedFile:
-    """What was done with a file; `skipped` are the rows that did not parse, as a `flow` event lists them."""
+    """What was done with a file; `skipped` are the rows that did not parse, as a `flow` event lists them.
+
+    These and the rows without a text (`without_text`) are in the output, in their places, without a label.
+    """
 
     output: Path
     rows: int
+    without_text: int
     text_column: str
     label_column: str
     probability_column: str
@@ -46,12 +50,12 @@ class PredictedFile:
     seconds: float
 
 
-def predict(model: Path | str | Classifier, texts: Sequence[str]) -> list[Prediction]:
-    """The label of each text with probabilities, in the order of `texts`.
+def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list[Prediction]:
+    """The label of each text with probabilities, in the order of `texts`; an empty prediction for a missing text.
 
     `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError.
     """
-    return _as_classifier(model).predict(texts)
+    return _as_classifier(model).predict(["" if text is None else text for text in texts])
 
 
 def predict_file(
@@ -64,8 +68,10 @@ def predict_file(
 ) -> PredictedFile:
     """Write the rows of `input` with a label and a probability added to `output`, which must not exist yet.
 
-    Formats go by the endings: txt (a text a line; written with tabs between text, label and probability), csv, tsv and
-    jsonl, each also gz and zst. Cells are kept as they are. Where the input has a column `label` or `probability`, the
+    Rows without a text, and rows that do not parse, get an empty label. The text is in the column that is given, else
+    in that of the model's training file, else it is detected. Formats go by the endings: txt (a text a line; written
+    with tabs between text, label and probability), csv, tsv and jsonl, each also gz and zst. Cells are kept as they
+    are. If the input has a column `label` or `probability`, the
     new one is called `predicted_...`. Rows are streamed, and the output appears when it is complete; `on_progress` is
     given the number of rows done. Raises InputDataError for the input and UsageError for the output.
     """
@@ -79,18 +85,19 @@ def predict_file(
             "with .gz or .zst behind it if you like."
         )
     findings = Findings()
-    rows = _Rows(input, text_column, findings)
     classifier = _as_classifier(model)
-    done = 0
+    rows = _Rows(input, text_column, findings, classifier.columns.get("text_column"))
+    done = without_text = 0
 
     def write(file: BinaryIO) -> None:
-        nonlocal done
+        nonlocal done, without_text
         with _open_text(file, output) as stream:
             writer = _RowWriter(stream, output, rows)
             while chunk := list(itertools.islice(rows, ROWS_AT_A_TIME)):
                 predictions = classifier.predict([text for _, text in chunk])
                 for (row, _), prediction in zip(chunk, predictions, strict=True):
                     writer.write(row, prediction)
+                without_text += sum(prediction.is_empty for prediction in predictions)
                 done += len(chunk)
                 if on_progress is not None:
                     on_progress(done)
@@ -99,6 +106,7 @@ def predict_file(
     return PredictedFile(
         output=output,
         rows=done,
+        without_text=without_text - findings.dropped.total,
         text_column=rows.text_column,
         label_column=rows.label_column,
         probability_column=rows.probability_column,
@@ -107,16 +115,24 @@ def predict_file(
     )
 
 
-def read_texts(path: Path | str, text_column: str | None = None) -> list[str]:
-    """The texts of a file in any format that `predict_file` reads. Raises InputDataError."""
-    return [text for _, text in _Rows(path, text_column, Findings())]
+def read_texts(path: Path | str, text_column: str | None = None, preferred: str | None = None) -> list[str]:
+    """The texts of a file in any format that `predict_file` reads, one for each row: "" for one that does not parse.
+
+    The column is the one that is given, else `preferred` if the file has it, else detected. Raises InputDataError.
+    """
+    return [text for _, text in _Rows(path, text_column, Findings(), preferred)]
 
 
 class _Rows:
-    """Iterates over (row, text) of a file; its first rows decide which columns there are and the names of new ones."""
+    """Iterates over (row, text) of a file; its first rows decide which columns there are and the names of new ones.
 
-    def __init__(self, path: Path | str, text_column: str | None, findings: Findings) -> None:
-        self.name = str(path)
+    A row that does not parse comes in its place, without cells and text.
+    """
+
+    def __init__(
+        self, path: Path | str, text_column: str | None, findings: Findings, preferred: str | None = None
+    ) -> None:
+        self.name, self._findings, self._num_lost = str(path), findings, 0
         if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
             records = _iter_lines(path, findings)
         else:
@@ -127,17 +143,28 @@ class _Rows:
             raise InputDataError(f"{self.name} holds no rows; expected at least one text.")
         self.columns = list(dict.fromkeys(name for record in sample for name in record.fields))
         is_plain = self.columns == [TEXT] and text_column in (None, TEXT)  # there is nothing to detect
+        if text_column is None and preferred in self.columns:
+            text_column = preferred
         self.text_column = TEXT if is_plain else detect_text_column(sample, self.name, text_column)
+        taken = {column.strip().casefold() for column in self.columns}
         self.label_column, self.probability_column = (
-            _ADDED_WHERE_TAKEN[name] if name in self.columns else name for name in (LABEL, PROBABILITY)
+            _ADDED_WHERE_TAKEN[name] if name in taken else name for name in (LABEL, PROBABILITY)
         )
         self._records = itertools.chain(sample, records)
+        self._next: Record | None = next(self._records, None)
 
     def __iter__(self) -> Iterator[tuple[Row, str]]:
         return self
 
     def __next__(self) -> tuple[Row, str]:
-        record = next(self._records)
+        record = self._next
+        lost = self._findings.unparsable_lines
+        if self._num_lost < len(lost) and (record is None or lost[self._num_lost] < record.line):
+            self._num_lost += 1
+            return {}, ""
+        if record is None:
+            raise StopIteration
+        self._next = next(self._records, None)
         if taken := {self.label_column, self.probability_column} & record.fields.keys():
             raise InputDataError(
                 f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
@@ -167,13 +194,14 @@ class _RowWriter:
     def write(self, row: Row, prediction: Prediction) -> None:
         added = {
             self._rows.label_column: prediction.label,
-            self._rows.probability_column: round(prediction.probability, 6),
+            self._rows.probability_column: None if prediction.is_empty else round(prediction.probability or 0.0, 6),
         }
         if self._ending == ".jsonl":
             self._stream.write(_to_json({**row, **added}) + "\n")
         elif self._ending == ".txt":
             text = " ".join(prediction.text.split())
-            self._stream.write(f"{text}\t{prediction.label}\t{added[self._rows.probability_column]}\n")
+            cells = (text, *(_to_cell(added[column]) for column in added))
+            self._stream.write("\t".join(cells) + "\n")
         else:
             if unknown := row.keys() - set(self._columns):
                 raise InputDataError(
@@ -186,7 +214,7 @@ class _RowWriter:
 def _to_cell(value: Any) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else _to_json(value)
+    return replace_surrogates(value) if isinstance(value, str) else _to_json(value)
 
 
 def _to_json(value: Any) -> str:
@@ -223,3 +251,11 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[TextIO]:
 
 def _as_classifier(model: Path | str | Classifier) -> Classifier:
     return model if isinstance(model, Classifier) else load_classifier(model)
+
+
+def looks_like_file(text: str) -> bool:
+    """Whether a text that was typed is the name of a file that is there, and of rows."""
+    try:
+        return (table_format_of(text) is not None or ending_of(text) in TXT_ENDINGS) and Path(text).is_file()
+    except (OSError, ValueError):  # a long text is no file name
+        return False

@@ -121,6 +121,7 @@ class Findings:
     num_continued: int = 0  # parts of documents too long for one
     num_quoted_lines: int = 0  # of mails, left out
     num_attachments: int = 0  # of mails, not read
+    unparsable_lines: list[int] = field(default_factory=list)  # where the rows of a table that do not parse begin
     bytes_read: int = 0  # after decompression
     broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)

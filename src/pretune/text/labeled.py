@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.findings import Findings, join_names
+from pretune.text.label_text import label_text
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
     JSON_FORMATS,
@@ -26,6 +28,7 @@ from pretune.text.tables import (
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LONGEST_LABEL = 80  # characters on average; what is longer is no label
+MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
 MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
 
 
@@ -45,8 +48,17 @@ class LabeledRows:
         return len(self.texts)
 
 
-def read_labeled(path: str | Path, text_column: str | None = None, label_column: str | None = None) -> LabeledRows:
+def read_labeled(
+    path: str | Path,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    *,
+    preferred: Mapping[str, str] | None = None,
+) -> LabeledRows:
     """Read a csv, tsv, jsonl or parquet file (also gz, zst) of labelled examples.
+
+    Columns that are not given are those in `preferred` (text_column, label_column: of the file that a model was trained
+    on), if the file has them, and are found by name and content otherwise.
 
     Raises InputDataError where the file cannot be read, has no rows, or has no column that can be told to hold the
     texts or the labels; the sentence then names the columns there are.
@@ -57,7 +69,10 @@ def read_labeled(path: str | Path, text_column: str | None = None, label_column:
     if not records:
         raise InputDataError(f"{path} has no rows; expected labelled examples, one a row with a text and a label.")
     columns = list(dict.fromkeys(name for record in records for name in record.fields))
+    wanted = {name: column for name, column in (preferred or {}).items() if column in columns}
+    text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
     text, label = _find_columns(str(path), columns, records, text_column, label_column)
+    _blank_words_for_nothing(records, (text, label), how["format"], findings)
     slice_column = next((c for c in columns if c.strip().casefold() == SLICE_NAME and c not in (text, label)), None)
     used = [column for column in (text, label, slice_column) if column]
     unread = [column for column in columns if column not in used]
@@ -67,12 +82,35 @@ def read_labeled(path: str | Path, text_column: str | None = None, label_column:
     return LabeledRows(
         path=str(path),
         texts=[record.fields.get(text, "") for record in records],
-        labels=[record.fields.get(label, "").strip() for record in records],
+        labels=[label_text(record.fields.get(label, "")) for record in records],
         slices=[record.fields.get(slice_column, "").strip() or None if slice_column else None for record in records],
         lines=[record.line for record in records],
         detected={"path": str(path), **how, "text_column": text, "label_column": label, "sentence": sentence},
         findings=findings,
     )
+
+
+def _blank_words_for_nothing(
+    records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings
+) -> None:
+    """Empty the cells of a csv or tsv that say `None` or `NaN`, as programs write missing values, and warn of it.
+
+    The other formats have a value of their own for that; there, the same words in quotes are words.
+    """
+    if format not in ("csv", "tsv"):
+        return
+    for column in columns:
+        found: Counter[str] = Counter()
+        for record in records:
+            word = record.fields.get(column, "").strip()
+            if word in MISSING_WORDS:
+                record.fields[column] = ""
+                found[word] += 1
+        for word, count in found.items():
+            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} say{'s' * (count == 1)}"
+            findings.warnings.append(
+                f"{cells} {word!r} and count as missing; if that is a class or a text, write it in another way."
+            )
 
 
 def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, str]]:

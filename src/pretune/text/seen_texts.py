@@ -22,6 +22,7 @@ from pretune.text.splits import hash_text
 SeenIn = Literal["pretraining", "training"]
 PRETRAINING: SeenIn = "pretraining"
 TRAINING: SeenIn = "training"
+SEEN_KINDS = (PRETRAINING, TRAINING)
 
 HashStarts = npt.NDArray[np.uint64]  # (texts,): the first 8 bytes of `hash_text`, sorted
 
@@ -70,11 +71,11 @@ def hand_on_seen(source: Path, target: Path, seen_in: SeenIn) -> None:
             return
 
 
-def describe_seen(path: str, num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
+def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
     """A sentence for an evaluation: how many of its rows the model has learned from, or that it is not known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return f"It is not known whether rows of {path} were in the model's training text: the model was copied alone."
+        return "Whether the model has learned from some of these rows is not known: its folder was copied alone."
     where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
     if not found:

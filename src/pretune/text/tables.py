@@ -150,6 +150,7 @@ class Malformed:
 
     def add(self, rule: str, line: int, problem: str, example: str) -> None:
         self.num_bad += 1
+        self.findings.unparsable_lines.append(line)
         if self.first is None:
             self.first = (line, problem)
         reason = "a row that does not parse" if rule == UNPARSABLE_ROW else "a row with too few or too many cells"
@@ -224,11 +225,16 @@ def _parse(line: str) -> Any:
     return value if end == len(line) else json.loads(line)
 
 
+def replace_surrogates(text: str) -> str:
+    """The text with U+FFFD for every half of a surrogate pair, which UTF-8 cannot write."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
 def cell_text(cell: Any) -> str:
-    """A JSON or parquet value as text: nothing for null, JSON for lists and objects; no lone surrogates."""
+    """A JSON or parquet value as text: nothing for null and NaN, JSON for lists and objects; no lone surrogates."""
     if isinstance(cell, str):
-        return cell if cell.isascii() else _SURROGATE.sub("\ufffd", cell)
-    if cell is None:
+        return replace_surrogates(cell)
+    if cell is None or cell != cell:  # NaN, which JSON has none of and pandas writes all the same
         return ""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return str(cell)

@@ -1,0 +1,41 @@
+"""A label in its one written form, whatever type or spelling it came in."""
+
+from __future__ import annotations
+
+import numbers
+import re
+from typing import Any
+
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
+_MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none at all: None, NaN, pandas' NA, or a blank string."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    return (
+        value is None
+        or type(value).__name__ in _MISSING_TYPES
+        or (isinstance(value, numbers.Number) and value != value)
+    )
+
+
+def label_text(value: Any) -> str:
+    """The label as text: `true` and `false` for booleans, digits for whole numbers, "" for a missing value.
+
+    Strings lose the white space around them; "True" reads as `true` and "1.0" as `1`, but "007" stays as it is.
+    """
+    if not isinstance(value, str | numbers.Number) and getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # a boolean of numpy, an array or tensor of one number
+    if is_missing(value):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, numbers.Real) and float(value).is_integer():
+        return str(int(value))  # type: ignore[call-overload]  # a Real that is whole
+    text = str(value).strip()
+    if text.casefold() in ("true", "false"):
+        return text.casefold()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
