@@ -14,7 +14,7 @@ Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
 STAGE_ORDER = ("collect", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 
-# Of the thread that subscribes, and of what is called in a copy of its context: another run in another thread has its own.
+# A context variable, so that a run in another thread has its own.
 _subscribers: ContextVar[tuple[Callable[[Event], None], ...]] = ContextVar("subscribers", default=())
 
 
