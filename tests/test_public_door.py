@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,15 @@ def test_every_public_name_exists(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = pretune.nothing
+
+
+def test_type_checkers_know_every_public_name() -> None:
+    """The lazy names are invisible to them, so each is imported again, from the same module, under TYPE_CHECKING."""
+    tree = ast.parse(Path(pretune.__file__).read_text(encoding="utf-8"))
+    [checked] = [
+        node for node in tree.body if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    ]
+    found = {
+        alias.asname: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    assert found == {name: f"pretune.{module}" for name, module in pretune._MODULE_OF.items()}

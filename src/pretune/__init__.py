@@ -11,13 +11,44 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.version import VERSION as __version__
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.api import History as History
     from pretune.api import Model as Model
     from pretune.api import Predictions as Predictions
     from pretune.api import load_model as load_model
     from pretune.api import load_pretrained_model as load_pretrained_model
+    from pretune.errors import CorruptModelError as CorruptModelError
+    from pretune.errors import FolderInTheWayError as FolderInTheWayError
+    from pretune.errors import InputDataError as InputDataError
+    from pretune.errors import InterruptedByUserError as InterruptedByUserError
+    from pretune.errors import ModelError as ModelError
+    from pretune.errors import ModelNotFoundError as ModelNotFoundError
+    from pretune.errors import OutOfResourcesError as OutOfResourcesError
+    from pretune.errors import PretuneError as PretuneError
+    from pretune.errors import RankLostError as RankLostError
+    from pretune.errors import StoppedError as StoppedError
+    from pretune.errors import UsageError as UsageError
     from pretune.inference.classify import Prediction as Prediction
+    from pretune.pipeline import run as run
+    from pretune.recipe import Recipe as Recipe
+    from pretune.recipe import read_recipe as read_recipe
+    from pretune.stages.collect import collect as collect
+    from pretune.stages.compare import compare as compare
+    from pretune.stages.config import CollectConfig as CollectConfig
+    from pretune.stages.config import FinetuneConfig as FinetuneConfig
+    from pretune.stages.config import PrepareConfig as PrepareConfig
+    from pretune.stages.config import PreprocessConfig as PreprocessConfig
+    from pretune.stages.config import PretrainConfig as PretrainConfig
+    from pretune.stages.evaluate import evaluate as evaluate
+    from pretune.stages.export import export as export
+    from pretune.stages.fill import fill as fill
+    from pretune.stages.finetune import finetune as finetune
+    from pretune.stages.predict import predict as predict
+    from pretune.stages.predict import predict_file as predict_file
+    from pretune.stages.prepare import prepare as prepare
+    from pretune.stages.preprocess import preprocess as preprocess
+    from pretune.stages.pretrain import pretrain as pretrain
+    from pretune.stages.trace import trace as trace
 
 # Threads that wait for the next matrix product sleep instead of spinning: beside a busy neighbour a training step is
 # several times faster so. It must be said before torch is loaded.

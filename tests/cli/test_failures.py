@@ -11,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -128,6 +129,15 @@ def test_sigterm_is_heard_wherever_the_command_is(
     monkeypatch.setitem(COMMANDS, "verify", work)
     assert run_command_line(["verify", "runs/x"]) == 75
     assert capsys.readouterr().err.startswith("Stopped by SIGTERM. What was committed is kept; the same command goes")
+
+
+def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in an actor of Ray, where only the main thread may handle signals."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run_command_line(["--version"])))
+    thread.start()
+    thread.join()
+    assert (codes, capsys.readouterr().err) == ([0], "")
 
 
 @pytest.mark.parametrize("stage", ["collect", "preprocess"])

@@ -28,6 +28,7 @@ from pretune.runtime.artifacts import (
     is_text_as_sealed,
     open_stage,
     read_manifest,
+    sealed,
     sealed_text,
     write_json,
     write_text,
@@ -131,16 +132,20 @@ def test_what_another_process_finished_meanwhile_is_recognised(tmp_path: Path, m
     assert folder.manifest.summary == {"documents": 3}
 
 
+def set_version(manifest: Path, version: str) -> None:
+    write_json(manifest, sealed({**json.loads(manifest.read_text()), "version": version}))
+
+
 def test_an_interrupted_folder_of_another_version_is_refused(tmp_path: Path) -> None:
     open_it(tmp_path / "c").close()
     manifest = tmp_path / "c" / "manifest.json"
-    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1", "sha256": None})
+    set_version(manifest, "0.0.1")
     with pytest.raises(FolderInTheWayError, match=r"interrupted collect stage of pretune 0\.0\.1.*--redo"):
         open_it(tmp_path / "c")
     open_it(tmp_path / "c", redo=True).close()
     finished(tmp_path / "d")
     manifest = tmp_path / "d" / "manifest.json"
-    write_json(manifest, {**json.loads(manifest.read_text()), "version": "0.0.1", "sha256": None})
+    set_version(manifest, "0.0.1")
     assert open_it(tmp_path / "d").is_finished
 
 
@@ -262,15 +267,12 @@ def test_a_manifest_that_was_altered_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path / "c", "collect")
 
 
-def test_a_finished_stage_knows_its_log_and_one_of_an_older_version_need_not(tmp_path: Path) -> None:
+def test_a_finished_stage_knows_its_log(tmp_path: Path) -> None:
     folder = open_it(tmp_path / "c")
     folder.log.write("stage_finished")
     folder.finish()
     found = read_manifest(tmp_path / "c", "collect")
     assert found.log == describe_file(tmp_path / "c" / "events.jsonl")
-    old = {name: value for name, value in vars(found).items() if name != "log"}
-    write_json(tmp_path / "c" / "manifest.json", old)
-    assert read_manifest(tmp_path / "c", "collect").fingerprint == found.fingerprint
 
 
 def test_a_sealed_text_knows_whether_a_byte_of_it_changed() -> None:
@@ -278,4 +280,4 @@ def test_a_sealed_text_knows_whether_a_byte_of_it_changed() -> None:
     assert is_text_as_sealed(text) is True
     for place in range(len(text)):
         assert not is_text_as_sealed(text[:place] + "~" + text[place + 1 :])
-    assert is_text_as_sealed("b = 1\n") is None
+    assert not is_text_as_sealed("b = 1\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError, OutOfResourcesError, UsageError
-from pretune.runtime.engines import describe_engine, open_engine, parse_engine
+from pretune.runtime.engines import MOST_ATTEMPTS, describe_engine, open_engine, parse_engine
 
 PROCESS_ENGINES = [
     "processes",
@@ -35,6 +35,16 @@ def die_once(marker: str, number: int) -> int:
     """Ends its process without a word, the first time that it is called for number 2."""
     if number == 2 and not Path(marker).exists():
         Path(marker).touch()
+        os._exit(9)
+    return number
+
+
+def die_in_turn(folder: str, number: int) -> int:
+    """Ends its process the first time that it is called for each number above zero."""
+    marker = Path(folder) / str(number)
+    if number and not marker.exists():
+        marker.touch()
+        time.sleep(0.3)  # until what was done before has been received
         os._exit(9)
     return number
 
@@ -89,6 +99,12 @@ def test_processes_work_refuse_and_survive_a_death(engine: str, tmp_path: Path) 
         assert opened.map(die_once, [(str(tmp_path / "died"), n) for n in range(6)]) == list(range(6))
         assert (tmp_path / "died").exists()
         assert opened.peak_memory_bytes > 30_000_000
+
+
+def test_deaths_with_work_done_in_between_are_not_in_a_row(tmp_path: Path) -> None:
+    numbers = list(range(2 + MOST_ATTEMPTS))
+    with open_engine("processes", 1) as opened:
+        assert opened.map(die_in_turn, [(str(tmp_path), number) for number in numbers]) == numbers
 
 
 def test_workers_that_keep_dying_are_given_up() -> None:

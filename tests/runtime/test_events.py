@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,22 @@ def test_killing_anywhere_any_number_of_times_changes_nothing(data: st.DataObjec
             place = len(BEGINNING) if step == 0 and killed > 3 else 3 if step == 0 else place
     log += whole[place:]
     assert json.dumps(fold(log)) == json.dumps(whole)
+
+
+def test_a_run_in_another_thread_is_not_heard(tmp_path: Path) -> None:
+    heard: dict[str, list[str]] = {"one": [], "two": []}
+    both = threading.Barrier(2, timeout=30)
+
+    def run(name: str) -> None:
+        (tmp_path / name).mkdir()
+        with subscribed(lambda e: heard[name].append(e["sentence"])):
+            both.wait()
+            EventLog(tmp_path / name, "collect").write("notice", sentence=name)
+            both.wait()
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in heard]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == {"one": ["one"], "two": ["two"]}

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -208,21 +209,70 @@ def test_the_state_of_every_other_file_is_said(run: Path) -> None:
     assert sorted(notes_of(run))[0].startswith("finetune/.manifest.json.tmp: left by a writer that was killed")
 
 
-def test_a_run_of_an_older_version_has_fewer_hashes_and_says_so(run: Path) -> None:
+def edit(file: Path, change: Callable[[dict[str, Any]], object], *, is_sealed_again: bool = False) -> None:
+    """Change a JSON file of ours by hand, as somebody does who wants it to pass."""
+    value = json.loads(file.read_text())
+    if is_sealed_again:
+        del value["sha256"]
+    change(value)
+    write_json(file, sealed(value) if is_sealed_again else value)
+
+
+SEALED = ["trace.json", "preprocess/manifest.json", "finetune/manifest.json", "pretrain/checkpoint/manifest.json"]
+
+
+@pytest.mark.parametrize("change", [lambda value: value.pop("sha256"), lambda value: value.update(sha256=None)])
+@pytest.mark.parametrize("name", SEALED)
+def test_a_file_without_its_own_hash_is_a_fault(run: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    edit(run / name, change)
+    assert name in [fault.file for fault in faults(verify(run))]
+
+
+def test_a_recipe_without_its_seal_is_a_fault(run: Path) -> None:
     (run / "recipe.toml").write_text("seed = 0\n")
-    write_json(run / "trace.json", {"text": "A fine day."})
-    for name in ("preprocess", "pretrain", "finetune"):
-        manifest = json.loads((run / name / "manifest.json").read_text())
-        old = {key: value for key, value in manifest.items() if key not in ("log", "sha256")}
-        write_json(run / name / "manifest.json", old)
-    assert faults(verify(run)) == []
-    assert [note.split(" has no hash, since ")[1][:25] for note in notes_of(run)] == [
-        "an older version wrote it",
-        "an older version wrote it",
-        "the stage is not finished",
-        "an older version wrote it",
-        "an older version wrote it",
-    ]
+    assert [fault.file for fault in faults(verify(run))] == ["recipe.toml"]
+
+
+def test_a_run_without_its_recipe_is_a_fault(run: Path) -> None:
+    (run / "recipe.toml").unlink()
+    assert [(fault.file, fault.found) for fault in faults(verify(run))] == [("recipe.toml", "it is missing")]
+
+
+@pytest.mark.parametrize("sha256", [None, 7])
+def test_an_output_whose_hash_is_none_is_a_fault(run: Path, sha256: object) -> None:
+    for name, kind in (("preprocess", "outputs"), ("pretrain/checkpoint", "files")):
+        edit(
+            run / name / "manifest.json",
+            lambda value, kind=kind: [entry.update(sha256=sha256) for entry in value[kind].values()],
+            is_sealed_again=True,
+        )
+    names = [fault.file for fault in faults(verify(run))]
+    assert {"preprocess/manifest.json", "pretrain/checkpoint/manifest.json"} <= set(names)
+
+
+@pytest.mark.parametrize("is_sealed_again", [False, True])
+def test_a_removed_entry_is_a_fault(run: Path, *, is_sealed_again: bool) -> None:
+    edit(run / "preprocess" / "manifest.json", lambda value: value["outputs"].clear(), is_sealed_again=is_sealed_again)
+    assert faults(verify(run))  # sealed again, it is not what pre-training was made from
+
+
+def test_a_removed_file_is_a_fault_even_if_its_entry_is_removed_as_well(run: Path) -> None:
+    (run / "preprocess" / "train-00000.tokens").unlink()
+    edit(run / "preprocess" / "manifest.json", lambda value: value["outputs"].clear(), is_sealed_again=True)
+    assert [fault.file for fault in faults(verify(run))] == ["pretrain/manifest.json"]
+
+
+def test_a_log_whose_hash_is_removed_is_a_fault(run: Path) -> None:
+    edit(run / "preprocess" / "manifest.json", lambda value: value.update(log=None), is_sealed_again=True)
+    assert [fault.file for fault in faults(verify(run))] == ["preprocess/events.jsonl"]
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "pretrain"])
+def test_a_removed_stage_is_a_fault(run: Path, stage: str) -> None:
+    shutil.rmtree(run / stage)
+    [fault] = faults(verify(run))
+    assert fault.file == f"{stage}/manifest.json"
+    assert fault.found.startswith("it is missing, and ")
 
 
 def test_a_trace_of_another_model_is_named(run: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.data.shards import TokenShard
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
-from pretune.runtime.artifacts import read_manifest, write_json
+from pretune.runtime.artifacts import read_manifest, sealed, write_json
 from pretune.runtime.commit import verify_folder
 from pretune.stages.export import export
 from pretune.text.tokenizer import load_tokenizer
@@ -18,7 +18,7 @@ def source(preprocessed_folder: Path) -> Path:
     tokenizer = load_tokenizer(preprocessed_folder)
     manifest = read_manifest(preprocessed_folder)
     manifest.summary.update(special_ids=tokenizer.special_ids, vocab_size=tokenizer.vocab_size)
-    write_json(preprocessed_folder / "manifest.json", vars(manifest))
+    write_json(preprocessed_folder / "manifest.json", sealed(vars(manifest)))
     return preprocessed_folder
 
 

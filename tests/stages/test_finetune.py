@@ -15,7 +15,7 @@ import torch
 from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError, StoppedError
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier
-from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, write_json
+from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.stages.config import FinetuneConfig
@@ -216,7 +216,7 @@ def test_a_text_is_read_as_far_as_in_training(
     shutil.copytree(prepared_folder, tmp_path / "prepare")
     manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
     manifest["summary"]["max_seq_len"] = 40
-    write_json(tmp_path / "prepare" / "manifest.json", {**manifest, "sha256": None})
+    write_json(tmp_path / "prepare" / "manifest.json", sealed(manifest))
     run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out", epochs=1, learning_rates=(1e-3,), seeds=1)
     assert load_model_folder(tmp_path / "out" / "checkpoint").config.max_seq_len == 40
 
@@ -245,7 +245,7 @@ def test_another_tokenizer_is_refused_and_leaves_nothing(
     shutil.copytree(prepared_folder, tmp_path / "prepare")
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")
     manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
-    write_json(tmp_path / "prepare" / "manifest.json", {**manifest, "outputs": {}, "sha256": None})
+    write_json(tmp_path / "prepare" / "manifest.json", sealed({**manifest, "outputs": {}}))
     with pytest.raises(InputDataError, match="encoded with another tokenizer") as caught:
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
     assert caught.value.exit_code == EXIT_DATA

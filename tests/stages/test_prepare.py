@@ -12,7 +12,7 @@ import pytest
 
 from pretune.data.shards import TokenShard
 from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
-from pretune.runtime.artifacts import Manifest, open_stage
+from pretune.runtime.artifacts import Manifest, open_stage, sealed
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
@@ -212,8 +212,8 @@ def test_an_interrupted_stage_begins_again(tmp_path: Path, labels_file: Path, to
     out = tmp_path / "prepare"
     first = run(labels_file, out, tokenizer_folder)
     manifest = json.loads((out / "manifest.json").read_text())
-    begun = {**manifest, "status": "running", "outputs": {}, "summary": {}, "log": None, "sha256": None}
-    (out / "manifest.json").write_text(json.dumps(begun))
+    begun = {**manifest, "status": "running", "outputs": {}, "summary": {}, "log": None}
+    (out / "manifest.json").write_text(json.dumps(sealed(begun)))
     (out / "train.jsonl").unlink()
     again = run(labels_file, out, tokenizer_folder)
     assert again.fingerprint == first.fingerprint

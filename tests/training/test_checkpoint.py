@@ -15,7 +15,7 @@ import torch
 
 from pretune.errors import StageDiffersError
 from pretune.model.transformer import LanguageModel
-from pretune.runtime.artifacts import describe_file
+from pretune.runtime.artifacts import describe_file, sealed
 from pretune.runtime.events import EventLog
 from pretune.training.checkpoint import (
     TrainingState,
@@ -211,8 +211,7 @@ def test_a_state_of_another_version_is_no_obstacle(make_run: Callable[..., Run])
     state.write_text(json.dumps({**json.loads(state.read_text(encoding="utf-8")), "unknown": 1}), encoding="utf-8")
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     manifest["files"]["training_state/state.json"] = describe_file(state)
-    del manifest["sha256"]  # of the manifest itself
-    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (path / "manifest.json").write_text(json.dumps(sealed(manifest)), encoding="utf-8")
     resumed = make_run()
     assert resumed.restore() is None
     assert "training_state does not fit this run" in resumed.sentences[0]

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,13 @@ def _prepare_process() -> None:
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command with its own exit code; training, which must commit first, sets its own handler."""
+    """SIGTERM ends a command with its own exit code; training, which must commit first, sets its own handler.
+
+    Only the main thread may handle signals: in another one, such as an actor's, SIGTERM stays with the program.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Terminated

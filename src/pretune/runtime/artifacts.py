@@ -46,7 +46,7 @@ class Manifest:
     inputs: dict[str, str]  # what it was made from, by name, as a fingerprint
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)  # small facts the next stage or a reader needs
-    log: dict[str, Any] | None = None  # None until everything is written, and in what older versions wrote
+    log: dict[str, Any] | None = None  # None until everything is written, and of a stage that logged nothing
 
     @property
     def fingerprint(self) -> str:
@@ -211,7 +211,7 @@ def read_manifest_if_any(path: Path) -> Manifest | None:
         is_sealed = is_as_sealed(told)
         manifest = Manifest(**{name: value for name, value in told.items() if name != OWN_HASH})
         for described in [*manifest.outputs.values(), *([manifest.log] if manifest.log else [])]:
-            _ = described["size_bytes"], described["sha256"]
+            check_description(described)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
     if not is_sealed:
@@ -227,14 +227,15 @@ def _write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with a hash of itself, by which a change of any value in it is noticed."""
-    return {**value, OWN_HASH: hash_json(json.loads(json.dumps(value)))}
+    """A JSON object with a hash of itself, by which a change of any value in it is noticed; an older one is replaced."""
+    rest = {name: item for name, item in value.items() if name != OWN_HASH}
+    return {**rest, OWN_HASH: hash_json(json.loads(json.dumps(rest)))}
 
 
 def is_as_sealed(value: dict[str, Any]) -> bool:
-    """Whether a JSON object is as it was sealed; so is what an older version wrote without a hash of itself."""
+    """Whether a JSON object is as it was sealed; one without a hash of itself is not."""
     rest = {name: item for name, item in value.items() if name != OWN_HASH}
-    return value.get(OWN_HASH) in (None, hash_json(rest))
+    return value.get(OWN_HASH) == hash_json(rest)
 
 
 def sealed_text(text: str) -> str:
@@ -242,10 +243,10 @@ def sealed_text(text: str) -> str:
     return f"{text}{_TEXT_SEAL}{_hash_text(text)}\n"
 
 
-def is_text_as_sealed(text: str) -> bool | None:
-    """Whether such a text is as it was sealed; None where it has no hash of itself."""
-    body, mark, told = text.rpartition(_TEXT_SEAL)
-    return told == f"{_hash_text(body)}\n" if mark else None
+def is_text_as_sealed(text: str) -> bool:
+    """Whether such a text is as it was sealed; one without a hash of itself is not."""
+    body, _, told = text.rpartition(_TEXT_SEAL)
+    return told == f"{_hash_text(body)}\n"
 
 
 def _hash_text(text: str) -> str:
@@ -320,6 +321,13 @@ def _list_outputs(path: Path) -> list[str]:
 def describe_file(path: Path) -> dict[str, Any]:
     """Size and sha256 of a file, as manifests record them."""
     return {"size_bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def check_description(described: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError if a manifest's entry does not hold what `describe_file` gives."""
+    size, sha256 = described["size_bytes"], described["sha256"]
+    if type(size) is not int or type(sha256) is not str:
+        raise TypeError(f"a file with the size {size!r} and the sha256 {sha256!r}")
 
 
 def hash_file(path: Path) -> str:

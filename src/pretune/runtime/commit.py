@@ -13,6 +13,7 @@ from pretune.errors import CorruptModelError, OutOfResourcesError
 from pretune.runtime.artifacts import (
     MANIFEST_NAME,
     OWN_HASH,
+    check_description,
     describe_file,
     is_as_sealed,
     remove_folder,
@@ -151,7 +152,9 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         found = manifest["format_version"]
-        names = {name: (entry["size_bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+        names = list(manifest["files"])
+        for entry in manifest["files"].values():
+            check_description(entry)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptModelError(f"{file} is damaged ({error!r}); restore the folder from a copy.") from error
     if found != FORMAT_VERSION:

@@ -92,7 +92,9 @@ class Engine(ABC):
         from concurrent.futures import BrokenExecutor
 
         results: dict[int, Any] = {}
-        for _ in range(MOST_ATTEMPTS):
+        num_broken = 0
+        while num_broken < MOST_ATTEMPTS:
+            num_before = len(results)
             missing = [number for number in range(len(tasks)) if number not in results]
             try:
                 for number, result in self._run(function, [(number, tasks[number]) for number in missing]):
@@ -101,6 +103,7 @@ class Engine(ABC):
                         on_done(number, result)
             except BrokenExecutor:
                 self._stop()
+                num_broken = num_broken + 1 if len(results) == num_before else 1  # work was done in between
                 continue
             return [results[number] for number in range(len(tasks))]
         raise OutOfResourcesError(

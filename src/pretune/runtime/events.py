@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,21 @@ Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
 STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 
-_subscribers: list[Callable[[Event], None]] = []
+# A context variable, so that a run in another thread has its own.
+_subscribers: ContextVar[tuple[Callable[[Event], None], ...]] = ContextVar("subscribers", default=())
 
 
 @contextmanager
 def subscribed(callback: Callable[[Event], None]) -> Iterator[None]:
-    """Call `callback` with every event right after it is written, whichever stage writes it."""
-    _subscribers.append(callback)
+    """Call `callback` with every event right after it is written, whichever stage writes it.
+
+    Events that another thread writes are those of another run, and are not passed on.
+    """
+    token = _subscribers.set((*_subscribers.get(), callback))
     try:
         yield
     finally:
-        _subscribers.remove(callback)
+        _subscribers.reset(token)
 
 
 class EventLog:
@@ -41,7 +46,7 @@ class EventLog:
         # A file name that is no UTF-8 has lone surrogates, which are written as JSON escapes.
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
-        for callback in list(_subscribers):
+        for callback in _subscribers.get():
             callback(record)
 
 

@@ -90,7 +90,7 @@ def verify(folder: Path) -> list[Verified]:
             "checkpoint."
         )
     reader.compare_inputs(results)
-    if (folder / RECIPE_NAME).is_file():
+    if (folder / RECIPE_NAME).is_file() or (folder / TRACE_NAME).is_file():
         results.append(reader.read_run())
     reader.note_others(results)
     return sorted(results, key=lambda result: result.path)
@@ -131,7 +131,7 @@ class _Reader:
         self._check_sealed(recipe, is_text_as_sealed(_text_of(recipe)), result, _RESTORE)
         if trace.is_file():
             told = _json_of(trace)
-            is_sealed = None if told is not None and "sha256" not in told else told is not None and is_as_sealed(told)
+            is_sealed = told is not None and is_as_sealed(told)
             self._check_sealed(trace, is_sealed, result, _WRITES_TRACE)
             traced, source = (told or {}).get("fingerprint"), self.stages.get("finetune")
             if is_sealed and source is not None and source.status == "finished" and traced != source.fingerprint:
@@ -139,17 +139,14 @@ class _Reader:
                 result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_WRITES_TRACE))
         return result
 
-    def _check_sealed(self, file: Path, is_sealed: bool | None, result: Verified, advice: str) -> None:
-        """Take a file that carries a hash of itself into account; None is without one, as older versions wrote it."""
+    def _check_sealed(self, file: Path, is_sealed: bool, result: Verified, advice: str) -> None:
+        """Take a file that carries a hash of itself into account."""
         self.listed.add(file)
-        if is_sealed is None and not any(manifest.log for manifest in self.stages.values()):
-            result.notes.append(f"{self._name(file)} has no hash, since an older version wrote it.")
-            return
         result.num_files += 1
         if is_sealed:
             result.size_bytes += file.stat().st_size
             return
-        found = "it was altered after it was written"
+        found = "it was altered after it was written, or its hash was removed" if file.is_file() else "it is missing"
         fault = Fault(file=self._name(file), found=found, expected="what its own sha256 says", advice=advice)
         result.faults.append(fault)
 
@@ -165,8 +162,11 @@ class _Reader:
             if file.is_file() and describe_beginning(file, described["size_bytes"]) == described["sha256"]:
                 difference["found"] += ", of which the last were added after the stage had finished"
             result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **difference))
+        elif file.is_file() and result.status != "running":
+            fault = {"found": "the manifest has no hash of it", "expected": f"{MANIFEST_NAME} with its hash"}
+            result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **fault))
         elif file.is_file():
-            why = "the stage is not finished" if result.status == "running" else "an older version wrote it"
+            why = "the stage is not finished"
             result.notes.append(f"{self._name(file)} has no hash, since {why}: {_describe_lines(file)}.")
 
     def note_others(self, results: list[Verified]) -> None:
@@ -212,12 +212,25 @@ class _Reader:
                 yield result
 
     def compare_inputs(self, results: list[Verified]) -> None:
-        """Whether each stage of a run was made from what lies beside it."""
+        """Whether each stage of a run was made from what is next to it, which must be there."""
+        is_run = (self.top / RECIPE_NAME).is_file() or (self.top / TRACE_NAME).is_file()
         for name, manifest in self.stages.items():
             [result] = [result for result in results if result.path == name]
             for word, fingerprint in manifest.inputs.items():
-                source = self.stages.get(_WRITTEN_BY.get(word, ""))
-                if source is None or source.status != "finished" or not (self.top / RECIPE_NAME).is_file():
+                folder = _WRITTEN_BY.get(word, "")
+                source = self.stages.get(folder)
+                if not folder or not is_run:
+                    continue
+                if source is None and not (self.top / folder / MANIFEST_NAME).is_file():
+                    result.faults.append(
+                        Fault(
+                            file=f"{folder}/{MANIFEST_NAME}",
+                            found=f"it is missing, and {name} was made from it",
+                            expected=f"the {folder} stage of this run",
+                            advice=_MAKE_AGAIN,
+                        )
+                    )
+                if source is None or source.status != "finished":
                     continue
                 model = source.outputs.get(_MODEL_MANIFEST, {}).get("sha256")
                 if fingerprint not in (source.fingerprint, model):

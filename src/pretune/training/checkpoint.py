@@ -178,7 +178,7 @@ def go_on(
 
 def tell_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
     """Say what a run that goes on is computed on otherwise than before, and take it up into its state."""
-    before = state.compute or compute  # older versions did not note it for every training
+    before = state.compute or compute  # a training that begins has none yet
     changed = [
         f"{name} {before.get(name)} (now {value})" for name, value in compute.items() if before.get(name) != value
     ]
