@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
+from pretune.text.detect import detect_text_column
 from pretune.text.labeled import read_labeled
+from pretune.text.tables import iter_records
 
 ROWS = [("A wonderful film, warm and funny.", "good"), ("Two dull hours.", "bad"), ("I slept well.", "good")] * 3
 
@@ -97,3 +100,69 @@ def test_a_json_list_of_rows(tmp_path: Path) -> None:
     assert rows.labels[:3] == ["0", "1", "0"]
     assert rows.lines[:2] == [2, 6]
     assert rows.detected["format"] == "json"
+
+
+def test_words_for_missing_values_in_a_format_without_types(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\nA text,None\nAnother,good\nnan,bad\nA last one,NaN\n", encoding="utf-8")
+    rows = read_labeled(path)
+    assert rows.labels == ["", "good", "bad", ""]
+    assert rows.texts == ["A text", "Another", "", "A last one"]
+    assert "1 cell of the column 'label' says 'None' and count as missing" in " ".join(rows.findings.warnings)
+
+
+def test_one_label_however_it_is_spelled(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f'{{"text": "A text", "label": {v}}}\n' for v in ("true", '"True"', "1.0", '"1"', '"007"')))
+    assert read_labeled(path).labels == ["true", "true", "1", "1", "007"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        (
+            ["Title", "Review Text", "Rating"],
+            ["Nice", "I wore this to a wedding and all liked it.", "5"],
+            "Review Text",
+        ),
+        (
+            ["title", "overview", "label"],
+            ["Heat", "A thief plans one last robbery in the city.", "a"],
+            "overview",
+        ),
+        (
+            ["review_text", "reply", "label"],
+            ["Not bad at all", "Thank you for your kind words, see you soon", "a"],
+            "reply",
+        ),
+        (
+            ["text", "html", "label"],
+            ["A short text", "A longer cell that says it with many more words", "a"],
+            "text",
+        ),
+    ],
+)
+def test_every_command_finds_the_same_text_column(
+    tmp_path: Path, header: list[str], row: list[str], expected: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *[[*row[:2], str(n % 2)] for n in range(9)]])
+    assert read_labeled(path).detected["text_column"] == expected
+    assert detect_text_column(list(iter_records(path)), str(path)) == expected
+
+
+def test_the_column_of_a_model_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("tweet,bio,mood\n" + "I like tea,A person of very many words,good\n" * 9, encoding="utf-8")
+    found = read_labeled(path, preferred={"text_column": "tweet", "label_column": "mood"})
+    assert (found.detected["text_column"], found.detected["label_column"]) == ("tweet", "mood")
+    assert read_labeled(path, preferred={"text_column": "absent"}).detected["text_column"] == "tweet"
+
+
+def test_a_column_for_each_label_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows = "".join(f"A text of number {n},{n % 2},{n % 3 == 0:d},{n % 5 == 0:d}\n" for n in range(30))
+    path.write_text("text,bad,good,garden\n" + rows, encoding="utf-8")
+    with pytest.raises(InputDataError, match=r"a column of 0 and 1 for each of several labels \(bad, good, garden\)"):
+        read_labeled(path)

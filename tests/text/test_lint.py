@@ -114,3 +114,46 @@ def test_classes_are_named() -> None:
 
 def test_imbalance() -> None:
     assert rules.imbalance_of(["a"] * 97 + ["b"] * 3) == pytest.approx(97 / 3)
+
+
+def lines_of(labels: list[str]) -> list[LabeledRow]:
+    return [
+        LabeledRow.of_text(row=n, line=n + 2, text=f"A text {n}", raw=f"A text {n}", label=label, slice=None)
+        for n, label in enumerate(labels)
+    ]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ['["bad", "garden"]', '["good"]'] * 9,
+        ["bad,garden", "bad", "good,garden", "good", "garden"] * 9,
+        ["bad|garden", "garden", "good|garden", "bad|good"] * 9,
+    ],
+)
+def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
+    with pytest.raises(InputDataError, match="is several labels; expected one a row"):
+        rules.check_labels("rows.csv", lines_of(labels), Lint())
+
+
+@pytest.mark.parametrize(
+    "labels", [["1.5", "2", "3.5", "4"] * 9, [str(n) for n in range(100)] + ["7"]], ids=["halves", "scores"]
+)
+def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
+    with pytest.raises(InputDataError, match=r"different numbers .* a measure and not classes"):
+        rules.check_labels("rows.csv", lines_of(labels), Lint())
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["0", "1"] * 9,
+        ["1", "2", "3", "4", "5"] * 9,
+        [str(n) for n in range(77)] * 3,
+        ["0.5", "1"] * 9,
+        ["Sci, Tech", "World"] * 9,
+    ],
+    ids=["binary", "stars", "ids", "two", "comma"],
+)
+def test_classes_with_such_names_are_fine(labels: list[str]) -> None:
+    rules.check_labels("rows.csv", lines_of(labels), Lint())

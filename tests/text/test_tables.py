@@ -231,3 +231,30 @@ def test_columns_without_names_have_numbers(tmp_path: Path) -> None:
     assert len(found) == 2
     with pytest.raises(InputDataError, match=r"add one as the first line, or give the text's number, as in --text-col"):
         list(iter_records(path, columns=["4"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_noticed"),
+    [
+        ('good,pos\n"Unclosed start,neg\nanother" end,pos\n', True),
+        ('label,text\npos,fine\nneg,bad\npos,"Unclosed\nneg,another"\n', True),
+        ('a text,pos\n"A text, of two\nlines, in all",neg\n', False),
+        ('"He said, ""no""\nand ""left""",pos\n', False),
+        ('label,text\npos,"A text of two lines\nsecond line, more"\n', False),
+    ],
+)
+def test_rows_that_stray_quotes_join_are_named(tmp_path: Path, text: str, is_noticed: bool) -> None:
+    header = "" if text.startswith("label") else "text,label\n"
+    path, findings = tmp_path / "rows.csv", Findings()
+    path.write_text(header + text, encoding="utf-8")
+    list(iter_records(path, findings=findings))
+    assert any("a stray quote seems to join a row with the next" in w for w in findings.warnings) == is_noticed
+
+
+def test_nan_and_null_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": NaN, "label": null}\n{"text": "NaN", "label": "None"}\n', encoding="utf-8")
+    assert [record.fields for record in iter_records(path)] == [
+        {"text": "", "label": ""},
+        {"text": "NaN", "label": "None"},  # in quotes they are words
+    ]

@@ -39,6 +39,7 @@ FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
 }
 KNOWN_ENDINGS = frozenset((*FORMAT_OF_ENDING, *ARCHIVE_ENDINGS))
 MOST = 0.5  # of the cells of a column of text are filled
+FAR_SHORTER = 0.25  # of the words of another column: such a column is a title
 MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
@@ -96,15 +97,20 @@ def _inner_columns(sample: Sequence[Record]) -> list[str]:
 
 
 def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_try: bool) -> str | None:
-    """The column with a usual name, most cells filled and words in them; else the one with the longest texts.
+    """The column with a usual name, else the one with the longest texts.
 
-    In the last try few cells may be filled, and most of them without a word.
+    A usual name counts if most of the cells are filled, with words, and if no other column has far longer texts: of
+    `Title` and `Review Text` the second is the text. Only `text` itself is taken at its word. In the last try few
+    cells may be filled, and most of them without a word.
     """
     counted = {column: _count_words(sample, column) for column in columns}
     by_name = {column.rpartition(".")[2].casefold(): column for column in reversed(columns)}
     by_name |= {column.casefold(): column for column in reversed(columns)}
+    most_words = max((words for words, _ in counted.values()), default=0)
     for name in TEXT_NAMES:
         words, filled = counted.get(by_name.get(name, ""), (0, 0))
+        if name != TEXT_NAMES[0] and words < FAR_SHORTER * most_words:
+            continue
         if words >= (1 if is_last_try else filled) and filled >= (1 if is_last_try else MOST * len(sample)):
             return by_name[name]
     best = max(columns, key=lambda column: counted[column][0], default=None)

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.text.detect import detect_text_column
 from pretune.text.findings import Findings, join_names
 from pretune.text.label_text import label_text
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
     JSON_FORMATS,
     LABEL_NAMES,
+    SAMPLE_ROWS,
     TABLE_ENDINGS,
-    TEXT_NAMES,
     Record,
     iter_records,
     iter_stream_records,
@@ -28,6 +29,7 @@ from pretune.text.tables import (
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LONGEST_LABEL = 80  # characters on average; what is longer is no label
+MIN_ONE_HOT = 3  # columns of 0 and 1
 MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
 MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
 
@@ -143,10 +145,9 @@ def _find_columns(
     if text_column is not None and text_column == label_column:
         raise InputDataError(f"Text and label cannot both be in the column {text_column!r}; name two columns.")
     label = label_column or _by_name([c for c in columns if c != text_column], LABEL_NAMES)
-    text = text_column or _by_name([c for c in columns if c != label], TEXT_NAMES)
-    if text is None:
-        text = _by_length([c for c in columns if c != label], records)
+    text = text_column or _text_among([c for c in columns if c != label], records)
     if label is None:
+        _refuse_one_hot(path, [c for c in columns if c != text], records)
         label = _by_repetition([c for c in columns if c != text], records)
     for found, role, option in ((text, "text", "--text-column"), (label, "label", "--label-column")):
         if found is None:
@@ -170,11 +171,23 @@ def _by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
     return None
 
 
-def _by_length(columns: Sequence[str], records: list[Record]) -> str | None:
-    """The column with the longest cells, where they are longer than a word or two."""
-    lengths = {c: sum(len(record.fields.get(c, "")) for record in records) / len(records) for c in columns}
-    longest = max(columns, key=lambda c: lengths[c], default=None)
-    return longest if longest is not None and lengths[longest] >= 10 else None
+def _text_among(columns: Sequence[str], records: Sequence[Record]) -> str | None:
+    """The column with the texts, as every other command finds it; None if there is none."""
+    sample = [Record({c: r.fields[c] for c in columns if c in r.fields}, r.line) for r in records[:SAMPLE_ROWS]]
+    try:
+        return detect_text_column(sample, "")
+    except InputDataError:
+        return None
+
+
+def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]) -> None:
+    """Refuse a file with a column of zeros and ones for each label, of which one would be taken for the labels."""
+    flags = [c for c in columns if {record.fields.get(c, "").strip() for record in records} == {"0", "1"}]
+    if len(flags) >= MIN_ONE_HOT:
+        raise InputDataError(
+            f"{path} has a column of 0 and 1 for each of several labels ({join_names(flags)}); expected one label a "
+            "row: name one of the columns with --label-column, or keep the rows with one label in a single column."
+        )
 
 
 def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:

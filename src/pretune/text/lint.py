@@ -16,6 +16,9 @@ from pretune.text.splits import SPLITS, Split, normalise_for_hash
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
 FEW_ROWS = 20  # of a class; below, its figures say little
 MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memory
+MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
+MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
+_SIGNS_BETWEEN_LABELS = ("|", ";", ",")
 IMBALANCE = 4.0  # the largest class has this many times the rows of the smallest: accuracy no longer tells
 
 
@@ -88,6 +91,8 @@ def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
 def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     """Refuse one class and classes of one row; warn of small classes and of names that differ in spelling only."""
     counts = Counter(row.label for row in rows)
+    _refuse_several_labels(path, rows, counts)
+    _refuse_measures(path, counts)
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
@@ -107,6 +112,38 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
     lint.warn("alike_labels", len(alike), f"Labels that differ in case, spacing or punctuation only: {shown}.")
+
+
+def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
+    """Refuse rows with more than one label: lists, or labels joined by a sign."""
+    first = next((row for row in rows if row.label.startswith("[")), None)
+    joined = first is not None and sum(row.label.startswith("[") for row in rows) > len(rows) / 2
+    for sign in () if joined else _SIGNS_BETWEEN_LABELS:
+        together = [label for label in counts if sign in label]
+        single = {part.strip() for label in counts for part in label.split(sign)}
+        # Each of the parts is a label of its own somewhere, and there are fewer of them than combinations.
+        if len(together) >= MIN_JOINED and len(single) < len(counts) and single & counts.keys():
+            joined, first = True, next(row for row in rows if sign in row.label)
+            break
+    if joined and first is not None:
+        raise InputDataError(
+            f"{path}, line {first.line}: {shorten(first.label, 60)!r} is several labels; expected one a row: keep "
+            "the rows with one label, or keep the most important label of each."
+        )
+
+
+def _refuse_measures(path: str, counts: Counter[str]) -> None:
+    """Refuse numbers that measure something: with fractions, or far too many different ones for classes."""
+    numbers = [_number(label) for label in counts]
+    if any(number is None for number in numbers):
+        return
+    has_fractions = any(number is not None and not number.is_integer() for number in numbers)
+    if (has_fractions and len(counts) > 2) or (len(counts) > MANY_NUMBERS and min(counts.values()) < MIN_ROWS):
+        shown = join_names(sort_labels(counts), 5)
+        raise InputDataError(
+            f"{path}: the labels are {len(counts):,} different numbers ({shown}), a measure and not classes; "
+            "group them into a few classes, such as low and high, or name another column with --label-column."
+        )
 
 
 def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:

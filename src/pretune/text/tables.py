@@ -49,6 +49,7 @@ scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once 
 _EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Excel writes before the header, and obeys
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
+_MOST_CELLS_SEEN, _SHORT_CELL = 10_000, 40  # characters
 # A cell may be long; one of this size means that a quote was opened and never closed.
 csv.field_size_limit(1 << 24)
 
@@ -284,11 +285,13 @@ def _iter_delimited(
     dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
     if header is None:
         header = _numbers_as_header(sample, stream.name, columns)
-    lines = _RawLines(text)
+    lines, merges = _RawLines(text), _Merges(stream.name)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:
-        if len(lines.row) > 1 and dialect.is_quoted and "".join(lines.row).count('"') % 2:
-            raise InputDataError(_unclosed(stream.name, start))
+        if len(lines.row) > 1 and dialect.is_quoted:
+            if "".join(lines.row).count('"') % 2:
+                raise InputDataError(_unclosed(stream.name, start))
+            merges.look_at(lines.row, dialect, start, len(header or ()))
         if not row or row == [""]:
             pass
         elif header is None:
@@ -298,9 +301,57 @@ def _iter_delimited(
             malformed.add("ragged_row", start, problem, " | ".join(row))
         else:
             malformed.num_good += 1
+            merges.note(row)
             yield Record(dict(zip(header, row, strict=True)), start)
         start += len(lines.row)
         lines.row.clear()
+    malformed.findings.warnings += merges.sentences
+
+
+class _Merges:
+    """Notices rows that stray quotes joined: an opening quote that closes in the next row, so that one row is lost.
+
+    A text of several lines looks the same if its lines happen to have as many commas as the table has columns. It is
+    told apart by where its quotes are, or, if the text is the last column, by the cells of the continued line, which
+    a row of its own shares with other rows.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.count = name, 0
+        self.first: int | None = None  # line
+        self._seen: set[tuple[int, str]] = set()
+
+    def note(self, row: Sequence[str]) -> None:
+        """Remember the short cells of a good row."""
+        if len(self._seen) < _MOST_CELLS_SEEN:
+            self._seen.update((place, cell) for place, cell in enumerate(row) if 0 < len(cell) <= _SHORT_CELL)
+
+    def look_at(self, lines: Sequence[str], dialect: _Dialect, line: int, width: int) -> None:
+        """Consider the lines of one row, the first of which is `line`, of a table of `width` columns."""
+        if self._is_suspect(lines, dialect, width):
+            self.first = line if self.first is None else self.first
+            self.count += 1
+
+    def _is_suspect(self, lines: Sequence[str], dialect: _Dialect, width: int) -> bool:
+        rows = [row for row in csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE) if row]
+        if width < 2 or not all(len(row) == width for row in rows):
+            return False
+        opened = [i for i, cell in enumerate(rows[0]) if cell.startswith('"') and cell.count('"') % 2]
+        closed = [i for i, cell in enumerate(rows[-1]) if cell.endswith('"') and cell.count('"') % 2]
+        if not opened or opened != closed:
+            return True
+        others = [(i, cell) for i, cell in enumerate(rows[-1]) if i not in closed]
+        return opened == [width - 1] and all(other in self._seen for other in others)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The warning, if there is reason for one."""
+        rows = "a row" if self.count == 1 else f"{self.count:,} rows"
+        sentence = (
+            f"{self.name}, line {self.first}: a stray quote seems to join {rows} with the next; if these are rows of "
+            "their own, double the quotes inside a cell, or remove them."
+        )
+        return [sentence] if self.count else []
 
 
 def _next_row(reader: Any, name: str, start: int) -> list[str] | None:
