@@ -223,7 +223,9 @@ SEALED = ["trace.json", "preprocess/manifest.json", "finetune/manifest.json", "p
 
 @pytest.mark.parametrize("change", [lambda value: value.pop("sha256"), lambda value: value.update(sha256=None)])
 @pytest.mark.parametrize("name", SEALED)
-def test_a_file_without_its_own_hash_is_a_fault(run: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+def test_a_file_without_its_own_hash_is_a_fault(
+    run: Path, name: str, change: Callable[[dict[str, Any]], object]
+) -> None:
     edit(run / name, change)
     assert name in [fault.file for fault in faults(verify(run))]
 

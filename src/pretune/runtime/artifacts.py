@@ -227,7 +227,7 @@ def _write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with a hash of itself, by which a change of any value in it is noticed; an older one is replaced."""
+    """A JSON object with a hash of itself, by which a change of any value is noticed; an older one is replaced."""
     rest = {name: item for name, item in value.items() if name != OWN_HASH}
     return {**rest, OWN_HASH: hash_json(json.loads(json.dumps(rest)))}
 
