@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from pretune.text import quality
-from pretune.text.quality import Sample
+from pretune.text.filters import Profile, quality_rules
+from pretune.text.hashed_words import hash_words
+from pretune.text.quality import Sample, num_words
 
 
 def words(count: int) -> str:
@@ -80,3 +82,32 @@ def test_lines_are_those_of_the_text_as_it_was_found() -> None:
     )
     assert len(Sample("", wrapped).lines) == 1
     assert len(Sample("", "A list\nof three short\nlines.").lines) == 3
+
+
+CHINESE = "昨天老师在花园里修理一个茶杯，邻居周末也借走雨伞。冬天孩子在车站旁等待朋友，司机晚上喜欢喝茶。"
+THAI = (
+    "เมื่อวานนี้ครูซ่อมถ้วยชาในสวนและเพื่อนบ้านยืมร่มไปในวันหยุดสุดสัปดาห์ส่วนเด็กรอเพื่อนอยู่ข้างสถานีรถไฟในฤดูหนาว"
+    "คนขับรถชอบดื่มชาตอนเย็นหมอทำกาน้ำหายใกล้สระน้ำแล้วจึงเดินกลับบ้านพร้อมกับตะกร้าใบใหม่"
+)
+
+
+def test_scripts_without_blanks_are_counted_in_characters() -> None:
+    assert num_words("a good film") == 3
+    assert num_words("") == 0
+    assert num_words("ein schöner Film – ja") == 5
+    assert num_words(CHINESE) == 1 + sum(character.isalpha() for character in CHINESE) // 2
+    assert num_words("きのう先生は庭で茶碗を直した") == 8
+    assert num_words(THAI) > 80
+
+
+@pytest.mark.parametrize("text", [CHINESE, THAI, 4 * THAI], ids=["chinese", "thai", "long thai"])
+@pytest.mark.parametrize("profile", ["auto", "short"])
+def test_text_without_blanks_is_not_dropped_for_its_script(text: str, profile: Profile) -> None:
+    rules = quality_rules(profile, min_words=5)
+    assert rules.judge([text], [text], hash_words([text])) == [None]
+
+
+def test_text_without_blanks_that_repeats_itself_is_dropped() -> None:
+    text = "好的好的" * 60
+    [rule] = quality_rules("auto").judge([text], [text], hash_words([text]))
+    assert rule is not None and rule.name == "repetition"

@@ -51,7 +51,7 @@ class QualityRules:
 
     def first_broken(self, sample: Sample) -> QualityRule | None:
         """The first rule that drops a text, which is the one that is counted."""
-        for rule in self.short if sample.num_words < LONG_WORDS else self.long:
+        for rule in self.short if sample.num_stretches < LONG_WORDS else self.long:
             if rule.applies(sample):
                 return rule
         return None
@@ -135,7 +135,7 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         QualityRule(
             "repetition",
             f"less than {quality.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
-            lambda sample: sample.is_repetitive,
+            quality.repeats_words,
         ),
         QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", quality.has_lorem_ipsum),
     ]
@@ -173,12 +173,12 @@ def _page_rules() -> list[QualityRule]:
         QualityRule(
             "gopher_top_ngram",
             "one 2-, 3- or 4-gram makes more than 20%, 18% or 16% of the characters (Gopher)",
-            lambda sample: sample.has_frequent_ngram,
+            lambda sample: sample.has_frequent_ngram and not sample.is_without_blanks,
         ),
         QualityRule(
             "gopher_duplicate_ngrams",
             "repeated 5- to 10-grams make more than 15% to 10% of the characters (Gopher)",
-            lambda sample: sample.has_repeated_ngrams,
+            lambda sample: sample.has_repeated_ngrams and not sample.is_without_blanks,
         ),
         QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", quality.has_few_sentences),
         QualityRule(

@@ -24,7 +24,7 @@ BLOCK_BYTES = 1 << 18  # of text hashed at once: what a block needs fits the cac
 _BYTE_BASE = 0x9E3779B97F4A7C15
 _WORD_BASE = 0xD1342543DE82EF95
 
-_WITHOUT_BLANKS = (
+SCRIPTS_WITHOUT_BLANKS = (
     (0x0E00, 0x0FFF),  # Thai, Lao, Tibetan
     (0x1000, 0x109F),  # Burmese
     (0x1780, 0x17FF),  # Khmer
@@ -211,7 +211,7 @@ class _Folding(dict[int, str]):
             folded = ""
         elif kind[0] not in "LMN":
             folded = " "
-        elif any(first <= code <= last for first, last in _WITHOUT_BLANKS):
+        elif any(first <= code <= last for first, last in SCRIPTS_WITHOUT_BLANKS):
             folded = f" {character} "
         else:
             folded = character.casefold()

@@ -2,8 +2,8 @@
 
 Gopher is Rae et al. 2021, appendix A1.1; C4 is Raffel et al. 2020, section 2.2 (the journal's text and its published
 code, which differ from the first preprint: 3 sentences, not 5); FineWeb is Penedo et al. 2024, section 3.6. Words are
-what blanks separate, with their punctuation marks. Rules about shares of lines judge texts of at least LINES_TO_JUDGE
-lines.
+what blanks separate, with their punctuation marks; in scripts written without blanks two characters
+count as one. Rules about shares of lines judge texts of at least LINES_TO_JUDGE lines.
 
 Left out: Gopher's limit of 100,000 words, since a book is no worse for its length; of C4 all that takes single lines
 out (those that end without a mark, have fewer than 5 words or one of more than 1,000 characters), which FineWeb found
@@ -17,6 +17,9 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
+from pretune.text.hashed_words import SCRIPTS_WITHOUT_BLANKS
+
+CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese; Thai words are longer
 LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer
 FIRST_WORDS = 200  # what the rules about words look at
 LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
@@ -32,6 +35,7 @@ _BULLETS = ("\u2022", "\u2023", "\u25cf", "\u25e6", "\u2043", "\u2219", "-", "*"
 _LINE_ENDS = (".", "!", "?", '"', "'", "\u201d", "\u2019", "\u3002", "\uff01", "\uff1f", "\u0964", "\u061f")
 
 _ASCII_LETTERS_AND_DIGITS = bytes(byte for byte in range(128) if chr(byte).isalnum())
+_WITHOUT_BLANKS = re.compile(f"[{''.join(f'{chr(first)}-{chr(last)}' for first, last in SCRIPTS_WITHOUT_BLANKS)}]")
 _NOT_WORD = re.compile(r"[\W_]")
 _LETTER = re.compile(r"[^\W\d_]")
 _SENTENCE_END = re.compile("[.!?\u2026][\"')\\]\u201d\u2019]*(?=\\s|$)|[\u3002\uff01\uff1f\u0964]")
@@ -56,8 +60,18 @@ class Sample:
 
     @cached_property
     def num_words(self) -> int:
-        """Words between blanks."""
+        """Words between blanks, and of characters of scripts without blanks."""
+        return num_words(self.text)
+
+    @cached_property
+    def num_stretches(self) -> int:
+        """What blanks separate, in any script."""
         return self.text.count(" ") + 1 if self.text else 0
+
+    @cached_property
+    def is_without_blanks(self) -> bool:
+        """Whether a text has more words of scripts without blanks than stretches between blanks."""
+        return self.num_words > 2 * self.num_stretches
 
     @cached_property
     def paragraphs(self) -> list[str]:
@@ -71,6 +85,24 @@ class Sample:
     def lines(self) -> list[str]:
         """The lines that are not blank; those of a paragraph broken to a page's width are one."""
         return [line for paragraph in self.paragraphs for line in _unwrapped(paragraph)]
+
+
+def num_words(text: str) -> int:
+    """Words between blanks; of scripts without blanks, CHARACTERS_PER_WORD characters are one more."""
+    between_blanks = text.count(" ") + 1 if text else 0
+    if text.isascii():
+        return between_blanks
+    return between_blanks + len(_WITHOUT_BLANKS.findall(text)) // CHARACTERS_PER_WORD
+
+
+def repeats_words(sample: Sample) -> bool:
+    """Whether the first words are few different ones; single characters of an alphabet such as Thai always are, so
+    that four in a row count as one in scripts without blanks."""
+    if not sample.is_repetitive or not sample.is_without_blanks:
+        return sample.is_repetitive
+    start = sample.text[:FIRST_WORDS]
+    different = {start[i : i + 4] for i in range(len(start) - 3)}
+    return len(different) < MIN_DISTINCT_SHARE * (len(start) - 3)
 
 
 def _unwrapped(paragraph: str) -> list[str]:
@@ -127,7 +159,7 @@ def has_few_words(sample: Sample) -> bool:
 
 def has_odd_word_length(sample: Sample) -> bool:
     """Gopher: a mean length of words outside 3 to 10 characters; scripts without blanks have no upper limit here."""
-    mean = (len(sample.text) + 1) / max(1, sample.num_words) - 1
+    mean = (len(sample.text) + 1) / max(1, sample.num_stretches) - 1
     return mean < 3 or (mean > 10 and sample.text.isascii())
 
 

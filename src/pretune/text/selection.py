@@ -18,12 +18,14 @@ from pretune.text.corpus import DocumentWriter
 from pretune.text.dedup import load_duplicates
 from pretune.text.findings import EXAMPLES_PER_RULE, Tally
 from pretune.text.flat import FlatText
+from pretune.text.quality import num_words
 from pretune.text.stretches import count_in_bytes
 from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
 SAMPLED_CHARACTERS = 300  # of a text, to name its language
+_FIRST_WITHOUT_BLANKS = 0xE0  # the least byte of UTF-8 that begins a character of a script without blanks
 LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in the next group
 
 # In the order in which they are asked; the first that applies is the one that is counted.
@@ -141,6 +143,10 @@ def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     with DocumentWriter(out / DOCUMENTS_NAME) as writer:
         writer.write_many(texts, source=[names[source] for source in source_of[rows].tolist()], split=splits)
     words = flat.count(ord(" "))[rows] + 1
+    if flat.data.max(initial=0) >= _FIRST_WITHOUT_BLANKS:
+        for place, text in enumerate(texts):
+            if not text.isascii():
+                words[place] = num_words(text)
     lengths = np.bincount(np.searchsorted(LENGTHS, words, side="right") - 1, minlength=len(LENGTHS))
     return {
         "characters": sum(map(len, texts)),
