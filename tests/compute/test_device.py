@@ -27,6 +27,20 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+@pytest.fixture(autouse=True)
+def without_a_given_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about what is found on the machine."""
+    monkeypatch.delenv("PRETUNE_TEST_PRECISION", raising=False)
+
+
+@pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_tests_can_choose_what_auto_means(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+    chip_with({"bf16": "avx512f", "fp32": "avx512_bf16"}[precision], monkeypatch)
+    monkeypatch.setenv("PRETUNE_TEST_PRECISION", precision)
+    assert choose_compute(compile="off").precision == precision
+
+
 def chip_with(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
     info = {"model name": "Example 9000 @ 3GHz", "flags": f"sse avx2 {flags}"}
     monkeypatch.setattr(device, "_cpu_info", lambda: info)

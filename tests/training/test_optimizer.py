@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import LanguageModel
 from pretune.training.optimizer import Optimizer, OptimizerConfig, orthogonalise
 
 
@@ -132,6 +134,26 @@ def test_muon_takes_fused_projections_apart(make_language_model: Any) -> None:
             singular = torch.linalg.svdvals(change / (0.02 * size))
             assert float(singular.min()) > 0.3, name
             assert float(singular.max()) < 1.4, name
+
+
+def test_muon_splits_by_the_heads_not_by_the_width() -> None:
+    """The queries of a model whose heads together are narrower than its vectors, with fewer heads of keys."""
+    config = ModelConfig(
+        vocab_size=300, hidden_size=64, num_layers=1, num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48
+    )
+    model = LanguageModel(config)
+    optimizer, name = muon(model), "transformer.blocks.0.qkv_proj.weight"
+    before = parameters_of(model)[name]
+    set_gradients(model, 0)
+    with torch.no_grad():
+        model.get_parameter(name).grad[:32] *= 1e4  # type: ignore[index]  # the queries would drown the others
+    optimizer.step(1.0)
+    change = (before - parameters_of(model)[name]) / 0.02
+    assert change.shape == (64, 64)
+    for piece in change.split([32, 16, 16]):
+        singular = torch.linalg.svdvals(piece)
+        assert float(singular.min()) > 0.6
+        assert float(singular.max()) < 1.3
 
 
 def test_muon_leaves_embeddings_and_norms_to_adamw(make_language_model: Any) -> None:

@@ -20,6 +20,7 @@ from pretune.errors import UsageError
 from pretune.runtime.engines import num_cores
 
 _OLDEST_COMPILED_CHIP = (7, 0)  # compute capability that Triton's code needs
+_TEST_PRECISION = "PRETUNE_TEST_PRECISION"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,12 @@ def choose_compute(
 
 
 def multiplies_in_bf16(device: str) -> bool:
-    """Whether bf16 products are faster than fp32 ones: elsewhere they are emulated, at a thirtieth of the speed."""
+    """Whether bf16 products are faster than fp32 ones: elsewhere they are emulated, at a thirtieth of the speed.
+
+    The tests set PRETUNE_TEST_PRECISION to bf16 or fp32, so that one machine can check what the other kind would do.
+    """
+    if os.environ.get(_TEST_PRECISION):
+        return os.environ[_TEST_PRECISION] == "bf16"
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _cpu_flags()

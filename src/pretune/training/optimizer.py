@@ -5,7 +5,6 @@ Muon: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); AdamW: arXiv:1711.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from pretune.compute.distributed import is_sharded, part, take_part, whole
+from pretune.model.transformer import Block
 from pretune.training.exchange import MatrixExchange
 
 # One odd polynomial an iteration, a s + b s^3 + c s^5 of a singular value s: each the one that comes nearest to one on
@@ -59,6 +59,7 @@ class Optimizer:
         is_matrix = {name: ".blocks." in name and p.ndim == 2 for name, p in named}
         self.matrices = {name: p for name, p in named if is_matrix[name]}
         self.others = {name: p for name, p in named if not is_matrix[name]}
+        self.fused = _heights_of_fused(model)
         with_adam = dict(self.others) if config.kind == "muon" else dict(named)
         self.momentum = {name: torch.zeros_like(p) for name, p in self.matrices.items() if name not in with_adam}
         self.first = {name: torch.zeros_like(p) for name, p in with_adam.items()}
@@ -135,7 +136,7 @@ class Optimizer:
         """
         by_shape: dict[tuple[int, int], list[Tensor]] = {}
         for name, update in updates.items():
-            for piece in _unfused(name, update):
+            for piece in update.split(self.fused.get(name, update.shape[0])):
                 by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append(piece)
         for (rows, columns), pieces in by_shape.items():
             found = orthogonalise(torch.stack(pieces), self.config.dtype)
@@ -168,15 +169,16 @@ def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
     return tensors[name].shape if name in tensors else None
 
 
-def _unfused(name: str, matrix: Tensor) -> Sequence[Tensor]:
-    """The matrices that a fused projection is made of, as views of it; by the name of its parameter."""
-    if "qkv_proj" in name:
-        width = matrix.shape[1]
-        sizes = [width, (matrix.shape[0] - width) // 2, (matrix.shape[0] - width) // 2]
-        return matrix.split(sizes)
-    if "gate_up_proj" in name:
-        return matrix.chunk(2)
-    return [matrix]
+def _heights_of_fused(model: nn.Module) -> dict[str, list[int]]:
+    """The rows of each matrix that a fused projection is made of, by the name of its parameter."""
+    heights: dict[str, list[int]] = {}
+    for name, block in model.named_modules():
+        if isinstance(block, Block):
+            c = block.config
+            keys = c.num_kv_heads * c.head_dim
+            heights[f"{name}.qkv_proj.weight"] = [c.num_heads * c.head_dim, keys, keys]
+            heights[f"{name}.gate_up_proj.weight"] = [c.intermediate_size, c.intermediate_size]
+    return heights
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
