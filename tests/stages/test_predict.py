@@ -216,3 +216,10 @@ def test_the_name_of_a_file_of_rows_is_recognised(tmp_path: Path) -> None:
     assert looks_like_file(str(tmp_path / "rows.csv"))
     assert not looks_like_file("A text about rows.csv")
     assert not looks_like_file("long " * 2000)
+
+
+def test_labels_of_fasttext_are_not_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("__label__bad A cold soup.\nA room.\n", encoding="utf-8")
+    assert read_texts(tmp_path / "rows.txt") == ["A cold soup.", "A room."]
+    (tmp_path / "table.txt").write_text("text\tlabel\nA film\tgood\nA hotel\tbad\n", encoding="utf-8")
+    assert read_texts(tmp_path / "table.txt") == ["A film", "A hotel"]

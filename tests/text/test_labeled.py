@@ -133,7 +133,7 @@ def test_one_label_however_it_is_spelled(tmp_path: Path) -> None:
         (
             ["review_text", "reply", "label"],
             ["Not bad at all", "Thank you for your kind words, see you soon", "a"],
-            "reply",
+            "review_text",
         ),
         (
             ["text", "html", "label"],
@@ -165,4 +165,15 @@ def test_a_column_for_each_label_is_refused(tmp_path: Path) -> None:
     rows = "".join(f"A text of number {n},{n % 2},{n % 3 == 0:d},{n % 5 == 0:d}\n" for n in range(30))
     path.write_text("text,bad,good,garden\n" + rows, encoding="utf-8")
     with pytest.raises(InputDataError, match=r"a column of 0 and 1 for each of several labels \(bad, good, garden\)"):
+        read_labeled(path)
+
+
+def test_fasttext_lines(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("__label__bad A cold soup.\n\n__label__good A warm room.\n", encoding="utf-8")
+    rows = read_labeled(path)
+    assert (rows.texts, rows.labels, rows.lines) == (["A cold soup.", "A warm room."], ["bad", "good"], [1, 3])
+    assert "fastText" in rows.detected["sentence"]
+    path.write_text("__label__bad __label__cold A soup.\n", encoding="utf-8")
+    with pytest.raises(InputDataError, match=r"line 1 has 2 labels \(bad, cold\)"):
         read_labeled(path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text import streams, tables
 from pretune.text.findings import Findings
-from pretune.text.tables import Record, ending_of, iter_records, table_format_of
+from pretune.text.tables import Record, ending_of, iter_records, sniff_tab_table, table_format_of
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
@@ -258,3 +258,34 @@ def test_nan_and_null_are_missing(tmp_path: Path) -> None:
         {"text": "", "label": ""},
         {"text": "NaN", "label": "None"},  # in quotes they are words
     ]
+
+
+def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
+    """As Spark and MySQL write them; a comma inside made two cells of one."""
+    path = tmp_path / "rows.csv"
+    path.write_text('text,label\n"He said \\"no, never\\", twice",bad\n"A plain; text",good\n', encoding="utf-8")
+    assert [r.fields["text"] for r in iter_records(path)] == ['He said "no, never", twice', "A plain; text"]
+    path.write_text('text,label\n"He said ""no"" in C:\\dir",bad\n"A plain text",good\n', encoding="utf-8")
+    assert [r.fields["text"] for r in iter_records(path)] == ['He said "no" in C:\\dir', "A plain text"]
+
+
+def test_a_row_that_closes_the_quote_of_another_is_noticed_by_its_cells(tmp_path: Path) -> None:
+    path, findings = tmp_path / "rows.csv", Findings()
+    path.write_text('text,label\nfine,x\n"oops one,x\ntwo more",y\n', encoding="utf-8")
+    list(iter_records(path, findings=findings))
+    assert "line 3: a stray quote" in findings.warnings[0]
+
+
+@pytest.mark.parametrize("first", [",0,1", "0,1"])
+def test_columns_called_by_their_numbers_are_a_header(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "rows.csv"
+    index = [f"{n}," if first.startswith(",") else "" for n in range(9)]
+    path.write_text(f"{first}\n" + "".join(f"{i}A text of words,{n % 2}\n" for n, i in enumerate(index)))
+    names = [name for name in first.split(",") if name]
+    assert [set(names) <= record.fields.keys() for record in iter_records(path)] == [True] * 9
+
+
+def test_a_tab_table_called_txt_is_recognised() -> None:
+    assert sniff_tab_table("text\tlabel\nA film\tgood\nA hotel\tbad\n")
+    assert not sniff_tab_table("A text\twith tabs\nand another\tline\n")
+    assert not sniff_tab_table("text\tlabel\nA line without\n")

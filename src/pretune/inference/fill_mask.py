@@ -66,7 +66,10 @@ class MaskFiller:
         return torch.softmax(logits, dim=-1).cpu()
 
     def _encode(self, text: str) -> list[int]:
-        text = clean_text(text)  # as all text that the model was trained on
+        cleaned = clean_text(text)  # as all text that the model was trained on
+        if cleaned.count(MASK) != text.count(MASK):
+            raise UsageError(f"A {MASK} is inside of markup, which is not part of the text; put it between words.")
+        text = cleaned
         ids = self.tokenizer.encode_for_fill(text).ids
         limit = min(MAX_SEQ_LEN, self.model.config.max_seq_len)
         if len(ids) > limit:

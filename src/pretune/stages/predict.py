@@ -22,8 +22,18 @@ from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
 from pretune.text.detect import TXT_ENDINGS, cell_of, detect_text_column
 from pretune.text.findings import Findings
+from pretune.text.labeled import LABEL_PREFIX
 from pretune.text.streams import TextStream
-from pretune.text.tables import SAMPLE_ROWS, Record, ending_of, iter_records, replace_surrogates, table_format_of
+from pretune.text.tables import (
+    SAMPLE_ROWS,
+    Record,
+    ending_of,
+    iter_records,
+    iter_stream_records,
+    replace_surrogates,
+    sniff_tab_table,
+    table_format_of,
+)
 
 ROWS_AT_A_TIME = 2048
 TEXT, LABEL, PROBABILITY = "text", "label", "probability"
@@ -134,7 +144,8 @@ class _Rows:
     ) -> None:
         self.name, self._findings, self._num_lost = str(path), findings, 0
         if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
-            records = _iter_lines(path, findings)
+            stream = TextStream(path, findings)
+            records = iter_stream_records(stream, "tsv") if sniff_tab_table(stream.peek()) else _iter_lines(stream)
         else:
             wanted = () if text_column is None else (text_column,)
             records = iter_records(path, findings=findings, columns=wanted)
@@ -173,10 +184,13 @@ class _Rows:
         return row, cell_of(record, self.text_column)[0]
 
 
-def _iter_lines(path: Path | str, findings: Findings) -> Iterator[Record]:
-    """Every line is a text, empty ones too, so that the lines of the output are those of the input."""
-    for number, line in enumerate(TextStream(path, findings).lines(), 1):
-        yield Record({TEXT: line}, number)
+def _iter_lines(stream: TextStream) -> Iterator[Record]:
+    """Every line is a text, empty ones too, so that the lines of the output are those of the input.
+
+    Labels in fastText's format are left out.
+    """
+    for number, line in enumerate(stream.lines(), 1):
+        yield Record({TEXT: LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line}, number)
 
 
 class _RowWriter:

@@ -106,6 +106,10 @@ def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_
     counted = {column: _count_words(sample, column) for column in columns}
     by_name = {column.rpartition(".")[2].casefold(): column for column in reversed(columns)}
     by_name |= {column.casefold(): column for column in reversed(columns)}
+    # Failing that, a name with such a word in it: review_text, tweet_text.
+    for column in reversed(columns):
+        for word in re.split(r"[\W_]+", column.casefold()):
+            by_name.setdefault(word, column)
     most_words = max((words for words, _ in counted.values()), default=0)
     for name in TEXT_NAMES:
         words, filled = counted.get(by_name.get(name, ""), (0, 0))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.detect import detect_text_column
-from pretune.text.findings import Findings, join_names
+from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.label_text import label_text
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
@@ -23,12 +23,14 @@ from pretune.text.tables import (
     iter_records,
     iter_stream_records,
     json_format,
+    sniff_tab_table,
     sniff_table,
     table_format_of,
 )
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LONGEST_LABEL = 80  # characters on average; what is longer is no label
+LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
 MIN_ONE_HOT = 3  # columns of 0 and 1
 MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
 MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
@@ -121,7 +123,9 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
     if kind == "parquet":
         return list(iter_records(path, findings=findings)), {"format": kind}
     stream = TextStream(path, findings)
-    kind = kind or sniff_table(stream.peek())
+    kind = kind or sniff_table(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
+    if kind is None and LABEL_PREFIX.match(stream.peek()):
+        return list(_iter_prefixed(stream)), {"format": "fastText", "encoding": stream.encoding}
     if kind is None:
         stream.close()
         endings = join_names(TABLE_ENDINGS, limit=20)
@@ -132,6 +136,24 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
     if stream.compression:
         how["compression"] = stream.compression
     return list(iter_stream_records(stream, kind, columns=expected)), how
+
+
+def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
+    """The lines of a file in fastText's format, `__label__good A text`, as rows."""
+    for number, line in enumerate(stream.lines(), 1):
+        found = LABEL_PREFIX.match(line)
+        if found is None and line.strip():
+            raise InputDataError(
+                f"{stream.name}, line {number}: expected a label such as __label__good before the text, found "
+                f"{shorten(line, 60)!r}; give every line one."
+            )
+        labels = [] if found is None else found[0].replace("__label__", " ").split()
+        if len(labels) > 1:
+            raise InputDataError(
+                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one a line."
+            )
+        if found is not None:
+            yield Record({"text": line[found.end() :], "label": labels[0]}, number)
 
 
 def _find_columns(

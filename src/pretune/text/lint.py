@@ -18,7 +18,7 @@ FEW_ROWS = 20  # of a class; below, its figures say little
 MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memory
 MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
 MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
-_SIGNS_BETWEEN_LABELS = ("|", ";", ",")
+_SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
 IMBALANCE = 4.0  # the largest class has this many times the rows of the smallest: accuracy no longer tells
 
 
@@ -96,7 +96,8 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
-            f"{path} has one label only ({only!r}, {_rows(len(rows))}); expected at least two classes to tell apart."
+            f"{path} has one label only ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes to "
+            "tell apart."
         )
     singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
     if singles:
@@ -122,7 +123,8 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
         together = [label for label in counts if sign in label]
         single = {part.strip() for label in counts for part in label.split(sign)}
         # Each of the parts is a label of its own somewhere, and there are fewer of them than combinations.
-        if len(together) >= MIN_JOINED and len(single) < len(counts) and single & counts.keys():
+        num_known = sum(any(part.strip() in counts for part in label.split(sign)) for label in together)
+        if num_known >= MIN_JOINED and len(single) < len(counts):
             joined, first = True, next(row for row in rows if sign in row.label)
             break
     if joined and first is not None:

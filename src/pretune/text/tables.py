@@ -14,6 +14,7 @@ from pretune.errors import InputDataError
 from pretune.text.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
+from pretune.text.nested_rows import rows_within
 from pretune.text.streams import LONGEST_LINE, TextStream
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
@@ -47,6 +48,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
 scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Excel writes before the header, and obeys
+_ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _MOST_CELLS_SEEN, _SHORT_CELL = 10_000, 40  # characters
@@ -184,7 +186,24 @@ def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
             f"{stream.name} holds a JSON object over several lines; expected one object a line, or a list of objects: "
             "convert it, for example with: jq -c . (or jq -c '.data[]', where the rows are a list inside of it)."
         )
-    return iter_json_records(stream.numbered_lines(), malformed)
+    return _expand_single(iter_json_records(stream.numbered_lines(), malformed), malformed)
+
+
+def _expand_single(records: Iterator[Record], malformed: Malformed) -> Iterator[Record]:
+    """The records; if there is only one and it holds a whole table, the rows of that."""
+    first = next(records, None)
+    if first is None:
+        return
+    second = next(records, None)
+    rows = None if second is not None or first.values is None else rows_within(first.values)
+    if rows is None:
+        yield first
+    else:
+        malformed.num_good = 0
+        yield from (record for row in rows if (record := _record_of(row, first.line, malformed)) is not None)
+    if second is not None:
+        yield second
+        yield from records
 
 
 def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed) -> Iterator[Record]:
@@ -248,8 +267,8 @@ def cell_text(cell: Any) -> str:
 class _RawLines:
     """Lines for csv.reader, remembering those of the row that is being read."""
 
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
+    def __init__(self, lines: Iterator[str], *, is_escaped: bool) -> None:
+        self._lines, self._is_escaped = lines, is_escaped
         self.row: list[str] = []
 
     def __iter__(self) -> _RawLines:
@@ -259,6 +278,8 @@ class _RawLines:
         line = next(self._lines)
         if "\0" in line:
             line = line.replace("\0", "")  # which csv refuses
+        if self._is_escaped:
+            line = _ESCAPED_QUOTE.sub('\\1""', line)
         self.row.append(line)
         return line + "\n"
 
@@ -267,6 +288,7 @@ class _RawLines:
 class _Dialect:
     delimiter: str
     is_quoted: bool
+    is_escaped: bool = False  # quotes inside a cell are written as \\" and not doubled, as by Spark and MySQL
 
     def reader(self, lines: Iterator[str] | _RawLines) -> Any:
         if self.is_quoted:
@@ -285,7 +307,9 @@ def _iter_delimited(
     dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
     if header is None:
         header = _numbers_as_header(sample, stream.name, columns)
-    lines, merges = _RawLines(text), _Merges(stream.name)
+    if dialect.is_escaped:
+        stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\\\", and read so.')
+    lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), _Merges(stream.name)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:
         if len(lines.row) > 1 and dialect.is_quoted:
@@ -312,8 +336,7 @@ class _Merges:
     """Notices rows that stray quotes joined: an opening quote that closes in the next row, so that one row is lost.
 
     A text of several lines looks the same if its lines happen to have as many commas as the table has columns. It is
-    told apart by where its quotes are, or, if the text is the last column, by the cells of the continued line, which
-    a row of its own shares with other rows.
+    told apart by where its quotes are, or by the cells next to them, which rows of their own share with other rows.
     """
 
     def __init__(self, name: str) -> None:
@@ -340,8 +363,9 @@ class _Merges:
         closed = [i for i, cell in enumerate(rows[-1]) if cell.endswith('"') and cell.count('"') % 2]
         if not opened or opened != closed:
             return True
-        others = [(i, cell) for i, cell in enumerate(rows[-1]) if i not in closed]
-        return opened == [width - 1] and all(other in self._seen for other in others)
+        after = [(i, cell) for i, cell in enumerate(rows[0]) if i > opened[0]]
+        before = [(i, cell) for i, cell in enumerate(rows[-1]) if i < closed[0]]
+        return all(other in self._seen for other in (*after, *before))
 
     @property
     def sentences(self) -> list[str]:
@@ -387,7 +411,18 @@ def _sniff_dialect(head: str, kind: TableFormat, told: str | None = None) -> tup
             if best is None or score > best[0]:
                 best = (score, dialect, rows)
     assert best is not None
-    return best[1], best[2]
+    _, dialect, rows = best
+    if kind == "csv" and _ESCAPED_QUOTE.search(head) and '""' not in head.replace('\\"', ""):
+        escaped = _Dialect(dialect.delimiter, True, is_escaped=True)
+        rows_escaped = _sample_rows(_ESCAPED_QUOTE.sub('\\1""', head), escaped)
+        if _evenness(rows_escaped) >= _evenness(rows):
+            return escaped, rows_escaped
+    return dialect, rows
+
+
+def _evenness(rows: Sequence[Sequence[str]]) -> float:
+    """The share of the rows that have as many cells as the first."""
+    return sum(len(row) == len(rows[0]) for row in rows) / len(rows) if rows else 0.0
 
 
 def _sample_rows(head: str, dialect: _Dialect) -> list[list[str]]:
@@ -425,6 +460,8 @@ def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str])
 def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequence[str]) -> bool:
     names = [cell.strip() for cell in first]
     known = {*_KNOWN_NAMES, *(column.casefold() for column in columns)}
+    if _are_numbered(names, rows):
+        return True
     if any(_NUMBER.fullmatch(name) for name in names):
         return False
     if any(name.casefold() in known for name in names):
@@ -437,6 +474,24 @@ def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequenc
     if any(cells and all(_NUMBER.fullmatch(cell) for cell in cells) for cells in cells_of_column):
         return True
     return all(not name or _IDENTIFIER.fullmatch(name) for name in names)
+
+
+def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether columns are called by their numbers, as pandas does (after an index without a name), and hold words."""
+    numbers = [name for name in names if name]
+    if numbers != [str(i) for i in range(len(numbers))]:
+        return False
+    cells = [{row[i].strip() for row in rows if i < len(row)} for i, name in enumerate(names) if name]
+    return len(numbers) > 1 and any(of_column and not any(map(_NUMBER.fullmatch, of_column)) for of_column in cells)
+
+
+def sniff_tab_table(head: str) -> bool:
+    """Whether a text that is called txt is a table: a header with usual names, and as many tabs in every line."""
+    lines = [line for line in head.split("\n")[: SAMPLE_ROWS + 1] if line]
+    lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut short
+    names = [name.strip().casefold() for name in lines[0].split("\t")] if lines else []
+    is_even = len({line.count("\t") for line in lines}) == 1
+    return len(names) > 1 and len(lines) > 1 and is_even and any(name in _KNOWN_NAMES for name in names)
 
 
 def _check_header(row: list[str], name: str) -> list[str]:

@@ -1,0 +1,47 @@
+"""A table inside one JSON object is read as rows; a row is left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.text.nested_rows import rows_within
+from pretune.text.tables import iter_records
+
+ROWS = [{"text": f"A text {n}", "label": "ab"[n % 2]} for n in range(4)]
+SHAPES: dict[str, dict[str, Any]] = {
+    "a list under one key": {"version": "1", "data": ROWS},
+    "split": {"columns": ["text", "label"], "index": [0, 1, 2, 3], "data": [list(row.values()) for row in ROWS]},
+    "columns": {name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]},
+    "index": {str(n): row for n, row in enumerate(ROWS)},
+    "lists": {name: [row[name] for row in ROWS] for name in ROWS[0]},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_table_in_one_object_is_read_as_rows(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(SHAPES[shape]), encoding="utf-8")
+    assert [record.fields for record in iter_records(tmp_path / "rows.json")] == ROWS
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "A text", "label": "a"},
+        {"text": "A text", "tags": ["a", "b"]},
+        {"text": "A text", "meta": {"a": 1}},
+        {"tokens": ["a", "b"], "more": ["c"]},
+        {"data": []},
+    ],
+)
+def test_a_row_is_a_row(row: dict[str, Any]) -> None:
+    assert rows_within(row) is None
+
+
+def test_rows_with_lists_of_one_length_stay_rows_if_there_are_several(tmp_path: Path) -> None:
+    row = {"tokens": ["a", "b"], "tags": ["X", "Y"]}
+    (tmp_path / "rows.jsonl").write_text((json.dumps(row) + "\n") * 2, encoding="utf-8")
+    assert [record.values for record in iter_records(tmp_path / "rows.jsonl")] == [row, row]
