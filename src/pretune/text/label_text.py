@@ -32,8 +32,10 @@ def label_text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
     if isinstance(value, numbers.Real) and float(value).is_integer():
-        return str(int(value))  # type: ignore[call-overload]  # a Real that is whole
+        return str(int(float(value)))
     text = str(value).strip()
     if text.casefold() in ("true", "false"):
         return text.casefold()
