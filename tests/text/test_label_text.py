@@ -14,6 +14,9 @@ from pretune.text.label_text import label_text
 class NAType:
     """Stands in for pandas' NA, which cannot be compared."""
 
+    def __repr__(self) -> str:  # which names the test: an address would differ between processes
+        return "NA"
+
     def __bool__(self) -> bool:
         raise TypeError("boolean value of NA is ambiguous")
 
