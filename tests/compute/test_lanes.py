@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,3 +87,28 @@ def test_only_a_processor_with_two_threads_has_two_lanes(
     monkeypatch.setattr(torch, "set_num_threads", lambda _count: None)
     assert lanes_for(device).count == expected
     assert lanes_for(device) is lanes_for(device)
+
+
+_FORKING = """
+import os, sys, multiprocessing
+import torch
+torch.set_num_threads(2)
+from pretune.stages.predict import predict
+model, texts = sys.argv[1], ["A wonderful film.", "Cold soup, noisy rooms."] * 40
+from pretune.inference.load import load_classifier
+classifier = load_classifier(model)
+before = [p.label for p in predict(classifier, texts)]
+def work(_):
+    return [p.label for p in predict(classifier, texts)]
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(work, range(2)) == [before, before]
+print("predicted")
+"""
+
+
+def test_a_forked_process_predicts(run_folder: Path) -> None:
+    """The lanes' threads, torch's and the tokenizer's do not live on in a child: it waited for them for ever."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", _FORKING, str(run_folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "predicted\n", done.stderr

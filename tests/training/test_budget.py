@@ -78,12 +78,29 @@ def test_what_is_asked_for_is_enough(elapsed: float, step: float, longer: float,
 
 def test_the_decay_takes_what_the_clock_leaves() -> None:
     plan = plan_for(Budget(minutes=2.0))
-    assert replan(plan, 2.0, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step).steps == (
-        plan.decay_start_step + int((120 - 60 - 3) / 0.1)
-    )
-    slow = replan(plan, 2.0, elapsed_seconds=300.0, training_seconds=300.0)
+    pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0)
+    on_time = replan(plan, 2.0, pace=pace, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step)
+    assert on_time.steps == plan.decay_start_step + int((120 - 60 - 3) / 0.1)
+    slow = replan(plan, 2.0, pace=pace, elapsed_seconds=300.0, training_seconds=300.0)
     assert slow.steps == plan.decay_start_step + 1
     assert slow.is_corrected
+
+
+def test_a_correction_knows_that_long_rows_come_last() -> None:
+    """By the mean of the steps so far, all of them short, the rest would be planned far too long."""
+    plan = plan_for(Budget(minutes=2.0))
+    assert plan.long_start_step < plan.steps
+    pace = Pace(short_step_seconds=0.1, long_step_seconds=0.4, evaluation_seconds=0.0)
+    found = replan(plan, 2.0, pace=pace, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step)
+    long_steps = found.steps - found.long_start_step
+    seconds = 0.1 * (found.steps - plan.decay_start_step - long_steps) + 0.4 * long_steps
+    assert seconds == pytest.approx(120 - 60 - 3, rel=0.02)
+
+
+def test_a_decay_from_the_first_step_on_is_not_corrected() -> None:
+    plan = replace(plan_for(Budget(minutes=2.0)), decay_start_step=0)
+    pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0)
+    assert replan(plan, 2.0, pace=pace, elapsed_seconds=1.0, training_seconds=0.0) == plan
 
 
 def test_a_median_forgets_the_first_and_the_outliers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ second thread for it. With a lane for half of the rows there is one such meeting
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -69,3 +70,12 @@ def lanes_for(device: str) -> Lanes:
 @cache
 def _lanes(count: int, threads: int) -> Lanes:
     return Lanes(count, threads)
+
+
+def _begin_again_in_child() -> None:
+    """After a fork only the thread that forked lives on: the lanes are made again, and torch keeps to this thread."""
+    _lanes.cache_clear()
+    torch.set_num_threads(1)  # the other threads of its own pool are gone, too, and it would wait for them
+
+
+os.register_at_fork(after_in_child=_begin_again_in_child)

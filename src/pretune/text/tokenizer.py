@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-# Before the library is imported: it may use all cores (nothing here forks), and its panics print no rust traces.
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+# Before the library is imported: its panics print no rust traces. Whether it uses all cores is left to it, since it
+# stops doing so in a process that was forked, where its threads are gone.
 os.environ.setdefault("RUST_BACKTRACE", "0")
 
 import tokenizers

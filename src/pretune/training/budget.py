@@ -89,16 +89,23 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
     )
 
 
-def replan(plan: Plan, minutes: float, *, elapsed_seconds: float, training_seconds: float) -> Plan:
+def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, training_seconds: float) -> Plan:
     """Move the end of a plan to where the clock allows, at the step where its decay begins.
 
-    `training_seconds` is what the steps so far took, evaluations included; a step of
-    the decay is expected to take as long as one before it.
+    `training_seconds` is what the steps so far took, evaluations included. How much longer they took than `pace` said
+    is expected of the rest too; the long rows, which come last, cost as much more than short ones as was measured.
     """
-    seconds_per_step = training_seconds / plan.decay_start_step
+    done = plan.decay_start_step
+    if not done:  # a rate that falls from the first step on leaves nothing to go by
+        return plan
+    num_long = max(0, done - plan.long_start_step)
+    expected = (done - num_long) * pace.short_step_seconds + num_long * pace.long_step_seconds
+    slowdown = training_seconds / expected
     left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
-    decay = max(1, int(left / seconds_per_step))
-    return plan.with_steps(plan.decay_start_step + decay)
+    rest = plan.steps - done
+    long_share = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
+    decay = max(1, int(left / (slowdown * pace.step_seconds(long_share))))
+    return plan.with_steps(done + decay)
 
 
 def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch: int, elapsed_seconds: float) -> str:

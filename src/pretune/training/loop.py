@@ -78,7 +78,7 @@ def train_steps(
         yield StepResult(
             step=step,
             loss=loss,
-            accuracy=correct / num_labels,
+            accuracy=correct / num_labels if num_labels else 0.0,
             grad_norm=grad_norm,
             rate=rate(step),
             num_labels=int(num_labels),

@@ -111,7 +111,7 @@ class Course:
         self._tell_pieces()
         # In steps, not by the clock: where a run may go back to must be the same for one that was interrupted.
         every = self.settings.checkpoint_minutes * 60 / pace.short_step_seconds
-        self.state.more["checkpoint_every"] = max(1, round(every))
+        self.state.more.update(checkpoint_every=max(1, round(every)), pace=vars(pace))
         return pace
 
     def train(self, stop: StopFlag) -> None:
@@ -266,6 +266,7 @@ class Course:
         plan = replan(
             self.plan,
             self.settings.minutes,
+            pace=Pace(**self.state.more["pace"]),
             elapsed_seconds=elapsed,
             training_seconds=elapsed - self.state.more["seconds_before_training"],
         )

@@ -5,6 +5,7 @@ So they move between one process, DDP and FSDP2, and any number of processes may
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -102,15 +103,20 @@ def go_back_together(
     return _restore_together(parallel, optimizer, read, "going back to a checkpoint")
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 def agree_to_stop(ranks: Ranks, stop: StopFlag, place: str) -> bool:
     """Whether a signal has come to any of the processes: all stop after the same step."""
     if ranks.size == 1:
         return stop.is_set
     number = stop.signal_number or 0
-    numbers, count = ranks.sum([number, number > 0], place)
-    if count:
-        stop.signal_number = round(numbers / count)
-    return count > 0
+    # One place of the sum for each signal: SIGINT here and SIGTERM there add up to neither.
+    counts = ranks.sum([number == each for each in _SIGNALS], place)
+    received = [each for each, count in zip(_SIGNALS, counts, strict=True) if count]
+    if received:
+        stop.signal_number = max(received)
+    return bool(received)
 
 
 def _restore_together(

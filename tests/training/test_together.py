@@ -1,0 +1,42 @@
+"""What several processes agree on."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from pretune.runtime.interruption import StopFlag
+from pretune.training.together import agree_to_stop
+
+
+class TwoRanks:
+    """Two processes, of which the other one received a signal or none."""
+
+    size = 2
+
+    def __init__(self, other: int | None) -> None:
+        self.other = other
+
+    def sum(self, values: Sequence[float], _place: str) -> list[float]:
+        theirs = [self.other == each for each in (signal.SIGINT, signal.SIGTERM)]
+        return [float(ours + their) for ours, their in zip(values, theirs, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "agreed"),
+    [
+        (None, None, None),
+        (signal.SIGINT, None, signal.SIGINT),
+        (None, signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGINT, signal.SIGTERM, signal.SIGTERM),
+    ],
+)
+def test_different_signals_do_not_add_up(ours: int | None, theirs: int | None, agreed: int | None) -> None:
+    """SIGINT (2) here and SIGTERM (15) there were taken for signal 8."""
+    stop = StopFlag()
+    stop.signal_number = ours
+    assert agree_to_stop(cast(Any, TwoRanks(theirs)), stop, "a step") == (agreed is not None)
+    assert stop.signal_number == agreed
