@@ -108,6 +108,8 @@ def test_evaluate_prints_figures_and_json(run_folder: Path, tmp_path: Path, caps
     assert figures["n"] == 3
     shown = out_of(capsys, *words)
     assert f"accuracy  {figures['accuracy']:.4f}" in shown
+    assert f"Brier     {figures['brier_score']:.4f}" in shown
+    assert f"ECE       {figures['calibration_error']:.4f}  (expected calibration error: " in shown
     assert all(label in shown for label in LABELS)
 
 

@@ -26,6 +26,9 @@ def test_parity(num_rows: int, num_classes: int) -> None:
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro", zero_division=0))
     assert found["loss"] == pytest.approx(reference.log_loss(labels, probabilities, labels=every_class))
+    if num_rows > 1:  # scikit-learn tells the number of classes by the rows
+        brier = reference.brier_score_loss(labels, probabilities, labels=every_class)
+        assert found["brier_score"] == pytest.approx(brier)
     by_class = reference.precision_recall_fscore_support(labels, predicted, labels=every_class, zero_division=0)
     for c, row in enumerate(found["classes"]):
         assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx([f[c] for f in by_class])
@@ -39,6 +42,37 @@ def test_a_class_that_never_occurs_does_not_count() -> None:
 def test_certain_and_wrong_costs_much_but_not_infinitely_much() -> None:
     loss = metrics.log_loss(np.array([1]), np.array([[1.0, 0.0]]))
     assert 30 < loss < 40
+
+
+def calibrated_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that are drawn by the very probabilities that go with them."""
+    random = np.random.default_rng(5)
+    probabilities = random.dirichlet(np.full(num_classes, 0.5), size=num_rows)
+    edges = probabilities.cumsum(axis=1)
+    labels = (random.random((num_rows, 1)) > edges[:, :-1]).sum(axis=1)
+    return labels, probabilities
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_probabilities_that_are_right_have_almost_no_calibration_error(num_classes: int) -> None:
+    labels, probabilities = calibrated_rows(50_000, num_classes)
+    assert metrics.calibration_error(labels, probabilities) < 0.01
+    sharper = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
+    assert metrics.calibration_error(labels, sharper) > 0.05
+    assert metrics.brier_score(labels, sharper) > metrics.brier_score(labels, probabilities)
+
+
+def test_the_calibration_error_by_hand() -> None:
+    """Two bins of the fifteen are used: 0.62 with one right of two, 1.0 with one right of one."""
+    probabilities = np.array([[0.62, 0.38], [0.38, 0.62], [1.0, 0.0]])
+    found = metrics.calibration_error(np.array([0, 0, 0]), probabilities)
+    assert found == pytest.approx(2 / 3 * 0.12)
+
+
+def test_a_probability_on_an_edge_belongs_to_the_bin_below_it() -> None:
+    """Bins are open below and closed above, so 0.6 = 9/15 and 0.59 share one, where their errors cancel."""
+    probabilities = np.array([[0.6, 0.4], [0.59, 0.41]])
+    assert metrics.calibration_error(np.array([0, 1]), probabilities) == pytest.approx(abs(0.5 - 0.595))
 
 
 def test_no_rows_are_refused() -> None:

@@ -53,3 +53,13 @@ def test_equal_accuracies_can_be_drawn(builder: Any) -> None:
     rows = [{"name": kind, "kind": kind, **row} for kind in ("majority", "pretrained")]
     builder.add("compare", "comparison", rows=rows, verdicts=[])
     assert "●" in rendered(builder.events, 120)
+
+
+def test_the_calibration_is_one_sentence(full_run: Any) -> None:
+    assert "calibration" not in rendered(full_run.events)  # as in the log of an older version
+    (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]
+    for number, row in enumerate(comparison["rows"]):
+        row |= {"calibration_error": 0.01 * number, "brier_score": 0.1}
+    text = " ".join(rendered(full_run.events).split())
+    assert "lower is better: TF-IDF + logistic regression 1.0 %, 0.100; NB-SVM 2.0 %, 0.100; from scratch" in text
+    assert "majority class 0 %, " not in text

@@ -31,7 +31,14 @@ PARTS = ["seen" if n % 2 else "unseen" for n in range(NUM_ROWS)]
 
 
 def contender(kind: str, right: np.ndarray, labels: np.ndarray = LABELS) -> Contender:
-    return Contender(name=kind, kind=kind, predicted=np.where(right, labels, 1 - labels))
+    return contender_of(kind, np.where(right, labels, 1 - labels))
+
+
+def contender_of(kind: str, predicted: np.ndarray) -> Contender:
+    """With a probability of 0.8 for whatever is predicted."""
+    return Contender(
+        name=kind, kind=kind, predicted=predicted, probabilities=np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
+    )
 
 
 def make_test_rows(parts: list[str | None] | None = None, labels: np.ndarray = LABELS) -> HeldOutRows:
@@ -119,9 +126,9 @@ def test_many_parts_give_no_false_alarm() -> None:
 
 def test_imbalance_is_judged_by_macro_f1() -> None:
     labels = (np.arange(NUM_ROWS) % 33 == 0).astype(np.int64)
-    never = Contender(name="scratch", kind="scratch", predicted=np.zeros((3, NUM_ROWS), dtype=np.int64))
+    never = contender_of("scratch", np.zeros((3, NUM_ROWS), dtype=np.int64))
     often = np.where(np.random.default_rng(0).random((3, NUM_ROWS)) < 0.98, labels, 1 - labels)
-    runs = [never, Contender(name="pretrained", kind="pretrained", predicted=often)]
+    runs = [never, contender_of("pretrained", often)]
     (verdict,) = judge(runs, make_test_rows(labels=labels), "macro_f1")
     assert verdict["metric"] == "macro_f1"
     assert verdict["difference"] > 0.2
@@ -161,7 +168,7 @@ def write_network(path: Path, prepared: Path, skill: float, seed: int) -> Path:
     for number, right in enumerate(draw_runs(skill, 3, seed, len(rows))):
         lines = [
             {"row": row["row"], "label": row["label"], "predicted": row["label"] if ok else 1 - row["label"],
-             "probabilities": [0.5, 0.5], "slice": row["slice"]}
+             "probabilities": [0.8, 0.2] if ok == (row["label"] == 0) else [0.2, 0.8], "slice": row["slice"]}
             for row, ok in zip(rows, right, strict=True)
         ]  # fmt: skip
         write_lines(path / "predictions" / f"seed-{number}.jsonl", lines)
@@ -186,6 +193,10 @@ def test_the_stage_end_to_end(tmp_path: Path) -> None:
     assert rows["tfidf"]["accuracy"] == rows["nbsvm"]["accuracy"] == 1.0
     assert len(rows["scratch"]["seeds"]) == 3
     assert rows["scratch"]["accuracy"] == pytest.approx(np.mean(rows["scratch"]["seeds"]))
+    for network in (rows["scratch"], rows["pretrained"]):  # which give 0.8 to whatever they predict
+        assert network["calibration_error"] == pytest.approx(np.mean([abs(seed - 0.8) for seed in network["seeds"]]))
+        assert network["brier_score"] == pytest.approx(0.64 - 0.6 * network["accuracy"])
+    assert rows["tfidf"]["calibration_error"] < 0.2
     assert rows["pretrained"]["slices"].keys() == {"seen", "unseen"}
     assert manifest.summary["verdicts"] == [verdict["sentence"] for verdict in event["verdicts"]]
     assert event["verdicts"][0]["sentence"].startswith("Pre-training helped: +")

@@ -51,6 +51,9 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
         f"accuracy  {figures['accuracy']:.4f}  (95 % interval {low:.4f} to {high:.4f})",
         f"macro F1  {figures['macro_f1']:.4f}",
         f"loss      {figures['loss']:.4f} nats",
+        f"Brier     {figures['brier_score']:.4f}",
+        f"ECE       {figures['calibration_error']:.4f}  (expected calibration error: how far probabilities are from "
+        "the share of right answers)",
         figures["seen_sentence"],
         "",
     ]

@@ -252,7 +252,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-names", default="", metavar="NAME,...", help="0=negative,1=positive: names for the labels in the file"
     )
-    _add_json(parser, "one object with n, accuracy, accuracy_interval, macro_f1, loss, classes, confusion_matrix")
+    figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
+    _add_json(parser, f"one object with {figures}, confusion_matrix")
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:

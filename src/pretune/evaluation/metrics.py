@@ -16,6 +16,8 @@ from pretune.evaluation.uncertainty import wilson_interval
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
+_CALIBRATION_BINS = 15
+
 
 def accuracy(labels: IntArray, predicted: IntArray) -> float:
     """The share of rows (N,) whose predicted class is the true one."""
@@ -55,6 +57,31 @@ def log_loss(labels: IntArray, probabilities: FloatArray) -> float:
     return float(-np.log(np.clip(given, epsilon, 1.0)).mean())
 
 
+def brier_score(labels: IntArray, probabilities: FloatArray) -> float:
+    """Mean squared error of the probabilities (N, C), summed over the classes; half of that for two classes.
+
+    Brier 1950, "Verification of forecasts expressed in terms of probability", scaled as scikit-learn does: with two
+    classes it is the squared error of one probability, from 0 to 1.
+    """
+    given = np.asarray(probabilities, dtype=np.float64)
+    errors = np.square(given).sum(axis=1) + 1 - 2 * given[np.arange(len(labels)), labels]
+    return float(errors.mean()) / (2 if given.shape[1] == 2 else 1)
+
+
+def calibration_error(labels: IntArray, probabilities: FloatArray) -> float:
+    """Expected calibration error: how far the probability of the predicted class is from the share of right answers.
+
+    The rows are put into 15 bins of equal width by that probability; the error is the mean over the bins of
+    |share of right answers - mean probability|, each weighted by its rows (Guo et al. 2017, arXiv:1706.04599,
+    equation 3). With few rows it is above zero also for probabilities that are right.
+    """
+    given = np.asarray(probabilities, dtype=np.float64)
+    right, confidence = given.argmax(axis=1) == labels, given.max(axis=1)
+    # Open below and closed above; rounded, so that 9/15 counts as the edge that it is.
+    places = np.clip(np.ceil(np.round(confidence * _CALIBRATION_BINS, 9)).astype(np.int64) - 1, 0, None)
+    return float(np.abs(np.bincount(places, weights=right - confidence)).sum() / len(labels))
+
+
 def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str]) -> dict[str, Any]:
     """Every figure of one set of predictions as JSON values; `accuracy_interval` is Wilson's at 95 %.
 
@@ -71,6 +98,8 @@ def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str])
         "accuracy_interval": list(wilson_interval(int((labels == predicted).sum()), len(labels))),
         "macro_f1": macro_f1(labels, predicted, len(names)),
         "loss": log_loss(labels, probabilities),
+        "brier_score": brier_score(labels, probabilities),
+        "calibration_error": calibration_error(labels, probabilities),
         "classes": [
             {
                 "label": name,

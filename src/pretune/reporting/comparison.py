@@ -38,8 +38,9 @@ def render_comparison(events: list[Event], page: Page) -> Lines:
     lines += _table(rows, page)
     lines += _slices(rows, page)
     lines += _verdicts(comparison.get("verdicts", []), rows, page)
-    if comparison.get("coverage"):
-        lines += paragraph(clean(comparison["coverage"], 400), page, indent=1, style="dim")
+    for sentence in (clean(comparison.get("coverage", ""), 400), _calibration(rows)):
+        if sentence:
+            lines += paragraph(sentence, page, indent=1, style="dim")
     return lines
 
 
@@ -144,6 +145,17 @@ def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
         if evidence:
             lines += paragraph(evidence, page, indent=3, style="dim")
     return lines
+
+
+def _calibration(rows: list[Event]) -> str:
+    """A sentence about the probabilities of every model; that of the majority class says nothing about a row."""
+    parts = [
+        f"{_name(row)} {figures.percent(row['calibration_error'])}, {row['brier_score']:.3f}"
+        for row in rows
+        if row.get("kind") != "majority" and "calibration_error" in row
+    ]
+    what = "Expected calibration error (how far probabilities are from the share of right answers) and Brier score"
+    return f"{what}, lower is better: {'; '.join(parts)}." if parts else ""
 
 
 def _evidence(verdict: Event, rows: list[Event]) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from pretune.errors import InputDataError
 from pretune.evaluation.baselines import Baseline, TextRows, predict_linear, predict_majority
-from pretune.evaluation.metrics import accuracy, macro_f1, macro_f1_of
+from pretune.evaluation.metrics import accuracy, brier_score, calibration_error, macro_f1, macro_f1_of
 from pretune.evaluation.uncertainty import (
     Difference,
     accuracy_difference,
@@ -37,11 +37,13 @@ MIN_SLICE_ROWS = 20  # of a part; below, a verdict on it would be noise
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One row of the comparison: predicted classes (S, N) of its seeds for the same N test rows."""
+    """One row of the comparison: predicted classes (S, N) and probabilities (S, N, C) of its seeds, for the same N
+    test rows."""
 
     name: str
     kind: str
     predicted: IntArray
+    probabilities: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     metric = summary.get("early_stopping_metric", "accuracy")
     # The networks first: predictions that do not fit are refused before anything is trained.
     networks = [
-        Contender(name=NAMES[kind], kind=kind, predicted=_read_predictions(folders[source], test))
+        _read_predictions(folders[source], test, kind)
         for kind, source in (("scratch", "scratch"), ("pretrained", "finetuned"))
         if source in folders
     ]
@@ -153,7 +155,12 @@ def _train_baselines(
     for baseline in found:
         _write_predictions(folder.path / PREDICTIONS / f"{baseline.kind}.jsonl", baseline, test)
     return [
-        Contender(name=b.name, kind=b.kind, predicted=b.probabilities.argmax(axis=1)[None].astype(np.int64))
+        Contender(
+            name=b.name,
+            kind=b.kind,
+            predicted=b.probabilities.argmax(axis=1)[None].astype(np.int64),
+            probabilities=b.probabilities[None],
+        )
         for b in found
     ]
 
@@ -176,8 +183,8 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
     write_text(path, "".join(lines))
 
 
-def _read_predictions(folder: Path, test: HeldOutRows) -> IntArray:
-    """The predicted classes (S, N) of every seed, in the order of the test rows."""
+def _read_predictions(folder: Path, test: HeldOutRows, kind: str) -> Contender:
+    """A network with what each of its seeds predicted, in the order of the test rows."""
     files = sorted((folder / PREDICTIONS).glob("seed-*.jsonl"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise InputDataError(f"{folder} has no {PREDICTIONS}/seed-*.jsonl; expected the folder of a finetune stage.")
@@ -192,8 +199,13 @@ def _read_predictions(folder: Path, test: HeldOutRows) -> IntArray:
                 f"{file} holds predictions for other rows than the test split; "
                 "compare with the prepare folder that the model was fine-tuned on."
             )
-        seeds.append([by_row[row]["predicted"] for row in test.rows])
-    return np.array(seeds, dtype=np.int64)
+        seeds.append([by_row[row] for row in test.rows])
+    return Contender(
+        name=NAMES[kind],
+        kind=kind,
+        predicted=np.array([[line["predicted"] for line in seed] for seed in seeds], dtype=np.int64),
+        probabilities=np.array([[line["probabilities"] for line in seed] for seed in seeds], dtype=np.float64),
+    )
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -218,6 +230,8 @@ def _describe(contender: Contender, test: HeldOutRows) -> dict[str, Any]:
         "accuracy": mean,
         "accuracy_interval": list(interval),
         "macro_f1": float(np.mean([macro_f1(test.labels, p, test.num_classes) for p in contender.predicted])),
+        "brier_score": float(np.mean([brier_score(test.labels, p) for p in contender.probabilities])),
+        "calibration_error": float(np.mean([calibration_error(test.labels, p) for p in contender.probabilities])),
         "seeds": [accuracy(test.labels, predicted) for predicted in contender.predicted],
         "n": len(test.rows),
     }
