@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.stages.config import PrepareConfig as PrepareConfig
     from pretune.stages.config import PreprocessConfig as PreprocessConfig
     from pretune.stages.config import PretrainConfig as PretrainConfig
+    from pretune.stages.config import SplitConfig as SplitConfig
     from pretune.stages.evaluate import evaluate as evaluate
     from pretune.stages.export import export as export
     from pretune.stages.fill import fill as fill
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.stages.prepare import prepare as prepare
     from pretune.stages.preprocess import preprocess as preprocess
     from pretune.stages.pretrain import pretrain as pretrain
+    from pretune.stages.split import split as split
     from pretune.stages.trace import trace as trace
 
 # Threads that wait for the next matrix product sleep instead of spinning: beside a busy neighbour a training step is

@@ -137,7 +137,8 @@ def test_another_setting_or_input_is_refused(out: Path, preprocessed_folder: Pat
     with pytest.raises(StageDiffersError, match=r"seed \(was 0, now 1\)") as caught:
         run(preprocessed_folder, out, seed=1)
     assert caught.value.exit_code == EXIT_USAGE
-    (tmp_path / "manifest.json").write_text(json.dumps({**vars(read_manifest(preprocessed_folder)), "outputs": {}}))
+    changed = sealed({**vars(read_manifest(preprocessed_folder)), "outputs": {}})
+    (tmp_path / "manifest.json").write_text(json.dumps(changed))
     with pytest.raises(StageDiffersError, match="input preprocessed"):
         run(tmp_path, out)
     with pytest.raises(FolderInTheWayError, match="belongs to the preprocess stage"):

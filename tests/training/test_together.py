@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from typing import Any, cast
 
 import pytest
 
+from pretune.compute.distributed import Ranks
 from pretune.runtime.interruption import StopFlag
 from pretune.training.together import agree_to_stop
 
 
-class TwoRanks:
+class TwoRanks(Ranks):
     """Two processes, of which the other one received a signal or none."""
 
-    size = 2
-
     def __init__(self, other: int | None) -> None:
-        self.other = other
+        self.size, self.other = 2, other
 
     def sum(self, values: Sequence[float], _place: str) -> list[float]:
         theirs = [self.other == each for each in (signal.SIGINT, signal.SIGTERM)]
@@ -38,5 +36,5 @@ def test_different_signals_do_not_add_up(ours: int | None, theirs: int | None, a
     """SIGINT (2) here and SIGTERM (15) there were taken for signal 8."""
     stop = StopFlag()
     stop.signal_number = ours
-    assert agree_to_stop(cast(Any, TwoRanks(theirs)), stop, "a step") == (agreed is not None)
+    assert agree_to_stop(TwoRanks(theirs), stop, "a step") == (agreed is not None)
     assert stop.signal_number == agreed

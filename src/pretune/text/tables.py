@@ -15,6 +15,7 @@ from pretune.text.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
 from pretune.text.nested_rows import rows_within
+from pretune.text.stray_quotes import StrayQuotes
 from pretune.text.streams import LONGEST_LINE, TextStream
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
@@ -51,7 +52,6 @@ _EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Ex
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_MOST_CELLS_SEEN, _SHORT_CELL = 10_000, 40  # characters
 # A cell may be long; one of this size means that a quote was opened and never closed.
 csv.field_size_limit(1 << 24)
 
@@ -309,13 +309,13 @@ def _iter_delimited(
         header = _numbers_as_header(sample, stream.name, columns)
     if dialect.is_escaped:
         stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\\\", and read so.')
-    lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), _Merges(stream.name)
+    lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:
         if len(lines.row) > 1 and dialect.is_quoted:
             if "".join(lines.row).count('"') % 2:
                 raise InputDataError(_unclosed(stream.name, start))
-            merges.look_at(lines.row, dialect, start, len(header or ()))
+            merges.look_at(lines.row, start, len(header or ()))
         if not row or row == [""]:
             pass
         elif header is None:
@@ -330,52 +330,6 @@ def _iter_delimited(
         start += len(lines.row)
         lines.row.clear()
     malformed.findings.warnings += merges.sentences
-
-
-class _Merges:
-    """Notices rows that stray quotes joined: an opening quote that closes in the next row, so that one row is lost.
-
-    A text of several lines looks the same if its lines happen to have as many commas as the table has columns. It is
-    told apart by where its quotes are, or by the cells next to them, which rows of their own share with other rows.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self.count = name, 0
-        self.first: int | None = None  # line
-        self._seen: set[tuple[int, str]] = set()
-
-    def note(self, row: Sequence[str]) -> None:
-        """Remember the short cells of a good row."""
-        if len(self._seen) < _MOST_CELLS_SEEN:
-            self._seen.update((place, cell) for place, cell in enumerate(row) if 0 < len(cell) <= _SHORT_CELL)
-
-    def look_at(self, lines: Sequence[str], dialect: _Dialect, line: int, width: int) -> None:
-        """Consider the lines of one row, the first of which is `line`, of a table of `width` columns."""
-        if self._is_suspect(lines, dialect, width):
-            self.first = line if self.first is None else self.first
-            self.count += 1
-
-    def _is_suspect(self, lines: Sequence[str], dialect: _Dialect, width: int) -> bool:
-        rows = [row for row in csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE) if row]
-        if width < 2 or not all(len(row) == width for row in rows):
-            return False
-        opened = [i for i, cell in enumerate(rows[0]) if cell.startswith('"') and cell.count('"') % 2]
-        closed = [i for i, cell in enumerate(rows[-1]) if cell.endswith('"') and cell.count('"') % 2]
-        if not opened or opened != closed:
-            return True
-        after = [(i, cell) for i, cell in enumerate(rows[0]) if i > opened[0]]
-        before = [(i, cell) for i, cell in enumerate(rows[-1]) if i < closed[0]]
-        return all(other in self._seen for other in (*after, *before))
-
-    @property
-    def sentences(self) -> list[str]:
-        """The warning, if there is reason for one."""
-        rows = "a row" if self.count == 1 else f"{self.count:,} rows"
-        sentence = (
-            f"{self.name}, line {self.first}: a stray quote seems to join {rows} with the next; if these are rows of "
-            "their own, double the quotes inside a cell, or remove them."
-        )
-        return [sentence] if self.count else []
 
 
 def _next_row(reader: Any, name: str, start: int) -> list[str] | None:
