@@ -51,6 +51,9 @@ SENTENCES = [
 ]
 
 
+UNSEEN = ["The waiter was warm and the food was cold.", "We bought the hotel in May.", "The film was rude and noisy."]
+
+
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level BPE of some 400 tokens, trained on a few sentences."""
@@ -108,11 +111,14 @@ def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_fold
     folder, tokenizer, draw = tmp_path_factory.mktemp("preprocess"), load_tokenizer(tokenizer_folder), random.Random(0)
     stage = open_stage(folder, "preprocess", config={}, inputs={})
     tokenizer.save(folder)
-    rows = []
+    rows, count_seen = [], 0
     for split, count in (("train", 130), ("validation", 30)):
         with ShardWriter(folder, split, tokenizer.vocab_size) as writer:
             for _ in range(count):
                 text = " ".join(draw.choices(SENTENCES, k=draw.randint(1, 4)))
+                if split == "validation":  # a sentence to watch, which training does not see
+                    text += f" {UNSEEN[count_seen % len(UNSEEN)]}"
+                    count_seen += 1
                 writer.add(tokenizer.encode(text))
                 rows.append(json.dumps({"text": text, "source": "test", "split": split}) + "\n")
     (folder / "documents-00000.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress("".join(rows).encode()))

@@ -111,7 +111,7 @@ def test_it_learns(events: list[Event]) -> None:
     [references] = of_kind(events, "references")
     rows = of_kind(events, "evaluation")
     assert rows[0]["loss"] == pytest.approx(references["uniform_nats"], abs=0.3)
-    assert rows[-1]["loss"] < references["unigram_nats"] - 0.5
+    assert rows[-1]["loss"] < references["unigram_nats"] - 0.3  # a third of it are sentences that training has not seen
     assert rows[-1]["accuracy"] > references["most_frequent_share"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
-from pretune.training.watched import hide_word, hide_words, predict_hidden
+from pretune.training.watched import TrainingTokens, hide_word, hide_words, predict_hidden
 
 TEXTS = [
     "The sun rises in the east. A wonderful film, warm and funny.",
@@ -97,3 +98,16 @@ def test_what_is_shown_is_what_the_model_says(tokenizer: Tokenizer) -> None:
             tokenizer.surfaces([i])[0].strip() for i in best.indices.tolist()
         ]
         assert (row["masked_text"], row["true_word"]) == (word.masked_text, word.true_word)
+
+
+def test_sentences_of_the_training_text_are_not_watched(tokenizer: Tokenizer) -> None:
+    """In the demo five of six stood word for word in training documents, so that finding their words was recall."""
+    learned = [*TEXTS[:2], "Before. We never liked the food, and the waiter was rude. After."]
+    stream = [i for text in learned for i in tokenizer.encode(text)]
+    training = TrainingTokens(np.array(stream, dtype=np.uint16), tokenizer.first_ordinary_id)
+    assert training.holds(tokenizer.encode("The sun rises in the east."))
+    assert training.holds(tokenizer.encode("We never liked the food, and the waiter was rude."))
+    assert not training.holds(tokenizer.encode("The sun rises in the west."))
+    assert not training.holds(tokenizer.encode("rude. The sun"))  # not across the end of a document
+    words = hide_words(TEXTS, tokenizer, 4, 0, training)
+    assert [word.text for word in words] == ["I bought this phone in May; the battery lasts two days!"]

@@ -254,7 +254,8 @@ def render_watched(phase: Phase, page: Page) -> Lines:
     rows: list[Row] = []
     for index, sentence in enumerate(moments[0]["sentences"]):
         text, word = around(clean(sentence["masked_text"]), MASK, WATCHED_LIMIT), clean(sentence["true_word"], 20)
-        cells = [Cell(f"{text}\nhidden: {word}")]
+        note = "\n(the training text holds it)" if sentence.get("is_in_training") else ""
+        cells = [Cell(f"{text}\nhidden: {word}{note}")]
         for row in moments:
             found = row["sentences"][index] if index < len(row["sentences"]) else {}
             cells.append(_guess(found, sentence["true_word"]))

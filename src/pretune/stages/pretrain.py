@@ -65,7 +65,7 @@ from pretune.training.pretraining import Course, CourseSettings
 from pretune.training.schedule import Plan
 from pretune.training.side_by_side import in_lanes
 from pretune.training.together import go_on_together
-from pretune.training.watched import HiddenWord, hide_word, hide_words, predict_hidden
+from pretune.training.watched import HiddenWord, TrainingTokens, hide_word, hide_words, predict_hidden
 
 _NUM_WATCHED = 6
 _WATCHED_POOL = 2000  # validation documents among which the watched sentences are drawn
@@ -187,15 +187,23 @@ class _Pretraining:
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
 
     def _choose_watched(self) -> tuple[list[HiddenWord], HiddenWord | None]:
-        """Held-out sentences to watch, the sunrise first on built-in data, and the example that all stages carry."""
+        """Sentences to watch that the training text does not hold, and the example that all stages carry.
+
+        On built-in data the sunrise comes first, which the training text may hold: then that is shown with it.
+        """
         summary, tokenizer, seed = self.source.summary, self.tokenizer, self.config.seed
+        training = TrainingTokens(self.corpus.train.tokens, tokenizer.first_ordinary_id)
         watched: list[HiddenWord] = []
         if summary.get("synthetic"):
             sunrise = hide_word(SUNRISE, tokenizer, seed, word="east")
-            watched = [sunrise] if sunrise is not None else []
+            if sunrise is not None:
+                watched = [replace(sunrise, is_in_training=training.holds(sunrise.ids))]
         held_out = (row["text"] for row in iter_corpus(self.source_path) if row["split"] == "validation")
         texts = islice(held_out, _WATCHED_POOL)
-        watched += hide_words(texts, tokenizer, _NUM_WATCHED - len(watched), seed)
+        watched += hide_words(texts, tokenizer, _NUM_WATCHED - len(watched), seed, training)
+        if not any(not word.is_in_training for word in watched):
+            sentence = "The training text holds every sentence of the validation text that could be watched."
+            self.folder.log.write("notice", sentence=sentence)
         example = summary.get("example")
         return watched, hide_word(example["text"], tokenizer, seed) if example else None
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pretune.model.transformer import LanguageModel
@@ -26,10 +28,39 @@ class HiddenWord:
     true_word: str
     ids: tuple[int, ...]
     position: int
+    is_in_training: bool = False  # whether the training text holds this sentence, so that finding the word is recall
 
 
-def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int) -> list[HiddenWord]:
-    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden."""
+class TrainingTokens:
+    """The token stream of the training text, searched for whole sentences."""
+
+    def __init__(self, tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int) -> None:
+        self.tokens, self.first_ordinary = tokens, first_ordinary
+        self._counts = np.bincount(tokens)
+
+    def holds(self, ids: Sequence[int]) -> bool:
+        """Whether the ordinary tokens of a sentence stand in the text one after another.
+
+        The first is left out: it is another one at the beginning of a document than after a blank.
+        """
+        wanted = np.array([each for each in ids if each >= self.first_ordinary][1:], dtype=self.tokens.dtype)
+        if not len(wanted):
+            return True
+        rarest = min(range(len(wanted)), key=lambda i: self._counts[wanted[i]] if wanted[i] < len(self._counts) else 0)
+        starts = np.flatnonzero(self.tokens == wanted[rarest]) - rarest
+        starts = starts[(starts >= 0) & (starts + len(wanted) <= len(self.tokens))]
+        for offset, each in enumerate(wanted):
+            starts = starts[self.tokens[starts + offset] == each]
+        return bool(len(starts))
+
+
+def hide_words(
+    texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int, training: TrainingTokens | None = None
+) -> list[HiddenWord]:
+    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden.
+
+    Sentences that `training` holds are left out: finding their words would be recall.
+    """
     pool = list(texts)
     found: list[HiddenWord] = []
     for index in generator(seed, "watched").permutation(len(pool)):
@@ -38,7 +69,9 @@ def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int
             continue
         sentence = sentences[generator(seed, "watched", int(index)).integers(len(sentences))]
         hidden = hide_word(sentence, tokenizer, seed)
-        if hidden is not None and hidden.text not in {other.text for other in found}:
+        if hidden is None or hidden.text in {other.text for other in found}:
+            continue
+        if training is None or not training.holds(hidden.ids):
             found.append(hidden)
         if len(found) == count:
             break
@@ -88,6 +121,7 @@ def predict_hidden(
             {
                 "masked_text": word.masked_text,
                 "true_word": word.true_word,
+                "is_in_training": word.is_in_training,
                 "probability": float(probabilities[true_id]),
                 "rank": int((probabilities > probabilities[true_id]).sum()) + 1,
                 "predictions": [
