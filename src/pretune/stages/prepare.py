@@ -159,7 +159,8 @@ class _Preparation:
             for side in held_out
             if counts[side]
         )
-        if self.base.split is not None and not self.is_same_split:
+        # Rows that only moved to validation, for the sake of small classes, are worth a warning.
+        if counts["test"] and self.base.split is not None and not self.is_same_split:
             raise InputDataError(
                 f"The model was pre-trained on {shown}: its text was cleaned of the held-out rows of another split. "
                 "Give the folder of that split instead of this one, or pre-train again with this one."
