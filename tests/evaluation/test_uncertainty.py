@@ -49,15 +49,17 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert high_apart - low_apart > 1.5 * (high - low)
 
 
-def test_the_interval_over_seeds_covers_the_expected_accuracy() -> None:
-    """Nominally 95 %; with three seeds, whose variance is itself an estimate, a little less."""
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 0.01, 0.03, 0.06])
+def test_the_interval_over_seeds_covers_the_expected_accuracy(num_seeds: int, spread: float) -> None:
+    """Also if seeds are few and differ much: with Satterthwaite's degrees of freedom two of them covered 89 %."""
     random = np.random.default_rng(3)
     covered = 0
     for _ in range(500):
-        skills = random.normal(0.83, 0.03, size=3)
-        _, (low, high) = accuracy_over_seeds(random.random((3, 800)) < skills[:, None])
+        skills = random.normal(0.83, spread, size=num_seeds)
+        _, (low, high) = accuracy_over_seeds(random.random((num_seeds, 400)) < skills[:, None])
         covered += low <= 0.83 <= high
-    assert 0.91 <= covered / 500 <= 0.99
+    assert covered / 500 >= 0.94
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))

@@ -91,9 +91,9 @@ def test_the_best_baseline_is_the_one_to_beat() -> None:
 
 def test_one_seed_is_said() -> None:
     runs = [contender("scratch", draw_runs(0.0, 1, 1)), contender("pretrained", draw_runs(1.5, 1, 2))]
-    assert "one seed was run" in describe_coverage(runs)
+    assert "one seed was run" in describe_coverage(runs, [])
     runs = [contender("scratch", draw_runs(0.0, 3, 1)), contender("pretrained", draw_runs(1.5, 3, 2))]
-    assert describe_coverage(runs) == (
+    assert describe_coverage(runs, [{}, {}]) == (
         "The intervals cover the choice of test rows and of fine-tuning seeds; another pre-training run may differ."
     )
 
@@ -105,6 +105,9 @@ def test_parts_have_verdicts_of_their_own() -> None:
         [contender("scratch", draw_runs(0.0, 3, 1)), contender("pretrained", right)], make_test_rows(PARTS)
     )
     sentences = {verdict.get("slice"): verdict["sentence"] for verdict in verdicts}
+    assert describe_coverage([], verdicts).endswith(
+        " Verdicts on parts are corrected for 2 comparisons (Holm), their intervals are not."
+    )
     assert sentences["seen"].startswith("No clear difference on the part 'seen': ")
     assert sentences["unseen"].startswith("Pre-training helped on the part 'unseen': +")
 

@@ -36,13 +36,13 @@ class Difference:
         return self.p_value < 0.05 and not self.interval[0] <= 0.0 <= self.interval[1]
 
 
-def wilson_interval(correct: float, count: float, quantile: float = Z_95) -> tuple[float, float]:
+def wilson_interval(correct: float, count: float) -> tuple[float, float]:
     """Wilson's score interval (1927) for a proportion; inside [0, 1] and sensible at 0 and 1 too."""
     if count <= 0:
         return 0.0, 1.0
-    share, squared = correct / count, quantile**2
+    share, squared = correct / count, Z_95**2
     centre = (share + squared / (2 * count)) / (1 + squared / count)
-    half = quantile / (1 + squared / count) * math.sqrt(share * (1 - share) / count + squared / (4 * count**2))
+    half = Z_95 / (1 + squared / count) * math.sqrt(share * (1 - share) / count + squared / (4 * count**2))
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
 
 
@@ -50,18 +50,21 @@ def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]
     """Mean accuracy of runs that differ in their seed, with a 95 % interval for the accuracy expected of this training.
 
     That is the mean over all seeds and all rows of this kind; a single further run varies more. `correct` is (S, N).
-    The variance is that over rows (of a row's mean over the seeds) plus that between seeds, see `accuracy_difference`;
-    Wilson's formula is applied to the number of independent rows that would have this
-    variance. With one seed this is exactly Wilson's interval.
+    Half of the interval is sqrt(z^2 V_rows + t^2 V_seeds): V_rows is the variance of the mean over rows (of a row's
+    mean over the seeds) with the normal quantile z, V_seeds that between seeds, divided by S, with Student's t for
+    S - 1 degrees of freedom, since few seeds say little about their own spread. (Halves of intervals are squared and
+    added as in Newcombe 1998, Statistics in Medicine 17:873.) With two seeds that is wide, as it must be to cover.
+    Wilson's formula is applied to the number of independent rows that would have this interval. With one seed this is
+    exactly Wilson's interval.
     """
     num_seeds, num_rows = correct.shape
     mean = float(correct.mean())
-    row_variance = float(correct.mean(axis=0).var()) / num_rows
-    variance, freedom = _add_seed_variance(row_variance, num_rows, correct.mean(axis=1))
-    count = mean * (1 - mean) / variance if variance > 0 else num_rows
+    squared = Z_95**2 * float(correct.mean(axis=0).var()) / num_rows
+    if num_seeds > 1:
+        squared += _t_quantile(num_seeds - 1) ** 2 * float(correct.mean(axis=1).var(ddof=1)) / num_seeds
+    count = Z_95**2 * mean * (1 - mean) / squared if squared > 0 else num_rows
     count = min(count, num_rows * num_seeds)
-    quantile = Z_95 if num_seeds == 1 else _t_quantile(freedom)
-    return mean, wilson_interval(mean * count, count, quantile)
+    return mean, wilson_interval(mean * count, count)
 
 
 def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:

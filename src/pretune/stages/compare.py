@@ -113,7 +113,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     contenders = [*_train_baselines(folder, prepared, test, texts, metric), *networks]
     rows = [_describe(contender, test) for contender in contenders]
     verdicts = judge(contenders, test, metric)
-    folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders))
+    folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders, verdicts))
     seconds = round(time.monotonic() - start, 3)
     peak = peak_memory_bytes()
     folder.log.write(
@@ -277,8 +277,8 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows, metric: str = "acc
     return verdicts
 
 
-def describe_coverage(contenders: Sequence[Contender]) -> str:
-    """A sentence about the sources of variation that the intervals cover, and those that they do not."""
+def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[str, Any]]) -> str:
+    """What the intervals cover and what they do not, and that verdicts on parts are corrected for their number."""
     num_seeds = [len(contender.predicted) for contender in contenders if contender.kind in ("scratch", "pretrained")]
     if min(num_seeds, default=1) > 1:
         covered, missing = "the choice of test rows and of fine-tuning seeds", "another pre-training run may differ"
@@ -287,7 +287,13 @@ def describe_coverage(contenders: Sequence[Contender]) -> str:
             "the choice of test rows",
             "one seed was run, and other fine-tuning or pre-training runs differ",
         )
-    return f"The intervals cover {covered}; {missing}."
+    sentence = f"The intervals cover {covered}; {missing}."
+    num_corrected = sum("slice" in verdict for verdict in verdicts)
+    if num_corrected < 2:
+        return sentence
+    return (
+        f"{sentence} The verdicts on parts are corrected for {num_corrected} comparisons (Holm), their intervals not."
+    )
 
 
 def _difference(a: Contender, b: Contender, test: HeldOutRows, metric: str, part: str | None) -> Difference:
