@@ -178,3 +178,10 @@ def test_weighted_losses_are_compared_with_each_other() -> None:
     rows[3]["loss"] = 0.9
     assert "overfitting" not in rules(observed("finetune", rows[:3]))[2]
     assert "overfitting" in rules(observed("finetune", rows))[3]
+
+
+def test_a_small_fall_of_paired_rows_is_measurable() -> None:
+    rows = [row(0, 9.0, n=1728), row(10, 1.35, n=1728, loss_error=0.04), row(20, 1.31, n=1728, loss_error=0.04)]
+    assert in_short(observed("pretrain", rows)[2]) == "no measurable change (n = 1,728)"
+    rows[2]["loss_change_error"] = 0.008
+    assert in_short(observed("pretrain", rows)[2]) == "loss fell 0.04"

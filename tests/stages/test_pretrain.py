@@ -104,6 +104,9 @@ def test_evaluation_rows_are_whole(events: list[Event]) -> None:
         assert all(s["masked_text"].count("[MASK]") == 1 for s in row["sentences"])
         assert [s["masked_text"] for s in row["sentences"]] == [s["masked_text"] for s in rows[0]["sentences"]]
     assert all(row["train_loss"] > 0 for row in rows[1:])
+    assert all(0 < row["loss_error"] < 1 for row in rows)
+    assert "loss_change_error" not in rows[0]
+    assert all(0 < row["loss_change_error"] < 1 for row in rows[1:])
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
 
 

@@ -27,7 +27,7 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.training.checkpoint import TrainingState, list_steps
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, train_steps
+from pretune.training.loop import StepResult, evaluate, evaluate_rows, train_steps
 from pretune.training.objective import LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Mode, Parallel
@@ -95,7 +95,9 @@ def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[
     """Some updates, and an evaluation."""
     parallel, optimizer, objective, steps = begin(ranks, mode, kind, compiled=compiled)
     found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
-    found["evaluation"] = evaluate(objective, [batch_of(1000 + i) for i in range(3)], parallel)
+    batches = [batch_of(1000 + i) for i in range(3)]
+    found["evaluation"] = evaluate(objective, batches, parallel)
+    found["row_losses"] = evaluate_rows(objective, batches, parallel).row_losses.tolist()
     return parallel, optimizer, found
 
 

@@ -101,6 +101,8 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., Trial], tmp_path
     events = read_events(tmp_path / "a")
     rows = [event for event in events if event["event"] == "evaluation"]
     assert [(row["step"], row["epoch"], row["trial"]) for row in rows] == [(6, 1.0, 2), (12, 2.0, 2), (18, 3.0, 2)]
+    assert all(row["loss_error"] > 0 for row in rows)
+    assert ["loss_change_error" in row for row in rows] == [False, True, True]
     assert best["accuracy"] == max(row["accuracy"] for row in rows) > 0.8
     others = [event["event"] for event in events if event["event"] not in ("evaluation", "train")]
     assert others == ["trial_started", "trial_finished"]

@@ -18,7 +18,7 @@ from pretune.model.transformer import LanguageModel, SequenceClassifier, initial
 from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, total_weight, train_steps
+from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.pieces import Pieces
@@ -201,6 +201,12 @@ def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, 
     loss, accuracy, n = evaluate(objective, parts)
     whole = evaluate(objective, [join(parts)])
     assert (loss, accuracy, n) == (pytest.approx(whole[0], abs=1e-5), whole[1], 22)
+    by_row = evaluate_rows(objective, parts)
+    assert (by_row.loss, by_row.accuracy, by_row.count) == (loss, accuracy, n)
+    rows = [row for part in parts for row in part.cut(len(part.input_ids))]
+    assert by_row.row_counts.tolist() == [len(row.labels) for row in rows]
+    alone = [evaluate(objective, [row])[0] * len(row.labels) if len(row.labels) else 0.0 for row in rows]
+    assert by_row.row_losses == pytest.approx(alone, abs=1e-4)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

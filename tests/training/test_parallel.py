@@ -65,6 +65,7 @@ def test_two_processes_equal_one(script: ModuleType, by_two: Path, mode: str, ki
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
     assert other["evaluation"] == pytest.approx(found["evaluation"], rel=1e-5)
+    assert other["row_losses"] == pytest.approx(found["row_losses"], rel=1e-4)
     assert other["steps"][0]["grad_norm"] == pytest.approx(found["steps"][0]["grad_norm"], rel=1e-5)
     whole, shared = script.gather(parallel, optimizer), load_file(by_two / f"{mode}-{kind}.safetensors")
     assert whole.keys() == shared.keys()

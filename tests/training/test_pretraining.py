@@ -21,6 +21,7 @@ from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps
+from pretune.training.loop import Evaluation
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",
@@ -114,6 +115,7 @@ def test_after_a_few_refusals_it_goes_back_and_reads_on(machine: Machine, tmp_pa
     rows = of_kind(events, "evaluation")
     assert [row["step"] for row in rows] == [0, 8, 17, 26, 34]
     assert all(math.isfinite(row["loss"]) for row in rows)
+    assert ["loss_change_error" in row for row in rows] == [False, True, True, True, True]
     found = state(tmp_path / "out")
     assert (found["data_shift"], found["retreats"], found["anchors"]) == (7, 0, [DECAY, STEPS])
 
@@ -199,14 +201,14 @@ def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
 ) -> None:
     from pretune.stages import pretrain as stage
 
-    original, calls = stage.evaluate, [0]
+    original, calls = stage.evaluate_rows, [0]
 
-    def evaluate(*args: Any) -> tuple[float, float, int]:
+    def evaluate_rows(*args: Any) -> Evaluation:
         calls[0] += 1
-        loss, accuracy, n = original(*args)
-        return (math.nan if calls[0] == 5 else loss), accuracy, n  # calibration, then steps 0, 8, 17 and 26
+        found = original(*args)
+        return replace(found, loss=math.nan) if calls[0] == 5 else found  # calibration, then steps 0, 8, 17 and 26
 
-    monkeypatch.setattr(stage, "evaluate", evaluate)
+    monkeypatch.setattr(stage, "evaluate_rows", evaluate_rows)
     events = machine.run(tmp_path / "out")
     [told] = of_kind(events, "rolled_back")
     assert told["sentence"].startswith("The loss on the validation text was not finite at step 26.")

@@ -1,44 +1,63 @@
 """How far two evaluations may differ by chance: the yardstick without which nothing is called better or worse.
 
-The noise of an accuracy is half of its 95 % interval. The noise of a loss is its standard error, with the spread that
-the single losses have when all of the loss comes from the wrong answers (at least as large as their mean). Both are
-cautious: two evaluations on the same texts differ by less than that by chance.
+The validation rows of all evaluations are the same, so a change of the loss is judged by the rows' own changes: its
+noise is half of its 95 % interval, from the paired standard error in the log. For evaluations that are further apart,
+the errors of the changes in between are added up, which is at least the error of the whole change. The noise of an
+accuracy is half of its 95 % interval; as that is not paired, it is cautious.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from pretune.runtime.events import Event
 
+Z_95 = 1.96
 
-def accuracy_noise(row: Event) -> float:
-    """Half of the row's 95 % interval, as a share."""
+
+def accuracy_noise(*rows: Event) -> float:
+    """Half of the widest 95 % interval of some rows' accuracy, as a share."""
+    return max(_accuracy_noise(row) for row in rows)
+
+
+def _accuracy_noise(row: Event) -> float:
     if row.get("accuracy_interval"):
         low, high = row["accuracy_interval"]
         return float(high - low) / 2
     variance: float = row["accuracy"] * (1 - row["accuracy"])
-    return 1.96 * math.sqrt(max(variance, 0.0) / max(row.get("n", 1), 1))
+    return Z_95 * math.sqrt(max(variance, 0.0) / max(row.get("n", 1), 1))
 
 
 def loss_noise(row: Event) -> float:
-    """A cautious standard error of the row's mean loss, in nats.
+    """Half of the 95 % interval of a row's mean loss, in nats.
 
-    If a share e of the answers is wrong and all of the loss L is theirs, the spread is L * sqrt((1 - e) / e).
+    A log of an older version has no standard error. Then it is taken to be what it would be if all of the loss were
+    that of the wrong answers, alike: with a share e of them the loss L has the spread L * sqrt((1 - e) / e), and at
+    least L.
     """
+    if row.get("loss_error") is not None:
+        return Z_95 * float(row["loss_error"])
     n = max(row.get("n", 1), 1)
     wrong = max(1 - row["accuracy"], 1 / n)
     return float(row["loss"]) * max(1.0, math.sqrt((1 - wrong) / wrong)) / math.sqrt(n)
 
 
-def noise_of(measure: Callable[[Event], float], *rows: Event) -> float:
-    """The noise of a difference between rows: that of the noisiest of them."""
-    return max(measure(row) for row in rows)
+def loss_change_noise(rows: Sequence[Event]) -> float:
+    """The noise of the change of the loss from the first to the last of some consecutive rows, in nats.
+
+    Without a paired error, as in a log of an older version, it is the larger of the two rows' own noise.
+    """
+    errors = [row.get("loss_change_error") for row in rows[1:]]
+    paired = [float(error) for error in errors if error is not None]
+    if len(paired) < len(errors):
+        return max(loss_noise(rows[0]), loss_noise(rows[-1]))
+    return min(Z_95 * sum(paired), loss_noise(rows[0]) + loss_noise(rows[-1]))
 
 
-def is_measurable(before: Event, after: Event) -> bool:
-    """Whether two rows differ by more than noise, in loss or in accuracy."""
+def is_measurable(rows: Sequence[Event]) -> bool:
+    """Whether the first and the last of some consecutive rows differ by more than noise, in loss or in accuracy."""
+    before, after = rows[0], rows[-1]
     by_loss: float = abs(after["loss"] - before["loss"])
     by_accuracy: float = abs(after["accuracy"] - before["accuracy"])
-    return by_loss > noise_of(loss_noise, before, after) or by_accuracy > noise_of(accuracy_noise, before, after)
+    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_noise(before, after)

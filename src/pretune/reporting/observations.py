@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pretune.reporting import figures
-from pretune.reporting.noise import accuracy_noise, is_measurable, loss_noise, noise_of
+from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
 from pretune.reporting.phases import Phase
 from pretune.runtime.events import Event
 
@@ -121,7 +121,9 @@ def _overfitting(moment: Moment) -> Observation | None:
     lowest = min(trained, key=lambda i: rows[i][validation])
     rise, gap = row[validation] - rows[lowest][validation], row[validation] - row[train]
     is_memorising = row[train] < rows[lowest][train] and gap > OVERFITTING_GAP
-    if not is_memorising or rise <= noise_of(loss_noise, row, rows[lowest]):
+    # The paired error is that of the plain loss.
+    noise = max(loss_noise(row), loss_noise(rows[lowest])) if prefix else loss_change_noise(rows[lowest:])
+    if not is_memorising or rise <= noise:
         return None
     losses = f"train {figures.nats(row[train])}, validation {figures.nats(row[validation])}"
     sentence = f"overfitting: {losses}" + (", both weighted by class" if prefix else "")
@@ -147,19 +149,19 @@ def _change(moment: Moment) -> Observation | None:
         return None
     rows, anchor = [*moment.before, moment.row], 0
     for index in range(1, moment.index):
-        anchor = index if is_measurable(rows[anchor], rows[index]) else anchor
+        anchor = index if is_measurable(rows[anchor : index + 1]) else anchor
     row, since = moment.row, rows[anchor]
     fall, gain = since["loss"] - row["loss"], row["accuracy"] - since["accuracy"]
-    if abs(fall) > noise_of(loss_noise, row, since):
+    if abs(fall) > loss_change_noise(rows[anchor:]):
         sentence = f"loss {'fell' if fall > 0 else 'rose'} {figures.change(fall)}"
-    elif is_measurable(since, row):
+    elif is_measurable(rows[anchor:]):
         sentence = f"accuracy {figures.points(gain)}"
     else:
         sentence = "no measurable change"
     if anchor < moment.index - 1:
         unit = "step" if moment.phase.is_pretraining else "epoch"
         sentence += f" since {unit} {figures.count(since[unit])}"
-    elif not is_measurable(since, row):
+    elif not is_measurable(rows[anchor:]):
         sentence += f" (n = {figures.count(row.get('n', 0))})"
     return Observation("change", sentence, {"fall": fall, "gain": gain}, moment.at(moment.index, anchor))
 
@@ -205,7 +207,7 @@ def _decay_began(moment: Moment) -> Observation | None:
     fall = previous["loss"] - row["loss"]
     numbers = {"decay_start_step": start, "fall": fall}
     sentence = f"rate decay began at step {figures.count(start)}"
-    if fall > noise_of(loss_noise, row, previous):
+    if fall > loss_change_noise([previous, row]):
         sentence = f"rate decay began: loss fell {figures.change(fall)}"
     return Observation("decay began", sentence, numbers, (*moment.beside("plan"), *moment.at(moment.index - 1)))
 
@@ -219,7 +221,7 @@ def _decay_ended(moment: Moment) -> Observation | None:
         return None
     since = moment.before[earlier[-1]]
     fall = since["loss"] - moment.row["loss"]
-    if fall <= noise_of(loss_noise, since, moment.row):
+    if fall <= loss_change_noise([*moment.before[earlier[-1] :], moment.row]):
         return None
     sentence = f"end of the rate decay: loss fell {figures.change(fall)} since step {figures.count(since['step'])}"
     return Observation("decay ended", sentence, {"fall": fall}, (*moment.beside("plan"), *moment.at(earlier[-1])))
@@ -233,7 +235,7 @@ def _fastest_fall(moment: Moment) -> Observation | None:
     falls = [(a["loss"] - b["loss"]) / (b["step"] - a["step"]) for a, b in pairs]
     row, previous = rows[-1], rows[-2]
     fall = previous["loss"] - row["loss"]
-    if len(falls) < 2 or falls[-1] <= max(falls[:-1]) or fall <= noise_of(loss_noise, row, previous):
+    if len(falls) < 2 or falls[-1] <= max(falls[:-1]) or fall <= loss_change_noise([previous, row]):
         return None
     sentence = f"fastest fall so far: {figures.change(fall)} in {figures.count(row['step'] - previous['step'])} steps"
     return Observation("fastest fall", sentence, {"fall": fall}, moment.at(*range(moment.index, -1, -1)))
@@ -272,7 +274,7 @@ def _best_so_far(moment: Moment) -> Observation | None:
         return None
     best = max(range(moment.index), key=lambda i: moment.before[i]["accuracy"])
     gain = row["accuracy"] - moment.before[best]["accuracy"]
-    noise = noise_of(accuracy_noise, row, moment.before[best])
+    noise = accuracy_noise(row, moment.before[best])
     best_step = moment.phase.trial.get("best_step", row["step"] if gain > 0 else None)  # known when the trial is over
     is_kept = best_step == row["step"]
     numbers = {"accuracy": row["accuracy"], "gain": gain, "noise": noise}
@@ -326,7 +328,7 @@ def _surer_and_wrong(moment: Moment) -> Observation | None:
         return None
     row, previous = moment.row, moment.before[-1]
     gain, rise = row["accuracy"] - previous["accuracy"], row["loss"] - previous["loss"]
-    if gain <= noise_of(accuracy_noise, row, previous) or rise <= noise_of(loss_noise, row, previous):
+    if gain <= accuracy_noise(row, previous) or rise <= loss_change_noise([previous, row]):
         return None
     sentence = f"more answers right, wrong ones given higher probability (loss rose {figures.change(rise)})"
     return Observation(

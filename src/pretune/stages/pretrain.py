@@ -58,7 +58,7 @@ from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change
-from pretune.training.loop import evaluate
+from pretune.training.loop import evaluate_rows
 from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Mode, Parallel, choose_mode
 from pretune.training.pretraining import Course, CourseSettings
@@ -338,14 +338,16 @@ class _Pretraining:
         )
 
     def _measure(self) -> dict[str, Any]:
-        loss, accuracy, n = evaluate(
+        found = evaluate_rows(
             self.objective, [batch.to(self.compute.device) for batch in self.corpus.validation], self.parallel
         )
         return {
-            "loss": loss,
-            "accuracy": accuracy,
-            "accuracy_interval": list(wilson_interval(accuracy * n, n)),
-            "n": n,
+            "loss": found.loss,
+            "accuracy": found.accuracy,
+            "accuracy_interval": list(wilson_interval(found.accuracy * found.count, found.count)),
+            "n": found.count,
+            "row_losses": found.row_losses,
+            "row_counts": found.row_counts,
             "sentences": predict_hidden(self.model, self.watched, self.tokenizer),
         }
 

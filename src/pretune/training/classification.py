@@ -30,6 +30,7 @@ from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
 from pretune.training.pieces import Pieces
+from pretune.training.row_losses import compare_rows
 from pretune.training.side_by_side import SideBySide
 from pretune.training.together import agree_to_stop, go_on_together, save_together
 
@@ -230,6 +231,7 @@ class Trial:
         with self.ranks.patient():
             found = predict_probabilities(self.objective, self.validation, self.settings.device, self.ranks)
         scores = self.measure(labels, found)
+        errors = compare_rows(self.state.more, row_losses(labels, found), np.ones_like(labels))
         epoch = self.state.step / self.steps_per_epoch
         self.log.write(
             "evaluation",
@@ -241,6 +243,7 @@ class Trial:
             train_accuracy=train_accuracy,
             elapsed_seconds=time.monotonic() - self.start,
             **scores,
+            **errors,
         )
         best, metric = self.state.more["best"], self.settings.metric
         if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
@@ -257,8 +260,8 @@ class Trial:
         weights = self.train.class_weights
         if weights is None:
             return {"train_loss": loss}
-        of_rows, given = weights[labels], probabilities[np.arange(len(labels)), labels]
-        weighted = -(of_rows * np.log(np.maximum(given, np.finfo(np.float64).eps))).sum() / of_rows.sum()
+        of_rows = weights[labels]
+        weighted = (of_rows * row_losses(labels, probabilities)).sum() / of_rows.sum()
         return {"train_loss": None, "weighted_train_loss": loss, "weighted_loss": float(weighted)}
 
     def _save(self) -> None:
@@ -308,6 +311,12 @@ class Trial:
             "stopped": self._reason_to_stop(),
             "elapsed_seconds": time.monotonic() - self.start,
         }
+
+
+def row_losses(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The cross-entropy (N,) of each row, in nats."""
+    given = probabilities[np.arange(len(labels)), labels]
+    return -np.log(np.maximum(given, np.finfo(np.float64).eps))
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -144,17 +146,70 @@ def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor,
     return loss.detach(), sums.correct.detach()
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Loss per label, share of right answers and number of labels; and by row, each (R,), summed losses and labels."""
+
+    loss: float
+    accuracy: float
+    count: int
+    row_losses: npt.NDArray[np.float64]
+    row_counts: npt.NDArray[np.int64]
+
+
 def evaluate(
     objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None
 ) -> tuple[float, float, int]:
     """Loss per label, share of right answers, and number of labels, over batches that never change; the processes of
     `parallel` share them."""
-    found: list[LossSum] = []
-    for batch, is_counted in parallel.deal(batches) if parallel else ((batch, True) for batch in batches):
+    return _total(_measure(objective, batches, parallel), parallel)
+
+
+def evaluate_rows(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None) -> Evaluation:
+    """As `evaluate`, for batches of masked tokens, with what belongs to each of their rows, in order."""
+    found = _measure(objective, batches, parallel)
+    loss, accuracy, count = _total(found, parallel)
+    place = 0
+    labels = [_count_by_row(batch, None) for batch in batches]
+    sums = np.zeros(sum(map(len, labels)))
+    for number, (batch, of_row) in enumerate(zip(batches, labels, strict=True)):
+        if number in found:
+            losses = found[number].losses
+            assert losses is not None
+            sums[place : place + len(of_row)] = _count_by_row(batch, losses.double().cpu().numpy())
+        place += len(of_row)
+    if parallel is not None:
+        sums = np.array(parallel.sum(sums.tolist(), "the rows of an evaluation"))
+    return Evaluation(
+        loss=loss,
+        accuracy=accuracy,
+        count=count,
+        row_losses=sums,
+        row_counts=np.concatenate(labels).astype(np.int64),
+    )
+
+
+def _count_by_row(batch: Batch, losses: npt.NDArray[np.float64] | None) -> npt.NDArray[Any]:
+    """The labels of each row, or their summed losses."""
+    assert batch.positions is not None
+    num_rows, seq_len = batch.input_ids.shape
+    return np.bincount(batch.positions.cpu().numpy() // seq_len, weights=losses, minlength=num_rows)
+
+
+@torch.no_grad()
+def _measure(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None) -> dict[int, LossSum]:
+    """The sums of this process's batches, by the number of the batch."""
+    size, rank = (parallel.ranks.size, parallel.ranks.rank) if parallel else (1, 0)
+    found: dict[int, LossSum] = {}
+    for turn, (batch, is_counted) in enumerate(parallel.deal(batches) if parallel else ((b, True) for b in batches)):
         sums = objective(batch)
         if is_counted:
-            found.append(sums)
+            found[turn * size + rank] = sums
+    return found
+
+
+def _total(of_batches: dict[int, LossSum], parallel: Parallel | None) -> tuple[float, float, int]:
+    found = list(of_batches.values())
     losses = read_back(*(sums.loss for sums in found))
     corrects = read_back(*(sums.correct for sums in found))
     totals = [0.0, 0.0, 0.0, 0.0]

@@ -27,12 +27,14 @@ from pretune.model.transformer import (
 
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
-    """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights."""
+    """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Masked
+    prediction gives the `losses` (N,) of single labels, too, when nothing is learned from them."""
 
     loss: Tensor
     weight: float
     correct: Tensor
     count: int
+    losses: Tensor | None = None
 
 
 Objective = Callable[[Batch], LossSum]
@@ -44,6 +46,14 @@ def predict_tokens_sum(
     """Summed cross-entropy in nats, and how many were right, of token prediction through the tied embedding."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
     return F.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
+
+
+def predict_each_token(
+    hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
+) -> tuple[Float[Tensor, "N"], Tensor]:
+    """As `predict_tokens_sum`, with the cross-entropy of each label."""
+    logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
+    return F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(-1) == labels).sum()
 
 
 class MaskedObjective:
@@ -62,6 +72,7 @@ class MaskedObjective:
         self.layers = layers_of(model.transformer, compiled=compiled, graphs=graphs)
         options = compile_options(model.lm_head.weight.device.type, graphs=graphs)
         self.head = torch.compile(predict_tokens_sum, options=options) if compiled else predict_tokens_sum
+        self.evaluation_head = torch.compile(predict_each_token, options=options) if compiled else predict_each_token
         self.graphs = graphs
 
     def __call__(self, batch: Batch) -> LossSum:
@@ -75,10 +86,16 @@ class MaskedObjective:
             self.layers,
             batch.attention.spans,
         )
-        loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
+        losses = None
+        if torch.is_grad_enabled():
+            loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
+        else:
+            losses, correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
+            losses = losses.clone() if self.graphs else losses
+            loss = losses.sum()
         if self.graphs:
             correct = correct.clone()  # which is read after the next pass may have begun
-        return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels))
+        return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels), losses=losses)
 
 
 class ClassificationObjective:

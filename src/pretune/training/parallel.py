@@ -23,6 +23,7 @@ from pretune.model.transformer import LanguageModel
 from pretune.training.objective import LossSum, Objective
 
 Mode = Literal["none", "ddp", "fsdp"]
+Parts = tuple[Tensor, float, Tensor, int, Tensor | None]  # those of a LossSum, as hooks let them pass
 _DDP_SHARE = 0.25  # of a GPU's memory that weights, gradients and optimizer may take before they are sharded
 
 
@@ -182,20 +183,20 @@ class _Sums(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch) -> tuple[Tensor, float, Tensor, int]:
+    def forward(self, batch: Batch) -> Parts:
         return _parts(self.objective(batch))
 
 
-def _parts(sums: LossSum) -> tuple[Tensor, float, Tensor, int]:
-    return sums.loss, sums.weight, sums.correct, sums.count
+def _parts(sums: LossSum) -> Parts:
+    return sums.loss, sums.weight, sums.correct, sums.count, sums.losses
 
 
-def _through(forward: Callable[[Batch], tuple[Tensor, float, Tensor, int]]) -> Objective:
+def _through(forward: Callable[[Batch], Parts]) -> Objective:
     """An objective whose passes go through a wrapper."""
 
     def objective(batch: Batch) -> LossSum:
-        loss, weight, correct, count = forward(batch)
-        return LossSum(loss=loss, weight=weight, correct=correct, count=count)
+        loss, weight, correct, count, losses = forward(batch)
+        return LossSum(loss=loss, weight=weight, correct=correct, count=count, losses=losses)
 
     return objective
 

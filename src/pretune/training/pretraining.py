@@ -23,6 +23,7 @@ from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
+from pretune.training.row_losses import compare_rows
 from pretune.training.schedule import Plan
 from pretune.training.together import agree_to_stop, go_back_together, save_together
 
@@ -47,8 +48,8 @@ class CourseSettings:
 class Course:
     """Trains `model` in place. The caller gives it a `plan`, or the `state` of a checkpoint, before `train`.
 
-    `measure` evaluates the model and gives the fields of an `evaluation` event that are not known here; the state's
-    `more` keeps the last ones.
+    `measure` evaluates the model and gives the fields of an `evaluation` event that are not known here, and the losses
+    and labels of each row; the state's `more` keeps the last ones.
     """
 
     def __init__(
@@ -292,6 +293,8 @@ class Course:
             measured = self.measure()
         if not math.isfinite(measured["loss"]):
             return False
+        row_losses, row_counts = measured.pop("row_losses"), measured.pop("row_counts")
+        errors = compare_rows(self.state.more, row_losses, row_counts)
         train_loss, train_accuracy = self.state.take_means()
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
@@ -304,6 +307,7 @@ class Course:
             train_accuracy=train_accuracy,
             elapsed_seconds=self.elapsed(),
             **measured,
+            **errors,
         )
         return True
 

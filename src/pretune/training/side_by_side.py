@@ -61,11 +61,13 @@ class _Part:
 
 def _add(parts: Sequence[_Part]) -> LossSum:
     sums = [part.sums for part in parts]
+    losses = [each.losses for each in sums if each.losses is not None]
     return LossSum(
         loss=torch.stack([each.loss for each in sums]).sum(),
         weight=sum(each.weight for each in sums),
         correct=torch.stack([each.correct for each in sums]).sum(),
         count=sum(each.count for each in sums),
+        losses=torch.cat(losses) if losses else None,
     )
 
 

@@ -1,0 +1,64 @@
+"""The paired error is that of the differences, and it is the same after a checkpoint was read back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import sem
+
+from pretune.training.row_losses import compare_rows, standard_error
+
+ONES = np.ones(300, dtype=np.int64)
+
+
+def draw(num_rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Losses before and after some training: rows are of very different difficulty, and all become a little easier."""
+    random = np.random.default_rng(0)
+    before = random.gamma(1.0, 2.0, size=num_rows)
+    return before, before - 0.05 + random.normal(0, 0.1, size=num_rows)
+
+
+def test_with_one_label_a_row_it_is_the_standard_error_of_the_mean() -> None:
+    losses, _ = draw()
+    assert standard_error(losses, ONES) == pytest.approx(sem(losses))
+
+
+def test_paired_rows_show_what_unpaired_ones_cannot() -> None:
+    before, after = draw()
+    kept: dict[str, Any] = {}
+    assert compare_rows(kept, before, ONES).keys() == {"loss_error"}
+    found = compare_rows(kept, after, ONES)
+    assert found["loss_change_error"] == pytest.approx(sem(after - before), rel=1e-4)
+    fall = before.mean() - after.mean()
+    assert 2 * found["loss_change_error"] < fall < found["loss_error"]
+
+
+def test_labels_of_one_row_do_not_count_as_independent() -> None:
+    """The coverage of two standard errors, with rows that share much of their loss and differ in their labels."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        counts = random.integers(10, 50, size=80)
+        sums = counts * random.normal(3.0, 1.0, size=80) + np.sqrt(counts) * random.normal(0, 1, size=80)
+        error = standard_error(sums, counts)
+        assert error is not None
+        covered += abs(sums.sum() / counts.sum() - 3.0) <= 1.96 * error
+    assert 0.91 <= covered / 400 <= 0.98
+
+
+def test_a_checkpoint_changes_nothing() -> None:
+    before, after = draw()
+    kept: dict[str, Any] = {}
+    compare_rows(kept, before, ONES)
+    restored = json.loads(json.dumps(kept))
+    assert compare_rows(restored, after, ONES) == compare_rows(kept, after, ONES)
+
+
+def test_what_cannot_be_compared() -> None:
+    kept: dict[str, Any] = {}
+    assert compare_rows(kept, np.array([1.0]), np.array([3])) == {}
+    assert compare_rows(kept, np.array([1.0, 2.0]), np.array([3, 3])).keys() == {"loss_error"}
+    assert standard_error(np.zeros(2), np.zeros(2, dtype=np.int64)) is None
