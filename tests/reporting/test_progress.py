@@ -72,14 +72,28 @@ def test_without_a_terminal_mere_progress_is_rare(builder: Any, monkeypatch: pyt
     assert lines[1] == "collect     15 %  6,000 of 40,000 documents  1,000/s  0:34 left"
 
 
-def test_training_progress_knows_the_time_left(builder: Any) -> None:
+def trained(step: int, time: float, tokens: int, **more: Any) -> dict[str, Any]:
+    told = {"event": "train", "stage": "pretrain", "steps": 100, "epoch": 0.1, "loss": 5.0, "accuracy": 0.1}
+    return {**told, "step": step, "time": time, "tokens": tokens, "tokens_per_second": 7.0, **more}
+
+
+def test_training_progress_knows_the_time_left() -> None:
     narrator = Narrator()
-    for step in (10, 20):
-        event = builder.add(
-            "pretrain", "train", step=step, steps=100, epoch=0.1, loss=5.0, accuracy=0.1, tokens_per_second=12_345.0
-        )
+    for event in (trained(10, 0.0, 1000), trained(20, 2.0, 25_690, seconds_left=8.2)):
         narrator.follow(event)
     assert narrator.progress(event) == ("step 20 of 100  loss 5.00  accuracy 10.0 %  12.3 k tokens/s  0:08 left", 0.2)
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    """Not the mean since the start, in which a minute of compiling would be seen for the rest of the run."""
+    narrator, tokens = Narrator(), 0
+    for second in range(100, 220, 2):
+        tokens += 2 * (1000 if second < 160 else 4000)
+        narrator.follow(event := trained(second, float(second), tokens))
+    assert "  4,000 tokens/s" in (narrator.progress(event) or ("", None))[0]
+    narrator.follow({"event": "resumed", "stage": "pretrain", "time": 230.0, "from_step": 50})
+    narrator.follow(event := trained(50, 300.0, tokens))
+    assert "tokens/s" not in (narrator.progress(event) or ("", None))[0]
 
 
 def test_trial_progress_counts_epochs(builder: Any) -> None:

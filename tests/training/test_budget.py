@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import EXIT_DATA, InputDataError
-from pretune.training.budget import Budget, Pace, Shape, median_seconds, plan_run, replan
+from pretune.training.budget import Budget, Pace, Shape, median_seconds, plan_run, replan, seconds_left
 from pretune.training.schedule import Plan
 
 SHAPE = Shape(warmup_fraction=0.02, decay_fraction=0.4, long_fraction=0.1, tokens_per_step=1000.0, evaluations=10)
@@ -103,10 +104,59 @@ def test_a_decay_from_the_first_step_on_is_not_corrected() -> None:
     assert replan(plan, 2.0, pace=pace, elapsed_seconds=1.0, training_seconds=0.0) == plan
 
 
-def test_a_median_forgets_the_first_and_the_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 1.0, 10.0, 12.0, 20.0, 120.0])
-    monkeypatch.setattr("pretune.training.budget.time.monotonic", lambda: next(now))
-    assert median_seconds(iter(range(10)), 3) == 2.0
+class Clock:
+    """A clock that stands still but for what it is moved on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def items(self, *seconds: float) -> Iterator[None]:
+        for each in seconds:
+            self.now += each
+            yield
+
+
+def test_a_median_forgets_the_first_and_the_outliers() -> None:
+    clock = Clock()
+    assert median_seconds(clock.items(50.0, 2.0, 3.0, 100.0, 2.0, 3.0, 2.0), 6, clock) == 3.0
+
+
+@pytest.mark.parametrize("compiled", [1, 3, 4])
+def test_a_median_does_not_learn_from_compiling(compiled: int) -> None:
+    """Which goes on for some items where their shapes differ."""
+    clock = Clock()
+    assert median_seconds(clock.items(*[30.0] * compiled, *[0.1] * 30), 6, clock) == pytest.approx(0.1)
+
+
+def test_a_median_ends_where_everything_gets_faster_and_faster() -> None:
+    clock = Clock()
+    assert median_seconds(clock.items(*(2.0**-i for i in range(100))), 6, clock) < 0.1
+
+
+@pytest.mark.parametrize("budget", [Budget(minutes=20.0), Budget(tokens=4_000_000)], ids=str)
+@pytest.mark.parametrize("slowdown", [0.7, 1.0, 1.3])
+def test_the_time_left_is_known_from_a_tenth_on(budget: Budget, slowdown: float) -> None:
+    """Though long rows come last, and the machine is not as fast as while it was measured."""
+    plan, minutes = plan_for(budget), budget.minutes
+    told, now, step = [], 0.0, 0
+    while step < plan.steps:
+        step += 1
+        if step > plan.long_start_step:
+            now += slowdown * PACE.long_step_seconds
+        else:
+            now += slowdown * PACE.short_step_seconds
+        now += slowdown * PACE.evaluation_seconds * (step % (plan.steps // SHAPE.evaluations) == 0)
+        if minutes is not None and step == plan.decay_start_step:
+            plan = replan(plan, minutes, pace=PACE, elapsed_seconds=now, training_seconds=now)
+        measured = now / PACE.seconds_between(plan, 0, step, SHAPE.evaluations)
+        common = {"elapsed_seconds": now, "evaluations": SHAPE.evaluations, "slowdown": measured}
+        told.append((step, now, seconds_left(plan, PACE, step=step, minutes=minutes, **common)))
+    for step, at, left in told:
+        if step > plan.steps / 10:
+            assert left == pytest.approx(now - at, rel=0.05, abs=2.0)
 
 
 def test_a_plan_without_long_rows_has_none() -> None:

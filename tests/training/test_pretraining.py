@@ -206,7 +206,8 @@ def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
     def evaluate_rows(*args: Any) -> Evaluation:
         calls[0] += 1
         found = original(*args)
-        return replace(found, loss=math.nan) if calls[0] == 5 else found  # calibration, then steps 0, 8, 17 and 26
+        # Twice to calibrate, then steps 0, 8, 17 and 26.
+        return replace(found, loss=math.nan) if calls[0] == 6 else found
 
     monkeypatch.setattr(stage, "evaluate_rows", evaluate_rows)
     events = machine.run(tmp_path / "out")

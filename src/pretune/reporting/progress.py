@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,6 +20,7 @@ from pretune.reporting.phases import read_phase
 from pretune.runtime.events import Event, fold, subscribed
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal
+RATE_SECONDS = 15.0  # over which the present rate is measured
 REDRAW_SECONDS = 0.25  # between two drawings of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
@@ -77,21 +79,28 @@ class Narrator:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self.first_step: tuple[float, int] | None = None  # time and step at which this attempt was first seen
+        self.recent = deque[tuple[float, int]]()  # time and tokens of the latest updates
         self.is_whole = True  # whether `events` goes back to the stage's beginning
 
     def follow(self, event: Event) -> None:
         """Take an event into account."""
         if event["event"] == "stage_started":
-            self.events, self.first_step, self.is_whole = [], None, True
+            self.events, self.is_whole = [], True
+            self.recent.clear()
         if event["event"] == "resumed":
-            self.first_step, self.is_whole = None, False
+            self.is_whole = False
+            self.recent.clear()
         if event["event"] in ("evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update"):
             self.events.append(event)
         if event["event"] == "rolled_back":
-            self.events, self.first_step = fold([*self.events, event]), None
-        if event["event"] == "train" and self.first_step is None:
-            self.first_step = (event["time"], event["step"])
+            self.events = fold([*self.events, event])
+            self.recent.clear()
+        if event["event"] == "trial_started":
+            self.recent.clear()
+        if event["event"] == "train" and "tokens" in event:
+            self.recent.append((event["time"], event["tokens"]))
+            while event["time"] - self.recent[0][0] > RATE_SECONDS and len(self.recent) > 2:
+                self.recent.popleft()
 
     def sentence(self, event: Event) -> str | None:
         """What an event says on a line of its own, or None for mere progress."""
@@ -134,17 +143,18 @@ class Narrator:
         text += f"  loss {figures.nats(event['loss'])}"
         if event.get("accuracy") is not None:
             text += f"  accuracy {figures.percent(event['accuracy'])}"
-        if event.get("tokens_per_second"):
-            text += f"  {figures.short_count(event['tokens_per_second'])} tokens/s"
-        return text + self._time_left(event, steps), share
+        if rate := self._present_rate():
+            text += f"  {figures.short_count(rate)} tokens/s"
+        if event.get("seconds_left") is not None:
+            text += f"  {figures.clock(event['seconds_left'])} left"
+        return text, share
 
-    def _time_left(self, event: Event, steps: int | None) -> str:
-        if steps is None or event.get("trial") is not None or self.first_step is None:
-            return ""
-        start, first = self.first_step
-        if event["step"] <= first:
-            return ""
-        return f"  {figures.clock((event['time'] - start) / (event['step'] - first) * (steps - event['step']))} left"
+    def _present_rate(self) -> float | None:
+        """Tokens a second in the last few seconds, not since the start, which held calibration and compiling."""
+        if len(self.recent) < 2:
+            return None
+        (start, before), (end, tokens) = self.recent[0], self.recent[-1]
+        return (tokens - before) / (end - start) if end > start else None
 
 
 class PlainLines:

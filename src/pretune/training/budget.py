@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pretune.errors import InputDataError
@@ -13,6 +13,8 @@ from pretune.training.schedule import Plan, plan_steps
 _RESERVE_SECONDS = 2.0  # for what comes after the last step
 _CHECKPOINT_SECONDS = 0.5
 _MIN_STEPS = 20
+_WARM = 1.5  # times as long as later items that earlier ones may take once all code is compiled
+_MOST_ROUNDS = 4  # of items, after which what still gets faster is taken as it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +55,32 @@ class Pace:
         stepping = (plan.steps - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
         return stepping + evaluations * self.evaluation_seconds + _RESERVE_SECONDS
 
+    def seconds_between(self, plan: Plan, first: int, last: int, evaluations: int) -> float:
+        """Expected seconds of the updates after `first` up to `last`, with their share of all `evaluations`."""
+        long_steps = max(0, last - max(first, plan.long_start_step))
+        stepping = (last - first - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
+        return stepping + evaluations * self.evaluation_seconds * (last - first) / max(1, plan.steps)
 
-def median_seconds(steps: Iterator[object], count: int) -> float:
-    """Median wall time of `count` items of an iterator, after one that is not counted."""
+
+def median_seconds(steps: Iterator[object], count: int, clock: Callable[[], float] | None = None) -> float:
+    """Median wall time of `count` items of an iterator in a row that no longer get faster.
+
+    The first items may be spent on compiling, which is not over after one of them where shapes differ.
+    """
     next(steps)
-    seconds = []
-    for _ in range(count):
-        start = time.monotonic()
+    clock, seconds = clock or time.monotonic, list[float]()
+    while len(seconds) < _MOST_ROUNDS * count:
+        start = clock()
         next(steps)
-        seconds.append(time.monotonic() - start)
-    return sorted(seconds)[len(seconds) // 2]
+        seconds.append(clock() - start)
+        latest = seconds[-count:]
+        if len(latest) == count and _median(latest[: count // 2]) <= _WARM * _median(latest[count // 2 :]):
+            break
+    return _median(latest)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
 
 
 def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int, elapsed_seconds: float) -> Plan:
@@ -106,6 +124,27 @@ def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, tr
     long_share = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
     decay = max(1, int(left / (slowdown * pace.step_seconds(long_share))))
     return plan.with_steps(done + decay)
+
+
+def seconds_left(
+    plan: Plan,
+    pace: Pace,
+    *,
+    step: int,
+    elapsed_seconds: float,
+    evaluations: int,
+    slowdown: float,
+    minutes: float | None,
+) -> float:
+    """Expected seconds from `step` to the end, where everything takes `slowdown` times as long as `pace` says.
+
+    The end of a run that was given in minutes is moved to where the clock says when its decay begins, so until then its
+    end is that of the minutes.
+    """
+    if minutes is not None and not plan.is_corrected and step < plan.decay_start_step:
+        until_decay = slowdown * pace.seconds_between(plan, step, plan.decay_start_step, evaluations)
+        return max(minutes * 60 - elapsed_seconds, until_decay)
+    return slowdown * pace.seconds_between(plan, step, plan.steps, evaluations)
 
 
 def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch: int, elapsed_seconds: float) -> str:

@@ -16,7 +16,7 @@ from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.budget import Pace, median_seconds, replan
+from pretune.training.budget import Pace, median_seconds, replan, seconds_left
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, train_steps
@@ -72,6 +72,7 @@ class Course:
         self.corpus, self.settings, self.measure = corpus, settings, measure
         self.folder, self.tokenizer_folder, self.log = folder, tokenizer_folder, log
         self.told_pieces, self.last_log = 1, time.monotonic()
+        self.timed_from = (0, 0.0)  # step and seconds from which on the present pace is measured
         self.start = start  # on the monotonic clock, as if the run had never been interrupted
         self.plan: Plan
         self.state = TrainingState()
@@ -104,6 +105,7 @@ class Course:
         short = self._seconds_per_step(self.corpus.short_batches)
         long = self._seconds_per_step(self.corpus.long_batches) if self.corpus.long is not None else short
         evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
+        self.measure()  # what is compiled for the other batches, or loaded for the sentences, is not timed
         start = time.monotonic()
         self.measure()
         seconds = time.monotonic() - start
@@ -122,6 +124,7 @@ class Course:
         """
         self.last_log = time.monotonic()
         while self.state.step < self.plan.steps:
+            self.timed_from = (self.state.step, self.elapsed())
             for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
                 was_cut = self._count(result)
                 is_corrected = self.state.step == self.plan.decay_start_step and self._correct_plan()
@@ -208,6 +211,20 @@ class Course:
             tokens_per_second=self.state.tokens / max(1e-9, elapsed),
             steps=self.plan.steps,
             elapsed_seconds=elapsed,
+            seconds_left=self._seconds_left(elapsed),
+        )
+
+    def _seconds_left(self, elapsed: float) -> float:
+        pace, evaluations = Pace(**self.state.more["pace"]), self.settings.evaluations
+        first, since = self.timed_from
+        return seconds_left(
+            self.plan,
+            pace,
+            step=self.state.step,
+            elapsed_seconds=elapsed,
+            evaluations=evaluations,
+            slowdown=(elapsed - since) / pace.seconds_between(self.plan, first, self.state.step, evaluations),
+            minutes=self.settings.minutes,
         )
 
     def _go_back(self, result: StepResult) -> None:
