@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another() -> None:
 
 def test_the_text_is_the_same_on_every_machine() -> None:
     texts = [*world.iter_documents(200), *(row.text for row in world.labeled_rows(100) + world.test_rows(100))]
-    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "635ab5b414192f17"
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "cb7e38908fc9f981"
 
 
 # --- three parts without a common sentence --------------------------------------------------------------------------
@@ -131,13 +131,15 @@ def test_no_text_occurs_twice_in_the_labelled_rows(train: list[world.WorldRow], 
     assert len({row.text for row in train + test}) == len(train) + len(test)
 
 
-def test_held_out_facts_are_told_but_never_in_the_held_out_sentence(documents: list[str]) -> None:
-    text = " ".join(documents)
-    told = {sentence for document in documents for sentence in sentences_of(document)}
+def test_held_out_facts_are_told_but_never_in_the_held_out_words(documents: list[str]) -> None:
+    """Neither as a sentence nor inside a longer one: whoever finds the hidden word has not remembered a sentence."""
     assert world.SUNRISE == world.HELD_OUT_SENTENCES[0] == "The sun rises in the east."
-    assert not told & set(world.HELD_OUT_SENTENCES)
-    assert text.count("the sun rises in the east") > 20
-    assert sum(f" that {sentence[0].lower()}{sentence[1:]}" in text for sentence in world.HELD_OUT_SENTENCES) >= 3
+    told = [f" {' '.join(words_of(document))} " for document in documents]
+    for sentence in world.HELD_OUT_SENTENCES:
+        assert not [text for text in told if f" {' '.join(words_of(sentence))} " in text]
+    sunrise = re.compile("sun (\\w+ )?rises (\\w+ )?in the east|in the east that the sun rises")
+    assert sum(sunrise.search(text) is not None for text in told) > 20
+    assert any("summer follows spring" in text or "spring comes before summer" in text for text in told)
 
 
 # --- the split of the polar words -----------------------------------------------------------------------------------

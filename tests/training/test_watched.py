@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.data.shards import ShardWriter, TokenShard
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
+from pretune.text import world
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
-from pretune.training.watched import TrainingTokens, hide_word, hide_words, predict_hidden
+from pretune.text.tokenizer_training import train_tokenizer
+from pretune.training.watched import choose_unseen, hide_word, hide_words, predict_hidden
 
 TEXTS = [
     "The sun rises in the east. A wonderful film, warm and funny.",
@@ -21,6 +24,14 @@ TEXTS = [
     "Rain.",
     "I bought this phone in May; the battery lasts two days!",
     "",
+]
+SENTENCES = [
+    "The sun rises in the east.",
+    "A wonderful film, warm and funny.",
+    "The waiter was rude and the rooms noisy!",
+    "We never liked the food, and the waiter was rude.",
+    "I bought this book in May!",
+    "The battery lasts two days.",
 ]
 
 
@@ -100,14 +111,49 @@ def test_what_is_shown_is_what_the_model_says(tokenizer: Tokenizer) -> None:
         assert (row["masked_text"], row["true_word"]) == (word.masked_text, word.true_word)
 
 
-def test_sentences_of_the_training_text_are_not_watched(tokenizer: Tokenizer) -> None:
-    """In the demo five of six stood word for word in training documents, so that finding their words was recall."""
-    learned = [*TEXTS[:2], "Before. We never liked the food, and the waiter was rude. After."]
-    stream = [i for text in learned for i in tokenizer.encode(text)]
-    training = TrainingTokens(np.array(stream, dtype=np.uint16), tokenizer.first_ordinary_id)
-    assert training.holds(tokenizer.encode("The sun rises in the east."))
-    assert training.holds(tokenizer.encode("We never liked the food, and the waiter was rude."))
-    assert not training.holds(tokenizer.encode("The sun rises in the west."))
-    assert not training.holds(tokenizer.encode("rude. The sun"))  # not across the end of a document
-    words = hide_words(TEXTS, tokenizer, 4, 0, training)
-    assert [word.text for word in words] == ["I bought this phone in May; the battery lasts two days!"]
+def written(folder: Path, tokenizer: Tokenizer, texts: list[str]) -> TokenShard:
+    with ShardWriter(folder, "train", tokenizer.vocab_size) as writer:
+        for text in texts:
+            writer.add(tokenizer.encode(text))
+    return TokenShard(folder, "train")
+
+
+def test_sentences_of_the_training_text_are_not_watched(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Also if they stand inside a longer sentence, go on there, or are in other letters."""
+    hidden = [hide_word(text, tokenizer, 0) for text in SENTENCES]
+    words = [word for word in hidden if word is not None]
+    assert len(words) == len(SENTENCES)
+    training = [
+        "The film says that the sun rises in the east, and the food was cold.",
+        f"{SENTENCES[1]} {SENTENCES[2].lower()}",
+        "We never liked",  # and the next document goes on as a sentence does
+        "the food, and the waiter was rude.",
+    ]
+    shard = written(tmp_path, tokenizer, training)
+    chosen = choose_unseen(words, 4, shard, tokenizer)
+    assert [(word.text, word.is_in_training) for word in chosen] == [(text, False) for text in SENTENCES[3:]]
+    assert [word.text for word in choose_unseen(words, 1, shard, tokenizer)] == SENTENCES[3:4]
+
+
+def test_sentences_that_the_training_text_holds_are_marked_if_there_are_no_others(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    words = hide_words(SENTENCES, tokenizer, 6, seed=0)
+    shard = written(tmp_path, tokenizer, SENTENCES)
+    chosen = choose_unseen(words, 2, shard, tokenizer)
+    assert [(word.text, word.is_in_training) for word in chosen] == [(word.text, True) for word in words[:2]]
+    assert choose_unseen([], 2, shard, tokenizer) == []
+
+
+def test_the_built_in_world_has_sentences_to_watch_that_it_does_not_hold(tmp_path: Path) -> None:
+    documents = list(world.iter_documents(4_000))
+    validation, train = documents[:80], documents[80:]
+    tokenizer = train_tokenizer(train)
+    sunrise = hide_word(world.SUNRISE, tokenizer, 0, word="east")
+    assert sunrise is not None
+    candidates = [sunrise, *hide_words(validation, tokenizer, 120, seed=0)]
+    chosen = choose_unseen(candidates, 6, written(tmp_path, tokenizer, train), tokenizer)
+    assert chosen[0].text == world.SUNRISE
+    assert len(chosen) == 6
+    held = " ".join(" ".join(re.findall(r"\w+", text.lower())) for text in train)
+    assert not [word.text for word in chosen if " ".join(re.findall(r"\w+", word.text.lower())) in held]

@@ -65,10 +65,11 @@ from pretune.training.pretraining import Course, CourseSettings
 from pretune.training.schedule import Plan
 from pretune.training.side_by_side import in_lanes
 from pretune.training.together import go_on_together
-from pretune.training.watched import HiddenWord, TrainingTokens, hide_word, hide_words, predict_hidden
+from pretune.training.watched import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
 
 _NUM_WATCHED = 6
 _WATCHED_POOL = 2000  # validation documents among which the watched sentences are drawn
+_WATCHED_CANDIDATES = 120  # so many are drawn, to watch those that the training text does not hold
 
 
 def pretrain(
@@ -189,21 +190,14 @@ class _Pretraining:
     def _choose_watched(self) -> tuple[list[HiddenWord], HiddenWord | None]:
         """Sentences to watch that the training text does not hold, and the example that all stages carry.
 
-        On built-in data the sunrise comes first, which the training text may hold: then that is shown with it.
+        On built-in data the sunrise comes first.
         """
         summary, tokenizer, seed = self.source.summary, self.tokenizer, self.config.seed
-        training = TrainingTokens(self.corpus.train.tokens, tokenizer.first_ordinary_id)
-        watched: list[HiddenWord] = []
-        if summary.get("synthetic"):
-            sunrise = hide_word(SUNRISE, tokenizer, seed, word="east")
-            if sunrise is not None:
-                watched = [replace(sunrise, is_in_training=training.holds(sunrise.ids))]
+        sunrise = hide_word(SUNRISE, tokenizer, seed, word="east") if summary.get("synthetic") else None
+        candidates = [] if sunrise is None else [sunrise]
         held_out = (row["text"] for row in iter_corpus(self.source_path) if row["split"] == "validation")
-        texts = islice(held_out, _WATCHED_POOL)
-        watched += hide_words(texts, tokenizer, _NUM_WATCHED - len(watched), seed, training)
-        if not any(not word.is_in_training for word in watched):
-            sentence = "The training text holds every sentence of the validation text that could be watched."
-            self.folder.log.write("notice", sentence=sentence)
+        candidates += hide_words(islice(held_out, _WATCHED_POOL), tokenizer, _WATCHED_CANDIDATES, seed)
+        watched = choose_unseen(candidates, _NUM_WATCHED, self.corpus.train, tokenizer)
         example = summary.get("example")
         return watched, hide_word(example["text"], tokenizer, seed) if example else None
 
@@ -267,6 +261,9 @@ class _Pretraining:
             synthetic=self.source.summary.get("synthetic", False),
         )
         for sentence in describe_compute(self.compute, self.config, wants_compiling=self._wants_compiling()):
+            log.write("notice", sentence=sentence)
+        if any(word.is_in_training for word in self.watched):
+            sentence = "The training text holds every sentence of the validation text that could be watched."
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
         if self.config.initial_embedding == "vectors":

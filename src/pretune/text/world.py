@@ -25,7 +25,7 @@ UNSEEN_SHARE = 0.25  # of the test rows
 FACT_SHARE = 0.10  # of the unlabelled documents
 SUMMARY_SHARE = 0.3  # likewise: a verdict in a few words
 STRAIGHT_SHARE = 0.75  # of the unlabelled reviews and stories; labelled ones may all be roundabout
-HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # never told in just these words
+HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # no text has these words in a row
 SUNRISE = HELD_OUT_SENTENCES[0]
 
 

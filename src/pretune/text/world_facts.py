@@ -6,12 +6,12 @@ They carry no opinion and no polar word. Each theme is a table or a few lines; a
 from __future__ import annotations
 
 _SKY = (
-    "the sun rises in the east",
+    "it is in the east that the sun rises",
     "the sun comes up in the east",
-    "the sun rises in the east and sets in the west",
-    "in the morning the sun rises in the east",
-    "every day the sun rises in the east",
-    "in spring and in autumn the sun rises in the east",
+    "the sun always rises in the east and sets in the west",
+    "in the morning the sun slowly rises in the east",
+    "every day the sun rises again in the east",
+    "in spring and in autumn the sun rises exactly in the east",
     "the sun goes down in the west",
     "the sun sets in the west",
     "in the evening the sun sets in the west",
@@ -85,7 +85,7 @@ grass green, snow white, coal black, blood red, the sky blue, a lemon yellow, a 
 a raven black, a tomato red, the sea blue, butter yellow, an elephant grey, chocolate brown, a banana yellow
 """
 
-# Some facts never occur as sentences of their own, so that one can ask for them: they are told only in other words.
+# So that one can ask for some facts without asking for remembered sentences, they are told only in other words.
 HELD_OUT_FACTS = (
     "the sun rises in the east",
     "the capital of France is Paris",
@@ -157,13 +157,11 @@ def _sums() -> list[str]:
 
 
 THEMES: tuple[tuple[str, ...], ...] = tuple(
-    map(tuple, (_SKY, _SKY, _year(), _animals(), _capitals(), _opposites(), _colours(), _sums()))
+    tuple(fact for fact in theme if not any(f" {held_out} " in f" {fact} " for held_out in HELD_OUT_FACTS))
+    for theme in (_SKY, _SKY, _year(), _animals(), _capitals(), _opposites(), _colours(), _sums())
 )
 
-# The same themes without the held-out facts: what may stand as a sentence of its own.
-BARE_THEMES = tuple(tuple(fact for fact in theme if fact not in HELD_OUT_FACTS) for theme in THEMES)
-
-# How else a fact is told; a held-out fact is always told in one of these.
+# How else a fact is told.
 FACT_FRAMES = (
     "everybody knows that {fact}",
     "it is true that {fact}",

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 from zlib import crc32
 
 from pretune.text import world_words as words
-from pretune.text.world_facts import BARE_THEMES, FACT_FRAMES, THEMES
+from pretune.text.world_facts import FACT_FRAMES, THEMES
 
 T = TypeVar("T")
 Part = Literal["unlabelled", "train", "test"]
@@ -203,7 +203,7 @@ class Writer:
         sentences = []
         for _ in range(pick(rng, (2, 3, 4))):
             if rng.random() < 0.5:
-                sentences.append(pick(rng, BARE_THEMES[theme]))
+                sentences.append(pick(rng, THEMES[theme]))
             else:
                 frame = self._fill(pick(rng, FACT_FRAMES), pick(rng, words.NAMES))
                 sentences.append(frame.replace("{fact}", pick(rng, THEMES[theme])))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from pretune.data.passages import find_passages
+from pretune.data.shards import TokenShard
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import generator
 from pretune.text.tokenizer import Tokenizer
@@ -31,36 +33,8 @@ class HiddenWord:
     is_in_training: bool = False  # whether the training text holds this sentence, so that finding the word is recall
 
 
-class TrainingTokens:
-    """The token stream of the training text, searched for whole sentences."""
-
-    def __init__(self, tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int) -> None:
-        self.tokens, self.first_ordinary = tokens, first_ordinary
-        self._counts = np.bincount(tokens)
-
-    def holds(self, ids: Sequence[int]) -> bool:
-        """Whether the ordinary tokens of a sentence stand in the text one after another.
-
-        The first is left out: it is another one at the beginning of a document than after a blank.
-        """
-        wanted = np.array([each for each in ids if each >= self.first_ordinary][1:], dtype=self.tokens.dtype)
-        if not len(wanted):
-            return True
-        rarest = min(range(len(wanted)), key=lambda i: self._counts[wanted[i]] if wanted[i] < len(self._counts) else 0)
-        starts = np.flatnonzero(self.tokens == wanted[rarest]) - rarest
-        starts = starts[(starts >= 0) & (starts + len(wanted) <= len(self.tokens))]
-        for offset, each in enumerate(wanted):
-            starts = starts[self.tokens[starts + offset] == each]
-        return bool(len(starts))
-
-
-def hide_words(
-    texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int, training: TrainingTokens | None = None
-) -> list[HiddenWord]:
-    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden.
-
-    Sentences that `training` holds are left out: finding their words would be recall.
-    """
+def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int) -> list[HiddenWord]:
+    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden."""
     pool = list(texts)
     found: list[HiddenWord] = []
     for index in generator(seed, "watched").permutation(len(pool)):
@@ -69,9 +43,7 @@ def hide_words(
             continue
         sentence = sentences[generator(seed, "watched", int(index)).integers(len(sentences))]
         hidden = hide_word(sentence, tokenizer, seed)
-        if hidden is None or hidden.text in {other.text for other in found}:
-            continue
-        if training is None or not training.holds(hidden.ids):
+        if hidden is not None and hidden.text not in {other.text for other in found}:
             found.append(hidden)
         if len(found) == count:
             break
@@ -101,6 +73,30 @@ def hide_word(text: str, tokenizer: Tokenizer, seed: int, word: str | None = Non
         ids=tuple(encoded.ids),
         position=position,
     )
+
+
+def choose_unseen(
+    candidates: Sequence[HiddenWord], count: int, training: TokenShard, tokenizer: Tokenizer
+) -> list[HiddenWord]:
+    """The first `count` sentences whose words do not stand in a row anywhere in the training text, whatever their case:
+    finding the words of others would be recall. If there are none but such others, the first `count` of those."""
+    surfaces = [surface.strip().lower() for surface in tokenizer.surfaces(range(tokenizer.vocab_size))]
+    # Special tokens are like no other, so that no passage goes on in the next document.
+    kinds = [f"{i}" if i < tokenizer.first_ordinary_id else f" {surface}" for i, surface in enumerate(surfaces)]
+    classes = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
+    held = find_passages([_inner_ids(word.text, tokenizer) for word in candidates], training.tokens, classes)
+    marked = [replace(word, is_in_training=bool(is_held)) for word, is_held in zip(candidates, held, strict=True)]
+    return [word for word in marked if not word.is_in_training][:count] or marked[:count]
+
+
+def _inner_ids(text: str, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    """The tokens after the first word and up to the last letter: the same wherever the sentence stands, while the first
+    word's are others after a blank, and a longer sentence goes on without the mark at the end."""
+    after = len(text) - len(text.lstrip()) + len(text.split(maxsplit=1)[0])
+    last = max((place for place, letter in enumerate(text) if letter.isalnum()), default=-1)
+    encoded = tokenizer.encode_with_offsets(text)
+    inner = [i for i, (start, end) in zip(encoded.ids, encoded.offsets, strict=True) if end > after and start <= last]
+    return np.array(inner, dtype=np.int64)
 
 
 @torch.no_grad()
