@@ -244,8 +244,8 @@ class Model:
 def load_pretrained_model(path: Path | str) -> Model:
     """The pre-trained model of a run, to fill in words and to train on a task.
 
-    Of a stage or checkpoint folder it is the model that lies there, which `repr` names. Raises ModelNotFoundError or
-    CorruptModelError, which say what is wrong with the path.
+    If the path is a stage or checkpoint folder, its model is loaded, whichever kind it is; `repr` says which. Raises
+    ModelNotFoundError or CorruptModelError, which say what is wrong with the path.
     """
     return Model(find_model_folder(path, "pretrain"))
 
@@ -253,8 +253,8 @@ def load_pretrained_model(path: Path | str) -> Model:
 def load_model(path: Path | str) -> Model:
     """The fine-tuned model of a run, to label texts.
 
-    Of a stage or checkpoint folder it is the model that lies there, which `repr` names. Raises ModelNotFoundError or
-    CorruptModelError, which say what is wrong with the path.
+    If the path is a stage or checkpoint folder, its model is loaded, whichever kind it is; `repr` says which. Raises
+    ModelNotFoundError or CorruptModelError, which say what is wrong with the path.
     """
     folder = find_model_folder(path, "finetune")
     try:

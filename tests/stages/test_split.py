@@ -135,3 +135,13 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="does not exist; expected a csv"):
         split(tmp_path / "none.csv", tmp_path / "split")
     assert not (tmp_path / "split").exists()
+
+
+def test_validation_rows_that_were_pretrained_on_are_a_warning(labels: Path, pretrained: Path, tmp_path: Path) -> None:
+    """As for a smaller label file, in which other rows move to validation so that small classes can be checked."""
+    rows = labels.read_text(encoding="utf-8").splitlines()
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text("\n".join(rows[:60]) + "\n", encoding="utf-8")
+    prepare(fewer, tmp_path / "fewer", base=pretrained, split=SplitConfig(test_fraction=0.1))
+    rules = [event["rule"] for event in read_events(tmp_path / "fewer") if event["event"] == "warning"]
+    assert "seen_in_pretraining" in rules

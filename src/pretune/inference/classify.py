@@ -66,11 +66,12 @@ class Classifier:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """The most probable label of each text, in the order of `texts`; an empty prediction for a blank text."""
-        places = [place for place, text in enumerate(texts) if clean_text(text)]
+        cleaned = [clean_text(text) for text in texts]
+        places = [place for place, text in enumerate(cleaned) if text]
         found = [Prediction(text=text, label=None, probability=None, probabilities={}) for text in texts]
         if not places:
             return found
-        for place, row in zip(places, self.predict_probabilities([texts[place] for place in places]), strict=True):
+        for place, row in zip(places, self._classify([cleaned[place] for place in places]), strict=True):
             found[place] = Prediction(
                 text=texts[place],
                 label=self.label_names[int(row.argmax())],
@@ -81,7 +82,9 @@ class Classifier:
 
     def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
         """Class probabilities (n, C) in fp32, one row a text, in the order of `texts`; a row sums to one."""
-        cleaned = [clean_text(text) for text in texts]  # what training saw, too
+        return self._classify([clean_text(text) for text in texts])  # what training saw, too
+
+    def _classify(self, cleaned: Sequence[str]) -> Float[np.ndarray, "N C"]:
         rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
         result = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
 

@@ -73,8 +73,9 @@ def prepare(
 
     `labels` is the folder of a split, or a file, which is then split here with the settings in `split`; with
     `test_labels` these rows are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.lint`) and for held-out rows that the base has learned
-    from, ModelNotFoundError if `base` has no tokenizer; a refusal leaves no folder behind.
+    InputDataError for rows that cannot work (see `pretune.text.lint`) and for test rows that the base was pre-trained
+    on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer; a refusal
+    leaves no folder behind.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
     source = _read_base(Path(base))
@@ -148,7 +149,10 @@ class _Preparation:
         self._finish(rows, imbalance, metric, example)
 
     def _check_pretraining(self) -> None:
-        """Refuse or report held-out rows that the base has been pre-trained on, see `pretune.text.seen_texts`."""
+        """Refuse test rows that the base was pre-trained on under another split; warn of all others.
+
+        See `pretune.text.seen_texts`.
+        """
         held_out: tuple[Split, ...] = ("validation", "test")
         counts = {side: self._count_pretrained_on(self.rows.by_split[side]) for side in held_out}
         total = sum(counts.values())
@@ -159,7 +163,7 @@ class _Preparation:
             for side in held_out
             if counts[side]
         )
-        # Rows that only moved to validation, for the sake of small classes, are worth a warning.
+        # A smaller label file moves other rows to validation, for small classes: that is worth no more than a warning.
         if counts["test"] and self.base.split is not None and not self.is_same_split:
             raise InputDataError(
                 f"The model was pre-trained on {shown}: its text was cleaned of the held-out rows of another split. "

@@ -249,14 +249,14 @@ def open_split(folder: Path) -> LabelledSplit:
     """The split in a folder that `pretune split` wrote. Raises InputDataError for one that is missing or altered."""
     check_hashes(folder, read_manifest(folder, "split"))
     try:
-        told = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
-        labels = [str(label) for label in told["labels"]]
+        saved = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
+        labels = [str(label) for label in saved["labels"]]
         return LabelledSplit(
             by_split={side: _load_rows(folder / f"{side}.jsonl", labels) for side in SPLITS},
             labels=labels,
-            names=[str(name) for name in told["names"]],
-            path=str(told["file"]),
-            columns={name: str(told[name]) for name in ("text_column", "label_column")},
+            names=[str(name) for name in saved["names"]],
+            path=str(saved["file"]),
+            columns={name: str(saved[name]) for name in ("text_column", "label_column")},
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputDataError(
