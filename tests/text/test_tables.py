@@ -289,3 +289,12 @@ def test_a_tab_table_called_txt_is_recognised() -> None:
     assert sniff_tab_table("text\tlabel\nA film\tgood\nA hotel\tbad\n")
     assert not sniff_tab_table("A text\twith tabs\nand another\tline\n")
     assert not sniff_tab_table("text\tlabel\nA line without\n")
+
+
+@pytest.mark.parametrize("row", ['"0","\\\\"', '"a \\\\","b"', '5\\\\" screen,x'])
+def test_a_backslash_at_the_end_of_a_cell_escapes_nothing(tmp_path: Path, row: str) -> None:
+    row = row.replace("\\\\", "\\")
+    path = tmp_path / "rows.csv"
+    path.write_text(f"text,label\n{row}\nA text,y\n", encoding="utf-8")
+    expected = next(csv.reader([row])) if row.startswith('"') else ['5\\" screen', "x"]
+    assert list(next(iter_records(path)).fields.values()) == expected

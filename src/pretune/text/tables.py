@@ -366,12 +366,19 @@ def _sniff_dialect(head: str, kind: TableFormat, told: str | None = None) -> tup
                 best = (score, dialect, rows)
     assert best is not None
     _, dialect, rows = best
-    if kind == "csv" and _ESCAPED_QUOTE.search(head) and '""' not in head.replace('\\"', ""):
+    if kind == "csv" and _holds_escaped_quotes(head, dialect.delimiter):
         escaped = _Dialect(dialect.delimiter, True, is_escaped=True)
         rows_escaped = _sample_rows(_ESCAPED_QUOTE.sub('\\1""', head), escaped)
         if _evenness(rows_escaped) >= _evenness(rows):
             return escaped, rows_escaped
     return dialect, rows
+
+
+def _holds_escaped_quotes(head: str, delimiter: str) -> bool:
+    """Whether a cell in quotes goes on after \\", which it cannot if that quote closes it; none may be doubled."""
+    of_cell = re.escape(delimiter)
+    goes_on = re.compile(rf'(?:^|{of_cell})"[^"\n]*\\"[^"\n{of_cell}]', re.MULTILINE)
+    return goes_on.search(head) is not None and '""' not in head.replace('\\"', "")
 
 
 def _evenness(rows: Sequence[Sequence[str]]) -> float:
