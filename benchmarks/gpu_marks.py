@@ -72,7 +72,7 @@ class _Marked(Parallel):
     """A process that is alone, with a mark where its gradient is there."""
 
     def __init__(self, model: LanguageModel, marks: Marks) -> None:
-        super().__init__(model, Ranks(Launch()), "none")
+        super().__init__(model, Ranks(Launch()))
         self.marks = marks
 
     def clip(self, max_norm: float) -> Tensor:

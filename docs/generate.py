@@ -116,7 +116,7 @@ def describe_costs() -> str:
         f"for attention, the head at the masked {MASK_PROB:.0%}); hours of one GPU = operations / ({PEAK / 1e12:.0f}",
         f"TFLOP/s x {SHARE:.0%} x 3600). The rate is an assumption (bf16 on one H200, without Muon and communication),",
         f"not a measurement. Rows of {ROW_TOKENS} tokens, {VOCABULARY:,} tokens in the vocabulary. State is what DDP",
-        "holds on each GPU beside the activations (weights, gradients, two moments); FSDP2 divides it by their number.",
+        "holds on each GPU beside the activations (weights, gradients, two moments).",
         "",
         "| parameters | layers x width | operations per token | state | 1B tokens | 10B | 100B | 1T |",
         "|---|---|---|---|---|---|---|---|",

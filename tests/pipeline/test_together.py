@@ -23,33 +23,32 @@ TIMES = ("time", "elapsed_seconds")
 FINETUNE = "--epochs 2 --learning-rates 1e-3 --seeds 1 --quiet"
 
 
-# Which process is short of memory, at which pass, and by how many processes the run goes on, always by DDP.
-SHORT = {"ddp": (1, 30, 1), "fsdp": (0, 30, 2)}
+# Which process is short of memory, at which pass, and how many processes resume the run.
+SHORT = {"resumed by one": (1, 30, 1), "resumed by two": (0, 30, 2)}
 
 
 @pytest.fixture(scope="module")
 def short_of_memory(
     tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_together: Run
 ) -> tuple[Path, dict[str, Any]]:
-    """A folder with an undisturbed training and with one by each way that was short of memory; and what was said."""
+    """A folder with an undisturbed training and those that were short of memory; and what was said."""
     folder = tmp_path_factory.mktemp("short")
     words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--out"]
     plan: list[dict[str, Any]] = [{"words": [*words, str(folder / "whole")], "size": 2}]
-    for mode, (rank, count, size) in SHORT.items():
-        again = [*words, str(folder / mode)]
-        plan += [{"words": [*again, "--parallel", mode], "size": 2, "end": [rank, "memory", count]}]
-        plan += [{"words": again, "size": size}]
+    for case, (rank, count, size) in SHORT.items():
+        command = [*words, str(folder / case)]
+        plan += [{"words": command, "size": 2, "end": [rank, "memory", count]}, {"words": command, "size": size}]
     undisturbed, *attempts = run_together(plan)
     assert [status for status, _ in undisturbed] == [0, 0], undisturbed
-    return folder, {mode: attempts[2 * index : 2 * index + 2] for index, mode in enumerate(SHORT)}
+    return folder, {case: attempts[2 * index : 2 * index + 2] for index, case in enumerate(SHORT)}
 
 
-@pytest.mark.parametrize("mode", SHORT)
+@pytest.mark.parametrize("case", SHORT)
 def test_short_of_memory_all_begin_again_in_smaller_pieces_or_another_number(
-    short_of_memory: tuple[Path, dict[str, Any]], mode: str
+    short_of_memory: tuple[Path, dict[str, Any]], case: str
 ) -> None:
     folder, attempts = short_of_memory
-    (short, again), (rank, _, size), whole, cut = attempts[mode], SHORT[mode], folder / "whole", folder / mode
+    (short, again), (rank, _, size), whole, cut = attempts[case], SHORT[case], folder / "whole", folder / case
     assert [status for status, _ in short] == [75, 75], short
     assert f"The memory of process {rank} of 2 did not hold its part of a step" in short[rank][1]
     assert [status for status, _ in again] == [0] * size, again
@@ -65,14 +64,13 @@ def test_short_of_memory_all_begin_again_in_smaller_pieces_or_another_number(
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("mode", SHORT)
-def test_a_change_of_processes_is_said(short_of_memory: tuple[Path, dict[str, Any]], mode: str) -> None:
-    log = (short_of_memory[0] / mode / "events.jsonl").read_text(encoding="utf-8").splitlines()
+def test_a_change_of_processes_is_said(short_of_memory: tuple[Path, dict[str, Any]]) -> None:
+    log = (short_of_memory[0] / "resumed by one" / "events.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in log]
     [resumed] = [event for event in events if event["event"] == "resumed"]
     assert resumed["checkpoint"].startswith("step-")
     [warning] = [event["sentence"] for event in events if event["event"] == "warning"]
-    assert ("processes 2 (now 1)" if mode == "ddp" else "parallel fsdp (now ddp)") in warning
+    assert "processes 2 (now 1)" in warning
 
 
 @pytest.fixture(scope="module")

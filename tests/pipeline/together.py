@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import fully_shard as fully_shard  # imported before the forks, once for all
 
 from pretune.cli import commands, main
 from pretune.stages import finetune, pretrain  # which the commands would import late

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch.distributed.fsdp import fully_shard as fully_shard  # imported before the forks, once for all
 
 from pretune.compute.distributed import Ranks, join_ranks
 from pretune.data.batch import Attention, Batch
@@ -30,12 +29,11 @@ from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, train_steps
 from pretune.training.objective import LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.parallel import Mode, Parallel
+from pretune.training.parallel import Parallel
 from pretune.training.pieces import Pieces
 from pretune.training.together import go_back_together, save_together
 
 STEPS, MICRO_BATCHES = 4, 4
-# Odd sizes, so that no parameter is dealt out evenly among two or four processes.
 CONFIG = ModelConfig(
     vocab_size=301, hidden_size=36, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=18, intermediate_size=49
 )
@@ -61,12 +59,12 @@ def step_of(step: int, rank: int, size: int) -> list[Batch]:
 
 
 def begin(
-    ranks: Ranks, mode: Mode, kind: str, *, compiled: bool = False, is_spoilt: Callable[[], bool] = lambda: False
+    ranks: Ranks, kind: str, *, compiled: bool = False, is_spoilt: Callable[[], bool] = lambda: False
 ) -> tuple[Parallel, Optimizer, Objective, Iterator[StepResult]]:
     """The updates of a model whose first process alone knows the initial weights; `is_spoilt` makes a loss NaN."""
     model = LanguageModel(CONFIG)
     initialize(model, seed=ranks.rank)
-    parallel = Parallel(model, ranks, mode)
+    parallel = Parallel(model, ranks)
     parallel.spread(lambda model: initialize(model, seed=0))
     masked = MaskedObjective(model, torch.float32, compiled=compiled)
 
@@ -91,9 +89,9 @@ def begin(
     return parallel, optimizer, objective, steps
 
 
-def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[Parallel, Optimizer, dict[str, Any]]:
+def train(ranks: Ranks, kind: str, compiled: bool = False) -> tuple[Parallel, Optimizer, dict[str, Any]]:
     """Some updates, and an evaluation."""
-    parallel, optimizer, objective, steps = begin(ranks, mode, kind, compiled=compiled)
+    parallel, optimizer, objective, steps = begin(ranks, kind, compiled=compiled)
     found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
     batches = [batch_of(1000 + i) for i in range(3)]
     found["evaluation"] = evaluate(objective, batches, parallel)
@@ -101,18 +99,18 @@ def train(ranks: Ranks, mode: Mode, kind: str, compiled: bool = False) -> tuple[
     return parallel, optimizer, found
 
 
-def go_back(ranks: Ranks, mode: Mode, folder: Path, tokenizer_folder: Path) -> dict[str, Any]:
+def go_back(ranks: Ranks, folder: Path, tokenizer_folder: Path) -> dict[str, Any]:
     """An update that only the second process finds spoilt; then back to an earlier checkpoint."""
     is_bad = [False]
-    parallel, optimizer, _, steps = begin(ranks, mode, "muon", is_spoilt=lambda: is_bad[0])
+    parallel, optimizer, _, steps = begin(ranks, "muon", is_spoilt=lambda: is_bad[0])
 
     def save(step: int) -> dict[str, torch.Tensor]:
         state = TrainingState(step=step, guard=Guard(losses=[float(step)]))
         save_together(parallel, folder, optimizer, state, tokenizer_folder, keep=lambda _: True)
-        return {name: tensor.clone() for name, tensor in gather(parallel, optimizer).items()}
+        return {name: tensor.clone() for name, tensor in state_of(parallel, optimizer).items()}
 
     def equals(tensors: dict[str, torch.Tensor]) -> bool:
-        now = gather(parallel, optimizer)
+        now = state_of(parallel, optimizer)
         return all(torch.equal(now[name], tensor) for name, tensor in tensors.items())
 
     next(steps)
@@ -131,11 +129,9 @@ def go_back(ranks: Ranks, mode: Mode, folder: Path, tokenizer_folder: Path) -> d
     return {**found, "num_updates": optimizer.num_updates}
 
 
-def gather(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor]:
-    """Weights and optimizer of the whole model, in the first process."""
-    model = parallel.gather()
-    state = parallel.gather_tensors(optimizer.state())
-    return {**model.state_dict(), **state}
+def state_of(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor]:
+    """Weights and optimizer of a model."""
+    return {**parallel.model.state_dict(), **optimizer.state()}
 
 
 def work(folder: Path, tokenizer_folder: Path) -> None:
@@ -144,16 +140,14 @@ def work(folder: Path, tokenizer_folder: Path) -> None:
     ranks = join_ranks()
     ranks.open_group("cpu", hang_seconds=60)
     told: dict[str, Any] = {}
-    for mode in ("ddp", "fsdp"):
-        for kind in ("muon", "adamw"):
-            parallel, optimizer, found = train(ranks, mode, kind)  # type: ignore[arg-type]
-            tensors = gather(parallel, optimizer)
-            if ranks.is_first:
-                shared = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-                save_file(shared, folder / f"{mode}-{kind}.safetensors")
-            told[f"{mode}-{kind}"] = found
-        told[f"{mode}-return"] = go_back(ranks, mode, folder / mode, tokenizer_folder)  # type: ignore[arg-type]
-        told[f"{mode}-traffic"] = [traffic(parallel, count) for count in (1, 3)]
+    for kind in ("muon", "adamw"):
+        parallel, optimizer, found = train(ranks, kind)
+        if ranks.is_first:
+            shared = {name: tensor.clone().contiguous() for name, tensor in state_of(parallel, optimizer).items()}
+            save_file(shared, folder / f"{kind}.safetensors")
+        told[kind] = found
+    told["return"] = go_back(ranks, folder / "checkpoints", tokenizer_folder)
+    told["traffic"] = [traffic(parallel, count) for count in (1, 3)]
     told["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
     told["refusal"] = refusal(ranks)
     (folder / f"told-{ranks.rank}.json").write_text(json.dumps(told), encoding="utf-8")
@@ -168,7 +162,7 @@ def traffic(parallel: Parallel, count: int) -> int:
             with parallel.accumulating(is_last=index == count - 1):
                 objective(batch_of(index)).loss.backward()
     names = [event.name for event in profile.events()]
-    return sum("c10d::allreduce" in name or "c10d::_reduce_scatter_base" in name for name in names)
+    return sum("c10d::allreduce" in name for name in names)
 
 
 def refusal(ranks: Ranks) -> str:

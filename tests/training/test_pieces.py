@@ -112,7 +112,7 @@ class OneOfTwo(Ranks):
 def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any, draw_masked: Any) -> None:
     model, ranks, pieces = make_language_model(), OneOfTwo(), Pieces()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
-    parallel = Parallel(model, ranks, "none")
+    parallel = Parallel(model, ranks)
     with pytest.raises(ShortOfMemoryError, match=r"memory of process 1 of 2 .* be cut into 2 pieces") as caught:
         accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, pieces)
     assert caught.value.exit_code == 75

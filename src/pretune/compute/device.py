@@ -34,7 +34,6 @@ class Compute:
     torch_version: str
     chip: str
     processes: int = 1
-    parallel: str = "none"  # or ddp, or fsdp
 
     @property
     def dtype(self) -> torch.dtype:

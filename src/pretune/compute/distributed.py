@@ -1,4 +1,4 @@
-"""The processes that train one model together: who is who, small sums and answers among them, and parts of tensors."""
+"""The processes that train one model together: who is who, and small sums and answers among them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,9 +24,6 @@ from pretune.errors import PretuneError, RankLostError, UsageError
 from pretune.runtime.artifacts import Manifest, StageFolder
 from pretune.runtime.follower import FollowedFolder
 from pretune.runtime.launch import Launch, read_launch
-
-if TYPE_CHECKING:
-    from torch.distributed.tensor import DTensor
 
 _GROUP_TIMEOUT = timedelta(minutes=30)  # the last resort; the watch is much faster
 _FAREWELL_SECONDS = 5.0  # for the others to hear why the first process ends
@@ -234,36 +231,6 @@ def join_ranks() -> Ranks:
     # torchrun keeps one store while it restarts the processes: what an earlier attempt answered is not for this one.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return Ranks(launch, PrefixStore(f"attempt/{attempt}", store))
-
-
-def is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
-    """Whether every process holds some rows of this tensor; importing DTensor to ask takes a second."""
-    return hasattr(tensor, "device_mesh")
-
-
-def part(tensor: Tensor) -> Tensor:
-    """The rows of a tensor that this process holds, sharing its memory; all of them where it is not sharded."""
-    return tensor.to_local() if is_sharded(tensor) else tensor
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """All rows of a tensor; where it is sharded, every process must ask at the same time."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor
-
-
-@torch.no_grad()
-def take_part(tensor: Tensor, values: Tensor) -> None:
-    """Copy into a tensor, sharded or not, what belongs there of a whole one."""
-    if is_sharded(tensor):
-        mesh = tensor.device_mesh
-        values = values[row_range(tensor.shape[0], mesh.get_local_rank(), mesh.size())]
-    part(tensor).copy_(values)
-
-
-def row_range(rows: int, rank: int, size: int) -> slice:
-    """Which rows of a sharded tensor a process holds: as `torch.chunk` deals them out."""
-    each = -(-rows // size)
-    return slice(min(rank * each, rows), min((rank + 1) * each, rows))
 
 
 def _unpack(text: str) -> object:

@@ -95,7 +95,6 @@ class PretrainConfig:
     checkpoint_minutes: float = 5.0  # about this often a checkpoint, besides those of the plan; counted in steps
     compile: Literal["auto", "on", "off"] = "auto"  # auto: on a GPU or a chip with bf16, if the budget is worth it
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the chip computes in it
-    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # with torchrun; auto: fsdp where the model fills a GPU, else ddp
     threads: int | None = None  # of the processor; all of its cores when not given
     hang_seconds: float = 60.0  # with torchrun: after how long a process that the others wait for counts as hanging
 
@@ -181,7 +180,7 @@ def _is_positive(value: float) -> bool:
 
 
 # Settings of how the work is done: what comes out is the same, so a folder made with others is not another one.
-HOW = ("engine", "workers", "parallel", "hang_seconds", "threads")
+HOW = ("engine", "workers", "hang_seconds", "threads")
 
 
 def to_identity(config: Any) -> dict[str, Any]:

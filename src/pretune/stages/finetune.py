@@ -228,7 +228,7 @@ class _Finetuning:
             label_names=self.label_names,
             log=self.folder.log,
             measure=self._measure,
-            parallel=Parallel(model, self.ranks, "ddp" if self.ranks.size > 1 else "none"),
+            parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
             pieces=int(self.folder.manifest.summary.get("pieces", 1)),  # what one that was short of memory left
         ).run(stop)
@@ -236,10 +236,9 @@ class _Finetuning:
 
     def _choose_compute(self) -> Compute:
         """What this process computes on, in the precision that the first one chooses."""
-        size = self.ranks.size
-        own = choose_compute(precision=self.config.precision, compile="off", processes=size)
+        own = choose_compute(precision=self.config.precision, compile="off", processes=self.ranks.size)
         precision = self.ranks.answer(lambda: own.precision, "the start")
-        return replace(own, precision=precision, parallel="ddp" if size > 1 else "none")
+        return replace(own, precision=precision)
 
     def _make_model(self, seed: int) -> SequenceClassifier:
         """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one

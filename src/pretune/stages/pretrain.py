@@ -60,7 +60,7 @@ from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change
 from pretune.training.loop import evaluate_rows
 from pretune.training.objective import MaskedObjective
-from pretune.training.parallel import Mode, Parallel, choose_mode
+from pretune.training.parallel import Parallel
 from pretune.training.pretraining import Course, CourseSettings
 from pretune.training.schedule import Plan
 from pretune.training.side_by_side import in_lanes
@@ -130,11 +130,10 @@ class _Pretraining:
         self.watched, self.example = self._choose_watched()
         self.compute = self._choose_compute()
         self.model_config = self._choose_model()
-        if ranks.size == 1:  # several share the rows, and with FSDP2 the weights
+        if ranks.size == 1:  # several share the rows
             check_memory(self.size, self.model_config, config, self.corpus, self.compute.device)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
-        self.parallel = Parallel(self.model, ranks, self._choose_mode())
-        self.compute = replace(self.compute, parallel=self.parallel.mode)
+        self.parallel = Parallel(self.model, ranks)
         objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
         self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
         self.course = self._make_course(start)
@@ -170,11 +169,6 @@ class _Pretraining:
         )
         chosen = ("precision", "is_compiled")
         return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
-
-    def _choose_mode(self) -> Mode:
-        memory = torch.cuda.get_device_properties().total_memory if self.compute.device == "cuda" else None
-        choose = partial(choose_mode, self.config.parallel, self.ranks.size, self.model_config, memory)
-        return self.ranks.answer(choose, "the start")
 
     def _choose_model(self) -> ModelConfig:
         begun = self.folder.manifest.summary.get("size")  # another machine, where the run goes on, might choose another
@@ -301,8 +295,10 @@ class _Pretraining:
 
     def _finish(self) -> None:
         log, state = self.folder.log, self.course.state
-        model, path = self.parallel.gather(), self.folder.path / "checkpoint"
-        self.ranks.answer(lambda: save_model_folder(path, model, self.source_path, step=state.step), "the last save")  # type: ignore[arg-type]
+        path = self.folder.path / "checkpoint"
+        self.ranks.answer(
+            lambda: save_model_folder(path, self.model, self.source_path, step=state.step), "the last save"
+        )
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
             log.write("example", text=self.example.text, **shown)

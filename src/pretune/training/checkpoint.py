@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -81,17 +81,10 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
-@runtime_checkable
-class HasState(Protocol):
-    """An optimizer, or what was put together from the parts of one."""
-
-    def state_tensors(self) -> dict[str, Tensor]: ...
-
-
 def save_checkpoint(
     folder: Path,
     model: nn.Module,
-    optimizer: HasState,
+    optimizer: Optimizer,
     state: TrainingState,
     tokenizer_folder: Path,
     label_names: tuple[str, ...] | None = None,

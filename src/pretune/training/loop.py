@@ -98,8 +98,7 @@ def accumulate(
     A process that is alone cuts its batches anew where they do not fit; several could not agree in the midst of a pass.
     """
     while True:
-        count = parallel.agree_on_pieces(pieces.count, micro_batches)
-        batches = [piece for batch in micro_batches for piece in batch.cut(count)]
+        batches = [piece for batch in micro_batches for piece in batch.cut(pieces.count)]
         try:
             sums = []
             for index, batch in enumerate(batches):
@@ -199,13 +198,8 @@ def _count_by_row(batch: Batch, losses: npt.NDArray[np.float64] | None) -> npt.N
 @torch.no_grad()
 def _measure(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None) -> dict[int, LossSum]:
     """The sums of this process's batches, by the number of the batch."""
-    size, rank = (parallel.ranks.size, parallel.ranks.rank) if parallel else (1, 0)
-    found: dict[int, LossSum] = {}
-    for turn, (batch, is_counted) in enumerate(parallel.deal(batches) if parallel else ((b, True) for b in batches)):
-        sums = objective(batch)
-        if is_counted:
-            found[turn * size + rank] = sums
-    return found
+    own = enumerate(batches) if parallel is None else parallel.own(batches)
+    return {number: objective(batch) for number, batch in own}
 
 
 def _total(of_batches: dict[int, LossSum], parallel: Parallel | None) -> tuple[float, float, int]:

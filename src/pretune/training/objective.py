@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pretune.compute.device import compile_options
-from pretune.compute.distributed import is_sharded
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
     Finish,
@@ -134,12 +133,4 @@ def layers_of(transformer: Transformer, *, compiled: bool, graphs: bool = False)
 
 
 def _compiled(block: nn.Module, name: str, options: dict[str, Any] | None) -> Callable[..., Tensor]:
-    """A half of a block compiled; the hooks of a sharded one (FSDP2), which gather its weights, stay outside."""
-    half = MethodType(getattr(type(block), name), block)
-    if not is_sharded(next(block.parameters())):
-        return torch.compile(half, dynamic=False, options=options)
-    from torch.distributed.fsdp import register_fsdp_forward_method
-
-    setattr(block, f"compiled_{name}", torch.compile(half, dynamic=False, options=options))
-    register_fsdp_forward_method(block, f"compiled_{name}")
-    return cast(Callable[..., Tensor], getattr(block, f"compiled_{name}"))
+    return torch.compile(MethodType(getattr(type(block), name), block), dynamic=False, options=options)

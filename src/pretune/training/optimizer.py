@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from pretune.compute.distributed import is_sharded, part, take_part, whole
 from pretune.model.transformer import Block
-from pretune.training.exchange import MatrixExchange
 
 # One odd polynomial an iteration, a s + b s^3 + c s^5 of a singular value s: each the one that comes nearest to one on
 # the interval that those before it leave, made a hundredth wider for rounding (Polar Express, arXiv:2505.16932; here
@@ -46,11 +44,7 @@ class OptimizerConfig:
 
 
 class Optimizer:
-    """Updates the parameters of a model in place from their gradients.
-
-    Where the model is sharded (FSDP2), every process updates the rows it holds; Muon, which needs whole matrices, puts
-    each together in one process. `state_tensors` and `load_state_tensors` deal in whole tensors all the same.
-    """
+    """Updates the parameters of a model in place from their gradients."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
@@ -64,8 +58,6 @@ class Optimizer:
         self.momentum = {name: torch.zeros_like(p) for name, p in self.matrices.items() if name not in with_adam}
         self.first = {name: torch.zeros_like(p) for name, p in with_adam.items()}
         self.second = {name: torch.zeros_like(p) for name, p in with_adam.items()}
-        sharded = {name: p for name, p in self.matrices.items() if name in self.momentum and is_sharded(p)}
-        self.exchange = MatrixExchange(sharded) if sharded else None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -83,14 +75,14 @@ class Optimizer:
         named = {name: parameter for name, parameter in parameters.items() if parameter.grad is not None}
         if not named:
             return
-        weights = [part(parameter) for parameter in named.values()]
+        weights: list[Tensor] = list(named.values())
         # One tensor made on the device: a number for each weight would have to travel there, and the processor to wait.
         steps = torch.full((len(named),), self.num_updates - 1.0, device=weights[0].device)  # the kernel adds one
         adamw(
             weights,
-            [part(parameter.grad) for parameter in named.values() if parameter.grad is not None],
-            [part(self.first[name]) for name in named],
-            [part(self.second[name]) for name in named],
+            [cast(Tensor, parameter.grad) for parameter in named.values()],
+            [self.first[name] for name in named],
+            [self.second[name] for name in named],
             max_exp_avg_sqs=[],
             state_steps=list(steps.unbind()),
             fused=True,
@@ -104,20 +96,17 @@ class Optimizer:
         )
 
     def _muon(self, rate: float) -> None:
-        """Momentum (Nesterov), then the nearest orthogonal matrix, scaled to the size of an AdamW update."""
+        """Momentum (Nesterov), then the nearest orthogonal matrix, scaled by the root of its height over its width."""
         config, keep = self.config, 1 - rate * self.config.matrix_rate * self.config.weight_decay
         updates: dict[str, Tensor] = {}
         for names in self._together():
-            gradients = [part(cast(Tensor, self.matrices[name].grad)) for name in names]
-            buffers = [part(self.momentum[name]) for name in names]
+            gradients = [cast(Tensor, self.matrices[name].grad) for name in names]
+            buffers = [self.momentum[name] for name in names]
             torch._foreach_lerp_(buffers, gradients, 1 - config.momentum)
             updates |= zip(names, torch._foreach_lerp(gradients, buffers, config.momentum), strict=True)
-        if self.exchange is None:
-            self._orthogonalise(updates)
-        else:
-            updates = self.exchange.transform(updates, self._orthogonalise)
+        self._orthogonalise(updates)
         for names in self._together():
-            weights = [part(self.matrices[name]) for name in names]
+            weights: list[Tensor] = [self.matrices[name] for name in names]
             torch._foreach_mul_(weights, keep)
             torch._foreach_add_(weights, [updates[name] for name in names], alpha=-rate * config.matrix_rate)
 
@@ -129,7 +118,7 @@ class Optimizer:
         return [names] if is_gpu else [[name] for name in names]
 
     def _orthogonalise(self, updates: dict[str, Tensor]) -> None:
-        """Orthogonalise whole matrices in place, each scaled by the square root of its height over its width.
+        """Orthogonalise matrices in place, each scaled by the square root of its height over its width.
 
         Fused projections are taken apart first: each of query, key, value, gate and up is a matrix of its own. Matrices
         of one shape are orthogonalised together.
@@ -144,9 +133,8 @@ class Optimizer:
             torch._foreach_copy_(pieces, list(found.unbind()))
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, by name, whole; of a sharded model all processes must ask together."""
-        tensors = {name: whole(tensor) for name, tensor in self.state().items()}
-        return {**tensors, "num_updates": torch.tensor(self.num_updates)}
+        """Everything a resumed run needs, by name."""
+        return {**self.state(), "num_updates": torch.tensor(self.num_updates)}
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -157,10 +145,10 @@ class Optimizer:
             raise ValueError(f"{sorted(wrong)[0]} belongs to another model or optimizer")
         self.num_updates = int(tensors["num_updates"])
         for name, tensor in self.state().items():
-            take_part(tensor, tensors[name])
+            tensor.copy_(tensors[name])
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors that updates change, by name, sharded where the model is."""
+        """The tensors that updates change, by name."""
         groups = {"momentum": self.momentum, "first": self.first, "second": self.second}
         return {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
 

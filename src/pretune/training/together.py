@@ -1,6 +1,6 @@
-"""Checkpoints of a model that several processes train: the first one reads and writes them, whole, in the one format.
+"""Checkpoints of a model that several processes train: the first one reads and writes them, in the one format.
 
-So they move between one process, DDP and FSDP2, and any number of processes may go on from them.
+So any number of processes can resume from them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pretune.compute.distributed import Ranks
@@ -30,16 +29,6 @@ from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel
 
 
-class WholeState:
-    """The state of an optimizer that was put together from its parts."""
-
-    def __init__(self, tensors: dict[str, Tensor], num_updates: int) -> None:
-        self._tensors = {**tensors, "num_updates": torch.tensor(num_updates)}
-
-    def state_tensors(self) -> dict[str, Tensor]:
-        return self._tensors
-
-
 def save_together(
     parallel: Parallel,
     folder: Path,
@@ -52,13 +41,13 @@ def save_together(
     best: dict[str, Tensor] | None = None,
 ) -> Path:
     """`save_checkpoint` for all processes, which must call it together; a full disk is an error of all of them."""
-    model = parallel.gather()
-    if parallel.mode == "none":
+    model = parallel.model
+    if parallel.ranks.size == 1:
         return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
-    whole = WholeState(parallel.gather_tensors(optimizer.state()), optimizer.num_updates)
 
     def save() -> str:
-        return save_checkpoint(folder, model, whole, state, tokenizer_folder, label_names, keep=keep, best=best).name
+        saved = save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
+        return saved.name
 
     return folder / parallel.ranks.answer(save, f"saving step {state.step:,}")
 
@@ -73,7 +62,7 @@ def go_on_together(
     made_from: dict[str, Any],
     **trial: int,
 ) -> TrainingState | None:
-    """`go_on` for all processes: the first one reads, and gives the others their parts."""
+    """`go_on` for all processes: the first one reads, and gives the others what it read."""
 
     def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
         return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
@@ -125,22 +114,18 @@ def _restore_together(
     read: Callable[[nn.Module, Optimizer], TrainingState | None],
     place: str,
 ) -> TrainingState | None:
-    """Fill model and optimizer of every process with what `read` puts into whole ones in the first process."""
-    if parallel.mode == "none":
+    """Fill model and optimizer of every process with what `read` puts into those of the first process."""
+    if parallel.ranks.size == 1:
         return read(parallel.model, optimizer)
-    model, whole = parallel.model, optimizer
-    if parallel.mode == "fsdp":
-        model = parallel.whole_model()
-        whole = Optimizer(model, optimizer.config)
 
-    def tell() -> dict[str, Any] | None:
-        state = read(model, whole)
-        return None if state is None else {"state": asdict(state), "num_updates": whole.num_updates}
+    def answer() -> dict[str, Any] | None:
+        state = read(parallel.model, optimizer)
+        return None if state is None else {"state": asdict(state), "num_updates": optimizer.num_updates}
 
-    told = parallel.ranks.answer(tell, place)
-    if told is None:
+    answered = parallel.ranks.answer(answer, place)
+    if answered is None:
         return None
-    parallel.spread_tensors(dict(model.named_parameters()), parallel.parameters)
-    parallel.spread_tensors(whole.state(), optimizer.state())
-    optimizer.num_updates = told["num_updates"]
-    return TrainingState.from_dict(told["state"])
+    parallel.spread_tensors(parallel.parameters)
+    parallel.spread_tensors(optimizer.state())
+    optimizer.num_updates = answered["num_updates"]
+    return TrainingState.from_dict(answered["state"])
