@@ -239,6 +239,20 @@ def test_rare_classes_weigh_more_where_asked(run_folder: Path, prepared_folder: 
     assert any("rare classes weigh more" in sentence for sentence in notices)
 
 
+def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+    """At 4:1 the classes were weighed while early stopping still went by accuracy: two thresholds."""
+    short: dict[str, Any] = {"learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
+    for metric, is_weighed in (("accuracy", False), ("macro_f1", True)):
+        prepared = tmp_path / metric
+        shutil.copytree(prepared_folder, prepared)
+        manifest = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))
+        manifest["summary"]["early_stopping_metric"] = metric
+        write_json(prepared / "manifest.json", sealed(manifest))
+        run(run_folder / "pretrain", prepared, tmp_path / f"out-{metric}", **short)
+        notices = [event["sentence"] for event in of_kind(read_events(tmp_path / f"out-{metric}"), "notice")]
+        assert any("rare classes weigh more" in sentence for sentence in notices) == is_weighed
+
+
 def test_another_tokenizer_is_refused_and_leaves_nothing(
     run_folder: Path, prepared_folder: Path, tmp_path: Path
 ) -> None:

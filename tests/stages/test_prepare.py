@@ -112,6 +112,13 @@ def test_strong_imbalance_switches_the_metric(tmp_path: Path, tokenizer_folder: 
     assert sum(row["label"] == 1 for row in rows) >= 5
 
 
+@pytest.mark.parametrize(("rare", "metric"), [(120, "macro_f1"), (121, "accuracy")])
+def test_four_to_one_is_imbalanced(tmp_path: Path, tokenizer_folder: Path, rare: int, metric: str) -> None:
+    labels = ["spam"] * rare + ["ham"] * (600 - rare)
+    manifest = run(write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels), tmp_path / "prepare", tokenizer_folder)
+    assert manifest.summary["early_stopping_metric"] == metric
+
+
 def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) -> None:
     texts = [text * (5 if n % 10 == 0 else 1) for n, text in enumerate(draw_texts(100))]
     out = tmp_path / "prepare"

@@ -36,7 +36,7 @@ from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.stages.config import FinetuneConfig, to_identity
-from pretune.stages.finetune_rows import class_weights, make_rows, read_rows, write_predictions
+from pretune.stages.finetune_rows import make_rows, read_rows, write_predictions
 from pretune.text.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 from pretune.text.tokenizer import load_tokenizer
@@ -141,6 +141,10 @@ class _Finetuning:
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
+        # `prepare` decided on all rows whether the classes are imbalanced: macro-F1 and class weights follow together.
+        self.is_balanced = config.class_weights == "balanced" or (
+            config.class_weights == "auto" and self.metric == "macro_f1"
+        )
         self.course = plan_trials(
             rates=config.learning_rates,
             search_rows=config.search_rows,
@@ -253,8 +257,18 @@ class _Finetuning:
 
     def _make_rows(self, split: str, seed: int, num_rows: int | None = None) -> ClassificationRows:
         labels, width = [row["label"] for row in self.rows[split]], 8 if self.compute.device == "cuda" else 1
-        num_labels = len(self.label_names)
-        return make_rows(self.prepared, split, labels, self.special, self.config, seed, num_labels, width, num_rows)
+        return make_rows(
+            self.prepared,
+            split,
+            labels,
+            self.special,
+            self.config,
+            seed,
+            len(self.label_names),
+            is_balanced=self.is_balanced,
+            width_multiple=width,
+            num_rows=num_rows,
+        )
 
     def _measure(self, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores:
         figures = summarize(labels, probabilities, self.label_names)
@@ -340,7 +354,7 @@ class _Finetuning:
             prior_nats=float(-np.log(np.maximum(prior, 1e-12))[labels].mean()),
             majority_share=float((labels == prior.argmax()).mean()),
         )
-        if class_weights(train_labels, len(self.label_names), config.class_weights) is not None:
+        if self.is_balanced:
             sentence = (
                 "The classes are of unequal size, so rows of rare classes weigh more in training. The training loss is "
                 "then on another scale than the validation loss, and the two are not shown on one axis."

@@ -16,7 +16,6 @@ from pretune.errors import InputDataError
 from pretune.runtime.artifacts import write_text
 from pretune.stages.config import FinetuneConfig
 
-_BALANCE_FROM = 0.25  # smallest to largest class, at and below which `auto` weighs the classes
 _EVALUATION_ROWS = 128
 
 
@@ -35,14 +34,16 @@ def make_rows(
     special: SpecialIds,
     config: FinetuneConfig,
     seed: int,
-    num_labels: int,
+    num_classes: int,
+    *,
+    is_balanced: bool,
     width_multiple: int,
     num_rows: int | None,
 ) -> ClassificationRows:
     """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
 
     Rows are as wide as a multiple of `width_multiple`, which the tensor cores of a GPU like to be 8. Only training rows
-    are weighed and have tokens hidden.
+    have tokens hidden, and with `is_balanced` are weighed by their class.
     """
     data = load_labeled(prepared, split, list(labels), num_rows)
     is_training = split == "train"
@@ -52,16 +53,14 @@ def make_rows(
         batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
         seed=seed,
         mask_augment=config.mask_augment if is_training else 0.0,
-        class_weights=class_weights(data.labels, num_labels, config.class_weights) if is_training else None,
+        class_weights=class_weights(data.labels, num_classes) if is_training and is_balanced else None,
         width_multiple=width_multiple,
     )
 
 
-def class_weights(labels: npt.NDArray[np.int64], num_labels: int, mode: str) -> npt.NDArray[np.float32] | None:
-    """What a row of each class weighs in the loss; None where all weigh alike."""
-    counts = np.maximum(np.bincount(labels, minlength=num_labels), 1)
-    if mode == "none" or (mode == "auto" and counts.min() / counts.max() > _BALANCE_FROM):
-        return None
+def class_weights(labels: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float32]:
+    """The weight of a row of each class in the loss, so that all classes weigh the same together."""
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
     return (len(labels) / (len(counts) * counts)).astype(np.float32)
 
 

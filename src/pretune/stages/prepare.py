@@ -140,7 +140,7 @@ class _Preparation:
             if (self.base.tokenizer_folder / name).is_file():
                 shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
         imbalance = rules.imbalance_of(row.label for row in rows.all)
-        metric = "macro_f1" if imbalance > rules.IMBALANCE else "accuracy"
+        metric = "macro_f1" if imbalance >= rules.IMBALANCE else "accuracy"
         if metric == "macro_f1":
             self._warn_of_imbalance(imbalance)
         for concern in self.lint.concerns:

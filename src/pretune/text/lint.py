@@ -19,7 +19,8 @@ MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memor
 MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
 MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
 _SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
-IMBALANCE = 4.0  # the largest class has this many times the rows of the smallest: accuracy no longer tells
+# From this ratio of the largest class to the smallest on, accuracy says little: macro-F1 and class weights take over.
+IMBALANCE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
