@@ -1,17 +1,13 @@
-"""Command-line options made from a settings class: a field becomes an option, the comment after it its help text."""
+"""Command-line options made from a settings class: each field becomes an option."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Union
-
-_COMMENTED_FIELD = re.compile(r"^    (?P<name>\w+):[^#\n]*#\s*(?P<text>.+?)\s*$", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,23 +34,17 @@ def options_of(
     `flags` gives fields another word than their own name; fields in `without` get no option.
     """
     kinds = typing.get_type_hints(config)
-    comments = field_comments(config)
     return [
         Option(
             flag=(flags or {}).get(field.name, "--" + field.name.replace("_", "-")),
             fields=(f"{stage}.{field.name}",),
             kind=kinds[field.name],
             default=field.default,
-            help=comments.get(field.name, ""),
+            help=field.metadata["help"],
         )
         for field in dataclasses.fields(config)
         if field.name not in without
     ]
-
-
-def field_comments(config: type) -> dict[str, str]:
-    """The comment after each field of a settings class."""
-    return {match["name"]: match["text"] for match in _COMMENTED_FIELD.finditer(inspect.getsource(config))}
 
 
 def merge_options(options: Sequence[Option]) -> list[Option]:
