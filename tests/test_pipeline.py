@@ -13,8 +13,8 @@ import pytest
 
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
-from pretune.recipe import Recipe, override
-from pretune.runtime.artifacts import Manifest, open_stage, read_manifest
+from pretune.recipe import Recipe, override, read_recipe
+from pretune.runtime.artifacts import Manifest, hash_file, open_stage, read_manifest
 from pretune.stages.config import to_dict
 
 STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
@@ -35,6 +35,8 @@ class Stages:
         self.calls.append((stage, given))
         settings = {} if config is None else to_dict(config)
         inputs = {s.name: read_manifest(s).fingerprint for s in sources if s is not None}
+        if stage == "split" and given["labels"].is_file():
+            inputs["labels"] = hash_file(given["labels"])
         folder = open_stage(out, stage, config=settings, inputs=inputs, redo=redo)
         if not folder.is_finished:
             self.done.append(out.name)
@@ -208,8 +210,6 @@ def test_a_damaged_trace_is_written_again(tmp_path: Path, stages: Stages, damage
 
 
 def test_the_saved_recipe_means_the_same_run(tmp_path: Path, stages: Stages) -> None:
-    from pretune.recipe import read_recipe
-
     out = tmp_path / "run"
     pipeline.run(override(Recipe(out=str(out)), {"pretrain": {"minutes": 2}}))
     stages.done.clear()
@@ -238,6 +238,25 @@ def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path
     assert stages.done == list(STAGES[3:])
     with pytest.raises(FolderInTheWayError, match=r"run that differs in: collect.seed \(was 0, now 1\)\."):
         pipeline.run(override(recipe, {"pretrain": {"minutes": 3}, "collect": {"seed": 1}}))
+
+
+def test_inputs_are_compared_by_content(tmp_path: Path, stages: Stages, labels: Path) -> None:
+    """A run whose labels now lie elsewhere is the same run, as long as their bytes are the same."""
+    out = tmp_path / "run"
+    recipe = Recipe(out=str(out), labels=str(labels))
+    pipeline.run(recipe)
+    stages.done.clear()
+    moved = tmp_path / "elsewhere" / "renamed.csv"
+    moved.parent.mkdir()
+    labels.rename(moved)
+    pipeline.run(replace(recipe, labels=str(moved)))
+    assert stages.done == []
+    assert read_recipe(out / "recipe.toml").labels == str(moved)
+    other = tmp_path / "other.csv"
+    other.write_text("text,label\nc,d\n", encoding="utf-8")
+    with pytest.raises(FolderInTheWayError, match="a run that differs in: labels"):
+        pipeline.run(replace(recipe, labels=str(other)))
+    assert read_recipe(out / "recipe.toml").labels == str(moved)
 
 
 def test_redo_does_again_what_differs_and_what_follows_from_it(tmp_path: Path, stages: Stages) -> None:

@@ -145,3 +145,16 @@ def test_names_of_public_data_sets_are_no_paths(tmp_path: Path, monkeypatch: pyt
         check_inputs(Recipe(corpus=("imbd",)))
     (tmp_path / "imdb").mkdir()  # what a user has comes first
     assert read_recipe(tmp_path / "mine.toml").corpus[0] == str(tmp_path / "imdb")
+
+
+def test_a_saved_recipe_moves_with_its_inputs(tmp_path: Path) -> None:
+    """Paths are relative to the recipe, unless they share nothing with it."""
+    project = tmp_path / "project"
+    (project / "runs" / "a").mkdir(parents=True)
+    recipe = Recipe(labels=str(project / "labels.csv"), corpus=(str(project / "text"), "public:imdb", "/elsewhere/b"))
+    save_recipe(recipe, project / "runs" / "a")
+    assert read_recipe(project / "runs" / "a" / "recipe.toml").labels == recipe.labels
+    project.rename(tmp_path / "moved")
+    moved = read_recipe(tmp_path / "moved" / "runs" / "a" / "recipe.toml")
+    assert moved.labels == str(tmp_path / "moved" / "labels.csv")
+    assert moved.corpus == (str(tmp_path / "moved" / "text"), "public:imdb", "/elsewhere/b")

@@ -16,6 +16,7 @@ from pretune.recipe import (
     Recipe,
     check_inputs,
     describe_changes,
+    name_of_text,
     read_recipe,
     save_recipe,
 )
@@ -31,7 +32,11 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.stages.config import FinetuneConfig
+from pretune.text.files import find_files, fingerprint_files
+from pretune.text.findings import Findings
+from pretune.text.labelled_split import fingerprint_labels
 from pretune.text.registry import Agree, Say
+from pretune.text.streams import STDIN
 
 PRETRAIN = "pretrain"  # the step that several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
@@ -283,9 +288,10 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
     """Save the recipe in the run's folder, unless another run or somebody else's files are there."""
     saved = folder / RECIPE_NAME
     if saved.is_file():
-        changes = describe_changes(read_recipe(saved), recipe)
-        if not changes:
+        before = read_recipe(saved)
+        if not describe_changes(before, recipe):
             return
+        changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
         touching = [change for change in changes if _is_begun(folder, change)]
         if touching and not redo:
             raise FolderInTheWayError(
@@ -305,6 +311,36 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
 
 # Which stage is the first to read an input of the run.
 _FIRST_READER = {"corpus": "collect", "labels": "split", "test_labels": "split", "protect": "preprocess"}
+
+
+def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
+    """The inputs with other paths than before, but with the content that the stages of the run have read."""
+    moved = set()
+    for name in ("labels", "test_labels"):
+        path, read = getattr(now, name), _inputs_read(folder, name).get(name)
+        if path is not None and fingerprint_labels(Path(path)) == read:
+            moved.add(name)
+    if len(before.corpus) == len(now.corpus):
+        read_corpus = _inputs_read(folder, "corpus")
+        pairs = enumerate(zip(before.corpus, now.corpus, strict=True), 1)
+        if all(old == new or _fingerprint(new) == read_corpus.get(f"corpus {n}") for n, (old, new) in pairs):
+            moved.add("corpus")
+    protected = _inputs_read(folder, "protect").get("protect")
+    if now.protect and fingerprint_files(find_files(now.protect, Findings())) == protected:
+        moved.add("protect")
+    return moved
+
+
+def _inputs_read(folder: Path, name: str) -> dict[str, str]:
+    """The fingerprints of its inputs that the first reader of an input of the run has kept."""
+    stage = folder / _FIRST_READER[name]
+    return {} if stage_status(stage) == "missing" else read_manifest(stage).inputs
+
+
+def _fingerprint(path: str) -> str | None:
+    """The fingerprint of the files that a path of the corpus means; None for standard input and for public data."""
+    is_path = path != STDIN and name_of_text(path) is None
+    return fingerprint_files(find_files([path], Findings())) if is_path else None
 
 
 def _is_begun(folder: Path, change: str) -> bool:

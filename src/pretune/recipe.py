@@ -11,7 +11,7 @@ import os
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -225,13 +225,25 @@ def _absolute(path: str | None) -> str | None:
 
 
 def save_recipe(recipe: Recipe, folder: Path) -> None:
-    """Write `recipe.toml` into the run's folder. Its `out` is the folder it lies in; other paths are absolute."""
+    """Write `recipe.toml` into the run's folder, with paths relative to it, so that a project can be moved."""
     import tomli_w
 
     values = {"version": VERSION, "out": ".", **describe_recipe(recipe)}
+    for name in _PATHS:
+        values[name] = _relative(values[name], folder)
+    for name in _LISTS:
+        values[name] = [_relative(path, folder) for path in values[name]]
     text = "# Every setting of this run, resolved. Repeat it elsewhere: pretune run THIS_FILE --out DIR\n"
     text += "# A setting that is not named here is left to pretune to choose from the data.\n"
     write_text(folder / RECIPE_NAME, sealed_text(text + tomli_w.dumps(_without_none(values))))
+
+
+def _relative(path: str | None, folder: Path) -> str | None:
+    """A path as it is seen from `folder`; what is no absolute path, or shares nothing with it but the root, stays."""
+    if path is None or not Path(path).is_absolute():
+        return path
+    start = folder.resolve()
+    return path if os.path.commonpath([path, start]) == start.anchor else os.path.relpath(path, start)
 
 
 def _without_none(value: Any) -> Any:
@@ -241,9 +253,15 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def describe_changes(before: Recipe, now: Recipe) -> list[str]:
-    """The settings in which what comes out of two recipes differs, each as `name (was X, now Y)`."""
-    return describe_differences(_flat(before), _flat(now))
+def describe_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ()) -> list[str]:
+    """The settings in which what comes out of two recipes differs, each as `name (was X, now Y)`.
+
+    `unchanged` names inputs that have the same content, wherever they are now.
+    """
+    flat_before, flat_now = (
+        {name: value for name, value in _flat(recipe).items() if name not in unchanged} for recipe in (before, now)
+    )
+    return describe_differences(flat_before, flat_now)
 
 
 def _flat(recipe: Recipe) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from pretune.errors import InputDataError
 from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,
-    hash_file,
-    hash_json,
     open_stage,
     read_manifest,
     remove_folder,
@@ -31,7 +29,7 @@ from pretune.stages.config import CollectConfig, to_dict, to_identity
 from pretune.text import world
 from pretune.text.corpus import CorpusWriter, iter_corpus
 from pretune.text.documents import Document, Reading, refuse_unreadable
-from pretune.text.files import TextFile, find_files, unique_files
+from pretune.text.files import TextFile, find_files, fingerprint_files, unique_files
 from pretune.text.findings import Findings
 from pretune.text.hub import PREFIX as HUB_PREFIX
 from pretune.text.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
@@ -97,7 +95,7 @@ def collect(
             say(f"{num_files:,} files were found; what they hold is looked at, to recognise them another time.")
         from_hub = {path: obtained[path] for path, _ in named if path in obtained}
         inputs = {
-            f"corpus {number}": from_hub[path].fingerprint if path in from_hub else _fingerprint(group)
+            f"corpus {number}": from_hub[path].fingerprint if path in from_hub else fingerprint_files(group)
             for number, ((path, _), group) in enumerate(zip(named, groups, strict=True), 1)
         }
         if split is not None:
@@ -142,28 +140,13 @@ def _from_hub(name: str, obtained: dict[str, Obtained], findings: Findings, say:
     """The files of a data set of the hub, which is asked where nothing is known of it."""
     if name not in obtained:
         files, about = hub_files(name, findings, say)
-        obtained[name] = Obtained(files=files, about=about, fingerprint=_fingerprint(files))
+        obtained[name] = Obtained(files=files, about=about, fingerprint=fingerprint_files(files))
     findings.notices.append(obtained[name].about)
     return obtained[name].files
 
 
 def _rename(files: list[TextFile], path: str, name: str) -> list[TextFile]:
     return [replace(file, name=name) if file.path == path else file for file in files]
-
-
-def _fingerprint(files: Sequence[TextFile]) -> str:
-    hashes: list[list[str | None]] = []
-    for file in files:
-        try:
-            hashes.append([Path(file.name).name, hash_file(Path(file.path))])
-        except OSError as error:
-            if not file.is_named:  # to be counted when it is its turn
-                hashes.append([Path(file.name).name, None])
-                continue
-            raise InputDataError(
-                f"{file.name} cannot be read ({error.strerror}); check the path and its permissions."
-            ) from error
-    return hash_json(hashes)
 
 
 class _Collection:

@@ -22,7 +22,6 @@ from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,
     hash_file,
-    hash_json,
     open_stage,
     read_manifest,
     remove_folder,
@@ -32,7 +31,7 @@ from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
-from pretune.text.files import find_files
+from pretune.text.files import find_files, fingerprint_files
 from pretune.text.filters import quality_rules
 from pretune.text.findings import Findings
 from pretune.text.labelled_split import open_split
@@ -85,7 +84,7 @@ def preprocess(
             "that split here as well, or collect again with this one."
         )
     if protect:
-        inputs["protect"] = hash_json([_hash(Path(file.path)) for file in find_files(protect, Findings())])
+        inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
     folder = open_stage(
         Path(out), "preprocess", config={**to_identity(config), "tokenizer_trainer": TRAINER}, inputs=inputs, redo=redo
     )
@@ -97,13 +96,6 @@ def preprocess(
     with folder.at_work(), open_engine(config.engine, config.workers, amount=amount) as engine:
         _Preprocessing(Path(collected), source, folder, config, split, protect, engine).run()
     return folder.manifest
-
-
-def _hash(path: Path) -> str:
-    try:
-        return hash_file(path)
-    except OSError as error:
-        raise InputDataError(f"{path} cannot be read ({error.strerror}); expected a file with text.") from error
 
 
 class _Preprocessing:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME
+from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
 from pretune.runtime.events import LOG_NAME
 from pretune.text.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.detect import KNOWN_ENDINGS, FileFormat
@@ -211,3 +211,19 @@ def _note_unreadable(error: OSError, folder: Path, findings: Findings) -> None:
     if place == folder:
         raise InputDataError(f"{error.filename} cannot be read ({error.strerror}); check its permissions.") from error
     findings.could_not_read(str(place), f"{place} cannot be read ({error.strerror}); check its permissions.")
+
+
+def fingerprint_files(files: Sequence[TextFile]) -> str:
+    """A hash of the names and contents of some files. Raises InputDataError if one that was named cannot be read."""
+    hashes: list[list[str | None]] = []
+    for file in files:
+        try:
+            hashes.append([Path(file.name).name, hash_file(Path(file.path))])
+        except OSError as error:
+            if not file.is_named:  # to be counted when it is its turn
+                hashes.append([Path(file.name).name, None])
+                continue
+            raise InputDataError(
+                f"{file.name} cannot be read ({error.strerror}); check the path and its permissions."
+            ) from error
+    return hash_json(hashes)
