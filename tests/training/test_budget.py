@@ -136,6 +136,18 @@ def test_a_median_ends_where_everything_gets_faster_and_faster() -> None:
     assert median_seconds(clock.items(*(2.0**-i for i in range(100))), 6, clock) < 0.1
 
 
+def test_processes_agree_when_calibration_ends() -> None:
+    """One that found its updates steady by its own clock went on to evaluate while another still waited for it."""
+    clock, asked = Clock(), []
+
+    def agree(is_steady: bool) -> bool:
+        asked.append(is_steady)
+        return len(asked) == 3
+
+    median_seconds(clock.items(*[1.0] * 50), 6, clock, agree=agree)
+    assert asked == [True, True, True]
+
+
 @pytest.mark.parametrize("budget", [Budget(minutes=20.0), Budget(tokens=4_000_000)], ids=str)
 @pytest.mark.parametrize("slowdown", [0.7, 1.0, 1.3])
 def test_the_time_left_is_known_from_a_tenth_on(budget: Budget, slowdown: float) -> None:

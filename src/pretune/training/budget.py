@@ -62,10 +62,17 @@ class Pace:
         return stepping + evaluations * self.evaluation_seconds * (last - first) / max(1, plan.steps)
 
 
-def median_seconds(steps: Iterator[object], count: int, clock: Callable[[], float] | None = None) -> float:
+def median_seconds(
+    steps: Iterator[object],
+    count: int,
+    clock: Callable[[], float] | None = None,
+    *,
+    agree: Callable[[bool], bool] = lambda is_steady: is_steady,
+) -> float:
     """Median wall time of `count` items of an iterator in a row that no longer get faster.
 
-    The first items may be spent on compiling, which is not over after one of them where shapes differ.
+    The first items may be spent on compiling, which is not over after one of them if shapes differ. Clocks differ
+    between processes that must take equally many steps, so `agree` returns to all of them what one has found.
     """
     next(steps)
     clock, seconds = clock or time.monotonic, list[float]()
@@ -74,7 +81,7 @@ def median_seconds(steps: Iterator[object], count: int, clock: Callable[[], floa
         next(steps)
         seconds.append(clock() - start)
         latest = seconds[-count:]
-        if len(latest) == count and _median(latest[: count // 2]) <= _WARM * _median(latest[count // 2 :]):
+        if len(latest) == count and agree(_median(latest[: count // 2]) <= _WARM * _median(latest[count // 2 :])):
             break
     return _median(latest)
 

@@ -176,7 +176,10 @@ class Course:
         return self.corpus.batches(step, self.plan.long_start_step, self.state.data_shift)
 
     def _seconds_per_step(self, rows: Rows) -> float:
-        return median_seconds(self._steps(rows, first_step=1, rate=lambda _: 1.0), _CALIBRATION_STEPS)
+        steps = self._steps(rows, first_step=1, rate=lambda _: 1.0)
+        return median_seconds(
+            steps, _CALIBRATION_STEPS, agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration")
+        )
 
     def _count(self, result: StepResult) -> bool:
         """Take a step into account; says whether the memory made it cut its micro-batches anew."""
