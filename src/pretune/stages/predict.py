@@ -22,6 +22,7 @@ from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
 from pretune.text.detect import TXT_ENDINGS, cell_of, detect_text_column
 from pretune.text.findings import Findings
+from pretune.text.label_text import is_missing
 from pretune.text.labeled import LABEL_PREFIX
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
@@ -61,11 +62,11 @@ class PredictedFile:
 
 
 def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list[Prediction]:
-    """The label of each text with probabilities, in the order of `texts`; an empty prediction for a missing text.
+    """The label of each text with probabilities, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
     `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError.
     """
-    return _as_classifier(model).predict(["" if text is None else text for text in texts])
+    return _as_classifier(model).predict(["" if text is None or is_missing(text) else text for text in texts])
 
 
 def predict_file(
@@ -203,7 +204,7 @@ class _RowWriter:
         self._columns = [*rows.columns, rows.label_column, rows.probability_column]
         self._writer = csv.writer(stream, delimiter="," if self._ending == ".csv" else "\t", lineterminator="\n")
         if self._ending in (".csv", ".tsv"):
-            self._writer.writerow(self._columns)
+            self._writer.writerow(map(replace_surrogates, self._columns))
 
     def write(self, row: Row, prediction: Prediction) -> None:
         added = {
