@@ -134,6 +134,20 @@ def test_texts_without_letters_are_read_by_every_verb_if_the_column_is_named(
     assert {len(read(path, "text")[1]) for read in named} == {num_texts}
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["text\tlabel", "A cold soup.\tbad", "A warm room.\tgood", "A chair.\tbad"],
+        ["__label__bad A cold soup.", "__label__good A warm room.", "__label__bad A chair."],
+    ],
+    ids=["tabs", "fastText"],
+)
+def test_labels_in_a_text_file_are_not_part_of_its_texts(tmp_path: Path, lines: list[str]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert [read(path)[1] for read in VERBS] == [["A cold soup.", "A warm room.", "A chair."]] * len(VERBS)
+
+
 words = st.lists(st.sampled_from(["room", "Zimmer", "chair,", "🙂", "12", "so\u00a0on"]), max_size=25).map(" ".join)
 cells = st.one_of(words, st.integers(0, 99), st.floats(), st.none(), st.sampled_from(["NaN", " ", "nan", "a\nb", '"']))
 values = st.one_of(cells, st.lists(words, max_size=2), st.dictionaries(st.sampled_from(["text", "body"]), cells))

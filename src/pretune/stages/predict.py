@@ -23,7 +23,7 @@ from pretune.runtime.commit import commit_file
 from pretune.text.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 from pretune.text.findings import Findings
 from pretune.text.label_text import is_missing
-from pretune.text.labeled import LABEL_PREFIX
+from pretune.text.labeled import without_labels
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
     SAMPLE_ROWS,
@@ -194,7 +194,7 @@ def _iter_lines(stream: TextStream) -> Iterator[Record]:
     Labels in fastText's format are left out.
     """
     for number, line in enumerate(stream.lines(), 1):
-        text = LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line
+        text = without_labels(line)
         yield Record({TEXT: text}, number, {TEXT: text})
 
 

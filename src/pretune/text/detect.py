@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from pretune.errors import InputDataError
 from pretune.text.findings import join_names
-from pretune.text.tables import LABEL_NAMES, TABLE_ENDINGS, TEXT_NAMES, Record, cell_text, sniff_table
+from pretune.text.tables import (
+    LABEL_NAMES,
+    TABLE_ENDINGS,
+    TEXT_NAMES,
+    Record,
+    cell_text,
+    sniff_tab_table,
+    sniff_table,
+)
 from pretune.text.wrapping import is_wrapped
 
 TextUnit = Literal["line", "paragraph", "file"]
@@ -214,6 +222,8 @@ def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
 def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
     """How a text is read: as its name says, unless its beginning is unmistakably something else."""
     by_content = sniff_format(head)
+    if by_content is None and by_name in ("txt", None) and sniff_tab_table(head):
+        return "tsv"
     if by_content is None or (by_name == "md" and by_content != "mbox"):
         return by_name or "txt"
     return by_content

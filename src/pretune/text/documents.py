@@ -26,6 +26,7 @@ from pretune.text.detect import (
 from pretune.text.docx import docx_lines
 from pretune.text.files import TextFile
 from pretune.text.findings import Detection, Findings, join_names, shorten
+from pretune.text.labeled import without_labels
 from pretune.text.mail import QuoteChoice, iter_mbox, read_eml
 from pretune.text.markdown import plain_lines
 from pretune.text.markup import main_lines, visible_lines
@@ -353,7 +354,7 @@ def _iter_units(
     if unit == "line":
         for number, line in enumerate(lines, first_line):
             if line and not line.isspace():
-                yield Document(line, opened.file.name, number)
+                yield Document(without_labels(line), opened.file.name, number)
     else:
         yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file", width=width)
 

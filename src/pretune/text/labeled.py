@@ -145,6 +145,11 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
     return list(iter_stream_records(stream, kind, columns=expected)), how
 
 
+def without_labels(line: str) -> str:
+    """A line of text without the labels that fastText's format has before it."""
+    return LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line
+
+
 def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
     """The lines of a file in fastText's format, `__label__good A text`, as rows."""
     for number, line in enumerate(stream.lines(), 1):
