@@ -205,6 +205,11 @@ def test_half_a_surrogate_pair_is_read_as_a_sign_of_its_own(
         assert "no\ufffdte" in written.splitlines()[0]
 
 
+def test_a_text_by_itself_is_not_taken_for_a_list_of_letters(classifier: Classifier) -> None:
+    with pytest.raises(InputDataError, match=r"is a single text; expected a list: put it into \[ \]"):
+        predict(classifier, "A film.")
+
+
 def test_missing_texts_of_a_list_are_missing_however_they_are_written(classifier: Classifier) -> None:
     found = predict(classifier, ["A film.", None, float("nan"), " "])
     assert [prediction.is_empty for prediction in found] == [False, True, True, True]

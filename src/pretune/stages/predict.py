@@ -64,8 +64,11 @@ class PredictedFile:
 def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list[Prediction]:
     """The label of each text with probabilities, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError.
+    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError,
+    and InputDataError for a single string.
     """
+    if isinstance(texts, str):
+        raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it into [ ].")
     return _as_classifier(model).predict(["" if text is None or is_missing(text) else text for text in texts])
 
 
