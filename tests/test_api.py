@@ -263,6 +263,51 @@ def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, 
     assert "1 without a text, which got no label" in str(predictions)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), "", " \n"], ids=repr)
+def test_two_columns_are_the_pairs_that_they_make(run_folder: Path, missing: Any) -> None:
+    model = load_model(run_folder)
+    texts, labels = [TEXTS[0], missing, TEXTS[1], "\u2028"], ["negative", "positive", missing, missing]
+    pairs = model.predict(list(zip(texts, labels, strict=True)))
+    for columns in ((texts, labels), (Column(texts), Column(labels)), (np.array(texts, object), labels)):
+        predictions = model.predict(columns)
+        assert (predictions.labels, predictions.expected) == (pairs.labels, pairs.expected)
+        assert predictions.expected == ("negative", "positive", None, None)
+        assert [p.is_empty for p in predictions] == [False, True, False, True]
+        assert predictions.num_empty == 2
+        assert str(predictions).endswith("(n = 1)")
+    assert model.predict((texts[:2], labels[:2])).expected == ("negative", "positive")
+    assert model.predict(([], [])).labels == []
+
+
+def test_what_is_not_a_pair_is_named(run_folder: Path) -> None:
+    model = load_model(run_folder)
+    assert [p.is_empty for p in model.predict((None, TEXTS[0]))] == [True, False]  # two texts
+    for data in ([("a", "negative"), (3, "positive")], (["a", 3], ["negative", "positive"])):
+        with pytest.raises(InputDataError, match=r"Example 2 is \(3, 'positive'\); expected a pair"):
+            model.predict(data)
+    with pytest.raises(InputDataError, match="2 texts and 1 labels"):
+        model.predict((["a", "b"], ["negative"]))
+
+
+@pytest.mark.parametrize("text", [None, float("nan"), "", " \n", "<p></p>"], ids=repr)
+def test_nothing_to_trace_or_fill_is_said(run_folder: Path, text: Any) -> None:
+    with pytest.raises(UsageError, match="There is no text to trace"):
+        load_model(run_folder).trace(text)
+    with pytest.raises(UsageError, match=r"The text has no \[MASK\]"):
+        load_pretrained_model(run_folder).fill(text)
+    with pytest.raises(InputDataError, match="Text 1 is 5; expected a string"):
+        load_pretrained_model(run_folder).fill(5)  # type: ignore[arg-type]
+
+
+def test_half_a_surrogate_pair_is_the_same_sign_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
+    data = [(f"{text}\udc80", f"{label}\ud800") for text, label in EXAMPLES]
+    assert _as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
+    model = load_pretrained_model(run_folder)
+    model.train(data, tmp_path / "o", epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
+    assert model.label_names == ("bad\ufffd", "good\ufffd")
+    assert model.predict(data).accuracy == model.predict([(t, y.replace("\ud800", "\ufffd")) for t, y in data]).accuracy
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), ""], ids=repr)
 def test_examples_without_a_label_are_left_out_and_counted(run_folder: Path, tmp_path: Path, missing: Any) -> None:
     model = load_pretrained_model(run_folder)

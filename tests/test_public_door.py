@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,46 @@ def test_type_checkers_know_every_public_name() -> None:
         alias.asname: node.module for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert found == {name: f"pretune.{module}" for name, module in pretune._MODULE_OF.items()}
+
+
+AS_ON_WINDOWS = """
+import sys
+
+class Windows:  # from the first look for pretune on: Python itself starts as it is
+    def find_spec(name, path=None, target=None):
+        if name == "pretune":
+            sys.platform = "win32"
+            sys.modules.update(fcntl=None, resource=None)
+
+sys.meta_path.insert(0, Windows)
+"""
+CONSOLE_SCRIPT = "import sys\nfrom pretune.__main__ import main\nsys.exit(main())\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["-m", "pretune", "--version"], 2),
+        (["pretune", "predict", "runs/a", "A text."], 2),  # the script that pip writes
+        (["-c", "import pretune"], 1),
+        (["-c", "from pretune.api import load_model"], 1),
+    ],
+    ids=["module", "command", "import", "import of a module"],
+)
+def test_windows_is_answered_with_one_sentence(words: list[str], code: int, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(AS_ON_WINDOWS, encoding="utf-8")
+    (tmp_path / "pretune").write_text(CONSOLE_SCRIPT, encoding="utf-8")
+    paths = os.pathsep.join([str(tmp_path), str(Path(pretune.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    sentence = "pretune works on Linux and macOS; on Windows, install and run it in WSL (wsl --install)."
+    *traceback, last = done.stderr.splitlines()
+    assert last == (f"ImportError: {sentence}" if code == 1 else sentence)
+    assert bool(traceback) == (code == 1)

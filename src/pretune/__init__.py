@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.version import VERSION as __version__
@@ -51,6 +53,15 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.stages.pretrain import pretrain as pretrain
     from pretune.stages.split import split as split
     from pretune.stages.trace import trace as trace
+
+if sys.platform == "win32":  # which has neither the locks nor the measure of memory that a stage needs
+    _SENTENCE = "pretune works on Linux and macOS; on Windows, install and run it in WSL (wsl --install)."
+    if Path(sys.argv[0]).stem in ("pretune", "-m"):  # the command line: "-m" until Python has found the module
+        from pretune.errors import EXIT_USAGE
+
+        sys.stderr.write(f"{_SENTENCE}\n")
+        sys.exit(EXIT_USAGE)
+    raise ImportError(_SENTENCE)
 
 # Threads that wait for the next matrix product sleep instead of spinning: beside a busy neighbour a training step is
 # several times faster so. It must be said before torch is loaded.

@@ -196,17 +196,19 @@ class Model:
     def predict(self, data: Any) -> Predictions:
         """The label of each text with probabilities, in order; an empty prediction for a missing or blank text.
 
-        `data` is a list or column of texts, a list of (text, label) pairs (their labels are shown as expected, by the
-        model's names), or the path of a file with a text a line or with a text column. Raises ModelError before the
-        model was trained on a task, and InputDataError for an expected label that the model does not know.
+        `data` is a list or column of texts, a list of (text, label) pairs or a tuple of two columns (texts, labels),
+        whose labels are shown as expected, by the model's names, or the path of a file with a text a line or with a
+        text column. Raises ModelError before the model was trained on a task, and InputDataError for an expected label
+        that the model does not know.
         """
         if self._classifier is None:
             raise ModelError(f"{self.path} holds a language model, which labels nothing yet; call train(data) first.")
         if isinstance(data, str | Path):
             file, column = _existing_file(data), self._classifier.columns.get("text_column")
             return Predictions(predict(self._classifier, read_texts(file, preferred=column)))
-        items = _items_of(data)
-        if items and all(_is_pair(item) for item in items):
+        items = _examples_of(data)
+        if any(map(_is_pair, items)):
+            _refuse_what_is_no_pair(items)
             texts, expected = zip(*items, strict=True)
             names = _names_of(expected, self._classifier.label_names)
             return Predictions(predict(self._classifier, _as_texts(texts)), names)
@@ -221,6 +223,7 @@ class Model:
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """For each [MASK] in the text the `top` words that the pre-trained model predicts, best first."""
+        [text] = _as_texts([text])
         return load_filler(self._language_model or self.path).fill(text, top)
 
     def save(self, path: Path | str) -> Path:
@@ -286,7 +289,7 @@ def _read_examples(data: Any) -> Path | str:
     if isinstance(data, str | Path):
         return _existing_file(data)
     rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in _as_pairs(data)]
-    return "".join(rows).encode("utf-8", "replace").decode()
+    return "".join(rows)
 
 
 def _labels_file(content: Path | str, target: Path) -> Path:
@@ -301,23 +304,30 @@ def _labels_file(content: Path | str, target: Path) -> Path:
 
 
 def _as_pairs(data: Any) -> Pairs:
-    # A tuple of two columns, and not a tuple that holds two examples.
-    if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str):
-        texts, labels = (_items_of(part) for part in data)
-        if len(texts) != len(labels):
-            raise InputDataError(
-                f"There are {len(texts):,} texts and {len(labels):,} labels; expected as many of both."
-            )
-        items: list[Any] = list(zip(texts, labels, strict=True))
-    else:
-        items = _items_of(data)
-    for number, item in enumerate(items, 1):
-        if not _is_pair(item):
-            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
+    items = _examples_of(data)
+    _refuse_what_is_no_pair(items)
     if not items:
         raise InputDataError("There are no examples; expected pairs of a text and its label, with two labels at least.")
     texts = _as_texts([text for text, _ in items])
     return [(text, label_text(label)) for text, (_, label) in zip(texts, items, strict=True)]
+
+
+def _examples_of(data: Any) -> list[Any]:
+    """The items of `data`, as they are; of a tuple of two columns (texts, labels), the pairs."""
+    # Not a tuple that holds two examples, or two texts.
+    is_columns = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str)
+    if not is_columns or is_missing(data[0]):
+        return _items_of(data)
+    texts, labels = (_items_of(part) for part in data)
+    if len(texts) != len(labels):
+        raise InputDataError(f"There are {len(texts):,} texts and {len(labels):,} labels; expected as many of both.")
+    return list(zip(texts, labels, strict=True))
+
+
+def _refuse_what_is_no_pair(items: Sequence[Any]) -> None:
+    for number, item in enumerate(items, 1):
+        if not _is_pair(item):
+            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
 
 
 def _items_of(data: Any) -> list[Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from pretune.cli.main import run_command_line
 from pretune.stages.fill import fill
 from pretune.stages.trace import trace
 
@@ -21,3 +24,21 @@ def test_trace_is_json(run_folder: Path) -> None:
     found = trace(str(run_folder), "A wonderful film.")
     assert json.loads(json.dumps(found)) == found
     assert list(found["layers"]) == ["tokenization", "embedding", "transformer", "head", "decision"]
+
+
+@pytest.mark.parametrize("words", [["trace", ""], ["trace", " \n"], ["trace", "<p></p>"], ["fill", ""], ["fill", "  "]])
+def test_a_blank_text_is_answered_with_one_sentence(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    verb, text = words
+    assert run_command_line([verb, str(run_folder), text]) == 2
+    said = capsys.readouterr()
+    expected = "There is no text to trace" if verb == "trace" else "The text has no [MASK]"
+    assert said.err.startswith(expected) and len(said.err.splitlines()) == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("verb", ["trace", "fill"])
+def test_no_text_is_a_matter_of_usage(run_folder: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert run_command_line([verb, str(run_folder)]) == 2
+    assert "TEXT" in capsys.readouterr().err

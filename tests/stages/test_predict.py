@@ -197,9 +197,22 @@ def test_blank_cells_of_a_table_get_no_label(classifier: Classifier, tmp_path: P
 def test_half_a_surrogate_pair_is_read_as_a_sign_of_its_own(
     classifier: Classifier, tmp_path: Path, ending: str
 ) -> None:
-    (tmp_path / "in.jsonl").write_text('{"text": "half \\ud83d pair", "note": "\\udc00"}\n')
+    (tmp_path / "in.jsonl").write_text('{"text": "half \\ud83d pair", "no\\ud83dte": "\\udc00"}\n')
     predict_file(classifier, tmp_path / "in.jsonl", tmp_path / f"out{ending}")
-    assert "half" in open_any(tmp_path / f"out{ending}")
+    written = open_any(tmp_path / f"out{ending}")
+    assert "half" in written
+    if ending in (".csv", ".tsv", ".csv.gz"):
+        assert "no\ufffdte" in written.splitlines()[0]
+
+
+def test_a_text_by_itself_is_not_taken_for_a_list_of_letters(classifier: Classifier) -> None:
+    with pytest.raises(InputDataError, match=r"is a single text; expected a list: put it into \[ \]"):
+        predict(classifier, "A film.")
+
+
+def test_missing_texts_of_a_list_are_missing_however_they_are_written(classifier: Classifier) -> None:
+    found = predict(classifier, ["A film.", None, float("nan"), " "])
+    assert [prediction.is_empty for prediction in found] == [False, True, True, True]
 
 
 def test_the_column_of_the_training_file_comes_first(classifier: Classifier, tmp_path: Path) -> None:

@@ -264,7 +264,12 @@ def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
     """As Spark and MySQL write them; a comma inside made two cells of one."""
     path = tmp_path / "rows.csv"
     path.write_text('text,label\n"He said \\"no, never\\", twice",bad\n"A plain; text",good\n', encoding="utf-8")
-    assert [r.fields["text"] for r in iter_records(path)] == ['He said "no, never", twice', "A plain; text"]
+    found = Findings()
+    assert [r.fields["text"] for r in iter_records(path, findings=found)] == [
+        'He said "no, never", twice',
+        "A plain; text",
+    ]
+    assert found.notices == [f'{path}: quotes inside cells are written as \\", and read so.']
     path.write_text('text,label\n"He said ""no"" in C:\\dir",bad\n"A plain text",good\n', encoding="utf-8")
     assert [r.fields["text"] for r in iter_records(path)] == ['He said "no" in C:\\dir', "A plain text"]
 

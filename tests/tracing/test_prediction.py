@@ -20,11 +20,11 @@ WORDS = [
 
 
 def make_texts() -> list[str]:
-    """100 texts: empty, blank, one word, emoji, and up to far more than 600 tokens."""
+    """100 texts: one word, no letter, emoji, and up to far more than 600 tokens."""
     rng = np.random.default_rng(0)
     lengths = [*range(40), *rng.integers(1, 60, 50).tolist(), 100, 150, 200, 300, 400, 600, 700]
-    texts = [" ".join(rng.choice(WORDS, size=length).tolist()) for length in lengths]
-    return [*texts, "   ", "🙂", "🙂" * 150]
+    texts = [" ".join(["A", *rng.choice(WORDS, size=length)]) for length in lengths]
+    return [*texts, "-", "🙂", "🙂" * 150]
 
 
 TEXTS = make_texts()
@@ -82,8 +82,7 @@ def test_trace_and_predict_agree(classifier: Classifier, traces: list[dict[str, 
     traced = np.array([trace["layers"]["decision"]["probabilities"] for trace in traces])
     np.testing.assert_allclose(traced, predicted, atol=1e-5)
     for trace, prediction in zip(traces, classifier.predict(TEXTS), strict=True):
-        if not prediction.is_empty:  # as that of a blank text is
-            assert trace["layers"]["decision"]["label"] == prediction.label
+        assert trace["layers"]["decision"]["label"] == prediction.label
 
 
 def test_readouts_end_at_the_logits(traces: list[dict[str, Any]]) -> None:

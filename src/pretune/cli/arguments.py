@@ -231,6 +231,10 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description}\nA probability is the softmax of the model's scores and is not calibrated:\n"
+        "run, show and evaluate print how far off it is (ECE, Brier score)."
+    )
     _add_model(parser, "of a run: its fine-tuned one")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="the texts to label")
     parser.add_argument("--input", metavar="FILE", help="a file of texts: txt, csv, tsv, jsonl, also .gz and .zst")

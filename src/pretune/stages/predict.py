@@ -20,9 +20,10 @@ from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
-from pretune.text.detect import TXT_ENDINGS, cell_of, detect_text_column
+from pretune.text.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 from pretune.text.findings import Findings
-from pretune.text.labeled import LABEL_PREFIX
+from pretune.text.label_text import is_missing
+from pretune.text.labeled import without_labels
 from pretune.text.streams import TextStream
 from pretune.text.tables import (
     SAMPLE_ROWS,
@@ -61,11 +62,14 @@ class PredictedFile:
 
 
 def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list[Prediction]:
-    """The label of each text with probabilities, in the order of `texts`; an empty prediction for a missing text.
+    """The label of each text with probabilities, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError.
+    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError,
+    and InputDataError for a single string.
     """
-    return _as_classifier(model).predict(["" if text is None else text for text in texts])
+    if isinstance(texts, str):
+        raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it into [ ].")
+    return _as_classifier(model).predict(["" if text is None or is_missing(text) else text for text in texts])
 
 
 def predict_file(
@@ -143,9 +147,11 @@ class _Rows:
         self, path: Path | str, text_column: str | None, findings: Findings, preferred: str | None = None
     ) -> None:
         self.name, self._findings, self._num_lost = str(path), findings, 0
+        is_plain = False
         if table_format_of(path) is None and ending_of(path) in (*TXT_ENDINGS, ""):
             stream = TextStream(path, findings)
-            records = iter_stream_records(stream, "tsv") if sniff_tab_table(stream.peek()) else _iter_lines(stream)
+            is_plain = not sniff_tab_table(stream.peek())
+            records = _iter_lines(stream) if is_plain else iter_stream_records(stream, "tsv")
         else:
             wanted = () if text_column is None else (text_column,)
             records = iter_records(path, findings=findings, columns=wanted)
@@ -153,10 +159,11 @@ class _Rows:
         if not sample:
             raise InputDataError(f"{self.name} holds no rows; expected at least one text.")
         self.columns = list(dict.fromkeys(name for record in sample for name in record.fields))
-        is_plain = self.columns == [TEXT] and text_column in (None, TEXT)  # there is nothing to detect
-        if text_column is None and preferred in self.columns:
+        if text_column is None and preferred is not None and has_column(sample, preferred):
             text_column = preferred
-        self.text_column = TEXT if is_plain else detect_text_column(sample, self.name, text_column)
+        elif text_column is None and is_plain:
+            text_column = TEXT
+        self.text_column = detect_text_column(sample, self.name, text_column)
         taken = {column.strip().casefold() for column in self.columns}
         self.label_column, self.probability_column = (
             _ADDED_WHERE_TAKEN[name] if name in taken else name for name in (LABEL, PROBABILITY)
@@ -181,7 +188,7 @@ class _Rows:
                 f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
             )
         row: Row = record.fields if record.values is None else record.values
-        return row, cell_of(record, self.text_column)[0]
+        return row, text_of(record, self.text_column)
 
 
 def _iter_lines(stream: TextStream) -> Iterator[Record]:
@@ -190,7 +197,8 @@ def _iter_lines(stream: TextStream) -> Iterator[Record]:
     Labels in fastText's format are left out.
     """
     for number, line in enumerate(stream.lines(), 1):
-        yield Record({TEXT: LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line}, number)
+        text = without_labels(line)
+        yield Record({TEXT: text}, number, {TEXT: text})
 
 
 class _RowWriter:
@@ -203,7 +211,7 @@ class _RowWriter:
         self._columns = [*rows.columns, rows.label_column, rows.probability_column]
         self._writer = csv.writer(stream, delimiter="," if self._ending == ".csv" else "\t", lineterminator="\n")
         if self._ending in (".csv", ".tsv"):
-            self._writer.writerow(self._columns)
+            self._writer.writerow(map(replace_surrogates, self._columns))
 
     def write(self, row: Row, prediction: Prediction) -> None:
         added = {

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
 from pretune.text.findings import join_names
-from pretune.text.tables import TABLE_ENDINGS, TEXT_NAMES, Record, cell_text, sniff_table
+from pretune.text.tables import (
+    LABEL_NAMES,
+    TABLE_ENDINGS,
+    TEXT_NAMES,
+    Record,
+    cell_text,
+    sniff_tab_table,
+    sniff_table,
+)
 from pretune.text.wrapping import is_wrapped
 
 TextUnit = Literal["line", "paragraph", "file"]
@@ -40,6 +48,8 @@ FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
 KNOWN_ENDINGS = frozenset((*FORMAT_OF_ENDING, *ARCHIVE_ENDINGS))
 MOST = 0.5  # of the cells of a column of text are filled
 FAR_SHORTER = 0.25  # of the words of another column: such a column is a title
+LONGEST_LABEL = 80  # characters on average; what is longer is no label
+MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
 MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
@@ -57,20 +67,65 @@ _WORD = re.compile(r"\w+")
 def detect_text_column(sample: Sequence[Record], path: str, given: str | None = None) -> str:
     """The column that holds the text: the one given, else one with a usual name, else the one with the longest texts.
 
-    `a.b` is what stands under b in the objects under a; such a column is taken where no other one holds text. Raises
-    InputDataError where the given column does not exist or no column holds words.
+    `a.b` is what stands under b in the objects under a; such a column is taken where no other one holds text. The
+    column of the labels is taken last. Raises InputDataError where the given column does not exist or no column holds
+    words.
     """
     columns = list(dict.fromkeys(name for record in sample for name in record.fields))
-    inner = [name for name in _inner_columns(sample) if name not in columns]
     if given is not None:
-        if given not in columns and all(cell_of(record, given)[1] is None for record in sample):
-            raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names([*columns, *inner])}.")
+        if not has_column(sample, given):
+            names = [*columns, *(name for name in _inner_columns(sample) if name not in columns)]
+            raise InputDataError(f"{path} has no column {given!r}; its columns are {join_names(names)}.")
         return given
-    for names, is_last_try in ((columns, False), (inner, False), (columns, True)):
-        found = _column_with_text(sample, names, is_last_try)
-        if found is not None:
-            return found
-    raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
+    found = find_text_column(sample, label_column_by_name(sample)) or find_text_column(sample)
+    if found is None:
+        raise InputDataError(f"{path} has no column with text among {join_names(columns)}; name it with --text-column.")
+    return found
+
+
+def find_text_column(sample: Sequence[Record], label: str | None = None) -> str | None:
+    """The column that holds the text and is not that of the labels; None if there is none."""
+    every = list(dict.fromkeys(name for record in sample for name in record.fields))
+    columns = [name for name in every if name != label]
+    inner = [name for name in _inner_columns(sample) if name not in (*every, label)]
+    tries = ((columns, False), (inner, False), (columns, True))
+    return next((found for names, last in tries if (found := _column_with_text(sample, names, last))), None)
+
+
+def label_column_by_name(sample: Sequence[Record]) -> str | None:
+    """The column that has a usual name of labels and cells that are short enough to be some."""
+    columns = dict.fromkeys(name for record in sample for name in record.fields)
+    short = [c for c in columns if are_short({r.fields.get(c, "").strip() for r in sample} - {""})]
+    return column_by_name(short, LABEL_NAMES)
+
+
+def column_by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
+    """The column with the earliest of the names; failing that, one of whose words is such a name (review_text)."""
+    words = {column: re.split(r"[\W_]+", column.strip().casefold()) for column in columns}
+    for matches in (lambda name, column: name == column.strip().casefold(), lambda name, column: name in words[column]):
+        for name in names:
+            for column in words:
+                if matches(name, column):
+                    return column
+    return None
+
+
+def are_short(cells: set[str]) -> bool:
+    """Whether different cells are as short as labels are, on average."""
+    return sum(map(len, cells)) <= LONGEST_LABEL * len(cells)
+
+
+def has_column(records: Sequence[Record], column: str) -> bool:
+    """Whether one of the records has a column, also one of the kind `a.b`."""
+    return any(column in r.fields or cell_of(r, column)[1] is not None for r in records)
+
+
+def text_of(record: Record, column: str) -> str:
+    """The text of a row, for every command: a number, a list or an object is none, nor is the word `NaN` in a csv."""
+    text, value = cell_of(record, column)
+    if record.values is None:
+        return "" if text.strip() in MISSING_WORDS else text
+    return text if isinstance(value, str) else ""
 
 
 def cell_of(record: Record, column: str) -> tuple[str, Any]:
@@ -124,9 +179,7 @@ def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_
 
 def _count_words(sample: Sequence[Record], column: str) -> tuple[int, int]:
     """How many words stand in a column, and in how many of its cells there is anything."""
-    # A list or an object is no text, though it could be written as one.
-    texts = [text for text, value in (cell_of(record, column) for record in sample) if isinstance(value, str)]
-    filled = [text for text in texts if text.strip()]
+    filled = [text for record in sample if (text := text_of(record, column)).strip()]
     return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)), len(filled)
 
 
@@ -169,6 +222,8 @@ def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
 def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
     """How a text is read: as its name says, unless its beginning is unmistakably something else."""
     by_content = sniff_format(head)
+    if by_content is None and by_name in ("txt", None) and sniff_tab_table(head):
+        return "tsv"
     if by_content is None or (by_name == "md" and by_content != "mbox"):
         return by_name or "txt"
     return by_content

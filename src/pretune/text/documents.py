@@ -21,17 +21,27 @@ from pretune.text.detect import (
     detect_text_unit,
     sniff_document,
     sniff_docx,
+    text_of,
 )
 from pretune.text.docx import docx_lines
 from pretune.text.files import TextFile
 from pretune.text.findings import Detection, Findings, join_names, shorten
+from pretune.text.labeled import without_labels
 from pretune.text.mail import QuoteChoice, iter_mbox, read_eml
 from pretune.text.markdown import plain_lines
 from pretune.text.markup import main_lines, visible_lines
 from pretune.text.parquet import iter_parquet
 from pretune.text.pdf import pdf_lines
 from pretune.text.streams import TextStream
-from pretune.text.tables import JSON_FORMATS, Record, TableFormat, ending_of, iter_stream_records, json_format
+from pretune.text.tables import (
+    JSON_FORMATS,
+    SAMPLE_ROWS,
+    Record,
+    TableFormat,
+    ending_of,
+    iter_stream_records,
+    json_format,
+)
 from pretune.text.wrapping import ends_paragraph, paragraph_width
 from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
 
@@ -235,7 +245,7 @@ def _iter_table_text(opened: Opened, text: TextStream) -> Iterator[Document]:
 def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
     """The documents of a table; the first records decide which column is the text."""
     name = opened.file.name
-    sample = list(islice(records, 100))
+    sample = list(islice(records, SAMPLE_ROWS))
     if not sample:
         raise InputDataError(f"{name} has no rows; expected a table with a text column.")
     column = detect_text_column(sample, name, opened.reading.text_column or opened.file.text_column)
@@ -251,7 +261,7 @@ def column_documents(opened: Opened, records: Iterable[Record], column: str) -> 
     for record in records:
         text, value = cell_of(record, column)
         if value is None or isinstance(value, str):
-            yield Document(text, name, record.line)
+            yield Document(text_of(record, column), name, record.line)
         else:
             example = f"{name}, line {record.line}: {shorten(text, 120)}"
             opened.findings.dropped.add("no_string", "a number, a list or another value in the text column", example)
@@ -344,7 +354,7 @@ def _iter_units(
     if unit == "line":
         for number, line in enumerate(lines, first_line):
             if line and not line.isspace():
-                yield Document(line, opened.file.name, number)
+                yield Document(without_labels(line), opened.file.name, number)
     else:
         yield from _iter_blocks(lines, opened.file.name, is_whole_file=unit == "file", width=width)
 

@@ -6,6 +6,8 @@ import numbers
 import re
 from typing import Any
 
+from pretune.text.tables import replace_surrogates
+
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
 
@@ -36,7 +38,7 @@ def label_text(value: Any) -> str:
         return str(int(value))
     if isinstance(value, numbers.Real) and float(value).is_integer():
         return str(int(float(value)))
-    text = str(value).strip()
+    text = replace_surrogates(str(value).strip())
     if text.casefold() in ("true", "false"):
         return text.casefold()
     whole = _WHOLE.fullmatch(text)

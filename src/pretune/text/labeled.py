@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.detect import detect_text_column
+from pretune.text.detect import (
+    MISSING_WORDS,
+    are_short,
+    cell_of,
+    column_by_name,
+    find_text_column,
+    has_column,
+    label_column_by_name,
+    text_of,
+)
 from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.label_text import label_text
 from pretune.text.streams import TextStream
@@ -29,10 +38,8 @@ from pretune.text.tables import (
 )
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
-LONGEST_LABEL = 80  # characters on average; what is longer is no label
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
 MIN_ONE_HOT = 3  # columns of 0 and 1
-MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
 MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
 
 
@@ -73,7 +80,7 @@ def read_labeled(
     if not records:
         raise InputDataError(f"{path} has no rows; expected labelled examples, one a row with a text and a label.")
     columns = list(dict.fromkeys(name for record in records for name in record.fields))
-    wanted = {name: column for name, column in (preferred or {}).items() if column in columns}
+    wanted = {name: column for name, column in (preferred or {}).items() if has_column(records, column)}
     text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
     text, label = _find_columns(str(path), columns, records, text_column, label_column)
     _blank_words_for_nothing(records, (text, label), how["format"], findings)
@@ -85,8 +92,8 @@ def read_labeled(
     sentence += f"; not read: {join_names(unread)}." if unread else "."
     return LabeledRows(
         path=str(path),
-        texts=[record.fields.get(text, "") for record in records],
-        labels=[label_text(record.fields.get(label, "")) for record in records],
+        texts=[text_of(record, text) for record in records],
+        labels=[label_text(cell_of(record, label)[0]) for record in records],
         slices=[record.fields.get(slice_column, "").strip() or None if slice_column else None for record in records],
         lines=[record.line for record in records],
         detected={"path": str(path), **how, "text_column": text, "label_column": label, "sentence": sentence},
@@ -138,6 +145,11 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
     return list(iter_stream_records(stream, kind, columns=expected)), how
 
 
+def without_labels(line: str) -> str:
+    """A line of text without the labels that fastText's format has before it."""
+    return LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line
+
+
 def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
     """The lines of a file in fastText's format, `__label__good A text`, as rows."""
     for number, line in enumerate(stream.lines(), 1):
@@ -160,14 +172,17 @@ def _find_columns(
     path: str, columns: list[str], records: list[Record], text_column: str | None, label_column: str | None
 ) -> tuple[str, str]:
     for given, option in ((text_column, "--text-column"), (label_column, "--label-column")):
-        if given is not None and given not in columns:
+        if given is not None and not has_column(records, given):
             raise InputDataError(
                 f"{path} has no column {given!r}, which {option} names; its columns are {join_names(columns, 20)}."
             )
     if text_column is not None and text_column == label_column:
         raise InputDataError(f"Text and label cannot both be in the column {text_column!r}; name two columns.")
-    label = label_column or _by_name([c for c in columns if c != text_column], LABEL_NAMES)
-    text = text_column or _text_among([c for c in columns if c != label], records)
+    label, sample = label_column, records[:SAMPLE_ROWS]
+    if label is None and text_column is None:
+        label = label_column_by_name(sample)
+    text = text_column or find_text_column(sample, label)
+    label = label or column_by_name([c for c in columns if c != text], LABEL_NAMES)
     if label is None:
         _refuse_one_hot(path, [c for c in columns if c != text], records)
         label = _by_repetition([c for c in columns if c != text], records)
@@ -180,26 +195,6 @@ def _find_columns(
     assert text is not None
     assert label is not None
     return text, label
-
-
-def _by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
-    """The column with the earliest of the names; failing that, one of whose words is such a name (review_text)."""
-    words = {column: re.split(r"[\W_]+", column.strip().casefold()) for column in columns}
-    for matches in (lambda name, column: name == column.strip().casefold(), lambda name, column: name in words[column]):
-        for name in names:
-            for column in words:
-                if matches(name, column):
-                    return column
-    return None
-
-
-def _text_among(columns: Sequence[str], records: Sequence[Record]) -> str | None:
-    """The column with the texts, as every other command finds it; None if there is none."""
-    sample = [Record({c: r.fields[c] for c in columns if c in r.fields}, r.line) for r in records[:SAMPLE_ROWS]]
-    try:
-        return detect_text_column(sample, "")
-    except InputDataError:
-        return None
 
 
 def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]) -> None:
@@ -218,7 +213,7 @@ def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:
     for column in columns:
         cells = [cell for record in records if (cell := record.fields.get(column, "").strip())]
         distinct = set(cells)
-        if not distinct or sum(map(len, distinct)) > LONGEST_LABEL * len(distinct):
+        if not distinct or not are_short(distinct):
             continue
         if len(distinct) > max(2, MOST_LABELS_SHARE * len(cells)):
             continue

@@ -308,7 +308,7 @@ def _iter_delimited(
     if header is None:
         header = _numbers_as_header(sample, stream.name, columns)
     if dialect.is_escaped:
-        stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\\\", and read so.')
+        stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\", and read so.')
     lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.errors import UsageError
 from pretune.inference.classify import Classifier, pad_rows
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
 from pretune.text.normalize import clean_text
@@ -56,7 +57,10 @@ def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
     """How the model comes to its decision about one text, as JSON values.
 
     Read-outs use the final norm at each layer's own scale; contributions use the final scale and sum to the logits.
+    Raises UsageError if there is no text, or none is left after cleaning.
     """
+    if not clean_text(text):
+        raise UsageError("There is no text to trace: it is blank, or blank once cleaned; give one with words.")
     ids, was_cut = classifier.encode(text)
     text = clean_text(text)  # once, as in a prediction: what is deeply nested is not clean after it
     model, names = classifier.model, classifier.label_names

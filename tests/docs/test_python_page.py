@@ -1,0 +1,33 @@
+"""docs/python.md is one program, which runs and prints what its comments say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text("utf-8"), re.DOTALL))
+# Only what a comment gives as it is printed: a model, a tuple, a value, a sentence.
+PRINTED = re.findall(r"print\(.*?\) +# ((?:Model\(|\('|None$|\d+$|').*)$", PROGRAM, re.MULTILINE)
+
+
+def test_the_program_prints_what_it_says(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to(small_run.parent)
+    for name, num_rows in (("labelled", 120), ("held-out", 60)):
+        rows = (small_run.parents[1] / f"{name}.csv").read_text(encoding="utf-8").splitlines()
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows[:num_rows]) + "\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert len(PRINTED) == 7
+    assert [line for line in PRINTED if line not in printed] == []
