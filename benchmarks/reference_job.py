@@ -32,7 +32,7 @@ from workload import real_data
 
 from pretune.data.shards import TokenShard
 from pretune.runtime.events import read_events
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 from pretune.text.tables import iter_records
 
 SAMPLES, LABELS, ROW_TOKENS = 1_000_000, 10_000, 50

@@ -33,8 +33,8 @@ from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.evaluate import classes_of
 from pretune.stages.predict import predict, read_texts
-from pretune.text.findings import join_names
 from pretune.text.label_text import is_missing, label_text
+from pretune.text.reading_report import join_names
 from pretune.text.tables import replace_surrogates
 from pretune.tracing.prediction import trace_prediction
 

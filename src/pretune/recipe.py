@@ -29,9 +29,9 @@ from pretune.stages.config import (
     to_dict,
 )
 from pretune.text.hub import PREFIX as HUB_PREFIX
+from pretune.text.raw.text_stream import STDIN
 from pretune.text.registry import PREFIX as PUBLIC_PREFIX
 from pretune.text.registry import REGISTRY, data_set_of
-from pretune.text.streams import STDIN
 from pretune.version import VERSION
 
 _LISTS = ("corpus", "protect")  # of paths

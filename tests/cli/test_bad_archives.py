@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from pretune.cli.main import run_command_line
-from pretune.text import compression
+from pretune.text.raw import compression
 
 TEXT = b"".join(b"This is sentence number %d, and it is as good as any other.\n" % n for n in range(2000))
 MAIL = b"From a@b.c Mon Nov 23 09:00:00 2026\nFrom: a@b.c\nTo: b@b.c\nSubject: x\n"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.text import compression, documents
+from pretune.text import documents
 from pretune.text.corpus import iter_corpus
+from pretune.text.raw import compression
 
 LINES = [f"This is sentence number {n}, and it is as good as any other." for n in range(300)]
 TEXT = "\n".join(LINES)

@@ -9,7 +9,7 @@ import pytest
 from pretune.errors import InputDataError
 from pretune.text.documents import Document, iter_documents
 from pretune.text.files import TextFile, find_files
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 
 PAGE = "<!doctype html><p>A page.</p>"
 

@@ -17,8 +17,8 @@ from pretune.errors import InputDataError
 from pretune.stages.predict import _Rows, read_texts
 from pretune.text.documents import Reading, iter_documents
 from pretune.text.files import TextFile
-from pretune.text.findings import Findings
 from pretune.text.labeled import read_labeled
+from pretune.text.reading_report import Findings
 from pretune.text.tables import LABEL_NAMES, TEXT_NAMES
 
 Row = dict[str, Any]

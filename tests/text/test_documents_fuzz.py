@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pretune.errors import PretuneError
 from pretune.text.documents import Reading, iter_documents
 from pretune.text.files import TextFile, find_files
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 
 TEXT = "A first line, “quoted”.\nA second line; größer.\n\nAnother block of it.\n" * 4
 PAGE = "<!doctype html><head><title>t</title></head><body><h1>A</h1><p>b &amp; <b>c</b><!-- d --><ul><li>e</ul>"
@@ -213,7 +213,9 @@ def test_memory_does_not_grow_with_the_text(
     name: str, piece: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four times the text in the same memory, with the limits made small enough for a test."""
-    from pretune.text import compression, documents, markup, streams
+    from pretune.text import documents, markup
+    from pretune.text.raw import compression
+    from pretune.text.raw import text_stream as streams
 
     monkeypatch.setattr(documents, "LONGEST_DOCUMENT", 20_000)
     monkeypatch.setattr(streams, "LONGEST_LINE", 20_000)

@@ -4,9 +4,9 @@ import zipfile
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text import compression
-from pretune.text.compression import ByteStream
 from pretune.text.docx import docx_lines
+from pretune.text.raw import compression
+from pretune.text.raw.compression import ByteStream
 
 XML = (
     '<?xml version="1.0"?>{doctype}<w:document xmlns:w="{space}" '
@@ -56,7 +56,7 @@ def test_notes_come_behind_the_text() -> None:
 
 
 def test_a_large_document_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.text.archives.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("pretune.text.raw.archives.BLOCK_BYTES", 1000)
     found = docx_lines(docx("".join(p(f"line {n}") for n in range(2000))))
     assert next(found) == "line 0"
     assert sum(1 for line in found if line) == 1999

@@ -5,7 +5,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.files import MET_AGAIN, TextFile, find_files, unique_files
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 
 
 def names(*paths: Path | str) -> list[str]:

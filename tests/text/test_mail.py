@@ -1,8 +1,8 @@
 import pytest
 
-from pretune.text.compression import ByteStream
-from pretune.text.findings import Findings
 from pretune.text.mail import iter_mbox, read_eml, read_message, without_quotes
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import Findings
 
 
 def mail(

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.compression import ByteStream, open_bytes
-from pretune.text.findings import Findings
 from pretune.text.parquet import iter_parquet
+from pretune.text.raw.compression import ByteStream, open_bytes
+from pretune.text.reading_report import Findings
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.compression import ByteStream, open_bytes
-from pretune.text.findings import Findings
 from pretune.text.pdf import pdf_lines
+from pretune.text.raw.compression import ByteStream, open_bytes
+from pretune.text.reading_report import Findings
 
 pypdf = pytest.importorskip("pypdf")
 

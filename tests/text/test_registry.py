@@ -17,7 +17,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.text.corpus import iter_corpus
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 from pretune.text.registry import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain
 
 

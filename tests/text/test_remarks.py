@@ -1,4 +1,4 @@
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 from pretune.text.remarks import MOST_PROBLEMS, MOST_WARNINGS, Remark, remarks
 
 

@@ -11,7 +11,7 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.text import xml_text
 from pretune.text.corpus import iter_corpus
-from pretune.text.findings import Findings
+from pretune.text.reading_report import Findings
 from pretune.text.registry import REGISTRY, obtain
 from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
 

@@ -14,8 +14,8 @@ from pretune.runtime.partitions import part_folder, place_file, run_step
 from pretune.text.collecting import collect_piece, irregular_files, task_of
 from pretune.text.corpus import corpus_file, corpus_files
 from pretune.text.documents import Reading, stamp_of, warn_of_change
-from pretune.text.findings import Findings
 from pretune.text.pieces import Piece
+from pretune.text.reading_report import Findings
 
 Tell = Callable[[int, Findings], None]  # documents read so far, and what was found in the last ones
 Read = tuple[Path, dict[str, Any]]  # the folder of a piece, and what `collect_piece` returned

@@ -55,7 +55,7 @@ class CollectConfig:
         _expect(self, lambda value: value >= 1, "at least 1", "builtin_documents", "workers")
         parse_engine(self.engine)
         if self.encoding is not None:
-            from pretune.text.charset import check_encoding
+            from pretune.text.raw.charset import check_encoding
 
             check_encoding(self.encoding)
 

@@ -21,10 +21,10 @@ from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
 from pretune.text.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
-from pretune.text.findings import Findings
 from pretune.text.label_text import is_missing
 from pretune.text.labeled import without_labels
-from pretune.text.streams import TextStream
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.reading_report import Findings
 from pretune.text.tables import (
     SAMPLE_ROWS,
     Record,

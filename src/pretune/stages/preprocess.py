@@ -33,12 +33,12 @@ from pretune.text.corpus import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.files import find_files, fingerprint_files
 from pretune.text.filters import quality_rules
-from pretune.text.findings import Findings
 from pretune.text.labelled_split import open_split
 from pretune.text.language import check_language
 from pretune.text.normalize import REPAIRS
 from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data
 from pretune.text.protected import protected_texts
+from pretune.text.reading_report import Findings
 from pretune.text.screening import clean_document
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER

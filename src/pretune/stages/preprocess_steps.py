@@ -27,7 +27,6 @@ from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates, num_ranges
 from pretune.text.dropped import list_dropped
 from pretune.text.filters import quality_rules
-from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
 from pretune.text.funnel import Funnel, name_lengths
 from pretune.text.language import TEXTS_TO_SAMPLE, count_languages, is_installed
@@ -41,6 +40,7 @@ from pretune.text.near_duplicates import (
 )
 from pretune.text.near_pairs import key_ranges
 from pretune.text.personal_data import PERSONAL_DATA
+from pretune.text.reading_report import Tally
 from pretune.text.screening import LANGUAGE_RULE, clean_document
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.selection import (

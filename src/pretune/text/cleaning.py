@@ -24,10 +24,10 @@ import numpy.typing as npt
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
 from pretune.text.decontaminate import find_hits, load_protected
 from pretune.text.filters import quality_rules
-from pretune.text.findings import Tally
 from pretune.text.flat import FlatText
 from pretune.text.hashed_words import HashedWords
 from pretune.text.personal_data import replace_personal_data
+from pretune.text.reading_report import Tally
 from pretune.text.screening import screen_documents
 from pretune.text.signatures import sign_texts, write_signatures
 from pretune.text.splits import hash_texts

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.compression import open_slice
 from pretune.text.corpus import CorpusWriter
 from pretune.text.documents import Reading, iter_file_documents
 from pretune.text.files import TextFile
-from pretune.text.findings import Findings
 from pretune.text.pieces import Piece, Slice
+from pretune.text.raw.compression import open_slice
+from pretune.text.reading_report import Findings
 from pretune.text.slices import Batch, batches, iter_slice
 from pretune.text.tables import UNPARSABLE_ROW
 

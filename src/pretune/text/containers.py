@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pretune.errors import InputDataError
-from pretune.text.archives import Member, document_in_zip, iter_tar, iter_zip, open_member, open_zip, sniff_archive
-from pretune.text.compression import ByteStream, open_bytes
 from pretune.text.detect import ARCHIVE_ENDINGS, KNOWN_ENDINGS
 from pretune.text.files import NO_ENDING, TextFile
-from pretune.text.findings import Findings, Tally, join_names
+from pretune.text.raw.archives import Member, document_in_zip, iter_tar, iter_zip, open_member, open_zip, sniff_archive
+from pretune.text.raw.compression import ByteStream, open_bytes
+from pretune.text.reading_report import Findings, Tally, join_names
 from pretune.text.tables import ending_of
 
 NESTED = "an archive inside an archive"

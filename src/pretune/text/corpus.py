@@ -16,7 +16,7 @@ from typing import Any
 import zstandard
 
 from pretune.errors import InputDataError
-from pretune.text.streams import TextStream
+from pretune.text.raw.text_stream import TextStream
 
 CHARACTERS_PER_FILE = 8_000_000
 _BUFFER_CHARACTERS = 1 << 20

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
-from pretune.text.findings import join_names
+from pretune.text.reading_report import join_names
 from pretune.text.tables import (
     LABEL_NAMES,
     TABLE_ENDINGS,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pretune.errors import InputDataError
-from pretune.text.compression import BLOCK_BYTES, ByteStream
 from pretune.text.containers import open_parts
 from pretune.text.detect import (
     FORMAT_OF_ENDING,
@@ -25,14 +24,15 @@ from pretune.text.detect import (
 )
 from pretune.text.docx import docx_lines
 from pretune.text.files import TextFile
-from pretune.text.findings import Detection, Findings, join_names, shorten
 from pretune.text.labeled import without_labels
 from pretune.text.mail import QuoteChoice, iter_mbox, read_eml
 from pretune.text.markdown import plain_lines
 from pretune.text.markup import main_lines, visible_lines
 from pretune.text.parquet import iter_parquet
 from pretune.text.pdf import pdf_lines
-from pretune.text.streams import TextStream
+from pretune.text.raw.compression import BLOCK_BYTES, ByteStream
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.reading_report import Detection, Findings, join_names, shorten
 from pretune.text.tables import (
     JSON_FORMATS,
     SAMPLE_ROWS,

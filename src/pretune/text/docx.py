@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from xml.parsers import expat
 
 from pretune.errors import InputDataError
-from pretune.text.archives import iter_zip, open_zip
-from pretune.text.compression import ByteStream
-from pretune.text.findings import shorten
+from pretune.text.raw.archives import iter_zip, open_zip
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import shorten
 
 LONGEST_LINE = 1 << 20  # characters; a longer paragraph is cut there
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")

@@ -20,10 +20,10 @@ import numpy as np
 
 from pretune.errors import UsageError
 from pretune.text import quality, repetition
-from pretune.text.findings import join_names
 from pretune.text.glance import is_repetitive, needs_look
 from pretune.text.hashed_words import HashedWords
 from pretune.text.quality import LONG_WORDS, Sample
+from pretune.text.reading_report import join_names
 from pretune.text.repetition import break_ngram_rules
 
 Profile = Literal["auto", "short", "long"]

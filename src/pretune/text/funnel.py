@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretune.text.findings import Rule
+from pretune.text.reading_report import Rule
 from pretune.text.selection import LENGTHS
 
 

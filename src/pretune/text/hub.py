@@ -13,7 +13,7 @@ from pretune.errors import InputDataError, PretuneError, UsageError
 from pretune.runtime.artifacts import read_manifest_if_any
 from pretune.text.detect import KNOWN_ENDINGS
 from pretune.text.files import TextFile
-from pretune.text.findings import Findings, join_names, shorten
+from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.tables import ending_of
 
 PREFIX = "hf:"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.findings import shorten
+from pretune.text.reading_report import shorten
 
 LONGEST_ELEMENT = 1 << 24  # characters
 _LIST = re.compile(r'\s*\[\s*["{]')

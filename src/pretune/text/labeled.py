@@ -20,9 +20,9 @@ from pretune.text.detect import (
     label_column_by_name,
     text_of,
 )
-from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.label_text import label_text
-from pretune.text.streams import TextStream
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.tables import (
     JSON_FORMATS,
     LABEL_NAMES,

@@ -15,9 +15,9 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import check_hashes, hash_file, read_manifest
 from pretune.runtime.events import EventLog
 from pretune.text import lint as rules
-from pretune.text.findings import join_names, shorten
 from pretune.text.labeled import LabeledRows, read_labeled
 from pretune.text.lint import LabeledRow, Lint
+from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
 LABELS_NAME = "labels.json"

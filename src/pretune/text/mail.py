@@ -10,10 +10,10 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Literal
 
-from pretune.text.charset import codec_of, detect_encoding
-from pretune.text.compression import ByteStream
-from pretune.text.findings import Findings
 from pretune.text.markup import visible_text
+from pretune.text.raw.charset import codec_of, detect_encoding
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import Findings
 
 QuoteChoice = Literal["drop", "keep"]
 LONGEST_MESSAGE = 1 << 24  # bytes; what comes behind is attachments

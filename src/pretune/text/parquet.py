@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.compression import ByteStream
-from pretune.text.findings import Findings, shorten
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import Findings, shorten
 from pretune.text.tables import Record, cell_text
 
 ROWS_AT_A_TIME = 4096

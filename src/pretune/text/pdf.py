@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 
 from pretune.errors import InputDataError, PretuneError
-from pretune.text.compression import ByteStream
-from pretune.text.findings import Findings, shorten
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import Findings, shorten
 
 
 def pdf_lines(stream: ByteStream, findings: Findings) -> Iterator[str]:

@@ -16,9 +16,9 @@ from pretune.text.cleaning import TEXTS_NAME, HashArray, load_hashes, load_sourc
 from pretune.text.contaminated import load_contaminated
 from pretune.text.corpus import DocumentWriter
 from pretune.text.dedup import load_duplicates
-from pretune.text.findings import EXAMPLES_PER_RULE, Tally
 from pretune.text.flat import FlatText
 from pretune.text.quality import num_words
+from pretune.text.reading_report import EXAMPLES_PER_RULE, Tally
 from pretune.text.stretches import count_in_bytes
 from pretune.text.word_counts import save_counts
 

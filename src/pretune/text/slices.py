@@ -10,7 +10,6 @@ from dataclasses import replace
 from itertools import islice
 
 from pretune.errors import InputDataError
-from pretune.text.compression import ByteStream
 from pretune.text.documents import (
     LONGEST_DOCUMENT,
     READERS_OF_TEXT,
@@ -23,8 +22,9 @@ from pretune.text.documents import (
     with_text,
 )
 from pretune.text.files import TextFile
-from pretune.text.findings import Detection, Findings
-from pretune.text.streams import TextStream
+from pretune.text.raw.compression import ByteStream
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.reading_report import Detection, Findings
 from pretune.text.tables import SAMPLE_ROWS, Malformed, cell_text, iter_json_records, scan_json
 
 TEXTS_AT_ONCE = 10_000

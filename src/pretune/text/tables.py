@@ -11,12 +11,12 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from pretune.errors import InputDataError
-from pretune.text.compression import COMPRESSED_ENDINGS, open_bytes
-from pretune.text.findings import Findings, join_names, shorten
 from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
 from pretune.text.nested_rows import rows_within
+from pretune.text.raw.compression import COMPRESSED_ENDINGS, open_bytes
+from pretune.text.raw.text_stream import LONGEST_LINE, TextStream
+from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.stray_quotes import StrayQuotes
-from pretune.text.streams import LONGEST_LINE, TextStream
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 TABLE_ENDINGS: Mapping[str, TableFormat] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from xml.parsers import expat
 
 from pretune.errors import InputDataError
-from pretune.text.findings import shorten
+from pretune.text.reading_report import shorten
 
 LONGEST_PIECE = 1 << 20  # characters; the text of a longer element is cut there
 _PAIR, _SAID = "qapair", ("question", "answer")  # as MedQuAD calls them, in any case of letters

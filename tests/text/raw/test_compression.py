@@ -8,8 +8,8 @@ import pytest
 import zstandard
 
 from pretune.errors import InputDataError
-from pretune.text import compression
-from pretune.text.compression import ByteStream, ExpansionMeter, open_bytes
+from pretune.text.raw import compression
+from pretune.text.raw.compression import ByteStream, ExpansionMeter, open_bytes
 
 DATA = b"".join(b"A line of text with the number %d.\n" % n for n in range(30_000))
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

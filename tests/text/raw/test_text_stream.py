@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text import compression, streams
-from pretune.text.findings import Findings
-from pretune.text.streams import TextStream
+from pretune.text.raw import compression
+from pretune.text.raw import text_stream as streams
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.reading_report import Findings
 
 
 def write(folder: Path, data: bytes, name: str = "a.txt") -> Path:

@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from pretune.errors import InputDataError
-from pretune.text.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
-from pretune.text.findings import Findings, shorten
+from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
+from pretune.text.reading_report import Findings, shorten
 
 ArchiveFormat = Literal["zip", "tar"]
 LOOK_AHEAD = 20  # files of a tar that are looked at before the first is read, to know whether they are many and short

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.text.charset import (
+from pretune.text.raw.charset import (
     MAX_BROKEN_SHARE,
     UTF8,
     count_broken,
@@ -19,8 +19,8 @@ from pretune.text.charset import (
     has_too_many_controls,
     mark_broken,
 )
-from pretune.text.compression import BLOCK_BYTES, STDIN, ByteStream, open_bytes
-from pretune.text.findings import Findings
+from pretune.text.raw.compression import BLOCK_BYTES, STDIN, ByteStream, open_bytes
+from pretune.text.reading_report import Findings
 
 __all__ = ["BLOCK_BYTES", "STDIN", "TextStream"]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pretune.errors import UsageError
-from pretune.text.charset import check_encoding, declared_encoding, detect_encoding
+from pretune.text.raw.charset import check_encoding, declared_encoding, detect_encoding
 
 GERMAN = "Über die große Brücke gehen wir, schön langsam, nach Hause; dort gibt es Äpfel und Käse für alle.\n" * 5
 RUSSIAN = "Сегодня утром мы пошли в магазин и купили хлеб, молоко и немного сыра для всей семьи.\n" * 5

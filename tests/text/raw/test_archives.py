@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text import archives, compression
-from pretune.text.archives import Member, iter_tar, iter_zip, open_zip, sniff_archive
-from pretune.text.compression import ByteStream
-from pretune.text.findings import Findings
+from pretune.text.raw import archives, compression
+from pretune.text.raw.archives import Member, iter_tar, iter_zip, open_zip, sniff_archive
+from pretune.text.raw.compression import ByteStream
+from pretune.text.reading_report import Findings
 
 names = st.lists(st.text("abcäß/.- ", min_size=1, max_size=120).map(lambda s: f"x{s}x"), max_size=5, unique=True)
 
