@@ -16,8 +16,8 @@ from workload import model_config, real_data, task_texts
 
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
-from pretune.text.tables import iter_records
 from pretune.text.tokenizer import load_tokenizer
 
 _BATCH_SIZES = (1, 8, 32, 128)

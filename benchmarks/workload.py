@@ -17,8 +17,8 @@ from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.labeled import read_labeled
+from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
-from pretune.text.tables import iter_records
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import labeled_rows
 

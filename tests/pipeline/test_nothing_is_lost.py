@@ -20,8 +20,8 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
-from pretune.text import tables
 from pretune.text.corpus import iter_corpus
+from pretune.text.readers import tables
 
 FIRST = "Some words to begin with."
 WORDS = [

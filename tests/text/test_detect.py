@@ -4,7 +4,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
-from pretune.text.tables import Record, cell_text
+from pretune.text.readers.tables import Record, cell_text
 
 WRAPPED = "\n".join(
     ["a hard-wrapped text goes on and on over lines that", "are all nearly as long as the others, and begin in"] * 6

@@ -213,9 +213,10 @@ def test_memory_does_not_grow_with_the_text(
     name: str, piece: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four times the text in the same memory, with the limits made small enough for a test."""
-    from pretune.text import documents, markup
+    from pretune.text import documents
     from pretune.text.raw import compression
     from pretune.text.raw import text_stream as streams
+    from pretune.text.readers import html as markup
 
     monkeypatch.setattr(documents, "LONGEST_DOCUMENT", 20_000)
     monkeypatch.setattr(streams, "LONGEST_LINE", 20_000)

@@ -12,7 +12,7 @@ import pytest
 from pretune.errors import InputDataError
 from pretune.text.detect import detect_text_column
 from pretune.text.labeled import read_labeled
-from pretune.text.tables import iter_records
+from pretune.text.readers.tables import iter_records
 
 ROWS = [("A wonderful film, warm and funny.", "good"), ("Two dull hours.", "bad"), ("I slept well.", "good")] * 3
 

@@ -24,8 +24,7 @@ from pretune.text.detect import TXT_ENDINGS, detect_text_column, has_column, tex
 from pretune.text.label_text import is_missing
 from pretune.text.labeled import without_labels
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.reading_report import Findings
-from pretune.text.tables import (
+from pretune.text.readers.tables import (
     SAMPLE_ROWS,
     Record,
     ending_of,
@@ -35,6 +34,7 @@ from pretune.text.tables import (
     sniff_tab_table,
     table_format_of,
 )
+from pretune.text.reading_report import Findings
 
 ROWS_AT_A_TIME = 2048
 TEXT, LABEL, PROBABILITY = "text", "label", "probability"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
-from pretune.text.reading_report import join_names
-from pretune.text.tables import (
+from pretune.text.readers.hard_wrap import is_wrapped
+from pretune.text.readers.tables import (
     LABEL_NAMES,
     TABLE_ENDINGS,
     TEXT_NAMES,
@@ -17,7 +17,7 @@ from pretune.text.tables import (
     sniff_tab_table,
     sniff_table,
 )
-from pretune.text.wrapping import is_wrapped
+from pretune.text.reading_report import join_names
 
 TextUnit = Literal["line", "paragraph", "file"]
 FileFormat = Literal[

@@ -22,18 +22,18 @@ from pretune.text.detect import (
     sniff_docx,
     text_of,
 )
-from pretune.text.docx import docx_lines
 from pretune.text.files import TextFile
 from pretune.text.labeled import without_labels
-from pretune.text.mail import QuoteChoice, iter_mbox, read_eml
-from pretune.text.markdown import plain_lines
-from pretune.text.markup import main_lines, visible_lines
-from pretune.text.parquet import iter_parquet
-from pretune.text.pdf import pdf_lines
 from pretune.text.raw.compression import BLOCK_BYTES, ByteStream
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.reading_report import Detection, Findings, join_names, shorten
-from pretune.text.tables import (
+from pretune.text.readers.docx import docx_lines
+from pretune.text.readers.hard_wrap import ends_paragraph, paragraph_width
+from pretune.text.readers.html import main_lines, visible_lines
+from pretune.text.readers.mail import QuoteChoice, iter_mbox, read_eml
+from pretune.text.readers.markdown import plain_lines
+from pretune.text.readers.parquet import iter_parquet
+from pretune.text.readers.pdf import pdf_lines
+from pretune.text.readers.tables import (
     JSON_FORMATS,
     SAMPLE_ROWS,
     Record,
@@ -42,8 +42,8 @@ from pretune.text.tables import (
     iter_stream_records,
     json_format,
 )
-from pretune.text.wrapping import ends_paragraph, paragraph_width
-from pretune.text.xml_text import has_pairs, iter_lines, iter_pairs
+from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
+from pretune.text.reading_report import Detection, Findings, join_names, shorten
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
 NO_TEXT = "a file without text"

@@ -15,8 +15,8 @@ from pretune.runtime.events import LOG_NAME
 from pretune.text.detect import KNOWN_ENDINGS, FileFormat
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
+from pretune.text.readers.tables import ending_of, sniff_table
 from pretune.text.reading_report import Findings, join_names
-from pretune.text.tables import ending_of, sniff_table
 
 NO_ENDING = "no ending of a text file"
 MET_AGAIN = "a file that is read under another name"

@@ -22,8 +22,7 @@ from pretune.text.detect import (
 )
 from pretune.text.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.reading_report import Findings, join_names, shorten
-from pretune.text.tables import (
+from pretune.text.readers.tables import (
     JSON_FORMATS,
     LABEL_NAMES,
     SAMPLE_ROWS,
@@ -36,6 +35,7 @@ from pretune.text.tables import (
     sniff_table,
     table_format_of,
 )
+from pretune.text.reading_report import Findings, join_names, shorten
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text import json_lists
-from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
+from pretune.text.readers import json_lists
+from pretune.text.readers.json_lists import begins_list, begins_list_of_objects, iter_list
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=9)),

@@ -1,7 +1,7 @@
 import pytest
 
-from pretune.text.mail import iter_mbox, read_eml, read_message, without_quotes
 from pretune.text.raw.compression import ByteStream
+from pretune.text.readers.mail import iter_mbox, read_eml, read_message, without_quotes
 from pretune.text.reading_report import Findings
 
 
@@ -95,7 +95,7 @@ def test_a_message_inside_a_message_inside_a_message_is_counted_or_read() -> Non
 
 
 def test_a_long_message_is_cut_and_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.text.mail.LONGEST_MESSAGE", 1000)
+    monkeypatch.setattr("pretune.text.readers.mail.LONGEST_MESSAGE", 1000)
     findings = Findings()
     found = list(iter_mbox(mbox(mail(b"Text.\n" + b"attachment\n" * 1000), mail(b"Short.\n")), findings))
     assert len(found[0][0]) < 2000

@@ -7,8 +7,8 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.raw.compression import ByteStream
+from pretune.text.readers.tables import Record, cell_text
 from pretune.text.reading_report import Findings, shorten
-from pretune.text.tables import Record, cell_text
 
 ROWS_AT_A_TIME = 4096
 _BUFFER_BYTES = 1 << 20  # of a column at a time; without it whole row groups are read

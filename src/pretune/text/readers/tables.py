@@ -11,12 +11,12 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from pretune.errors import InputDataError
-from pretune.text.json_lists import begins_list, begins_list_of_objects, iter_list
-from pretune.text.nested_rows import rows_within
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, open_bytes
 from pretune.text.raw.text_stream import LONGEST_LINE, TextStream
+from pretune.text.readers.json_lists import begins_list, begins_list_of_objects, iter_list
+from pretune.text.readers.nested_rows import rows_within
+from pretune.text.readers.stray_quotes import StrayQuotes
 from pretune.text.reading_report import Findings, join_names, shorten
-from pretune.text.stray_quotes import StrayQuotes
 
 TableFormat = Literal["csv", "tsv", "jsonl", "json", "parquet"]
 TABLE_ENDINGS: Mapping[str, TableFormat] = {
@@ -93,7 +93,7 @@ def iter_records(
     findings = findings if findings is not None else Findings()
     kind = format or table_format_of(path)
     if kind == "parquet":
-        from pretune.text.parquet import iter_parquet  # which makes records like these
+        from pretune.text.readers.parquet import iter_parquet  # which makes records like these
 
         yield from iter_parquet(open_bytes(path), findings)
         return

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text import tables
 from pretune.text.raw import text_stream as streams
+from pretune.text.readers import tables
+from pretune.text.readers.tables import Record, ending_of, iter_records, sniff_tab_table, table_format_of
 from pretune.text.reading_report import Findings
-from pretune.text.tables import Record, ending_of, iter_records, sniff_tab_table, table_format_of
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 

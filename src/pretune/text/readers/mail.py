@@ -10,9 +10,9 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Literal
 
-from pretune.text.markup import visible_text
 from pretune.text.raw.charset import codec_of, detect_encoding
 from pretune.text.raw.compression import ByteStream
+from pretune.text.readers.html import visible_text
 from pretune.text.reading_report import Findings
 
 QuoteChoice = Literal["drop", "keep"]

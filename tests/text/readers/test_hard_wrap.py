@@ -2,7 +2,7 @@ import textwrap
 
 import pytest
 
-from pretune.text.wrapping import LONG_BLOCK_LINES, ends_paragraph, is_wrapped, paragraph_width
+from pretune.text.readers.hard_wrap import LONG_BLOCK_LINES, ends_paragraph, is_wrapped, paragraph_width
 
 PARAGRAPHS = [
     f"On day {n} nobody came to the house by the river. The old man sat there, looked at the water and thought of what "

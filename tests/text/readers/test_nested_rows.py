@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pretune.text.nested_rows import rows_within
-from pretune.text.tables import iter_records
+from pretune.text.readers.nested_rows import rows_within
+from pretune.text.readers.tables import iter_records
 
 ROWS = [{"text": f"A text {n}", "label": "ab"[n % 2]} for n in range(4)]
 SHAPES: dict[str, dict[str, Any]] = {

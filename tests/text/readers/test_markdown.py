@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.markdown import plain_lines
+from pretune.text.readers.markdown import plain_lines
 
 
 def plain(text: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.pdf import pdf_lines
 from pretune.text.raw.compression import ByteStream, open_bytes
+from pretune.text.readers.pdf import pdf_lines
 from pretune.text.reading_report import Findings
 
 pypdf = pytest.importorskip("pypdf")

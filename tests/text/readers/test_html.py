@@ -1,6 +1,6 @@
 import pytest
 
-from pretune.text.markup import visible_text
+from pretune.text.readers.html import visible_text
 
 PAGE = """<!doctype html><html><head><title>Not seen</title><style>p {color: red}</style></head>
 <body><h1>A   heading</h1><script>if (a < b) { alert("no") }</script>

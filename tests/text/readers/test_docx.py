@@ -4,9 +4,9 @@ import zipfile
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.docx import docx_lines
 from pretune.text.raw import compression
 from pretune.text.raw.compression import ByteStream
+from pretune.text.readers.docx import docx_lines
 
 XML = (
     '<?xml version="1.0"?>{doctype}<w:document xmlns:w="{space}" '

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.parquet import iter_parquet
 from pretune.text.raw.compression import ByteStream, open_bytes
+from pretune.text.readers.parquet import iter_parquet
 from pretune.text.reading_report import Findings
 
 pyarrow = pytest.importorskip("pyarrow")
