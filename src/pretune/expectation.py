@@ -14,9 +14,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pretune.recipe import Recipe, name_of_text
-from pretune.text.hub import PREFIX as HUB_PREFIX
 from pretune.text.raw.text_stream import STDIN
-from pretune.text.registry import data_set_of
+from pretune.text.sources.hub import PREFIX as HUB_PREFIX
+from pretune.text.sources.public_data import data_set_of
 
 # Measured on two cores; text that is read from a pipe counts as nothing.
 _TEXT_BYTES_PER_SECOND = 4e6  # reading, cleaning, training the tokenizer, encoding

@@ -32,11 +32,11 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.stages.config import FinetuneConfig
-from pretune.text.files import find_files, fingerprint_files
 from pretune.text.labelled_split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
-from pretune.text.registry import Agree, Say
+from pretune.text.sources.files import find_files, fingerprint_files
+from pretune.text.sources.public_data import Agree, Say
 
 PRETRAIN = "pretrain"  # the step that several processes do together
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped

@@ -28,10 +28,10 @@ from pretune.stages.config import (
     SplitConfig,
     to_dict,
 )
-from pretune.text.hub import PREFIX as HUB_PREFIX
 from pretune.text.raw.text_stream import STDIN
-from pretune.text.registry import PREFIX as PUBLIC_PREFIX
-from pretune.text.registry import REGISTRY, data_set_of
+from pretune.text.sources.hub import PREFIX as HUB_PREFIX
+from pretune.text.sources.public_data import PREFIX as PUBLIC_PREFIX
+from pretune.text.sources.public_data import REGISTRY, data_set_of
 from pretune.version import VERSION
 
 _LISTS = ("corpus", "protect")  # of paths

@@ -16,9 +16,9 @@ from pretune.text import pieces
 from pretune.text.collecting import irregular_files
 from pretune.text.corpus import corpus_files, iter_corpus
 from pretune.text.documents import Reading, iter_documents
-from pretune.text.files import TextFile
 from pretune.text.pieces import Piece, Slice, divide_files
 from pretune.text.reading_report import Detection, Findings
+from pretune.text.sources.files import TextFile
 
 Outcome = tuple[list[dict[str, Any]], dict[str, Any]] | str
 

@@ -10,8 +10,8 @@ from pretune.errors import InputDataError
 from pretune.text import documents
 from pretune.text.corpus import CorpusWriter, corpus_files, iter_corpus
 from pretune.text.documents import Document, Reading, iter_documents
-from pretune.text.files import find_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import find_files
 
 
 def read(*paths: Path | str, **settings: object) -> tuple[list[Document], Findings]:

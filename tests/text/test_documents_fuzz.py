@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from pretune.errors import PretuneError
 from pretune.text.documents import Reading, iter_documents
-from pretune.text.files import TextFile, find_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import TextFile, find_files
 
 TEXT = "A first line, “quoted”.\nA second line; größer.\n\nAnother block of it.\n" * 4
 PAGE = "<!doctype html><head><title>t</title></head><body><h1>A</h1><p>b &amp; <b>c</b><!-- d --><ul><li>e</ul>"

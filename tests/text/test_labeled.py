@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.detect import detect_text_column
 from pretune.text.labeled import read_labeled
 from pretune.text.readers.tables import iter_records
+from pretune.text.sources.detect import detect_text_column
 
 ROWS = [("A wonderful film, warm and funny.", "good"), ("Two dull hours.", "bad"), ("I slept well.", "good")] * 3
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text import slices
 from pretune.text.documents import Document, Reading, iter_file_documents
-from pretune.text.files import TextFile
 from pretune.text.raw.compression import open_slice
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.slices import batches, iter_slice
+from pretune.text.sources.files import TextFile
 
 SEEN = Detection(path="a.jsonl", format="jsonl", encoding="utf-8", text_column="text")
 GOOD = st.text(max_size=8).map(lambda text: json.dumps({"text": text, "n": 1}, ensure_ascii=False))

@@ -29,16 +29,16 @@ from pretune.stages.config import CollectConfig, to_dict, to_identity
 from pretune.text import world
 from pretune.text.corpus import CorpusWriter, iter_corpus
 from pretune.text.documents import Document, Reading, refuse_unreadable
-from pretune.text.files import TextFile, find_files, fingerprint_files, unique_files
-from pretune.text.hub import PREFIX as HUB_PREFIX
-from pretune.text.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
 from pretune.text.labelled_split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.normalize import clean_text
 from pretune.text.pieces import Piece, bytes_to_share, divide_files
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
-from pretune.text.registry import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.remarks import remarks
+from pretune.text.sources.files import TextFile, find_files, fingerprint_files, unique_files
+from pretune.text.sources.hub import PREFIX as HUB_PREFIX
+from pretune.text.sources.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
+from pretune.text.sources.public_data import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.splits import hash_unit
 from pretune.text.world_words import DOMAINS, FAMILIES
 

@@ -20,7 +20,6 @@ from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
-from pretune.text.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 from pretune.text.label_text import is_missing
 from pretune.text.labeled import without_labels
 from pretune.text.raw.text_stream import TextStream
@@ -35,6 +34,7 @@ from pretune.text.readers.tables import (
     table_format_of,
 )
 from pretune.text.reading_report import Findings
+from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
 ROWS_AT_A_TIME = 2048
 TEXT, LABEL, PROBABILITY = "text", "label", "probability"

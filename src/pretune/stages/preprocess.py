@@ -31,7 +31,6 @@ from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
-from pretune.text.files import find_files, fingerprint_files
 from pretune.text.filters import quality_rules
 from pretune.text.labelled_split import open_split
 from pretune.text.language import check_language
@@ -40,6 +39,7 @@ from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data
 from pretune.text.protected import protected_texts
 from pretune.text.reading_report import Findings
 from pretune.text.screening import clean_document
+from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER
 from pretune.text.tokenizer_training import train_on_counts

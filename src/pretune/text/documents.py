@@ -9,20 +9,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pretune.errors import InputDataError
-from pretune.text.containers import open_parts
-from pretune.text.detect import (
-    FORMAT_OF_ENDING,
-    FileFormat,
-    TextUnit,
-    cell_of,
-    choose_format,
-    detect_text_column,
-    detect_text_unit,
-    sniff_document,
-    sniff_docx,
-    text_of,
-)
-from pretune.text.files import TextFile
 from pretune.text.labeled import without_labels
 from pretune.text.raw.compression import BLOCK_BYTES, ByteStream
 from pretune.text.raw.text_stream import TextStream
@@ -44,6 +30,20 @@ from pretune.text.readers.tables import (
 )
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
 from pretune.text.reading_report import Detection, Findings, join_names, shorten
+from pretune.text.sources.archive_members import open_parts
+from pretune.text.sources.detect import (
+    FORMAT_OF_ENDING,
+    FileFormat,
+    TextUnit,
+    cell_of,
+    choose_format,
+    detect_text_column,
+    detect_text_unit,
+    sniff_document,
+    sniff_docx,
+    text_of,
+)
+from pretune.text.sources.files import TextFile
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
 NO_TEXT = "a file without text"

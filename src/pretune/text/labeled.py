@@ -10,16 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.detect import (
-    MISSING_WORDS,
-    are_short,
-    cell_of,
-    column_by_name,
-    find_text_column,
-    has_column,
-    label_column_by_name,
-    text_of,
-)
 from pretune.text.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.tables import (
@@ -36,6 +26,16 @@ from pretune.text.readers.tables import (
     table_format_of,
 )
 from pretune.text.reading_report import Findings, join_names, shorten
+from pretune.text.sources.detect import (
+    MISSING_WORDS,
+    are_short,
+    cell_of,
+    column_by_name,
+    find_text_column,
+    has_column,
+    label_column_by_name,
+    text_of,
+)
 
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's

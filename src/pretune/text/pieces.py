@@ -13,8 +13,8 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.documents import Reading, iter_file_documents
-from pretune.text.files import TextFile
 from pretune.text.reading_report import Detection, Findings
+from pretune.text.sources.files import TextFile
 
 BYTES_PER_PIECE = 8_000_000  # at most
 LEAST_BYTES, PIECES = 2_000_000, 40  # little text makes more and smaller pieces, so that all workers end together

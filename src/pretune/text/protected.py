@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.text.documents import iter_documents
-from pretune.text.files import find_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import find_files
 
 
 def protected_texts(paths: Sequence[str | Path]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pretune.text.files import NO_ENDING
 from pretune.text.reading_report import IN_PART, Findings, Rule, join_names
+from pretune.text.sources.files import NO_ENDING
 
 MOST_PROBLEMS = 8  # ways in which files could not be read, of which each is shown
 MOST_WARNINGS = 20  # of other kinds

@@ -21,11 +21,11 @@ from pretune.text.documents import (
     iter_table,
     with_text,
 )
-from pretune.text.files import TextFile
 from pretune.text.raw.compression import ByteStream
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.tables import SAMPLE_ROWS, Malformed, cell_text, iter_json_records, scan_json
 from pretune.text.reading_report import Detection, Findings
+from pretune.text.sources.files import TextFile
 
 TEXTS_AT_ONCE = 10_000
 CHARACTERS_AT_ONCE = 1_000_000

@@ -13,7 +13,7 @@ from pretune.text.corpus import iter_corpus
 from pretune.text.readers import xml as xml_text
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
 from pretune.text.reading_report import Findings
-from pretune.text.registry import REGISTRY, obtain
+from pretune.text.sources.public_data import REGISTRY, obtain
 
 MEDQUAD = """<?xml version="1.0" encoding="UTF-8"?>
 <Document id="1" source="X" url="https://example.org/1">

@@ -8,8 +8,8 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.documents import Document, iter_documents
-from pretune.text.files import TextFile, find_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import TextFile, find_files
 
 PAGE = "<!doctype html><p>A page.</p>"
 

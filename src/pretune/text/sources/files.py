@@ -12,11 +12,11 @@ from pathlib import Path
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
 from pretune.runtime.events import LOG_NAME
-from pretune.text.detect import KNOWN_ENDINGS, FileFormat
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.tables import ending_of, sniff_table
 from pretune.text.reading_report import Findings, join_names
+from pretune.text.sources.detect import KNOWN_ENDINGS, FileFormat
 
 NO_ENDING = "no ending of a text file"
 MET_AGAIN = "a file that is read under another name"

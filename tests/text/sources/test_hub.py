@@ -9,8 +9,8 @@ from pretune.errors import InputDataError, StageDiffersError, UsageError
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig
 from pretune.text.corpus import iter_corpus
-from pretune.text.hub import hub_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.hub import hub_files
 
 FILES = {
     "README.md": "# Not data",

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
 from pretune.text.readers.tables import Record, cell_text
+from pretune.text.sources.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
 
 WRAPPED = "\n".join(
     ["a hard-wrapped text goes on and on over lines that", "are all nearly as long as the others, and begin in"] * 6

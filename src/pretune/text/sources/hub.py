@@ -11,10 +11,10 @@ from typing import Any
 
 from pretune.errors import InputDataError, PretuneError, UsageError
 from pretune.runtime.artifacts import read_manifest_if_any
-from pretune.text.detect import KNOWN_ENDINGS
-from pretune.text.files import TextFile
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names, shorten
+from pretune.text.sources.detect import KNOWN_ENDINGS
+from pretune.text.sources.files import TextFile
 
 PREFIX = "hf:"
 SUMMARY_KEY = "hub"  # of a manifest, under which it stands what was obtained

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.files import MET_AGAIN, TextFile, find_files, unique_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import MET_AGAIN, TextFile, find_files, unique_files
 
 
 def names(*paths: Path | str) -> list[str]:

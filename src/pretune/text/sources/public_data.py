@@ -11,8 +11,8 @@ from pathlib import Path
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import hash_file, write_json
 from pretune.runtime.download import download
-from pretune.text.files import TextFile, find_files
 from pretune.text.reading_report import Findings
+from pretune.text.sources.files import TextFile, find_files
 
 PREFIX = "public:"
 LOCK_NAME = "pretune-lock.json"  # the sha256 of what was downloaded, beside it

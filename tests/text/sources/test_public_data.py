@@ -18,7 +18,7 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.text.corpus import iter_corpus
 from pretune.text.reading_report import Findings
-from pretune.text.registry import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain
+from pretune.text.sources.public_data import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain
 
 
 def make_archive() -> bytes:

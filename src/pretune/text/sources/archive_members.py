@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pretune.errors import InputDataError
-from pretune.text.detect import ARCHIVE_ENDINGS, KNOWN_ENDINGS
-from pretune.text.files import NO_ENDING, TextFile
 from pretune.text.raw.archives import Member, document_in_zip, iter_tar, iter_zip, open_member, open_zip, sniff_archive
 from pretune.text.raw.compression import ByteStream, open_bytes
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, Tally, join_names
+from pretune.text.sources.detect import ARCHIVE_ENDINGS, KNOWN_ENDINGS
+from pretune.text.sources.files import NO_ENDING, TextFile
 
 NESTED = "an archive inside an archive"
 Part = tuple[TextFile, Callable[[], ByteStream]]
