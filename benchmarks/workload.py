@@ -16,7 +16,7 @@ from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
-from pretune.text.labeled import read_labeled
+from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
 from pretune.text.tokenizer import Tokenizer, load_tokenizer

@@ -33,7 +33,7 @@ from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.evaluate import classes_of
 from pretune.stages.predict import predict, read_texts
-from pretune.text.label_text import is_missing, label_text
+from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.tables import replace_surrogates
 from pretune.text.reading_report import join_names
 from pretune.tracing.prediction import trace_prediction

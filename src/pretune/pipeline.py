@@ -32,7 +32,7 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.launch import read_launch
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.stages.config import FinetuneConfig
-from pretune.text.labelled_split import fingerprint_labels
+from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
@@ -157,7 +157,7 @@ def stage_status(folder: Path) -> str:
 
 def _check_labels(recipe: Recipe) -> None:
     """Refuse labelled rows that cannot work, before anything is written."""
-    from pretune.text.labelled_split import split_labels
+    from pretune.text.labels.split import split_labels
 
     if recipe.labels is not None:
         split_labels(Path(recipe.labels), _optional_path(recipe.test_labels), **asdict(recipe.split))

@@ -18,7 +18,7 @@ from pretune.stages.prepare import prepare
 from pretune.stages.preprocess import preprocess
 from pretune.stages.split import split
 from pretune.text.corpus import iter_corpus
-from pretune.text.labelled_split import open_split
+from pretune.text.labels.split import open_split
 from pretune.text.splits import SPLITS, normalise_for_hash
 
 WORDS = "sun moon film hotel soup room book river stone garden window letter".split()

@@ -29,7 +29,7 @@ from pretune.stages.config import CollectConfig, to_dict, to_identity
 from pretune.text import world
 from pretune.text.corpus import CorpusWriter, iter_corpus
 from pretune.text.documents import Document, Reading, refuse_unreadable
-from pretune.text.labelled_split import LabelledSplit, choose_example, example_of, is_readable, open_split
+from pretune.text.labels.split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.normalize import clean_text
 from pretune.text.pieces import Piece, bytes_to_share, divide_files
 from pretune.text.raw.text_stream import STDIN

@@ -20,8 +20,8 @@ from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.load import load_classifier
 from pretune.runtime.commit import commit_file
-from pretune.text.label_text import is_missing
-from pretune.text.labeled import without_labels
+from pretune.text.labels.label_text import is_missing
+from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.tables import (
     SAMPLE_ROWS,

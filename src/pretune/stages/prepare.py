@@ -24,8 +24,9 @@ from pretune.runtime.artifacts import (
 )
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.stages.config import PrepareConfig, SplitConfig, to_dict
-from pretune.text import lint as rules
-from pretune.text.labelled_split import (
+from pretune.text.labels import checks as rules
+from pretune.text.labels.checks import LabeledRow, Lint
+from pretune.text.labels.split import (
     LABELS_NAME,
     LabelledSplit,
     example_of,
@@ -36,7 +37,6 @@ from pretune.text.labelled_split import (
     split_labels,
     split_lines,
 )
-from pretune.text.lint import LabeledRow, Lint
 from pretune.text.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
@@ -73,7 +73,7 @@ def prepare(
 
     `labels` is the folder of a split, or a file, which is then split here with the settings in `split`; with
     `test_labels` these rows are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.lint`) and for test rows that the base was pre-trained
+    InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and for test rows that the base was pre-trained
     on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer; a refusal
     leaves no folder behind.
     """

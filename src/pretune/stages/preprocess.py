@@ -32,7 +32,7 @@ from pretune.stages.preprocess_steps import Steps
 from pretune.text.corpus import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.filters import quality_rules
-from pretune.text.labelled_split import open_split
+from pretune.text.labels.split import open_split
 from pretune.text.language import check_language
 from pretune.text.normalize import REPAIRS
 from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data

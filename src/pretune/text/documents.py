@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pretune.errors import InputDataError
-from pretune.text.labeled import without_labels
+from pretune.text.labels.reader import without_labels
 from pretune.text.raw.compression import BLOCK_BYTES, ByteStream
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.docx import docx_lines

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pretune.errors import InputDataError
-from pretune.text.labeled import LabeledRows
+from pretune.text.labels.reader import LabeledRows
 from pretune.text.normalize import clean_text
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.label_text import label_text
+from pretune.text.labels.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.tables import (
     JSON_FORMATS,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text import lint as rules
-from pretune.text.labeled import LabeledRows
-from pretune.text.lint import LabeledRow, Lint
+from pretune.text.labels import checks as rules
+from pretune.text.labels.checks import LabeledRow, Lint
+from pretune.text.labels.reader import LabeledRows
 
 
 def make_file(pairs: Sequence[tuple[str, str]]) -> LabeledRows:

@@ -14,9 +14,9 @@ from typing import Any
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import check_hashes, hash_file, read_manifest
 from pretune.runtime.events import EventLog
-from pretune.text import lint as rules
-from pretune.text.labeled import LabeledRows, read_labeled
-from pretune.text.lint import LabeledRow, Lint
+from pretune.text.labels import checks as rules
+from pretune.text.labels.checks import LabeledRow, Lint
+from pretune.text.labels.reader import LabeledRows, read_labeled
 from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
@@ -77,7 +77,7 @@ def split_labels(
 ) -> LabelledSplit:
     """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
 
-    Raises InputDataError for rows that cannot work (see `pretune.text.lint`) and UsageError for fractions that leave
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for fractions that leave
     no room.
     """
     lint = Lint()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.labeled import read_labeled
+from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records
 from pretune.text.sources.detect import detect_text_column
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.labelled_split import choose_example, describe_parts, example_of, split_labels
+from pretune.text.labels.split import choose_example, describe_parts, example_of, split_labels
 from pretune.text.normalize import clean_text
 from pretune.text.splits import SPLITS, normalise_for_hash
 

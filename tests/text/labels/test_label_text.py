@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pretune.text.label_text import label_text
+from pretune.text.labels.label_text import label_text
 
 
 class NAType:
