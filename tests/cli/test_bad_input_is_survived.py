@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.text import documents
+from pretune.text.collect import documents
 from pretune.text.corpus import iter_corpus
 from pretune.text.raw import compression
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.runtime.engines import open_engine
 from pretune.stages.collect_steps import PiecesReader
-from pretune.text import pieces
-from pretune.text.collecting import irregular_files
+from pretune.text.collect import work_units as pieces
+from pretune.text.collect.collect_shard import irregular_files
+from pretune.text.collect.documents import Reading, iter_documents
+from pretune.text.collect.work_units import Piece, Slice, divide_files
 from pretune.text.corpus import corpus_files, iter_corpus
-from pretune.text.documents import Reading, iter_documents
-from pretune.text.pieces import Piece, Slice, divide_files
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 

@@ -11,10 +11,10 @@ from typing import Any
 from pretune.runtime.artifacts import hash_json
 from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import part_folder, place_file, run_step
-from pretune.text.collecting import collect_piece, irregular_files, task_of
+from pretune.text.collect.collect_shard import collect_piece, irregular_files, task_of
+from pretune.text.collect.documents import Reading, stamp_of, warn_of_change
+from pretune.text.collect.work_units import Piece
 from pretune.text.corpus import corpus_file, corpus_files
-from pretune.text.documents import Reading, stamp_of, warn_of_change
-from pretune.text.pieces import Piece
 from pretune.text.reading_report import Findings
 
 Tell = Callable[[int, Findings], None]  # documents read so far, and what was found in the last ones

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.documents import Document, iter_documents
+from pretune.text.collect.documents import Document, iter_documents
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile, find_files
 

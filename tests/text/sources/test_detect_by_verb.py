@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
 from pretune.stages.predict import _Rows, read_texts
-from pretune.text.documents import Reading, iter_documents
+from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import LABEL_NAMES, TEXT_NAMES
 from pretune.text.reading_report import Findings

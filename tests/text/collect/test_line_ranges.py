@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text import slices
-from pretune.text.documents import Document, Reading, iter_file_documents
+from pretune.text.collect import line_ranges as slices
+from pretune.text.collect.documents import Document, Reading, iter_file_documents
+from pretune.text.collect.line_ranges import batches, iter_slice
 from pretune.text.raw.compression import open_slice
 from pretune.text.reading_report import Detection, Findings
-from pretune.text.slices import batches, iter_slice
 from pretune.text.sources.files import TextFile
 
 SEEN = Detection(path="a.jsonl", format="jsonl", encoding="utf-8", text_column="text")

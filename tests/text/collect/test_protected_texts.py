@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from pretune.text.protected import protected_texts
+from pretune.text.collect.protected_texts import protected_texts
 
 
 def test_every_document_of_the_files_is_protected(tmp_path: Path) -> None:

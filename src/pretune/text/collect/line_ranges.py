@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 
 from pretune.errors import InputDataError
-from pretune.text.documents import (
+from pretune.text.collect.documents import (
     LONGEST_DOCUMENT,
     READERS_OF_TEXT,
     Document,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.text.documents import iter_documents
+from pretune.text.collect.documents import iter_documents
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.documents import Reading, iter_file_documents
+from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import PretuneError
-from pretune.text.documents import Reading, iter_documents
+from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile, find_files
 
@@ -213,7 +213,7 @@ def test_memory_does_not_grow_with_the_text(
     name: str, piece: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four times the text in the same memory, with the limits made small enough for a test."""
-    from pretune.text import documents
+    from pretune.text.collect import documents
     from pretune.text.raw import compression
     from pretune.text.raw import text_stream as streams
     from pretune.text.readers import html as markup

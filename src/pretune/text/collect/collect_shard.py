@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.text.collect.documents import Reading, iter_file_documents
+from pretune.text.collect.line_ranges import Batch, batches, iter_slice
+from pretune.text.collect.work_units import Piece, Slice
 from pretune.text.corpus import CorpusWriter
-from pretune.text.documents import Reading, iter_file_documents
-from pretune.text.pieces import Piece, Slice
 from pretune.text.raw.compression import open_slice
 from pretune.text.readers.tables import UNPARSABLE_ROW
 from pretune.text.reading_report import Findings
-from pretune.text.slices import Batch, batches, iter_slice
 from pretune.text.sources.files import TextFile
 
 MOST_UNPARSABLE = 100  # rows, from which on the share of them decides whether to go on, wherever in a file they are

@@ -1,5 +1,5 @@
+from pretune.text.collect.report_sentences import MOST_PROBLEMS, MOST_WARNINGS, Remark, remarks
 from pretune.text.reading_report import Findings
-from pretune.text.remarks import MOST_PROBLEMS, MOST_WARNINGS, Remark, remarks
 
 
 def sentences(findings: Findings) -> list[str]:
