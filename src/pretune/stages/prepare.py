@@ -73,8 +73,8 @@ def prepare(
 
     `labels` is the folder of a split, or a file, which is then split here with the settings in `split`; with
     `test_labels` these rows are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and for test rows that the base was pre-trained
-    on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer; a refusal
+    InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and for test rows that the base was
+    pre-trained on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer; a refusal
     leaves no folder behind.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)

@@ -77,8 +77,8 @@ def split_labels(
 ) -> LabelledSplit:
     """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
 
-    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for fractions that leave
-    no room.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for fractions
+    that leave no room.
     """
     lint = Lint()
     train_file = read_labeled(labels, text_column, label_column)
