@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.hashed_words import fold_words
+from pretune.text.arrays.word_hashes import fold_words
+from pretune.text.dedup.minhash import shingle_words, sign_texts
 from pretune.text.near_duplicates import find_near_duplicates
-from pretune.text.signatures import shingle_words, sign_texts
 from pretune.version import VERSION
 
 RESULTS = Path(__file__).parent / "results"

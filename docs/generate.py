@@ -15,7 +15,7 @@ from pretune.cli.verbs import VERBS, build_parser
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.stages.config import PretrainConfig
-from pretune.text.filters import NOT_SWITCHABLE, quality_rules
+from pretune.text.clean.rules import NOT_SWITCHABLE, quality_rules
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pretune"

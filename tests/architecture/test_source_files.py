@@ -64,7 +64,7 @@ def test_an_open_task_names_its_issue() -> None:
 
 
 def test_a_test_file_mirrors_a_source_file() -> None:
-    """tests/text/test_filters.py tests src/pretune/text/filters.py; folders without a source part are free."""
+    """tests/text/clean/test_rules.py tests src/pretune/text/clean/rules.py; folders without a source part are free."""
     parts = {folder.name for folder in (ROOT / "src" / "pretune").iterdir() if folder.is_dir()}
     stray = []
     for file in sorted((ROOT / "tests").rglob("test_*.py")):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from pretune.text.arrays.counted_words import Stretches
 from pretune.text.byte_pieces import count_pieces
-from pretune.text.stretches import Stretches
 
 
 def backend(lowercase: bool = False) -> Tokenizer:

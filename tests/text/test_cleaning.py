@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.clean.normalize import clean_text
 from pretune.text.cleaning import clean_part, load_hashes, load_sources, units_of
 from pretune.text.corpus import DocumentWriter
-from pretune.text.flat import FlatText
-from pretune.text.normalize import clean_text
 from pretune.text.splits import hash_text, hash_unit
 
 HOSTILE = [

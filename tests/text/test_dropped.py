@@ -10,15 +10,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.cleaning import clean_part, hash_array
 from pretune.text.contaminated import find_in_parts
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
-from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates
+from pretune.text.dedup.candidate_pairs import key_ranges
+from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.dropped import dropped_rules, iter_dropped, list_dropped
-from pretune.text.flat import FlatText
 from pretune.text.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, mark_exact
-from pretune.text.near_pairs import key_ranges
 from pretune.text.selection import DOCUMENTS_NAME, select_part, write_part
 from pretune.text.splits import hash_text
 

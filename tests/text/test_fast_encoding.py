@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text import fast_encoding
+from pretune.text.clean.normalize import clean_text
 from pretune.text.fast_encoding import CleanTextEncoding, can_encode
-from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.tokenizer_training import train_tokenizer
 

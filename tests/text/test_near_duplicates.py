@@ -3,10 +3,11 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from pretune.text import near_duplicates, near_pairs
-from pretune.text.hashed_words import fold_words
+from pretune.text import near_duplicates
+from pretune.text.arrays.word_hashes import fold_words
+from pretune.text.dedup import candidate_pairs as near_pairs
+from pretune.text.dedup.minhash import shingle_words, sign_texts
 from pretune.text.near_duplicates import NearDuplicates, find_near_duplicates
-from pretune.text.signatures import shingle_words, sign_texts
 
 BUCKETS = ((5, 9), (10, 24), (25, 49), (50, 120))
 

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pretune.text.arrays.counted_words import Stretches
 from pretune.text.cleaning import clean_part, hash_array, units_of
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
 from pretune.text.dedup import find_exact_duplicates
 from pretune.text.selection import count_part, kept_hashes, kept_texts, select_part, write_part
 from pretune.text.splits import hash_text, hash_unit
-from pretune.text.stretches import Stretches
 
 RULES = {"min_words": 1, "max_symbol_ratio": 0.5, "disabled": []}
 TEXTS = ["sun", "moon", "SUN", "held out", "star", "Held  Out", "sea"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.glance import is_plain
+from pretune.text.clean.prefilter import is_plain
 from pretune.text.splits import (
     MIN_VALIDATION_TEXTS,
     assign_splits,

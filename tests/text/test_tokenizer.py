@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
+from pretune.text.clean.normalize import clean_text
 from pretune.text.encoding import CleanTextEncoder
-from pretune.text.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer, cut_middle, load_tokenizer
 from pretune.text.tokenizer_training import train_tokenizer
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
-from pretune.text.stretches import Stretches
+from pretune.text.arrays.counted_words import Stretches
 from pretune.text.tokenizer import TokenizerKind
 from pretune.text.tokenizer_training import train_on_counts, train_tokenizer
 

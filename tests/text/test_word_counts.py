@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.stretches import Stretches, count_stretches
+from pretune.text.arrays.counted_words import Stretches, count_stretches
 from pretune.text.word_counts import (
     count_words,
     keep_common,

@@ -14,7 +14,7 @@ from torch import Tensor
 from pretune.compute.lanes import lanes_for
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
-from pretune.text.normalize import clean_text
+from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer, cut_middle
 
 MAX_SEQ_LEN = 512  # longer texts are read at head and tail

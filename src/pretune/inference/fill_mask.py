@@ -12,7 +12,7 @@ from torch import Tensor
 from pretune.errors import UsageError
 from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
 from pretune.model.transformer import LanguageModel
-from pretune.text.normalize import clean_text
+from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"

@@ -11,10 +11,10 @@ import numpy as np
 from pretune.errors import InputDataError
 from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.reader import read_labeled
-from pretune.text.normalize import clean_text
 from pretune.text.reading_report import join_names
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 

@@ -24,6 +24,7 @@ from pretune.runtime.artifacts import (
 )
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.stages.config import PrepareConfig, SplitConfig, to_dict
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels import checks as rules
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.split import (
@@ -37,7 +38,6 @@ from pretune.text.labels.split import (
     split_labels,
     split_lines,
 )
-from pretune.text.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer

@@ -29,16 +29,16 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.stages.config import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
+from pretune.text.clean.language import check_language
+from pretune.text.clean.normalize import REPAIRS
+from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data
+from pretune.text.clean.rules import quality_rules
+from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.corpus import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
-from pretune.text.filters import quality_rules
 from pretune.text.labels.split import open_split
-from pretune.text.language import check_language
-from pretune.text.normalize import REPAIRS
-from pretune.text.personal_data import PERSONAL_DATA, replace_personal_data
 from pretune.text.reading_report import Findings
-from pretune.text.screening import clean_document
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER

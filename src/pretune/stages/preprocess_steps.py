@@ -20,16 +20,20 @@ from pretune.data.tokenizing import encode_part, join_shards
 from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
 from pretune.stages.config import PreprocessConfig
+from pretune.text.arrays.counted_words import Stretches
+from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_installed
+from pretune.text.clean.personal_data import PERSONAL_DATA
+from pretune.text.clean.rules import quality_rules
+from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
 from pretune.text.cleaning import clean_part, hash_array, units_of
 from pretune.text.contaminated import find_in_parts
 from pretune.text.corpus import corpus_file, corpus_files
-from pretune.text.decontaminate import protect_texts, save_protected
 from pretune.text.dedup import find_exact_duplicates, num_ranges
+from pretune.text.dedup.candidate_pairs import key_ranges
+from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.dropped import list_dropped
-from pretune.text.filters import quality_rules
-from pretune.text.flat import FlatText
 from pretune.text.funnel import Funnel, name_lengths
-from pretune.text.language import TEXTS_TO_SAMPLE, count_languages, is_installed
 from pretune.text.near_duplicates import (
     LOOKED_FOR_NAME,
     MARKS_NAME,
@@ -38,10 +42,7 @@ from pretune.text.near_duplicates import (
     find_pairs_of_range,
     mark_exact,
 )
-from pretune.text.near_pairs import key_ranges
-from pretune.text.personal_data import PERSONAL_DATA
 from pretune.text.reading_report import Tally
-from pretune.text.screening import LANGUAGE_RULE, clean_document
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.selection import (
     DOCUMENTS_NAME,
@@ -54,7 +55,6 @@ from pretune.text.selection import (
     write_part,
 )
 from pretune.text.splits import hash_text
-from pretune.text.stretches import Stretches
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.arrays.word_hashes import HashedWords
+from pretune.text.clean.personal_data import replace_personal_data
+from pretune.text.clean.rules import quality_rules
+from pretune.text.clean.screening import screen_documents
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
-from pretune.text.decontaminate import find_hits, load_protected
-from pretune.text.filters import quality_rules
-from pretune.text.flat import FlatText
-from pretune.text.hashed_words import HashedWords
-from pretune.text.personal_data import replace_personal_data
+from pretune.text.dedup.contamination import find_hits, load_protected
+from pretune.text.dedup.minhash import sign_texts, write_signatures
 from pretune.text.reading_report import Tally
-from pretune.text.screening import screen_documents
-from pretune.text.signatures import sign_texts, write_signatures
 from pretune.text.splits import hash_texts
 
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pretune.text.cleaning import HITS_NAME
-from pretune.text.decontaminate import find_contaminated
 from pretune.text.dedup import load_duplicates
+from pretune.text.dedup.contamination import find_contaminated
 
 CONTAMINATED_NAME = "contaminated.npy"
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError
+from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.cleaning import DROPPED_NAME, TEXTS_NAME, load_sources
 from pretune.text.contaminated import load_contaminated
 from pretune.text.corpus import DocumentWriter, iter_corpus_file
-from pretune.text.decontaminate import shared_words
 from pretune.text.dedup import load_duplicates
-from pretune.text.flat import FlatText
+from pretune.text.dedup.contamination import shared_words
 from pretune.text.selection import REASONS, REASONS_NAME
 
 LONGEST_LISTED = 10_000  # characters of a text; the rest is cut off

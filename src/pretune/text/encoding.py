@@ -11,8 +11,8 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from pretune.text.hashed_words import UInt64s, hash_stretches, ranges
-from pretune.text.stretches import group_equal
+from pretune.text.arrays.counted_words import group_equal
+from pretune.text.arrays.word_hashes import UInt64s, hash_stretches, ranges
 from pretune.text.tokenizer import Tokenizer
 
 MOST_STRETCHES_KEPT = 500_000  # about 25 MB

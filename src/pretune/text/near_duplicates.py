@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from pretune.text.arrays.word_hashes import Bools, Int64s
 from pretune.text.cleaning import SIGNATURES_NAME
 from pretune.text.dedup import DUPLICATE, DUPLICATES_NAME, load_duplicates
-from pretune.text.hashed_words import Bools, Int64s
-from pretune.text.near_pairs import PAIR, PAIRS_NAME, Marks, PairArray, Signed, find_pairs, key_ranges
-from pretune.text.signatures import Signatures
+from pretune.text.dedup.candidate_pairs import PAIR, PAIRS_NAME, Marks, PairArray, Signed, find_pairs, key_ranges
+from pretune.text.dedup.minhash import Signatures
 
 DEFAULT_THRESHOLD = 0.8
 MOST_ATTEMPTS = 12

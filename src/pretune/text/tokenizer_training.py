@@ -16,8 +16,8 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from pretune.errors import InputDataError, UsageError
+from pretune.text.arrays.counted_words import Stretches
 from pretune.text.byte_pieces import count_pieces
-from pretune.text.stretches import Stretches
 from pretune.text.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
 from pretune.text.word_counts import count_words, keep_common
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.stretches import Stretches, count_stretches, sum_stretches
+from pretune.text.arrays.counted_words import Stretches, count_stretches, sum_stretches
 
 MOST_STRETCHES = 2_000_000  # different ones for training, to bound the memory
 MOST_CHARACTERS = 1_000_000_000  # bytes of text that are counted; of more, a share of the texts chosen by hash

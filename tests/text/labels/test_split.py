@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, describe_parts, example_of, split_labels
-from pretune.text.normalize import clean_text
 from pretune.text.splits import SPLITS, normalise_for_hash
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pretune.errors import InputDataError
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.reader import LabeledRows
-from pretune.text.normalize import clean_text
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 

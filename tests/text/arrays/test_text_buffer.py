@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.flat import FlatText
+from pretune.text.arrays.text_buffer import FlatText
 
 
 @given(st.lists(st.text()))

@@ -17,7 +17,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-from pretune.text.hashed_words import SCRIPTS_WITHOUT_BLANKS
+from pretune.text.arrays.word_hashes import SCRIPTS_WITHOUT_BLANKS
 
 CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese; Thai words are longer
 LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.normalize import _FTFY, REPAIRS, _fix_mojibake, clean_text
+from pretune.text.clean.normalize import _FTFY, REPAIRS, _fix_mojibake, clean_text
 
 
 @pytest.mark.parametrize(

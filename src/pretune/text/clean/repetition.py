@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretune.text.hashed_words import Bools, HashedWords, Int64s
-from pretune.text.quality import LINES_TO_JUDGE, Sample
+from pretune.text.arrays.word_hashes import Bools, HashedWords, Int64s
+from pretune.text.clean.rule_measures import LINES_TO_JUDGE, Sample
 
 MAX_DUPLICATE_SHARE = 0.3  # of the lines, and of the paragraphs
 MAX_DUPLICATE_CHARACTERS = 0.2  # in such lines, and in such paragraphs

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.text.hashed_words import UInt64s, fold_words
-from pretune.text.signatures import (
+from pretune.text.arrays.word_hashes import UInt64s, fold_words
+from pretune.text.dedup.minhash import (
     SHINGLE_WORDS,
     Signatures,
     band_keys,
@@ -54,7 +54,7 @@ def test_shingles_are_the_different_ngrams() -> None:
 def test_a_signature_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(f"w{i * j % 41}" for i in range(1, 3 + j)) for j in range(70)]
     together = sign_texts(texts, 0.8)
-    monkeypatch.setattr("pretune.text.signatures._SHINGLES_AT_ONCE", 50)
+    monkeypatch.setattr("pretune.text.dedup.minhash._SHINGLES_AT_ONCE", 50)
     parts = [sign_texts(texts[i : i + 9], 0.8) for i in range(0, len(texts), 9)]
     assert np.array_equal(keys(together), np.concatenate([keys(part) for part in parts], axis=1))
     assert np.array_equal(together.shingles, np.concatenate([part.shingles for part in parts]))

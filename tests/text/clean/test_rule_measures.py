@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from pretune.text import quality
-from pretune.text.filters import Profile, quality_rules
-from pretune.text.hashed_words import hash_words
-from pretune.text.quality import Sample, num_words
+from pretune.text.arrays.word_hashes import hash_words
+from pretune.text.clean import rule_measures as quality
+from pretune.text.clean.rule_measures import Sample, num_words
+from pretune.text.clean.rules import Profile, quality_rules
 
 
 def words(count: int) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.hashed_words import HashedWords, Int64s, UInt64s, fold_words, hash_words
+from pretune.text.arrays.word_hashes import HashedWords, Int64s, UInt64s, fold_words, hash_words
 
 LONG, SHORT = 13, 8  # words in a row
 MOST_DOCUMENTS = 10  # in which they may be to count

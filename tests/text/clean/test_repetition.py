@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text import repetition
-from pretune.text.hashed_words import fold_words, hash_words
-from pretune.text.quality import Sample
-from pretune.text.repetition import break_ngram_rules, repeats_line_characters, repeats_lines
+from pretune.text.arrays.word_hashes import fold_words, hash_words
+from pretune.text.clean import repetition
+from pretune.text.clean.repetition import break_ngram_rules, repeats_line_characters, repeats_lines
+from pretune.text.clean.rule_measures import Sample
 
 
 def page(*lines: str) -> Sample:

@@ -19,12 +19,13 @@ from typing import Any, Literal
 import numpy as np
 
 from pretune.errors import UsageError
-from pretune.text import quality, repetition
-from pretune.text.glance import is_repetitive, needs_look
-from pretune.text.hashed_words import HashedWords
-from pretune.text.quality import LONG_WORDS, Sample
+from pretune.text.arrays.word_hashes import HashedWords
+from pretune.text.clean import repetition
+from pretune.text.clean import rule_measures as quality
+from pretune.text.clean.prefilter import is_repetitive, needs_look
+from pretune.text.clean.repetition import break_ngram_rules
+from pretune.text.clean.rule_measures import LONG_WORDS, Sample
 from pretune.text.reading_report import join_names
-from pretune.text.repetition import break_ngram_rules
 
 Profile = Literal["auto", "short", "long"]
 

@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.filters import quality_rules
-from pretune.text.screening import LANGUAGE_RULE, clean_document, screen_documents
+from pretune.text.clean.rules import quality_rules
+from pretune.text.clean.screening import LANGUAGE_RULE, clean_document, screen_documents
 
 PIECES = st.sampled_from(
     ["the film ", "was good. ", "a@b.org ", "\n", "<br>", "&amp;", "\x00", "\u00e2\u20ac\u2122", "\ufffd", "\ud800",

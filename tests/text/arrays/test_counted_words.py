@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text import hashed_words, stretches
-from pretune.text.stretches import Stretches, count_stretches, sum_stretches
+from pretune.text.arrays import counted_words as stretches
+from pretune.text.arrays import word_hashes as hashed_words
+from pretune.text.arrays.counted_words import Stretches, count_stretches, sum_stretches
 
 TEXTS = st.lists(
     st.text(st.sampled_from("aB \x00\u00e9\ud800\U0001f600"), max_size=12) | st.text(max_size=8), max_size=12

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretune.text.filters import QualityRule, QualityRules
-from pretune.text.glance import is_plain
-from pretune.text.hashed_words import Bools, HashedWords, hash_words
-from pretune.text.language import UNSURE, identify_language
-from pretune.text.normalize import clean_text
-from pretune.text.personal_data import replace_personal_data
+from pretune.text.arrays.word_hashes import Bools, HashedWords, hash_words
+from pretune.text.clean.language import UNSURE, identify_language
+from pretune.text.clean.normalize import clean_text
+from pretune.text.clean.personal_data import replace_personal_data
+from pretune.text.clean.prefilter import is_plain
+from pretune.text.clean.rules import QualityRule, QualityRules
 
 LANGUAGE_RULE = "language"
 

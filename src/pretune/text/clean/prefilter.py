@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pretune.text.hashed_words import BLOCK_BYTES, Bools, HashedWords, Int64s, UInt64s
-from pretune.text.quality import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_SHARE, WORDS_TO_JUDGE
+from pretune.text.arrays.word_hashes import BLOCK_BYTES, Bools, HashedWords, Int64s, UInt64s
+from pretune.text.clean.rule_measures import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_SHARE, WORDS_TO_JUDGE
 
 _BITS = 20  # for each of three counts in one number; a text that has more of anything is looked at
 _BLANK, _LETTER, _NOT_ASCII = 1, 1 << _BITS, 1 << 2 * _BITS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.personal_data import PERSONAL_DATA, has_check_digit, is_card, replace_personal_data
+from pretune.text.clean.personal_data import PERSONAL_DATA, has_check_digit, is_card, replace_personal_data
 
 DIGITS = st.text("0123456789", min_size=12, max_size=18)
 

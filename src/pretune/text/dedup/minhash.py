@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.hashed_words import (
+from pretune.text.arrays.word_hashes import (
     Bools,
     HashedWords,
     Int64s,

@@ -3,8 +3,8 @@ import sys
 import pytest
 
 from pretune.errors import UsageError
-from pretune.text import language
-from pretune.text.language import UNSURE, check_language, identify_language
+from pretune.text.clean import language
+from pretune.text.clean.language import UNSURE, check_language, identify_language
 
 
 @pytest.mark.parametrize(

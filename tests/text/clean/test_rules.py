@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import UsageError
-from pretune.text.filters import NOT_SWITCHABLE, Profile, QualityRules, quality_rules
-from pretune.text.glance import is_repetitive
-from pretune.text.hashed_words import hash_words
-from pretune.text.normalize import clean_text
-from pretune.text.quality import Sample
+from pretune.text.arrays.word_hashes import hash_words
+from pretune.text.clean.normalize import clean_text
+from pretune.text.clean.prefilter import is_repetitive
+from pretune.text.clean.rule_measures import Sample
+from pretune.text.clean.rules import NOT_SWITCHABLE, Profile, QualityRules, quality_rules
 
 
 def dropped_by(text: str, **settings: object) -> str | None:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text import glance
-from pretune.text.glance import is_plain, is_repetitive, needs_look
-from pretune.text.hashed_words import hash_words
-from pretune.text.normalize import clean_text
+from pretune.text.arrays.word_hashes import hash_words
+from pretune.text.clean import prefilter as glance
+from pretune.text.clean.normalize import clean_text
+from pretune.text.clean.prefilter import is_plain, is_repetitive, needs_look
 
 
 def looked_at(*texts: str, min_words: int = 1, max_symbol_ratio: float = 0.5, most_words: int = 50) -> list[bool]:

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text import hashed_words
-from pretune.text.hashed_words import fold_words, hash_words, ranges
+from pretune.text.arrays import word_hashes as hashed_words
+from pretune.text.arrays.word_hashes import fold_words, hash_words, ranges
 
 TEXTS = st.lists(st.one_of(st.text(), st.text("ab \u00e4\u0130\u0e01\u4e2d.,\n", max_size=30)), max_size=8)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pretune.text.flat import FlatText
-from pretune.text.hashed_words import Int64s, UInt64s, hash_stretches, ranges
+from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges
 
 _TEXTS_AT_ONCE = 100_000
 _MOST_HELD = 1_000_000  # stretches in memory, before equal ones are put together

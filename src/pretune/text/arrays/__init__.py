@@ -1,0 +1,1 @@
+"""Many texts and words at once, as numpy arrays."""

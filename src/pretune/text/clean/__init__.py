@@ -1,0 +1,1 @@
+"""What is done to one text: repair, quality rules, language, personal data."""

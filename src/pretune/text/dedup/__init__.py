@@ -1,0 +1,1 @@
+"""Documents that share words: MinHash signatures, candidate pairs, contamination."""
