@@ -23,7 +23,7 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.config import PreprocessConfig
 from pretune.stages.preprocess import preprocess
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.version import VERSION
 
 RESULTS = Path(__file__).parent / "results"

@@ -87,8 +87,8 @@ def finetune(spec: dict[str, Any]) -> None:
 
     from pretune.compute.lanes import lanes_for
     from pretune.data.classification import ClassificationRows, LabeledShard
-    from pretune.data.shards import TokenShard
     from pretune.model.transformer import SequenceClassifier
+    from pretune.text.token_shards import TokenShard
     from pretune.training.objective import ClassificationObjective
     from pretune.training.side_by_side import SideBySide
 

@@ -28,9 +28,9 @@ from transformers import (
 )
 from workload import MASK_PROB, blocks_of, model_config
 
-from pretune.data.shards import TokenShard
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 _WARMUP_STEPS = 3

@@ -30,10 +30,10 @@ from contenders import Contender
 from machine import commit, render_table, say, write_result
 from workload import real_data
 
-from pretune.data.shards import TokenShard
 from pretune.runtime.events import read_events
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
+from pretune.text.token_shards import TokenShard
 
 SAMPLES, LABELS, ROW_TOKENS = 1_000_000, 10_000, 50
 _WORDS_PER_SAMPLE = 35  # about 50 tokens of a vocabulary of 8,192

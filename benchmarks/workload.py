@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
@@ -19,6 +18,7 @@ from pretune.stages.preprocess import preprocess
 from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
+from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import labeled_rows
 

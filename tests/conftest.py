@@ -104,8 +104,8 @@ def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_fold
 
     import zstandard
 
-    from pretune.data.shards import ShardWriter
     from pretune.runtime.artifacts import open_stage
+    from pretune.text.token_shards import ShardWriter
     from pretune.text.tokenizer import load_tokenizer
 
     folder, tokenizer, draw = tmp_path_factory.mktemp("preprocess"), load_tokenizer(tokenizer_folder), random.Random(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 
 DATA, USAGE, MODEL = 3, 2, 4
 Words = list[str]

@@ -14,7 +14,7 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.text.collect import documents
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.raw import compression
 
 LINES = [f"This is sentence number {n}, and it is as good as any other." for n in range(300)]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from pretune.data.pretraining import SpecialIds
-from pretune.data.shards import ShardWriter
+from pretune.text.token_shards import ShardWriter
 
 VOCAB_SIZE = 50
 

@@ -14,7 +14,7 @@ import torch
 from pretune.data.batch import Batch
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.pretraining import MaskedRows, SpecialIds, special_ids
-from pretune.data.shards import TokenShard
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 

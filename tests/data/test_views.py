@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.data import views
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.data.views import RowView, View, measure_view
+from pretune.text.token_shards import ShardWriter, TokenShard
 
 PAD = 0
 Documents = list[list[int]]

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.data.word_vectors import (
     WINDOW,
     build_word_vectors,
@@ -17,6 +16,7 @@ from pretune.data.word_vectors import (
     factorise,
     mutual_information,
 )
+from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.exporting.datatrove import write_datatrove
+from pretune.text.token_shards import ShardWriter, TokenShard
 
 DOCUMENTS = [[1, 7, 9, 2], [1, 2], [1, *range(10, 60), 2], [1, 4, 2]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.exporting import megatron
 from pretune.exporting.megatron import write_megatron
+from pretune.text.token_shards import ShardWriter, TokenShard
 
 DOCUMENTS = [[1, 7, 9, 2], [1, 2], [], [1, *range(10, 60), 2]]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from pretune.data import views
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.data.views import RowView, View
 from pretune.errors import UsageError
 from pretune.exporting import parquet
 from pretune.exporting.parquet import write_parquet
+from pretune.text.token_shards import ShardWriter, TokenShard
 
 DOCUMENTS = [[1, 7, 9, 2], [1, 2], [], [1, *range(10, 60), 2], [1, 4, 2]]
 

@@ -72,7 +72,7 @@ def test_accuracy_can_be_derived_from_the_predictions(small_run: Path) -> None:
 
 
 def test_held_out_texts_are_not_trained_on(small_run: Path) -> None:
-    from pretune.text.corpus import iter_corpus
+    from pretune.text.document_store import iter_corpus
     from pretune.text.splits import normalise_for_hash
 
     documents = iter_corpus(small_run / "preprocess")

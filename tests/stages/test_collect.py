@@ -14,7 +14,7 @@ from pretune.runtime.events import read_events
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
 from pretune.stages.config import CollectConfig
 from pretune.stages.split import split
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.splits import split_of
 
 

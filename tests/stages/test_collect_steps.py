@@ -16,7 +16,7 @@ from pretune.text.collect import work_units as pieces
 from pretune.text.collect.collect_shard import irregular_files
 from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.collect.work_units import Piece, Slice, divide_files
-from pretune.text.corpus import corpus_files, iter_corpus
+from pretune.text.document_store import corpus_files, iter_corpus
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 

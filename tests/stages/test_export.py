@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.data.shards import TokenShard
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.runtime.artifacts import read_manifest, sealed, write_json
 from pretune.runtime.commit import verify_folder
 from pretune.stages.export import export
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pretune.data.shards import TokenShard
 from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
 from pretune.runtime.artifacts import Manifest, open_stage, sealed
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.text.splits import assign_splits
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 WORDS = "the film hotel book phone food was warm funny dreadful cold dull long wonderful".split()

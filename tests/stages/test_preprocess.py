@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import pretune.stages.preprocess_steps
-from pretune.data.shards import TokenShard
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
 from pretune.runtime import engines
 from pretune.runtime.events import read_events
@@ -22,8 +21,9 @@ from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.stages.split import split
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 WORDS = "sun moon film hotel soup room book river stone garden window letter".split()
@@ -238,7 +238,7 @@ def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> No
 def many_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A collected corpus of several parts, with duplicates across them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretune.text.corpus.CHARACTERS_PER_FILE", 6_000)
+        patch.setattr("pretune.text.document_store.CHARACTERS_PER_FILE", 6_000)
         texts = [sentence(i % 700) for i in range(900)] + ["ein größeres Wörtchen", "!!!"]
         return collect_texts(tmp_path_factory.mktemp("many"), texts)
 

@@ -19,8 +19,8 @@ from pretune.stages import preprocess_steps
 from pretune.stages.collect import collect
 from pretune.stages.config import PreprocessConfig
 from pretune.stages.preprocess import preprocess
-from pretune.text.corpus import iter_corpus
-from pretune.text.dropped import dropped_rules, iter_dropped
+from pretune.text.document_store import iter_corpus
+from pretune.text.steps.dropped import dropped_rules, iter_dropped
 
 NAMES = "Ada Ben Cleo Dan Eva Finn Gus Hana Ivo Jana Kim Leo Mia Noa Olaf Pia".split()
 THINGS = "apple boat candle drum engine fence garden hammer island jacket kettle ladder".split()

@@ -17,7 +17,7 @@ from pretune.stages.config import PreprocessConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.stages.preprocess import preprocess
 from pretune.stages.split import split
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.labels.split import open_split
 from pretune.text.splits import SPLITS, normalise_for_hash
 

@@ -13,11 +13,11 @@ import torch
 
 from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import SpecialIds
-from pretune.data.shards import ShardWriter
 from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
+from pretune.text.token_shards import ShardWriter
 from pretune.training.checkpoint import load_best
 from pretune.training.classification import Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text import world
+from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.tokenizer_training import train_tokenizer
 from pretune.training.watched import choose_unseen, hide_word, hide_words, predict_hidden

@@ -164,7 +164,7 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
     from itertools import islice
 
     from pretune.reporting.dropped import show_dropped
-    from pretune.text.dropped import iter_dropped
+    from pretune.text.steps.dropped import iter_dropped
 
     limit = DROPPED_SHOWN if arguments.limit is None else arguments.limit
     if limit < 1:

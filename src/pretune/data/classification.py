@@ -12,8 +12,8 @@ import torch
 
 from pretune.data.batch import Attention, Batch
 from pretune.data.pretraining import SpecialIds
-from pretune.data.shards import TokenShard
 from pretune.runtime.randomness import generator
+from pretune.text.token_shards import TokenShard
 
 IntArray = npt.NDArray[np.int64]
 _POOL_BATCHES = 32  # batches are cut from pools of this many, sorted by length inside

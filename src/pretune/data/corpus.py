@@ -11,9 +11,9 @@ import numpy.typing as npt
 from pretune.data.batch import Batch
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.pretraining import MaskedRows, SpecialIds
-from pretune.data.shards import TokenShard
 from pretune.data.share import ALONE, Share
 from pretune.errors import InputDataError, UsageError
+from pretune.text.token_shards import TokenShard
 
 _VALIDATION_BATCH_ROWS = 32
 _VALIDATION_SEED = 20_26  # masks of the validation rows are the same whatever --seed is

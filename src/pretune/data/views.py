@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.packing import pack
-from pretune.data.shards import TokenArray, TokenShard
+from pretune.text.token_shards import TokenArray, TokenShard
 
 View = Literal["rows", "packed"]
 ROW_TOKENS = 50

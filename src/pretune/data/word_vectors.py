@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from scipy import sparse
 
-from pretune.data.shards import TokenShard
 from pretune.runtime.randomness import generator
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import Tokenizer
 
 WINDOW = 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretune.data.shards import TokenShard
+from pretune.text.token_shards import TokenShard
 
 _AT_ONCE = 1 << 20
 _UNITS = ("", "k", "M", "G", "T", "P")

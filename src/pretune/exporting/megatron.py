@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretune.data.shards import TokenShard
+from pretune.text.token_shards import TokenShard
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pretune.data.shards import TokenShard
 from pretune.data.views import RowView
 from pretune.errors import UsageError
+from pretune.text.token_shards import TokenShard
 
 DOCUMENTS_AT_ONCE = 10_000
 TOKENS_AT_ONCE = 1 << 20  # of these documents, or one longer document

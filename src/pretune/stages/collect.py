@@ -31,7 +31,7 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.collect.documents import Document, Reading, refuse_unreadable
 from pretune.text.collect.report_sentences import remarks
 from pretune.text.collect.work_units import Piece, bytes_to_share, divide_files
-from pretune.text.corpus import CorpusWriter, iter_corpus
+from pretune.text.document_store import CorpusWriter, iter_corpus
 from pretune.text.labels.split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings

@@ -14,7 +14,7 @@ from pretune.runtime.partitions import part_folder, place_file, run_step
 from pretune.text.collect.collect_shard import collect_piece, irregular_files, task_of
 from pretune.text.collect.documents import Reading, stamp_of, warn_of_change
 from pretune.text.collect.work_units import Piece
-from pretune.text.corpus import corpus_file, corpus_files
+from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Findings
 
 Tell = Callable[[int, Findings], None]  # documents read so far, and what was found in the last ones

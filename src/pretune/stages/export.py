@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from pretune.data.shards import TokenShard
 from pretune.data.views import ROW_TOKENS, RowView, View
 from pretune.errors import FolderInTheWayError, UsageError
 from pretune.exporting.datatrove import write_datatrove
@@ -17,7 +16,8 @@ from pretune.exporting.megatron import write_megatron
 from pretune.exporting.parquet import write_parquet
 from pretune.runtime.artifacts import Manifest, read_manifest
 from pretune.runtime.commit import commit_folder
-from pretune.text.selection import SPLITS
+from pretune.text.steps.select import SPLITS
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 TokenFormat = Literal["parquet", "datatrove", "megatron"]

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.data.shards import ShardWriter
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
 from pretune.runtime.artifacts import (
     MANIFEST_NAME,
@@ -40,6 +39,7 @@ from pretune.text.labels.split import (
 )
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
+from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer
 
 _BATCH_ROWS = 500

@@ -15,7 +15,6 @@ from typing import Any, get_args
 
 import numpy as np
 
-from pretune.data.shards import TokenShard
 from pretune.data.views import ROW_TOKENS, View, measure_view
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import (
@@ -35,11 +34,12 @@ from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_dat
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.labels.split import open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer_training import LIBRARY as TRAINER
 from pretune.text.tokenizer_training import train_on_counts

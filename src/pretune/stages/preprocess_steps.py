@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from pretune.data.shards import TokenShard
-from pretune.data.tokenizing import encode_part, join_shards
 from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
 from pretune.stages.config import PreprocessConfig
@@ -26,15 +24,19 @@ from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_ins
 from pretune.text.clean.personal_data import PERSONAL_DATA
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
-from pretune.text.cleaning import clean_part, hash_array, units_of
-from pretune.text.contaminated import find_in_parts
-from pretune.text.corpus import corpus_file, corpus_files
-from pretune.text.dedup import find_exact_duplicates, num_ranges
-from pretune.text.dedup.candidate_pairs import key_ranges
-from pretune.text.dedup.contamination import protect_texts, save_protected
-from pretune.text.dropped import list_dropped
-from pretune.text.funnel import Funnel, name_lengths
-from pretune.text.near_duplicates import (
+from pretune.text.document_store import corpus_file, corpus_files
+from pretune.text.reading_report import Tally
+from pretune.text.seen_texts import PRETRAINING, save_seen
+from pretune.text.splits import hash_text
+from pretune.text.steps.clean_shard import clean_part, hash_array, units_of
+from pretune.text.steps.contaminated import find_in_parts
+from pretune.text.steps.dropped import list_dropped
+from pretune.text.steps.encode_shard import encode_part, join_shards
+from pretune.text.steps.exact_duplicates import find_exact_duplicates, num_ranges
+from pretune.text.steps.exact_duplicates.candidate_pairs import key_ranges
+from pretune.text.steps.exact_duplicates.contamination import protect_texts, save_protected
+from pretune.text.steps.funnel import Funnel, name_lengths
+from pretune.text.steps.near_duplicates import (
     LOOKED_FOR_NAME,
     MARKS_NAME,
     MOST_ATTEMPTS,
@@ -42,9 +44,7 @@ from pretune.text.near_duplicates import (
     find_pairs_of_range,
     mark_exact,
 )
-from pretune.text.reading_report import Tally
-from pretune.text.seen_texts import PRETRAINING, save_seen
-from pretune.text.selection import (
+from pretune.text.steps.select import (
     DOCUMENTS_NAME,
     LENGTHS,
     REASONS,
@@ -54,7 +54,7 @@ from pretune.text.selection import (
     select_part,
     write_part,
 )
-from pretune.text.splits import hash_text
+from pretune.text.token_shards import TokenShard
 from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]

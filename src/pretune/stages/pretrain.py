@@ -16,7 +16,6 @@ from pretune.compute.device import Compute, choose_compute, device_at_hand, refu
 from pretune.compute.distributed import Ranks, join_ranks, open_together
 from pretune.data.corpus import Corpus
 from pretune.data.pretraining import special_ids
-from pretune.data.shards import SHARD_ENDINGS
 from pretune.data.share import Share
 from pretune.data.word_vectors import build_word_vectors
 from pretune.errors import InputDataError, OutOfResourcesError
@@ -52,8 +51,9 @@ from pretune.stages.pretrain_settings import (
     row_settings,
     shape_of,
 )
-from pretune.text.corpus import iter_corpus
+from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen
+from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.passages import find_passages
-from pretune.data.shards import TokenShard
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import generator
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import Tokenizer
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")

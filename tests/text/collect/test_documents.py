@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text.collect import documents
 from pretune.text.collect.documents import Document, Reading, iter_documents
-from pretune.text.corpus import CorpusWriter, corpus_files, iter_corpus
+from pretune.text.document_store import CorpusWriter, corpus_files, iter_corpus
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files
 

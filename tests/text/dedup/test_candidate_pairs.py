@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pretune.text.steps.exact_duplicates.candidate_pairs import PairArray, Signed, find_pairs, key_ranges
+from pretune.text.steps.exact_duplicates.minhash import BANDS, Signatures, sign_texts, write_signatures
 
 from pretune.text.arrays.word_hashes import Int64s
-from pretune.text.dedup import candidate_pairs as near_pairs
-from pretune.text.dedup.candidate_pairs import PairArray, Signed, find_pairs, key_ranges
-from pretune.text.dedup.minhash import BANDS, Signatures, sign_texts, write_signatures
+from pretune.text.steps.exact_duplicates import candidate_pairs as near_pairs
 
 WORDS = [f"w{number}" for number in range(60)]
 TEXTS = [

@@ -14,7 +14,7 @@ from pretune.errors import InputDataError
 from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.collect.line_ranges import Batch, batches, iter_slice
 from pretune.text.collect.work_units import Piece, Slice
-from pretune.text.corpus import CorpusWriter
+from pretune.text.document_store import CorpusWriter
 from pretune.text.raw.compression import open_slice
 from pretune.text.readers.tables import UNPARSABLE_ROW
 from pretune.text.reading_report import Findings

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from pretune.text.arrays.counted_words import count_in_bytes
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.rule_measures import num_words
-from pretune.text.cleaning import TEXTS_NAME, HashArray, load_hashes, load_sources, units_of
-from pretune.text.contaminated import load_contaminated
-from pretune.text.corpus import DocumentWriter
-from pretune.text.dedup import load_duplicates
+from pretune.text.document_store import DocumentWriter
 from pretune.text.reading_report import EXAMPLES_PER_RULE, Tally
+from pretune.text.steps.clean_shard import TEXTS_NAME, HashArray, load_hashes, load_sources, units_of
+from pretune.text.steps.contaminated import load_contaminated
+from pretune.text.steps.exact_duplicates import load_duplicates
 from pretune.text.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"

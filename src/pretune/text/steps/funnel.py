@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretune.text.reading_report import Rule
-from pretune.text.selection import LENGTHS
+from pretune.text.steps.select import LENGTHS
 
 
 @dataclass

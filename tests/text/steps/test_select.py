@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.cleaning import clean_part, hash_array, units_of
-from pretune.text.corpus import DocumentWriter, iter_corpus_file
-from pretune.text.dedup import find_exact_duplicates
-from pretune.text.selection import count_part, kept_hashes, kept_texts, select_part, write_part
+from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.splits import hash_text, hash_unit
+from pretune.text.steps.clean_shard import clean_part, hash_array, units_of
+from pretune.text.steps.exact_duplicates import find_exact_duplicates
+from pretune.text.steps.select import count_part, kept_hashes, kept_texts, select_part, write_part
 
 RULES = {"min_words": 1, "max_symbol_ratio": 0.5, "disabled": []}
 TEXTS = ["sun", "moon", "SUN", "held out", "star", "Held  Out", "sea"]

@@ -2,12 +2,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from pretune.text.steps.exact_duplicates.minhash import shingle_words, sign_texts
 
-from pretune.text import near_duplicates
 from pretune.text.arrays.word_hashes import fold_words
-from pretune.text.dedup import candidate_pairs as near_pairs
-from pretune.text.dedup.minhash import shingle_words, sign_texts
-from pretune.text.near_duplicates import NearDuplicates, find_near_duplicates
+from pretune.text.steps import near_duplicates
+from pretune.text.steps.exact_duplicates import candidate_pairs as near_pairs
+from pretune.text.steps.near_duplicates import NearDuplicates, find_near_duplicates
 
 BUCKETS = ((5, 9), (10, 24), (25, 49), (50, 120))
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.normalize import clean_text
-from pretune.text.cleaning import clean_part, load_hashes, load_sources, units_of
-from pretune.text.corpus import DocumentWriter
+from pretune.text.document_store import DocumentWriter
 from pretune.text.splits import hash_text, hash_unit
+from pretune.text.steps.clean_shard import clean_part, load_hashes, load_sources, units_of
 
 HOSTILE = [
     "\ud800 lone",

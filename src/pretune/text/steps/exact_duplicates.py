@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.runtime.partitions import amount_of_range
-from pretune.text.cleaning import HASHES_NAME, ROWS_NAME, HashArray
+from pretune.text.steps.clean_shard import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"
 TEXTS_PER_RANGE = 500_000  # about 30 MB while they are compared

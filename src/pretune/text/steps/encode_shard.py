@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pretune.data.shards import ShardWriter, TokenShard
 from pretune.text.fast_encoding import CleanTextEncoding
-from pretune.text.selection import SPLITS, kept_texts
+from pretune.text.steps.select import SPLITS, kept_texts
+from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 _BATCH_TEXTS = 20_000

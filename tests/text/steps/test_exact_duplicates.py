@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.text.cleaning import save_hashes
-from pretune.text.dedup import find_exact_duplicates, load_duplicates, num_ranges
 from pretune.text.splits import hash_text
+from pretune.text.steps.clean_shard import save_hashes
+from pretune.text.steps.exact_duplicates import find_exact_duplicates, load_duplicates, num_ranges
 
 
 def duplicates_of(folder: Path, parts: list[list[str]], ranges: int) -> list[tuple[int, int, int, int]]:

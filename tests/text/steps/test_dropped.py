@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretune.text.steps.exact_duplicates.candidate_pairs import key_ranges
+from pretune.text.steps.exact_duplicates.contamination import protect_texts, save_protected
 
 from pretune.text.arrays.text_buffer import FlatText
-from pretune.text.cleaning import clean_part, hash_array
-from pretune.text.contaminated import find_in_parts
-from pretune.text.corpus import DocumentWriter, iter_corpus_file
-from pretune.text.dedup import find_exact_duplicates
-from pretune.text.dedup.candidate_pairs import key_ranges
-from pretune.text.dedup.contamination import protect_texts, save_protected
-from pretune.text.dropped import dropped_rules, iter_dropped, list_dropped
-from pretune.text.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, mark_exact
-from pretune.text.selection import DOCUMENTS_NAME, select_part, write_part
+from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.splits import hash_text
+from pretune.text.steps.clean_shard import clean_part, hash_array
+from pretune.text.steps.contaminated import find_in_parts
+from pretune.text.steps.dropped import dropped_rules, iter_dropped, list_dropped
+from pretune.text.steps.exact_duplicates import find_exact_duplicates
+from pretune.text.steps.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, mark_exact
+from pretune.text.steps.select import DOCUMENTS_NAME, select_part, write_part
 
 WORDS = st.sampled_from("a film good bad very 東京 größer \u200b ... ### <br> \n w1 w2 w3 w4 w5 w6 w7 w8 w9".split(" "))
 DOCUMENT = st.one_of(st.text(max_size=20), st.lists(WORDS, max_size=40).map(" ".join))

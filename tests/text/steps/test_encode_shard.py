@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pretune.data.shards import TokenShard
-from pretune.data.tokenizing import encode_part, join_shards
 from pretune.text.arrays.text_buffer import FlatText
-from pretune.text.cleaning import TEXTS_NAME, save_hashes
-from pretune.text.selection import REASONS_NAME
 from pretune.text.splits import hash_text, hash_unit
+from pretune.text.steps.clean_shard import TEXTS_NAME, save_hashes
+from pretune.text.steps.encode_shard import encode_part, join_shards
+from pretune.text.steps.select import REASONS_NAME
+from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer import load_tokenizer
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import MonkeyPatch, TempPathFactory
 
-from pretune.text.corpus import DocumentWriter, iter_corpus_file
+from pretune.text.document_store import DocumentWriter, iter_corpus_file
 
 
 @given(texts=st.lists(st.text(max_size=20), max_size=30))
@@ -12,7 +12,7 @@ def test_many_at_once_are_the_same_bytes_as_one_by_one(tmp_path_factory: TempPat
     folder = tmp_path_factory.mktemp("corpus")
     lines = list(range(len(texts)))
     with MonkeyPatch.context() as patch:
-        patch.setattr("pretune.text.corpus._BUFFER_CHARACTERS", 40)
+        patch.setattr("pretune.text.document_store._BUFFER_CHARACTERS", 40)
         with DocumentWriter(folder / "one") as writer:
             for text, line in zip(texts, lines, strict=True):
                 writer.write(text, line=line, source="here")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretune.data.shards import ShardWriter, TokenShard, token_type
 from pretune.errors import InputDataError
+from pretune.text.token_shards import ShardWriter, TokenShard, token_type
 
 documents = st.lists(st.lists(st.integers(0, 300), max_size=12), max_size=20)
 
