@@ -40,7 +40,7 @@ from pretune.data.pretraining import special_ids
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training import loop, objective
 from pretune.training.loop import StepResult
 from pretune.training.objective import MaskedObjective

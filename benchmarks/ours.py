@@ -20,7 +20,7 @@ from pretune.data.corpus import Corpus, RowSettings
 from pretune.data.pretraining import special_ids
 from pretune.model import cost
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
 from pretune.training.objective import MaskedObjective

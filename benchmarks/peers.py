@@ -31,7 +31,7 @@ from workload import MASK_PROB, blocks_of, model_config
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _WARMUP_STEPS = 3
 _ENDLESS = 10**9

@@ -18,7 +18,7 @@ from pretune.model.folder import save_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _BATCH_SIZES = (1, 8, 32, 128)
 _TUNING_TEXTS = 400

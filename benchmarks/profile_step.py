@@ -30,7 +30,7 @@ from pretune.data.pretraining import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.loop import backward, total_weight
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig

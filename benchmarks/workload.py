@@ -19,7 +19,7 @@ from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
 from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.world import labeled_rows
 
 MASK_PROB = 0.2

@@ -57,7 +57,7 @@ UNSEEN = ["The waiter was warm and the food was cold.", "We bought the hotel in 
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A byte-level BPE of some 400 tokens, trained on a few sentences."""
-    from pretune.text.tokenizer_training import train_tokenizer
+    from pretune.text.tokenizer.training import train_tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer(SENTENCES * 30, vocab_size=400).save(folder)
@@ -72,7 +72,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
     from pretune.model.config import ModelConfig
     from pretune.model.folder import save_model_folder
     from pretune.model.transformer import LanguageModel, SequenceClassifier
-    from pretune.text.tokenizer import load_tokenizer
+    from pretune.text.tokenizer.tokenizer import load_tokenizer
 
     config = ModelConfig(
         vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
@@ -106,7 +106,7 @@ def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_fold
 
     from pretune.runtime.artifacts import open_stage
     from pretune.text.token_shards import ShardWriter
-    from pretune.text.tokenizer import load_tokenizer
+    from pretune.text.tokenizer.tokenizer import load_tokenizer
 
     folder, tokenizer, draw = tmp_path_factory.mktemp("preprocess"), load_tokenizer(tokenizer_folder), random.Random(0)
     stage = open_stage(folder, "preprocess", config={}, inputs={})

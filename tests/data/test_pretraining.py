@@ -15,7 +15,7 @@ from pretune.data.batch import Batch
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.pretraining import MaskedRows, SpecialIds, special_ids
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pretune.data.word_vectors import (
     mutual_information,
 )
 from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 
 def count_directly(places: list[int], documents: list[int], size: int) -> np.ndarray:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pretune.inference.load import load_classifier, load_filler
-from pretune.text.tokenizer import TokenizerKind
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import TokenizerKind
+from pretune.text.tokenizer.training import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()

@@ -9,7 +9,7 @@ from pretune.runtime.artifacts import read_manifest, sealed, write_json
 from pretune.runtime.commit import verify_folder
 from pretune.stages.export import export
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.stages.config import FinetuneConfig
 from pretune.stages.finetune import finetune, read_rows
-from pretune.text.tokenizer import load_tokenizer
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
+from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training.classification import Trial
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}

@@ -17,7 +17,7 @@ from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.text.splits import assign_splits
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 WORDS = "the film hotel book phone food was warm funny dreadful cold dull long wonderful".split()
 

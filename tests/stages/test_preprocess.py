@@ -24,7 +24,7 @@ from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 WORDS = "sun moon film hotel soup room book river stone garden window letter".split()
 

@@ -11,9 +11,9 @@ import pytest
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.preprocess import preprocess
-from pretune.text import fast_encoding
-from pretune.text.encoding import CleanTextEncoder
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.encoder import CleanTextEncoder
+from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import gigatoken as fast_encoding
 
 
 class Different:

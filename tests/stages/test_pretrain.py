@@ -20,8 +20,8 @@ from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, se
 from pretune.runtime.events import Event, read_events
 from pretune.stages.config import PretrainConfig
 from pretune.stages.pretrain import pretrain
-from pretune.text.tokenizer import load_tokenizer
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
+from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training import pretraining
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer

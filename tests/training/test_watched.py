@@ -14,8 +14,8 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text import world
 from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training.watched import choose_unseen, hide_word, hide_words, predict_hidden
 
 TEXTS = [

@@ -12,7 +12,7 @@ from pretune.data.batch import Attention, Batch
 from pretune.data.masking import draw_masked_positions
 from pretune.data.packing import RowTable
 from pretune.runtime.randomness import permutation
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 IntArray = npt.NDArray[np.int64]
 

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 WINDOW = 5
 MAX_TOKENS = 10_000_000

@@ -15,7 +15,7 @@ from pretune.compute.lanes import lanes_for
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer import Tokenizer, cut_middle
+from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
 
 MAX_SEQ_LEN = 512  # longer texts are read at head and tail
 TOKENS_PER_BATCH = 2048  # padding included; on a processor, whose caches it should fit

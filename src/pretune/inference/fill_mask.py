@@ -13,7 +13,7 @@ from pretune.errors import UsageError
 from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
 from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 MASK = "[MASK]"
 

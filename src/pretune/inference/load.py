@@ -12,7 +12,7 @@ from pretune.inference.fill_mask import MaskFiller
 from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
 from pretune.runtime.events import STAGE_ORDER
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
 _MEANT = {"finetune": "fine-tuned", "pretrain": "pre-trained"}

@@ -18,7 +18,7 @@ from pretune.runtime.artifacts import Manifest, read_manifest
 from pretune.runtime.commit import commit_folder
 from pretune.text.steps.select import SPLITS
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 TokenFormat = Literal["parquet", "datatrove", "megatron"]
 Write = Callable[[TokenShard, Path, str], Sequence[Path]]

@@ -39,7 +39,7 @@ from pretune.stages.config import FinetuneConfig, to_identity
 from pretune.stages.finetune_rows import make_rows, read_rows, write_predictions
 from pretune.text.clean.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective

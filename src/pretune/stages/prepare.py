@@ -40,7 +40,13 @@ from pretune.text.labels.split import (
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
-from pretune.text.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, cut_middle, load_tokenizer
+from pretune.text.tokenizer.tokenizer import (
+    TOKENIZER_CONFIG_NAME,
+    TOKENIZER_NAME,
+    Tokenizer,
+    cut_middle,
+    load_tokenizer,
+)
 
 _BATCH_ROWS = 500
 _LONGEST_ROW = 512  # tokens that a prediction reads at most, whatever the model can

@@ -35,14 +35,14 @@ from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.document_store import iter_corpus
-from pretune.text.fast_encoding import LIBRARY as FAST_LIBRARY
 from pretune.text.labels.split import open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer
-from pretune.text.tokenizer_training import LIBRARY as TRAINER
-from pretune.text.tokenizer_training import train_on_counts
+from pretune.text.tokenizer.gigatoken import LIBRARY as FAST_LIBRARY
+from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer
+from pretune.text.tokenizer.training import LIBRARY as TRAINER
+from pretune.text.tokenizer.training import train_on_counts
 
 PROGRESS_SECONDS = 1.0
 MIN_WORDS = 100  # of training text: with fewer there is nothing to learn

@@ -55,7 +55,7 @@ from pretune.text.steps.select import (
     write_part,
 )
 from pretune.text.token_shards import TokenShard
-from pretune.text.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
+from pretune.text.tokenizer.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
 
 Results = list[dict[str, Any]]
 OnProgress = Callable[[int, str], None]

@@ -54,7 +54,7 @@ from pretune.stages.pretrain_settings import (
 from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen
 from pretune.text.token_shards import SHARD_ENDINGS
-from pretune.text.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change

@@ -38,7 +38,7 @@ from pretune.stages.pretrain_settings import (
     row_settings,
     shape_of,
 )
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
 from pretune.training.loop import evaluate, train_steps

@@ -21,7 +21,7 @@ from pretune.errors import UsageError
 from pretune.inference.classify import Classifier, pad_rows
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer import BOS, EOS, cut_middle
+from pretune.text.tokenizer.tokenizer import BOS, EOS, cut_middle
 
 JsonObject = dict[str, Any]
 

@@ -15,7 +15,7 @@ from pretune.data.passages import find_passages
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _MIN_WORDS, _MAX_WORDS, _MIN_LETTERS = 4, 25, 3

@@ -8,7 +8,7 @@ from pretune.text.steps.clean_shard import TEXTS_NAME, save_hashes
 from pretune.text.steps.encode_shard import encode_part, join_shards
 from pretune.text.steps.select import REASONS_NAME
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 
 def test_parts_one_after_another_are_the_texts(tmp_path: Path, tokenizer_folder: Path) -> None:

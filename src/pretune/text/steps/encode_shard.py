@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.fast_encoding import CleanTextEncoding
 from pretune.text.steps.select import SPLITS, kept_texts
 from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer import load_tokenizer
+from pretune.text.tokenizer.gigatoken import CleanTextEncoding
+from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _BATCH_TEXTS = 20_000
 _of_thread = threading.local()  # the encoder of each worker, with what it learnt from the parts before

@@ -20,7 +20,7 @@ from pretune.text.reading_report import EXAMPLES_PER_RULE, Tally
 from pretune.text.steps.clean_shard import TEXTS_NAME, HashArray, load_hashes, load_sources, units_of
 from pretune.text.steps.contaminated import load_contaminated
 from pretune.text.steps.exact_duplicates import load_duplicates
-from pretune.text.word_counts import save_counts
+from pretune.text.tokenizer.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pretune.text.arrays.counted_words import group_equal
 from pretune.text.arrays.word_hashes import UInt64s, hash_stretches, ranges
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 MOST_STRETCHES_KEPT = 500_000  # about 25 MB
 TEXTS_TO_CHECK = 200

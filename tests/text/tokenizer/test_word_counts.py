@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.arrays.counted_words import Stretches, count_stretches
-from pretune.text.word_counts import (
+from pretune.text.tokenizer.word_counts import (
     count_words,
     keep_common,
     least_count,

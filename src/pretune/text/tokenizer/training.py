@@ -17,9 +17,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.byte_pieces import count_pieces
-from pretune.text.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
-from pretune.text.word_counts import count_words, keep_common
+from pretune.text.tokenizer.pretokens import count_pieces
+from pretune.text.tokenizer.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
+from pretune.text.tokenizer.word_counts import count_words, keep_common
 
 LIBRARY = "tokenizers"  # another one would break ties in another way, so its name is part of what a folder is
 MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text

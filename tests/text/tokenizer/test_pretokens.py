@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.byte_pieces import count_pieces
+from pretune.text.tokenizer.pretokens import count_pieces
 
 
 def backend(lowercase: bool = False) -> Tokenizer:
@@ -34,7 +34,7 @@ def test_pieces_are_those_of_the_library(lowercase: bool, counts: dict[str, int]
 
 
 def test_many_stretches_keep_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.text.byte_pieces._STRETCHES_AT_ONCE", 3)
+    monkeypatch.setattr("pretune.text.tokenizer.pretokens._STRETCHES_AT_ONCE", 3)
     counts = {f"word{chr(97 + n)}{'é' * (n % 2)}": n for n in range(1, 20)}
     found = count_pieces(counts, backend())
     assert found["Ġwordc"] == 2

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text import fast_encoding
 from pretune.text.clean.normalize import clean_text
-from pretune.text.fast_encoding import CleanTextEncoding, can_encode
-from pretune.text.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.gigatoken import CleanTextEncoding, can_encode
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import gigatoken as fast_encoding
+from pretune.text.tokenizer.training import train_tokenizer
 
 TEXTS = [
     "The sun rises.",

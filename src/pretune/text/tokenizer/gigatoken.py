@@ -10,8 +10,8 @@ from itertools import chain
 
 import numpy as np
 
-from pretune.text.encoding import CleanTextEncoder, IdArray, IntArray
-from pretune.text.tokenizer import Tokenizer
+from pretune.text.tokenizer.encoder import CleanTextEncoder, IdArray, IntArray
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 LIBRARY = "gigatoken"
 TEXTS_TO_CHECK = 1000

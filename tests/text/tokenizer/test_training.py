@@ -12,8 +12,8 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.tokenizer import TokenizerKind
-from pretune.text.tokenizer_training import train_on_counts, train_tokenizer
+from pretune.text.tokenizer.tokenizer import TokenizerKind
+from pretune.text.tokenizer.training import train_on_counts, train_tokenizer
 
 TEXTS = [
     "The sun rises in the east.",
@@ -39,7 +39,7 @@ def test_neither_order_nor_chance_changes_a_byte(texts: list[str], order: random
 
 PROGRAM = """
 import hashlib, random
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.training import train_tokenizer
 draw = random.Random(1)
 parts = ["con", "ta", "min", "ré", "dis", "pre", "ing", "tion", "er", "o", "東"]
 texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(400)]
@@ -120,7 +120,7 @@ def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -
 def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the {'very ' * (i % 3)}old house number {i} is {'red' if i % 2 else 'blue'}." for i in range(2000)]
     one = train_tokenizer(texts)
-    monkeypatch.setattr("pretune.text.tokenizer_training.TRAINING_CHARACTERS", 20_000)
+    monkeypatch.setattr("pretune.text.tokenizer.training.TRAINING_CHARACTERS", 20_000)
     scaled = train_tokenizer(texts)
     same = set(one.backend.get_vocab()) & set(scaled.backend.get_vocab())
     assert len(same) > 0.9 * one.vocab_size

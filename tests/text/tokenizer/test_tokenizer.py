@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.text.clean.normalize import clean_text
-from pretune.text.encoding import CleanTextEncoder
-from pretune.text.tokenizer import Tokenizer, cut_middle, load_tokenizer
-from pretune.text.tokenizer_training import train_tokenizer
+from pretune.text.tokenizer.encoder import CleanTextEncoder
+from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle, load_tokenizer
+from pretune.text.tokenizer.training import train_tokenizer
 
 TEXTS = [
     "The sun rises in the east.",

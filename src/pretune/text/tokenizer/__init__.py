@@ -1,0 +1,1 @@
+"""The tokenizer: trained, saved, loaded, and fast over many texts."""
