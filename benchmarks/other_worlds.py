@@ -17,8 +17,8 @@ from typing import Any
 
 from machine import say, write_result  # beside this file
 
+from pretune.builtin_world.world import FamilySplit, WorldRow, iter_documents, labeled_rows, test_rows
 from pretune.runtime.events import read_run
-from pretune.text.world import FamilySplit, WorldRow, iter_documents, labeled_rows, test_rows
 
 _DEMO = "--minutes 1.5 --finetune-epochs 2 --finetune-learning-rates 1e-3 --seeds 1 --quiet"
 _DOCUMENTS = 60_000

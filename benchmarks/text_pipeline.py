@@ -89,7 +89,7 @@ def iter_varied(samples: list[str]) -> Iterator[str]:
 
 def iter_samples(given: argparse.Namespace) -> Iterator[str]:
     if given.text is None:
-        from pretune.text import world
+        from pretune.builtin_world import world
 
         yield from world.iter_documents(given.documents, seed=0)
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pretune.builtin_world.world import labeled_rows
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
@@ -20,7 +21,6 @@ from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.world import labeled_rows
 
 MASK_PROB = 0.2
 VOCAB_SIZE = 8192

@@ -183,7 +183,7 @@ def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with reviews.txt, labelled.csv and held-out.csv, small enough for a run of seconds, to read only."""
     import csv
 
-    from pretune.text import world
+    from pretune.builtin_world import world
 
     with shared_folder(tmp_path_factory, "world") as (folder, is_new):
         if is_new:

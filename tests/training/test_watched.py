@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.builtin_world import world
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.text import world
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer

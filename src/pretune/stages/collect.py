@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pretune.builtin_world import world
+from pretune.builtin_world.words import DOMAINS, FAMILIES
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import (
     Manifest,
@@ -26,7 +28,6 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.stages.collect_steps import PiecesReader
 from pretune.stages.config import CollectConfig, to_dict, to_identity
-from pretune.text import world
 from pretune.text.clean.normalize import clean_text
 from pretune.text.collect.documents import Document, Reading, refuse_unreadable
 from pretune.text.collect.report_sentences import remarks
@@ -40,7 +41,6 @@ from pretune.text.sources.hub import PREFIX as HUB_PREFIX
 from pretune.text.sources.hub import SUMMARY_KEY, Obtained, hub_files, obtained_before
 from pretune.text.sources.public_data import PREFIX, REGISTRY, Agree, DataSet, Say, data_set_of, obtain
 from pretune.text.splits import hash_unit
-from pretune.text.world_words import DOMAINS, FAMILIES
 
 BUILTIN_SOURCE = "built-in world"
 BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pretune.builtin_world.world import SUNRISE
 from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
 from pretune.compute.distributed import Ranks, join_ranks, open_together
 from pretune.data.corpus import Corpus
@@ -55,7 +56,6 @@ from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
-from pretune.text.world import SUNRISE
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change
 from pretune.training.loop import evaluate_rows

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
+from pretune.builtin_world.facts import HELD_OUT_FACTS
+from pretune.builtin_world.grammar import ROUNDABOUT, STRAIGHT, Part, Writer, as_sentence
+from pretune.builtin_world.words import FAMILIES, KINDS, Family
 from pretune.runtime.randomness import derive_seed
-from pretune.text.world_facts import HELD_OUT_FACTS
-from pretune.text.world_grammar import ROUNDABOUT, STRAIGHT, Part, Writer, as_sentence
-from pretune.text.world_words import FAMILIES, KINDS, Family
 
 CEILING = 1.0  # no label noise and no ties: whoever knows the words and the rule is always right, on both slices
 SLICES = ("seen", "unseen")

@@ -10,8 +10,8 @@ from random import Random
 from typing import Literal, NamedTuple, TypeVar
 from zlib import crc32
 
-from pretune.text import world_words as words
-from pretune.text.world_facts import FACT_FRAMES, THEMES
+from pretune.builtin_world import words
+from pretune.builtin_world.facts import FACT_FRAMES, THEMES
 
 T = TypeVar("T")
 Part = Literal["unlabelled", "train", "test"]

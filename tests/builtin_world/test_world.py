@@ -13,9 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from pretune.text import world
+from pretune.builtin_world import world
+from pretune.builtin_world.words import DOMAINS, FAMILIES, KINDS, SLOTS
 from pretune.text.splits import normalise_for_hash
-from pretune.text.world_words import DOMAINS, FAMILIES, KINDS, SLOTS
 
 SIGN = {word: sign for family in FAMILIES for sign in (-1, 1) for word in family.side(sign)}
 SPLITS = (world.DEFAULT_SPLIT, world.FamilySplit(seed=1))

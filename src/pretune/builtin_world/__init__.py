@@ -1,0 +1,1 @@
+"""The built-in corpus: synthetic text about a small world, with labels and facts that can be checked."""
