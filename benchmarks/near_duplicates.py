@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pretune.text.steps.exact_duplicates.minhash import shingle_words, sign_texts
 
 from pretune.text.arrays.word_hashes import fold_words
+from pretune.text.dedup.minhash import shingle_words, sign_texts
 from pretune.text.steps.near_duplicates import find_near_duplicates
 from pretune.version import VERSION
 

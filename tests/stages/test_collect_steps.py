@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.runtime.engines import open_engine
 from pretune.stages.collect_steps import PiecesReader
-from pretune.text.collect import work_units as pieces
+from pretune.text.collect import work_units
 from pretune.text.collect.collect_shard import irregular_files
 from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.collect.work_units import Piece, Slice, divide_files
@@ -76,7 +76,7 @@ def check(folder: Path, name: str, content: bytes, **settings: Any) -> int:
     path.write_bytes(content)
     file, reading = TextFile(path=str(path), name=str(path)), Reading(**settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "BYTES_PER_PIECE", 100)
+        patch.setattr(work_units, "BYTES_PER_PIECE", 100)
         found, num_pieces = in_pieces(file, reading, folder / "out")
     assert found == in_one_go(file, reading)
     return num_pieces
@@ -114,7 +114,7 @@ def test_many_bad_rows_are_judged_in_their_order() -> None:
 
 
 def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "BYTES_PER_PIECE", 100)
+    monkeypatch.setattr(work_units, "BYTES_PER_PIECE", 100)
     files = []
     for number, size in enumerate([1, 1, 1, 8, 1]):
         path = tmp_path / f"{number}.jsonl"

@@ -11,9 +11,9 @@ import pytest
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.stages.preprocess import preprocess
+from pretune.text.tokenizer import fast_encoder
 from pretune.text.tokenizer.encoder import CleanTextEncoder
 from pretune.text.tokenizer.tokenizer import Tokenizer
-from pretune.text.tokenizer.tokenizer import gigatoken as fast_encoding
 
 
 class Different:
@@ -31,10 +31,10 @@ def test_a_failed_check_falls_back_and_says_so(tmp_path: Path, monkeypatch: pyte
     texts = [f"In the year {number} a boat {number * 7} went by the house of number {number}." for number in range(300)]
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     collect([tmp_path / "text.jsonl"], tmp_path / "collect")
-    monkeypatch.setattr(fast_encoding, "can_encode", lambda _: False)
+    monkeypatch.setattr(fast_encoder, "can_encode", lambda _: False)
     expected = preprocess(tmp_path / "collect", tmp_path / "without")
-    monkeypatch.setattr(fast_encoding, "can_encode", lambda _: True)
-    monkeypatch.setattr(fast_encoding, "_Gigatoken", Different)
+    monkeypatch.setattr(fast_encoder, "can_encode", lambda _: True)
+    monkeypatch.setattr(fast_encoder, "_Gigatoken", Different)
     assert preprocess(tmp_path / "collect", tmp_path / "with").outputs == expected.outputs
     told = list(read_events(tmp_path / "with"))
     (warning,) = (event for event in told if event.get("rule") == "fast_encoder_refused")

@@ -24,7 +24,7 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.stages.config import PrepareConfig, SplitConfig, to_dict
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels import checks as rules
+from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.split import (
     LABELS_NAME,
@@ -80,8 +80,8 @@ def prepare(
     `labels` is the folder of a split, or a file, which is then split here with the settings in `split`; with
     `test_labels` these rows are the test split. `base` is the folder of stage 3, or any model folder. Raises
     InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and for test rows that the base was
-    pre-trained on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer; a refusal
-    leaves no folder behind.
+    pre-trained on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer;
+    a refusal leaves no folder behind.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
     source = _read_base(Path(base))
@@ -145,8 +145,8 @@ class _Preparation:
         for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
             if (self.base.tokenizer_folder / name).is_file():
                 shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
-        imbalance = rules.imbalance_of(row.label for row in rows.all)
-        metric = "macro_f1" if imbalance >= rules.IMBALANCE else "accuracy"
+        imbalance = checks.imbalance_of(row.label for row in rows.all)
+        metric = "macro_f1" if imbalance >= checks.IMBALANCE else "accuracy"
         if metric == "macro_f1":
             self._warn_of_imbalance(imbalance)
         for concern in self.lint.concerns:

@@ -39,7 +39,7 @@ from pretune.text.labels.split import open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer.gigatoken import LIBRARY as FAST_LIBRARY
+from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts

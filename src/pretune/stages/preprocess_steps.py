@@ -24,6 +24,8 @@ from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_ins
 from pretune.text.clean.personal_data import PERSONAL_DATA
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
+from pretune.text.dedup.candidate_pairs import key_ranges
+from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Tally
 from pretune.text.seen_texts import PRETRAINING, save_seen
@@ -33,8 +35,6 @@ from pretune.text.steps.contaminated import find_in_parts
 from pretune.text.steps.dropped import list_dropped
 from pretune.text.steps.encode_shard import encode_part, join_shards
 from pretune.text.steps.exact_duplicates import find_exact_duplicates, num_ranges
-from pretune.text.steps.exact_duplicates.candidate_pairs import key_ranges
-from pretune.text.steps.exact_duplicates.contamination import protect_texts, save_protected
 from pretune.text.steps.funnel import Funnel, name_lengths
 from pretune.text.steps.near_duplicates import (
     LOOKED_FOR_NAME,

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.arrays import counted_words as stretches
-from pretune.text.arrays import word_hashes as hashed_words
+from pretune.text.arrays import counted_words, word_hashes
 from pretune.text.arrays.counted_words import Stretches, count_stretches, sum_stretches
 
 TEXTS = st.lists(
@@ -43,9 +42,9 @@ def test_sums_are_those_of_a_loop(some: list[str], others: list[str]) -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the number {n} of {n % 7} things" for n in range(500)]
     whole = count_stretches(texts)
-    monkeypatch.setattr(hashed_words, "BLOCK_BYTES", 50)
-    monkeypatch.setattr(stretches, "_TEXTS_AT_ONCE", 7)
-    monkeypatch.setattr(stretches, "_MOST_HELD", 20)
+    monkeypatch.setattr(word_hashes, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(counted_words, "_TEXTS_AT_ONCE", 7)
+    monkeypatch.setattr(counted_words, "_MOST_HELD", 20)
     pieces = count_stretches(texts)
     assert pieces.hashes.tolist() == whole.hashes.tolist()
     assert as_counter(pieces) == as_counter(whole) == counted(texts)

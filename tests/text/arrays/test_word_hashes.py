@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.arrays import word_hashes as hashed_words
+from pretune.text.arrays import word_hashes
 from pretune.text.arrays.word_hashes import fold_words, hash_words, ranges
 
 TEXTS = st.lists(st.one_of(st.text(), st.text("ab \u00e4\u0130\u0e01\u4e2d.,\n", max_size=30)), max_size=8)
@@ -51,7 +51,7 @@ def test_ngrams_have_equal_hashes_where_they_are_equal(texts: list[str], n: int)
 def test_hashes_do_not_depend_on_what_is_beside_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text number {i} says the word {'again ' * (i % 7)}" for i in range(50)]
     together = hash_words(texts)
-    monkeypatch.setattr(hashed_words, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(word_hashes, "BLOCK_BYTES", 64)
     apart = hash_words(texts)
     assert np.array_equal(together.hashes, apart.hashes)
     assert np.array_equal(together.offsets, apart.offsets)

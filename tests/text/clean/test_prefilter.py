@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.arrays.word_hashes import hash_words
-from pretune.text.clean import prefilter as glance
+from pretune.text.clean import prefilter
 from pretune.text.clean.normalize import clean_text
 from pretune.text.clean.prefilter import is_plain, is_repetitive, needs_look
 
@@ -29,7 +29,7 @@ def test_what_needs_a_look() -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a good film", "", "...", "b", "!" * 30] * 9
     whole = looked_at(*texts)
-    monkeypatch.setattr(glance, "BLOCK_BYTES", 20)
+    monkeypatch.setattr(prefilter, "BLOCK_BYTES", 20)
     assert looked_at(*texts) == whole
 
 

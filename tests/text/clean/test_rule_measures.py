@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pretune.text.arrays.word_hashes import hash_words
-from pretune.text.clean import rule_measures as quality
+from pretune.text.clean import rule_measures
 from pretune.text.clean.rule_measures import Sample, num_words
 from pretune.text.clean.rules import Profile, quality_rules
 
@@ -23,42 +23,42 @@ def lines(*parts: tuple[str, int]) -> Sample:
 @pytest.mark.parametrize(
     ("rule", "kept", "dropped"),
     [
-        (quality.has_few_words, Sample(words(50)), Sample(words(49))),
-        (quality.has_odd_word_length, Sample("abc abc abc"), Sample("abc ab abc")),
-        (quality.has_odd_word_length, Sample("abcdefghij abcdefghij"), Sample("abcdefghij abcdefghijk")),
-        (quality.has_many_marks, Sample("#" + words(10)), Sample("# #" + words(10))),
-        (quality.has_many_marks, Sample(words(20) + "... ok\u2026"), Sample(words(20) + "... ok\u2026 \u2026")),
-        (quality.is_bullet_list, lines(("- item", 9), ("text", 1)), lines(("- item", 10), ("text", 1))),
-        (quality.is_bullet_list, lines(("\u2022 item", 3)), lines(("\u2022 item", 4))),
-        (quality.is_cut_off, lines(("read more...", 3), ("All of it.", 7)), lines(("read more...", 4), ("All.", 6))),
-        (quality.has_few_words_with_letters, Sample("one 2 three four 5a"), Sample("one 2 three four 5")),
-        (quality.has_few_stop_words, Sample("The house with lamps"), Sample("The house without lamps")),
-        (quality.has_few_stop_words, Sample("the end of the end"), Sample("the end the end the end")),
-        (quality.has_few_sentences, Sample("One. Two! Three?"), Sample("One. Two!")),
-        (quality.has_curly_bracket, Sample("a (b)"), Sample("a {b}")),
+        (rule_measures.has_few_words, Sample(words(50)), Sample(words(49))),
+        (rule_measures.has_odd_word_length, Sample("abc abc abc"), Sample("abc ab abc")),
+        (rule_measures.has_odd_word_length, Sample("abcdefghij abcdefghij"), Sample("abcdefghij abcdefghijk")),
+        (rule_measures.has_many_marks, Sample("#" + words(10)), Sample("# #" + words(10))),
+        (rule_measures.has_many_marks, Sample(words(20) + "... ok\u2026"), Sample(words(20) + "... ok\u2026 \u2026")),
+        (rule_measures.is_bullet_list, lines(("- item", 9), ("text", 1)), lines(("- item", 10), ("text", 1))),
+        (rule_measures.is_bullet_list, lines(("\u2022 item", 3)), lines(("\u2022 item", 4))),
+        (rule_measures.is_cut_off, lines(("read more...", 3), ("All.", 7)), lines(("read more...", 4), ("All.", 6))),
+        (rule_measures.has_few_words_with_letters, Sample("one 2 three four 5a"), Sample("one 2 three four 5")),
+        (rule_measures.has_few_stop_words, Sample("The house with lamps"), Sample("The house without lamps")),
+        (rule_measures.has_few_stop_words, Sample("the end of the end"), Sample("the end the end the end")),
+        (rule_measures.has_few_sentences, Sample("One. Two! Three?"), Sample("One. Two!")),
+        (rule_measures.has_curly_bracket, Sample("a (b)"), Sample("a {b}")),
         (
-            quality.asks_for_javascript,
+            rule_measures.asks_for_javascript,
             lines(("Please enable JavaScript.", 1), ("All of it is here.", 2)),
             lines(("Please enable JavaScript.", 2), ("All of it is here.", 2)),
         ),
         (
-            quality.is_policy,
+            rule_measures.is_policy,
             lines(("Read our Privacy Policy.", 1), ("All of it is here.", 2)),
             lines(("Read our Privacy Policy.", 1), ("This site uses cookies.", 1), ("All of it is here.", 2)),
         ),
         (
-            quality.has_open_line_ends,
+            rule_measures.has_open_line_ends,
             lines(("It ends.", 13), ("It does not end", 87)),
             lines(("It ends.", 12), ("It does not end", 88)),
         ),
         (
-            quality.has_short_lines,
+            rule_measures.has_short_lines,
             lines(("short", 66), ("This line is much longer than thirty characters.", 34)),
             lines(("short", 67), ("This line is much longer than thirty characters.", 33)),
         ),
-        (quality.has_lorem_ipsum, Sample("Lorem and ipsum"), Sample("It says lorem ipsum.")),
-        (quality.is_broken, Sample("\ufffd" + "a" * 19), Sample("\ufffd" + "a" * 18)),
-        (quality.has_long_words, Sample("a" * 40), Sample("a" * 41)),
+        (rule_measures.has_lorem_ipsum, Sample("Lorem and ipsum"), Sample("It says lorem ipsum.")),
+        (rule_measures.is_broken, Sample("\ufffd" + "a" * 19), Sample("\ufffd" + "a" * 18)),
+        (rule_measures.has_long_words, Sample("a" * 40), Sample("a" * 41)),
     ],
 )  # fmt: skip
 def test_a_rule_at_its_limit(rule: Callable[[Sample], bool], kept: Sample, dropped: Sample) -> None:
@@ -70,7 +70,7 @@ def test_a_rule_at_its_limit(rule: Callable[[Sample], bool], kept: Sample, dropp
     ("text", "drops"), [("a-b-c-d", True), ("a-b-cd", False), ("\u00e4-\u00f6-\u00fc-\u00df", True)]
 )
 def test_symbols(text: str, drops: bool) -> None:
-    assert quality.has_too_many_symbols(Sample(text), 0.4) == drops
+    assert rule_measures.has_too_many_symbols(Sample(text), 0.4) == drops
 
 
 def test_lines_are_those_of_the_text_as_it_was_found() -> None:

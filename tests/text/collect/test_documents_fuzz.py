@@ -214,13 +214,12 @@ def test_memory_does_not_grow_with_the_text(
 ) -> None:
     """Four times the text in the same memory, with the limits made small enough for a test."""
     from pretune.text.collect import documents
-    from pretune.text.raw import compression
-    from pretune.text.raw import text_stream as streams
-    from pretune.text.readers import html as markup
+    from pretune.text.raw import compression, text_stream
+    from pretune.text.readers import html
 
     monkeypatch.setattr(documents, "LONGEST_DOCUMENT", 20_000)
-    monkeypatch.setattr(streams, "LONGEST_LINE", 20_000)
-    monkeypatch.setattr(markup, "LONGEST_TAG", 20_000)
+    monkeypatch.setattr(text_stream, "LONGEST_LINE", 20_000)
+    monkeypatch.setattr(html, "LONGEST_TAG", 20_000)
     monkeypatch.setattr(compression, "BLOCK_BYTES", 1 << 13)
     peaks = []
     for size in (200_000, 800_000):

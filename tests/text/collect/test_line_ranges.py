@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text.collect import line_ranges as slices
+from pretune.text.collect import line_ranges
 from pretune.text.collect.documents import Document, Reading, iter_file_documents
 from pretune.text.collect.line_ranges import batches, iter_slice
 from pretune.text.raw.compression import open_slice
@@ -51,8 +51,8 @@ def test_rows_are_those_of_the_whole_file(tmp_path_factory: pytest.TempPathFacto
     except InputDataError:
         expected = None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slices, "SAMPLE_ROWS", 1)
-        patch.setattr(slices, "TEXTS_AT_ONCE", 2)
+        patch.setattr(line_ranges, "SAMPLE_ROWS", 1)
+        patch.setattr(line_ranges, "TEXTS_AT_ONCE", 2)
         try:
             found, findings = read(path)
         except InputDataError:
@@ -63,9 +63,9 @@ def test_rows_are_those_of_the_whole_file(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_long_text_goes_on_in_the_next_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("documents", "slices"):
-        monkeypatch.setattr(f"pretune.text.{module}.LONGEST_DOCUMENT", 10)
-    monkeypatch.setattr(slices, "SAMPLE_ROWS", 1)
+    for module in ("documents", "line_ranges"):
+        monkeypatch.setattr(f"pretune.text.collect.{module}.LONGEST_DOCUMENT", 10)
+    monkeypatch.setattr(line_ranges, "SAMPLE_ROWS", 1)
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"text": "one two three four"}\n', encoding="utf-8")
     found, findings = read(tmp_path / "a.jsonl")
     assert found == [("a", "a.jsonl", 1), ("one two ", "a.jsonl", 2), ("three four", "a.jsonl", 2)]
@@ -83,6 +83,6 @@ def test_batches_have_everything_once(tmp_path: Path) -> None:
 
 def test_batches_of_long_texts_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of 500 MB is 500 documents of a million characters: not all of them at once."""
-    monkeypatch.setattr(slices, "CHARACTERS_AT_ONCE", 10)
+    monkeypatch.setattr(line_ranges, "CHARACTERS_AT_ONCE", 10)
     found = list(batches(iter([Document("x" * size, "a", 1) for size in (3, 9, 12, 1, 1)]), 100))
     assert [[len(text) for text in texts] for texts, _, _ in found] == [[3, 9], [12], [1, 1]]

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pretune.text.steps.exact_duplicates.candidate_pairs import PairArray, Signed, find_pairs, key_ranges
-from pretune.text.steps.exact_duplicates.minhash import BANDS, Signatures, sign_texts, write_signatures
 
 from pretune.text.arrays.word_hashes import Int64s
-from pretune.text.steps.exact_duplicates import candidate_pairs as near_pairs
+from pretune.text.dedup import candidate_pairs
+from pretune.text.dedup.candidate_pairs import PairArray, Signed, find_pairs, key_ranges
+from pretune.text.dedup.minhash import BANDS, Signatures, sign_texts, write_signatures
 
 WORDS = [f"w{number}" for number in range(60)]
 TEXTS = [
@@ -44,13 +44,13 @@ def test_parts_files_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pyte
     files = [tmp_path / f"{number}" for number in range(len(parts))]
     for part, file in zip(parts, files, strict=True):
         write_signatures(file, part)
-    monkeypatch.setattr(near_pairs, "ENTRIES_AT_ONCE", 4)
+    monkeypatch.setattr(candidate_pairs, "ENTRIES_AT_ONCE", 4)
     assert len(key_ranges(12)) == 4 * BANDS
     assert len(key_ranges(12, 2000)) == 2 * BANDS  # where tasks are twice as large
     assert as_set(pairs_of(signed(parts))) == as_set(pairs_of(signed(parts, files))) == expected
     # A range with many shingles, over more files than may be open.
-    monkeypatch.setattr(near_pairs, "_MOST_SHINGLES_HELD", 0)
-    monkeypatch.setattr(near_pairs, "_MOST_OPEN", 2)
+    monkeypatch.setattr(candidate_pairs, "_MOST_SHINGLES_HELD", 0)
+    monkeypatch.setattr(candidate_pairs, "_MOST_OPEN", 2)
     assert as_set(pairs_of(signed(parts, files))) == expected
 
 

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pretune.text.steps.exact_duplicates.contamination import (
+
+from pretune.text.arrays.word_hashes import hash_words
+from pretune.text.dedup.contamination import (
     MOST_DOCUMENTS,
     find_contaminated,
     find_hits,
@@ -11,8 +13,6 @@ from pretune.text.steps.exact_duplicates.contamination import (
     save_protected,
     shared_words,
 )
-
-from pretune.text.arrays.word_hashes import hash_words
 
 
 def numbered(first: int, last: int) -> str:
@@ -95,7 +95,7 @@ def test_what_is_protected_survives_the_disk(tmp_path: Path) -> None:
 
 def test_many_protected_texts_are_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = protect_texts(PROTECTED * 2)
-    monkeypatch.setattr("pretune.text.steps.exact_duplicates.contamination._TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("pretune.text.dedup.contamination._TEXTS_AT_ONCE", 3)
     parts = protect_texts(PROTECTED * 2)
     for name in ("long", "rest", "short", "whole"):
         for a, b in zip(getattr(whole, name), getattr(parts, name), strict=True):

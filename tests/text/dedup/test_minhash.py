@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pretune.text.steps.exact_duplicates.minhash import (
+
+from pretune.text.arrays.word_hashes import UInt64s, fold_words
+from pretune.text.dedup.minhash import (
     SHINGLE_WORDS,
     Signatures,
     band_keys,
@@ -13,8 +15,6 @@ from pretune.text.steps.exact_duplicates.minhash import (
     sign_texts,
     write_signatures,
 )
-
-from pretune.text.arrays.word_hashes import UInt64s, fold_words
 
 TEXTS = ["", "one", *(" ".join(f"w{i}" for i in range(n)) for n in (9, 10, 11, 12, 24, 25, 29, 30, 50, 60, 61)), "!"]
 
@@ -54,7 +54,7 @@ def test_shingles_are_the_different_ngrams() -> None:
 def test_a_signature_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(f"w{i * j % 41}" for i in range(1, 3 + j)) for j in range(70)]
     together = sign_texts(texts, 0.8)
-    monkeypatch.setattr("pretune.text.steps.exact_duplicates.minhash._SHINGLES_AT_ONCE", 50)
+    monkeypatch.setattr("pretune.text.dedup.minhash._SHINGLES_AT_ONCE", 50)
     parts = [sign_texts(texts[i : i + 9], 0.8) for i in range(0, len(texts), 9)]
     assert np.array_equal(keys(together), np.concatenate([keys(part) for part in parts], axis=1))
     assert np.array_equal(together.shingles, np.concatenate([part.shingles for part in parts]))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.labels import checks as rules
+from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.reader import LabeledRows
 
@@ -21,7 +21,7 @@ def make_file(pairs: Sequence[tuple[str, str]]) -> LabeledRows:
 
 
 def make_rows(pairs: Sequence[tuple[str, str]]) -> list[LabeledRow]:
-    return rules.keep_usable(make_file(pairs), Lint())
+    return checks.keep_usable(make_file(pairs), Lint())
 
 
 MANY = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
@@ -29,7 +29,7 @@ MANY = [(f"text {n}", "ab"[n % 2]) for n in range(60)]
 
 def test_rows_without_text_or_label_are_left_out() -> None:
     lint = Lint()
-    kept = rules.keep_usable(make_file([("x", "a"), (" \n", "a"), ("y", ""), ("z", "b")]), lint)
+    kept = checks.keep_usable(make_file([("x", "a"), (" \n", "a"), ("y", ""), ("z", "b")]), lint)
     assert [(row.row, row.line, row.text) for row in kept] == [(0, 2, "x"), (3, 5, "z")]
     assert (lint.dropped.count("empty_text"), lint.dropped.count("no_label")) == (1, 1)
     assert [c.sentence for c in lint.concerns] == [
@@ -37,45 +37,45 @@ def test_rows_without_text_or_label_are_left_out() -> None:
         "rows.csv: 1 row without a label left out (line 4).",
     ]
     with pytest.raises(InputDataError, match="2 rows, and none has both"):
-        rules.keep_usable(make_file([("", "a"), ("x", "")]), lint)
+        checks.keep_usable(make_file([("", "a"), ("x", "")]), lint)
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"one label only \('a', 2 rows\)"):
-        rules.check_labels("rows.csv", make_rows([("x", "a"), ("y", "a")]), Lint())
+        checks.check_labels("rows.csv", make_rows([("x", "a"), ("y", "a")]), Lint())
 
 
 def test_a_class_of_one_row_is_refused_with_its_line() -> None:
     with pytest.raises(InputDataError, match=r"line 62: the label 'c' has a single row, and so have 1 other"):
-        rules.check_labels("rows.csv", make_rows([*MANY, ("odd", "c"), ("odder", "d")]), Lint())
+        checks.check_labels("rows.csv", make_rows([*MANY, ("odd", "c"), ("odder", "d")]), Lint())
 
 
 def test_small_classes_and_names_that_look_alike() -> None:
     lint = Lint()
-    rules.check_labels("rows.csv", make_rows([*MANY, ("x", "A"), ("y", "A")]), lint)
+    checks.check_labels("rows.csv", make_rows([*MANY, ("x", "A"), ("y", "A")]), lint)
     assert {c.rule: c.count for c in lint.concerns} == {"few_rows": 1, "alike_labels": 1}
     assert "'A' / 'a'" in lint.concerns[1].sentence
 
 
 def test_repeats_and_contradictions() -> None:
     lint = Lint()
-    rules.check_repeats("rows.csv", make_rows([("Good  film", "a"), ("good film", "a"), ("good film", "b")]), lint)
+    checks.check_repeats("rows.csv", make_rows([("Good  film", "a"), ("good film", "a"), ("good film", "b")]), lint)
     assert {c.rule: c.count for c in lint.concerns} == {"duplicate": 1, "contradiction": 1}
     assert "'Good film' is 'a' in line 2, 'b' in line 4" in lint.concerns[1].sentence
 
 
 def test_a_label_that_only_the_test_has() -> None:
     with pytest.raises(InputDataError, match=r"test.csv, line 3: the label 'c' never occurs .* labels are a, b"):
-        rules.check_test_labels(make_rows(MANY), make_rows([("x", "a"), ("y", "c")]), "test.csv", Lint())
+        checks.check_test_labels(make_rows(MANY), make_rows([("x", "a"), ("y", "c")]), "test.csv", Lint())
     lint = Lint()
-    rules.check_test_labels(make_rows(MANY), make_rows([("x", "a")]), "test.csv", lint)
+    checks.check_test_labels(make_rows(MANY), make_rows([("x", "a")]), "test.csv", lint)
     assert [c.sentence for c in lint.concerns] == ["1 class without a test row: b."]
 
 
 def test_texts_shared_with_the_test_leave_training() -> None:
     lint = Lint()
     test = make_rows([("TEXT 3", "a"), *[(f"new {n}", "b") for n in range(9)]])
-    kept = rules.drop_shared(make_rows(MANY), test, "test.csv", lint)
+    kept = checks.drop_shared(make_rows(MANY), test, "test.csv", lint)
     assert len(kept) == 59
     assert "text 3" not in [row.text for row in kept]
     assert lint.dropped.count("in_test") == lint.concerns[0].count == 1
@@ -84,36 +84,36 @@ def test_texts_shared_with_the_test_leave_training() -> None:
 def test_a_test_that_was_trained_on_is_refused() -> None:
     test = make_rows([(f"text {n}", "a") for n in range(3)] + [(f"new {n}", "b") for n in range(9)])
     with pytest.raises(InputDataError, match=r"3 of the 12 rows of test\.csv also occur in the training file"):
-        rules.drop_shared(make_rows(MANY), test, "test.csv", Lint())
+        checks.drop_shared(make_rows(MANY), test, "test.csv", Lint())
 
 
 def test_splits_that_cannot_work() -> None:
     rows = make_rows([("x", "a"), ("y", "b")])
     with pytest.raises(InputDataError, match="no row is left to learn the label 'b'"):
-        rules.check_splits("rows.csv", rows, ["train", "validation"], Lint())
+        checks.check_splits("rows.csv", rows, ["train", "validation"], Lint())
     with pytest.raises(InputDataError, match="no row falls on the validation split"):
-        rules.check_splits("rows.csv", rows, ["train", "train"], Lint())
+        checks.check_splits("rows.csv", rows, ["train", "train"], Lint())
     lint = Lint()
-    rules.check_splits("rows.csv", make_rows(MANY[:3]), ["train", "train", "validation"], lint)
-    rules.check_test_split(rows, [], lint)
+    checks.check_splits("rows.csv", make_rows(MANY[:3]), ["train", "train", "validation"], lint)
+    checks.check_test_split(rows, [], lint)
     assert [c.rule for c in lint.concerns] == ["not_in_validation", "no_test"]
 
 
 def test_labels_are_sorted_as_numbers_where_all_are() -> None:
-    assert rules.sort_labels(["10", "9", "-1", "10"]) == ["-1", "9", "10"]
-    assert rules.sort_labels(["b", "10", "9"]) == ["10", "9", "b"]
-    assert rules.sort_labels(["nan", "1"]) == ["1", "nan"]
+    assert checks.sort_labels(["10", "9", "-1", "10"]) == ["-1", "9", "10"]
+    assert checks.sort_labels(["b", "10", "9"]) == ["10", "9", "b"]
+    assert checks.sort_labels(["nan", "1"]) == ["1", "nan"]
 
 
 def test_classes_are_named() -> None:
-    assert rules.name_classes(["0", "1", "2"], ["0=negative", " 1 = positive "]) == ["negative", "positive", "2"]
+    assert checks.name_classes(["0", "1", "2"], ["0=negative", " 1 = positive "]) == ["negative", "positive", "2"]
     for names, problem in ((["0"], "expected label=name"), (["5=x"], "no label here"), (["0=1"], "must differ")):
         with pytest.raises(InputDataError, match=problem):
-            rules.name_classes(["0", "1"], names)
+            checks.name_classes(["0", "1"], names)
 
 
 def test_imbalance() -> None:
-    assert rules.imbalance_of(["a"] * 97 + ["b"] * 3) == pytest.approx(97 / 3)
+    assert checks.imbalance_of(["a"] * 97 + ["b"] * 3) == pytest.approx(97 / 3)
 
 
 def lines_of(labels: list[str]) -> list[LabeledRow]:
@@ -133,7 +133,7 @@ def lines_of(labels: list[str]) -> list[LabeledRow]:
 )
 def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
     with pytest.raises(InputDataError, match="is several labels; expected one a row"):
-        rules.check_labels("rows.csv", lines_of(labels), Lint())
+        checks.check_labels("rows.csv", lines_of(labels), Lint())
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
 )
 def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
     with pytest.raises(InputDataError, match=r"different numbers .* a measure and not classes"):
-        rules.check_labels("rows.csv", lines_of(labels), Lint())
+        checks.check_labels("rows.csv", lines_of(labels), Lint())
 
 
 @pytest.mark.parametrize(
@@ -156,4 +156,4 @@ def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
     ids=["binary", "stars", "ids", "two", "comma"],
 )
 def test_classes_with_such_names_are_fine(labels: list[str]) -> None:
-    rules.check_labels("rows.csv", lines_of(labels), Lint())
+    checks.check_labels("rows.csv", lines_of(labels), Lint())

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text.raw import compression
-from pretune.text.raw import text_stream as streams
+from pretune.text.raw import compression, text_stream
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.reading_report import Findings
 
@@ -48,7 +47,7 @@ def test_lines_are_independent_of_blocks_line_ends_and_compression(
     with pytest.MonkeyPatch.context() as patch:
         # Control characters that hypothesis likes are not what this is about.
         patch.setattr(TextStream, "_refuse_binary", lambda stream: None)
-        patch.setattr(streams, "BLOCK_BYTES", max(4, block))
+        patch.setattr(text_stream, "BLOCK_BYTES", max(4, block))
         patch.setattr(compression, "BLOCK_BYTES", max(4, block))
         assert read_lines(path) == (lines if data else [])
 
@@ -122,7 +121,7 @@ def test_a_page_may_declare_its_own_encoding(tmp_path: Path) -> None:
 
 
 def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "LONGEST_LINE", 100)
+    monkeypatch.setattr(text_stream, "LONGEST_LINE", 100)
     monkeypatch.setattr(compression, "BLOCK_BYTES", 64)
     lines = read_lines(write(tmp_path, b"x" * 250))
     assert "".join(lines) == "x" * 250
@@ -130,7 +129,7 @@ def test_an_endless_line_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_pieces_of_a_long_line_have_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "LONGEST_LINE", 4)
+    monkeypatch.setattr(text_stream, "LONGEST_LINE", 4)
     monkeypatch.setattr(compression, "BLOCK_BYTES", 4)
     numbered = list(TextStream(write(tmp_path, b"a\n" + b"b" * 99 + b"\n\nc")).numbered_lines())
     assert "".join(text for number, text in numbered if number == 2) == "b" * 99

@@ -10,7 +10,7 @@ from pretune.errors import InputDataError
 from pretune.runtime.events import read_events
 from pretune.stages.collect import collect
 from pretune.text.document_store import iter_corpus
-from pretune.text.readers import xml as xml_text
+from pretune.text.readers import xml
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
 from pretune.text.reading_report import Findings
 from pretune.text.sources.public_data import REGISTRY, obtain
@@ -72,7 +72,7 @@ def test_entities_are_not_expanded(entity: str) -> None:
 
 
 def test_a_long_element_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xml_text, "LONGEST_PIECE", 1000)
+    monkeypatch.setattr(xml, "LONGEST_PIECE", 1000)
     words = " ".join(f"word{number}" for number in range(2000))
     found = list(iter_lines([f"<a>{words}</a>"], "x"))
     assert max(map(len, found)) < 100_000

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pretune.text.steps.exact_duplicates.candidate_pairs import key_ranges
-from pretune.text.steps.exact_duplicates.contamination import protect_texts, save_protected
 
 from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.dedup.candidate_pairs import key_ranges
+from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.splits import hash_text
 from pretune.text.steps.clean_shard import clean_part, hash_array

@@ -2,11 +2,11 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from pretune.text.steps.exact_duplicates.minhash import shingle_words, sign_texts
 
 from pretune.text.arrays.word_hashes import fold_words
+from pretune.text.dedup import candidate_pairs
+from pretune.text.dedup.minhash import shingle_words, sign_texts
 from pretune.text.steps import near_duplicates
-from pretune.text.steps.exact_duplicates import candidate_pairs as near_pairs
 from pretune.text.steps.near_duplicates import NearDuplicates, find_near_duplicates
 
 BUCKETS = ((5, 9), (10, 24), (25, 49), (50, 120))
@@ -84,8 +84,8 @@ def test_length_limits_are_no_walls() -> None:
 def test_the_outcome_depends_on_nothing_but_the_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [text for bucket in BUCKETS for text in planted(np.random.default_rng(5), 30, *bucket)]
     together = search(texts)
-    monkeypatch.setattr(near_pairs, "ENTRIES_AT_ONCE", 40)
-    monkeypatch.setattr(near_pairs, "_SHINGLES_AT_ONCE", 100)
+    monkeypatch.setattr(candidate_pairs, "ENTRIES_AT_ONCE", 40)
+    monkeypatch.setattr(candidate_pairs, "_SHINGLES_AT_ONCE", 100)
     monkeypatch.setattr(near_duplicates, "_DOCUMENTS_AT_ONCE", 13)
     for batch_size in (7, 100):
         apart = search(texts, batch_size)

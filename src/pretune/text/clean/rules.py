@@ -20,8 +20,7 @@ import numpy as np
 
 from pretune.errors import UsageError
 from pretune.text.arrays.word_hashes import HashedWords
-from pretune.text.clean import repetition
-from pretune.text.clean import rule_measures as quality
+from pretune.text.clean import repetition, rule_measures
 from pretune.text.clean.prefilter import is_repetitive, needs_look
 from pretune.text.clean.repetition import break_ngram_rules
 from pretune.text.clean.rule_measures import LONG_WORDS, Sample
@@ -65,7 +64,7 @@ class QualityRules:
         if self._limits is not None:
             is_wanted = needs_look(texts, most_words=LONG_WORDS, **self._limits) | repetitive
             together = "\n".join(texts)
-            for mark in (*quality.LOREM_IPSUM, "\ufffd"):
+            for mark in (*rule_measures.LOREM_IPSUM, "\ufffd"):
                 if mark in together:
                     is_wanted |= np.array([mark in text for text in texts], dtype=bool)
         broken: list[QualityRule | None] = [None] * len(texts)
@@ -120,51 +119,57 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         QualityRule("min_words", f"fewer than {min_words} words", lambda sample: sample.num_words < min_words),
         QualityRule(
             "broken_characters",
-            f"more than {quality.MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
-            quality.is_broken,
+            f"more than {rule_measures.MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
+            rule_measures.is_broken,
         ),
         QualityRule(
             "max_symbol_ratio",
             f"more than {max_symbol_ratio:.0%} of the characters are neither letters nor digits",
-            lambda sample: quality.has_too_many_symbols(sample, max_symbol_ratio),
+            lambda sample: rule_measures.has_too_many_symbols(sample, max_symbol_ratio),
         ),
         QualityRule(
             "long_words",
-            f"words of more than {quality.LONGEST_MEAN_WORD} characters on average",
-            quality.has_long_words,
+            f"words of more than {rule_measures.LONGEST_MEAN_WORD} characters on average",
+            rule_measures.has_long_words,
         ),
         QualityRule(
             "repetition",
-            f"less than {quality.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
-            quality.repeats_words,
+            f"less than {rule_measures.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
+            rule_measures.repeats_words,
         ),
-        QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", quality.has_lorem_ipsum),
+        QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),
     ]
 
 
 def _page_rules() -> list[QualityRule]:
     """The published rules for web pages."""
     return [
-        QualityRule("gopher_few_words", f"fewer than {LONG_WORDS} words (Gopher)", quality.has_few_words),
+        QualityRule("gopher_few_words", f"fewer than {LONG_WORDS} words (Gopher)", rule_measures.has_few_words),
         QualityRule(
             "gopher_word_length",
             "words of fewer than 3 or more than 10 characters on average (Gopher)",
-            quality.has_odd_word_length,
+            rule_measures.has_odd_word_length,
         ),
-        QualityRule("gopher_symbols", "more than one # or ... to ten words (Gopher)", quality.has_many_marks),
+        QualityRule("gopher_symbols", "more than one # or ... to ten words (Gopher)", rule_measures.has_many_marks),
         QualityRule(
-            "gopher_bullet_lines", "more than 90% of the lines begin with a bullet (Gopher)", quality.is_bullet_list
+            "gopher_bullet_lines",
+            "more than 90% of the lines begin with a bullet (Gopher)",
+            rule_measures.is_bullet_list,
         ),
         QualityRule(
-            "gopher_ellipsis_lines", "more than 30% of the lines end with an ellipsis (Gopher)", quality.is_cut_off
+            "gopher_ellipsis_lines",
+            "more than 30% of the lines end with an ellipsis (Gopher)",
+            rule_measures.is_cut_off,
         ),
         QualityRule(
-            "gopher_letters", "fewer than 80% of the words have a letter (Gopher)", quality.has_few_words_with_letters
+            "gopher_letters",
+            "fewer than 80% of the words have a letter (Gopher)",
+            rule_measures.has_few_words_with_letters,
         ),
         QualityRule(
             "gopher_stop_words",
             "fewer than 2 different ones of the, be, to, of, and, that, have, with (Gopher)",
-            quality.has_few_stop_words,
+            rule_measures.has_few_stop_words,
         ),
         QualityRule(
             "gopher_duplicate_lines",
@@ -181,21 +186,21 @@ def _page_rules() -> list[QualityRule]:
             "repeated 5- to 10-grams make more than 15% to 10% of the characters (Gopher)",
             lambda sample: sample.has_repeated_ngrams and not sample.is_without_blanks,
         ),
-        QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", quality.has_few_sentences),
+        QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", rule_measures.has_few_sentences),
         QualityRule(
-            "c4_curly_bracket", "it holds a curly bracket, as program code does (C4)", quality.has_curly_bracket
+            "c4_curly_bracket", "it holds a curly bracket, as program code does (C4)", rule_measures.has_curly_bracket
         ),
-        QualityRule("c4_javascript", "half of its lines ask for JavaScript (C4)", quality.asks_for_javascript),
-        QualityRule("c4_policy", "half of its lines are about cookies or terms of use (C4)", quality.is_policy),
+        QualityRule("c4_javascript", "half of its lines ask for JavaScript (C4)", rule_measures.asks_for_javascript),
+        QualityRule("c4_policy", "half of its lines are about cookies or terms of use (C4)", rule_measures.is_policy),
         QualityRule(
             "fineweb_line_ends",
             "at most 12% of the lines end with a punctuation mark (FineWeb)",
-            quality.has_open_line_ends,
+            rule_measures.has_open_line_ends,
         ),
         QualityRule(
             "fineweb_short_lines",
             "67% of the lines or more have at most 30 characters (FineWeb)",
-            quality.has_short_lines,
+            rule_measures.has_short_lines,
         ),
         QualityRule(
             "fineweb_duplicate_characters",

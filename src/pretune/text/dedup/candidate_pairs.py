@@ -17,7 +17,7 @@ import numpy as np
 
 from pretune.runtime.partitions import amount_of_range
 from pretune.text.arrays.word_hashes import Bools, Int64s, UInt32s, UInt64s, ranges
-from pretune.text.steps.exact_duplicates.minhash import BANDS, Signatures, band_keys, read_signatures
+from pretune.text.dedup.minhash import BANDS, Signatures, band_keys, read_signatures
 
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
 LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided

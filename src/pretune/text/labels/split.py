@@ -14,7 +14,7 @@ from typing import Any
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import check_hashes, hash_file, read_manifest
 from pretune.runtime.events import EventLog
-from pretune.text.labels import checks as rules
+from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.reader import LabeledRows, read_labeled
 from pretune.text.reading_report import join_names, shorten
@@ -86,26 +86,26 @@ def split_labels(
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
         _pass_on_findings(file, lint)
-    usable = rules.keep_usable(train_file, lint)
-    rules.check_labels(str(labels), usable, lint)
-    rules.check_repeats(str(labels), usable, lint)
+    usable = checks.keep_usable(train_file, lint)
+    checks.check_labels(str(labels), usable, lint)
+    checks.check_repeats(str(labels), usable, lint)
     splits, num_moved = _split(usable, validation_fraction, test_fraction if test_file is None else 0.0)
     test: list[LabeledRow] | None = None
     if test_file is not None:
-        test = rules.keep_usable(test_file, lint)
-        rules.check_test_labels(usable, test, test_file.path, lint)
-        rules.check_repeats(test_file.path, test, lint)
+        test = checks.keep_usable(test_file, lint)
+        checks.check_test_labels(usable, test, test_file.path, lint)
+        checks.check_repeats(test_file.path, test, lint)
         split_of_row = {row.row: split for row, split in zip(usable, splits, strict=True)}
-        usable = rules.drop_shared(usable, test, test_file.path, lint)
+        usable = checks.drop_shared(usable, test, test_file.path, lint)
         splits = [split_of_row[row.row] for row in usable]
-    rules.check_splits(str(labels), usable, splits, lint)
+    checks.check_splits(str(labels), usable, splits, lint)
     by_split = {s: [row for row, split in zip(usable, splits, strict=True) if split == s] for s in SPLITS}
     if test is None:
-        rules.check_test_split(usable, by_split["test"], lint)
+        checks.check_test_split(usable, by_split["test"], lint)
     else:
         by_split["test"] = test
-    classes = rules.sort_labels(row.label for row in usable)
-    names = rules.name_classes(classes, label_names)
+    classes = checks.sort_labels(row.label for row in usable)
+    names = checks.name_classes(classes, label_names)
     found = LabelledSplit(
         by_split=by_split,
         labels=classes,

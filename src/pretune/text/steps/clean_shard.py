@@ -26,11 +26,11 @@ from pretune.text.arrays.word_hashes import HashedWords
 from pretune.text.clean.personal_data import replace_personal_data
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import screen_documents
+from pretune.text.dedup.contamination import find_hits, load_protected
+from pretune.text.dedup.minhash import sign_texts, write_signatures
 from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.reading_report import Tally
 from pretune.text.splits import hash_texts
-from pretune.text.steps.exact_duplicates.contamination import find_hits, load_protected
-from pretune.text.steps.exact_duplicates.minhash import sign_texts, write_signatures
 
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"
 SOURCES_NAME, SOURCE_NAMES_NAME = "sources.npy", "sources.json"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from pretune.text.dedup.contamination import find_contaminated
 from pretune.text.steps.clean_shard import HITS_NAME
 from pretune.text.steps.exact_duplicates import load_duplicates
-from pretune.text.steps.exact_duplicates.contamination import find_contaminated
 
 CONTAMINATED_NAME = "contaminated.npy"
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from pretune.errors import InputDataError
 from pretune.text.arrays.text_buffer import FlatText
+from pretune.text.dedup.contamination import shared_words
 from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.steps.clean_shard import DROPPED_NAME, TEXTS_NAME, load_sources
 from pretune.text.steps.contaminated import load_contaminated
 from pretune.text.steps.exact_duplicates import load_duplicates
-from pretune.text.steps.exact_duplicates.contamination import shared_words
 from pretune.text.steps.select import REASONS, REASONS_NAME
 
 LONGEST_LISTED = 10_000  # characters of a text; the rest is cut off

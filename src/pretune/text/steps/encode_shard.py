@@ -11,7 +11,7 @@ import numpy as np
 
 from pretune.text.steps.select import SPLITS, kept_texts
 from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer.gigatoken import CleanTextEncoding
+from pretune.text.tokenizer.fast_encoder import CleanTextEncoding
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _BATCH_TEXTS = 20_000

@@ -22,9 +22,7 @@ from typing import Any
 import numpy as np
 
 from pretune.text.arrays.word_hashes import Bools, Int64s
-from pretune.text.steps.clean_shard import SIGNATURES_NAME
-from pretune.text.steps.exact_duplicates import DUPLICATE, DUPLICATES_NAME, load_duplicates
-from pretune.text.steps.exact_duplicates.candidate_pairs import (
+from pretune.text.dedup.candidate_pairs import (
     PAIR,
     PAIRS_NAME,
     Marks,
@@ -33,7 +31,9 @@ from pretune.text.steps.exact_duplicates.candidate_pairs import (
     find_pairs,
     key_ranges,
 )
-from pretune.text.steps.exact_duplicates.minhash import Signatures
+from pretune.text.dedup.minhash import Signatures
+from pretune.text.steps.clean_shard import SIGNATURES_NAME
+from pretune.text.steps.exact_duplicates import DUPLICATE, DUPLICATES_NAME, load_duplicates
 
 DEFAULT_THRESHOLD = 0.8
 MOST_ATTEMPTS = 12

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer.gigatoken import CleanTextEncoding, can_encode
+from pretune.text.tokenizer import fast_encoder
+from pretune.text.tokenizer.fast_encoder import CleanTextEncoding, can_encode
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.tokenizer.tokenizer import gigatoken as fast_encoding
 from pretune.text.tokenizer.training import train_tokenizer
 
 TEXTS = [
@@ -43,7 +43,7 @@ def gigatoken() -> Iterator[None]:
 
 @pytest.mark.usefixtures("gigatoken")
 def test_the_library_gives_the_ids_of_the_tokenizer(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_encoding, "TEXTS_TO_CHECK", 2)
+    monkeypatch.setattr(fast_encoder, "TEXTS_TO_CHECK", 2)
     encoder = CleanTextEncoding(tokenizer)
     assert encoded(encoder, TEXTS) == tokenizer.encode_batch(TEXTS)
     assert encoded(encoder, []) == []
@@ -56,7 +56,7 @@ def test_the_library_gives_the_ids_of_the_tokenizer(tokenizer: Tokenizer, monkey
 def test_any_clean_text_has_the_same_ids(tokenizer: Tokenizer, texts: list[str]) -> None:
     clean = [clean_text(text) for text in texts]
     encoder = CleanTextEncoding(tokenizer)
-    encoder._num_checked = fast_encoding.TEXTS_TO_CHECK
+    encoder._num_checked = fast_encoder.TEXTS_TO_CHECK
     assert encoded(encoder, clean) == tokenizer.encode_batch(clean)
     assert encoder.encoder == "gigatoken"
 
@@ -68,7 +68,7 @@ class Wrong:
         self.tokenizer = tokenizer
 
     def encode(self, texts: list[str]) -> Any:
-        ids, lengths = fast_encoding.CleanTextEncoder(self.tokenizer).encode(texts)
+        ids, lengths = fast_encoder.CleanTextEncoder(self.tokenizer).encode(texts)
         return ids[:-1], lengths
 
 
@@ -76,7 +76,7 @@ class Different(Wrong):
     """A library that has another id in every text."""
 
     def encode(self, texts: list[str]) -> Any:
-        ids, lengths = fast_encoding.CleanTextEncoder(self.tokenizer).encode(texts)
+        ids, lengths = fast_encoder.CleanTextEncoder(self.tokenizer).encode(texts)
         return ids + 1, lengths
 
 
@@ -94,8 +94,8 @@ class Failing(Wrong):
 def test_a_library_that_differs_is_not_asked_again(
     tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, library: type
 ) -> None:
-    monkeypatch.setattr(fast_encoding, "can_encode", lambda tokenizer: True)
-    monkeypatch.setattr(fast_encoding, "_Gigatoken", library)
+    monkeypatch.setattr(fast_encoder, "can_encode", lambda tokenizer: True)
+    monkeypatch.setattr(fast_encoder, "_Gigatoken", library)
     encoder = CleanTextEncoding(tokenizer)
     assert encoded(encoder, TEXTS) == tokenizer.encode_batch(TEXTS)
     assert (encoder.encoder, encoder.is_refused) == ("tokenizers", True)
@@ -108,11 +108,11 @@ def test_a_library_that_fails_after_the_check_is_not_asked_again(
         def encode(self, texts: list[str]) -> Any:
             if "late" in texts:
                 raise RuntimeError("a bug of somebody else")
-            return fast_encoding.CleanTextEncoder(self.tokenizer).encode(texts)
+            return fast_encoder.CleanTextEncoder(self.tokenizer).encode(texts)
 
-    monkeypatch.setattr(fast_encoding, "can_encode", lambda tokenizer: True)
-    monkeypatch.setattr(fast_encoding, "_Gigatoken", FailingLate)
-    monkeypatch.setattr(fast_encoding, "TEXTS_TO_CHECK", 2)
+    monkeypatch.setattr(fast_encoder, "can_encode", lambda tokenizer: True)
+    monkeypatch.setattr(fast_encoder, "_Gigatoken", FailingLate)
+    monkeypatch.setattr(fast_encoder, "TEXTS_TO_CHECK", 2)
     encoder = CleanTextEncoding(tokenizer)
     assert encoded(encoder, TEXTS) == tokenizer.encode_batch(TEXTS)
     assert encoder.encoder == "gigatoken"
