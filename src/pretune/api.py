@@ -34,7 +34,7 @@ from pretune.stages.config import PrepareConfig, SplitConfig
 from pretune.stages.evaluate import classes_of
 from pretune.stages.predict import predict, read_texts
 from pretune.text.labels.label_text import is_missing, label_text
-from pretune.text.readers.tables import replace_surrogates
+from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
 from pretune.tracing.prediction import trace_prediction
 

@@ -21,7 +21,7 @@ from pretune.stages.collect import collect
 from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.document_store import iter_corpus
-from pretune.text.readers import tables
+from pretune.text.readers import records
 
 FIRST = "Some words to begin with."
 WORDS = [
@@ -127,7 +127,7 @@ def test_what_is_read_is_written_or_counted(
     lines: list[str],
     is_zipped: bool,
 ) -> None:
-    monkeypatch.setattr(tables, "MAX_MALFORMED_SHARE", 1.0)  # rows that do not parse are counted, however many
+    monkeypatch.setattr(records, "MAX_MALFORMED_SHARE", 1.0)  # rows that do not parse are counted, however many
     folder = tmp_path_factory.mktemp("f")
     (folder / "in").mkdir()
     expected = 0

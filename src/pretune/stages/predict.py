@@ -23,16 +23,9 @@ from pretune.runtime.commit import commit_file
 from pretune.text.labels.label_text import is_missing
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.tables import (
-    SAMPLE_ROWS,
-    Record,
-    ending_of,
-    iter_records,
-    iter_stream_records,
-    replace_surrogates,
-    sniff_tab_table,
-    table_format_of,
-)
+from pretune.text.readers.delimited import sniff_tab_table
+from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
+from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 

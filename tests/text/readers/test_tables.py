@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.text.readers import tables
-from pretune.text.readers.tables import Record, ending_of, iter_records, sniff_tab_table, table_format_of
+from pretune.text.raw import text_stream
+from pretune.text.readers import json_rows
+from pretune.text.readers.delimited import sniff_tab_table
+from pretune.text.readers.records import Record
+from pretune.text.readers.tables import ending_of, iter_records, table_format_of
 from pretune.text.reading_report import Findings
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -202,7 +205,7 @@ def test_a_list_of_objects(tmp_path: Path, indent: int | None) -> None:
 def test_a_line_that_is_too_long_is_one_row_and_keeps_the_numbers_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (text_stream, tables):
+    for module in (text_stream, json_rows):
         monkeypatch.setattr(module, "LONGEST_LINE", 1000)
     lines = [json.dumps({"text": "word " * 60_000 if number == 2 else "x"}) for number in range(201)]
     findings = Findings()

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.readers.tables import Record, cell_text
+from pretune.text.readers.records import Record, cell_text
 from pretune.text.sources.detect import cell_of, detect_text_column, detect_text_unit, sniff_format
 
 WRAPPED = "\n".join(

@@ -17,7 +17,7 @@ from pretune.errors import InputDataError
 from pretune.stages.predict import _Rows, read_texts
 from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.labels.reader import read_labeled
-from pretune.text.readers.tables import LABEL_NAMES, TEXT_NAMES
+from pretune.text.readers.records import LABEL_NAMES, TEXT_NAMES
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile
 

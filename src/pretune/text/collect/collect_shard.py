@@ -16,7 +16,7 @@ from pretune.text.collect.line_ranges import Batch, batches, iter_slice
 from pretune.text.collect.work_units import Piece, Slice
 from pretune.text.document_store import CorpusWriter
 from pretune.text.raw.compression import open_slice
-from pretune.text.readers.tables import UNPARSABLE_ROW
+from pretune.text.readers.records import UNPARSABLE_ROW
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile
 

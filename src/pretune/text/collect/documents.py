@@ -15,19 +15,13 @@ from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.docx import docx_lines
 from pretune.text.readers.hard_wrap import ends_paragraph, paragraph_width
 from pretune.text.readers.html import main_lines, visible_lines
+from pretune.text.readers.json_rows import JSON_FORMATS, json_format
 from pretune.text.readers.mail import QuoteChoice, iter_mbox, read_eml
 from pretune.text.readers.markdown import plain_lines
 from pretune.text.readers.parquet import iter_parquet
 from pretune.text.readers.pdf import pdf_lines
-from pretune.text.readers.tables import (
-    JSON_FORMATS,
-    SAMPLE_ROWS,
-    Record,
-    TableFormat,
-    ending_of,
-    iter_stream_records,
-    json_format,
-)
+from pretune.text.readers.records import SAMPLE_ROWS, Record
+from pretune.text.readers.tables import TableFormat, ending_of, iter_stream_records
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs
 from pretune.text.reading_report import Detection, Findings, join_names, shorten
 from pretune.text.sources.archive_members import open_parts

@@ -23,7 +23,8 @@ from pretune.text.collect.documents import (
 )
 from pretune.text.raw.compression import ByteStream
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.tables import SAMPLE_ROWS, Malformed, cell_text, iter_json_records, scan_json
+from pretune.text.readers.json_rows import iter_json_records, scan_json
+from pretune.text.readers.records import SAMPLE_ROWS, Malformed, cell_text
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 

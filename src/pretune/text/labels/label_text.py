@@ -6,7 +6,7 @@ import numbers
 import re
 from typing import Any
 
-from pretune.text.readers.tables import replace_surrogates
+from pretune.text.readers.records import replace_surrogates
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed

@@ -12,19 +12,10 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.labels.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.tables import (
-    JSON_FORMATS,
-    LABEL_NAMES,
-    SAMPLE_ROWS,
-    TABLE_ENDINGS,
-    Record,
-    iter_records,
-    iter_stream_records,
-    json_format,
-    sniff_tab_table,
-    sniff_table,
-    table_format_of,
-)
+from pretune.text.readers.delimited import sniff_tab_table
+from pretune.text.readers.json_rows import JSON_FORMATS, json_format, sniff_json
+from pretune.text.readers.records import LABEL_NAMES, SAMPLE_ROWS, Record
+from pretune.text.readers.tables import TABLE_ENDINGS, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
@@ -130,7 +121,7 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
     if kind == "parquet":
         return list(iter_records(path, findings=findings)), {"format": kind}
     stream = TextStream(path, findings)
-    kind = kind or sniff_table(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
+    kind = kind or sniff_json(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
     if kind is None and LABEL_PREFIX.match(stream.peek()):
         return list(_iter_prefixed(stream)), {"format": "fastText", "encoding": stream.encoding}
     if kind is None:

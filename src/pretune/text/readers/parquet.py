@@ -7,7 +7,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.raw.compression import ByteStream
-from pretune.text.readers.tables import Record, cell_text
+from pretune.text.readers.records import Record, cell_text
 from pretune.text.reading_report import Findings, shorten
 
 ROWS_AT_A_TIME = 4096

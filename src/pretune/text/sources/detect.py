@@ -7,16 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pretune.errors import InputDataError
+from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.hard_wrap import is_wrapped
-from pretune.text.readers.tables import (
-    LABEL_NAMES,
-    TABLE_ENDINGS,
-    TEXT_NAMES,
-    Record,
-    cell_text,
-    sniff_tab_table,
-    sniff_table,
-)
+from pretune.text.readers.json_rows import sniff_json
+from pretune.text.readers.records import LABEL_NAMES, TEXT_NAMES, Record, cell_text
+from pretune.text.readers.tables import TABLE_ENDINGS
 from pretune.text.reading_report import join_names
 
 TextUnit = Literal["line", "paragraph", "file"]
@@ -239,4 +234,4 @@ def sniff_format(head: str) -> FileFormat | None:
         return "mbox"
     if _MAIL.match(head) and len(_MAIL_HEADERS.findall(head.split("\n\n", 1)[0])) >= 3:
         return "eml"
-    return sniff_table(head)
+    return sniff_json(head)

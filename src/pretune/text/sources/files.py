@@ -14,7 +14,8 @@ from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, hash_file, has
 from pretune.runtime.events import LOG_NAME
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
-from pretune.text.readers.tables import ending_of, sniff_table
+from pretune.text.readers.json_rows import sniff_json
+from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import KNOWN_ENDINGS, FileFormat
 
@@ -181,7 +182,7 @@ def _reason_to_pass_over(path: Path) -> str | None:
         if ending_of(path) not in KNOWN_ENDINGS and not _is_only_compressed(path):
             return NO_ENDING
         # Many tools leave settings in .json files; such a file is read where it has rows.
-        if ending_of(path) == ".json" and sniff_table(TextStream(path).peek()) is None:
+        if ending_of(path) == ".json" and sniff_json(TextStream(path).peek()) is None:
             return "JSON, but no rows of it"
     except OSError:
         return "a file that cannot be read"

@@ -1,0 +1,228 @@
+"""Rows of csv and tsv files as records: delimiter, quoting and header are recognised from a sample."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pretune.errors import InputDataError
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.readers.records import KNOWN_NAMES, SAMPLE_ROWS, Malformed, Record
+from pretune.text.readers.stray_quotes import StrayQuotes
+from pretune.text.reading_report import join_names, shorten
+
+_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
+_NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
+_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Excel writes before the header, and obeys
+_ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
+
+# A cell may be long; one of this size means that a quote was opened and never closed.
+csv.field_size_limit(1 << 24)
+
+
+def iter_delimited(
+    stream: TextStream,
+    kind: Literal["csv", "tsv"],
+    columns: Sequence[str],
+    malformed: Malformed,
+    header: list[str] | None,
+) -> Iterator[Record]:
+    """The rows of a csv or tsv stream. `columns` are expected names, which help to recognise a header; `header` names
+    the columns of a stream without one."""
+    head, text, start = stream.peek(), stream.lines(), 1
+    told = _EXCEL_DELIMITER.match(head)
+    if told:
+        head, start = head[told.end() :], 2
+        next(text)
+    dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
+    if header is None:
+        header = _numbers_as_header(sample, stream.name, columns)
+    if dialect.is_escaped:
+        stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\", and read so.')
+    lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
+    reader = dialect.reader(lines)
+    while (row := _next_row(reader, stream.name, start)) is not None:
+        if len(lines.row) > 1 and dialect.is_quoted:
+            if "".join(lines.row).count('"') % 2:
+                raise InputDataError(_unclosed(stream.name, start))
+            merges.look_at(lines.row, start, len(header or ()))
+        if not row or row == [""]:
+            pass
+        elif header is None:
+            header = _check_header(row, stream.name)
+        elif len(row) != len(header):
+            problem = f"{len(row)} cells, expected {len(header)} ({join_names(header)})"
+            malformed.add("ragged_row", start, problem, " | ".join(row))
+        else:
+            malformed.num_good += 1
+            merges.note(row)
+            yield Record(dict(zip(header, row, strict=True)), start)
+        start += len(lines.row)
+        lines.row.clear()
+    malformed.findings.warnings += merges.sentences
+
+
+def sniff_tab_table(head: str) -> bool:
+    """Whether a text that is called txt is a table: a header with usual names, and as many tabs in every line."""
+    lines = [line for line in head.split("\n")[: SAMPLE_ROWS + 1] if line]
+    lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut short
+    names = [name.strip().casefold() for name in lines[0].split("\t")] if lines else []
+    is_even = len({line.count("\t") for line in lines}) == 1
+    return len(names) > 1 and len(lines) > 1 and is_even and any(name in KNOWN_NAMES for name in names)
+
+
+class _RawLines:
+    """Lines for csv.reader, remembering those of the row that is being read."""
+
+    def __init__(self, lines: Iterator[str], *, is_escaped: bool) -> None:
+        self._lines, self._is_escaped = lines, is_escaped
+        self.row: list[str] = []
+
+    def __iter__(self) -> _RawLines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        if "\0" in line:
+            line = line.replace("\0", "")  # which csv refuses
+        if self._is_escaped:
+            line = _ESCAPED_QUOTE.sub('\\1""', line)
+        self.row.append(line)
+        return line + "\n"
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    delimiter: str
+    is_quoted: bool
+    is_escaped: bool = False  # quotes inside a cell are written as \\" and not doubled, as by Spark and MySQL
+
+    def reader(self, lines: Iterator[str] | _RawLines) -> Any:
+        if self.is_quoted:
+            return csv.reader(lines, delimiter=self.delimiter)
+        return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
+
+
+def _next_row(reader: Any, name: str, start: int) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        if "field larger" in str(error):
+            raise InputDataError(_unclosed(name, start, f" within {csv.field_size_limit():,} characters")) from error
+        raise InputDataError(f"{name}, line {start}: the row does not parse ({error}); repair it.") from error
+
+
+def _unclosed(name: str, line: int, where: str = "") -> str:
+    problem = "a quote is opened and never closed" if not where else f"a quote is opened and not closed{where}"
+    return f"{name}, line {line}: {problem}; close it, or double the quotes inside a cell."
+
+
+def _sniff_dialect(head: str, kind: Literal["csv", "tsv"], told: str | None = None) -> tuple[_Dialect, list[list[str]]]:
+    """The delimiter and quoting under which most sample rows have as many cells as the first, and these rows."""
+    candidates = told or ("\t" if kind == "tsv" else ",;\t|")
+    best: tuple[tuple[float, ...], _Dialect, list[list[str]]] | None = None
+    for delimiter in candidates:
+        # Names of columns in quotes leave no doubt that these are not a part of them.
+        for is_quoted in (True,) if kind == "csv" and head.startswith('"') else (True, False):
+            dialect = _Dialect(delimiter, is_quoted)
+            rows = _sample_rows(head, dialect)
+            width = len(rows[0]) if rows else 0
+            even = sum(len(row) == width for row in rows) / max(1, len(rows))
+            score: tuple[float, ...]
+            if kind == "csv":
+                score = (width > 1, round(even, 2), is_quoted, width, -candidates.index(delimiter))
+            else:  # in tsv a quote is a character like any other, but where quotes stand in pairs around cells
+                score = (width > 1, is_quoted == _has_paired_quotes(head, delimiter), even)
+            if best is None or score > best[0]:
+                best = (score, dialect, rows)
+    assert best is not None
+    _, dialect, rows = best
+    if kind == "csv" and _holds_escaped_quotes(head, dialect.delimiter):
+        escaped = _Dialect(dialect.delimiter, True, is_escaped=True)
+        rows_escaped = _sample_rows(_ESCAPED_QUOTE.sub('\\1""', head), escaped)
+        if _evenness(rows_escaped) >= _evenness(rows):
+            return escaped, rows_escaped
+    return dialect, rows
+
+
+def _holds_escaped_quotes(head: str, delimiter: str) -> bool:
+    """Whether a cell in quotes goes on after \\", which it cannot if that quote closes it; none may be doubled."""
+    of_cell = re.escape(delimiter)
+    goes_on = re.compile(rf'(?:^|{of_cell})"[^"\n]*\\"[^"\n{of_cell}]', re.MULTILINE)
+    return goes_on.search(head) is not None and '""' not in head.replace('\\"', "")
+
+
+def _evenness(rows: Sequence[Sequence[str]]) -> float:
+    """The share of the rows that have as many cells as the first."""
+    return sum(len(row) == len(rows[0]) for row in rows) / len(rows) if rows else 0.0
+
+
+def _sample_rows(head: str, dialect: _Dialect) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        for row in dialect.reader(iter(head.replace("\0", "").split("\n"))):
+            if row and row != [""]:
+                rows.append(row)
+            if len(rows) > SAMPLE_ROWS:
+                break
+    except csv.Error:
+        return rows[:1]
+    return rows
+
+
+def _has_paired_quotes(head: str, delimiter: str) -> bool:
+    """Whether every cell of the sample that begins with a quote also ends with one, and there is one."""
+    cells = [cell for line in head.split("\n")[:SAMPLE_ROWS] for cell in line.split(delimiter) if cell.startswith('"')]
+    return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
+
+
+def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> list[str] | None:
+    """The numbers of the columns, where no header is and one is asked for by number; None where there is a header."""
+    if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
+        return None
+    numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
+    if set(columns) & set(numbers):
+        return numbers
+    raise InputDataError(
+        f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "
+        "header such as text,label: add one as the first line, or give the text's number, as in --text-column 1."
+    )
+
+
+def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequence[str]) -> bool:
+    names = [cell.strip() for cell in first]
+    known = {*KNOWN_NAMES, *(column.casefold() for column in columns)}
+    if _are_numbered(names, rows):
+        return True
+    if any(_NUMBER.fullmatch(name) for name in names):
+        return False
+    if any(name.casefold() in known for name in names):
+        return True
+    if any(len(name) > 60 or name.endswith((".", "!", "?")) for name in names):
+        return False
+    cells_of_column = [{row[i].strip() for row in rows if i < len(row)} for i in range(len(names))]
+    if any(name and name in cells for name, cells in zip(names, cells_of_column, strict=True)):
+        return False
+    if any(cells and all(_NUMBER.fullmatch(cell) for cell in cells) for cells in cells_of_column):
+        return True
+    return all(not name or _IDENTIFIER.fullmatch(name) for name in names)
+
+
+def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether columns are called by their numbers, as pandas does (after an index without a name), and hold words."""
+    numbers = [name for name in names if name]
+    if numbers != [str(i) for i in range(len(numbers))]:
+        return False
+    cells = [{row[i].strip() for row in rows if i < len(row)} for i, name in enumerate(names) if name]
+    return len(numbers) > 1 and any(of_column and not any(map(_NUMBER.fullmatch, of_column)) for of_column in cells)
+
+
+def _check_header(row: list[str], name: str) -> list[str]:
+    names = [cell.strip() or f"column_{i}" for i, cell in enumerate(row, 1)]
+    doubled = sorted({column for column in names if names.count(column) > 1})
+    if doubled:
+        raise InputDataError(f"{name}: the column {doubled[0]!r} occurs twice in the header; rename one of them.")
+    return names

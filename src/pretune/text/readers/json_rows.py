@@ -1,0 +1,113 @@
+"""Rows of json and jsonl files as records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
+
+from pretune.errors import InputDataError
+from pretune.text.raw.text_stream import LONGEST_LINE, TextStream
+from pretune.text.readers.json_lists import begins_list, begins_list_of_objects, iter_list
+from pretune.text.readers.nested_rows import rows_within
+from pretune.text.readers.records import UNPARSABLE_ROW, Malformed, Record, cell_text
+from pretune.text.reading_report import shorten
+
+JSON_FORMATS = ("json", "jsonl")
+scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+
+
+def iter_json(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+    """The rows of a list of objects, or of one object a line."""
+    is_list = json_format(stream.peek()) == "json"
+    return _iter_json_list(stream, malformed) if is_list else _iter_jsonl(stream, malformed)
+
+
+def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
+    """jsonl, where the first line is a JSON object; json, where a list of objects begins; None otherwise."""
+    if begins_list_of_objects(head):
+        return "json"
+    first = head.lstrip().split("\n", 1)[0]
+    if not first.startswith("{"):
+        return None
+    try:
+        return "jsonl" if isinstance(json.loads(first), dict) else None
+    except ValueError:
+        return None
+
+
+def json_format(head: str) -> Literal["json", "jsonl"]:
+    """Which of the two a text that is called JSON is, since the ending does not tell."""
+    return "json" if begins_list(head) else "jsonl"
+
+
+def _iter_json_list(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+    for line, value in iter_list(stream.blocks(), stream.name):
+        record = _record_of(value, line, malformed)
+        if record is not None:
+            yield record
+
+
+def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
+    if stream.peek().lstrip().split("\n", 1)[0].strip() == "{":
+        raise InputDataError(
+            f"{stream.name} holds a JSON object over several lines; expected one object a line, or a list of objects: "
+            "convert it, for example with: jq -c . (or jq -c '.data[]', where the rows are a list inside of it)."
+        )
+    return _expand_single(iter_json_records(stream.numbered_lines(), malformed), malformed)
+
+
+def _expand_single(records: Iterator[Record], malformed: Malformed) -> Iterator[Record]:
+    """The records; if there is only one and it holds a whole table, the rows of that."""
+    first = next(records, None)
+    if first is None:
+        return
+    second = next(records, None)
+    rows = None if second is not None or first.values is None else rows_within(first.values)
+    if rows is None:
+        yield first
+    else:
+        malformed.num_good = 0
+        yield from (record for row in rows if (record := _record_of(row, first.line, malformed)) is not None)
+    if second is not None:
+        yield second
+        yield from records
+
+
+def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed) -> Iterator[Record]:
+    """The records of jsonl lines with their numbers; what is none is counted in `malformed`."""
+    long = 0  # the number of a line that comes in pieces
+    for number, line in numbered:
+        if not line or line.isspace() or number == long:
+            continue
+        try:
+            value = _parse(line)
+        except (ValueError, RecursionError):
+            long = number if len(line) >= LONGEST_LINE else 0
+            found = f"more than {LONGEST_LINE:,} characters" if long else repr(shorten(line, 60))
+            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {found}", line)
+            continue
+        record = _record_of(value, number, malformed)
+        if record is not None:
+            yield record
+
+
+def _record_of(value: Any, line: int, malformed: Malformed) -> Record | None:
+    """An object, or a string as the text, as a record; None for what is neither, which is counted."""
+    if isinstance(value, str):
+        value = {"text": value}
+    if not isinstance(value, dict):
+        found = shorten(json.dumps(value), 60)
+        malformed.add(UNPARSABLE_ROW, line, f"expected a JSON object, found {found!r}", found)
+        return None
+    malformed.num_good += 1
+    return Record({name: cell_text(cell) for name, cell in value.items()}, line, value)
+
+
+def _parse(line: str) -> Any:
+    """`json.loads`, in a third of its time where a value is all there is."""
+    try:
+        value, end = scan_json(line, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(line) else json.loads(line)
