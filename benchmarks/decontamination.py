@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from pretune.runtime.events import read_events
+from pretune.settings import PreprocessConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.document_store import iter_corpus
 from pretune.version import VERSION

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from pretune.builtin_world.world import labeled_rows
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
+from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records

@@ -14,7 +14,7 @@ from pathlib import Path
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.model import cost
 from pretune.model.config import ModelConfig
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.text.clean.rules import NOT_SWITCHABLE, quality_rules
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,8 @@ PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data she
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
     "__main__", "cli", "api", "pipeline", "expectation", "recipe", "stages", "reporting", "exporting", "evaluation",
-    "tracing", "inference", "training", "model", "data", "compute", "text", "runtime", "errors", "version",
+    "tracing", "inference", "training", "model", "data", "compute", "settings", "builtin_world",
+    "text", "runtime", "errors", "version",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.runtime.artifacts import Manifest, hash_file, open_stage, read_manifest
-from pretune.stages.config import to_dict
+from pretune.settings import to_dict
 
 STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 WITH_LABELS = ("split", "collect", *STAGES[2:])

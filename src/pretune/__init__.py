@@ -34,14 +34,14 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.pipeline import run as run
     from pretune.recipe import Recipe as Recipe
     from pretune.recipe import read_recipe as read_recipe
+    from pretune.settings import CollectConfig as CollectConfig
+    from pretune.settings import FinetuneConfig as FinetuneConfig
+    from pretune.settings import PrepareConfig as PrepareConfig
+    from pretune.settings import PreprocessConfig as PreprocessConfig
+    from pretune.settings import PretrainConfig as PretrainConfig
+    from pretune.settings import SplitConfig as SplitConfig
     from pretune.stages.collect import collect as collect
     from pretune.stages.compare import compare as compare
-    from pretune.stages.config import CollectConfig as CollectConfig
-    from pretune.stages.config import FinetuneConfig as FinetuneConfig
-    from pretune.stages.config import PrepareConfig as PrepareConfig
-    from pretune.stages.config import PreprocessConfig as PreprocessConfig
-    from pretune.stages.config import PretrainConfig as PretrainConfig
-    from pretune.stages.config import SplitConfig as SplitConfig
     from pretune.stages.evaluate import evaluate as evaluate
     from pretune.stages.export import export as export
     from pretune.stages.fill import fill as fill
@@ -89,12 +89,12 @@ _MODULE_OF = {
     "export": "stages.export",
     "fill": "stages.fill",
     "trace": "stages.trace",
-    "SplitConfig": "stages.config",
-    "CollectConfig": "stages.config",
-    "PreprocessConfig": "stages.config",
-    "PretrainConfig": "stages.config",
-    "PrepareConfig": "stages.config",
-    "FinetuneConfig": "stages.config",
+    "SplitConfig": "settings",
+    "CollectConfig": "settings",
+    "PreprocessConfig": "settings",
+    "PretrainConfig": "settings",
+    "PrepareConfig": "settings",
+    "FinetuneConfig": "settings",
     "Recipe": "recipe",
     "read_recipe": "recipe",
     "run": "pipeline",

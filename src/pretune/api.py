@@ -30,7 +30,7 @@ from pretune.reporting.training import render_phase
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.commit import commit_folder
 from pretune.runtime.events import Event, read_events
-from pretune.stages.config import PrepareConfig, SplitConfig
+from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.evaluate import classes_of
 from pretune.stages.predict import predict, read_texts
 from pretune.text.labels.label_text import is_missing, label_text

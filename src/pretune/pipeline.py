@@ -30,8 +30,8 @@ from pretune.runtime.artifacts import (
     write_json,
 )
 from pretune.runtime.launch import read_launch
+from pretune.settings import FinetuneConfig
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
-from pretune.stages.config import FinetuneConfig
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import RECIPE_NAME, describe_differences, sealed_text, write_text
-from pretune.stages.config import (
+from pretune.settings import (
     HOW,
     CollectConfig,
     FinetuneConfig,

@@ -11,7 +11,7 @@ from pretune.cli.options import add_options, merge_options, options_of, typed_va
 from pretune.cli.parser import Parser
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.errors import UsageError
-from pretune.stages.config import (
+from pretune.settings import (
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,

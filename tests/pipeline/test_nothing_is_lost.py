@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pretune.runtime.events import read_events
+from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.document_store import iter_corpus
 from pretune.text.readers import records

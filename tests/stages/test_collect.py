@@ -11,8 +11,8 @@ import pytest
 from pretune.errors import FolderInTheWayError, InputDataError
 from pretune.runtime.artifacts import Manifest
 from pretune.runtime.events import read_events
+from pretune.settings import CollectConfig
 from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
-from pretune.stages.config import CollectConfig
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import split_of

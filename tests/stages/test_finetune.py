@@ -18,7 +18,7 @@ from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
-from pretune.stages.config import FinetuneConfig
+from pretune.settings import FinetuneConfig
 from pretune.stages.finetune import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer

@@ -13,7 +13,7 @@ import pytest
 from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
 from pretune.runtime.artifacts import Manifest, open_stage, sealed
 from pretune.runtime.events import Event, read_events
-from pretune.stages.config import PrepareConfig, SplitConfig
+from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.text.splits import assign_splits
 from pretune.text.token_shards import TokenShard

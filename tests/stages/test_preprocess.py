@@ -17,8 +17,8 @@ import pretune.stages.preprocess_steps
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
 from pretune.runtime import engines
 from pretune.runtime.events import read_events
+from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus

@@ -15,9 +15,9 @@ from pretune.errors import InputDataError, UsageError
 from pretune.reporting.report import render_run
 from pretune.runtime.artifacts import hash_file
 from pretune.runtime.events import read_events
+from pretune.settings import PreprocessConfig
 from pretune.stages import preprocess_steps
 from pretune.stages.collect import collect
-from pretune.stages.config import PreprocessConfig
 from pretune.stages.preprocess import preprocess
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import CollectConfig, PreprocessConfig
 from pretune.stages.preprocess import preprocess
 
 PARTS = {

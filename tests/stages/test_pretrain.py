@@ -18,7 +18,7 @@ from pretune.errors import EXIT_DATA, EXIT_USAGE, FolderInTheWayError, InputData
 from pretune.model.folder import load_model_folder
 from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
 from pretune.runtime.events import Event, read_events
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.stages.pretrain import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer

@@ -9,7 +9,7 @@ import pytest
 
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import read_events
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.stages.pretrain import pretrain
 from pretune.stages.pretrain_forecast import forecast
 

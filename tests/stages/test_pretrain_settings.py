@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from pretune.compute.device import Compute
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.stages.pretrain_settings import budget_of, describe_compute, optimizer_config, row_settings
 
 CPU = Compute(

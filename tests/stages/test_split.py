@@ -12,8 +12,8 @@ import pytest
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import open_stage
 from pretune.runtime.events import read_events
+from pretune.settings import PreprocessConfig, SplitConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import PreprocessConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.stages.preprocess import preprocess
 from pretune.stages.split import split

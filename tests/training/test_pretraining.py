@@ -17,7 +17,7 @@ from pretune.data.corpus import Corpus
 from pretune.errors import EXIT_MODEL, DivergedError
 from pretune.runtime.engines import num_cores
 from pretune.runtime.events import Event, read_events
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.stages.pretrain import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps

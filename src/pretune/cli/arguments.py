@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.artifacts import MANIFEST_NAME
-from pretune.stages.config import (
+from pretune.settings import (
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,

@@ -35,7 +35,7 @@ from pretune.runtime.artifacts import (
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
-from pretune.stages.config import FinetuneConfig, to_identity
+from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune_rows import make_rows, read_rows, write_predictions
 from pretune.text.clean.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen

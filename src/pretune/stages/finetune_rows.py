@@ -14,7 +14,7 @@ from pretune.data.classification import ClassificationRows, load_labeled
 from pretune.data.pretraining import SpecialIds
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import write_text
-from pretune.stages.config import FinetuneConfig
+from pretune.settings import FinetuneConfig
 
 _EVALUATION_ROWS = 128
 

@@ -22,7 +22,7 @@ from pretune.runtime.artifacts import (
     write_text,
 )
 from pretune.runtime.memory import peak_memory_bytes
-from pretune.stages.config import PrepareConfig, SplitConfig, to_dict
+from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint

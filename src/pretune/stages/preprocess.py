@@ -26,7 +26,7 @@ from pretune.runtime.artifacts import (
     remove_folder,
 )
 from pretune.runtime.engines import Engine, describe_engine, open_engine
-from pretune.stages.config import PreprocessConfig, to_dict, to_identity
+from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess_steps import Steps
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS

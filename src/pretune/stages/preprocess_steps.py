@@ -17,7 +17,7 @@ import numpy as np
 
 from pretune.runtime.engines import Engine
 from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
-from pretune.stages.config import PreprocessConfig
+from pretune.settings import PreprocessConfig
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_installed

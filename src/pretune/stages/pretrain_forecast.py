@@ -27,7 +27,7 @@ from pretune.model.config import PRESETS, ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.memory import peak_memory_bytes
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.stages.pretrain_settings import (
     budget_of,
     check_memory,

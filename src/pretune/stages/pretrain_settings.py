@@ -11,7 +11,7 @@ from pretune.errors import OutOfResourcesError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.runtime.memory import available_memory_bytes
-from pretune.stages.config import PretrainConfig
+from pretune.settings import PretrainConfig
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 from pretune.training.budget import Budget, Pace, Shape
 from pretune.training.optimizer import OptimizerConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, write_json, write_text
 from pretune.runtime.memory import peak_memory_bytes
-from pretune.stages.config import SplitConfig, to_dict
+from pretune.settings import SplitConfig, to_dict
 from pretune.text.labels.split import (
     LABELS_NAME,
     example_of,

@@ -6,8 +6,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from pretune.errors import InputDataError, StageDiffersError, UsageError
+from pretune.settings import CollectConfig
 from pretune.stages.collect import collect
-from pretune.stages.config import CollectConfig
 from pretune.text.document_store import iter_corpus
 from pretune.text.reading_report import Findings
 from pretune.text.sources.hub import hub_files

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import UsageError
-from pretune.stages.config import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig
+from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, PretrainConfig
 
 
 @pytest.mark.parametrize(
