@@ -30,7 +30,12 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.errors import RankLostError as RankLostError
     from pretune.errors import StoppedError as StoppedError
     from pretune.errors import UsageError as UsageError
+    from pretune.evaluation.evaluate import evaluate as evaluate
+    from pretune.exporting.export_tokens import export as export
     from pretune.inference.classify import Prediction as Prediction
+    from pretune.inference.predict import fill as fill
+    from pretune.inference.predict import predict as predict
+    from pretune.inference.predict import predict_file as predict_file
     from pretune.pipeline import run as run
     from pretune.recipe import Recipe as Recipe
     from pretune.recipe import read_recipe as read_recipe
@@ -42,17 +47,12 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.settings import SplitConfig as SplitConfig
     from pretune.stages.collect import collect as collect
     from pretune.stages.compare import compare as compare
-    from pretune.stages.evaluate import evaluate as evaluate
-    from pretune.stages.export import export as export
-    from pretune.stages.fill import fill as fill
     from pretune.stages.finetune import finetune as finetune
-    from pretune.stages.predict import predict as predict
-    from pretune.stages.predict import predict_file as predict_file
     from pretune.stages.prepare import prepare as prepare
     from pretune.stages.preprocess import preprocess as preprocess
     from pretune.stages.pretrain import pretrain as pretrain
     from pretune.stages.split import split as split
-    from pretune.stages.trace import trace as trace
+    from pretune.tracing.prediction import trace as trace
 
 if sys.platform == "win32":  # which has neither the locks nor the measure of memory that a stage needs
     _SENTENCE = "pretune works on Linux and macOS; on Windows, install and run it in WSL (wsl --install)."
@@ -83,12 +83,12 @@ _MODULE_OF = {
     "prepare": "stages.prepare",
     "finetune": "stages.finetune",
     "compare": "stages.compare",
-    "predict": "stages.predict",
-    "predict_file": "stages.predict",
-    "evaluate": "stages.evaluate",
-    "export": "stages.export",
-    "fill": "stages.fill",
-    "trace": "stages.trace",
+    "predict": "inference.predict",
+    "predict_file": "inference.predict",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export_tokens",
+    "fill": "inference.predict",
+    "trace": "tracing.prediction",
     "SplitConfig": "settings",
     "CollectConfig": "settings",
     "PreprocessConfig": "settings",

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, overload
 
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
+from pretune.evaluation.evaluate import classes_of
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
+from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.recipe import Recipe, override
 from pretune.reporting.layout import Cell, Column, clean, page_for, table, to_text
@@ -31,8 +33,6 @@ from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.commit import commit_folder
 from pretune.runtime.events import Event, read_events
 from pretune.settings import PrepareConfig, SplitConfig
-from pretune.stages.evaluate import classes_of
-from pretune.stages.predict import predict, read_texts
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names

@@ -355,7 +355,7 @@ def write_prediction_trace(run: Path) -> None:
     fingerprint = read_manifest(run / "finetune", "finetune").fingerprint
     if target.is_file() and _traced_model(target) == fingerprint:
         return
-    from pretune.stages.trace import trace
+    from pretune.tracing.prediction import trace
 
     text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
     write_json(target, sealed({**trace(run, text), "fingerprint": fingerprint}))

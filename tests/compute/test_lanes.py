@@ -93,7 +93,7 @@ _FORKING = """
 import os, sys, multiprocessing
 import torch
 torch.set_num_threads(2)
-from pretune.stages.predict import predict
+from pretune.inference.predict import predict
 model, texts = sys.argv[1], ["A wonderful film.", "Cold soup, noisy rooms."] * 40
 from pretune.inference.load import load_classifier
 classifier = load_classifier(model)

@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from pretune.data import views
-from pretune.data.views import RowView, View
 from pretune.errors import UsageError
-from pretune.exporting import parquet
+from pretune.exporting import parquet, views
 from pretune.exporting.parquet import write_parquet
+from pretune.exporting.views import RowView, View
 from pretune.text.token_shards import ShardWriter, TokenShard
 
 DOCUMENTS = [[1, 7, 9, 2], [1, 2], [], [1, *range(10, 60), 2], [1, 4, 2]]

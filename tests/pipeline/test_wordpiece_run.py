@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.stages.fill import fill
-from pretune.stages.predict import predict
-from pretune.stages.trace import trace
+from pretune.inference.predict import fill, predict
+from pretune.tracing.prediction import trace
 
 SMALL = (
     "--tokenizer wordpiece --tokens 24000 --tokens-per-step 1024 --size tiny --compile off --evaluations 2 "

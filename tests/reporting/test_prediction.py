@@ -81,7 +81,7 @@ def test_softmax_of_large_logits_does_not_overflow() -> None:
 
 @pytest.mark.parametrize("text", ["", "The sun rises in the east. 🙂", "A film. " * 300, "👩‍👩‍👧 لا\t\n[MASK]"])
 def test_the_traces_that_are_written_can_be_shown(run_folder: Path, text: str) -> None:
-    from pretune.stages.trace import trace as trace_text
+    from pretune.tracing.prediction import trace as trace_text
 
     shown = rendered(json.loads(json.dumps(trace_text(run_folder, text))))
     assert shown.count("✓") == 3

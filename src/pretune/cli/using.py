@@ -41,7 +41,7 @@ def predict(arguments: Arguments) -> int:
             raise UsageError(
                 f"{option} is given without --input; name the file of texts with --input, or leave it out."
             )
-    from pretune.stages.predict import looks_like_file, predict
+    from pretune.inference.predict import looks_like_file, predict
 
     predictions = predict(arguments.model, texts)
     for text in texts:
@@ -62,7 +62,7 @@ def _predict_file(arguments: Arguments) -> int:
         raise UsageError("--json and --input are given; for JSON from a file, end the name of --output in .jsonl.")
     if arguments.output is None:
         raise UsageError("--input is given without --output; name the file to write, ending in .csv, .jsonl or .txt.")
-    from pretune.stages.predict import predict_file
+    from pretune.inference.predict import predict_file
 
     say = (lambda _sentence: None) if arguments.quiet else to_stderr
     done = predict_file(
@@ -89,7 +89,7 @@ def _rows(count: int) -> str:
 
 def evaluate(arguments: Arguments) -> int:
     """How good a model is on labelled examples."""
-    from pretune.stages.evaluate import evaluate
+    from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
         arguments.model,
@@ -104,7 +104,7 @@ def evaluate(arguments: Arguments) -> int:
 
 def fill(arguments: Arguments) -> int:
     """The words that the pre-trained model predicts at each [MASK]."""
-    from pretune.stages.fill import fill
+    from pretune.inference.predict import fill
 
     found = fill(arguments.model, arguments.text, top=arguments.top)
     if arguments.json:
@@ -116,7 +116,7 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """One prediction through five layers."""
-    from pretune.stages.trace import trace
+    from pretune.tracing.prediction import trace
 
     found = trace(arguments.model, arguments.text)
     if arguments.json:
@@ -128,7 +128,7 @@ def trace(arguments: Arguments) -> int:
 
 def export(arguments: Arguments) -> int:
     """The tokens of stage 2 in another tool's format."""
-    from pretune.stages.export import export
+    from pretune.exporting.export_tokens import export
 
     done = export(
         stage_folder(arguments.preprocessed, "preprocess"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pretune.data.views import RowView
 from pretune.errors import UsageError
+from pretune.exporting.views import RowView
 from pretune.text.token_shards import TokenShard
 
 DOCUMENTS_AT_ONCE = 10_000

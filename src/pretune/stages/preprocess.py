@@ -15,8 +15,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from pretune.data.views import ROW_TOKENS, View, measure_view
 from pretune.errors import InputDataError
+from pretune.exporting.views import ROW_TOKENS, View, measure_view
 from pretune.runtime.artifacts import (
     Manifest,
     StageFolder,

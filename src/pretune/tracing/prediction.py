@@ -11,6 +11,7 @@ T sequence, D hidden, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from pretune.errors import UsageError
 from pretune.inference.classify import Classifier, pad_rows
+from pretune.inference.load import load_classifier
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import BOS, EOS, cut_middle
@@ -50,6 +52,14 @@ class ResidualParts:
             x = x + feed_forward
             streams.append(x)
         return streams
+
+
+def trace(model: Path | str, text: str) -> dict[str, Any]:
+    """How a model comes to its decision about a text: see `trace_prediction`.
+
+    Raises ModelNotFoundError, CorruptModelError or ModelError where the path leads to no classifier.
+    """
+    return trace_prediction(load_classifier(model), text)
 
 
 @torch.inference_mode()

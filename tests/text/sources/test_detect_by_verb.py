@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.stages.predict import _Rows, read_texts
+from pretune.inference.predict import _Rows, read_texts
 from pretune.text.collect.documents import Reading, iter_documents
 from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.records import LABEL_NAMES, TEXT_NAMES

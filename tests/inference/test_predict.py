@@ -13,10 +13,10 @@ import pytest
 import zstandard
 
 from pretune.errors import InputDataError, ModelNotFoundError, OutOfResourcesError, UsageError
+from pretune.inference import predict as stage
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
-from pretune.stages import predict as stage
-from pretune.stages.predict import looks_like_file, predict, predict_file, read_texts
+from pretune.inference.predict import looks_like_file, predict, predict_file, read_texts
 
 TEXTS = ["A wonderful film.", "=1+1", 'He said "no", twice', "-", "Großartig! 🙂", "two\nlines"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.stages.fill import fill
-from pretune.stages.trace import trace
+from pretune.inference.predict import fill
+from pretune.tracing.prediction import trace
 
 
 def test_fill_is_json(run_folder: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.data import views
-from pretune.data.views import RowView, View, measure_view
+from pretune.exporting import views
+from pretune.exporting.views import RowView, View, measure_view
 from pretune.text.token_shards import ShardWriter, TokenShard
 
 PAD = 0

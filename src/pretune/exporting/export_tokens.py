@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from pretune.data.views import ROW_TOKENS, RowView, View
 from pretune.errors import FolderInTheWayError, UsageError
 from pretune.exporting.datatrove import write_datatrove
 from pretune.exporting.megatron import write_megatron
 from pretune.exporting.parquet import write_parquet
+from pretune.exporting.views import ROW_TOKENS, RowView, View
 from pretune.runtime.artifacts import Manifest, read_manifest
 from pretune.runtime.commit import commit_folder
 from pretune.text.steps.select import SPLITS

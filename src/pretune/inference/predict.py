@@ -18,7 +18,7 @@ import zstandard
 
 from pretune.errors import InputDataError, UsageError
 from pretune.inference.classify import Classifier, Prediction
-from pretune.inference.load import load_classifier
+from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.commit import commit_file
 from pretune.text.labels.label_text import is_missing
 from pretune.text.labels.reader import without_labels
@@ -274,3 +274,19 @@ def looks_like_file(text: str) -> bool:
         return (table_format_of(text) is not None or ending_of(text) in TXT_ENDINGS) and Path(text).is_file()
     except (OSError, ValueError):  # a long text is no file name
         return False
+
+
+def fill(model: Path | str, text: str, *, top: int = 5) -> dict[str, Any]:
+    """For each [MASK] in the text the `top` words with their probabilities, as JSON values.
+
+    `{"text", "model", "masks": [[{"word", "probability"}]]}`, masks in the order of the text, words best first.
+    Raises ModelNotFoundError, CorruptModelError or ModelError for the model and UsageError for the text.
+    """
+    filler = load_filler(model)
+    return {
+        "text": text,
+        "model": str(filler.path),
+        "masks": [
+            [{"word": each.word, "probability": each.probability} for each in words] for words in filler.fill(text, top)
+        ],
+    }
