@@ -21,8 +21,8 @@ from typing import Any
 
 from pretune.runtime.events import read_events
 from pretune.settings import PreprocessConfig
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 from pretune.text.document_store import iter_corpus
 from pretune.version import VERSION
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from pretune.builtin_world.world import labeled_rows
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.settings import CollectConfig, PreprocessConfig
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 from pretune.text.labels.reader import read_labeled
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings

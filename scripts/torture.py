@@ -187,7 +187,7 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
     import torch
 
     from pretune.runtime import artifacts
-    from pretune.stages import finetune
+    from pretune.stages.finetune import stage as finetune
     from pretune.training import classification, objective, pretraining
 
     def end(is_there: bool) -> None:

@@ -93,11 +93,16 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         name: getattr(made, name)
         for name in ("split", "collect", "preprocess", "pretrain", "prepare", "finetune", "compare")
     }
-    functions["trace"] = lambda _run, text: {"text": text}
     for name, function in functions.items():
-        module = types.ModuleType(f"pretune.stages.{name}")
+        path = f"pretune.stages.{name}" + (
+            ".stage" if name in ("collect", "preprocess", "pretrain", "finetune") else ""
+        )
+        module = types.ModuleType(path)
         setattr(module, name, function)
-        monkeypatch.setitem(sys.modules, f"pretune.stages.{name}", module)
+        monkeypatch.setitem(sys.modules, path, module)
+    tracing = types.ModuleType("pretune.tracing.prediction")
+    tracing.trace = lambda _run, text: {"text": text}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pretune.tracing.prediction", tracing)
     monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])

@@ -45,12 +45,12 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.settings import PreprocessConfig as PreprocessConfig
     from pretune.settings import PretrainConfig as PretrainConfig
     from pretune.settings import SplitConfig as SplitConfig
-    from pretune.stages.collect import collect as collect
+    from pretune.stages.collect.stage import collect as collect
     from pretune.stages.compare import compare as compare
-    from pretune.stages.finetune import finetune as finetune
+    from pretune.stages.finetune.stage import finetune as finetune
     from pretune.stages.prepare import prepare as prepare
-    from pretune.stages.preprocess import preprocess as preprocess
-    from pretune.stages.pretrain import pretrain as pretrain
+    from pretune.stages.preprocess.stage import preprocess as preprocess
+    from pretune.stages.pretrain.stage import pretrain as pretrain
     from pretune.stages.split import split as split
     from pretune.tracing.prediction import trace as trace
 
@@ -77,11 +77,11 @@ _MODULE_OF = {
     "load_model": "api",
     "load_pretrained_model": "api",
     "split": "stages.split",
-    "collect": "stages.collect",
-    "preprocess": "stages.preprocess",
-    "pretrain": "stages.pretrain",
+    "collect": "stages.collect.stage",
+    "preprocess": "stages.preprocess.stage",
+    "pretrain": "stages.pretrain.stage",
     "prepare": "stages.prepare",
-    "finetune": "stages.finetune",
+    "finetune": "stages.finetune.stage",
     "compare": "stages.compare",
     "predict": "inference.predict",
     "predict_file": "inference.predict",

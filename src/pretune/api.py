@@ -175,7 +175,7 @@ class Model:
         test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
         if out is None and not quiet:
             sys.stdout.write(f"The run is in {folder}\n")
-        from pretune.stages.finetune import finetune
+        from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 
         with live_progress(sys.stderr, quiet):

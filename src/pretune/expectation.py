@@ -54,7 +54,7 @@ def expect(recipe: Recipe) -> Expectation:
     from pretune.compute.device import choose_compute
     from pretune.model import cost
     from pretune.model.config import PRESETS
-    from pretune.stages.pretrain_settings import budget_of, choose_size
+    from pretune.stages.pretrain.choices import budget_of, choose_size
 
     text_bytes, label_bytes = _text_bytes(recipe), _label_bytes(recipe)
     config, budget = recipe.pretrain, budget_of(recipe.pretrain)

@@ -31,7 +31,7 @@ from pretune.runtime.artifacts import (
 )
 from pretune.runtime.launch import read_launch
 from pretune.settings import FinetuneConfig
-from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS
+from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
@@ -196,7 +196,7 @@ def plan_stages(
         )
 
     def collect(redo: bool) -> Manifest:
-        from pretune.stages.collect import collect
+        from pretune.stages.collect.stage import collect
 
         return collect(
             recipe.corpus,
@@ -210,7 +210,7 @@ def plan_stages(
         )
 
     def preprocess(redo: bool) -> Manifest:
-        from pretune.stages.preprocess import preprocess
+        from pretune.stages.preprocess.stage import preprocess
 
         return preprocess(
             folder / "collect",
@@ -222,7 +222,7 @@ def plan_stages(
         )
 
     def pretrain(redo: bool) -> Manifest:
-        from pretune.stages.pretrain import pretrain
+        from pretune.stages.pretrain.stage import pretrain
 
         return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, redo=redo)
 
@@ -244,7 +244,7 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
         return prepare(folder / "split", folder / "prepare", recipe.prepare, base=folder / "pretrain", redo=redo)
 
     def train(name: str, config: FinetuneConfig, redo: bool) -> Manifest:
-        from pretune.stages.finetune import finetune
+        from pretune.stages.finetune.stage import finetune
 
         # Where several processes have pre-trained the model, the others have ended.
         return finetune(folder / "pretrain", folder / "prepare", folder / name, config, redo=redo, alone=True)

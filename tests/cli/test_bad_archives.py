@@ -165,7 +165,7 @@ def test_the_rest_of_a_folder_is_read(
     (texts / "c.jsonl").write_bytes(b"not json\n" * 9)
     (texts / "d.txt").write_bytes(bytes(range(256)) * 9)
     (texts / "gone.txt").write_bytes(b"It will vanish.\n")
-    from pretune.stages import collect
+    from pretune.stages.collect import stage as collect
 
     hash_file = collect.hash_file
 

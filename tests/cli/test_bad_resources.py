@@ -11,7 +11,7 @@ from pretune.cli.main import run_command_line
 from pretune.compute import device
 from pretune.errors import EXIT_DATA, EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE
 from pretune.runtime.engines import num_cores
-from pretune.stages import pretrain_settings
+from pretune.stages.pretrain.stage import choices as pretrain_settings
 
 TOO_MANY = num_cores() + 1
 ROWS = "--row-tokens 16 --tokens-per-step 128 --long-row-tokens 32 --evaluations 2 --compile off"

@@ -27,7 +27,8 @@ from typing import Any
 
 from pretune.cli import commands, main
 from pretune.runtime import artifacts, commit, events
-from pretune.stages import finetune, pretrain  # which the commands would import late
+from pretune.stages.finetune import stage as finetune
+from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import checkpoint, classification, optimizer
 
 PLACES: dict[str, tuple[Any, str]] = {

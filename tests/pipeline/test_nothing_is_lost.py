@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from pretune.runtime.events import read_events
 from pretune.settings import CollectConfig, PreprocessConfig
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 from pretune.text.document_store import iter_corpus
 from pretune.text.readers import records
 

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from pretune.cli import commands, main
-from pretune.stages import finetune, pretrain  # which the commands would import late
+from pretune.stages.finetune import stage as finetune
+from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import objective, optimizer
 
 

@@ -13,9 +13,9 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.artifacts import open_stage
 from pretune.runtime.events import read_events
 from pretune.settings import PreprocessConfig, SplitConfig
-from pretune.stages.collect import collect
+from pretune.stages.collect.stage import collect
 from pretune.stages.prepare import prepare
-from pretune.stages.preprocess import preprocess
+from pretune.stages.preprocess.stage import preprocess
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.split import open_split

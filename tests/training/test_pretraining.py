@@ -18,7 +18,7 @@ from pretune.errors import EXIT_MODEL, DivergedError
 from pretune.runtime.engines import num_cores
 from pretune.runtime.events import Event, read_events
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain import pretrain
+from pretune.stages.pretrain.stage import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps
 from pretune.training.loop import Evaluation
@@ -199,7 +199,7 @@ def test_where_going_back_does_not_help_it_stops_and_explains(machine: Machine, 
 def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretune.stages import pretrain as stage
+    from pretune.stages.pretrain import stage
 
     original, calls = stage.evaluate_rows, [0]
 

@@ -67,7 +67,7 @@ def split(arguments: Arguments) -> int:
 
 def collect(arguments: Arguments) -> int:
     """Stage 1."""
-    from pretune.stages.collect import collect
+    from pretune.stages.collect.stage import collect
 
     config, out = _settings(arguments).collect, Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
@@ -116,7 +116,7 @@ def _ask(plan: str) -> bool:
 
 def preprocess(arguments: Arguments) -> int:
     """Stage 2."""
-    from pretune.stages.preprocess import preprocess
+    from pretune.stages.preprocess.stage import preprocess
 
     config, out = _settings(arguments).preprocess, Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
@@ -133,11 +133,11 @@ def preprocess(arguments: Arguments) -> int:
 
 def pretrain(arguments: Arguments) -> int:
     """Stage 3."""
-    from pretune.stages.pretrain import pretrain
+    from pretune.stages.pretrain.stage import pretrain
 
     config, out = _settings(arguments).pretrain, Path(arguments.out)
     if arguments.dry_run:
-        from pretune.stages.pretrain_forecast import forecast
+        from pretune.stages.pretrain.forecast import forecast
 
         for line in forecast(stage_folder(arguments.preprocessed, "preprocess"), config).describe():
             to_stdout(line)
@@ -167,7 +167,7 @@ def prepare(arguments: Arguments) -> int:
 
 def finetune(arguments: Arguments) -> int:
     """Stage 5."""
-    from pretune.stages.finetune import finetune
+    from pretune.stages.finetune.stage import finetune
 
     config, out = _settings(arguments).finetune, Path(arguments.out)
     pretrained = stage_folder(arguments.pretrained, "pretrain")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -54,7 +54,7 @@ class PredictedFile:
     seconds: float
 
 
-def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list[Prediction]:
+def predict(model: Path | str | Classifier, texts: Sequence[str | float | None]) -> list[Prediction]:
     """The label of each text with probabilities, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
     `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError,
@@ -62,7 +62,8 @@ def predict(model: Path | str | Classifier, texts: Sequence[str | None]) -> list
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it into [ ].")
-    return _as_classifier(model).predict(["" if text is None or is_missing(text) else text for text in texts])
+    cleaned = ["" if is_missing(text) else str(text) for text in texts]
+    return _as_classifier(model).predict(cleaned)
 
 
 def predict_file(
@@ -197,7 +198,7 @@ def _iter_lines(stream: TextStream) -> Iterator[Record]:
 class _RowWriter:
     """Writes rows in the format of a file's ending; cells of the input go out as they came in."""
 
-    def __init__(self, stream: TextIO, output: Path, rows: _Rows) -> None:
+    def __init__(self, stream: io.TextIOWrapper, output: Path, rows: _Rows) -> None:
         self._stream = stream
         self._rows = rows
         self._ending = ending_of(output)
@@ -242,7 +243,7 @@ def _to_json(value: Any) -> str:
 
 
 @contextmanager
-def _open_text(file: BinaryIO, output: Path) -> Iterator[TextIO]:
+def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
     """A text stream into an open file, compressed as the ending says; the file itself stays open."""
     ending = output.suffix.lower()
     binary: Any = file

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
 from pretune.runtime.events import read_events
-from pretune.stages.collect import collect
+from pretune.stages.collect.stage import collect
 from pretune.text.document_store import iter_corpus
 from pretune.text.readers import xml
 from pretune.text.readers.xml import has_pairs, iter_lines, iter_pairs

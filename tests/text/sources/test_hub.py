@@ -7,7 +7,7 @@ import pytest
 
 from pretune.errors import InputDataError, StageDiffersError, UsageError
 from pretune.settings import CollectConfig
-from pretune.stages.collect import collect
+from pretune.stages.collect.stage import collect
 from pretune.text.document_store import iter_corpus
 from pretune.text.reading_report import Findings
 from pretune.text.sources.hub import hub_files
@@ -83,7 +83,7 @@ def test_what_was_interrupted_goes_on_without_the_hub(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pretune.stages.collect_steps.place_file", interrupted)
+        patch.setattr("pretune.stages.collect.steps.place_file", interrupted)
         with pytest.raises(KeyboardInterrupt):
             collect(paths, tmp_path / "out")
     hub.clear()

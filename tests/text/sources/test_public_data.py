@@ -15,7 +15,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.events import read_events
-from pretune.stages.collect import collect
+from pretune.stages.collect.stage import collect
 from pretune.text.document_store import iter_corpus
 from pretune.text.reading_report import Findings
 from pretune.text.sources.public_data import LOCK_NAME, REGISTRY, DataSet, data_set_of, default_data_root, obtain

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pretune.settings import CollectConfig, PreprocessConfig
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 
 PARTS = {
     "chinese": (

@@ -16,9 +16,9 @@ from pretune.reporting.report import render_run
 from pretune.runtime.artifacts import hash_file
 from pretune.runtime.events import read_events
 from pretune.settings import PreprocessConfig
-from pretune.stages import preprocess_steps
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
+from pretune.stages.preprocess.stage import steps as preprocess_steps
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped
 

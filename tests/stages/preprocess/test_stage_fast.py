@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pretune.runtime.events import read_events
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 from pretune.text.tokenizer import fast_encoder
 from pretune.text.tokenizer.encoder import CleanTextEncoder
 from pretune.text.tokenizer.tokenizer import Tokenizer

@@ -27,7 +27,7 @@ from pretune.runtime.artifacts import (
 )
 from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
-from pretune.stages.collect_steps import PiecesReader
+from pretune.stages.collect.steps import PiecesReader
 from pretune.text.clean.normalize import clean_text
 from pretune.text.collect.documents import Document, Reading, refuse_unreadable
 from pretune.text.collect.report_sentences import remarks

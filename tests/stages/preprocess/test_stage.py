@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-import pretune.stages.preprocess_steps
+import pretune.stages.preprocess.steps
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
 from pretune.runtime import engines
 from pretune.runtime.events import read_events
 from pretune.settings import CollectConfig, PreprocessConfig
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess.stage import preprocess
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import assign_splits, hash_unit, normalise_for_hash
@@ -215,7 +215,7 @@ def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, t
 def test_an_interrupted_stage_begins_again(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
-            "pretune.stages.preprocess._Preprocessing._report",
+            "pretune.stages.preprocess.stage._Preprocessing._report",
             lambda self, tokenizer, shards: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
@@ -377,7 +377,7 @@ def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
     error: type[BaseException],
 ) -> None:
     function = f"{step}_part"
-    original = getattr(pretune.stages.preprocess_steps, function)
+    original = getattr(pretune.stages.preprocess.steps, function)
     calls = []
 
     def interrupted(out: Path, task: dict[str, Any]) -> dict[str, Any]:
@@ -388,12 +388,12 @@ def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"pretune.stages.preprocess_steps.{function}", interrupted)
+        patch.setattr(f"pretune.stages.preprocess.steps.{function}", interrupted)
         with pytest.raises(error):
             preprocess(many_parts, tmp_path / "out")
     first = len(calls)
     monkeypatch.setattr(
-        f"pretune.stages.preprocess_steps.{function}", lambda out, task: calls.append(0) or original(out, task)
+        f"pretune.stages.preprocess.steps.{function}", lambda out, task: calls.append(0) or original(out, task)
     )
     assert preprocess(many_parts, tmp_path / "out").outputs == in_one_thread
     num_parts = len(list(many_parts.glob("documents-*")))

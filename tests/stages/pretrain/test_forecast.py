@@ -10,8 +10,8 @@ import pytest
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import read_events
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain import pretrain
-from pretune.stages.pretrain_forecast import forecast
+from pretune.stages.pretrain.forecast import forecast
+from pretune.stages.pretrain.stage import pretrain
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",

@@ -28,7 +28,7 @@ from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain_settings import (
+from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
     choose_size,

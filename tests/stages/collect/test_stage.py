@@ -12,7 +12,7 @@ from pretune.errors import FolderInTheWayError, InputDataError
 from pretune.runtime.artifacts import Manifest
 from pretune.runtime.events import read_events
 from pretune.settings import CollectConfig
-from pretune.stages.collect import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
+from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
 from pretune.stages.split import split
 from pretune.text.document_store import iter_corpus
 from pretune.text.splits import split_of
@@ -99,7 +99,7 @@ def test_a_second_call_skips_and_another_input_is_refused(reviews: Path, tmp_pat
 
 def test_an_interrupted_stage_begins_again(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
-    finish = "pretune.stages.collect._Collection._finish"
+    finish = "pretune.stages.collect.stage._Collection._finish"
     with monkeypatch.context() as patch:
         patch.setattr(finish, lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -182,7 +182,7 @@ def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
 
 
 def test_many_files_are_announced_before_they_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.stages.collect.FILES_WORTH_A_WORD", 3)
+    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_WORD", 3)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(f"A text called {name}.\n", encoding="utf-8")
     said: list[str] = []

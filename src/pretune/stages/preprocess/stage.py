@@ -27,7 +27,7 @@ from pretune.runtime.artifacts import (
 )
 from pretune.runtime.engines import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
-from pretune.stages.preprocess_steps import Steps
+from pretune.stages.preprocess.steps import Steps
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
 from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data

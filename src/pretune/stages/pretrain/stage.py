@@ -38,7 +38,7 @@ from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.settings import PretrainConfig, to_identity
-from pretune.stages.pretrain_settings import (
+from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
     choose_size,

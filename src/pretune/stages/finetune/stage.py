@@ -36,7 +36,7 @@ from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.settings import FinetuneConfig, to_identity
-from pretune.stages.finetune_rows import make_rows, read_rows, write_predictions
+from pretune.stages.finetune.rows import make_rows, read_rows, write_predictions
 from pretune.text.clean.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 from pretune.text.tokenizer.tokenizer import load_tokenizer

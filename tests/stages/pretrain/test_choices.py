@@ -8,7 +8,7 @@ import torch
 
 from pretune.compute.device import Compute
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain_settings import budget_of, describe_compute, optimizer_config, row_settings
+from pretune.stages.pretrain.choices import budget_of, describe_compute, optimizer_config, row_settings
 
 CPU = Compute(
     device="cpu", threads=2, precision="bf16", is_compiled=False, torch_version="2.13.0", chip="Example", processes=1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
 from pretune.runtime.engines import open_engine
-from pretune.stages.collect_steps import PiecesReader
+from pretune.stages.collect.steps import PiecesReader
 from pretune.text.collect import work_units
 from pretune.text.collect.collect_shard import irregular_files
 from pretune.text.collect.documents import Reading, iter_documents

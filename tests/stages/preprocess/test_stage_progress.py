@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from pretune.runtime.events import read_events
-from pretune.stages import preprocess as module
-from pretune.stages.collect import collect
-from pretune.stages.preprocess import preprocess
+from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess import stage as module
+from pretune.stages.preprocess.stage import preprocess
 
 
 def test_a_step_is_timed_from_its_own_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

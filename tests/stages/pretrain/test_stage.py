@@ -19,7 +19,7 @@ from pretune.model.folder import load_model_folder
 from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
 from pretune.runtime.events import Event, read_events
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain import pretrain
+from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training import pretraining
@@ -200,7 +200,7 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
         clock[0] += 0.05 if updates[0] <= 14 else 0.06
 
     monkeypatch.setattr(Optimizer, "step", step)
-    for module in ("pretune.stages.pretrain", "pretune.training.pretraining", "pretune.training.budget"):
+    for module in ("pretune.stages.pretrain.stage", "pretune.training.pretraining", "pretune.training.budget"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
@@ -219,7 +219,7 @@ def test_a_refused_update_is_told_and_survived(
     preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One step with a loss that is not finite: it is told, and the run ends with finite weights and a whole log."""
-    from pretune.stages import pretrain as stage
+    from pretune.stages.pretrain import stage
 
     original, calls = stage.MaskedObjective.__call__, [0]
 

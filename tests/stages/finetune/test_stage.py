@@ -19,7 +19,7 @@ from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, se
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.settings import FinetuneConfig
-from pretune.stages.finetune import finetune, read_rows
+from pretune.stages.finetune.stage import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training.classification import Trial
@@ -184,7 +184,7 @@ def test_a_finished_trial_whose_weights_are_damaged_is_done_again(
         raise StoppedError("Stopped.")
 
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        patch.setattr("pretune.stages.finetune._Finetuning._test", stop)
+        patch.setattr("pretune.stages.finetune.stage._Finetuning._test", stop)
         run(run_folder / "pretrain", prepared_folder, tmp_path / "out")
     newest = sorted((tmp_path / "out" / "checkpoints" / f"trial-{trial:02d}").glob("step-*"))[-1]
     weights = newest / "training_state" / "best.safetensors"

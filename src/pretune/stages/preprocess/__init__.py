@@ -1,0 +1,1 @@
+"""Stage 2: repair, filter, deduplicate; train the tokenizer; write token shards."""

@@ -1,0 +1,1 @@
+"""Stage 3: a transformer learns to predict missing words."""
