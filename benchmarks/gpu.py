@@ -35,8 +35,8 @@ from workload import MASK_PROB, make_pretraining_text
 from pretune.compute import device
 from pretune.compute.device import choose_compute, device_at_hand
 from pretune.data.batch import Batch
-from pretune.data.corpus import Corpus, RowSettings
-from pretune.data.pretraining import special_ids
+from pretune.data.masked_rows import special_ids
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize

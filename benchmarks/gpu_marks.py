@@ -11,8 +11,8 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from pretune.compute.distributed import Ranks
-from pretune.data.ahead import feed
 from pretune.data.batch import Batch
+from pretune.data.prefetch import feed
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard

@@ -16,8 +16,8 @@ from contenders import Turns
 from workload import MASK_PROB, model_config
 
 from pretune.compute.device import choose_compute
-from pretune.data.corpus import Corpus, RowSettings
-from pretune.data.pretraining import special_ids
+from pretune.data.masked_rows import special_ids
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.model import cost
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -86,7 +86,7 @@ def finetune(spec: dict[str, Any]) -> None:
     import numpy as np
 
     from pretune.compute.lanes import lanes_for
-    from pretune.data.classification import ClassificationRows, LabeledShard
+    from pretune.data.labelled_rows import ClassificationRows, LabeledShard
     from pretune.model.transformer import SequenceClassifier
     from pretune.text.token_shards import TokenShard
     from pretune.training.objective import ClassificationObjective

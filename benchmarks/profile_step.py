@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from pretune.compute.device import choose_compute
 from pretune.data.batch import Batch
-from pretune.data.corpus import Corpus, RowSettings
-from pretune.data.pretraining import special_ids
+from pretune.data.masked_rows import special_ids
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.model import cost
 from pretune.model.config import PRESETS
 from pretune.model.transformer import LanguageModel, initialize

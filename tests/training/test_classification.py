@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.data.classification import ClassificationRows, load_labeled
-from pretune.data.pretraining import SpecialIds
+from pretune.data.labelled_rows import ClassificationRows, load_labeled
+from pretune.data.masked_rows import SpecialIds
 from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.runtime.events import Event, EventLog, read_events

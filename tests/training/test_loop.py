@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pretune.data.ahead import feed
 from pretune.data.batch import Attention, Batch
+from pretune.data.prefetch import feed
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
 from pretune.training import loop

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.corpus import Corpus
+from pretune.data.pretraining_data import Corpus
 from pretune.errors import EXIT_MODEL, DivergedError
 from pretune.runtime.engines import num_cores
 from pretune.runtime.events import Event, read_events

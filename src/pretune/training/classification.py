@@ -16,10 +16,10 @@ from torch import Tensor
 
 from pretune.compute.distributed import ALONE, Ranks
 from pretune.compute.lanes import lanes_for
-from pretune.data.ahead import feed
 from pretune.data.batch import Batch
-from pretune.data.classification import ClassificationRows
-from pretune.data.share import Share
+from pretune.data.labelled_rows import ClassificationRows
+from pretune.data.prefetch import feed
+from pretune.data.rank_slice import Share
 from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag

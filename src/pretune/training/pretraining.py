@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.data.ahead import feed
 from pretune.data.batch import Batch
-from pretune.data.corpus import Corpus
+from pretune.data.prefetch import feed
+from pretune.data.pretraining_data import Corpus
 from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.data.classification import ClassificationRows, load_labeled
-from pretune.data.pretraining import SpecialIds
+from pretune.data.labelled_rows import ClassificationRows, load_labeled
+from pretune.data.masked_rows import SpecialIds
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import write_text
 from pretune.settings import FinetuneConfig

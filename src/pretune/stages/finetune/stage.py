@@ -14,8 +14,8 @@ import torch
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
 from pretune.compute.distributed import ALONE, Ranks, join_ranks, open_together
-from pretune.data.classification import ClassificationRows
-from pretune.data.pretraining import special_ids
+from pretune.data.labelled_rows import ClassificationRows
+from pretune.data.masked_rows import special_ids
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.evaluation.metrics import summarize
 from pretune.evaluation.uncertainty import wilson_interval

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
-from pretune.data.corpus import Corpus, RowSettings
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig

@@ -18,10 +18,9 @@ from pretune.compute.device import (
     refuse_without_compiler,
     use_threads,
 )
-from pretune.data.ahead import Batches, feed
-from pretune.data.corpus import Corpus
-from pretune.data.pretraining import special_ids
-from pretune.data.word_vectors import MAX_TOKENS, MAX_WORDS
+from pretune.data.masked_rows import special_ids
+from pretune.data.prefetch import Batches, feed
+from pretune.data.pretraining_data import Corpus
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
@@ -41,6 +40,7 @@ from pretune.stages.pretrain.choices import (
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
+from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.loop import evaluate, train_steps
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer

@@ -15,10 +15,9 @@ from torch import nn
 from pretune.builtin_world.world import SUNRISE
 from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
 from pretune.compute.distributed import Ranks, join_ranks, open_together
-from pretune.data.corpus import Corpus
-from pretune.data.pretraining import special_ids
-from pretune.data.share import Share
-from pretune.data.word_vectors import build_word_vectors
+from pretune.data.masked_rows import special_ids
+from pretune.data.pretraining_data import Corpus
+from pretune.data.rank_slice import Share
 from pretune.errors import InputDataError, OutOfResourcesError
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
@@ -58,6 +57,7 @@ from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change
+from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.loop import evaluate_rows
 from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Parallel

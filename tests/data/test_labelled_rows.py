@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.data.classification import ClassificationRows, LabeledShard, load_labeled
-from pretune.data.pretraining import SpecialIds
+from pretune.data.labelled_rows import ClassificationRows, LabeledShard, load_labeled
+from pretune.data.masked_rows import SpecialIds
 
 NUM_ROWS = 600
 

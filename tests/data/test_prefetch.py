@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from pretune.data.ahead import Ahead, feed
 from pretune.data.batch import Attention, Batch
+from pretune.data.prefetch import Ahead, feed
 
 
 def batch_of(step: int) -> Batch:

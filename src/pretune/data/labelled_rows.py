@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.pretraining import SpecialIds
+from pretune.data.masked_rows import SpecialIds
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
 

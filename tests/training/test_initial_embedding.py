@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.data.word_vectors import (
+from pretune.text.token_shards import ShardWriter, TokenShard
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.training.initial_embedding import (
     WINDOW,
     build_word_vectors,
     count_neighbours,
@@ -16,8 +18,6 @@ from pretune.data.word_vectors import (
     factorise,
     mutual_information,
 )
-from pretune.text.token_shards import ShardWriter, TokenShard
-from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 
 def count_directly(places: list[int], documents: list[int], size: int) -> np.ndarray:

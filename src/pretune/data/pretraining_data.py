@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.batch import Batch
+from pretune.data.masked_rows import MaskedRows, SpecialIds
 from pretune.data.packing import RowTable, build_rows
-from pretune.data.pretraining import MaskedRows, SpecialIds
-from pretune.data.share import ALONE, Share
+from pretune.data.rank_slice import ALONE, Share
 from pretune.errors import InputDataError, UsageError
 from pretune.text.token_shards import TokenShard
 

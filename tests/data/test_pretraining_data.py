@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.corpus import Corpus, RowSettings
-from pretune.data.pretraining import SpecialIds
+from pretune.data.masked_rows import SpecialIds
+from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import InputDataError
 
 SETTINGS = RowSettings(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.share import Share
+from pretune.data.rank_slice import Share
 
 
 def make(index: int) -> Batch:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
+from pretune.data.masked_rows import MaskedRows, SpecialIds, special_ids
 from pretune.data.packing import RowTable, build_rows
-from pretune.data.pretraining import MaskedRows, SpecialIds, special_ids
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
