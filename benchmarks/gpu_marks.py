@@ -17,10 +17,10 @@ from pretune.model.transformer import LanguageModel
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import LossSum, MaskedObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel
-from pretune.training.pieces import Pieces
 
 
 class Marks:

@@ -23,10 +23,10 @@ from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.pieces import Pieces
-from pretune.training.side_by_side import in_lanes
+from pretune.training.threaded_objective import in_lanes
 
 _WARMUP_STEPS = 2
 
@@ -90,7 +90,7 @@ def finetune(spec: dict[str, Any]) -> None:
     from pretune.model.transformer import SequenceClassifier
     from pretune.text.token_shards import TokenShard
     from pretune.training.objective import ClassificationObjective
-    from pretune.training.side_by_side import SideBySide
+    from pretune.training.threaded_objective import SideBySide
 
     folder = Path(spec["folder"])
     tokenizer = load_tokenizer(folder)

@@ -34,7 +34,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.loop import backward, total_weight
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.side_by_side import in_lanes
+from pretune.training.threaded_objective import in_lanes
 
 _KINDS = (  # the first that occurs in an operation's name says what it is
     ("matrix products", ("aten::mm", "aten::bmm", "aten::addmm", "aten::linear", "mkl", "onednn", "extern")),

@@ -188,7 +188,9 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
 
     from pretune.runtime import artifacts
     from pretune.stages.finetune import stage as finetune
-    from pretune.training import classification, objective, pretraining
+    from pretune.training import finetuning_trial as classification
+    from pretune.training import objective
+    from pretune.training import pretraining_run as pretraining
 
     def end(is_there: bool) -> None:
         if is_there and time.monotonic() - start > after:

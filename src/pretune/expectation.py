@@ -90,7 +90,7 @@ def _task_passes(recipe: Recipe, task_tokens: float, *, from_scratch: bool) -> f
     """Passes over the labelled rows at most: the rate search and every seed."""
     import numpy as np
 
-    from pretune.training.trials import plan_trials
+    from pretune.training.trial_plan import plan_trials
 
     config = recipe.finetune
     num_rows = max(1, round(task_tokens / _TOKENS_PER_ROW))

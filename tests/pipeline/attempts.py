@@ -29,7 +29,8 @@ from pretune.cli import commands, main
 from pretune.runtime import artifacts, commit, events
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
-from pretune.training import checkpoint, classification, optimizer
+from pretune.training import checkpoint, optimizer
+from pretune.training import finetuning_trial as classification
 
 PLACES: dict[str, tuple[Any, str]] = {
     "update": (optimizer.Optimizer, "step"),

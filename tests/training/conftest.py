@@ -13,9 +13,9 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
-from pretune.training.pieces import Pieces
 
 CONFIG = ModelConfig(
     vocab_size=300, hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=16, intermediate_size=48

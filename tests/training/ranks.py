@@ -25,13 +25,13 @@ from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.training.checkpoint import TrainingState, list_steps
+from pretune.training.distributed_checkpoint import go_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
-from pretune.training.pieces import Pieces
-from pretune.training.together import go_back_together, save_together
 
 STEPS, MICRO_BATCHES = 4, 4
 CONFIG = ModelConfig(

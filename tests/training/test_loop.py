@@ -19,9 +19,9 @@ from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.pieces import Pieces
 
 ON_NO_DEVICE = ModelConfig(
     vocab_size=300, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=8, intermediate_size=48

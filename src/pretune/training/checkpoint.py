@@ -18,8 +18,8 @@ from pretune.runtime.artifacts import MANIFEST_NAME, describe_differences, remov
 from pretune.runtime.commit import remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
 from pretune.training.guard import Guard
+from pretune.training.microbatch_split import Pieces
 from pretune.training.optimizer import Optimizer
-from pretune.training.pieces import Pieces
 
 STATE_FOLDER = "training_state"
 _OPTIMIZER_NAME, _STATE_NAME, _BEST_NAME = "optimizer.safetensors", "state.json", "best.safetensors"

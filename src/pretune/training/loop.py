@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from pretune.compute.device import in_fixed_order
 from pretune.data.batch import Batch
 from pretune.training.guard import Guard, Refusal
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import LossSum, Objective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel, alone
-from pretune.training.pieces import Pieces
 
 
 @dataclass(frozen=True, kw_only=True)

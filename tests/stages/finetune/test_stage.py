@@ -22,7 +22,7 @@ from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training.classification import Trial
+from pretune.training.finetuning_trial import Trial
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
 

@@ -22,7 +22,7 @@ from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training import pretraining
+from pretune.training import pretraining_run as pretraining
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
 
@@ -200,7 +200,7 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
         clock[0] += 0.05 if updates[0] <= 14 else 0.06
 
     monkeypatch.setattr(Optimizer, "step", step)
-    for module in ("pretune.stages.pretrain.stage", "pretune.training.pretraining", "pretune.training.budget"):
+    for module in ("pretune.stages.pretrain.stage", "pretune.training.pretraining_run", "pretune.training.budget"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")

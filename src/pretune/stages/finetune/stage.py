@@ -41,10 +41,10 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
-from pretune.training.classification import Scores, Trial, TrialSettings, predict_probabilities
+from pretune.training.finetuning_trial import Scores, Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trials import PlannedTrial, plan_trials
+from pretune.training.trial_plan import PlannedTrial, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"

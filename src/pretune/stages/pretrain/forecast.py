@@ -42,11 +42,11 @@ from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.loop import evaluate, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer
-from pretune.training.pieces import Pieces
 from pretune.training.schedule import Plan
-from pretune.training.side_by_side import in_lanes
+from pretune.training.threaded_objective import in_lanes
 
 _TRIED_STEPS = 3
 _CALIBRATION_STEPS = 7  # of each row length, by the stage itself before its plan

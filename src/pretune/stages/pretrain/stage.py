@@ -57,15 +57,15 @@ from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, tell_change
+from pretune.training.distributed_checkpoint import go_on_together
 from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.loop import evaluate_rows
 from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Parallel
-from pretune.training.pretraining import Course, CourseSettings
+from pretune.training.pretraining_run import Course, CourseSettings
+from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
 from pretune.training.schedule import Plan
-from pretune.training.side_by_side import in_lanes
-from pretune.training.together import go_on_together
-from pretune.training.watched import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
+from pretune.training.threaded_objective import in_lanes
 
 _NUM_WATCHED = 6
 _WATCHED_POOL = 2000  # validation documents among which the watched sentences are drawn

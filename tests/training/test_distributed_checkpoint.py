@@ -9,7 +9,7 @@ import pytest
 
 from pretune.compute.distributed import Ranks
 from pretune.runtime.interruption import StopFlag
-from pretune.training.together import agree_to_stop
+from pretune.training.distributed_checkpoint import agree_to_stop
 
 
 class TwoRanks(Ranks):

@@ -18,6 +18,7 @@ from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import Pace, median_seconds, replan, seconds_left
 from pretune.training.checkpoint import TrainingState
+from pretune.training.distributed_checkpoint import agree_to_stop, go_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import Objective
@@ -25,7 +26,6 @@ from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 from pretune.training.row_losses import compare_rows
 from pretune.training.schedule import Plan
-from pretune.training.together import agree_to_stop, go_back_together, save_together
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0  # between two `train` events

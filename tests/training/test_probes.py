@@ -16,7 +16,7 @@ from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training.watched import choose_unseen, hide_word, hide_words, predict_hidden
+from pretune.training.probes import choose_unseen, hide_word, hide_words, predict_hidden
 
 TEXTS = [
     "The sun rises in the east. A wonderful film, warm and funny.",

@@ -24,15 +24,15 @@ from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import TrainingState, load_best, tell_change
+from pretune.training.distributed_checkpoint import agree_to_stop, go_on_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
+from pretune.training.microbatch_split import Pieces
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
-from pretune.training.pieces import Pieces
 from pretune.training.row_losses import compare_rows
-from pretune.training.side_by_side import SideBySide
-from pretune.training.together import agree_to_stop, go_on_together, save_together
+from pretune.training.threaded_objective import SideBySide
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0

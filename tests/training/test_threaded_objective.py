@@ -16,7 +16,7 @@ from pretune.data.batch import Attention, Batch
 from pretune.training.loop import evaluate
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.side_by_side import SideBySide, in_lanes
+from pretune.training.threaded_objective import SideBySide, in_lanes
 
 LANES = Lanes(2, 2)
 

@@ -19,7 +19,7 @@ from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.text.token_shards import ShardWriter
 from pretune.training.checkpoint import load_best
-from pretune.training.classification import Trial, TrialSettings, predict_probabilities
+from pretune.training.finetuning_trial import Trial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 
 NAMES = ("zero", "one", "two")

@@ -15,10 +15,10 @@ from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, train_steps
+from pretune.training.microbatch_split import Pieces, is_out_of_memory
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
-from pretune.training.pieces import Pieces, is_out_of_memory
 
 CPU_WORDS = (
     "[enforce fail at alloc_cpu.cpp:132] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
