@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from pretune.compute.distributed import Ranks
+from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.data.prefetch import feed
 from pretune.model.transformer import LanguageModel

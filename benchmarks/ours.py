@@ -85,7 +85,7 @@ def finetune(spec: dict[str, Any]) -> None:
     """Classification with the settings of the finetune stage: rows of like length together, 32 in an update."""
     import numpy as np
 
-    from pretune.compute.lanes import lanes_for
+    from pretune.compute.cpu_threads import lanes_for
     from pretune.data.labelled_rows import ClassificationRows, LabeledShard
     from pretune.model.transformer import SequenceClassifier
     from pretune.text.token_shards import TokenShard

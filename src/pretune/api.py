@@ -30,7 +30,7 @@ from pretune.reporting.phases import read_phase
 from pretune.reporting.progress import live_progress
 from pretune.reporting.training import render_phase
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
-from pretune.runtime.commit import commit_folder
+from pretune.runtime.atomic import commit_folder
 from pretune.runtime.events import Event, read_events
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.text.labels.label_text import is_missing, label_text

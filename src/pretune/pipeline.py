@@ -101,7 +101,7 @@ def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo:
     Returns what is left for the first one. The others have nothing to do any more, so that their part of the machines
     is free while a classifier is trained, which takes minutes.
     """
-    from pretune.compute.distributed import join_ranks
+    from pretune.compute.ranks import join_ranks
 
     ranks = join_ranks()
     place = [step.name for step in steps].index(PRETRAIN)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
 from pretune.errors import UsageError
-from pretune.runtime.engines import parse_engine
+from pretune.runtime.workers import parse_engine
 
 Size = Literal["auto", "tiny", "micro", "mini", "small"]
 Format = Literal[

@@ -10,7 +10,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.compute import device
 from pretune.errors import EXIT_DATA, EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE
-from pretune.runtime.engines import num_cores
+from pretune.runtime.workers import num_cores
 from pretune.stages.pretrain.stage import choices as pretrain_settings
 
 TOO_MANY = num_cores() + 1

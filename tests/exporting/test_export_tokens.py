@@ -7,7 +7,7 @@ from pretune.cli.main import run_command_line
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.exporting.export_tokens import export
 from pretune.runtime.artifacts import read_manifest, sealed, write_json
-from pretune.runtime.commit import verify_folder
+from pretune.runtime.atomic import verify_folder
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 

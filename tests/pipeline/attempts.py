@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from pretune.cli import commands, main
-from pretune.runtime import artifacts, commit, events
+from pretune.runtime import artifacts, events
+from pretune.runtime import atomic as commit
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import checkpoint, optimizer

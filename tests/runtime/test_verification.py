@@ -12,7 +12,7 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.runtime.artifacts import open_stage, sealed, sealed_text, write_json
-from pretune.runtime.commit import commit_folder
+from pretune.runtime.atomic import commit_folder
 from pretune.runtime.verification import Fault, Verified, verify
 
 

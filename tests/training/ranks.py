@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from pretune.compute.distributed import Ranks, join_ranks
+from pretune.compute.ranks import Ranks, join_ranks
 from pretune.data.batch import Attention, Batch
 from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig

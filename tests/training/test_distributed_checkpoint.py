@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from pretune.compute.distributed import Ranks
+from pretune.compute.ranks import Ranks
 from pretune.runtime.interruption import StopFlag
 from pretune.training.distributed_checkpoint import agree_to_stop
 

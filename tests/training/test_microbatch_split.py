@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from pretune.compute.distributed import Ranks
+from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretune.compute.distributed import Ranks
+from pretune.compute.ranks import Ranks
 from pretune.runtime.launch import Launch
 
 SCRIPT = Path(__file__).with_name("ranks.py")

@@ -15,8 +15,8 @@ import torch
 from pretune.data.batch import Batch
 from pretune.data.pretraining_data import Corpus
 from pretune.errors import EXIT_MODEL, DivergedError
-from pretune.runtime.engines import num_cores
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.workers import num_cores
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.training import objective as objectives

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from pretune.compute.cpu_threads import Lanes
 from pretune.compute.device import choose_compute
-from pretune.compute.lanes import Lanes
 from pretune.data.batch import Attention, Batch
 from pretune.training.loop import evaluate
 from pretune.training.objective import ClassificationObjective, MaskedObjective

@@ -17,7 +17,7 @@ from pretune.errors import (
     PretuneError,
     RankLostError,
 )
-from pretune.runtime.commit import is_disk_full
+from pretune.runtime.atomic import is_disk_full
 from pretune.runtime.launch import read_launch
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import torch
 
-from pretune.compute.allocation import keep_freed_memory
+from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import UsageError
-from pretune.runtime.engines import num_cores
+from pretune.runtime.workers import num_cores
 
 _OLDEST_COMPILED_CHIP = (7, 0)  # compute capability that Triton's code needs
 _TEST_PRECISION = "PRETUNE_TEST_PRECISION"

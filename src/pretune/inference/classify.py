@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pretune.compute.lanes import lanes_for
+from pretune.compute.cpu_threads import lanes_for
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.clean.normalize import clean_text

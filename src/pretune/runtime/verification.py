@@ -22,7 +22,7 @@ from pretune.runtime.artifacts import (
     is_text_as_sealed,
     read_manifest_if_any,
 )
-from pretune.runtime.commit import read_committed
+from pretune.runtime.atomic import read_committed
 from pretune.runtime.events import LOG_NAME
 
 _WEIGHTS_ENDING = ".safetensors"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pretune.errors import CorruptModelError, ModelError, StageDiffersError
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.artifacts import MANIFEST_NAME, describe_differences, remove_folder
-from pretune.runtime.commit import remove_leftovers, verify_folder
+from pretune.runtime.atomic import remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
 from pretune.training.guard import Guard
 from pretune.training.microbatch_split import Pieces

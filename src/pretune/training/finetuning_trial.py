@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pretune.compute.distributed import ALONE, Ranks
-from pretune.compute.lanes import lanes_for
+from pretune.compute.cpu_threads import lanes_for
+from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
 from pretune.data.labelled_rows import ClassificationRows
 from pretune.data.prefetch import feed

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from pretune.compute.distributed import Ranks
+from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from pretune.compute.distributed import ALONE, Ranks
+from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretune.compute.cpu_threads import Lanes, lanes_for
 from pretune.compute.device import Compute
-from pretune.compute.lanes import Lanes, lanes_for
 from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
-from pretune.runtime.engines import open_engine
+from pretune.runtime.workers import open_engine
 from pretune.stages.collect.steps import PiecesReader
 from pretune.text.collect import work_units
 from pretune.text.collect.collect_shard import irregular_files

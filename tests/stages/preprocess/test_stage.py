@@ -15,7 +15,7 @@ import pytest
 
 import pretune.stages.preprocess.steps
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
-from pretune.runtime import engines
+from pretune.runtime import workers as engines
 from pretune.runtime.events import read_events
 from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect.stage import collect

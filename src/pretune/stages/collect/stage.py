@@ -25,7 +25,7 @@ from pretune.runtime.artifacts import (
     remove_folder,
     write_text,
 )
-from pretune.runtime.engines import Engine, describe_engine, open_engine
+from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
 from pretune.stages.collect.steps import PiecesReader
 from pretune.text.clean.normalize import clean_text

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pretune.runtime.artifacts import hash_json
-from pretune.runtime.engines import Engine
-from pretune.runtime.partitions import part_folder, place_file, run_step
+from pretune.runtime.map_reduce import part_folder, place_file, run_step
+from pretune.runtime.workers import Engine
 from pretune.text.collect.collect_shard import collect_piece, irregular_files, task_of
 from pretune.text.collect.documents import Reading, stamp_of, warn_of_change
 from pretune.text.collect.work_units import Piece

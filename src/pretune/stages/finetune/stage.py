@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
-from pretune.compute.distributed import ALONE, Ranks, join_ranks, open_together
+from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import ClassificationRows
 from pretune.data.masked_rows import special_ids
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError

@@ -25,7 +25,7 @@ from pretune.runtime.artifacts import (
     read_manifest,
     remove_folder,
 )
-from pretune.runtime.engines import Engine, describe_engine, open_engine
+from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
 from pretune.text.clean.language import check_language

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pretune.runtime.engines import Engine
-from pretune.runtime.partitions import Step, Work, part_folder, place_file, run_steps
+from pretune.runtime.map_reduce import Step, Work, part_folder, place_file, run_steps
+from pretune.runtime.workers import Engine
 from pretune.settings import PreprocessConfig
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.arrays.text_buffer import FlatText

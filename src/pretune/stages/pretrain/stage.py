@@ -14,7 +14,7 @@ from torch import nn
 
 from pretune.builtin_world.world import SUNRISE
 from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
-from pretune.compute.distributed import Ranks, join_ranks, open_together
+from pretune.compute.ranks import Ranks, join_ranks, open_together
 from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import Share

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pretune.runtime.partitions import amount_of_range
+from pretune.runtime.map_reduce import amount_of_range
 from pretune.text.arrays.word_hashes import Bools, Int64s, UInt32s, UInt64s, ranges
 from pretune.text.dedup.minhash import BANDS, Signatures, band_keys, read_signatures
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.runtime.partitions import amount_of_range
+from pretune.runtime.map_reduce import amount_of_range
 from pretune.text.steps.clean_shard import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"

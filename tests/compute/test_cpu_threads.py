@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pretune.compute.lanes import Lanes, lanes_for
+from pretune.compute.cpu_threads import Lanes, lanes_for
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError, OutOfResourcesError, UsageError
-from pretune.runtime.engines import MOST_ATTEMPTS, describe_engine, open_engine, parse_engine
+from pretune.runtime.workers import MOST_ATTEMPTS, describe_engine, open_engine, parse_engine
 
 PROCESS_ENGINES = [
     "processes",
@@ -132,7 +132,7 @@ def test_a_script_without_a_guard_does_not_start_itself_again(tmp_path: Path) ->
     script = tmp_path / "script.py"
     script.write_text(
         "import operator\n"
-        "from pretune.runtime.engines import open_engine\n"
+        "from pretune.runtime.workers import open_engine\n"
         "print('started')\n"
         "with open_engine('processes', 2) as engine:\n"
         "    print(engine.map(operator.neg, [(1,), (2,)]))\n"
@@ -144,7 +144,7 @@ def test_a_script_without_a_guard_does_not_start_itself_again(tmp_path: Path) ->
 def test_workers_end_with_a_process_that_is_killed() -> None:
     script = [
         "import os, time, signal",
-        "from pretune.runtime.engines import open_engine",
+        "from pretune.runtime.workers import open_engine",
         "with open_engine('processes', 1) as engine:",
         "    print(engine.map(os.getpid, [()])[0], flush=True)",
         "    os.kill(os.getpid(), signal.SIGKILL)",

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.engines import open_engine
-from pretune.runtime.partitions import Step, amount_of_range, part_folder, run_step, run_steps
+from pretune.runtime.map_reduce import Step, amount_of_range, part_folder, run_step, run_steps
+from pretune.runtime.workers import open_engine
 
 
 def write_square(out: Path, task: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import pytest
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.commit import (
+from pretune.runtime.atomic import (
     commit_file,
     commit_folder,
     is_disk_full,
@@ -155,7 +155,7 @@ def test_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 def test_killed_writer_leaves_old_or_new(tmp_path: Path) -> None:
     """A child replaces a folder again and again until it is killed; what is there always verifies."""
     program = (
-        "import sys; from pathlib import Path; from pretune.runtime.commit import commit_folder\n"
+        "import sys; from pathlib import Path; from pretune.runtime.atomic import commit_folder\n"
         "i = 0\n"
         "while True:\n"
         "    i += 1; commit_folder(Path(sys.argv[1]), lambda f: (f / 'a').write_text(str(i) * 999))\n"

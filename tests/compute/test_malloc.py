@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from pretune.compute import allocation
-from pretune.compute.allocation import keep_freed_memory
+from pretune.compute import malloc as allocation
+from pretune.compute.malloc import keep_freed_memory
 
 IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
@@ -67,7 +67,7 @@ def test_memory_that_is_used_again_is_not_fetched_again() -> None:
     """Page faults of freeing and asking for 4 MB twenty times, in a process of its own."""
     script = (
         "import ctypes, resource\n"
-        "from pretune.compute.allocation import keep_freed_memory\n"
+        "from pretune.compute.malloc import keep_freed_memory\n"
         "assert keep_freed_memory()\n"
         "libc = ctypes.CDLL(None)\n"
         "libc.malloc.restype = ctypes.c_void_p\n"

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pretune.runtime.engines import Engine
+from pretune.runtime.workers import Engine
 
 RESULT_NAME = "result.json"
 MANY_PARTS = 1000

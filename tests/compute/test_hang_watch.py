@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.distributed import HashStore
 
-from pretune.compute.watch import NOTE_KEPT_KEY, NOTE_KEY, Lookout, Sign, Watch
+from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Lookout, Sign, Watch
 
 
 def sign(beat: int, arrivals: int, patience: float = 0.0) -> Sign:

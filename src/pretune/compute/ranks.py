@@ -19,7 +19,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from pretune import errors
-from pretune.compute.watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
+from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
 from pretune.errors import PretuneError, RankLostError, UsageError
 from pretune.runtime.artifacts import Manifest, StageFolder
 from pretune.runtime.follower import FollowedFolder
