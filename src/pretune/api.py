@@ -25,10 +25,10 @@ from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.recipe import Recipe, override
-from pretune.reporting.layout import Cell, Column, clean, page_for, table, to_text
-from pretune.reporting.phases import read_phase
 from pretune.reporting.progress import live_progress
-from pretune.reporting.training import render_phase
+from pretune.reporting.sections.phases import read_phase
+from pretune.reporting.sections.training import render_phase
+from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.atomic import commit_folder
 from pretune.runtime.events import Event, read_events

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from pretune import errors
-from pretune.cli.commands import COMMANDS
 from pretune.cli.failures import explain, report
 from pretune.cli.main import run_command_line
+from pretune.cli.stage_commands import COMMANDS
 
 
 @pytest.mark.parametrize(

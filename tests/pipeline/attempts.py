@@ -25,7 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pretune.cli import commands, main
+from pretune.cli import main
+from pretune.cli import stage_commands as commands
 from pretune.runtime import artifacts, events
 from pretune.runtime import atomic as commit
 from pretune.stages.finetune import stage as finetune

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from pretune.cli import commands, main
+from pretune.cli import main
+from pretune.cli import stage_commands as commands
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import objective, optimizer

@@ -9,7 +9,7 @@ import pytest
 
 from pretune.reporting import observations as module
 from pretune.reporting.observations import Observation, accuracy_noise, in_short, loss_noise, observe
-from pretune.reporting.phases import Phase, read_phase, resolve
+from pretune.reporting.sections.phases import Phase, read_phase, resolve
 
 BANNED = re.compile(r"understand|\bknows?\b|realis|realiz|pays? attention|\bbecause\b", re.IGNORECASE)
 

@@ -69,7 +69,7 @@ def _dispatch(words: list[str]) -> int:
         several = f"{', '.join(others)} and {last}"
         sys.stderr.write(f"Only {several} use several processes: one does this {words[0]}, the others end.\n")
     _prepare_process()
-    from pretune.cli.commands import COMMANDS
+    from pretune.cli.stage_commands import COMMANDS
 
     return COMMANDS[words[0]](arguments)
 

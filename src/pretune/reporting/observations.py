@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pretune.reporting import figures
+from pretune.reporting import numbers as figures
 from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
-from pretune.reporting.phases import Phase
+from pretune.reporting.sections.phases import Phase
 from pretune.runtime.events import Event
 
 GUESSING_MARGIN = 0.3  # nats around ln V or ln K within which an untrained model counts as guessing

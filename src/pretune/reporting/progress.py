@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pretune.reporting import figures
-from pretune.reporting.layout import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
+from pretune.reporting import numbers as figures
 from pretune.reporting.observations import in_short, observe
-from pretune.reporting.phases import read_phase
+from pretune.reporting.sections.phases import read_phase
+from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
 from pretune.runtime.events import Event, fold, subscribed
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal

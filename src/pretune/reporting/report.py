@@ -8,13 +8,13 @@ from typing import Any, TextIO
 
 from rich.text import Text
 
-from pretune.reporting.comparison import render_comparison
-from pretune.reporting.flow import render_flow
-from pretune.reporting.funnel import render_funnel
-from pretune.reporting.layout import DEFAULT_WIDTH, Lines, Page, clean, page_for, paragraph, show, to_text
-from pretune.reporting.phases import of_stage, synthetic_note
-from pretune.reporting.prediction import render_prediction
-from pretune.reporting.training import render_training
+from pretune.reporting.sections.comparison import render_comparison
+from pretune.reporting.sections.flow import render_flow
+from pretune.reporting.sections.funnel import render_funnel
+from pretune.reporting.sections.phases import of_stage, synthetic_note
+from pretune.reporting.sections.prediction import render_prediction
+from pretune.reporting.sections.training import render_training
+from pretune.reporting.terminal import DEFAULT_WIDTH, Lines, Page, clean, page_for, paragraph, show, to_text
 from pretune.runtime.artifacts import TRACE_NAME
 from pretune.runtime.events import STAGE_ORDER, Event, read_run
 

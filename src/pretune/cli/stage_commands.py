@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pretune.cli.answers import describe_next
 from pretune.cli.arguments import as_typed_for_run, stage_folder
-from pretune.cli.lines import to_stderr, to_stdout
+from pretune.cli.model_commands import evaluate, export, fill, predict, show, trace, verify
 from pretune.cli.options import typed_values
-from pretune.cli.using import evaluate, export, fill, predict, show, trace, verify
+from pretune.cli.output import to_stderr, to_stdout
+from pretune.cli.render import describe_next
 from pretune.errors import EXIT_DONE, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pretune.reporting import figures
+from pretune.reporting import numbers as figures
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting import figures
-from pretune.reporting.layout import (
+from pretune.reporting import numbers as figures
+from pretune.reporting.terminal import (
     NARROW,
     Cell,
     Column,

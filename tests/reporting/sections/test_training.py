@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.layout import Page, to_text
-from pretune.reporting.phases import read_phase
-from pretune.reporting.training import accuracy_chart, loss_chart, render_training, render_watched
+from pretune.reporting.sections.phases import read_phase
+from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
+from pretune.reporting.terminal import Page, to_text
 
 
 def rendered(events: list[dict[str, Any]], width: int = 100) -> str:

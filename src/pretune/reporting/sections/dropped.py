@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from rich.text import Text
 
-from pretune.reporting import figures
-from pretune.reporting.layout import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
+from pretune.reporting import numbers as figures
+from pretune.reporting.terminal import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 
 TEXT_LIMIT = 400  # characters shown of a text
 SOURCE_LIMIT = 70  # of its source

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.comparison import NO_CONTROL, render_comparison
-from pretune.reporting.layout import Page, to_text
+from pretune.reporting.sections.comparison import NO_CONTROL, render_comparison
+from pretune.reporting.terminal import Page, to_text
 
 
 def rendered(events: list[dict[str, Any]], width: int = 100) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.layout import (
+from pretune.reporting.terminal import (
     Cell,
     Column,
     Page,

@@ -6,9 +6,12 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import figures
+from pretune.reporting import numbers as figures
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
-from pretune.reporting.layout import (
+from pretune.reporting.noise import accuracy_noise
+from pretune.reporting.observations import in_short, observe
+from pretune.reporting.sections.phases import MASK, Phase, of_stage, read_phase, synthetic_note
+from pretune.reporting.terminal import (
     NARROW,
     ROOMY,
     Cell,
@@ -23,9 +26,6 @@ from pretune.reporting.layout import (
     side_by_side,
     table,
 )
-from pretune.reporting.noise import accuracy_noise
-from pretune.reporting.observations import in_short, observe
-from pretune.reporting.phases import MASK, Phase, of_stage, read_phase, synthetic_note
 from pretune.runtime.events import Event
 
 TITLES = {

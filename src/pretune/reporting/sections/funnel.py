@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.reporting import figures
-from pretune.reporting.layout import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
-from pretune.reporting.phases import last_of
+from pretune.reporting import numbers as figures
+from pretune.reporting.sections.phases import last_of
+from pretune.reporting.terminal import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
 from pretune.runtime.events import Event
 
 BAR_WIDTH = 24

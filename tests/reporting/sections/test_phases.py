@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.reporting.phases import SYNTHETIC_NOTE, read_phase, resolve, synthetic_note
+from pretune.reporting.sections.phases import SYNTHETIC_NOTE, read_phase, resolve, synthetic_note
 
 
 def test_fine_tuning_rows_are_those_of_the_chosen_trial(full_run: Any) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import figures
-from pretune.reporting.layout import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
-from pretune.reporting.phases import last_of, synthetic_note
+from pretune.reporting import numbers as figures
+from pretune.reporting.sections.phases import last_of, synthetic_note
+from pretune.reporting.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.runtime.events import Event
 
 TITLE = "DID PRE-TRAINING HELP?"

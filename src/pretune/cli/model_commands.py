@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from pretune.cli.answers import (
+from pretune.cli.arguments import stage_folder
+from pretune.cli.output import to_json, to_stderr, to_stdout
+from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
     describe_prediction,
     describe_verification,
 )
-from pretune.cli.arguments import stage_folder
-from pretune.cli.lines import to_json, to_stderr, to_stdout
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
@@ -163,7 +163,7 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
     """What a rule dropped, as it is listed in the stage's folder."""
     from itertools import islice
 
-    from pretune.reporting.dropped import show_dropped
+    from pretune.reporting.sections.dropped import show_dropped
     from pretune.text.steps.dropped import iter_dropped
 
     limit = DROPPED_SHOWN if arguments.limit is None else arguments.limit

@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import figures
-from pretune.reporting.layout import (
+from pretune.reporting import numbers as figures
+from pretune.reporting.sections.phases import MASK, last_of, of_stage, synthetic_note
+from pretune.reporting.terminal import (
     ROOMY,
     Cell,
     Column,
@@ -23,7 +24,6 @@ from pretune.reporting.layout import (
     shorten,
     table,
 )
-from pretune.reporting.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.runtime.events import Event
 
 STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")

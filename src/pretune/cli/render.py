@@ -10,8 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.reporting.figures import count, size
-from pretune.reporting.layout import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.reporting.numbers import count, size
+from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 from pretune.runtime.verification import Verified
 
 MOST_CLASSES = 12  # of which the confusion matrix is shown; a wider one is for --json

@@ -1,0 +1,1 @@
+"""One section of the terminal's report each, made from events."""
