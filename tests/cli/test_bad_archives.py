@@ -19,6 +19,7 @@ import zstandard
 
 from pretune.cli.main import run_command_line
 from pretune.text.raw import compression
+from pretune.text.sources import files
 
 TEXT = b"".join(b"This is sentence number %d, and it is as good as any other.\n" % n for n in range(2000))
 MAIL = b"From a@b.c Mon Nov 23 09:00:00 2026\nFrom: a@b.c\nTo: b@b.c\nSubject: x\n"
@@ -165,9 +166,7 @@ def test_the_rest_of_a_folder_is_read(
     (texts / "c.jsonl").write_bytes(b"not json\n" * 9)
     (texts / "d.txt").write_bytes(bytes(range(256)) * 9)
     (texts / "gone.txt").write_bytes(b"It will vanish.\n")
-    from pretune.stages.collect import stage as collect
-
-    hash_file = collect.hash_file
+    hash_file = files.hash_file
 
     def hash_and_lose(path: Path) -> str:
         found = hash_file(path)
@@ -175,7 +174,7 @@ def test_the_rest_of_a_folder_is_read(
             path.unlink()
         return found
 
-    monkeypatch.setattr(collect, "hash_file", hash_and_lose)
+    monkeypatch.setattr(files, "hash_file", hash_and_lose)
     assert run_command_line(["collect", str(texts), "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().err
     for words in (

@@ -11,7 +11,7 @@ from pretune.cli.main import run_command_line
 from pretune.compute import device
 from pretune.errors import EXIT_DATA, EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE
 from pretune.runtime.workers import num_cores
-from pretune.stages.pretrain.stage import choices as pretrain_settings
+from pretune.stages.pretrain import choices
 
 TOO_MANY = num_cores() + 1
 ROWS = "--row-tokens 16 --tokens-per-step 128 --long-row-tokens 32 --evaluations 2 --compile off"
@@ -65,7 +65,7 @@ def test_it_gets_a_sentence_with_what_would_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if case.memory is not None:
-        monkeypatch.setattr(pretrain_settings, "available_memory_bytes", lambda: case.memory)
+        monkeypatch.setattr(choices, "available_memory_bytes", lambda: case.memory)
     if not case.has_compiler:
         monkeypatch.setattr(device, "can_compile", lambda _device: False)
     out = tmp_path / "out"

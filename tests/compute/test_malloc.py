@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from pretune.compute import malloc as allocation
+from pretune.compute import malloc
 from pretune.compute.malloc import keep_freed_memory
 
 IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
@@ -38,7 +38,7 @@ def no_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(monkeypatch: pytest.MonkeyPatch, library: Recorder) -> tuple[bool, list[tuple[int, int]]]:
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda _name: library)
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda _name: library)
     return keep_freed_memory(), library.told
 
 

@@ -25,14 +25,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pretune.cli import main
-from pretune.cli import stage_commands as commands
+from pretune.cli import main, stage_commands
 from pretune.runtime import artifacts, events
-from pretune.runtime import atomic as commit
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import checkpoint, optimizer
-from pretune.training import finetuning_trial as classification
 
 PLACES: dict[str, tuple[Any, str]] = {
     "update": (optimizer.Optimizer, "step"),
@@ -144,6 +141,6 @@ def run_all(plan: list[dict[str, Any]]) -> list[list[tuple[int, float, str]]]:
 
 
 if __name__ == "__main__":
-    assert {"pretrain", "finetune"} <= commands.COMMANDS.keys()
+    assert {"pretrain", "finetune"} <= stage_commands.COMMANDS.keys()
     assert finetune
     json.dump(run_all(json.load(sys.stdin)), sys.stdout)

@@ -19,8 +19,7 @@ from typing import Any
 
 import torch
 
-from pretune.cli import main
-from pretune.cli import stage_commands as commands
+from pretune.cli import main, stage_commands
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import objective, optimizer
@@ -77,7 +76,7 @@ def run(words: list[str], size: int, end: list[Any] | None) -> list[tuple[int, s
 
 
 if __name__ == "__main__":
-    assert {"pretrain", "finetune"} <= commands.COMMANDS.keys()
+    assert {"pretrain", "finetune"} <= stage_commands.COMMANDS.keys()
     assert finetune
     assert pretrain
     plan = json.load(sys.stdin)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
 from pretune.reporting.sections.phases import Phase
 from pretune.runtime.events import Event
@@ -94,11 +94,11 @@ def _start(moment: Moment) -> Observation | None:
     loss = moment.row["loss"]
     name = "ln V" if moment.phase.is_pretraining else "ln K"
     if abs(loss - uniform) <= GUESSING_MARGIN:
-        sentence = f"before training: close to the uniform guess ({name} = {figures.nats(uniform)})"
+        sentence = f"before training: close to the uniform guess ({name} = {formats.nats(uniform)})"
     elif loss > uniform:
-        sentence = f"before training: above the uniform guess ({name} = {figures.nats(uniform)})"
+        sentence = f"before training: above the uniform guess ({name} = {formats.nats(uniform)})"
     else:
-        sentence = f"at the start already below the uniform guess ({name} = {figures.nats(uniform)})"
+        sentence = f"at the start already below the uniform guess ({name} = {formats.nats(uniform)})"
     return Observation("start", sentence, {"loss": loss, "uniform": uniform}, moment.beside("references"))
 
 
@@ -125,7 +125,7 @@ def _overfitting(moment: Moment) -> Observation | None:
     noise = max(loss_noise(row), loss_noise(rows[lowest])) if prefix else loss_change_noise(rows[lowest:])
     if not is_memorising or rise <= noise:
         return None
-    losses = f"train {figures.nats(row[train])}, validation {figures.nats(row[validation])}"
+    losses = f"train {formats.nats(row[train])}, validation {formats.nats(row[validation])}"
     sentence = f"overfitting: {losses}" + (", both weighted by class" if prefix else "")
     numbers = {train: row[train], validation: row[validation], f"lowest_{validation}": rows[lowest][validation]}
     return Observation("overfitting", sentence, numbers, moment.at(moment.index, lowest))
@@ -153,16 +153,16 @@ def _change(moment: Moment) -> Observation | None:
     row, since = moment.row, rows[anchor]
     fall, gain = since["loss"] - row["loss"], row["accuracy"] - since["accuracy"]
     if abs(fall) > loss_change_noise(rows[anchor:]):
-        sentence = f"loss {'fell' if fall > 0 else 'rose'} {figures.change(fall)}"
+        sentence = f"loss {'fell' if fall > 0 else 'rose'} {formats.change(fall)}"
     elif is_measurable(rows[anchor:]):
-        sentence = f"accuracy {figures.points(gain)}"
+        sentence = f"accuracy {formats.points(gain)}"
     else:
         sentence = "no measurable change"
     if anchor < moment.index - 1:
         unit = "step" if moment.phase.is_pretraining else "epoch"
-        sentence += f" since {unit} {figures.count(since[unit])}"
+        sentence += f" since {unit} {formats.count(since[unit])}"
     elif not is_measurable(rows[anchor:]):
-        sentence += f" (n = {figures.count(row.get('n', 0))})"
+        sentence += f" (n = {formats.count(row.get('n', 0))})"
     return Observation("change", sentence, {"fall": fall, "gain": gain}, moment.at(moment.index, anchor))
 
 
@@ -174,7 +174,7 @@ def _below_unigram(moment: Moment) -> Observation | None:
     if level is None or not _crosses(moment, level):
         return None
     numbers = {"loss": moment.row["loss"], "unigram": level}
-    sentence = f"below unigram entropy ({figures.nats(level)}): context is being used"
+    sentence = f"below unigram entropy ({formats.nats(level)}): context is being used"
     return Observation("below unigram", sentence, numbers, moment.beside("references"))
 
 
@@ -182,7 +182,7 @@ def _below_uniform(moment: Moment) -> Observation | None:
     level = moment.phase.references.get("uniform_nats")
     if level is None or not _crosses(moment, level) or _below_unigram(moment):
         return None
-    sentence = f"below the uniform guess (ln V = {figures.nats(level)})"
+    sentence = f"below the uniform guess (ln V = {formats.nats(level)})"
     return Observation(
         "below uniform", sentence, {"loss": moment.row["loss"], "uniform": level}, moment.beside("references")
     )
@@ -194,7 +194,7 @@ def _word_frequencies(moment: Moment) -> Observation | None:
         return None
     if moment.row["loss"] < level - FREQUENCY_MARGIN:
         return None
-    sentence = f"still at the level of word frequencies (unigram entropy {figures.nats(level)})"
+    sentence = f"still at the level of word frequencies (unigram entropy {formats.nats(level)})"
     numbers = {"loss": moment.row["loss"], "unigram": level, "steps": steps}
     return Observation("word frequencies", sentence, numbers, moment.beside("references", "plan"))
 
@@ -206,9 +206,9 @@ def _decay_began(moment: Moment) -> Observation | None:
     row, previous = moment.row, moment.before[-1]
     fall = previous["loss"] - row["loss"]
     numbers = {"decay_start_step": start, "fall": fall}
-    sentence = f"rate decay began at step {figures.count(start)}"
+    sentence = f"rate decay began at step {formats.count(start)}"
     if fall > loss_change_noise([previous, row]):
-        sentence = f"rate decay began: loss fell {figures.change(fall)}"
+        sentence = f"rate decay began: loss fell {formats.change(fall)}"
     return Observation("decay began", sentence, numbers, (*moment.beside("plan"), *moment.at(moment.index - 1)))
 
 
@@ -223,7 +223,7 @@ def _decay_ended(moment: Moment) -> Observation | None:
     fall = since["loss"] - moment.row["loss"]
     if fall <= loss_change_noise([*moment.before[earlier[-1] :], moment.row]):
         return None
-    sentence = f"end of the rate decay: loss fell {figures.change(fall)} since step {figures.count(since['step'])}"
+    sentence = f"end of the rate decay: loss fell {formats.change(fall)} since step {formats.count(since['step'])}"
     return Observation("decay ended", sentence, {"fall": fall}, (*moment.beside("plan"), *moment.at(earlier[-1])))
 
 
@@ -237,7 +237,7 @@ def _fastest_fall(moment: Moment) -> Observation | None:
     fall = previous["loss"] - row["loss"]
     if len(falls) < 2 or falls[-1] <= max(falls[:-1]) or fall <= loss_change_noise([previous, row]):
         return None
-    sentence = f"fastest fall so far: {figures.change(fall)} in {figures.count(row['step'] - previous['step'])} steps"
+    sentence = f"fastest fall so far: {formats.change(fall)} in {formats.count(row['step'] - previous['step'])} steps"
     return Observation("fastest fall", sentence, {"fall": fall}, moment.at(*range(moment.index, -1, -1)))
 
 
@@ -260,7 +260,7 @@ def _beats_commonest(moment: Moment) -> Observation | None:
     above = [row["accuracy"] - accuracy_noise(row) > share for row in [*moment.before, moment.row]]
     if not above[-1] or any(above[:-1]):
         return None
-    sentence = f"more hits than always naming the commonest token ({figures.percent(share)})"
+    sentence = f"more hits than always naming the commonest token ({formats.percent(share)})"
     numbers = {"accuracy": moment.row["accuracy"], "most_frequent_share": share}
     return Observation("beats commonest", sentence, numbers, moment.beside("references"))
 
@@ -281,9 +281,9 @@ def _best_so_far(moment: Moment) -> Observation | None:
     pointers = moment.at(moment.index, best)
     kept = ", kept" * is_kept
     if gain > noise:
-        return Observation("best", f"best so far ({figures.points(gain)}){kept}", numbers, pointers)
+        return Observation("best", f"best so far ({formats.points(gain)}){kept}", numbers, pointers)
     if gain > 0:
-        sentence = f"highest so far, within noise ({figures.points(gain)}, {figures.spread(noise)}){kept}"
+        sentence = f"highest so far, within noise ({formats.points(gain)}, {formats.spread(noise)}){kept}"
         return Observation("highest", sentence, numbers, pointers)
     if is_kept:
         sentence = "kept: best of this trial by the score that decides when to stop"
@@ -307,7 +307,7 @@ def _below_prior(moment: Moment) -> Observation | None:
     level = moment.phase.references.get("prior_nats")
     if level is None or not _crosses(moment, level):
         return None
-    sentence = f"below the class prior ({figures.nats(level)})"
+    sentence = f"below the class prior ({formats.nats(level)})"
     return Observation(
         "below prior", sentence, {"loss": moment.row["loss"], "prior": level}, moment.beside("references")
     )
@@ -318,7 +318,7 @@ def _not_above_majority(moment: Moment) -> Observation | None:
     row = moment.row
     if share is None or row.get("step") == 0 or row["accuracy"] - accuracy_noise(row) > share:
         return None
-    sentence = f"not measurably above the majority class ({figures.percent(share)})"
+    sentence = f"not measurably above the majority class ({formats.percent(share)})"
     numbers = {"accuracy": row["accuracy"], "majority_share": share, "noise": accuracy_noise(row)}
     return Observation("majority", sentence, numbers, moment.beside("references"))
 
@@ -330,7 +330,7 @@ def _surer_and_wrong(moment: Moment) -> Observation | None:
     gain, rise = row["accuracy"] - previous["accuracy"], row["loss"] - previous["loss"]
     if gain <= accuracy_noise(row, previous) or rise <= loss_change_noise([previous, row]):
         return None
-    sentence = f"more answers right, wrong ones given higher probability (loss rose {figures.change(rise)})"
+    sentence = f"more answers right, wrong ones given higher probability (loss rose {formats.change(rise)})"
     return Observation(
         "surer and wrong", sentence, {"gain": gain, "rise": rise}, moment.at(moment.index, moment.index - 1)
     )
@@ -341,7 +341,7 @@ def _stopped(moment: Moment) -> Observation | None:
     if not moment.is_last or trial.get("stopped") != "patience":
         return None
     epoch = trial.get("best_epoch", 0)
-    sentence = f"stopped: no better validation score since epoch {figures.count(epoch)}"
+    sentence = f"stopped: no better validation score since epoch {formats.count(epoch)}"
     return Observation(
         "stopped", sentence, {"best_epoch": epoch}, (*moment.at(moment.index), moment.phase.trial_pointer)
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.observations import in_short, observe
 from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
@@ -117,12 +117,12 @@ class Narrator:
         """Where the work stands and the share that is done (None: unknown), or None for another kind of event."""
         if event["event"] == "progress":
             done, total = event["done"], event.get("total")
-            of_all = f" of {figures.count(total)}" if total else ""
-            text = f"{figures.count(done)}{of_all} {clean(event.get('unit', ''), 20)}".rstrip()
+            of_all = f" of {formats.count(total)}" if total else ""
+            text = f"{formats.count(done)}{of_all} {clean(event.get('unit', ''), 20)}".rstrip()
             if event.get("elapsed_seconds"):
-                text += f"  {figures.short_count(done / event['elapsed_seconds'])}/s"
+                text += f"  {formats.short_count(done / event['elapsed_seconds'])}/s"
                 text += (
-                    f"  {figures.clock(event['elapsed_seconds'] * (total - done) / done)} left"
+                    f"  {formats.clock(event['elapsed_seconds'] * (total - done) / done)} left"
                     if total and done
                     else ""
                 )
@@ -134,19 +134,19 @@ class Narrator:
     def _training(self, event: Event) -> tuple[str, float | None]:
         steps = event.get("steps")
         epochs = next((e["epochs"] for e in reversed(self.events) if e["event"] == "trial_started"), None)
-        text = f"step {figures.count(event['step'])}"
+        text = f"step {formats.count(event['step'])}"
         if event.get("trial") is not None:
             text = f"trial {event['trial']}  epoch {event.get('epoch', 0):.1f}" + (f" of {epochs}" if epochs else "")
         elif steps:
-            text += f" of {figures.count(steps)}"
+            text += f" of {formats.count(steps)}"
         share = event["step"] / steps if steps else None
-        text += f"  loss {figures.nats(event['loss'])}"
+        text += f"  loss {formats.nats(event['loss'])}"
         if event.get("accuracy") is not None:
-            text += f"  accuracy {figures.percent(event['accuracy'])}"
+            text += f"  accuracy {formats.percent(event['accuracy'])}"
         if rate := self._present_rate():
-            text += f"  {figures.short_count(rate)} tokens/s"
+            text += f"  {formats.short_count(rate)} tokens/s"
         if event.get("seconds_left") is not None:
-            text += f"  {figures.clock(event['seconds_left'])} left"
+            text += f"  {formats.clock(event['seconds_left'])} left"
         return text, share
 
     def _present_rate(self) -> float | None:
@@ -250,68 +250,68 @@ def _started(event: Event) -> str:
 
 def _finished(event: Event) -> str:
     peak = event.get("peak_memory_bytes")
-    return f"done in {figures.duration(event['seconds'])}" + (
-        f", at most {figures.size(peak)} of memory" if peak else ""
+    return f"done in {formats.duration(event['seconds'])}" + (
+        f", at most {formats.size(peak)} of memory" if peak else ""
     )
 
 
 def _flow(event: Event) -> str:
     shapes = [
-        f"{figures.count(e['value'])} {e['name']}".replace("_", " ")
+        f"{formats.count(e['value'])} {e['name']}".replace("_", " ")
         for e in event.get("shape_out", [])
         if isinstance(e["value"], int | float)
     ]
     dropped = sum(entry["count"] for entry in event.get("dropped", []))
-    return f"gives {', '.join(shapes) or 'nothing'}" + (f"; {figures.count(dropped)} dropped" if dropped else "")
+    return f"gives {', '.join(shapes) or 'nothing'}" + (f"; {formats.count(dropped)} dropped" if dropped else "")
 
 
 def _estimate(event: Event) -> str:
     parts = []
     if event.get("parameters") is not None:
-        parts.append(f"{figures.short_count(event['parameters'])} parameters ({event.get('size', '?')})")
+        parts.append(f"{formats.short_count(event['parameters'])} parameters ({event.get('size', '?')})")
     if event.get("minutes") is not None:
-        parts.append(f"about {figures.duration(60 * event['minutes'])}")
+        parts.append(f"about {formats.duration(60 * event['minutes'])}")
     if event.get("tokens_per_second") is not None:
-        parts.append(f"{figures.short_count(event['tokens_per_second'])} tokens/s")
+        parts.append(f"{formats.short_count(event['tokens_per_second'])} tokens/s")
     if event.get("memory_bytes") is not None:
-        parts.append(f"{figures.size(event['memory_bytes'])} of memory")
+        parts.append(f"{formats.size(event['memory_bytes'])} of memory")
     if event.get("disk_bytes") is not None:
-        parts.append(f"{figures.size(event['disk_bytes'])} on disk")
+        parts.append(f"{formats.size(event['disk_bytes'])} on disk")
     return "expects " + ", ".join(parts)
 
 
 def _plan(event: Event) -> str:
-    text = f"plan: {figures.count(event['steps'])} steps"
+    text = f"plan: {formats.count(event['steps'])} steps"
     if "tokens_per_step" in event:
-        text += f" of {figures.count(event['tokens_per_step'])} tokens"
+        text += f" of {formats.count(event['tokens_per_step'])} tokens"
     if event.get("decay_start_step") is not None:
-        text += f"; the rate falls from step {figures.count(event['decay_start_step'])}"
+        text += f"; the rate falls from step {formats.count(event['decay_start_step'])}"
     return text
 
 
 def _plan_corrected(event: Event) -> str:
-    return f"plan corrected: {figures.count(event['steps'])} steps instead of {figures.count(event['steps_before'])}"
+    return f"plan corrected: {formats.count(event['steps'])} steps instead of {formats.count(event['steps_before'])}"
 
 
 def _evaluation(event: Event) -> str:
     where = f"trial {event['trial']}  " if event.get("trial") is not None else ""
-    where += f"epoch {event['epoch']:.2f}" if event.get("trial") is not None else f"step {figures.count(event['step'])}"
-    return f"{where}  validation loss {figures.nats(event['loss'])}  accuracy {figures.percent(event['accuracy'])}"
+    where += f"epoch {event['epoch']:.2f}" if event.get("trial") is not None else f"step {formats.count(event['step'])}"
+    return f"{where}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
 
 
 def _trial_started(event: Event) -> str:
-    rate = f"rate {figures.rate(event['learning_rate'])}, seed {event['seed']}, at most {event['epochs']} epochs"
+    rate = f"rate {formats.rate(event['learning_rate'])}, seed {event['seed']}, at most {event['epochs']} epochs"
     return f"trial {event['trial']}: {rate}"
 
 
 def _trial_finished(event: Event) -> str:
-    score = f"validation accuracy {figures.percent(event['validation_accuracy'])}"
-    return f"trial {event['trial']}: {score} at epoch {figures.count(event['best_epoch'])}"
+    score = f"validation accuracy {formats.percent(event['validation_accuracy'])}"
+    return f"trial {event['trial']}: {score} at epoch {formats.count(event['best_epoch'])}"
 
 
 def _test(event: Event) -> str:
-    accuracy = f"{figures.percent(event['accuracy'])} ({figures.interval(event['accuracy_interval'])})"
-    return f"test split, seed {event.get('seed', '?')}: accuracy {accuracy}, n = {figures.count(event['n'])}"
+    accuracy = f"{formats.percent(event['accuracy'])} ({formats.interval(event['accuracy_interval'])})"
+    return f"test split, seed {event.get('seed', '?')}: accuracy {accuracy}, n = {formats.count(event['n'])}"
 
 
 def _comparison(event: Event) -> str:
@@ -341,5 +341,5 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "rolled_back": lambda event: f"warning: {_own_sentence(event)}",
     "pieces_doubled": lambda event: f"warning: {_own_sentence(event)}",
     "chosen": _own_sentence,
-    "resumed": lambda event: f"goes on from step {figures.count(event['from_step'])}",
+    "resumed": lambda event: f"goes on from step {formats.count(event['from_step'])}",
 }

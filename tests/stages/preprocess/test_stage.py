@@ -15,7 +15,7 @@ import pytest
 
 import pretune.stages.preprocess.steps
 from pretune.errors import FolderInTheWayError, InputDataError, StoppedError, UsageError
-from pretune.runtime import workers as engines
+from pretune.runtime import workers
 from pretune.runtime.events import read_events
 from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect.stage import collect
@@ -350,7 +350,7 @@ def test_workers_that_are_killed_change_nothing(
     """The system kills one of two workers in the middle of a map, and another one in the middle of another map."""
     to_kill = ["clean", "encode"]
 
-    class Killing(engines._Processes):
+    class Killing(workers._Processes):
         def map(self, function: Any, tasks: Any, on_done: Any = None) -> list[Any]:
             def kill_first(number: int, result: Any) -> None:
                 step = Path(tasks[number][1]).name
@@ -361,7 +361,7 @@ def test_workers_that_are_killed_change_nothing(
 
             return super().map(function, tasks, on_done and kill_first)
 
-    monkeypatch.setattr(engines, "_Processes", Killing)
+    monkeypatch.setattr(workers, "_Processes", Killing)
     config = PreprocessConfig(engine="processes", workers=2)
     assert preprocess(many_parts, tmp_path / "out", config).outputs == in_one_thread
     assert not to_kill

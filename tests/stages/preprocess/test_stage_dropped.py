@@ -17,8 +17,8 @@ from pretune.runtime.artifacts import hash_file
 from pretune.runtime.events import read_events
 from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
+from pretune.stages.preprocess import steps
 from pretune.stages.preprocess.stage import preprocess
-from pretune.stages.preprocess.stage import steps as preprocess_steps
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped
 
@@ -152,7 +152,7 @@ def test_languages_of_some_documents_are_shown_unasked(
     assert sum(funnel["languages"].values()) == funnel["languages_of"] > 450  # of 503, a share is chosen by hash
     assert funnel["languages"]["en"] > 300
     assert "language (of 4" in render_run(preprocessed)
-    monkeypatch.setattr(preprocess_steps, "is_installed", lambda: False)
+    monkeypatch.setattr(steps, "is_installed", lambda: False)
     run(collected, tmp_path / "out")
     (funnel,) = (event for event in read_events(tmp_path / "out") if event["event"] == "funnel")
     assert "languages" not in funnel

@@ -22,7 +22,7 @@ from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training import pretraining_run as pretraining
+from pretune.training import pretraining_run
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
 
@@ -231,7 +231,7 @@ def test_a_refused_update_is_told_and_survived(
         return sums
 
     monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
-    monkeypatch.setattr(pretraining, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(pretraining_run, "LOG_SECONDS", 0.0)
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")
     [skipped] = of_kind(events, "skipped_update")

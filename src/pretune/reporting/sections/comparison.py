@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.sections.phases import last_of, synthetic_note
 from pretune.reporting.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.runtime.events import Event
@@ -33,7 +33,7 @@ def render_comparison(events: list[Event], page: Page) -> Lines:
         note = "Not measured in this run: the comparison with the baselines and the control has not been made."
         return [*heading(TITLE, synthetic_note(events), page), *paragraph(note, page, indent=1, style="dim")]
     n = max(row.get("n", 0) for row in rows)
-    notes = [f"the same {figures.count(n)} test texts for everyone", synthetic_note(events)]
+    notes = [f"the same {formats.count(n)} test texts for everyone", synthetic_note(events)]
     lines = heading(TITLE, " · ".join(filter(None, notes)), page)
     lines += _table(rows, page)
     lines += _slices(rows, page)
@@ -68,8 +68,8 @@ def _table(rows: list[Event], page: Page) -> Lines:
         seeds = row.get("seeds") or []
         line: list[str | Cell] = [
             Cell(_name(row), style),
-            Cell(figures.percent(row["accuracy"]), style),
-            figures.interval(row["accuracy_interval"]),
+            Cell(formats.percent(row["accuracy"]), style),
+            formats.interval(row["accuracy_interval"]),
             "-" if row.get("macro_f1") is None else f"{row['macro_f1']:.3f}",
             Cell(" ".join(f"{100 * seed:.1f}" for seed in seeds) if len(seeds) > 1 else "", "dim"),
         ]
@@ -120,15 +120,15 @@ def _slices(rows: list[Event], page: Page) -> Lines:
 
 def _slice_title(name: str, rows: list[Event]) -> str:
     sizes = [row["slices"][name].get("n", 0) for row in rows if name in (row.get("slices") or {})]
-    return f"{clean(name.replace('_', ' '), 24)} (n = {figures.count(max(sizes))})"
+    return f"{clean(name.replace('_', ' '), 24)} (n = {formats.count(max(sizes))})"
 
 
 def _slice(part: dict[str, Any] | None, has_intervals: bool) -> str:
     if part is None:
         return "-"
-    text = figures.percent(part["accuracy"])
+    text = formats.percent(part["accuracy"])
     return (
-        f"{text}  {figures.interval(part['accuracy_interval'])}"
+        f"{text}  {formats.interval(part['accuracy_interval'])}"
         if has_intervals and part.get("accuracy_interval")
         else text
     )
@@ -150,7 +150,7 @@ def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
 def _calibration(rows: list[Event]) -> str:
     """A sentence about the probabilities of every model; that of the majority class says nothing about a row."""
     parts = [
-        f"{_name(row)} {figures.percent(row['calibration_error'])}, {row['brier_score']:.3f}"
+        f"{_name(row)} {formats.percent(row['calibration_error'])}, {row['brier_score']:.3f}"
         for row in rows
         if row.get("kind") != "majority" and "calibration_error" in row
     ]
@@ -164,7 +164,7 @@ def _evidence(verdict: Event, rows: list[Event]) -> str:
     if verdict.get("p_value") is not None:
         parts.append(f"p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}")
     num_seeds = {row.get("kind"): len(row.get("seeds") or []) for row in rows}
-    seeds = [figures.count(num_seeds[kind]) for kind in verdict.get("between", []) if num_seeds.get(kind)]
+    seeds = [formats.count(num_seeds[kind]) for kind in verdict.get("between", []) if num_seeds.get(kind)]
     if len(seeds) == 2:
         parts.append(f"seeds: {seeds[0]} against {seeds[1]}")
     return ", ".join(parts)

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.terminal import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 
 TEXT_LIMIT = 400  # characters shown of a text
@@ -18,7 +18,7 @@ def render_dropped(rule: str, documents: Sequence[dict[str, Any]], more: bool, p
     """The documents of one rule, of which there may be `more`."""
     is_kept = any(document.get("kept") for document in documents)
     title = f"{'FOUND AND KEPT' if is_kept else 'DROPPED'}: {clean(rule.replace('_', ' ').replace('-', ' '), 40)}"
-    note = f"the first {figures.count(len(documents))}, --limit N shows more" if more else ""
+    note = f"the first {formats.count(len(documents))}, --limit N shows more" if more else ""
     lines = heading(title, note, page)
     for number, document in enumerate(documents, 1):
         first = f"{number}  "

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.sections.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.reporting.terminal import (
     ROOMY,
@@ -66,7 +66,7 @@ def _stages(events: list[Event], page: Page) -> Lines:
     rows += [_stage_row(events, stage, f"  {stage}", "dim") for stage in CONTROLS if of_stage(events, stage)]
     if is_whole_run:
         seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
-        rows.append([Cell("  total", "bold"), "", "", "", Cell(figures.duration(seconds), "bold"), ""])
+        rows.append([Cell("  total", "bold"), "", "", "", Cell(formats.duration(seconds), "bold"), ""])
     if page.width < ROOMY:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return table(columns, rows, page)
@@ -85,9 +85,9 @@ def _stage_row(events: list[Event], stage: str, name: str, style: str = "") -> R
         Cell(name, style or "bold"),
         Cell(_shape(flow.get("shape_in", [])), style),
         Cell(_shape(flow.get("shape_out", [])), style),
-        Cell(figures.count(dropped) if dropped else "-", style),
-        Cell("-" if seconds is None else figures.duration(seconds), style),
-        "" if memory is None else figures.size(memory),
+        Cell(formats.count(dropped) if dropped else "-", style),
+        Cell("-" if seconds is None else formats.duration(seconds), style),
+        "" if memory is None else formats.size(memory),
     ]
 
 
@@ -101,13 +101,13 @@ def _quantity(name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | list | tuple):
         return f"{words}: {clean(value, 60)}"
     if isinstance(value, list | tuple):
-        parts = [figures.count(part) if isinstance(part, int | float) else clean(part, 20) for part in value]
+        parts = [formats.count(part) if isinstance(part, int | float) else clean(part, 20) for part in value]
         return f"{' x '.join(parts)} {words}"
     if words.endswith("bytes"):
-        return f"{figures.size(value)} {words.removesuffix('bytes').strip()}".strip()
+        return f"{formats.size(value)} {words.removesuffix('bytes').strip()}".strip()
     if words.endswith(("share", "fraction")):
-        return f"{figures.percent(value)} {words}"
-    return f"{figures.count(value) if float(value).is_integer() else figures.nats(value)} {words}"
+        return f"{formats.percent(value)} {words}"
+    return f"{formats.count(value) if float(value).is_integer() else formats.nats(value)} {words}"
 
 
 # ---- what was dropped
@@ -124,7 +124,7 @@ def _dropped(events: list[Event], page: Page) -> Lines:
             samples = [shown(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
             reason = clean(entry.get("reason", ""), 160)
             rule = clean(str(entry["rule"]).replace("_", " "), 32)
-            rows.append([stage, rule, figures.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])
+            rows.append([stage, rule, formats.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])
     if not rows:
         return [Text(""), Text(" Nothing was dropped.", style="dim")]
     columns = [
@@ -142,15 +142,15 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
     if not report:
         return []
     kind = TOKENIZERS.get(str(report.get("kind")))
-    parts = [*([kind] if kind else []), f"{figures.count(report['vocab_size'])} pieces"]
+    parts = [*([kind] if kind else []), f"{formats.count(report['vocab_size'])} pieces"]
     if "fertility" in report:
         parts.append(f"{report['fertility']:.2f} tokens per word")
     if "characters_per_token" in report:
         parts.append(f"{report['characters_per_token']:.1f} characters per token")
     if "unknown_share" in report:
-        parts.append(f"unknown {figures.percent(report['unknown_share'])}")
+        parts.append(f"unknown {formats.percent(report['unknown_share'])}")
     if "round_trip_share" in report:
-        parts.append(f"texts that come back unchanged {figures.percent(report['round_trip_share'])}")
+        parts.append(f"texts that come back unchanged {formats.percent(report['round_trip_share'])}")
     longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
     parts += [f"longest {longest}"] if longest else []
     if report.get("encoders"):
@@ -167,8 +167,8 @@ def _views(events: list[Event], page: Page) -> Lines:
     views = last_of(events, "preprocess", "views")
     names = {"rows": "a document a row", "packed": "packed"}
     parts = [
-        f"{' x '.join(figures.count(size) for size in views[view]['shape'])} {name}, "
-        f"{figures.percent(views[view]['padding_share'])} padding"
+        f"{' x '.join(formats.count(size) for size in views[view]['shape'])} {name}, "
+        f"{formats.percent(views[view]['padding_share'])} padding"
         for view, name in names.items()
         if view in views
     ]
@@ -235,12 +235,12 @@ def _pretrained(example: Event) -> list[str]:
     text = clean(example.get("masked_text", example.get("text", "")))
     sentences = [quote(around(text, MASK, EXAMPLE_LIMIT))]
     guesses = [
-        f"{clean(p['word'], 20)} {figures.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
+        f"{clean(p['word'], 20)} {formats.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
     ]
     if guesses:
         hidden = f"the hidden word is {quote(example.get('true_word', '?'), 30)}"
         if example.get("probability") is not None and example.get("rank"):
-            hidden += f" ({figures.percent(example['probability'])}, rank {figures.count(example['rank'])})"
+            hidden += f" ({formats.percent(example['probability'])}, rank {formats.count(example['rank'])})"
         sentences.append(f"predicted: {', '.join(guesses)}; {hidden}")
     return sentences
 
@@ -252,7 +252,7 @@ def _prepared(example: Event) -> list[str]:
     if example.get("split"):
         parts.append(f"in the {clean(example['split'], 20)} split")
     if example.get("num_tokens") is not None:
-        parts.append(f"{figures.count(example['num_tokens'])} tokens")
+        parts.append(f"{formats.count(example['num_tokens'])} tokens")
     return [", ".join(parts) or "not among the labelled rows"]
 
 
@@ -261,7 +261,7 @@ def _finetuned(example: Event) -> list[str]:
         return ["not among the labelled rows"]
     sentence = f"predicted {quote(example['predicted'], 40)}"
     if example.get("probability") is not None:
-        sentence += f" with probability {figures.percent(example['probability'])}"
+        sentence += f" with probability {formats.percent(example['probability'])}"
     if example.get("label") is not None:
         sentence += (
             ", which is right"
@@ -282,7 +282,7 @@ def _remarks(events: list[Event], page: Page) -> Lines:
         is_warning = event["event"] == "warning"
         sentence = clean(event.get("sentence", ""), 400)
         if is_warning and event.get("count"):
-            sentence += f" ({figures.count(event['count'])})"
+            sentence += f" ({formats.count(event['count'])})"
         first = f"{shorten(str(event['stage']), 11):<11} {'! ' if is_warning else '· '}"
         lines += paragraph(sentence, page, indent=1, first=first, style="yellow" if is_warning else "")
     return [Text(""), Text("").append("What was found and said on the way", style="bold"), *lines] if lines else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.sections.phases import last_of
 from pretune.reporting.terminal import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
 from pretune.runtime.events import Event
@@ -22,7 +22,7 @@ def render_funnel(events: list[Event], page: Page) -> Lines:
     lines = heading("WHAT WAS KEPT", LIST_NOTE, page) + _steps(funnel["steps"], page)
     histograms = [_histogram("words in a document", _lengths(funnel), page)]
     if funnel.get("languages"):
-        sampled = f" (of {figures.count(funnel['languages_of'])})" if funnel.get("languages_of") else ""
+        sampled = f" (of {formats.count(funnel['languages_of'])})" if funnel.get("languages_of") else ""
         histograms.append(_histogram(f"language{sampled}", _languages(funnel["languages"]), page))
     if len(histograms) == 2:
         width = max(line.cell_len for line in histograms[0])
@@ -45,11 +45,11 @@ def _steps(steps: list[dict[str, Any]], page: Page) -> Lines:
         rows.append(
             [
                 Cell(clean(str(step["step"]).replace("_", " "), 32), "" if dropped else "bold"),
-                figures.count(step["documents"]),
-                figures.count(step["characters"]),
-                figures.count(dropped) if dropped else "-",
+                formats.count(step["documents"]),
+                formats.count(step["characters"]),
+                formats.count(dropped) if dropped else "-",
                 Cell(
-                    f"{bar(step['documents'] / first, BAR_WIDTH)} {figures.percent(step['documents'] / first)}", "dim"
+                    f"{bar(step['documents'] / first, BAR_WIDTH)} {formats.percent(step['documents'] / first)}", "dim"
                 ),
             ]
         )
@@ -71,6 +71,6 @@ def _histogram(title: str, groups: list[tuple[str, int]], page: Page) -> Lines:
     columns = [Column(title, "right"), Column("documents", "right"), Column("")]
     width = BAR_WIDTH // 2
     rows: list[Row] = [
-        [clean(name, 16), figures.count(count), Cell(bar(count / most, width), "dim")] for name, count in groups
+        [clean(name, 16), formats.count(count), Cell(bar(count / most, width), "dim")] for name, count in groups
     ]
     return [*heading("", "", page)[:1], *table(columns, rows, Page(page.width // 2, page.charset))]

@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.terminal import (
     NARROW,
     Cell,
@@ -107,9 +107,9 @@ def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
     columns = []
     for name, norm in zip(_surfaces(tokenization["tokens"]), norms, strict=False):
         level = 0 if high == low else round((norm - low) / (high - low) * (len(_LEVELS) - 1))
-        columns.append((name, f"{_LEVELS[level]} {figures.nats(norm)}"))
+        columns.append((name, f"{_LEVELS[level]} {formats.nats(norm)}"))
     lines = _gloss(columns, page, ("", "cyan"))
-    return lines + paragraph(f"shortest {figures.nats(low)}, longest {figures.nats(high)}", page, indent=2, style="dim")
+    return lines + paragraph(f"shortest {formats.nats(low)}, longest {formats.nats(high)}", page, indent=2, style="dim")
 
 
 def _gloss(columns: Sequence[tuple[str, str]], page: Page, styles: tuple[str, str]) -> Lines:
@@ -152,7 +152,7 @@ def _transformer(trace: Trace, page: Page) -> Lines:
     rows: list[Row] = []
     for readout in layer.get("readouts", []):
         shares = readout["probabilities"]
-        cells = [clean(_layer_name(readout["layer"]), 24), *(figures.percent(shares[k]) for k in shown)]
+        cells = [clean(_layer_name(readout["layer"]), 24), *(formats.percent(shares[k]) for k in shown)]
         rows.append([*cells, Cell(bar(shares[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2) if rows else []
     note = (
@@ -260,13 +260,13 @@ def _decision(trace: Trace, page: Page) -> Lines:
             .append(f"{pad(_label(trace, k), width)}  ")
             .append(bar(share, 2 * _bar_width(page)), style="cyan")
         )
-        lines.append(line.append(f"  {figures.percent(share)}"))
+        lines.append(line.append(f"  {formats.percent(share)}"))
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace["layers"]["head"]["logits"])
     error = max(abs(a - b) for a, b in zip(computed, decision["probabilities"], strict=True))
     lines += _check("softmax of the logits and probabilities differ by", error, page)
     ahead = f", {100 * decision['margin']:.1f} points ahead of the next" if decision.get("margin") is not None else ""
-    sentence = f"{clean(decision['label'], 40)} with probability {figures.percent(decision['probability'])}{ahead}"
+    sentence = f"{clean(decision['label'], 40)} with probability {formats.percent(decision['probability'])}{ahead}"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import numbers as figures
+from pretune.reporting import formats
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.noise import accuracy_noise
 from pretune.reporting.observations import in_short, observe
@@ -70,15 +70,15 @@ def _describe_machine(phase: Phase) -> str:
     estimate = phase.estimate
     parts = []
     if "parameters" in estimate:
-        parts.append(f"{figures.short_count(estimate['parameters'])} parameters ({clean(estimate.get('size', '?'))})")
+        parts.append(f"{formats.short_count(estimate['parameters'])} parameters ({clean(estimate.get('size', '?'))})")
     if "tokens_per_second" in estimate:
-        parts.append(f"{figures.count(round(estimate['tokens_per_second']))} tokens/s expected")
+        parts.append(f"{formats.count(round(estimate['tokens_per_second']))} tokens/s expected")
     if "precision" in estimate:
         parts.append(clean(estimate["precision"]))
     if "is_compiled" in estimate:
         parts.append("compiled" if estimate["is_compiled"] else "not compiled")
     if "threads" in estimate:
-        parts.append(f"{figures.count(estimate['threads'])} {'thread' if estimate['threads'] == 1 else 'threads'}")
+        parts.append(f"{formats.count(estimate['threads'])} {'thread' if estimate['threads'] == 1 else 'threads'}")
     return " · ".join(parts)
 
 
@@ -86,15 +86,15 @@ def _describe_plan(phase: Phase) -> str:
     plan = phase.plan
     if "steps" not in plan:
         return ""
-    parts = [f"{figures.count(plan['steps'])} steps"]
+    parts = [f"{formats.count(plan['steps'])} steps"]
     if "tokens_per_step" in plan:
-        parts[0] += f" of {figures.count(plan['tokens_per_step'])} tokens"
+        parts[0] += f" of {formats.count(plan['tokens_per_step'])} tokens"
     if "tokens" in plan:
-        parts.append(f"{figures.short_count(plan['tokens'])} tokens in all")
+        parts.append(f"{formats.short_count(plan['tokens'])} tokens in all")
     if plan.get("warmup_steps"):
-        parts.append(f"rate rises until step {figures.count(plan['warmup_steps'])}")
+        parts.append(f"rate rises until step {formats.count(plan['warmup_steps'])}")
     if plan.get("decay_start_step") is not None:
-        parts.append(f"falls from step {figures.count(plan['decay_start_step'])}")
+        parts.append(f"falls from step {formats.count(plan['decay_start_step'])}")
     return " · ".join(parts)
 
 
@@ -104,7 +104,7 @@ def _describe_trial(phase: Phase) -> str:
     trial = phase.trial
     shown = f"shown: trial {trial.get('trial', '?')}"
     if "learning_rate" in trial:
-        shown += f" (rate {figures.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
+        shown += f" (rate {formats.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
     chosen = clean(phase.chosen.get("sentence", ""))
     return f"{shown}, one of {len(phase.trials)}." + (f" {chosen}" if chosen else "")
 
@@ -161,7 +161,7 @@ def _loss_references(phase: Phase) -> list[Reference]:
         named = [("ln V", known.get("uniform_nats")), ("unigram entropy", known.get("unigram_nats"))]
     else:
         named = [("ln K", known.get("uniform_nats")), ("prior", known.get("prior_nats"))]
-    return [Reference(f"{name} {figures.nats(value)}", value) for name, value in named if value is not None]
+    return [Reference(f"{name} {formats.nats(value)}", value) for name, value in named if value is not None]
 
 
 def _accuracy_references(phase: Phase) -> list[Reference]:
@@ -169,7 +169,7 @@ def _accuracy_references(phase: Phase) -> list[Reference]:
         name, value = "commonest token", phase.references.get("most_frequent_share")
     else:
         name, value = "majority class", phase.references.get("majority_share")
-    return [] if value is None else [Reference(f"{name} {figures.percent(value)}", value)]
+    return [] if value is None else [Reference(f"{name} {formats.percent(value)}", value)]
 
 
 def _kept(phase: Phase, measure: str) -> list[Marker]:
@@ -197,11 +197,11 @@ def _rows(phase: Phase, page: Page) -> Lines:
         rows.append(
             [
                 Cell(f"{row['epoch']:.2f}", style),
-                figures.count(row["step"]),
-                Cell(_known(row.get("train_loss"), figures.nats), style),
-                Cell(_known(row.get("train_accuracy"), figures.percent), style),
-                Cell(f"{figures.nats(row['loss'])} {_accuracy(row):>14}", style),
-                figures.clock(row["elapsed_seconds"]) if "elapsed_seconds" in row else "-",
+                formats.count(row["step"]),
+                Cell(_known(row.get("train_loss"), formats.nats), style),
+                Cell(_known(row.get("train_accuracy"), formats.percent), style),
+                Cell(f"{formats.nats(row['loss'])} {_accuracy(row):>14}", style),
+                formats.clock(row["elapsed_seconds"]) if "elapsed_seconds" in row else "-",
                 in_short(observations),
             ]
         )
@@ -213,7 +213,7 @@ def _rows(phase: Phase, page: Page) -> Lines:
     note = "loss, accuracy: on training text; validation: loss, and accuracy ± half of its 95 % interval"
     n = phase.rows[-1].get("n")
     unit = "hidden tokens" if phase.is_pretraining else "texts"
-    return lines + paragraph(note + (f" (n = {figures.count(n)} {unit})" if n else ""), page, indent=1, style="dim")
+    return lines + paragraph(note + (f" (n = {formats.count(n)} {unit})" if n else ""), page, indent=1, style="dim")
 
 
 def _known(value: float | None, write: Any) -> str:
@@ -221,7 +221,7 @@ def _known(value: float | None, write: Any) -> str:
 
 
 def _accuracy(row: Event) -> str:
-    return f"{figures.percent(row['accuracy'])} {figures.spread(accuracy_noise(row))}"
+    return f"{formats.percent(row['accuracy'])} {formats.spread(accuracy_noise(row))}"
 
 
 def _anchors(phase: Phase, page: Page) -> Lines:
@@ -236,7 +236,7 @@ def _anchors(phase: Phase, page: Page) -> Lines:
             ("ln K", known.get("uniform_nats"), "guessing every class alike"),
             ("prior", known.get("prior_nats"), "knowing only how frequent each class is"),
         ]
-    parts = [f"{name} = {figures.nats(value)}: {meaning}" for name, value, meaning in meanings if value is not None]
+    parts = [f"{name} = {formats.nats(value)}: {meaning}" for name, value, meaning in meanings if value is not None]
     return paragraph("; ".join(parts), page, indent=1, style="dim") if parts else []
 
 
@@ -250,7 +250,7 @@ def render_watched(phase: Phase, page: Page) -> Lines:
         return []
     moments = [seen[i] for i in dict.fromkeys((0, (len(seen) - 1) // 2, len(seen) - 1))]
     columns = [Column("sentence", wraps=True)]
-    columns += [Column(f"step {figures.count(row['step'])}", wraps=True) for row in moments]
+    columns += [Column(f"step {formats.count(row['step'])}", wraps=True) for row in moments]
     rows: list[Row] = []
     for index, sentence in enumerate(moments[0]["sentences"]):
         text, word = around(clean(sentence["masked_text"]), MASK, WATCHED_LIMIT), clean(sentence["true_word"], 20)
@@ -271,12 +271,12 @@ def _guess(sentence: Event, true_word: str) -> Cell:
         return Cell("-")
     first = predictions[0]
     is_hit = first["word"].strip() == true_word.strip()
-    top = f"{clean(first['word'], 14) or '(blank)'} {figures.percent(first['probability'])}" + " ✓" * is_hit
+    top = f"{clean(first['word'], 14) or '(blank)'} {formats.percent(first['probability'])}" + " ✓" * is_hit
     if is_hit:
         return Cell(top, "green")
     share = sentence.get("probability")
-    below = [] if share is None else [figures.percent(share)]
-    below += [f"rank {figures.count(sentence['rank'])}"] if sentence.get("rank") else []
+    below = [] if share is None else [formats.percent(share)]
+    below += [f"rank {formats.count(sentence['rank'])}"] if sentence.get("rank") else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
 
 
@@ -301,11 +301,11 @@ def _trials(phase: Phase, page: Page) -> Lines:
         is_chosen = trial.get("trial") == phase.chosen.get("trial")
         values = [
             str(trial.get("trial", "?")),
-            _known(trial.get("learning_rate"), figures.rate),
+            _known(trial.get("learning_rate"), formats.rate),
             str(trial.get("seed", "?")),
-            _known(trial.get("best_epoch"), figures.count),
-            _known(trial.get("validation_accuracy"), figures.percent),
-            _known(trial.get("validation_loss"), figures.nats),
+            _known(trial.get("best_epoch"), formats.count),
+            _known(trial.get("validation_accuracy"), formats.percent),
+            _known(trial.get("validation_loss"), formats.nats),
             {"patience": "no better score", "epochs": "all epochs done", "diverged": "divergence"}.get(
                 trial.get("stopped", ""), "not finished"
             ),
@@ -324,12 +324,12 @@ def _tests(phase: Phase, page: Page) -> Lines:
     lines = [Text(""), Text("").append("On the test split, which was touched once", style="bold")]
     for test in phase.test:
         sentence = (
-            f"seed {test.get('seed', '?')}: accuracy {figures.percent(test['accuracy'])} "
-            f"({figures.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
-            f"loss {figures.nats(test['loss'])}, n = {figures.count(test['n'])}"
+            f"seed {test.get('seed', '?')}: accuracy {formats.percent(test['accuracy'])} "
+            f"({formats.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
+            f"loss {formats.nats(test['loss'])}, n = {formats.count(test['n'])}"
         )
         for name, part in (test.get("slices") or {}).items():
-            share, n = figures.percent(part["accuracy"]), figures.count(part["n"])
+            share, n = formats.percent(part["accuracy"]), formats.count(part["n"])
             sentence += f"; {clean(name.replace('_', ' '), 24)} {share} (n = {n})"
         mark = "● " if test.get("seed") == chosen_seed and len(phase.test) > 1 else "  "
         lines += paragraph(sentence, page, indent=1, first=mark)

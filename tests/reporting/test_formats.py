@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from pretune.reporting import formats
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (formats.count(1_234_567), "1,234,567"),
+        (formats.count(2.5), "2.5"),
+        (formats.short_count(5_342_720), "5.3 M"),
+        (formats.short_count(13_912.4), "13.9 k"),
+        (formats.short_count(950.2), "950"),
+        (formats.duration(0.42), "0.4 s"),
+        (formats.duration(99.9), "99.9 s"),
+        (formats.duration(185), "3 min 05 s"),
+        (formats.duration(3599.9), "1 h 00 min"),
+        (formats.duration(3720), "1 h 02 min"),
+        (formats.clock(38), "0:38"),
+        (formats.clock(3725), "1:02:05"),
+        (formats.size(85_000_000), "85 MB"),
+        (formats.size(1_200_000_000), "1.2 GB"),
+        (formats.size(12), "12 B"),
+        (formats.percent(0.9523), "95.2 %"),
+        (formats.percent(0.0012), "0.12 %"),
+        (formats.percent(0.000001), "<0.01 %"),
+        (formats.percent(0), "0 %"),
+        (formats.percent(1.0), "100 %"),
+        (formats.points(0.0314), "+3.1 points"),
+        (formats.points(-0.2), "-20.0 points"),
+        (formats.spread(0.012), "±1.2"),
+        (formats.spread(0.0004), "±0.04"),
+        (formats.interval([0.943, 0.969]), "94.3 to 96.9"),
+        (formats.nats(9.0109), "9.01"),
+        (formats.nats(0.69314), "0.693"),
+        (formats.change(-0.817), "0.82"),
+        (formats.change(1.07), "1.1"),
+        (formats.rate(0.0015), "0.0015"),
+    ],
+)
+def test_a_number_is_written_with_few_digits_and_a_unit(written: str, expected: str) -> None:
+    assert written == expected
