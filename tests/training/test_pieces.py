@@ -81,8 +81,8 @@ def test_the_result_is_the_same_in_pieces(
 
 
 # How far the gradient of an update in pieces may be from that of the whole update, relative to its norm. In fp32 the
-# order of a sum makes the difference. In bf16 each piece's part of a sum is rounded to 8 bits as well: that makes 0.2 %,
-# where the gradient of these models in bf16 is 0.9 % off the one in fp32. A label lost or counted twice makes 4 %.
+# order of a sum makes the difference. In bf16 each piece's part of a sum is rounded to 8 bits as well: 0.2 %;
+# the gradient of these models in bf16 is 0.9 % off the one in fp32. A label lost or counted twice makes 4 %.
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 
 
