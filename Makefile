@@ -1,6 +1,7 @@
 # make demo   the environment, then all five stages on built-in data: about four minutes on two cores, offline
 # make test   the tests, in less than five minutes on two cores
 # make slow   those that take longer, and clusters
+# make test-precisions  the tests of exactness and parity in the precision that this chip does not choose: two minutes
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation
@@ -29,7 +30,13 @@ SOURCES := src tests benchmarks scripts docs/generate.py
 PYTEST_HERE := if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: bench demo test slow check format docs clean
+# What the precision may change: whether an interrupted run ends with the same bits, what several processes or lanes add
+# up, and the parity with transformers. Of the many places where a run is killed these are a part, to keep it short.
+EITHER_PRECISION := tests/parity tests/training/test_pretraining_run.py tests/pipeline/test_together.py \
+	tests/pipeline/test_resume.py::test_pretraining_with_muon_does_too \
+	tests/pipeline/test_resume.py::test_finetuning_ends_as_if_nothing_had_been
+
+.PHONY: bench chip demo test test-precisions slow check format docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -37,6 +44,16 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(PYTEST_HERE) -m "not slow" $(PYTEST)
+
+test-precisions: $(VENV)/.installed-dev
+	@set -e; other="$$($(BIN)/python -c 'from pretune.compute.device import *; \
+	    print("fp32" if multiplies_in_bf16(device_at_hand()) else "bf16")')"; \
+	echo "In $$other, which this chip does not choose:"; export PRETUNE_TEST_PRECISION="$$other"; \
+	$(PYTEST_HERE) -m "not slow" $(EITHER_PRECISION) $(PYTEST)
+
+chip: $(VENV)/.installed
+	@$(BIN)/python -c 'from pretune.compute.device import *; device = device_at_hand(); \
+	    print(f"{chip_name(device)} ({device}),", "with bf16" if multiplies_in_bf16(device) else "without bf16")'
 
 slow: $(VENV)/.installed-dev
 	$(PYTEST_HERE) -m slow $(PYTEST)

@@ -153,6 +153,7 @@ def _train(
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),  # without a GPU bf16 is refused unless the CPU is asked for by name
         **spec.get("arguments", {}),
     )
     rows_per_step = arguments.per_device_train_batch_size

@@ -24,6 +24,9 @@ PRETRAIN = (
 MUON = "--tokens 3000 --checkpoint-minutes 0.004"
 FINETUNE = "--epochs 2 --learning-rates 1e-3,4e-3 --seeds 1 --search-rows 96 --batch-size 16 --quiet"
 TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
+# Of an estimate: how many checkpoints there will be. They come by the clock, and each attempt that is killed before the
+# first one measures its own pace.
+BY_PACE = ("disk_bytes",)
 OF_THE_CLOCK = ("train", "checkpoint")  # events whose number depends on how fast the machine is
 
 # Where a process ends, and by what: attempts of one command, in order. The last one ends by itself.
@@ -187,7 +190,7 @@ def tables_of(folder: Path) -> list[Event]:
     found = []
     for event in read_events(folder):
         if event["event"] not in OF_THE_CLOCK:
-            found.append({name: value for name, value in event.items() if name not in TIMES})
+            found.append({name: value for name, value in event.items() if name not in (*TIMES, *BY_PACE)})
     return found
 
 

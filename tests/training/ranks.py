@@ -23,13 +23,13 @@ from pretune.compute.ranks import Ranks, join_ranks
 from pretune.data.batch import Attention, Batch
 from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel, initialize
+from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
 from pretune.training.checkpoint import TrainingState, list_steps
 from pretune.training.distributed_checkpoint import go_back_together, save_together
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, evaluate_rows, train_steps
+from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import Pieces
-from pretune.training.objective import LossSum, MaskedObjective, Objective
+from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 
@@ -150,6 +150,10 @@ def work(folder: Path, tokenizer_folder: Path) -> None:
     told["traffic"] = [traffic(parallel, count) for count in (1, 3)]
     told["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
     told["refusal"] = refusal(ranks)
+    for kind, dtype in GRADIENTS:
+        gradients = first_gradient(ranks, kind, dtype)
+        if ranks.is_first:
+            save_file(gradients, folder / f"gradient-{kind}-{dtype}.safetensors")
     (folder / f"told-{ranks.rank}.json").write_text(json.dumps(told), encoding="utf-8")
     ranks.close_group()
 
@@ -176,6 +180,37 @@ def refusal(ranks: Ranks) -> str:
     except InputDataError as error:
         return str(error)
     return "none"
+
+
+GRADIENTS = [(kind, dtype) for kind in ("masked", "labelled", "last") for dtype in (torch.float32, torch.bfloat16)]
+
+
+def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The gradient of one update of random weights: of masked prediction, of texts with labels, or of a last text that
+    is left for the first process alone."""
+    model: LanguageModel | SequenceClassifier = (
+        LanguageModel(CONFIG) if kind == "masked" else SequenceClassifier(CONFIG, 3)
+    )
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name else 0.0, 0.1, generator=rng)
+    parallel = Parallel(model, ranks)
+    if isinstance(model, LanguageModel):
+        objective = parallel.wrap(MaskedObjective(model, dtype, compiled=False))
+        batches = step_of(1, ranks.rank, ranks.size)
+    else:
+        objective = parallel.wrap(ClassificationObjective(model, dtype, compiled=False))
+        rows = 1 if kind == "last" else 5
+        texts = Batch(
+            input_ids=torch.randint(4, 301, (rows, 8), generator=rng),
+            labels=torch.randint(0, 3, (rows,), generator=rng),
+            attention=Attention(document_ids=torch.zeros(rows, 8, dtype=torch.long)),
+        )
+        batches = [texts.part(ranks.rank, ranks.size)]
+    [weight] = parallel.sum([total_weight(batches)], "the labels of an update")
+    accumulate(objective, batches, weight, parallel, Pieces())
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def main() -> None:

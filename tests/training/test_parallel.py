@@ -48,6 +48,18 @@ def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
     return folder
 
 
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])  # see test_microbatch_split.py
+@pytest.mark.parametrize("kind", ["masked", "labelled", "last"])
+def test_the_gradient_of_an_update_by_two_is_that_by_one(
+    script: ModuleType, by_two: Path, kind: str, dtype: torch.dtype, rounding: float
+) -> None:
+    alone = script.first_gradient(Ranks(Launch()), kind, dtype)
+    shared = load_file(by_two / f"gradient-{kind}-{dtype}.safetensors")
+    assert alone.keys() == shared.keys()
+    one, two = (torch.cat([each[name].flatten() for name in sorted(alone)]) for each in (alone, shared))
+    assert float((two - one).norm() / one.norm()) < rounding
+
+
 def told(folder: Path, rank: int = 0) -> dict[str, Any]:
     return json.loads((folder / f"told-{rank}.json").read_text(encoding="utf-8"))
 

@@ -217,19 +217,20 @@ def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
 
 
 def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine, tmp_path: Path) -> None:
-    machine.run(tmp_path / "whole")
+    """In fp32, in which the losses stay close to the end; test_microbatch_split.py compares single updates in bf16."""
+    machine.run(tmp_path / "whole", precision="fp32")
     machine.rows = 3
     with pytest.raises(Killed):
-        machine.run(tmp_path / "out", kill_at=25)
+        machine.run(tmp_path / "out", kill_at=25, precision="fp32")
     assert state(tmp_path / "out")["pieces"] == {"count": 4}  # of eight rows
     machine.rows = 10**9
-    events = machine.run(tmp_path / "out")
+    events = machine.run(tmp_path / "out", precision="fp32")
     [told] = of_kind(events, "pieces_doubled")
     assert (told["pieces"], told["step"]) == (4, 0)
     assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
     assert state(tmp_path / "out")["pieces"] == {"count": 4}
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
-    # Sums in another order: the last bits differ, and training makes such differences grow.
+    # Sums in another order: the last bits differ, and training makes such differences grow: in bf16 to some per cent.
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
 
 

@@ -1,9 +1,10 @@
-"""On a GPU: larger micro-batches, Muon in bf16, and a word where updates are too small to keep it busy."""
+"""Muon's precision; and on a GPU larger micro-batches, and a word where updates are too small to keep it busy."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from pretune.compute.device import Compute
@@ -25,10 +26,10 @@ def test_a_gpu_takes_more_at_once_unless_the_run_began_with_less() -> None:
     assert row_settings(CONFIG, budget, "cpu", 65_536).micro_batch_tokens == 65_536
 
 
-def test_muon_computes_in_bf16_on_a_gpu_that_trains_in_it() -> None:
-    assert optimizer_config(CONFIG, CPU).dtype == torch.float32
-    assert optimizer_config(CONFIG, GPU).dtype == torch.bfloat16
-    assert optimizer_config(CONFIG, replace(GPU, precision="fp32")).dtype == torch.float32
+@pytest.mark.parametrize("compute", [CPU, GPU], ids=["cpu", "gpu"])
+def test_muon_computes_in_the_precision_of_the_model(compute: Compute) -> None:
+    assert optimizer_config(CONFIG, compute).dtype == torch.bfloat16
+    assert optimizer_config(CONFIG, replace(compute, precision="fp32")).dtype == torch.float32
 
 
 def test_updates_too_small_for_a_gpu_are_told() -> None:

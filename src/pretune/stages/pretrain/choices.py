@@ -94,14 +94,14 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
 
 
 def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
-    """Rates and decay: the peak of the matrices as given, or the optimizer's own. On a GPU Muon's products are in the
-    precision of the others."""
+    """Rates and decay: the peak of the matrices as given, or the optimizer's own. Muon's products are in the precision
+    of the model's."""
     return OptimizerConfig(
         kind=config.optimizer,
         matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
         other_rate=_OTHER_RATE,
         weight_decay=0.01,
-        precision=compute.precision if compute.device == "cuda" else "fp32",
+        precision=compute.precision,
     )
 
 
