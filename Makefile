@@ -1,7 +1,7 @@
 # make demo   the environment, then all five stages on built-in data: about four minutes on two cores, offline
 # make test   the tests, in less than five minutes on two cores
 # make slow   those that take longer, and clusters
-# make test-precisions  the tests of exactness and parity in the precision that this chip does not choose: two minutes
+# make test-precisions  the tests of exactness and parity in the precision that this chip does not choose: three minutes
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation

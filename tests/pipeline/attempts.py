@@ -26,20 +26,20 @@ from pathlib import Path
 from typing import Any
 
 from pretune.cli import main, stage_commands
-from pretune.runtime import artifacts, events
+from pretune.runtime import artifacts, atomic, events
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
-from pretune.training import checkpoint, optimizer
+from pretune.training import checkpoint, finetuning_trial, optimizer
 
 PLACES: dict[str, tuple[Any, str]] = {
     "update": (optimizer.Optimizer, "step"),
-    "save": (commit, "_sync_file"),
-    "rename": (commit, "_put_in_place"),
+    "save": (atomic, "_sync_file"),
+    "rename": (atomic, "_put_in_place"),
     "retention": (checkpoint, "remove_folder"),
     "manifest": (artifacts, "write_json"),
     "finish": (artifacts.StageFolder, "finish"),
     "evaluation": (pretrain, "predict_hidden"),  # its second half
-    "epoch": (classification, "predict_probabilities"),  # the evaluation at its end
+    "epoch": (finetuning_trial, "predict_probabilities"),  # the evaluation at its end
 }
 
 

@@ -48,7 +48,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
     return folder
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])  # see test_microbatch_split.py
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])
 @pytest.mark.parametrize("kind", ["masked", "labelled", "last"])
 def test_the_gradient_of_an_update_by_two_is_that_by_one(
     script: ModuleType, by_two: Path, kind: str, dtype: torch.dtype, rounding: float

@@ -65,7 +65,7 @@ def test_compiled_code_and_several_processes_go_without_lanes(make_language_mode
     assert in_lanes(objective, model, replace(compute, processes=2)) is objective
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])  # see test_microbatch_split.py
+@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])
 def test_masked_prediction_can_be_cut_as_well(
     make_language_model: Any, draw_masked: Callable[..., Batch], dtype: torch.dtype, rounding: float
 ) -> None:
