@@ -5,6 +5,7 @@
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation
+# make package  a wheel and an sdist in dist/, installed and tried in an empty environment
 #
 # PYTHON       the interpreter the environment is made from (3.11 or later)
 # TORCH        the PyTorch that is installed where there is none
@@ -22,6 +23,9 @@ DEMO ?= --minutes 1.5 --builtin-documents 60000 --finetune-epochs 2 --finetune-l
 
 PROCESSES ?= 2
 
+PACKAGE_RUN := --quiet --builtin-documents 3000 --tokens 100000 --size tiny --seeds 1 --finetune-epochs 1 \
+	--finetune-learning-rates 1e-3 --without-control
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -36,7 +40,7 @@ EITHER_PRECISION := tests/parity tests/training/test_pretraining_run.py tests/pi
 	tests/pipeline/test_resume.py::test_pretraining_with_muon_does_too \
 	tests/pipeline/test_resume.py::test_finetuning_ends_as_if_nothing_had_been
 
-.PHONY: bench chip demo test test-precisions slow check format docs clean
+.PHONY: bench chip demo test test-precisions slow check format docs package clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -73,6 +77,16 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+package: $(VENV)/.installed-dev
+	rm -rf dist build/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/package
+	build/package/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	build/package/bin/python -m pip install --quiet dist/*.whl
+	cd build/package && bin/pretune run --out run $(PACKAGE_RUN)
+	build/package/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.tar.gz
+	cd build/package && bin/pretune verify run
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
