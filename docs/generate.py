@@ -1,7 +1,7 @@
-"""Write the documentation that is made from the code: docs/cli.md, the file map in README.md, the costs in scaling.md,
-the rules in cleaning.md.
+"""Write the documentation that is made from the code.
 
-`python docs/generate.py` writes, `python docs/generate.py --check` fails where what is there is out of date.
+docs/guide/cli.md, the map of files in CONTRIBUTING.md, the costs in scaling.md, the rules in cleaning.md. With --check
+nothing is written, and the exit code is 1 if one of them is out of date.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+import textwrap
 from pathlib import Path
 
 from pretune.cli.verbs import VERBS, build_parser
@@ -35,10 +36,11 @@ HOUSE = (
 
 def main() -> int:
     """Write or check every generated text; returns the exit code."""
-    scaling, cleaning = ROOT / "docs" / "scaling.md", ROOT / "docs" / "cleaning.md"
+    guide = ROOT / "docs" / "guide"
+    scaling, cleaning, contributing = guide / "scaling.md", guide / "cleaning.md", ROOT / "CONTRIBUTING.md"
     wanted = {
-        ROOT / "docs" / "cli.md": describe_cli(),
-        ROOT / "README.md": readme_with_map(),
+        guide / "cli.md": describe_cli(),
+        contributing: between(contributing, MAP_BEGINS, MAP_ENDS, describe_house()),
         scaling: between(scaling, COSTS_BEGIN, COSTS_END, describe_costs()),
         cleaning: between(cleaning, RULES_BEGIN, RULES_END, describe_rules()),
     }
@@ -53,7 +55,7 @@ def main() -> int:
 
 
 def describe_cli() -> str:
-    """docs/cli.md: every verb with its words and options, from the parsers themselves."""
+    """docs/guide/cli.md: every verb with its words and options, from the parsers themselves."""
     parts = [
         "# The command line\n\nWritten by `make docs` from the settings classes; every verb also answers `--help`. "
         "Results go to stdout, progress to stderr; exit codes are in [errors.md](errors.md).\n"
@@ -78,11 +80,6 @@ def describe_action(action: argparse.Action) -> str:
         value = str(action.metavar or "") if action.option_strings and action.nargs != 0 else ""
     text = (action.help or "").replace("%%", "%").replace("|", "\\|")
     return f"| `{words}` {value} | {text} |".replace("  ", " ")
-
-
-def readme_with_map() -> str:
-    """README.md with the map between its two marks made anew."""
-    return between(ROOT / "README.md", MAP_BEGINS, MAP_ENDS, describe_house())
 
 
 def between(path: Path, begin: str, end: str, middle: str) -> str:
@@ -154,12 +151,21 @@ def describe_house() -> str:
         raise SystemExit(f"docs/generate.py does not know where {', '.join(sorted(unknown))} stands in the house.")
     lines = ["```", "src/pretune/"]
     for name in (name for name in HOUSE if name in parts):
-        path = parts[name]
-        is_folder = path.is_dir()
-        lines.append(f"  {name + ('/' if is_folder else '.py'):<13} {first_sentence(path)}")
-        if is_folder:
-            lines += wrap(", ".join(file.stem for file in sorted(path.glob("*.py")) if file.stem != "__init__"))
+        lines += describe_part(parts[name], depth=1)
     return "\n".join([*lines, "```", ""])
+
+
+def describe_part(path: Path, depth: int) -> list[str]:
+    """The line of a module, or those of a folder and its parts."""
+    indent = "  " * depth
+    name = path.stem + ("/" if path.is_dir() else ".py")
+    lines = wrap(f"{name:<14} {first_sentence(path)}", indent, hanging=15)
+    if path.is_dir():
+        modules = [file.stem for file in sorted(path.glob("*.py")) if file.stem != "__init__"]
+        lines += wrap(", ".join(modules), f"{indent}    ") if modules else []
+        for folder in sorted(path.iterdir()):
+            lines += describe_part(folder, depth + 1) if folder.is_dir() and is_part(folder) else []
+    return lines
 
 
 def is_part(path: Path) -> bool:
@@ -175,15 +181,9 @@ def first_sentence(path: Path) -> str:
     return sentence.split(". ")[0].rstrip(".")
 
 
-def wrap(text: str, width: int = 96) -> list[str]:
-    """A list of names, indented under its folder."""
-    lines, line = [], ""
-    for word in text.split(" "):
-        if len(line) + len(word) + 1 > width:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    return [f"      {each}" for each in [*lines, line]]
+def wrap(text: str, indent: str, hanging: int = 0) -> list[str]:
+    """A text in lines of at most 110 characters, the later ones indented further."""
+    return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent + " " * hanging)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_generated_documents_are_current() -> None:
-    """docs/cli.md is what the parsers say, and the README's file map is the tree."""
+    """docs/guide/cli.md is what the parsers say, and the map of files in CONTRIBUTING.md is the tree."""
     done = subprocess.run(
         [sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True, check=False
     )
@@ -46,7 +46,7 @@ def test_make_targets_that_are_named_are_there(document: str) -> None:
 
 def test_every_event_that_is_logged_is_described() -> None:
     described = set(
-        re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "events.md").read_text(encoding="utf-8"), re.MULTILINE)
+        re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "guide" / "events.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
     logged = set()
     for file in (ROOT / "src").rglob("*.py"):
@@ -60,7 +60,7 @@ def test_every_event_that_is_logged_is_described() -> None:
 
 def test_every_exit_code_is_described() -> None:
     described = set(
-        map(int, re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE))
+        map(int, re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "guide" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE))
     )
     assert described == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
 

@@ -1,4 +1,4 @@
-"""docs/python.md is one program, which runs and prints what its comments say."""
+"""docs/guide/python.md is one program, which runs and prints what its comments say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text("utf-8"), re.DOTALL))
+PROGRAM = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text("utf-8"), re.DOTALL))
 # Only what a comment gives as it is printed: a model, a tuple, a value, a sentence.
 PRINTED = re.findall(r"print\(.*?\) +# ((?:Model\(|\('|None$|\d+$|').*)$", PROGRAM, re.MULTILINE)
 

@@ -2,7 +2,7 @@
 
 A text starts as a plan (how many sentences, which clauses agree with the verdict, what is negated, intensified,
 compared or conceded) that knows neither words nor label. Then the verdict is tossed and every clause gets a polar word
-of the sign it needs. So nothing but polar words says anything about the label. `docs/builtin-world.md` has the rule,
+of the sign it needs. So nothing but polar words says anything about the label. `docs/guide/builtin-world.md` has the rule,
 the guarantees and how they were measured; `world_words.py` and `world_facts.py` hold the words, `world_grammar.py` the
 grammar.
 """

@@ -121,7 +121,7 @@ def multiplies_in_bf16(device: str) -> bool:
 
 def gains_from_compiling(device: str, precision: str) -> bool:
     """Whether compiled code trains faster than uncompiled: not on a CPU in fp32, whose matrix products outweigh all
-    that compiling saves beside them (docs/performance.md)."""
+    that compiling saves beside them (docs/guide/performance.md)."""
     return device == "cuda" or precision == "bf16"
 
 

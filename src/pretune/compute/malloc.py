@@ -2,7 +2,7 @@
 
 A training step frees its activations and needs as much again a moment later. glibc hands blocks above 128 KB back to
 the system at once, and the top of its heap soon after, so that every step touches fresh pages: a quarter of a
-fine-tuning step on short texts (docs/performance.md).
+fine-tuning step on short texts (docs/guide/performance.md).
 """
 
 from __future__ import annotations

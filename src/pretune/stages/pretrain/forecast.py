@@ -50,7 +50,7 @@ from pretune.training.threaded_objective import in_lanes
 
 _TRIED_STEPS = 3
 _CALIBRATION_STEPS = 7  # of each row length, by the stage itself before its plan
-_COMPILED_SHARE = 0.9  # of an uncompiled update's time (docs/performance.md)
+_COMPILED_SHARE = 0.9  # of an uncompiled update's time (docs/guide/performance.md)
 _COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
 _STARTING_SECONDS = 4.0  # loading libraries and the corpus
 _VECTOR_SECONDS_PER_TOKEN = 1.0e-6
