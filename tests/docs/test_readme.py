@@ -40,7 +40,7 @@ def test_a_command_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", blocks("python"), ids=["the model object", "a stage"])
+@pytest.mark.parametrize("program", blocks("python"), ids=["the model object"])
 def test_a_program_runs(program: str, small_run: Path, tmp_path: Path) -> None:
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / "runs").symlink_to(small_run.parent)
