@@ -92,6 +92,7 @@ def test_many_short_files_are_counted_before_the_first_is_read() -> None:
     [
         (tar_of({"a.txt": b"x" * 5000})[:3000], "it ends early"),
         (tar_of({"a.txt": b"x" * 512})[:1300], "it ends early"),
+        (tar_of({"a.txt": b"x" * 512, "b.txt": b"y"})[:1224], "it ends early"),
         (tar_of({"a.txt": b"x"})[:512] + b"no header" * 199, "no header at byte"),
         (tar_of({"n" * 70_000: b"x"}, tarfile.GNU_FORMAT), "a name of 70,001 bytes"),
         (tar_of({"n" * 1_100_000: b"x"}, tarfile.PAX_FORMAT), "a name of"),
