@@ -115,7 +115,7 @@ CASES = [
         ["a.docx is no document that Word wrote"],
     ),
     Case("spreadsheet", "a.xlsx", lambda: make_zip({"xl/workbook.xml": "x"}), ["a.xlsx is a spreadsheet; save it as csv"]),  # noqa: E501
-    Case("old Word", "a.doc", lambda: b"\xd0\xcf\x11\xe0" + bytes(600), ["a.doc is an Office document of the old kind"]),  # noqa: E501
+    Case("old Word", "a.doc", lambda: b"\xd0\xcf\x11\xe0" + bytes(600), ["a.doc is an Office document in the old binary format"]),  # noqa: E501
     Case("mbox without text", "a.mbox", lambda: MAIL.replace(b"Subject: x", b"X: y") + b"\n", ["a.mbox holds no text"]),
     Case("cut parquet", "a.parquet", lambda: b"PAR1" + bytes(100), ["a.parquet cannot be read as parquet"]),
     Case("page called csv", "a.csv", lambda: b"<!doctype html><head><title>404</title></head>", ["a.csv holds no text"]),  # noqa: E501

@@ -68,8 +68,8 @@ def test_what_a_document_is(head: str, unit: str) -> None:
 
 
 def test_a_short_file_among_many_is_one_document() -> None:
-    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=100) == "file"
-    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=3) == "line"
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_in_folder=100) == "file"
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_in_folder=3) == "line"
 
 
 @pytest.mark.parametrize(

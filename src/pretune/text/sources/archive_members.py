@@ -60,7 +60,9 @@ def _open_members(file: TextFile, findings: Findings) -> Iterator[Part]:
                 continue
             num_taken += 1
             name = f"{file.name}/{member.name}"
-            part = replace(file, path=name, name=name, is_named=False, files_beside=member.files_beside, members=())
+            part = replace(
+                file, path=name, name=name, is_named=False, files_in_folder=member.files_in_folder, members=()
+            )
             yield part, partial(_open_member, member, file.name)
         if num_taken or not ignored.count(NO_ENDING):
             break

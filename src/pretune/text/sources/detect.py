@@ -182,14 +182,14 @@ def _is_text(cell: str) -> bool:
     return any(character.isalpha() for character in cell[:200])
 
 
-def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -> TextUnit:
+def detect_text_unit(head: str, *, is_whole_file: bool, files_in_folder: int = 0) -> TextUnit:
     """What one document is in a plain text file.
 
     Blocks of several lines between blank lines are documents, and so are the paragraphs of a long hard-wrapped text,
     see `wrapping.paragraph_width`; a short one is a document itself. Otherwise every line is one. A short file among
     many others is one document.
     """
-    if is_whole_file and files_beside >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
+    if is_whole_file and files_in_folder >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
         return "file"
     lines = [line.strip() for line in head.split("\n")]
     blocks = [block for block in "\n".join(lines).split("\n\n") if block.strip()]

@@ -31,7 +31,7 @@ class TextFile:
     path: str
     name: str
     is_named: bool = True  # given as such; files of a folder or pattern are passed over when they are no text
-    files_beside: int = 0
+    files_in_folder: int = 0
     format: FileFormat | None = None  # where the place of the file tells it
     members: tuple[str, ...] = ()  # of an archive: only those that match one of these patterns
     columns: tuple[str, ...] = ()  # of a table that has no header
@@ -96,7 +96,7 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
         return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
     beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
     return [
-        TextFile(path=match, name=match, is_named=False, files_beside=beside[Path(match).parent, ending_of(match)])
+        TextFile(path=match, name=match, is_named=False, files_in_folder=beside[Path(match).parent, ending_of(match)])
         for match in plain
     ]
 
@@ -142,7 +142,7 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
             path=str(path),
             name=str(path),
             is_named=False,
-            files_beside=beside[path.parent, ending_of(path)],
+            files_in_folder=beside[path.parent, ending_of(path)],
             format="eml" if _is_in_maildir(path) else None,
         )
         for path in found
