@@ -78,7 +78,7 @@ CASES = [
     Case(
         name="an encrypted or unknown archive beside it",
         files={"a.rar": b"Rar!\x1a\x07", "b.xlsx": b"PK\x03\x04", ".hidden.txt": "no"},
-        words=["passed over: 1 hidden file (", "2 no ending of a text file (", " What has another ending is read"],
+        words=["passed over: 1 hidden file (", "2 file without a known ending (", " What has another ending is read"],
     ),
     Case(
         name="lines that do not parse",
@@ -114,7 +114,7 @@ CASES = [
     Case(
         name="links in a circle",
         also=link_to_itself,
-        words=["1 link to a folder (", "1 not a plain file (", "1 a file that is read under another name ("],
+        words=["1 link to a folder (", "1 not a regular file (", "1 file already read under another name ("],
     ),
     Case(name="a million empty lines", files={"a.txt": "\n" * 1_000_000 + "Text.\n"}, documents=301),
     Case(name="files of nothing", files={"a.txt": "", "b.txt": " \n \n"}, words=["1 empty file (", "1 a file without text"]),  # noqa: E501

@@ -113,7 +113,7 @@ def test_medquad_is_read_from_its_archive_without_what_has_no_answers(tmp_path: 
         archive.writestr("MedQuAD-master/10_MPlus_ADAM_QA/0000001.xml", MEDQUAD.replace("rash", "bite"))
     (folder / "master.zip").write_bytes(out.getvalue())
     files, about = obtain(REGISTRY["medquad"], tmp_path, Findings(), agree=None, say=print)
-    assert "Licence: CC BY 4.0." in about and "written down in pretune-lock.json as the one to expect" in about
+    assert "Licence: CC BY 4.0." in about and "recorded in pretune-lock.json and expected from now on" in about
     collect(["public:medquad"], tmp_path / "out", data_root=tmp_path)
     documents = list(iter_corpus(tmp_path / "out"))
     assert [document["text"] for document in documents] == [text for text, _ in PAIRS]

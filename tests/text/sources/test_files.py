@@ -26,7 +26,7 @@ def test_known_endings_decide_in_a_folder(tmp_path: Path) -> None:
     found = find_files([tmp_path], findings)
     assert [Path(file.path).name for file in found] == ["a.txt", "f.tar.zst", "g.gz", "c.md.bz2", "d.mbox", "e.docx"]
     assert {rule.name: rule.count for rule in findings.ignored_files.rules.values()} == {
-        "no ending of a text file": 2,
+        "file without a known ending": 2,
         "hidden file": 1,
     }
 
@@ -125,4 +125,4 @@ def test_json_in_a_folder_is_read_where_it_has_rows(tmp_path: Path) -> None:
         "list.json",
         "rows.json",
     ]
-    assert findings.ignored_files.count("JSON, but no rows of it") == 2
+    assert findings.ignored_files.count("JSON without rows") == 2

@@ -97,20 +97,20 @@ def test_what_was_interrupted_goes_on_without_the_hub(
 
 
 def test_a_revision_and_a_pattern(hub: list[tuple[str, ...]]) -> None:
-    said: list[str] = []
-    files, about = hub_files("hf:owner/name@v1:data/test-*", Findings(), said.append)
+    logged: list[str] = []
+    files, about = hub_files("hf:owner/name@v1:data/test-*", Findings(), logged.append)
     assert [file.name for file in files] == ["hf:owner/name/data/test-0.jsonl"]
     assert hub[0] == ("owner/name", "v1")
-    assert about == "hf:owner/name@v1:data/test-*: 1 files of the Hugging Face hub, revision abc123."
-    assert "1 files, 0 MB, revision abc123" in said[0]
+    assert about == "hf:owner/name@v1:data/test-*: 1 files from the Hugging Face hub, revision abc123."
+    assert "1 files, 0 MB, revision abc123" in logged[0]
 
 
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(
     ("name", "kind", "sentence"),
     [
-        ("hf:no/such", InputDataError, "cannot be had from the Hugging Face hub .401 Client Error"),
-        ("hf:owner/name:*.parquet", InputDataError, "has no file of text to read .it has README.md,"),
+        ("hf:no/such", InputDataError, "cannot be downloaded from the Hugging Face hub .401 Client Error"),
+        ("hf:owner/name:*.parquet", InputDataError, "has no text file to read .it has README.md,"),
         ("hf:../../etc/passwd", UsageError, "does not name a data set"),
         ("hf:", UsageError, "does not name a data set"),
     ],
