@@ -56,10 +56,10 @@ def test_other_elements_are_lines() -> None:
 
 def test_what_is_no_xml_is_told() -> None:
     with pytest.raises(
-        InputDataError, match=r"x is no well-formed XML \(mismatched tag: line 1, column \d+\); .* --format txt"
+        InputDataError, match=r"x is not well-formed XML \(mismatched tag: line 1, column \d+\); .* --format txt"
     ):
         list(iter_lines(["<a><b></a>"], "x"))
-    with pytest.raises(InputDataError, match="no well-formed XML"):
+    with pytest.raises(InputDataError, match="not well-formed XML"):
         list(iter_pairs(["<QAPair><Question>cut off"], "x"))
 
 
