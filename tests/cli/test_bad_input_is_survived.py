@@ -170,9 +170,9 @@ def test_a_pattern_is_read_as_a_folder_is(tmp_path: Path, capsys: pytest.Capture
     assert run_command_line(["collect", str(tmp_path / "*"), "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().err
     assert "A file could not be read and is passed over: " in told
-    assert "b.png is an image, not text; give text." in told
+    assert "b.png is an image, not text; give a text file." in told
     assert "1 a file without text (" in told
     assert len(list(iter_corpus(tmp_path / "out"))) == 300
     code = run_command_line(["collect", str(tmp_path / "*.png"), "--out", str(tmp_path / "none")])
     assert code == 3
-    assert "b.png is an image, not text; give text." in capsys.readouterr().err
+    assert "b.png is an image, not text; give a text file." in capsys.readouterr().err

@@ -98,9 +98,9 @@ def test_a_file_is_told_by_its_content_and_its_encoding(tmp_path: Path) -> None:
     collect([tmp_path / "a.xml", tmp_path / "b.txt"], tmp_path / "out")
     found = [(document["text"], document.get("line")) for document in iter_corpus(tmp_path / "out")]
     assert found == [("Größe und Maß, fein.", None), *PAIRS]
-    told = [e["sentence"] for e in read_events(tmp_path / "out") if e["event"] == "detected"]
-    assert "every question with its answer is a document" in told[1]
-    assert "b.txt: xml, as its content shows" in told[1]
+    sentences = [e["sentence"] for e in read_events(tmp_path / "out") if e["event"] == "detected"]
+    assert "every question with its answer is a document" in sentences[1]
+    assert "b.txt: xml, as its content shows" in sentences[1]
 
 
 def test_medquad_is_read_from_its_archive_without_what_has_no_answers(tmp_path: Path) -> None:

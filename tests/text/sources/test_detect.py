@@ -21,7 +21,7 @@ def records(*rows: dict[str, str]) -> list[Record]:
         ({"id": "a b c d e f", "text": "two words", "label": "1"}, "text"),
         ({"title": "A title here", "body": "Some words of text"}, "body"),
         ({"Rezension": "Ein schöner Film", "Wertung": "5"}, "Rezension"),
-        ({"text": "17", "remark": "three short words"}, "remark"),  # a text column holds words
+        ({"text": "17", "remark": "three short words"}, "remark"),  # a text column contains words
     ],
 )
 def test_the_text_column_is_found(row: dict[str, str], column: str) -> None:

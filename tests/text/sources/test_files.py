@@ -61,7 +61,7 @@ def test_links_that_lead_nowhere_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so it is the system's call that fails."""
+    """Root may read everything, so the system call is made to fail."""
     write(tmp_path, "texts/a.txt", "texts/closed/b.txt")
     scan = os.scandir
 
@@ -102,7 +102,7 @@ def test_folders_that_are_not_entered_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_tilde_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a recipe, where no shell has replaced it; a folder of that name comes first."""
+    """As in a recipe, which no shell expands; a folder named `~` takes precedence."""
     write(tmp_path, "home/a.txt", "~/b.txt")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert names("~/a.txt") == names("~/*.txt") == ["a.txt"]

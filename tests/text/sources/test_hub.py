@@ -24,7 +24,7 @@ FILES = {
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """A hub that is a folder; returns what it was asked for."""
+    """A hub backed by a folder; returns the requests that it received."""
     for name, content in FILES.items():
         (tmp_path / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "hub" / name).write_text(content, encoding="utf-8")
@@ -93,7 +93,7 @@ def test_what_was_interrupted_goes_on_without_the_hub(
     assert texts == ["A line of one's own.", "A training row.", "A line of a contest."]
     shutil.rmtree(tmp_path / "out")
     collect(paths, tmp_path / "out")
-    assert hub  # nothing there tells of it any more
+    assert hub  # no manifest has it any more
 
 
 def test_a_revision_and_a_pattern(hub: list[tuple[str, ...]]) -> None:

@@ -16,7 +16,7 @@ from pretune.text.reading_report import join_names, shorten
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
-_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # Excel's line before the header
+_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # Excel's line that names the delimiter
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 
 # A cell may be long, but at this size (characters) a quote was opened and never closed.
@@ -126,7 +126,10 @@ def _unclosed(name: str, line: int, where: str = "") -> str:
 def _sniff_dialect(
     head: str, kind: Literal["csv", "tsv"], given: str | None = None
 ) -> tuple[_Dialect, list[list[str]]]:
-    """The dialect under which most sample rows have as many cells as the first, and these rows; `given` delimits."""
+    """The dialect under which most sample rows have as many cells as the first, and these rows.
+
+    `given` is the delimiter, if the file names it.
+    """
     candidates = given or ("\t" if kind == "tsv" else ",;\t|")
     best: tuple[tuple[float, ...], _Dialect, list[list[str]]] | None = None
     for delimiter in candidates:
@@ -185,7 +188,10 @@ def _has_paired_quotes(head: str, delimiter: str) -> bool:
 
 
 def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> list[str] | None:
-    """Column numbers as names, if there is no header and a column is requested by number; None if there is a header."""
+    """Column numbers as names, if there is no header and a column is requested by number; None if there is a header.
+
+    Raises InputDataError if there is neither.
+    """
     if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
         return None
     numbers = [str(number) for number in range(1, len(rows[0]) + 1)]

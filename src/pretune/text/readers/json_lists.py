@@ -114,7 +114,7 @@ class _Reader:
         found = shorten(self._text[self._at : self._at + 200], 60)
         return InputDataError(
             f"{self.name}, line {line}: {problem}, found {found!r}; expected a JSON list of objects, so repair the "
-            "file, or write one JSON object a line."
+            "file, or write one JSON object per line."
         )
 
     def _read(self, size: int) -> bool:

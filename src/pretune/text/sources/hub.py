@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, given as `hf:OWNER/NAME`, as local files; no other name leads to the hub."""
+"""Local files of a Hugging Face data set named `hf:OWNER/NAME`; the hub is contacted only for such names."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class DataSet:
     name: str
     title: str
     url: str
-    size_bytes: int | None  # None where its owner may change it
+    size_bytes: int | None  # None if its owner may change it
     sha256: str | None  # None: recorded at the first download and compared from then on
     licence: str
     citation: str
