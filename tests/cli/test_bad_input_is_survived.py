@@ -78,7 +78,7 @@ CASES = [
     Case(
         name="an encrypted or unknown archive beside it",
         files={"a.rar": b"Rar!\x1a\x07", "b.xlsx": b"PK\x03\x04", ".hidden.txt": "no"},
-        words=["passed over: 1 hidden file (", "2 no ending of a text file (", " What has another ending is read"],
+        words=["passed over: 1 hidden file (", "2 file without a known ending (", " What has another ending is read"],
     ),
     Case(
         name="lines that do not parse",
@@ -114,7 +114,7 @@ CASES = [
     Case(
         name="links in a circle",
         also=link_to_itself,
-        words=["1 link to a folder (", "1 not a plain file (", "1 a file that is read under another name ("],
+        words=["1 link to a folder (", "1 not a regular file (", "1 file already read under another name ("],
     ),
     Case(name="a million empty lines", files={"a.txt": "\n" * 1_000_000 + "Text.\n"}, documents=301),
     Case(name="files of nothing", files={"a.txt": "", "b.txt": " \n \n"}, words=["1 empty file (", "1 a file without text"]),  # noqa: E501
@@ -170,9 +170,9 @@ def test_a_pattern_is_read_as_a_folder_is(tmp_path: Path, capsys: pytest.Capture
     assert run_command_line(["collect", str(tmp_path / "*"), "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().err
     assert "A file could not be read and is passed over: " in told
-    assert "b.png is an image, not text; give text." in told
+    assert "b.png is an image, not text; give a text file." in told
     assert "1 a file without text (" in told
     assert len(list(iter_corpus(tmp_path / "out"))) == 300
     code = run_command_line(["collect", str(tmp_path / "*.png"), "--out", str(tmp_path / "none")])
     assert code == 3
-    assert "b.png is an image, not text; give text." in capsys.readouterr().err
+    assert "b.png is an image, not text; give a text file." in capsys.readouterr().err

@@ -127,7 +127,7 @@ def test_what_is_read_is_written_or_counted(
     lines: list[str],
     is_zipped: bool,
 ) -> None:
-    monkeypatch.setattr(records, "MAX_MALFORMED_SHARE", 1.0)  # rows that do not parse are counted, however many
+    monkeypatch.setattr(records, "MAX_MALFORMED_FRACTION", 1.0)  # rows that do not parse are counted, however many
     folder = tmp_path_factory.mktemp("f")
     (folder / "in").mkdir()
     expected = 0

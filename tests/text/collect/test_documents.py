@@ -108,7 +108,7 @@ def test_a_stage_folder_is_not_read_as_text(tmp_path: Path) -> None:
     assert texts(tmp_path) == ["text"]
     for folder in ("run", "run/collect"):
         with pytest.raises(
-            InputDataError, match=f"{folder} is a folder that pretune wrote; expected raw text. A stage"
+            InputDataError, match=f"{folder} is a folder that pretune wrote; expected raw text. Give a stage"
         ):
             texts(tmp_path / folder)
 
@@ -158,7 +158,7 @@ def test_what_holds_no_text_is_refused(tmp_path: Path, name: str, data: bytes | 
 
 def test_a_folder_without_text_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
-    with pytest.raises(InputDataError, match=r"holds no text \(it holds x.png\); expected files such as"):
+    with pytest.raises(InputDataError, match=r"contains no text \(it contains x.png\); expected files such as"):
         read(tmp_path)
 
 

@@ -60,13 +60,13 @@ def test_many_problems_are_summed_up() -> None:
 def test_what_was_left_aside() -> None:
     findings = Findings(num_attachments=3, num_quoted_lines=2, num_continued=1, notices=["A notice."])
     for name in ("paper.tex", "old.doc"):
-        findings.ignored_files.add("no ending of a text file", "x", name)
+        findings.ignored_files.add("file without a known ending", "x", name)
     findings.ignored_files.add("hidden folder", "x", ".git")
     findings.dropped.add("no_text", "nothing but white space", "a.txt, line 1")
     findings.dropped.add("ragged_row", "a row with too few or too many cells", "a.csv, line 2")
     assert sentences(findings) == [
         "A notice.",
-        "Files and folders that were passed over: 2 no ending of a text file (paper.tex, old.doc), 1 hidden folder "
+        "Files and folders that were passed over: 2 file without a known ending (paper.tex, old.doc), 1 hidden folder "
         "(.git). What has another ending is read when it is named, as in '*.tex', outside of archives.",
         "Lines of quoted replies and signatures that were left out of mails: 2.",
         "Attachments and other parts of mails that are not read: 3.",

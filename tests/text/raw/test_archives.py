@@ -80,11 +80,11 @@ def test_links_and_folders_are_passed_over() -> None:
 
 def test_many_short_files_are_counted_before_the_first_is_read() -> None:
     many = {f"reviews/{n}.txt": b"short" for n in range(30)}
-    assert {m.files_beside for m in iter_tar(stream_of(tar_of(many)), Findings())} == {20}
+    assert {m.files_in_folder for m in iter_tar(stream_of(tar_of(many)), Findings())} == {20}
     few = {"reviews/1.txt": b"short", "reviews/2.txt": b"short"}
-    assert {m.files_beside for m in iter_tar(stream_of(tar_of(few)), Findings())} == {2}
+    assert {m.files_in_folder for m in iter_tar(stream_of(tar_of(few)), Findings())} == {2}
     archive = open_zip(stream_of(zip_of(many)))
-    assert {m.files_beside for m in iter_zip(archive, "a.zip")} == {30}
+    assert {m.files_in_folder for m in iter_zip(archive, "a.zip")} == {30}
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,7 @@ def test_many_short_files_are_counted_before_the_first_is_read() -> None:
     [
         (tar_of({"a.txt": b"x" * 5000})[:3000], "it ends early"),
         (tar_of({"a.txt": b"x" * 512})[:1300], "it ends early"),
+        (tar_of({"a.txt": b"x" * 512, "b.txt": b"y"})[:1224], "it ends early"),
         (tar_of({"a.txt": b"x"})[:512] + b"no header" * 199, "no header at byte"),
         (tar_of({"n" * 70_000: b"x"}, tarfile.GNU_FORMAT), "a name of 70,001 bytes"),
         (tar_of({"n" * 1_100_000: b"x"}, tarfile.PAX_FORMAT), "a name of"),

@@ -48,7 +48,7 @@ def test_what_is_given_or_valid_is_no_guess() -> None:
     ("data", "name"),
     [
         (GERMAN.encode()[:99] + b"\xff\xfe broken \xff " + GERMAN.encode()[:99], "utf-8"),  # damaged UTF-8
-        (b"a good line\n" * 100 + b"caf\xe9", "utf-8"),  # from one byte nothing can be told
+        (b"a good line\n" * 100 + b"caf\xe9", "utf-8"),  # one byte is too little to guess from
         (b"caf\xe9 " * 500, "cp1252"),  # Greek letters do not stand in English words
         (GERMAN.encode()[:-3][:150], "utf-8"),
     ],

@@ -62,9 +62,9 @@ def test_text_that_shrinks_well_is_no_bomb() -> None:
 
 
 def test_what_is_held_whole_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "HELD_BYTES", 10)
+    monkeypatch.setattr(compression, "MAX_IN_MEMORY_BYTES", 10)
     assert ByteStream(iter([b"ten bytes."]), "a").read_all("a PDF") == b"ten bytes."
-    with pytest.raises(InputDataError, match=r"is a PDF of more than .* unpack it and give it as a file of its own"):
+    with pytest.raises(InputDataError, match=r"is a PDF of more than .* unpack it and give it as a separate file"):
         ByteStream(iter([b"ten bytes.", b"!"]), "a").read_all("a PDF")
 
 

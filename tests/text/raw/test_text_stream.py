@@ -79,7 +79,7 @@ def test_a_true_replacement_character_is_not_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        ("große Brücke ".encode() * 300 + b"\x81\xff " * 90, "is not UTF-8: .* broken; name its encoding"),
+        ("große Brücke ".encode() * 300 + b"\x81\xff " * 90, "is not UTF-8: .* broken; give its encoding"),
         (b"\x89PNG\r\n\x1a\n", "is an image, not text"),
         (b"PK\x03\x04abc", "is a zip archive"),
         (b"\x00\x01\x02\x03" * 500, "is not text: .* control characters"),

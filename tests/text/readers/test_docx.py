@@ -71,7 +71,7 @@ def test_a_large_document_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_entities_cannot_be_declared(doctype: str) -> None:
-    with pytest.raises(InputDataError, match=r"a\.docx is no document that Word wrote"):
+    with pytest.raises(InputDataError, match=r"a\.docx is not a valid docx"):
         lines(docx(p("&b;"), doctype=doctype))
 
 

@@ -30,12 +30,12 @@ def test_elements_come_back_with_their_lines(values: list[Any], indent: int | No
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[{"a": 1}, {"b": ', r"a.json, line 1: it does not go on as JSON \(Expecting value\), found ''; expected"),
-        ('[{"a": 1},\n{"b" 2}]', r"line 2: it does not go on as JSON \(Expecting ':' delimiter\), found '2}\]'"),
+        ('[{"a": 1}, {"b": ', r"a.json, line 1: it is not valid JSON \(Expecting value\), found ''; expected"),
+        ('[{"a": 1},\n{"b" 2}]', r"line 2: it is not valid JSON \(Expecting ':' delimiter\), found '2}\]'"),
         ('[{"a": 1}\n{"b": 2}]', r"line 2: expected '\]', found '{\"b\": 2}\]'"),
-        ('[{"a": 1}]\n[{"b": 2}]', "line 2: something follows behind the end of the list"),
+        ('[{"a": 1}]\n[{"b": 2}]', "line 2: something follows the end of the list"),
         ('["a", 12', "line 1: the list has no end"),
-        ("[" * 100_000, "lists or objects inside one another without end"),
+        ("[" * 100_000, "lists or objects are nested too deeply"),
         ('["' + "long " * 30, "an element of more than 100 characters"),
         ("{}", r"line 1: expected '\['"),
     ],

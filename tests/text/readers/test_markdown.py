@@ -66,7 +66,7 @@ block = st.one_of(
 @settings(max_examples=100, deadline=None)
 @given(st.lists(block, max_size=6).map("\n\n".join))
 def test_the_words_are_those_of_a_commonmark_parser(markdown: str) -> None:
-    """markdown-it-py, which rich brings along, is the reference."""
+    """The reference is markdown-it-py, a dependency of rich."""
     parser = pytest.importorskip("markdown_it").MarkdownIt()
     found = []
     for token in parser.parse(markdown):
@@ -90,5 +90,5 @@ def test_any_signs_come_through(text: str) -> None:
 
 @pytest.mark.parametrize("sign", ["*", "_", "`", "[", "![", "[](", "<a ", "<!--", "|", "> ", "**a", "&", "\\"])
 def test_a_long_line_of_signs_takes_no_time(sign: str) -> None:
-    """Bounded patterns: what would take minutes with an unbounded one is done before the test's time limit."""
+    """Patterns are bounded; unbounded ones would take minutes and exceed the time limit of tests."""
     list(plain_lines([sign * (100_000 // len(sign))]))

@@ -56,7 +56,9 @@ def test_pages_follow_one_another(tmp_path: Path) -> None:
 
 
 def test_pages_without_text_may_be_images() -> None:
-    with pytest.raises(InputDataError, match=r"a\.pdf holds no text in its 2 pages, which may be images; recognise"):
+    with pytest.raises(
+        InputDataError, match=r"a\.pdf contains no text in its 2 pages, which may be images; run text recognition"
+    ):
         list(lines(pdf("", "")))
 
 
@@ -68,7 +70,7 @@ def test_a_password() -> None:
 
 @pytest.mark.parametrize("data", [pdf("Text.")[:60], b"%PDF-1.4\n", b"%PDF-1.4\n" + bytes(range(256)) * 9])
 def test_a_damaged_pdf(data: bytes) -> None:
-    with pytest.raises(InputDataError, match=r"a\.pdf (is a damaged PDF|holds no text)"):
+    with pytest.raises(InputDataError, match=r"a\.pdf (is a damaged PDF|contains no text)"):
         list(lines(data))
 
 

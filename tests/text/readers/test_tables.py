@@ -122,15 +122,15 @@ def test_few_malformed_rows_are_counted_and_named(tmp_path: Path) -> None:
         ("a.csv", 'text,label\nx,1\n"open,1\n' + "foo, bar,2\n" * 9, r"line 3: "),
         ("a.csv", "text,text\na b,c\n", "the column 'text' occurs twice"),
         ("a.csv", "", "is empty"),
-        ("a.jsonl", '{"text": "ok"}\nnot json\n', r"line 2: expected one JSON object a line, found 'not json'"),
+        ("a.jsonl", '{"text": "ok"}\nnot json\n', r"line 2: expected one JSON object per line, found 'not json'"),
         ("a.jsonl", "nothing here\n", r"line 1: .*all rows do not parse"),
         ("a.jsonl", '{"text": "ok"}\n[1]\n', r"line 2: expected a JSON object, found '\[1\]'"),
         (
             "a.json",
             '{\n"text": "ok"\n}\n',
-            "holds a JSON object over several lines; expected one object a line, or a list",
+            "contains a JSON object over several lines; expected one object per line, or a list",
         ),
-        ("a.json", '[\n{"text": "ok"},\n{"text": \n', "line 4: it does not go on as JSON"),
+        ("a.json", '[\n{"text": "ok"},\n{"text": \n', "line 4: it is not valid JSON"),
         ("a.json", "[1, 2]", "line 1: expected a JSON object, found '\\[1, 2\\]'; all rows do not parse"),
         ("a.xyz", "some words\n", "is not recognised as a table"),
     ],
@@ -211,7 +211,7 @@ def test_a_line_that_is_too_long_is_one_row_and_keeps_the_numbers_right(
     findings = Findings()
     assert [record.line for record in read(write(tmp_path, "a.jsonl", "\n".join(lines)), findings)][:4] == [1, 2, 4, 5]
     assert findings.dropped.count("unparsable_row") == 1
-    with pytest.raises(InputDataError, match="line 1: expected one JSON object a line, found more than 1,000 char"):
+    with pytest.raises(InputDataError, match="line 1: expected one JSON object per line, found more than 1,000 char"):
         read(write(tmp_path, "a.jsonl", lines[2]))
 
 
@@ -221,7 +221,7 @@ def test_the_line_in_which_excel_names_the_delimiter(tmp_path: Path) -> None:
 
 
 def test_a_quoted_header_means_that_cells_are_quoted(tmp_path: Path) -> None:
-    """Also where lines inside of cells have as many commas as the header."""
+    """Even if lines inside cells have as many commas as the header."""
     rows = '"text","n"\n' + '"\',\n","1"\n' * 3 + '"x","1","2"\n' * 3
     with pytest.raises(InputDataError, match=r"line 8: 3 cells, expected 2 \(text, n\)"):
         read(write(tmp_path, "a.csv", rows))
@@ -232,7 +232,7 @@ def test_columns_without_names_have_numbers(tmp_path: Path) -> None:
     found = list(iter_records(path, columns=["1"]))
     assert found[0] == Record({"1": "Is this in New Orleans??", "2": "27", "3": "edgurhb"}, 1)
     assert len(found) == 2
-    with pytest.raises(InputDataError, match=r"add one as the first line, or give the text's number, as in --text-col"):
+    with pytest.raises(InputDataError, match=r"or give the number of the text column, as in --text-column 1"):
         list(iter_records(path, columns=["4"]))
 
 
@@ -264,7 +264,7 @@ def test_nan_and_null_are_missing(tmp_path: Path) -> None:
 
 
 def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
-    """As Spark and MySQL write them; a comma inside made two cells of one."""
+    """As Spark and MySQL write them; otherwise, a comma inside would split the cell."""
     path = tmp_path / "rows.csv"
     path.write_text('text,label\n"He said \\"no, never\\", twice",bad\n"A plain; text",good\n', encoding="utf-8")
     found = Findings()
@@ -272,7 +272,7 @@ def test_quotes_escaped_by_backslashes_are_read(tmp_path: Path) -> None:
         'He said "no, never", twice',
         "A plain; text",
     ]
-    assert found.notices == [f'{path}: quotes inside cells are written as \\", and read so.']
+    assert found.notices == [f'{path}: quotes inside cells are escaped as \\".']
     path.write_text('text,label\n"He said ""no"" in C:\\dir",bad\n"A plain text",good\n', encoding="utf-8")
     assert [r.fields["text"] for r in iter_records(path)] == ['He said "no" in C:\\dir', "A plain text"]
 

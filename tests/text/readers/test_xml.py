@@ -56,10 +56,10 @@ def test_other_elements_are_lines() -> None:
 
 def test_what_is_no_xml_is_told() -> None:
     with pytest.raises(
-        InputDataError, match=r"x is no well-formed XML \(mismatched tag: line 1, column \d+\); .* --format txt"
+        InputDataError, match=r"x is not well-formed XML \(mismatched tag: line 1, column \d+\); .* --format txt"
     ):
         list(iter_lines(["<a><b></a>"], "x"))
-    with pytest.raises(InputDataError, match="no well-formed XML"):
+    with pytest.raises(InputDataError, match="not well-formed XML"):
         list(iter_pairs(["<QAPair><Question>cut off"], "x"))
 
 
@@ -98,9 +98,9 @@ def test_a_file_is_told_by_its_content_and_its_encoding(tmp_path: Path) -> None:
     collect([tmp_path / "a.xml", tmp_path / "b.txt"], tmp_path / "out")
     found = [(document["text"], document.get("line")) for document in iter_corpus(tmp_path / "out")]
     assert found == [("Größe und Maß, fein.", None), *PAIRS]
-    told = [e["sentence"] for e in read_events(tmp_path / "out") if e["event"] == "detected"]
-    assert "every question with its answer is a document" in told[1]
-    assert "b.txt: xml, as its content shows" in told[1]
+    sentences = [e["sentence"] for e in read_events(tmp_path / "out") if e["event"] == "detected"]
+    assert "every question with its answer is a document" in sentences[1]
+    assert "b.txt: xml, as its content shows" in sentences[1]
 
 
 def test_medquad_is_read_from_its_archive_without_what_has_no_answers(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_medquad_is_read_from_its_archive_without_what_has_no_answers(tmp_path: 
         archive.writestr("MedQuAD-master/10_MPlus_ADAM_QA/0000001.xml", MEDQUAD.replace("rash", "bite"))
     (folder / "master.zip").write_bytes(out.getvalue())
     files, about = obtain(REGISTRY["medquad"], tmp_path, Findings(), agree=None, say=print)
-    assert "Licence: CC BY 4.0." in about and "written down in pretune-lock.json as the one to expect" in about
+    assert "Licence: CC BY 4.0." in about and "recorded in pretune-lock.json and expected from now on" in about
     collect(["public:medquad"], tmp_path / "out", data_root=tmp_path)
     documents = list(iter_corpus(tmp_path / "out"))
     assert [document["text"] for document in documents] == [text for text, _ in PAIRS]

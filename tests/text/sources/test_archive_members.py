@@ -91,7 +91,7 @@ def test_without_known_endings_the_content_decides(tmp_path: Path) -> None:
         (make_zip(), r"is an archive without text \(it is empty\)"),
         (make_tar(**{"a.tar": make_tar(x="y")}), "an archive inside an archive is not opened, unpack it first"),
         (make_zip(**{"a.txt": make_zip(x="y")}), "a.txt is an archive inside an archive, which is not opened; unpack"),
-        (make_zip(**{"a.txt": ""}), r"it holds a\.txt"),
+        (make_zip(**{"a.txt": ""}), r"it contains a\.txt"),
         (make_zip(**{"a.jsonl": "broken\n"}), "a.jsonl, line 1"),
         (make_zip(**{"xl/workbook.xml": "x"}), "is a spreadsheet; save it as csv"),
         (make_zip(**{"ppt/presentation.xml": "x"}), "is a set of slides"),

@@ -21,7 +21,7 @@ def records(*rows: dict[str, str]) -> list[Record]:
         ({"id": "a b c d e f", "text": "two words", "label": "1"}, "text"),
         ({"title": "A title here", "body": "Some words of text"}, "body"),
         ({"Rezension": "Ein schöner Film", "Wertung": "5"}, "Rezension"),
-        ({"text": "17", "remark": "three short words"}, "remark"),  # a text column holds words
+        ({"text": "17", "remark": "three short words"}, "remark"),  # a text column contains words
     ],
 )
 def test_the_text_column_is_found(row: dict[str, str], column: str) -> None:
@@ -68,8 +68,8 @@ def test_what_a_document_is(head: str, unit: str) -> None:
 
 
 def test_a_short_file_among_many_is_one_document() -> None:
-    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=100) == "file"
-    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_beside=3) == "line"
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_in_folder=100) == "file"
+    assert detect_text_unit("One.\nTwo.\n", is_whole_file=True, files_in_folder=3) == "line"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every verb finds the text of a table in the same column, and takes the same rows for texts."""
+"""Every verb finds the text of a table in the same column, and reads the same rows as texts."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_known_endings_decide_in_a_folder(tmp_path: Path) -> None:
     found = find_files([tmp_path], findings)
     assert [Path(file.path).name for file in found] == ["a.txt", "f.tar.zst", "g.gz", "c.md.bz2", "d.mbox", "e.docx"]
     assert {rule.name: rule.count for rule in findings.ignored_files.rules.values()} == {
-        "no ending of a text file": 2,
+        "file without a known ending": 2,
         "hidden file": 1,
     }
 
@@ -61,7 +61,7 @@ def test_links_that_lead_nowhere_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so it is the system's call that fails."""
+    """Root may read everything, so the system call is made to fail."""
     write(tmp_path, "texts/a.txt", "texts/closed/b.txt")
     scan = os.scandir
 
@@ -102,7 +102,7 @@ def test_folders_that_are_not_entered_are_counted(tmp_path: Path) -> None:
 
 
 def test_the_tilde_is_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a recipe, where no shell has replaced it; a folder of that name comes first."""
+    """As in a recipe, which no shell expands; a folder named `~` takes precedence."""
     write(tmp_path, "home/a.txt", "~/b.txt")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert names("~/a.txt") == names("~/*.txt") == ["a.txt"]
@@ -125,4 +125,4 @@ def test_json_in_a_folder_is_read_where_it_has_rows(tmp_path: Path) -> None:
         "list.json",
         "rows.json",
     ]
-    assert findings.ignored_files.count("JSON, but no rows of it") == 2
+    assert findings.ignored_files.count("JSON without rows") == 2

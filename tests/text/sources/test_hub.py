@@ -24,7 +24,7 @@ FILES = {
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """A hub that is a folder; returns what it was asked for."""
+    """A hub backed by a folder; returns the requests that it received."""
     for name, content in FILES.items():
         (tmp_path / "hub" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "hub" / name).write_text(content, encoding="utf-8")
@@ -93,24 +93,24 @@ def test_what_was_interrupted_goes_on_without_the_hub(
     assert texts == ["A line of one's own.", "A training row.", "A line of a contest."]
     shutil.rmtree(tmp_path / "out")
     collect(paths, tmp_path / "out")
-    assert hub  # nothing there tells of it any more
+    assert hub  # no manifest has it any more
 
 
 def test_a_revision_and_a_pattern(hub: list[tuple[str, ...]]) -> None:
-    said: list[str] = []
-    files, about = hub_files("hf:owner/name@v1:data/test-*", Findings(), said.append)
+    logged: list[str] = []
+    files, about = hub_files("hf:owner/name@v1:data/test-*", Findings(), logged.append)
     assert [file.name for file in files] == ["hf:owner/name/data/test-0.jsonl"]
     assert hub[0] == ("owner/name", "v1")
-    assert about == "hf:owner/name@v1:data/test-*: 1 files of the Hugging Face hub, revision abc123."
-    assert "1 files, 0 MB, revision abc123" in said[0]
+    assert about == "hf:owner/name@v1:data/test-*: 1 files from the Hugging Face hub, revision abc123."
+    assert "1 files, 0 MB, revision abc123" in logged[0]
 
 
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(
     ("name", "kind", "sentence"),
     [
-        ("hf:no/such", InputDataError, "cannot be had from the Hugging Face hub .401 Client Error"),
-        ("hf:owner/name:*.parquet", InputDataError, "has no file of text to read .it has README.md,"),
+        ("hf:no/such", InputDataError, "cannot be downloaded from the Hugging Face hub .401 Client Error"),
+        ("hf:owner/name:*.parquet", InputDataError, "has no text file to read .it has README.md,"),
         ("hf:../../etc/passwd", UsageError, "does not name a data set"),
         ("hf:", UsageError, "does not name a data set"),
     ],

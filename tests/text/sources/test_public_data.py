@@ -32,15 +32,15 @@ def make_archive() -> bytes:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """A folder on the web that says nothing."""
+    """Serves a folder and logs nothing."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def public(tmp_path: Path) -> Iterator[DataSet]:
-    """A data set on a server of this machine."""
+    """A data set on a local server."""
     web = tmp_path / "web"
     web.mkdir()
     (web / "d.tar.gz").write_bytes(make_archive())
@@ -51,12 +51,12 @@ def public(tmp_path: Path) -> Iterator[DataSet]:
     yield DataSet(
         name="d",
         title="A data set",
-        address=f"http://127.0.0.1:{running.server_port}/d.tar.gz",
+        url=f"http://127.0.0.1:{running.server_port}/d.tar.gz",
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         licence="free",
         citation="Somebody 2026",
-        part="its training texts",
+        selection="its training texts",
         members=("d/train/*",),
     )
     running.shutdown()
@@ -69,24 +69,24 @@ def texts(out: Path) -> list[str]:
 
 
 def test_it_is_downloaded_once_and_told_about(public: DataSet, tmp_path: Path) -> None:
-    root, told = tmp_path / "root", []
+    root, plans = tmp_path / "root", []
 
     def agree(plan: str) -> bool:
-        told.append(plan)
+        plans.append(plan)
         return True
 
     collect(["d"], tmp_path / "out", data_root=root, agree=agree, registry={"d": public})
     assert texts(tmp_path / "out") == ["A training text."]
-    assert re.search(r"0 MB will be downloaded from http://127\..*, verified by its sha256. Licence: free.", told[0])
+    assert re.search(r"0 MB will be downloaded from http://127\..*, verified by its sha256. Licence: free.", plans[0])
     assert {path.name for path in (root / "d").iterdir()} == {"d.tar.gz", LOCK_NAME}
     (notice, *_) = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "notice"]
-    assert "as the registry has it. Licence: free. Please cite: Somebody 2026." in notice
+    assert "as in the registry. Licence: free. Please cite: Somebody 2026." in notice
     collect(["public:d"], tmp_path / "again", data_root=root, registry={"d": public})  # nobody is asked again
-    assert len(told) == 1
+    assert len(plans) == 1
 
 
 def test_nothing_is_downloaded_without_consent(public: DataSet, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Give --yes to agree to that, or --data-root DIR with a copy in DIR/d"):
+    with pytest.raises(UsageError, match="Give --yes to agree, or --data-root DIR with a copy in DIR/d"):
         collect(["d"], tmp_path / "out", data_root=tmp_path / "root", registry={"d": public})
     with pytest.raises(UsageError, match="Nothing was downloaded"):
         collect(["d"], tmp_path / "out", data_root=tmp_path / "root", agree=lambda _: False, registry={"d": public})
@@ -98,7 +98,7 @@ def test_a_local_copy_is_verified(public: DataSet, tmp_path: Path) -> None:
     folder = tmp_path / "root" / "d"
     folder.mkdir(parents=True)
     (folder / "d.tar.gz").write_bytes(make_archive() + b"x")
-    with pytest.raises(InputDataError, match=r"d\.tar\.gz is not the A data set that the registry knows"):
+    with pytest.raises(InputDataError, match=r"d\.tar\.gz is not the A data set in the registry"):
         obtain(public, tmp_path / "root", Findings(), agree=None, say=print)
     (folder / "d.tar.gz").unlink()
     (folder / "mine.txt").write_text("Another form of it.\n", encoding="utf-8")
@@ -113,12 +113,12 @@ def test_an_unknown_sha256_is_written_down_and_compared_from_then_on(public: Dat
     lock = tmp_path / "root" / "d" / LOCK_NAME
     assert json.loads(lock.read_text(encoding="utf-8"))["d.tar.gz"]["sha256"] == public.sha256
     _, about = obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)
-    assert f"as {lock} has it" in about
+    assert f"as in {lock}" in about
     (tmp_path / "root" / "d" / "d.tar.gz").write_bytes(b"altered")
-    with pytest.raises(InputDataError, match=f"is not the A data set that {lock} knows"):
+    with pytest.raises(InputDataError, match=f"is not the A data set in {lock}"):
         obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)
     lock.unlink()
-    assert "written down" in obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)[1]
+    assert "recorded in" in obtain(unknown, tmp_path / "root", Findings(), agree=None, say=print)[1]
 
 
 def test_a_file_of_that_name_comes_first(public: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,14 +135,14 @@ def test_a_file_of_that_name_comes_first(public: DataSet, tmp_path: Path, monkey
 
 @pytest.mark.parametrize("data_set", REGISTRY.values(), ids=lambda data_set: data_set.name)
 def test_what_is_registered_is_whole(data_set: DataSet) -> None:
-    assert data_set.address.startswith("https://")
+    assert data_set.url.startswith("https://")
     assert data_set.sha256 is None or re.fullmatch("[0-9a-f]{64}", data_set.sha256)
     assert data_set.size_bytes is None or data_set.size_bytes > 1_000_000
-    assert all((data_set.title, data_set.licence, data_set.citation, data_set.part))
+    assert all((data_set.title, data_set.licence, data_set.citation, data_set.selection))
 
 
 def test_a_table_without_a_header(tmp_path: Path) -> None:
-    """As AG News comes: three columns that only the registry names."""
+    """Like AG News: three columns whose names only the registry has."""
     rows = b'"3","A title","The text, with a comma."\n"1","Another","More text."\n'
     folder = tmp_path / "root" / "ag_news"
     folder.mkdir(parents=True)
@@ -165,7 +165,7 @@ def test_run_takes_a_name_and_asks_as_collect_does(
     monkeypatch.chdir(tmp_path)
     words = ["run", "--corpus", "imdb", "--tokens", "1000", "--quiet", "--out", "run", "--data-root", "data"]
     assert run_command_line(words) == 2
-    assert "Give --yes to agree to that, or --data-root DIR" in capsys.readouterr().err
+    assert "Give --yes to agree, or --data-root DIR" in capsys.readouterr().err
     copy = tmp_path / "data" / "imdb"
     copy.mkdir(parents=True)
     (copy / "mine.txt").write_text("Too little text.\nFor anything.\n", encoding="utf-8")
@@ -175,8 +175,8 @@ def test_run_takes_a_name_and_asks_as_collect_does(
 
 
 def test_an_unknown_size_is_said(public: DataSet, tmp_path: Path) -> None:
-    told: list[str] = []
+    plans: list[str] = []
     unknown = replace(public, size_bytes=None, sha256=None)
-    obtain(unknown, tmp_path / "root", Findings(), agree=lambda plan: told.append(plan) is None, say=print)
-    assert "a file of unknown size will be downloaded from" in told[0]
-    assert "with a sha256 that will be written down beside it" in told[0]
+    obtain(unknown, tmp_path / "root", Findings(), agree=lambda plan: plans.append(plan) is None, say=print)
+    assert "a file of unknown size will be downloaded from" in plans[0]
+    assert "with its sha256 recorded for later checks" in plans[0]

@@ -106,7 +106,7 @@ def collect(
         if folder.is_resumed:
             folder.log.write("resumed", from_step=0)
         if from_hub:
-            folder.note(**{SUMMARY_KEY: {path: one.told for path, one in from_hub.items()}})
+            folder.note(**{SUMMARY_KEY: {path: one.to_json() for path, one in from_hub.items()}})
         files = unique_files((file for group in groups for file in group), findings)
         with folder.at_work():
             pieces = divide_files(files, _reading(config))

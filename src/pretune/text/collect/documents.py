@@ -273,7 +273,7 @@ def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
     head, unit = text.peek(), _given_unit(opened)
     if unit is None:
         is_whole_file = len(head) < BLOCK_BYTES // 2
-        unit = detect_text_unit(head, is_whole_file=is_whole_file, files_beside=opened.file.files_beside)
+        unit = detect_text_unit(head, is_whole_file=is_whole_file, files_in_folder=opened.file.files_in_folder)
     width = paragraph_width(head) if unit == "paragraph" else None
     opened = replace(opened, seen=replace(opened.seen, is_wrapped=width is not None))
     _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit] if width is None else _WRAPPED_SENTENCE)

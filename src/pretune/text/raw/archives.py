@@ -1,4 +1,4 @@
-"""The members of zip and tar archives as streams of bytes; nothing is written to disk, and a name is only a name."""
+"""The members of zip and tar archives as byte streams; nothing is written to disk, and no name is used as a path."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from pretune.text.raw.compression import BLOCK_BYTES, ByteStream, ExpansionMeter
 from pretune.text.reading_report import Findings, shorten
 
 ArchiveFormat = Literal["zip", "tar"]
-LOOK_AHEAD = 20  # files of a tar that are looked at before the first is read, to know whether they are many and short
-LOOK_AHEAD_BYTES = 80_000  # of each
+LOOK_AHEAD = 20  # tar members read in advance, to see whether a folder has many short files
+LOOK_AHEAD_BYTES = 80_000  # per member
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-ZIP_DAMAGES = (  # what zipfile raises for a damaged member; NotImplementedError says: an unknown compression
+ZIP_ERRORS = (  # what zipfile raises for a damaged member; NotImplementedError means an unknown compression
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, struct.error, NotImplementedError,
     RuntimeError, OverflowError, IndexError,
 )  # fmt: skip
@@ -30,24 +30,24 @@ _ENCRYPTED = 0x1
 _TAR_BLOCK = 512
 _LONGEST_TAR_NAME = 1 << 16
 _LONGEST_PAX = 1 << 20
-_TAR_WITHOUT_DATA = b"123456"  # links, devices, folders and pipes
+_TAR_WITHOUT_DATA = b"123456"  # types: links, devices, folders and pipes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A file in an archive: its name, as it is written there, and a way to read it once, before the next one is."""
+    """A file in an archive: its name as stored, and a way to read it, once and before the next member."""
 
     name: str
     size: int
     open: Callable[[], Iterator[bytes]]
-    files_beside: int = 0  # files of its folder with the same ending, this one included
+    files_in_folder: int = 0  # with the same ending, this one included
 
 
 def sniff_archive(head: bytes) -> ArchiveFormat | None:
-    """What kind of archive begins with these bytes, by its magic number or, for tar, by the sum in its first header."""
+    """The kind of archive that begins with these bytes, by magic number or, for tar, by the first header's checksum."""
     if head.startswith(_ZIP_MAGIC):
         return "zip"
-    if len(head) >= _TAR_BLOCK and any(head[:_TAR_BLOCK]) and _has_right_sum(head[:_TAR_BLOCK]):
+    if len(head) >= _TAR_BLOCK and any(head[:_TAR_BLOCK]) and _has_valid_checksum(head[:_TAR_BLOCK]):
         return "tar"
     return None
 
@@ -56,16 +56,16 @@ def sniff_archive(head: bytes) -> ArchiveFormat | None:
 
 
 def open_zip(stream: ByteStream) -> zipfile.ZipFile:
-    """The archive behind a stream of bytes; one that is not a plain file is held in memory, up to a limit.
+    """The zip archive in a byte stream; unless that is a plain file, it is read into memory, up to a limit.
 
-    Raises InputDataError where its directory is damaged or cut off.
+    Raises InputDataError if its directory is damaged or cut off.
     """
     try:
         if stream.path is not None:
             stream.close()
             return zipfile.ZipFile(stream.path)
         return zipfile.ZipFile(io.BytesIO(stream.read_all("a zip archive")))
-    except ZIP_DAMAGES as error:
+    except ZIP_ERRORS as error:
         what = "Word document" if stream.name.lower().endswith(".docx") else "zip archive"
         raise InputDataError(
             f"{stream.name} is a damaged {what} ({shorten(str(error), 100)}); get it again."
@@ -73,18 +73,18 @@ def open_zip(stream: ByteStream) -> zipfile.ZipFile:
 
 
 def iter_zip(archive: zipfile.ZipFile, name: str) -> Iterator[Member]:
-    """The files of a zip archive, in its order."""
+    """The files of a zip archive, in its order; folders and links are skipped."""
     assert archive.fp is not None
     meter = ExpansionMeter(name, num_in=archive.fp.seek(0, io.SEEK_END))
-    # A name may be empty, of which the standard library asks the last character.
+    # is_dir() looks at the last character of a name, which may be empty.
     files = [info for info in archive.infolist() if info.filename and not info.is_dir() and not _is_link(info)]
-    beside = Counter(_kind(info.filename) for info in files)
+    counts = Counter(_kind(info.filename) for info in files)
     for info in files:
         yield Member(
             name=info.filename,
             size=info.file_size,
             open=lambda info=info: _read_zipped(archive, info, f"{name}/{info.filename}", meter),  # type: ignore[misc]
-            files_beside=beside[_kind(info.filename)],
+            files_in_folder=counts[_kind(info.filename)],
         )
 
 
@@ -102,43 +102,43 @@ def _read_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, met
                 yield block
     except InputDataError:
         raise
-    except ZIP_DAMAGES as error:
+    except ZIP_ERRORS as error:
         raise InputDataError(
             f"{name} is damaged ({shorten(str(error), 100) or 'it ends early'}); get it again."
         ) from error
 
 
-# --- tar: read by hand, as a stream, since the standard library keeps every member's header and reads any header whole
+# --- tar: parsed here, because tarfile ends silently at a damaged header and reads a header of any size into memory
 
 
 def iter_tar(stream: ByteStream, findings: Findings) -> Iterator[Member]:
-    """The files of a tar archive, as they come; links, devices and folders are passed over.
+    """The files of a tar archive, in its order; links, devices, folders and sparse files are skipped.
 
-    Raises InputDataError where the archive is damaged or cut off.
+    Raises InputDataError if the archive is damaged or cut off.
     """
     members = _iter_tar(_Reader(stream.blocks(), stream.name), findings)
     ahead: list[Member] = []
     for member in members:
         if member.size > LOOK_AHEAD_BYTES:
-            yield from _with_files_beside(ahead)
+            yield from _count_per_folder(ahead)
             yield member
             break
         content = b"".join(member.open())
         ahead.append(replace(member, open=lambda content=content: iter([content] if content else [])))  # type: ignore[misc]
         if len(ahead) == LOOK_AHEAD:
-            yield from _with_files_beside(ahead)
+            yield from _count_per_folder(ahead)
             break
     else:
-        yield from _with_files_beside(ahead)
+        yield from _count_per_folder(ahead)
         return
-    beside = Counter(_kind(member.name) for member in ahead)
+    counts = Counter(_kind(member.name) for member in ahead)
     for member in members:
-        yield replace(member, files_beside=beside[_kind(member.name)])
+        yield replace(member, files_in_folder=counts[_kind(member.name)])
 
 
-def _with_files_beside(members: list[Member]) -> list[Member]:
-    beside = Counter(_kind(member.name) for member in members)
-    return [replace(member, files_beside=beside[_kind(member.name)]) for member in members]
+def _count_per_folder(members: list[Member]) -> list[Member]:
+    counts = Counter(_kind(member.name) for member in members)
+    return [replace(member, files_in_folder=counts[_kind(member.name)]) for member in members]
 
 
 def _kind(name: str) -> tuple[str, str]:
@@ -147,7 +147,7 @@ def _kind(name: str) -> tuple[str, str]:
 
 
 class _Reader:
-    """So many bytes at a time out of blocks of any size."""
+    """Reads a given number of bytes from blocks of any size."""
 
     def __init__(self, blocks: Iterator[bytes], name: str) -> None:
         self.name = name
@@ -156,7 +156,7 @@ class _Reader:
         self._buffer, self._at = b"", 0
 
     def read(self, size: int) -> bytes:
-        """Exactly so many bytes, or fewer at the end."""
+        """Exactly `size` bytes, or fewer at the end."""
         while len(self._buffer) - self._at < size and (block := next(self._blocks, b"")):
             self._buffer, self._at = self._buffer[self._at :] + block, 0
         data = self._buffer[self._at : self._at + size]
@@ -165,7 +165,7 @@ class _Reader:
         return data
 
     def iter(self, size: int) -> Iterator[bytes]:
-        """So many bytes, in pieces. Raises InputDataError where they end before."""
+        """`size` bytes, in blocks. Raises InputDataError if the stream ends before."""
         while size > 0:
             data = self.read(min(size, BLOCK_BYTES))
             if not data:
@@ -203,7 +203,7 @@ def _iter_tar(reader: _Reader, findings: Findings) -> Iterator[Member]:
 
 
 class _Content:
-    """The bytes of one member; what nobody read is skipped before the next header."""
+    """The bytes of one member; `skip` discards those that were not read."""
 
     def __init__(self, reader: _Reader, size: int) -> None:
         self._reader, self._left, self._padding = reader, size, -size % _TAR_BLOCK
@@ -216,7 +216,7 @@ class _Content:
             yield data
 
     def skip(self) -> None:
-        """Go to the end of the member."""
+        """Move to the end of the member, padding included."""
         for _ in self.read():
             pass
         for _ in self._reader.iter(self._padding):
@@ -227,13 +227,13 @@ def _next_header(reader: _Reader, findings: Findings) -> bytes | None:
     """The next header; None at the end of the archive."""
     header = reader.read(_TAR_BLOCK)
     if not header:
-        findings.warnings.append(f"{reader.name} has no end mark, so it may have been cut off; what is in it was read.")
+        findings.warnings.append(f"{reader.name} has no end mark and may have been cut off; all files found were read.")
         return None
     if len(header) < _TAR_BLOCK:
         raise InputDataError(f"{reader.name} is a damaged tar archive (it ends early); get it again.")
     if not any(header):
         return None
-    if not _has_right_sum(header):
+    if not _has_valid_checksum(header):
         raise InputDataError(
             f"{reader.name} is a damaged tar archive (no header at byte {reader.num_read - _TAR_BLOCK:,}); get it "
             "again."
@@ -241,7 +241,7 @@ def _next_header(reader: _Reader, findings: Findings) -> bytes | None:
     return header
 
 
-def _has_right_sum(header: bytes) -> bool:
+def _has_valid_checksum(header: bytes) -> bool:
     stored = header[148:156].strip(b" \0")
     try:
         expected = int(stored, 8)
@@ -258,8 +258,8 @@ def _size_of(header: bytes, reader: _Reader) -> int:
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         raise InputDataError(
-            f"{reader.name} is a damaged tar archive (a header without a size before byte {reader.num_read:,}); get it "
-            "again."
+            f"{reader.name} is a damaged tar archive (a header without a valid size before byte {reader.num_read:,}); "
+            "get it again."
         ) from None
 
 
@@ -282,13 +282,13 @@ def _read_field(reader: _Reader, size: int, longest: int) -> bytes:
 
 
 def _parse_pax(data: bytes) -> dict[str, str]:
-    """Records of the form `LENGTH KEY=VALUE\\n`; what does not parse ends the list."""
+    """Records of the form `LENGTH KEY=VALUE\\n`, up to the first malformed one."""
     values: dict[str, str] = {}
     while data:
         digits, _, _ = data[:20].partition(b" ")
         length = int(digits) if digits.isdigit() else 0
         key, equals, value = data[len(digits) + 1 : length - 1].partition(b"=")
-        if not equals or not len(digits) < length <= len(data):  # a record that leads nowhere would have no end
+        if not equals or not len(digits) < length <= len(data):  # a wrong length could loop forever
             break
         values[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
         data = data[length:]
@@ -296,21 +296,21 @@ def _parse_pax(data: bytes) -> dict[str, str]:
 
 
 def _skip_sparse_map(header: bytes, reader: _Reader) -> None:
-    goes_on = header[482]
-    while goes_on:
+    has_more = header[482]
+    while has_more:
         block = reader.read(_TAR_BLOCK)
         if len(block) < _TAR_BLOCK:
             return
-        goes_on = block[504]
+        has_more = block[504]
 
 
 def open_member(member: Member, archive: str) -> ByteStream:
-    """A member as a stream of bytes under the name `archive/member`."""
+    """A member as a byte stream named `archive/member`."""
     return ByteStream(member.open(), f"{archive}/{member.name}")
 
 
 def document_in_zip(archive: zipfile.ZipFile) -> str | None:
-    """What a zip archive is when it is a document in disguise: docx, xlsx, pptx or odt; None for a plain one."""
+    """The format of a zip archive that is a document (docx, xlsx, pptx or odt); None for any other archive."""
     names = set(archive.namelist())
     for member, kind in (
         ("word/document.xml", "docx"),

@@ -1,4 +1,4 @@
-"""The encoding of text whose bytes are given: by its mark, by being valid UTF-8, by what it declares, or by a guess."""
+"""The encoding of bytes: by byte order mark, by being valid UTF-8, by declaration, or by a guess."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from pretune.errors import UsageError
 
-SAMPLE_BYTES = 1 << 16  # of which an encoding is guessed
-MAX_BROKEN_SHARE = 0.01  # of the bytes of a text that is taken for UTF-8 all the same
-MAX_CONTROL_SHARE = 0.02  # of the first bytes; beyond that a file is no text
-FEW_CONTROLS = 8  # which do not make a short text binary
-FEW_BROKEN = 4  # bytes, from which no encoding can be guessed
-_MIN_CONFIDENCE = 0.04  # chardet's figure for bytes drawn at random is below, for a repeated word above
+SAMPLE_BYTES = 1 << 16  # from which an encoding is guessed
+MAX_BROKEN_FRACTION = 0.01  # of the bytes of a text that still counts as UTF-8
+MAX_CONTROL_FRACTION = 0.02  # of the first bytes; a file with more is not text
+FEW_CONTROLS = 8  # control characters; a short text with no more is not binary
+FEW_BROKEN = 4  # bytes; with fewer, no other encoding can be guessed
+_MIN_CONFIDENCE = 0.04  # chardet reports less for random bytes, and more for a repeated word
 
-_BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
+_BOMS = (  # UTF-32 before UTF-16, whose mark is its prefix
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -24,9 +24,9 @@ _BOMS = (  # the longer ones first: UTF-32's begins with UTF-16's
 )
 _WIDE = frozenset(("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"))
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+")
-_SUPERSETS = {"euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030"}  # the same, and more characters
+_SUPERSETS = {"euc_kr": "cp949", "gb2312": "gb18030", "gbk": "gb18030"}  # with the same characters and more
 _WIDE_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff\ufffd]")
-_SHIFTED = re.compile(rb"\x1b[$(]")  # ISO 2022, whose bytes are all ASCII
+_SHIFTED = re.compile(rb"\x1b[$(]")  # ISO 2022, which uses ASCII bytes only
 _ESCAPED_BYTES = re.compile("[\udc80-\udcff]+")
 _FOREIGN = "\u0370-\u03ff\u0400-\u052f\u0590-\u05ff\u0600-\u06ff\u0e00-\u0e7f"  # Greek to Thai
 _MIXED_WORD = re.compile(f"[A-Za-z][{_FOREIGN}]|[{_FOREIGN}][A-Za-z]")
@@ -38,7 +38,7 @@ _DECLARED = re.compile(
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec's name, the length of the byte order mark, and whether it is no more than a guess."""
+    """A codec's name, the length of the byte order mark, and whether the encoding is a guess."""
 
     name: str
     bom_bytes: int = 0
@@ -49,7 +49,7 @@ UTF8 = Encoding("utf-8")
 
 
 def check_encoding(name: str) -> str:
-    """The codec's own name for an encoding that a user named. Raises UsageError where there is none."""
+    """The codec's own name for an encoding given by the user. Raises UsageError if there is no such encoding."""
     found = codec_of(name)
     if found is None:
         raise UsageError(f"There is no encoding {name!r}; expected a name such as utf-8, cp1252 or utf-16-le.")
@@ -57,9 +57,9 @@ def check_encoding(name: str) -> str:
 
 
 def detect_encoding(head: bytes, given: str | None = None) -> Encoding:
-    """The encoding of a text that begins with `head`. A byte order mark is believed before the one that is given.
+    """The encoding of a text that begins with `head`. A byte order mark overrides the given encoding.
 
-    What is no valid UTF-8 is guessed by chardet; where that cannot tell either it is called UTF-8.
+    If the bytes are not valid UTF-8, chardet guesses; if chardet finds nothing, the answer is UTF-8.
     """
     for bom, name in _BOMS:
         if head.startswith(bom):
@@ -74,7 +74,7 @@ def detect_encoding(head: bytes, given: str | None = None) -> Encoding:
 
 
 def declared_encoding(head: bytes) -> str | None:
-    """What an HTML or XML page says of itself; browsers read Latin-1 as its superset, and so do we."""
+    """The encoding that an HTML or XML page declares; Latin-1 is read as its superset cp1252, as in browsers."""
     found = _DECLARED.search(head)
     if not found:
         return None
@@ -83,46 +83,46 @@ def declared_encoding(head: bytes) -> str | None:
         name = "cp1252"
     name = codec_of(name) or ""
     name = _SUPERSETS.get(name, name)
-    if not name or name in _WIDE or name.startswith("utf-16"):  # it could not have been read so far
+    if not name or name in _WIDE or name.startswith("utf-16"):  # then the declaration would not be readable as ASCII
         return None
     text = head[:SAMPLE_BYTES].decode(name, "replace")
-    return name if text.count("\ufffd") <= MAX_BROKEN_SHARE * len(text) else None
+    return name if text.count("\ufffd") <= MAX_BROKEN_FRACTION * len(text) else None
 
 
 def _is_mostly_utf8(data: bytes) -> bool:
-    """Whether bytes beyond ASCII are UTF-8, a few broken ones and an incomplete character at the end apart."""
+    """Whether bytes beyond ASCII are UTF-8, except for a few broken ones and an incomplete character at the end."""
     try:
         codecs.utf_8_decode(data, "strict", False)
     except UnicodeDecodeError:
         text, used = codecs.utf_8_decode(data, "surrogateescape", False)
         broken = count_broken(text)
         whole = sum(not character.isascii() for character in text) - broken
-        return whole > broken or (broken < FEW_BROKEN and broken <= MAX_BROKEN_SHARE * used)
+        return whole > broken or (broken < FEW_BROKEN and broken <= MAX_BROKEN_FRACTION * used)
     return True
 
 
 def count_broken(text: str) -> int:
-    """The bytes that were escaped when a text was decoded with `surrogateescape`."""
+    """The number of bytes that were escaped when a text was decoded with `surrogateescape`."""
     return sum(len(match[0]) for match in _ESCAPED_BYTES.finditer(text))
 
 
 def mark_broken(text: str) -> str:
-    """The text with each run of escaped bytes made one U+FFFD."""
+    """The text with each run of escaped bytes replaced by one U+FFFD."""
     return _ESCAPED_BYTES.sub("\ufffd", text)
 
 
 def has_too_many_controls(head: bytes) -> bool:
-    """Whether bytes in an encoding without wide characters hold more control characters than text does."""
-    return count_controls(head) > max(FEW_CONTROLS, MAX_CONTROL_SHARE * len(head))
+    """Whether bytes (not UTF-16 or UTF-32) contain more control characters than text does."""
+    return count_controls(head) > max(FEW_CONTROLS, MAX_CONTROL_FRACTION * len(head))
 
 
 def count_controls(head: bytes) -> int:
-    """Control characters, tab, line and form feed, carriage return and escape apart."""
+    """The number of control characters other than tab, line feed, form feed, carriage return and escape."""
     return sum(len(match[0]) for match in _CONTROL.finditer(head))
 
 
 def _guess(head: bytes) -> Encoding | None:
-    """By chardet, of the part of the head in which the first bytes beyond ASCII stand."""
+    """chardet's guess, from the stretch of the head around the first byte beyond ASCII."""
     import chardet
 
     start = next((i for i, byte in enumerate(head) if byte >= 0x80 or byte == 0x1B), 0)
@@ -136,13 +136,13 @@ def _guess(head: bytes) -> Encoding | None:
 
 
 def _is_plausible(head: bytes, name: str) -> bool:
-    """Whether letters of other scripts stand in words of their own, and not inside English or French ones."""
+    """Whether letters of other scripts form whole words rather than occur inside Latin ones."""
     text = head.decode(name, "replace")
     return len(_MIXED_WORD.findall(text)) <= 0.5 * len(_FOREIGN_WORD.findall(text))
 
 
 def _guess_wide(head: bytes) -> Encoding | None:
-    """UTF-16 or UTF-32 without a mark: by chardet, and only where it decodes to text."""
+    """UTF-16 or UTF-32 without a byte order mark: chardet's guess, if it decodes to text."""
     import chardet
 
     sample = head[: min(SAMPLE_BYTES, len(head)) // 4 * 4]
@@ -150,16 +150,16 @@ def _guess_wide(head: bytes) -> Encoding | None:
     if name not in _WIDE:
         return None
     text = sample.decode(name, "replace")
-    if len(_WIDE_CONTROL.findall(text)) > MAX_CONTROL_SHARE * len(text):
+    if len(_WIDE_CONTROL.findall(text)) > MAX_CONTROL_FRACTION * len(text):
         return None
     return Encoding(name, is_guess=True)
 
 
 def codec_of(name: str) -> str | None:
-    """Python's own name for a text encoding; None where there is none of that name."""
+    """Python's own name for a text encoding; None if there is no such encoding."""
     try:
         found = codecs.lookup(name)
-        "".encode(name)  # raises for codecs that are none of text, such as base64
+        "".encode(name)  # raises for codecs that do not encode text, such as base64
     except (LookupError, ValueError, UnicodeError):
         return None
     return found.name if found.incrementaldecoder is not None else None

@@ -1,4 +1,4 @@
-"""The bytes of a file or an archive member, block by block: decompressed on the way, read once, never whole."""
+"""The bytes of a file or an archive member in blocks: decompressed while they are read, and read once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pretune.errors import InputDataError
 BLOCK_BYTES = 1 << 18
 STDIN = "-"
 COMPRESSED_ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".zstd")
-HELD_BYTES = 1 << 28  # of a format that must be held whole (parquet, pdf, docx) when it comes out of an archive
+MAX_IN_MEMORY_BYTES = 1 << 28  # of a file that is read whole (parquet, pdf, docx), if it comes from an archive
 
-# Text shrinks to a third, tables and logs to a hundredth; what unpacks to more than this is made to fill disks.
+# Text shrinks to a third, tables and logs to a hundredth; data that unpacks to more than this is made to fill disks.
 MAX_EXPANSION = 500
-EXPANSION_COUNTS_FROM = 1 << 28  # bytes; below, nobody is harmed
+EXPANSION_COUNTS_FROM = 1 << 28  # bytes; fewer do no harm
 
 _MAGIC = (
     ("gz", re.compile(rb"\x1f\x8b")),
@@ -31,24 +31,24 @@ _MAGIC = (
     ("bz2", re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")),
     ("xz", re.compile(rb"\xfd7zXZ\0")),
 )
-_ZSTD_SLICE = 1 << 10  # a thousand bytes of zstd may hold a hundred blocks of 128 kB
-_ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` writes needs it; the window is held in memory
-_XZ_MEMORY = 1 << 28
-_DAMAGES = (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError, ValueError)
+_ZSTD_STEP = 1 << 10  # bytes; a thousand bytes of zstd may contain a hundred blocks of 128 kB
+_ZSTD_WINDOW = 1 << 31  # bytes of memory, as the output of `zstd --long=31` needs
+_XZ_MEMORY = 1 << 28  # bytes
+_DECOMPRESSION_ERRORS = (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError, OSError, ValueError)
 
 
 class ByteStream:
     """Bytes under a name, read once from beginning to end.
 
-    `head` is the beginning, up to a block or the end, after decompression. Raises InputDataError where the bytes cannot
-    be read, a compression is damaged or cut, or they unpack to more than 500 times their size.
+    `head` is the beginning after decompression, about one block or all there is. Raises InputDataError if the bytes
+    cannot be read, the compressed data is damaged or cut off, or it unpacks to more than 500 times its size.
     """
 
     def __init__(self, blocks: Iterator[bytes], name: str, *, path: str | None = None) -> None:
         self.name = name
-        self.path = path  # where the same bytes lie as a plain file that can be read from any place
+        self.path = path  # a plain file with the same bytes, for readers that seek
         self._source = blocks
-        self._held: bytes | None = None
+        self._content: bytes | None = None
         first = next(blocks, b"")
         while len(first) < 16 and (more := next(blocks, b"")):
             first += more
@@ -61,31 +61,31 @@ class ByteStream:
 
     def blocks(self) -> Iterator[bytes]:
         """All bytes, the head included."""
-        if self._held is not None:
-            yield self._held
+        if self._content is not None:
+            yield self._content
             return
         if self.head:
             yield self.head
         yield from self._rest
 
     def read_all(self, what: str) -> bytes:
-        """All bytes at once, for a format that cannot be read as a stream; `what` names it in the refusal."""
-        if self._held is not None:
-            return self._held
+        """All bytes at once, for a format that cannot be read as a stream; `what` names it in the error message."""
+        if self._content is not None:
+            return self._content
         pieces, size = [], 0
         for block in self.blocks():
             pieces.append(block)
             size += len(block)
-            if size > HELD_BYTES:
+            if size > MAX_IN_MEMORY_BYTES:
                 raise InputDataError(
-                    f"{self.name} is {what} of more than {HELD_BYTES >> 20} MB inside an archive or a compression, "
-                    "where it cannot be read piece by piece; unpack it and give it as a file of its own."
+                    f"{self.name} is {what} of more than {MAX_IN_MEMORY_BYTES >> 20} MB inside an archive or a "
+                    "compressed file, too large to be read into memory; unpack it and give it as a separate file."
                 )
-        self._held = b"".join(pieces)
-        return self._held
+        self._content = b"".join(pieces)
+        return self._content
 
     def close(self) -> None:
-        """Close the file before its end; at the end it closes itself."""
+        """Close the file early; at its end it closes by itself."""
         close = getattr(self._source, "close", None)
         if close is not None:
             close()
@@ -100,7 +100,7 @@ class ByteStream:
 
 
 def open_bytes(path: str | Path, name: str | None = None) -> ByteStream:
-    """A file, or stdin for "-", decompressed."""
+    """The decompressed bytes of a file, or of stdin for "-"."""
     path = str(path)
     name = name or ("stdin" if path == STDIN else path)
     return ByteStream(_read_blocks(path, name), name, path=None if path == STDIN else path)
@@ -121,9 +121,9 @@ def open_slice(path: str, name: str, start: int, end: int) -> ByteStream:
 
 
 def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
-    """The bytes that a file has when it is opened; it is closed as soon as nobody asks for more.
+    """The bytes that a file has when it is opened; it is closed as soon as the iteration stops.
 
-    What is appended while it is read is left for another time: a log that grows as fast as it is read has no end.
+    Bytes appended meanwhile are ignored: a log that grows as fast as it is read would never end.
     """
     if path == STDIN:
         while block := sys.stdin.buffer.read(BLOCK_BYTES):
@@ -138,13 +138,13 @@ def _read_blocks(path: str, name: str) -> Generator[bytes, None, None]:
     except IsADirectoryError:
         raise InputDataError(f"{name} is a folder; expected a file.") from None
     except FileNotFoundError:
-        raise InputDataError(f"{name} does not exist; expected a file with text, check the path.") from None
+        raise InputDataError(f"{name} does not exist; expected a text file, check the path.") from None
     except OSError as error:
         raise InputDataError(f"{name} cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def decompress(blocks: Iterator[bytes], compression: str, name: str) -> Iterator[bytes]:
-    """The content of gz, bz2 or xz members or zst frames; a cut or damaged one is an error, never a shorter text."""
+    """The content of gz, bz2 or xz members or zst frames; raises InputDataError if one is damaged or cut off."""
     meter = ExpansionMeter(name)
     unpacked = _unzstd(meter.count_in(blocks)) if compression == "zst" else _unpack(meter.count_in(blocks), compression)
     try:
@@ -153,35 +153,35 @@ def decompress(blocks: Iterator[bytes], compression: str, name: str) -> Iterator
             yield block
     except InputDataError:
         raise
-    except _DAMAGES as error:
+    except _DECOMPRESSION_ERRORS as error:
         problem = str(error) or "it ends early"
         raise InputDataError(f"{name} is a damaged {compression} file ({problem}); get it again.") from error
 
 
 class ExpansionMeter:
-    """Compares what was unpacked with what it was unpacked from, and refuses what is made to fill disks."""
+    """Compares the unpacked size with the packed size, and rejects data that is made to fill disks."""
 
     def __init__(self, name: str, num_in: int = 0) -> None:
         self.name, self.num_in, self.num_out = name, num_in, 0
 
     def count_in(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass blocks through, counting their bytes."""
+        """Pass blocks through and count their bytes."""
         for block in blocks:
             self.num_in += len(block)
             yield block
 
     def add(self, num_bytes: int) -> None:
-        """Count unpacked bytes. Raises InputDataError when they are too many."""
+        """Count unpacked bytes. Raises InputDataError if there are too many."""
         self.num_out += num_bytes
         if self.num_out > max(EXPANSION_COUNTS_FROM, MAX_EXPANSION * self.num_in):
             raise InputDataError(
-                f"{self.name} unpacks to more than {MAX_EXPANSION} times its size ({self.num_out:,} bytes so far), as "
-                "a zip bomb does and text does not; if it is text, unpack it and give that."
+                f"{self.name} unpacks to more than {MAX_EXPANSION} times its size ({self.num_out:,} bytes so far), "
+                "like a zip bomb and unlike text; if it is text, unpack it and give the result."
             )
 
 
 class _Inflater:
-    """zlib for gz members, with the interface of bz2 and lzma: at most so many bytes at a call."""
+    """zlib for gz members, with the interface of bz2 and lzma: a limited number of bytes per call."""
 
     def __init__(self) -> None:
         self._object = zlib.decompressobj(wbits=31)
@@ -193,12 +193,12 @@ class _Inflater:
         """As bz2.BZ2Decompressor.decompress."""
         out = self._object.decompress(self._object.unconsumed_tail + data, max_length)
         self.eof, self.unused_data = self._object.eof, self._object.unused_data
-        # With a full output there may be more to come even where all input has been taken.
+        # If the output is full, more may follow even though all input was consumed.
         self.needs_input = not self._object.unconsumed_tail and len(out) < max_length
         return out
 
 
-_NEW: dict[str, Callable[[], _Inflater | bz2.BZ2Decompressor | lzma.LZMADecompressor]] = {
+_DECOMPRESSORS: dict[str, Callable[[], _Inflater | bz2.BZ2Decompressor | lzma.LZMADecompressor]] = {
     "gz": _Inflater,
     "bz2": bz2.BZ2Decompressor,
     "xz": lambda: lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
@@ -206,7 +206,7 @@ _NEW: dict[str, Callable[[], _Inflater | bz2.BZ2Decompressor | lzma.LZMADecompre
 
 
 def _unpack(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
-    unpacker = _NEW[compression]()
+    unpacker = _DECOMPRESSORS[compression]()
     is_inside = False
     for block in blocks:
         data = block
@@ -217,7 +217,7 @@ def _unpack(blocks: Iterator[bytes], compression: str) -> Iterator[bytes]:
             out = unpacker.decompress(data, BLOCK_BYTES)
             data = b""
             if unpacker.eof:
-                data, unpacker, is_inside = unpacker.unused_data, _NEW[compression](), False
+                data, unpacker, is_inside = unpacker.unused_data, _DECOMPRESSORS[compression](), False
             if out:
                 yield out
     if is_inside:
@@ -230,7 +230,7 @@ def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
     is_inside = False
     pieces: list[bytes] = []
     size = 0
-    for data in _slices(blocks):
+    for data in _in_steps(blocks):
         while data:
             is_inside = True
             out = frame.decompress(data)
@@ -249,8 +249,8 @@ def _unzstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
         raise EOFError("it ends early")
 
 
-def _slices(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Small pieces, so that the little that a malicious frame needs for gigabytes comes out in portions."""
+def _in_steps(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks in steps of 1 kB, so that gigabytes from a malicious frame come out in portions."""
     for block in blocks:
-        for start in range(0, len(block), _ZSTD_SLICE):
-            yield block[start : start + _ZSTD_SLICE]
+        for start in range(0, len(block), _ZSTD_STEP):
+            yield block[start : start + _ZSTD_STEP]

@@ -1,4 +1,4 @@
-"""One file as text: decompressed, decoded, line ends unified, in blocks; nothing is loaded whole."""
+"""A file as text in blocks: decompressed, decoded, with line feeds as line ends; never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.text.raw.charset import (
-    MAX_BROKEN_SHARE,
+    MAX_BROKEN_FRACTION,
     UTF8,
     count_broken,
     count_controls,
@@ -24,29 +24,29 @@ from pretune.text.reading_report import Findings
 
 __all__ = ["BLOCK_BYTES", "STDIN", "TextStream"]
 
-LONGEST_LINE = 1 << 24  # characters; a longer line is cut there
+LONGEST_LINE = 1 << 24  # characters; a longer line is split
 
 _MAGIC = (
     (b"%PDF", "a PDF", "give it as a file that ends in .pdf"),
     (b"PK\x03\x04", "a zip archive (or a docx, xlsx or epub)", "unpack it, or save it as text or csv first"),
-    (b"\x89PNG", "an image", "give text"),
-    (b"\xff\xd8\xff", "an image", "give text"),
-    (b"GIF8", "an image", "give text"),
-    (b"\x7fELF", "a program", "give text"),
+    (b"\x89PNG", "an image", "give a text file"),
+    (b"\xff\xd8\xff", "an image", "give a text file"),
+    (b"GIF8", "an image", "give a text file"),
+    (b"\x7fELF", "a program", "give a text file"),
     (b"SQLite format 3", "a database", "export it as csv first"),
     (b"7z\xbc\xaf", "a 7z archive", "unpack it"),
     (b"Rar!\x1a\x07", "a rar archive", "unpack it"),
-    (b"\xd0\xcf\x11\xe0", "an Office document of the old kind", "save it as docx, text or csv first"),
+    (b"\xd0\xcf\x11\xe0", "an Office document in the old binary format", "save it as docx, text or csv first"),
     (b"{\\rtf", "a document in rich text format", "save it as docx or text first"),
 )
 _TAR_MAGIC_AT = 257
 
 
 class TextStream:
-    """A file, or stdin for "-", or opened bytes, read once from beginning to end as text.
+    """A file, stdin for "-", or an opened byte stream, read once from beginning to end as text.
 
-    The encoding is detected where it is not given. Broken UTF-8 becomes U+FFFD and is counted. Raises InputDataError
-    where the path is missing, unreadable, binary, a damaged archive, or more than 1 % of its bytes are no valid UTF-8.
+    The encoding is detected unless it is given. Broken UTF-8 becomes U+FFFD and is counted. Raises InputDataError if
+    the path is missing, unreadable, binary or a damaged archive, or if more than 1 % of its bytes are invalid UTF-8.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TextStream:
         self._bytes = source if isinstance(source, ByteStream) else open_bytes(source, name)
         self.name = self._bytes.name
         self.findings = findings if findings is not None else Findings()
-        self.first_line = first_line  # the number of the first line, of a stream that is a part of a file
+        self.first_line = first_line  # the number of the first line, if the stream starts inside a file
         self.bytes_read = 0
         self.broken_bytes = 0
         self.compression = self._bytes.compression
@@ -81,7 +81,7 @@ class TextStream:
 
     @property
     def is_guess(self) -> bool:
-        """Whether the encoding was neither given, marked, declared, nor proved by being valid UTF-8."""
+        """Whether the encoding was guessed: not given, marked, declared, or proved by being valid UTF-8."""
         return self._encoding.is_guess
 
     @property
@@ -91,11 +91,11 @@ class TextStream:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing in it besides white space, as far as its first block tells."""
+        """Whether it contains only white space; False if it is longer than a block."""
         return not self._head[self._encoding.bom_bytes :].strip() and len(self._head) < BLOCK_BYTES
 
     def peek(self) -> str:
-        """The first block as text, without its last, possibly incomplete line; does not move the stream."""
+        """The first block as text, without its last line, which may be incomplete; the stream does not advance."""
         data = self._head[self._encoding.bom_bytes :]
         text = data.decode(self.encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
         whole_lines = text[: text.rfind("\n") + 1]
@@ -117,14 +117,14 @@ class TextStream:
             self.findings.files_with_broken_bytes.append(self.name)
 
     def lines(self) -> Iterator[str]:
-        """The lines without their ends; only what a line feed, a carriage return or both end is a line."""
+        """The lines without their ends; only LF, CR and CRLF end a line."""
         for _, line in self.numbered_lines():
             yield line
 
     def numbered_lines(self) -> Iterator[tuple[int, str]]:
-        """The lines with their numbers; one of more than 16 million characters comes in pieces of the same number."""
+        """The lines with their numbers; one of more than 16 million characters is split, each piece with its number."""
         number, size = self.first_line, 0
-        rest: list[str] = []  # of a line whose end has not come; joined once, since a line may be as long as the file
+        rest: list[str] = []  # an unfinished line; joined once, since it may be as long as the file
         for block in self.blocks():
             rest.append(block)
             size += len(block)
@@ -143,11 +143,11 @@ class TextStream:
             yield number, "".join(rest)
 
     def close(self) -> None:
-        """Close the file before its end; at the end it closes itself."""
+        """Close the file early; at its end it closes by itself."""
         self._bytes.close()
 
     def use_declared_charset(self) -> None:
-        """Follow a page's own word on its encoding, where none is given and it is no valid UTF-8."""
+        """Use the encoding that a page declares, if none is given and it is not valid UTF-8."""
         if self._given is None and not self._encoding.bom_bytes and self.encoding not in ("utf-8", "utf-16-le"):
             declared = declared_encoding(self._head)
             if declared is not None:
@@ -155,7 +155,7 @@ class TextStream:
 
     def _decode(self, raw: Iterator[bytes]) -> Iterator[str]:
         if self._encoding == UTF8 and self._given is None:
-            # As long as there is nothing but ASCII, nothing is known of the encoding yet.
+            # ASCII fits most encodings, so the decision waits for the first block with other bytes.
             for block in raw:
                 if not block.isascii():
                     raw = chain([block], raw)
@@ -175,13 +175,13 @@ class TextStream:
         yield decoder.decode(b"", final=True)
 
     def _detect_late(self, block: bytes) -> None:
-        """The encoding by the first block beyond ASCII, which may come after the head."""
+        """Detect the encoding from the first block beyond ASCII, which may come after the head."""
         late = detect_encoding(block)
         if late.is_guess and b"\0" not in block:
             self._encoding = late
             self.findings.warnings.append(
-                f"{self.name} is ASCII for its first {self.bytes_read:,} bytes and {late.name.upper()} from there, by "
-                "the look of it; if that is wrong, name its encoding with --encoding."
+                f"{self.name} is ASCII for its first {self.bytes_read:,} bytes and probably {late.name.upper()} from "
+                "there on; if that is wrong, give its encoding with --encoding."
             )
 
     def _decode_utf8(self, raw: Iterator[bytes]) -> Iterator[str]:
@@ -212,11 +212,11 @@ class TextStream:
             self._refuse_broken()
 
     def _refuse_broken(self) -> None:
-        if self.broken_bytes > MAX_BROKEN_SHARE * self.bytes_read:
+        if self.broken_bytes > MAX_BROKEN_FRACTION * self.bytes_read:
             raise InputDataError(
                 f"{self.name} is not {self.encoding.upper()}: {self.broken_bytes:,} of its first {self.bytes_read:,} "
-                f"bytes ({self.broken_bytes / self.bytes_read:.1%}, at most {MAX_BROKEN_SHARE:.0%} is repaired) are "
-                "broken; name its encoding, as in --encoding cp1252, or convert it first."
+                f"bytes ({self.broken_bytes / self.bytes_read:.1%}, at most {MAX_BROKEN_FRACTION:.0%} is repaired) are "
+                "broken; give its encoding, as in --encoding cp1252, or convert it first."
             )
 
     def _refuse_binary(self) -> None:
@@ -231,5 +231,5 @@ class TextStream:
         if has_too_many_controls(head):
             raise InputDataError(
                 f"{self.name} is not text: {count_controls(head) / len(head):.0%} of its first bytes are control "
-                "characters; expected text (an encoding that is not recognised can be named with --encoding)."
+                "characters; expected text (if its encoding was not recognised, give it with --encoding)."
             )

@@ -1,4 +1,4 @@
-"""Rows of csv and tsv files as records: delimiter, quoting and header are recognised from a sample."""
+"""Rows of csv and tsv files as records; delimiter, quoting and header are detected from a sample."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pretune.text.reading_report import join_names, shorten
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:[.\-/]\w+)*")
 _NUMBER = re.compile(r"\s*[-+]?\d[\d.,]*(?:[eE][-+]?\d+)?%?\s*")
-_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a line that Excel writes before the header, and obeys
+_EXCEL_DELIMITER = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # Excel's line that names the delimiter
 _ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
 
-# A cell may be long; one of this size means that a quote was opened and never closed.
+# A cell may be long, but at this size (characters) a quote was opened and never closed.
 csv.field_size_limit(1 << 24)
 
 
@@ -30,25 +30,28 @@ def iter_delimited(
     malformed: Malformed,
     header: list[str] | None,
 ) -> Iterator[Record]:
-    """The rows of a csv or tsv stream. `columns` are expected names, which help to recognise a header; `header` names
-    the columns of a stream without one."""
+    """The rows of a csv or tsv stream.
+
+    `columns` are names to expect in a header; `header` has the names for a stream without one. Raises InputDataError
+    for a missing header, a doubled column, and a row that csv cannot parse.
+    """
     head, text, start = stream.peek(), stream.lines(), 1
-    told = _EXCEL_DELIMITER.match(head)
-    if told:
-        head, start = head[told.end() :], 2
+    excel_line = _EXCEL_DELIMITER.match(head)
+    if excel_line:
+        head, start = head[excel_line.end() :], 2
         next(text)
-    dialect, sample = _sniff_dialect(head, kind, told[1] if told else None)
+    dialect, sample = _sniff_dialect(head, kind, excel_line[1] if excel_line else None)
     if header is None:
         header = _numbers_as_header(sample, stream.name, columns)
     if dialect.is_escaped:
-        stream.findings.notices.append(f'{stream.name}: quotes inside cells are written as \\", and read so.')
+        stream.findings.notices.append(f'{stream.name}: quotes inside cells are escaped as \\".')
     lines, merges = _RawLines(text, is_escaped=dialect.is_escaped), StrayQuotes(stream.name, dialect.delimiter)
     reader = dialect.reader(lines)
     while (row := _next_row(reader, stream.name, start)) is not None:
         if len(lines.row) > 1 and dialect.is_quoted:
             if "".join(lines.row).count('"') % 2:
                 raise InputDataError(_unclosed(stream.name, start))
-            merges.look_at(lines.row, start, len(header or ()))
+            merges.check(lines.row, start, len(header or ()))
         if not row or row == [""]:
             pass
         elif header is None:
@@ -66,7 +69,7 @@ def iter_delimited(
 
 
 def sniff_tab_table(head: str) -> bool:
-    """Whether a text that is called txt is a table: a header with usual names, and as many tabs in every line."""
+    """Whether a text named .txt is a table: a header with usual names, and the same number of tabs in every line."""
     lines = [line for line in head.split("\n")[: SAMPLE_ROWS + 1] if line]
     lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut short
     names = [name.strip().casefold() for name in lines[0].split("\t")] if lines else []
@@ -75,7 +78,7 @@ def sniff_tab_table(head: str) -> bool:
 
 
 class _RawLines:
-    """Lines for csv.reader, remembering those of the row that is being read."""
+    """Lines for csv.reader; `row` has those of the row being read."""
 
     def __init__(self, lines: Iterator[str], *, is_escaped: bool) -> None:
         self._lines, self._is_escaped = lines, is_escaped
@@ -87,7 +90,7 @@ class _RawLines:
     def __next__(self) -> str:
         line = next(self._lines)
         if "\0" in line:
-            line = line.replace("\0", "")  # which csv refuses
+            line = line.replace("\0", "")  # csv rejects it
         if self._is_escaped:
             line = _ESCAPED_QUOTE.sub('\\1""', line)
         self.row.append(line)
@@ -98,7 +101,7 @@ class _RawLines:
 class _Dialect:
     delimiter: str
     is_quoted: bool
-    is_escaped: bool = False  # quotes inside a cell are written as \\" and not doubled, as by Spark and MySQL
+    is_escaped: bool = False  # quotes inside a cell are written \\" rather than doubled, as in Spark and MySQL
 
     def reader(self, lines: Iterator[str] | _RawLines) -> Any:
         if self.is_quoted:
@@ -120,12 +123,17 @@ def _unclosed(name: str, line: int, where: str = "") -> str:
     return f"{name}, line {line}: {problem}; close it, or double the quotes inside a cell."
 
 
-def _sniff_dialect(head: str, kind: Literal["csv", "tsv"], told: str | None = None) -> tuple[_Dialect, list[list[str]]]:
-    """The delimiter and quoting under which most sample rows have as many cells as the first, and these rows."""
-    candidates = told or ("\t" if kind == "tsv" else ",;\t|")
+def _sniff_dialect(
+    head: str, kind: Literal["csv", "tsv"], given: str | None = None
+) -> tuple[_Dialect, list[list[str]]]:
+    """The dialect under which most sample rows have as many cells as the first, and these rows.
+
+    `given` is the delimiter, if the file names it.
+    """
+    candidates = given or ("\t" if kind == "tsv" else ",;\t|")
     best: tuple[tuple[float, ...], _Dialect, list[list[str]]] | None = None
     for delimiter in candidates:
-        # Names of columns in quotes leave no doubt that these are not a part of them.
+        # If the header begins with a quote, cells are quoted.
         for is_quoted in (True,) if kind == "csv" and head.startswith('"') else (True, False):
             dialect = _Dialect(delimiter, is_quoted)
             rows = _sample_rows(head, dialect)
@@ -134,13 +142,13 @@ def _sniff_dialect(head: str, kind: Literal["csv", "tsv"], told: str | None = No
             score: tuple[float, ...]
             if kind == "csv":
                 score = (width > 1, round(even, 2), is_quoted, width, -candidates.index(delimiter))
-            else:  # in tsv a quote is a character like any other, but where quotes stand in pairs around cells
+            else:  # in tsv a quote is an ordinary character, unless quotes enclose cells
                 score = (width > 1, is_quoted == _has_paired_quotes(head, delimiter), even)
             if best is None or score > best[0]:
                 best = (score, dialect, rows)
     assert best is not None
     _, dialect, rows = best
-    if kind == "csv" and _holds_escaped_quotes(head, dialect.delimiter):
+    if kind == "csv" and _has_escaped_quotes(head, dialect.delimiter):
         escaped = _Dialect(dialect.delimiter, True, is_escaped=True)
         rows_escaped = _sample_rows(_ESCAPED_QUOTE.sub('\\1""', head), escaped)
         if _evenness(rows_escaped) >= _evenness(rows):
@@ -148,15 +156,15 @@ def _sniff_dialect(head: str, kind: Literal["csv", "tsv"], told: str | None = No
     return dialect, rows
 
 
-def _holds_escaped_quotes(head: str, delimiter: str) -> bool:
-    """Whether a cell in quotes goes on after \\", which it cannot if that quote closes it; none may be doubled."""
-    of_cell = re.escape(delimiter)
-    goes_on = re.compile(rf'(?:^|{of_cell})"[^"\n]*\\"[^"\n{of_cell}]', re.MULTILINE)
-    return goes_on.search(head) is not None and '""' not in head.replace('\\"', "")
+def _has_escaped_quotes(head: str, delimiter: str) -> bool:
+    """Whether a quoted cell continues after \\", so that this quote does not close it, and no quote is doubled."""
+    escaped = re.escape(delimiter)
+    continued = re.compile(rf'(?:^|{escaped})"[^"\n]*\\"[^"\n{escaped}]', re.MULTILINE)
+    return continued.search(head) is not None and '""' not in head.replace('\\"', "")
 
 
 def _evenness(rows: Sequence[Sequence[str]]) -> float:
-    """The share of the rows that have as many cells as the first."""
+    """The fraction of the rows that have as many cells as the first."""
     return sum(len(row) == len(rows[0]) for row in rows) / len(rows) if rows else 0.0
 
 
@@ -174,13 +182,16 @@ def _sample_rows(head: str, dialect: _Dialect) -> list[list[str]]:
 
 
 def _has_paired_quotes(head: str, delimiter: str) -> bool:
-    """Whether every cell of the sample that begins with a quote also ends with one, and there is one."""
+    """Whether the sample has cells that begin with a quote, and all of them also end with one."""
     cells = [cell for line in head.split("\n")[:SAMPLE_ROWS] for cell in line.split(delimiter) if cell.startswith('"')]
     return bool(cells) and all(len(cell) > 1 and cell.endswith('"') for cell in cells)
 
 
 def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str]) -> list[str] | None:
-    """The numbers of the columns, where no header is and one is asked for by number; None where there is a header."""
+    """Column numbers as names, if there is no header and a column is requested by number; None if there is a header.
+
+    Raises InputDataError if there is neither.
+    """
     if not rows or _looks_like_header(rows[0], rows[1 : SAMPLE_ROWS + 1], columns):
         return None
     numbers = [str(number) for number in range(1, len(rows[0]) + 1)]
@@ -188,7 +199,8 @@ def _numbers_as_header(rows: list[list[str]], name: str, columns: Sequence[str])
         return numbers
     raise InputDataError(
         f"{name}, line 1 looks like data, not like column names ({shorten(' | '.join(rows[0]), 100)}); expected a "
-        "header such as text,label: add one as the first line, or give the text's number, as in --text-column 1."
+        "header such as text,label: add one as the first line, or give the number of the text column, as in "
+        "--text-column 1."
     )
 
 
@@ -212,7 +224,7 @@ def _looks_like_header(first: list[str], rows: list[list[str]], columns: Sequenc
 
 
 def _are_numbered(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether columns are called by their numbers, as pandas does (after an index without a name), and hold words."""
+    """Whether columns of words are named by number, as in pandas (after an index column without a name)."""
     numbers = [name for name in names if name]
     if numbers != [str(i) for i in range(len(numbers))]:
         return False

@@ -1,4 +1,4 @@
-"""The text of Word documents: paragraphs as lines, read as a stream from the XML inside, which may define nothing."""
+"""The text of Word documents, a line per paragraph, streamed from the XML inside; document types are refused."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pretune.text.raw.archives import iter_zip, open_zip
 from pretune.text.raw.compression import ByteStream
 from pretune.text.reading_report import shorten
 
-LONGEST_LINE = 1 << 20  # characters; a longer paragraph is cut there
+LONGEST_LINE = 1 << 20  # characters; a longer paragraph is split
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 _WORD = (
     "http://schemas.openxmlformats.org/wordprocessingml/2006/main",
     "http://purl.oclc.org/ooxml/wordprocessingml/main",  # the strict variant
 )
-_FALLBACK = "http://schemas.openxmlformats.org/markup-compatibility/2006 Fallback"  # what was said a moment ago, again
+_FALLBACK = "http://schemas.openxmlformats.org/markup-compatibility/2006 Fallback"  # repeats the text before it
 _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
 def docx_lines(stream: ByteStream) -> Iterator[str]:
     """The lines of a document and its notes; deleted text, comments, headers and footers are left out.
 
-    Raises InputDataError where the document is damaged, encrypted, or declares a document type, which Word never
-    writes and which entities that expand without end would need.
+    Raises InputDataError if the document is damaged or encrypted, or if it declares a document type: Word never does,
+    and entities that expand without end need one.
     """
     with open_zip(stream) as archive:
         parts = [member for member in iter_zip(archive, stream.name) if member.name in _PARTS]
@@ -53,7 +53,7 @@ class _WordReader:
         self._parser.CharacterDataHandler = self._characters
 
     def feed(self, block: bytes, *, is_last: bool = False) -> Iterator[str]:
-        """Parse a block and return the lines that it completes."""
+        """Parse a block and yield the lines that it completes."""
         self._parser.Parse(block, is_last)
         if is_last:
             self._pieces.append("\n")
@@ -62,9 +62,7 @@ class _WordReader:
         yield from (line.rstrip() for line in lines)
 
     def _refuse_document_type(self, *_: object) -> None:
-        raise InputDataError(
-            f"{self._name} is no document that Word wrote: it declares a document type; save it again."
-        )
+        raise InputDataError(f"{self._name} is not a valid docx: it declares a document type; save it again in Word.")
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
         if name == _FALLBACK:

@@ -1,4 +1,4 @@
-"""Hard-wrapped text: whether lines were broken to fit a page, and where its paragraphs end if no blank line says so."""
+"""Hard-wrapped text: whether lines were broken to fit a page, and where paragraphs end without blank lines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-LONG_BLOCK_LINES = 40  # between blank lines, on the average, from which on these separate chapters and not paragraphs
-SHORT_LINE = 0.8  # of the usual length: the last line of a paragraph, where a sentence ends
-_MOST_GO_ON = 0.4  # of the lines
-_LEAST_USUAL = 40  # characters of a line that goes on; shorter ones are columns and lists
-_LEAST_INNER_ENDS = 0.1  # of the lines of prose have the end of a sentence inside
+LONG_BLOCK_LINES = 40  # on average; blank lines at least this far apart separate chapters, not paragraphs
+SHORT_LINE = 0.8  # of the usual length; a shorter line that ends a sentence ends its paragraph
+_MIN_CONTINUED = 0.4  # of the lines
+_MIN_WIDTH = 40  # characters, the median of continued lines; shorter ones are columns and lists
+_MIN_INNER_ENDS = 0.1  # of the lines of prose have the end of a sentence inside
 _SENTENCE_END = re.compile(r"[.!?:;…][\"'”“’»«)\]*_]*$")
 _INNER_END = re.compile(r"[.!?][\"'”“’»«)]* [\"'“„”‘»«(]*[^\W\d_]")
 
@@ -19,30 +19,30 @@ _INNER_END = re.compile(r"[.!?][\"'”“’»«)]* [\"'“„”‘»«(]*[^\W\
 def is_wrapped(lines: Sequence[str]) -> bool:
     """Whether the lines, stripped and with the blank ones among them, are broken sentences.
 
-    Many go on: they do not end a sentence, and the next one begins with a small letter. Beside that they are of about
-    the same length, or sentences end inside of them and others begin there with a capital letter, as in prose.
+    Many are continued: they do not end a sentence, and the next line begins with a lowercase letter. In addition, the
+    lines have about the same length, or sentences end inside them and others begin there with a capital, as in prose.
     """
     filled = [line for line in lines if line]
     if len(filled) < 4:
         return False
-    going_on = _going_on(lines)
-    if len(going_on) <= _MOST_GO_ON * (len(filled) - 1):
+    continued = _continued_lines(lines)
+    if len(continued) <= _MIN_CONTINUED * (len(filled) - 1):
         return False
     widest = max(map(len, filled))
     if 50 <= widest <= 120 and sum(len(line) > 0.7 * widest for line in filled) > 0.6 * len(filled):
         return True
     inner_ends = sum(any(found[0][-1].isupper() for found in _INNER_END.finditer(line)) for line in filled)
-    return inner_ends > _LEAST_INNER_ENDS * len(filled) and median(map(len, going_on)) >= _LEAST_USUAL
+    return inner_ends > _MIN_INNER_ENDS * len(filled) and median(map(len, continued)) >= _MIN_WIDTH
 
 
 def paragraph_width(head: str) -> int | None:
-    """The usual length of a line, where the paragraphs of a text end with a short line; None where blank lines tell."""
+    """The usual line length, if paragraphs end with a short line; None if blank lines separate them."""
     lines = [line.strip() for line in head.split("\n")]
     num_filled = sum(map(bool, lines))
     num_blocks = sum(bool(line) and not before for before, line in zip(["", *lines], lines, strict=False))
     if num_filled < LONG_BLOCK_LINES * max(1, num_blocks) or not is_wrapped(lines):
         return None
-    return int(median(map(len, _going_on(lines))))
+    return int(median(map(len, _continued_lines(lines))))
 
 
 def ends_paragraph(line: str, width: int) -> bool:
@@ -51,5 +51,5 @@ def ends_paragraph(line: str, width: int) -> bool:
     return len(line) < SHORT_LINE * width and _SENTENCE_END.search(line) is not None
 
 
-def _going_on(lines: Sequence[str]) -> list[str]:
+def _continued_lines(lines: Sequence[str]) -> list[str]:
     return [line for line, after in pairwise(lines) if line and after[:1].islower() and not _SENTENCE_END.search(line)]

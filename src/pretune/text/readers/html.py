@@ -1,4 +1,4 @@
-"""The visible text of an HTML page, by the standard library's parser, or its main text, by resiliparse."""
+"""The visible text of an HTML page, through the standard library's parser, or its main text, through resiliparse."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 from pretune.errors import InputDataError, UsageError
 
-LONGEST_TAG = 1 << 20  # characters; what is left open for longer is text
-LONGEST_PAGE = 1 << 24  # characters, of which the main text is looked for
+LONGEST_TAG = 1 << 20  # characters; a tag left open for longer is text
+LONGEST_PAGE = 1 << 24  # characters; no main text is sought in a longer page
 _HIDDEN = frozenset(("script", "style", "noscript", "template", "head", "svg", "math", "iframe", "object", "select"))
 _LINE = frozenset((
     "address", "article", "aside", "blockquote", "body", "br", "caption", "center", "dd", "details", "div", "dl", "dt",
@@ -17,16 +17,16 @@ _LINE = frozenset((
 ))  # fmt: skip
 _CELL = frozenset(("td", "th", "option", "button", "img"))
 _BODY_ENDS_HEAD = frozenset(("body", "div", "p", "h1", "article", "main"))
-_MOST_OPEN = 1000  # hidden elements inside one another; a page that opens more never closes them
+_MOST_OPEN = 1000  # nested hidden elements; a page that opens more never closes them
 
 
 def visible_text(blocks: Iterable[str]) -> str:
-    """What a reader of the page sees, one line per block element; scripts, styles and the head are left out."""
+    """The text that a reader of the page sees, one line per block element, without scripts, styles and the head."""
     return "\n".join(visible_lines(blocks))
 
 
 def visible_lines(blocks: Iterable[str]) -> Iterator[str]:
-    """The same line by line, while the page is read."""
+    """The same, line by line, while the page is read."""
     parser = _VisibleText()
     for block in blocks:
         parser.feed(block)
@@ -38,16 +38,16 @@ def visible_lines(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def main_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
-    """The lines of the main text: without menus, side columns and footers, as far as resiliparse can tell.
+    """The lines of the main text: without menus, sidebars and footers, as far as resiliparse recognises them.
 
-    Raises UsageError where resiliparse is not installed, InputDataError for a page of more than 16 million characters.
+    Raises UsageError if resiliparse is not installed, and InputDataError for a page of more than 16 million characters.
     """
     try:
         from resiliparse.extract.html2text import extract_plain_text
     except ImportError as error:
         raise UsageError(
-            "--html-text main needs resiliparse, which is not installed: pip install 'pretune[html]', or leave the "
-            "option out to read the visible text."
+            "--html-text main needs resiliparse, which is not installed: pip install 'pretune[html]', or omit the "
+            "option to read the visible text."
         ) from error
     pieces, size = [], 0
     for block in blocks:
@@ -55,7 +55,7 @@ def main_lines(blocks: Iterable[str], name: str) -> Iterator[str]:
         size += len(block)
         if size > LONGEST_PAGE:
             raise InputDataError(
-                f"{name} is a page of more than {LONGEST_PAGE:,} characters, which has no main text; read it with "
+                f"{name} has more than {LONGEST_PAGE:,} characters, too many to find the main text; read it with "
                 "--html-text visible."
             )
     text = extract_plain_text("".join(pieces), main_content=True, alt_texts=False, preserve_formatting=True)
@@ -69,20 +69,20 @@ class _VisibleText(HTMLParser):
         self._hidden_by: list[str] = []
 
     def take_lines(self) -> Iterator[str]:
-        """The lines that are complete, or too long to wait for their end; white space made one blank."""
+        """The lines that are complete, or too long to wait for; each run of white space becomes one space."""
         lines = "".join(self._pieces).split("\n")
         self._pieces = [lines.pop()] if len(lines[-1]) <= LONGEST_TAG else []
         yield from (line for line in (" ".join(line.split()) for line in lines) if line)
 
     def give_up_on_long_tag(self) -> None:
-        """Take what looks like the beginning of a tag or comment for text when its end does not come."""
+        """Treat an unfinished tag or comment as text once it is too long."""
         if len(self.rawdata) > LONGEST_TAG:
             self.handle_data(self.rawdata)
             self.rawdata = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if self._hidden_by and self._hidden_by[-1] == "head" and tag in _BODY_ENDS_HEAD:
-            self._hidden_by.pop()  # a head that nobody closed
+            self._hidden_by.pop()  # an unclosed head
         if tag in _HIDDEN:
             if len(self._hidden_by) < _MOST_OPEN:
                 self._hidden_by.append(tag)

@@ -1,4 +1,4 @@
-"""The elements of a JSON list one at a time, with the lines they begin on; the list itself is never held whole."""
+"""The elements of a JSON list one at a time, with the lines they begin on; the list is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LONGEST_ELEMENT = 1 << 24  # characters
 _LIST = re.compile(r'\s*\[\s*["{]')
 _LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*"')
 _SPACE = re.compile(r"[ \t\n\r]*")
-_BEHIND = (" ", "\t", "\n", "\r", ",", "]")
+_AFTER = (" ", "\t", "\n", "\r", ",", "]")
 _DECODER = json.JSONDecoder()
 
 
@@ -31,8 +31,8 @@ def begins_list_of_objects(head: str) -> bool:
 def iter_list(blocks: Iterable[str], name: str) -> Iterator[tuple[int, Any]]:
     """The elements of a list with their lines, counted from 1.
 
-    Raises InputDataError where the text is no list, or does not go on as one, and for an element of more than 16
-    million characters: without its end nobody knows where the next one begins.
+    Raises InputDataError if the text is not a list or stops being one, and for an element of more than 16 million
+    characters: without its end, the beginning of the next one is unknown.
     """
     reader = _Reader(blocks, name)
     reader.expect("[")
@@ -45,7 +45,7 @@ def iter_list(blocks: Iterable[str], name: str) -> Iterator[tuple[int, Any]]:
             break
     reader.expect("]")
     if reader.character():
-        raise reader.failure("something follows behind the end of the list")
+        raise reader.failure("something follows the end of the list")
 
 
 class _Reader:
@@ -53,18 +53,18 @@ class _Reader:
         self.name = name
         self._blocks = iter(blocks)
         self._text, self._at = "", 0
-        self._line, self._counted = 1, 0  # the line there
+        self._line, self._counted = 1, 0  # the line at position `_counted`
 
     @property
     def line(self) -> int:
-        """The line of the next character that is no white space."""
+        """The line of the next character that is not white space."""
         self.character()
         self._line += self._text.count("\n", self._counted, self._at)
         self._counted = self._at
         return self._line
 
     def character(self) -> str:
-        """The next character that is no white space; nothing at the end."""
+        """The next character that is not white space; empty at the end."""
         while True:
             space = _SPACE.match(self._text, self._at)
             assert space is not None
@@ -75,13 +75,13 @@ class _Reader:
                 return ""
 
     def next_is(self, character: str) -> bool:
-        """Whether it is this one; then it is taken."""
+        """Whether the next character is this one; if so, it is consumed."""
         is_next = self.character() == character
         self._at += is_next
         return is_next
 
     def expect(self, character: str) -> None:
-        """Take this character. Raises InputDataError where it is another one."""
+        """Consume this character. Raises InputDataError if another one follows."""
         if not self.next_is(character):
             raise self.failure(f"expected {character!r}")
 
@@ -92,33 +92,33 @@ class _Reader:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except RecursionError:
-                raise self.failure("there are lists or objects inside one another without end") from None
+                raise self.failure("lists or objects are nested too deeply") from None
             except json.JSONDecodeError as error:
-                problem, place = f"it does not go on as JSON ({error.msg})", error.pos - self._at
+                problem, place = f"it is not valid JSON ({error.msg})", error.pos - self._at
             else:
-                # A number may go on in what is not held yet.
-                if not isinstance(value, int | float) or self._text[end : end + 1] in _BEHIND:
+                # A number may continue in the next block.
+                if not isinstance(value, int | float) or self._text[end : end + 1] in _AFTER:
                     self._at = end
                     return value
                 problem, place = "the list has no end", end - self._at
-            held = len(self._text) - self._at
-            if held > LONGEST_ELEMENT:
+            size = len(self._text) - self._at
+            if size > LONGEST_ELEMENT:
                 raise self.failure(f"there is an element of more than {LONGEST_ELEMENT:,} characters")
-            if not self._read(max(held, 1)):  # twice as much each time, so that a long one is not read again and again
+            if not self._read(max(size, 1)):  # twice as much each time, so that a long element is not parsed too often
                 self._at += place
                 raise self.failure(problem)
 
     def failure(self, problem: str) -> InputDataError:
-        """The refusal of a text that is no list from here on."""
+        """The error for a text that is not a list from here on."""
         line = self.line
         found = shorten(self._text[self._at : self._at + 200], 60)
         return InputDataError(
             f"{self.name}, line {line}: {problem}, found {found!r}; expected a JSON list of objects, so repair the "
-            "file, or write one JSON object a line."
+            "file, or write one JSON object per line."
         )
 
     def _read(self, size: int) -> bool:
-        """Hold so many characters more, or what there is; whether there was anything."""
+        """Read at least `size` more characters, or all that are left; return whether there were any."""
         self._line += self._text.count("\n", self._counted, self._at)
         pieces, read = [self._text[self._at :]], 0
         for block in self._blocks:

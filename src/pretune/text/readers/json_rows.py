@@ -18,13 +18,13 @@ scan_json: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once 
 
 
 def iter_json(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
-    """The rows of a list of objects, or of one object a line."""
+    """The rows of a list of objects, or of one object per line."""
     is_list = json_format(stream.peek()) == "json"
     return _iter_json_list(stream, malformed) if is_list else _iter_jsonl(stream, malformed)
 
 
 def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
-    """jsonl, where the first line is a JSON object; json, where a list of objects begins; None otherwise."""
+    """jsonl if the first line is a JSON object, json if a list of objects begins, None otherwise."""
     if begins_list_of_objects(head):
         return "json"
     first = head.lstrip().split("\n", 1)[0]
@@ -37,7 +37,7 @@ def sniff_json(head: str) -> Literal["json", "jsonl"] | None:
 
 
 def json_format(head: str) -> Literal["json", "jsonl"]:
-    """Which of the two a text that is called JSON is, since the ending does not tell."""
+    """Whether a text named .json is a list or has one object per line, which the ending leaves open."""
     return "json" if begins_list(head) else "jsonl"
 
 
@@ -51,14 +51,14 @@ def _iter_json_list(stream: TextStream, malformed: Malformed) -> Iterator[Record
 def _iter_jsonl(stream: TextStream, malformed: Malformed) -> Iterator[Record]:
     if stream.peek().lstrip().split("\n", 1)[0].strip() == "{":
         raise InputDataError(
-            f"{stream.name} holds a JSON object over several lines; expected one object a line, or a list of objects: "
-            "convert it, for example with: jq -c . (or jq -c '.data[]', where the rows are a list inside of it)."
+            f"{stream.name} contains a JSON object over several lines; expected one object per line, or a list of "
+            "objects: convert it, for example with: jq -c . (or jq -c '.data[]' if the rows are a list inside it)."
         )
     return _expand_single(iter_json_records(stream.numbered_lines(), malformed), malformed)
 
 
 def _expand_single(records: Iterator[Record], malformed: Malformed) -> Iterator[Record]:
-    """The records; if there is only one and it holds a whole table, the rows of that."""
+    """The records; if there is only one and it contains a whole table, the rows of that table."""
     first = next(records, None)
     if first is None:
         return
@@ -75,8 +75,8 @@ def _expand_single(records: Iterator[Record], malformed: Malformed) -> Iterator[
 
 
 def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed) -> Iterator[Record]:
-    """The records of jsonl lines with their numbers; what is none is counted in `malformed`."""
-    long = 0  # the number of a line that comes in pieces
+    """The records of numbered jsonl lines; a line that is not a record is counted in `malformed`."""
+    long = 0  # the number of a line that was split
     for number, line in numbered:
         if not line or line.isspace() or number == long:
             continue
@@ -85,7 +85,7 @@ def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed)
         except (ValueError, RecursionError):
             long = number if len(line) >= LONGEST_LINE else 0
             found = f"more than {LONGEST_LINE:,} characters" if long else repr(shorten(line, 60))
-            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object a line, found {found}", line)
+            malformed.add(UNPARSABLE_ROW, number, f"expected one JSON object per line, found {found}", line)
             continue
         record = _record_of(value, number, malformed)
         if record is not None:
@@ -93,7 +93,7 @@ def iter_json_records(numbered: Iterable[tuple[int, str]], malformed: Malformed)
 
 
 def _record_of(value: Any, line: int, malformed: Malformed) -> Record | None:
-    """An object, or a string as the text, as a record; None for what is neither, which is counted."""
+    """An object as a record, or a string as one with a text; None for any other value, which is counted."""
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict):
@@ -105,7 +105,7 @@ def _record_of(value: Any, line: int, malformed: Malformed) -> Record | None:
 
 
 def _parse(line: str) -> Any:
-    """`json.loads`, in a third of its time where a value is all there is."""
+    """`json.loads`, in a third of the time for a line that is a single value without blanks around it."""
     try:
         value, end = scan_json(line, 0)
     except StopIteration:

@@ -1,4 +1,4 @@
-"""Messages of mbox files and single mails as text: the subject and what was written, without headers and quotes."""
+"""Messages of mbox files and single mails as text: subject and body, without headers and quotes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pretune.text.readers.html import visible_text
 from pretune.text.reading_report import Findings
 
 QuoteChoice = Literal["drop", "keep"]
-LONGEST_MESSAGE = 1 << 24  # bytes; what comes behind is attachments
-_LONGEST_LINE = 1 << 20
+LONGEST_MESSAGE = 1 << 24  # bytes; what follows is usually attachments
+_LONGEST_LINE = 1 << 20  # bytes; a longer line is split
 
 _PREFIX = re.compile(
     r"(?:\s{0,5}(?:re|fwd?|aw|wg|antw|sv|vs|tr|rv)(?:\[\d{1,3}\])?\s{0,3}:){1,20}\s{0,5}", re.IGNORECASE
@@ -37,14 +37,14 @@ _ENVELOPE = re.compile(rb"From \S{1,200} .{0,100}\d\d:\d\d")
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 _SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
 _SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
-# What the standard library's parser and decoders let through when a message is broken enough.
-_DAMAGES = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
+# What the standard library's parser and decoders raise for a badly broken message.
+_MESSAGE_ERRORS = (MessageError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
 
 def iter_mbox(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "drop") -> Iterator[tuple[str, int]]:
-    """The text of each message with the line it starts on; a message without text comes out empty.
+    """The text of each message with the line it starts on; empty for a message without text.
 
-    Messages that cannot be taken apart are counted in `findings.dropped`.
+    Messages that cannot be parsed are counted in `findings.dropped`.
     """
     message: list[bytes] = []
     start, size, num_cut, is_after_blank = 1, 0, 0, True
@@ -64,8 +64,8 @@ def iter_mbox(stream: ByteStream, findings: Findings, quotes: QuoteChoice = "dro
     num_cut += size > LONGEST_MESSAGE
     if num_cut:
         findings.warnings.append(
-            f"{stream.name}: {num_cut:,} messages are longer than {LONGEST_MESSAGE >> 20} MB; what comes behind, as a "
-            "rule attachments, was left out."
+            f"{stream.name}: {num_cut:,} messages are longer than {LONGEST_MESSAGE >> 20} MB; the rest, usually "
+            "attachments, was left out."
         )
 
 
@@ -99,8 +99,8 @@ def _read(
 ) -> Iterator[tuple[str, int]]:
     try:
         subject, body, num_other_parts = read_message(b"".join(pieces))
-    except _DAMAGES as error:
-        findings.dropped.add("broken_message", "a message that cannot be taken apart", f"{name}, line {line}: {error}")
+    except _MESSAGE_ERRORS as error:
+        findings.dropped.add("broken_message", "a message that cannot be parsed", f"{name}, line {line}: {error}")
         return
     findings.num_attachments += num_other_parts
     if quotes == "drop":
@@ -110,9 +110,10 @@ def _read(
 
 
 def read_message(data: bytes) -> tuple[str, str, int]:
-    """Subject and text of a message: its plain parts or, where it has none, the visible text of its HTML parts.
+    """Subject, text and number of unread parts of a message.
 
-    And how many parts are neither, or are attached: those are not read.
+    The text is that of the plain parts or, if they have none, the visible text of the HTML parts. Attachments and
+    parts of other types are not read.
     """
     message = message_from_bytes(data)
     subject = _PREFIX.sub("", " ".join(_decode_header(message["Subject"]).split()), count=1)
@@ -136,12 +137,12 @@ def _decode_header(value: object) -> str:
         return ""
     try:
         return str(make_header(decode_header(str(value))))
-    except _DAMAGES:
+    except _MESSAGE_ERRORS:
         return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _decode_part(part: Message) -> str:
-    """The text of a part, in the encoding it declares; where that is unknown or wrong, in the one it seems to be in."""
+    """The text of a part in its declared encoding or, if that is unknown or wrong, in the detected one."""
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return ""
@@ -156,10 +157,10 @@ def _decode_part(part: Message) -> str:
 
 
 def without_quotes(text: str) -> tuple[str, int]:
-    """What the sender wrote, and how many lines were left out.
+    """The text that the sender wrote, and the number of lines left out.
 
-    Left out are lines behind `>` with the sentence that introduces them, what follows an "Original Message" mark or the
-    two dashes of a signature, and the frame of a PGP signature.
+    Left out are lines that begin with `>` and the sentence that introduces them, everything after an "Original Message"
+    mark or the two dashes of a signature, and the frame of a PGP signature.
     """
     lines = text.split("\n")
     kept: list[str] = []
@@ -175,7 +176,7 @@ def without_quotes(text: str) -> tuple[str, int]:
 
 
 def _drop_attribution(kept: list[str]) -> None:
-    """Take "On Monday somebody wrote:", which may be broken into two lines, from the end of what is kept."""
+    """Remove "On Monday somebody wrote:", which may be broken over two lines, from the end of `kept`."""
     last = len(kept)
     while last and not kept[last - 1].strip():
         last -= 1

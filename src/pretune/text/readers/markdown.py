@@ -1,7 +1,8 @@
-"""Markdown as the text that a reader of the page sees, line by line: no front matter, no signs, no addresses.
+"""Markdown as the text that a reader of the page sees, line by line: no front matter, no markup, no URLs.
 
-What is recognised is the part of CommonMark and its common extensions that people write: headings, emphasis, code,
-links, images, quotes, lists, tables, footnotes, comments and tags. Each pattern looks at a bounded stretch of a line.
+It recognises what people write of CommonMark and its common extensions: headings, emphasis, code, links, images,
+quotes, lists, tables, footnotes, comments and tags. Each pattern looks at a bounded stretch of a line, so that hostile
+input costs no more time than other text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
-_MOST_FRONT_MATTER = 500  # lines
+_MAX_FRONT_MATTER = 500  # lines
 _FRONT_MATTER = {"---": ("---", "..."), "+++": ("+++",)}
 _KEY = re.compile(r"[\w\"'-][\w .\"'-]{0,80}\s*[:=]")
 
@@ -30,7 +31,7 @@ _LINK = re.compile(
     r"!?\[([^\[\]\n]{0,2000})\](?:\([^()\n]{0,2000}(?:\([^()\n]{0,300}\)[^()\n]{0,300})?\)|\[[^\[\]\n]{0,300}\])"
 )
 _NOTE = re.compile(r"\[\^[^\]\s]{1,80}\]")
-_ADDRESS = re.compile(r"<((?:https?|ftp|mailto):[^<>\s]{1,2000}|[^<>\s@]{1,100}@[^<>\s@]{1,100})>")
+_URL = re.compile(r"<((?:https?|ftp|mailto):[^<>\s]{1,2000}|[^<>\s@]{1,100}@[^<>\s@]{1,100})>")
 _TAG = re.compile(r"</?[A-Za-z][\w-]{0,40}(?:\s[^<>\n]{0,1000})?/?>")
 _EMPHASIS = (
     re.compile(r"(?<!\\)\*\*(?=[^\s*])([^*\n]{1,2000}?)(?<=[^\s\\])\*\*"),
@@ -43,7 +44,7 @@ _ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def plain_lines(lines: Iterable[str]) -> Iterator[str]:
-    """The lines of a Markdown text without its markup; lines that are nothing else come out empty."""
+    """The lines of a Markdown text without markup; lines that are only markup come out empty."""
     fence = ""
     is_comment = False
     for line in _without_front_matter(lines):
@@ -64,7 +65,7 @@ def plain_lines(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _without_front_matter(lines: Iterable[str]) -> Iterator[str]:
-    """Without a block of settings between two lines of dashes (YAML) or plus signs (TOML) at the very beginning."""
+    """The lines without settings between two lines of dashes (YAML) or plus signs (TOML) at the very beginning."""
     rest = iter(lines)
     first = next(rest, None)
     if first is None:
@@ -81,7 +82,7 @@ def _without_front_matter(lines: Iterable[str]) -> Iterator[str]:
             if not any(_KEY.match(setting) for setting in block[1:-1]) and len(block) > 2:
                 yield from block
             break
-        if len(block) > _MOST_FRONT_MATTER:
+        if len(block) > _MAX_FRONT_MATTER:
             yield from block
             break
     else:
@@ -124,14 +125,14 @@ def _plain_inline(text: str) -> str:
         return text
     pieces = []
     start = 0
-    for code in _CODE.finditer(text):  # what stands in a code span is no markup
+    for code in _CODE.finditer(text):  # a code span contains no markup
         pieces += [_plain_words(text[start : code.start()]), code[2].strip() or code[2]]
         start = code.end()
     return "".join([*pieces, _plain_words(text[start:])])
 
 
 def _plain_words(text: str) -> str:
-    text = _ADDRESS.sub(r"\1", text)
+    text = _URL.sub(r"\1", text)
     text = _TAG.sub("", text)
     for _ in range(2):  # an image in a link
         text = _LINK.sub(r"\1", text)

@@ -1,4 +1,4 @@
-"""Rows inside one JSON object: the shapes in which pandas writes a table, and a list of rows under one key."""
+"""The rows inside one JSON object: a table in one of pandas' shapes, or a list of rows under one key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Row = dict[str, Any]
 
 
 def rows_within(value: dict[str, Any]) -> list[Row] | None:
-    """The rows that an object holds, if it is a whole table; None if it is a row itself.
+    """The rows of an object that is a whole table; None if it is a row itself.
 
     Shapes: `{"data": [{...}, ...], ...}` with one list of objects; pandas' `split` (columns, index, data), `columns`
     (a column is an object by index), `index` (a row is an object by column) and `list` (a column is a list).
@@ -37,7 +37,7 @@ def _under_one_key(value: dict[str, Any]) -> list[Row] | None:
 
 
 def _by_index(value: dict[str, Any]) -> list[Row] | None:
-    """pandas' `columns` and `index`; in the second the names of the rows are numbers."""
+    """pandas' `columns` and `index`; in the latter, the row names are numbers."""
     cells = list(value.values())
     if len(cells) < 2 or not all(isinstance(cell, dict) and cell.keys() == cells[0].keys() for cell in cells):
         return None

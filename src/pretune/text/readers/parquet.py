@@ -11,14 +11,14 @@ from pretune.text.readers.records import Record, cell_text
 from pretune.text.reading_report import Findings, shorten
 
 ROWS_AT_A_TIME = 4096
-_BUFFER_BYTES = 1 << 20  # of a column at a time; without it whole row groups are read
+_BUFFER_BYTES = 1 << 20  # read from a column at a time; without it, whole row groups are read
 MAGIC = b"PAR1"
 
 
 def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
-    """The rows of a parquet file, counted from 1; one that is not a plain file is held in memory, up to a limit.
+    """The rows of a parquet file, counted from 1; unless it is a plain file, it is read into memory, up to a limit.
 
-    Raises InputDataError where pyarrow is missing or the file cannot be read.
+    Raises InputDataError if pyarrow is missing or the file cannot be read.
     """
     try:
         import pyarrow
@@ -26,7 +26,7 @@ def iter_parquet(stream: ByteStream, findings: Findings) -> Iterator[Record]:
     except ImportError as error:
         stream.close()
         raise InputDataError(
-            f"{stream.name} is a parquet file, and pyarrow, which reads them, is not installed: "
+            f"{stream.name} is a parquet file and needs pyarrow, which is not installed: "
             "pip install 'pretune[parquet]', or convert the file to jsonl."
         ) from error
     source = _source(stream, pyarrow)

@@ -1,4 +1,4 @@
-"""The text of PDF files, page by page, by pypdf."""
+"""The text of PDF files, page by page, through pypdf."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pretune.text.reading_report import Findings, shorten
 def pdf_lines(stream: ByteStream, findings: Findings) -> Iterator[str]:
     """The lines of each page; a page that cannot be read is counted in `findings.dropped`.
 
-    Raises InputDataError where pypdf is missing, and where the file is damaged, needs a password, or has no text.
+    Raises InputDataError if pypdf is missing, or if the file is damaged, needs a password, or has no text.
     """
     try:
         import pypdf
@@ -22,10 +22,10 @@ def pdf_lines(stream: ByteStream, findings: Findings) -> Iterator[str]:
     except ImportError as error:
         stream.close()
         raise InputDataError(
-            f"{stream.name} is a PDF, and pypdf, which reads them, is not installed: pip install 'pretune[pdf]', or "
-            "convert the file to text."
+            f"{stream.name} is a PDF and needs pypdf, which is not installed: pip install 'pretune[pdf]', or convert "
+            "the file to text."
         ) from error
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # it is told below what was wrong
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # the errors below report what is wrong
     locked = f"{stream.name} is protected by a password; save it without one, for example with: qpdf --decrypt."
     has_text = False
     try:
@@ -42,13 +42,13 @@ def pdf_lines(stream: ByteStream, findings: Findings) -> Iterator[str]:
         raise
     except (DependencyError, FileNotDecryptedError) as error:
         raise InputDataError(locked) from error
-    except Exception as error:  # pypdf meets damaged files in whichever function it is in
+    except Exception as error:  # pypdf raises any kind of error for a damaged file
         raise InputDataError(
             f"{stream.name} is a damaged PDF ({shorten(str(error), 100) or type(error).__name__}); get it again."
         ) from error
     if not has_text:
         raise InputDataError(
-            f"{stream.name} holds no text in its {num_pages:,} pages, which may be images; recognise the text in them "
+            f"{stream.name} contains no text in its {num_pages:,} pages, which may be images; run text recognition "
             "first, for example with: ocrmypdf."
         )
 

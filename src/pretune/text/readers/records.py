@@ -1,4 +1,4 @@
-"""A row of a table of any format as a record of strings, and the count of rows that do not parse."""
+"""A row of a table of any format as a record of strings, and a count of the rows that do not parse."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from pretune.errors import InputDataError
 from pretune.text.reading_report import Findings, shorten
 
-MAX_MALFORMED_SHARE = 0.01  # of the rows; beyond that the file is refused
+MAX_MALFORMED_FRACTION = 0.01  # of the rows; a file with more is refused
 SAMPLE_ROWS = 200
-UNPARSABLE_ROW = "unparsable_row"  # the name of the rule by which they are left out
+UNPARSABLE_ROW = "unparsable_row"  # the name of the rule that drops them
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Names that people give to columns; a first row that has one of them is a header.
+# Usual names of columns; a first row with one of them is a header.
 TEXT_NAMES = (
     "text", "content", "sentence", "review", "body", "document", "comment", "tweet", "message", "utterance", "abstract",
     "transcription", "transcript", "post", "question", "article", "description", "passage", "paragraph", "title",
@@ -32,11 +32,11 @@ class Record(NamedTuple):
 
     fields: dict[str, str]
     line: int
-    values: dict[str, Any] | None = None  # jsonl and parquet: the cells as they were, for who writes them out again
+    values: dict[str, Any] | None = None  # json and parquet: the cells before conversion to strings
 
 
 class Malformed:
-    """Counts good rows and malformed ones, and decides when a file has too many of these."""
+    """Counts good and malformed rows of a file, and refuses it if too many are malformed."""
 
     def __init__(self, name: str, findings: Findings) -> None:
         self.name = name
@@ -57,26 +57,26 @@ class Malformed:
 
     def refuse_if_too_many(self, *, is_end: bool = False) -> None:
         rows = self.num_good + self.num_bad
-        if self.first is None or self.num_bad <= MAX_MALFORMED_SHARE * rows:
+        if self.first is None or self.num_bad <= MAX_MALFORMED_FRACTION * rows:
             return
         line, problem = self.first
         these = "all" if not self.num_good else f"{self.num_bad:,} of {'' if is_end else 'the first '}{rows:,}"
         raise InputDataError(
-            f"{self.name}, line {line}: {problem}; {these} rows do not parse (at most {MAX_MALFORMED_SHARE:.0%} are "
+            f"{self.name}, line {line}: {problem}; {these} rows do not parse (at most {MAX_MALFORMED_FRACTION:.0%} are "
             "skipped), so repair the file or check its format."
         )
 
 
 def replace_surrogates(text: str) -> str:
-    """The text with U+FFFD for every half of a surrogate pair, which UTF-8 cannot write."""
+    """The text with U+FFFD for every lone surrogate, which UTF-8 cannot encode."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def cell_text(cell: Any) -> str:
-    """A JSON or parquet value as text: nothing for null and NaN, JSON for lists and objects; no lone surrogates."""
+    """A JSON or parquet value as text: empty for null and NaN, JSON for lists and objects; no lone surrogates."""
     if isinstance(cell, str):
         return replace_surrogates(cell)
-    if cell is None or cell != cell:  # NaN, which JSON has none of and pandas writes all the same
+    if cell is None or cell != cell:  # NaN is not JSON, but pandas writes it
         return ""
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return str(cell)

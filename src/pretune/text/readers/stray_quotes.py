@@ -1,4 +1,4 @@
-"""Rows of a csv file that stray quotes join: noticed by where the quotes are, and by the cells next to them."""
+"""Detects csv rows joined by stray quotes, from the position of the quotes and the cells next to them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _MOST_CELLS_SEEN, _SHORT_CELL = 10_000, 40  # characters
 
 
 class StrayQuotes:
-    """Notices rows that stray quotes joined: an opening quote that closes in the next row, so that one row is lost.
+    """Notices rows joined by stray quotes: a quote opens in one row and closes in the next, so that one row is lost.
 
-    A text of several lines looks the same if its lines happen to have as many commas as the table has columns. It is
-    told apart by where its quotes are, or by the cells next to them, which rows of their own share with other rows.
+    A text of several lines looks the same if each line has as many delimiters as a row. The difference is the position
+    of the quotes, or the cells next to them, which in separate rows also occur in other rows.
     """
 
     def __init__(self, name: str, delimiter: str) -> None:
@@ -25,8 +25,8 @@ class StrayQuotes:
         if len(self._seen) < _MOST_CELLS_SEEN:
             self._seen.update((place, cell) for place, cell in enumerate(row) if 0 < len(cell) <= _SHORT_CELL)
 
-    def look_at(self, lines: Sequence[str], line: int, width: int) -> None:
-        """Consider the lines of one row, the first of which is `line`, of a table of `width` columns."""
+    def check(self, lines: Sequence[str], line: int, width: int) -> None:
+        """Check the lines of one row, the first of which is number `line`, in a table of `width` columns."""
         if self._is_suspect(lines, width):
             self.first = line if self.first is None else self.first
             self.count += 1
@@ -45,10 +45,10 @@ class StrayQuotes:
 
     @property
     def sentences(self) -> list[str]:
-        """The warning, if there is reason for one."""
+        """The warning, if any."""
         rows = "a row" if self.count == 1 else f"{self.count:,} rows"
         sentence = (
-            f"{self.name}, line {self.first}: a stray quote seems to join {rows} with the next; if these are rows of "
-            "their own, double the quotes inside a cell, or remove them."
+            f"{self.name}, line {self.first}: a stray quote seems to join {rows} with the next; if these are separate "
+            "rows, double the quotes inside a cell, or remove them."
         )
         return [sentence] if self.count else []

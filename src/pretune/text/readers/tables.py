@@ -1,4 +1,4 @@
-"""Rows of csv, tsv, jsonl and parquet files as records of strings, one at a time, with the line they came from."""
+"""Rows of csv, tsv, json, jsonl and parquet files as records of strings, with the line that each begins on."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ TABLE_ENDINGS: Mapping[str, TableFormat] = {
 
 
 def table_format_of(path: str | PurePath) -> TableFormat | None:
-    """The format that a file's name tells, compressed or not; None where it tells none."""
+    """The format that a file's name indicates, compressed or not; None if it indicates none."""
     return TABLE_ENDINGS.get(ending_of(path))
 
 
 def ending_of(path: str | PurePath) -> str:
-    """The last ending of a file name, in lower case, leaving out that of the compression."""
+    """The last ending of a file name in lower case, without that of a compression."""
     endings = [ending.lower() for ending in PurePath(path).suffixes]
     while endings and endings[-1] in COMPRESSED_ENDINGS:
         endings.pop()
@@ -50,9 +50,9 @@ def iter_records(
 ) -> Iterator[Record]:
     """The rows of a table file, in order.
 
-    `columns` are names that the caller expects, which helps to recognise a header. Rows that do not parse are skipped
-    and counted in `findings.dropped`, with file and line; where they are more than 1 % of the rows, or all, that is an
-    InputDataError, as are a missing or damaged file, a csv without a header, and parquet without pyarrow.
+    `columns` are names to expect in a header. Rows that do not parse are skipped and counted in `findings.dropped`,
+    with file and line. Raises InputDataError if these are more than 1 % of the rows, for a missing or damaged file, a
+    csv without a header, and parquet without pyarrow.
     """
     findings = findings if findings is not None else Findings()
     kind = format or table_format_of(path)

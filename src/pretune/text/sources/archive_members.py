@@ -1,4 +1,4 @@
-"""A file as the parts it is read in: itself or, of an archive, its members; archives in archives are not opened."""
+"""A file as the parts to read: the file itself, or the members of an archive; archives in archives are not opened."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _OFFICE = {
 
 
 def open_parts(file: TextFile, findings: Findings) -> Iterator[Part]:
-    """The file itself or, where its content is an archive, the members that may be text, each with a way to open it.
+    """The file itself or, if it is an archive, the members that may be text, each with a way to open it.
 
-    A part must be read before the next one is asked for. Members are chosen as the files of a folder are: by their
-    endings and, where none has a known one, by their content. Raises InputDataError where the file cannot be read, or
-    where it is an archive that is damaged or has nothing to read.
+    Read a part before asking for the next one. Members are chosen like the files of a folder: by their endings or, if
+    none has a known one, by their content. Raises InputDataError if the file cannot be read, or if it is an archive
+    that is damaged or has nothing to read.
     """
     stream = open_bytes(file.path, file.name)
     kind = sniff_archive(stream.head)
@@ -54,23 +54,25 @@ def _open_members(file: TextFile, findings: Findings) -> Iterator[Part]:
         ignored = Tally()
         num_taken = 0
         for member in _iter_members(file, findings):
-            reason = _reason_to_pass_over(member, file.members, takes_any_ending=takes_any_ending)
+            reason = _reason_to_skip(member, file.members, takes_any_ending=takes_any_ending)
             if reason is not None:
                 ignored.add(reason, reason, f"{file.name}/{member.name}")
                 continue
             num_taken += 1
             name = f"{file.name}/{member.name}"
-            part = replace(file, path=name, name=name, is_named=False, files_beside=member.files_beside, members=())
+            part = replace(
+                file, path=name, name=name, is_named=False, files_in_folder=member.files_in_folder, members=()
+            )
             yield part, partial(_open_member, member, file.name)
         if num_taken or not ignored.count(NO_ENDING):
             break
     findings.ignored_files.add_all(ignored.to_json())
     if not num_taken:
-        held = [Path(example).name for rule in ignored.rules.values() for example in rule.examples]
-        instead = f"it holds {join_names(held, 3)}" if held else "it is empty"
+        found = [Path(example).name for rule in ignored.rules.values() for example in rule.examples]
+        contents = f"it contains {join_names(found, 3)}" if found else "it is empty"
         if ignored.count(NESTED):
-            instead += "; an archive inside an archive is not opened, unpack it first"
-        raise InputDataError(f"{file.name} is an archive without text ({instead}); expected files such as .txt in it.")
+            contents += "; an archive inside an archive is not opened, unpack it first"
+        raise InputDataError(f"{file.name} is an archive without text ({contents}); expected files such as .txt in it.")
 
 
 def _iter_members(file: TextFile, findings: Findings) -> Iterator[Member]:
@@ -86,11 +88,11 @@ def _iter_members(file: TextFile, findings: Findings) -> Iterator[Member]:
             stream.close()
 
 
-def _reason_to_pass_over(member: Member, patterns: tuple[str, ...], *, takes_any_ending: bool) -> str | None:
-    """Why a member is not read; None where it is. The names are compared and never used as paths."""
+def _reason_to_skip(member: Member, patterns: tuple[str, ...], *, takes_any_ending: bool) -> str | None:
+    """Why a member is not read; None if it is. Names are only compared, never used as paths."""
     path = PurePosixPath(member.name)
     if patterns:
-        return None if any(fnmatchcase(member.name, pattern) for pattern in patterns) else "not a part of the data set"
+        return None if any(fnmatchcase(member.name, pattern) for pattern in patterns) else "not part of the data set"
     if any(part.startswith(".") and part != ".." for part in path.parts) or "__MACOSX" in path.parts:
         return "hidden file"
     if member.size == 0:
@@ -103,7 +105,7 @@ def _reason_to_pass_over(member: Member, patterns: tuple[str, ...], *, takes_any
 
 
 def _open_member(member: Member, archive: str) -> ByteStream:
-    """Raises InputDataError for an archive inside the archive, whatever it is called."""
+    """Open a member. Raises InputDataError for an archive inside the archive, whatever its name."""
     stream = open_member(member, archive)
     if sniff_archive(stream.head) and ending_of(member.name) != ".docx":
         raise InputDataError(f"{stream.name} is an archive inside an archive, which is not opened; unpack it first.")

@@ -1,4 +1,4 @@
-"""How a file is to be read, judged from a sample: which column holds the text, and what one document is."""
+"""How to read a file, judged from a sample: its format, its text column, and what one document is."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
     **TABLE_ENDINGS,
 }
 KNOWN_ENDINGS = frozenset((*FORMAT_OF_ENDING, *ARCHIVE_ENDINGS))
-MOST = 0.5  # of the cells of a column of text are filled
-FAR_SHORTER = 0.25  # of the words of another column: such a column is a title
-LONGEST_LABEL = 80  # characters on average; what is longer is no label
-MISSING_WORDS = ("None", "NaN", "nan")  # in formats without types
-MANY_FILES = 20  # text files in one folder, from which on a short one is taken for one document
+MIN_FILLED = 0.5  # of the cells of a text column
+FAR_SHORTER = 0.25  # of the words of the longest column; a column with fewer is a title
+LONGEST_LABEL = 80  # characters on average; longer cells are not labels
+MISSING_WORDS = ("None", "NaN", "nan")  # for a missing value, in formats without types
+MANY_FILES = 20  # text files in a folder; with this many, a short one is one document
 SHORT_FILE_CHARACTERS = 20_000
 SHORT_BLOCK_LINES = 12
 _HTML = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL)
@@ -60,11 +60,10 @@ _WORD = re.compile(r"\w+")
 
 
 def detect_text_column(sample: Sequence[Record], path: str, given: str | None = None) -> str:
-    """The column that holds the text: the one given, else one with a usual name, else the one with the longest texts.
+    """The column with the text: the given one, else one with a usual name, else the one with the longest texts.
 
-    `a.b` is what stands under b in the objects under a; such a column is taken where no other one holds text. The
-    column of the labels is taken last. Raises InputDataError where the given column does not exist or no column holds
-    words.
+    `a.b` is the value of b in the objects of column a; such a column is used if no other has text. The label column
+    is the last choice. Raises InputDataError if the given column does not exist or no column contains words.
     """
     columns = list(dict.fromkeys(name for record in sample for name in record.fields))
     if given is not None:
@@ -79,7 +78,7 @@ def detect_text_column(sample: Sequence[Record], path: str, given: str | None = 
 
 
 def find_text_column(sample: Sequence[Record], label: str | None = None) -> str | None:
-    """The column that holds the text and is not that of the labels; None if there is none."""
+    """The column with the text, preferably not `label`; None if there is none."""
     every = list(dict.fromkeys(name for record in sample for name in record.fields))
     columns = [name for name in every if name != label]
     inner = [name for name in _inner_columns(sample) if name not in (*every, label)]
@@ -88,14 +87,14 @@ def find_text_column(sample: Sequence[Record], label: str | None = None) -> str 
 
 
 def label_column_by_name(sample: Sequence[Record]) -> str | None:
-    """The column that has a usual name of labels and cells that are short enough to be some."""
+    """The column with a usual name for labels and cells short enough for labels; None if there is none."""
     columns = dict.fromkeys(name for record in sample for name in record.fields)
     short = [c for c in columns if are_short({r.fields.get(c, "").strip() for r in sample} - {""})]
     return column_by_name(short, LABEL_NAMES)
 
 
 def column_by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
-    """The column with the earliest of the names; failing that, one of whose words is such a name (review_text)."""
+    """The column with the earliest of the names; failing that, one with such a name as a word (review_text)."""
     words = {column: re.split(r"[\W_]+", column.strip().casefold()) for column in columns}
     for matches in (lambda name, column: name == column.strip().casefold(), lambda name, column: name in words[column]):
         for name in names:
@@ -106,17 +105,17 @@ def column_by_name(columns: Iterable[str], names: Sequence[str]) -> str | None:
 
 
 def are_short(cells: set[str]) -> bool:
-    """Whether different cells are as short as labels are, on average."""
+    """Whether distinct cells are as short as labels, on average."""
     return sum(map(len, cells)) <= LONGEST_LABEL * len(cells)
 
 
 def has_column(records: Sequence[Record], column: str) -> bool:
-    """Whether one of the records has a column, also one of the kind `a.b`."""
+    """Whether one of the records has the column, which may be of the form `a.b`."""
     return any(column in r.fields or cell_of(r, column)[1] is not None for r in records)
 
 
 def text_of(record: Record, column: str) -> str:
-    """The text of a row, for every command: a number, a list or an object is none, nor is the word `NaN` in a csv."""
+    """The text of a row, as every command reads it: empty for a number, a list, an object, and for `NaN` in a csv."""
     text, value = cell_of(record, column)
     if record.values is None:
         return "" if text.strip() in MISSING_WORDS else text
@@ -124,7 +123,7 @@ def text_of(record: Record, column: str) -> str:
 
 
 def cell_of(record: Record, column: str) -> tuple[str, Any]:
-    """A cell as text and as it was; of a column `a.b` that does not exist, what is under b in the object under a."""
+    """A cell as text and as it was; if there is no column `a.b`, the value of b in the object in column a."""
     if column in record.fields or record.values is None:
         return record.fields.get(column, ""), (record.values or record.fields).get(column)
     value: Any = record.values
@@ -134,7 +133,7 @@ def cell_of(record: Record, column: str) -> tuple[str, Any]:
 
 
 def _inner_columns(sample: Sequence[Record]) -> list[str]:
-    """The columns of objects in the columns, two levels deep."""
+    """The columns `a.b` and `a.b.c` of objects inside columns."""
     names: dict[str, None] = {}
     for record in sample:
         for name, cell in (record.values or {}).items():
@@ -149,14 +148,14 @@ def _inner_columns(sample: Sequence[Record]) -> list[str]:
 def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_try: bool) -> str | None:
     """The column with a usual name, else the one with the longest texts.
 
-    A usual name counts if most of the cells are filled, with words, and if no other column has far longer texts: of
-    `Title` and `Review Text` the second is the text. Only `text` itself is taken at its word. In the last try few
-    cells may be filled, and most of them without a word.
+    A usual name counts if most of its cells are filled, with words, and no other column has far longer texts: given
+    `Title` and `Review Text`, the second is the text. Only `text` itself counts without this comparison. On the last
+    try, a single filled cell with a word is enough.
     """
     counted = {column: _count_words(sample, column) for column in columns}
     by_name = {column.rpartition(".")[2].casefold(): column for column in reversed(columns)}
     by_name |= {column.casefold(): column for column in reversed(columns)}
-    # Failing that, a name with such a word in it: review_text, tweet_text.
+    # Failing that, a name that contains such a word: review_text, tweet_text.
     for column in reversed(columns):
         for word in re.split(r"[\W_]+", column.casefold()):
             by_name.setdefault(word, column)
@@ -165,7 +164,7 @@ def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_
         words, filled = counted.get(by_name.get(name, ""), (0, 0))
         if name != TEXT_NAMES[0] and words < FAR_SHORTER * most_words:
             continue
-        if words >= (1 if is_last_try else filled) and filled >= (1 if is_last_try else MOST * len(sample)):
+        if words >= (1 if is_last_try else filled) and filled >= (1 if is_last_try else MIN_FILLED * len(sample)):
             return by_name[name]
     best = max(columns, key=lambda column: counted[column][0], default=None)
     words, filled = (0, 1) if best is None else counted[best]
@@ -173,7 +172,7 @@ def _column_with_text(sample: Sequence[Record], columns: Sequence[str], is_last_
 
 
 def _count_words(sample: Sequence[Record], column: str) -> tuple[int, int]:
-    """How many words stand in a column, and in how many of its cells there is anything."""
+    """The number of words in a column, and the number of its cells that are not blank."""
     filled = [text for record in sample if (text := text_of(record, column)).strip()]
     return sum(len(_WORD.findall(text[:2000])) for text in filled if _is_text(text)), len(filled)
 
@@ -182,19 +181,19 @@ def _is_text(cell: str) -> bool:
     return any(character.isalpha() for character in cell[:200])
 
 
-def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -> TextUnit:
+def detect_text_unit(head: str, *, is_whole_file: bool, files_in_folder: int = 0) -> TextUnit:
     """What one document is in a plain text file.
 
     Blocks of several lines between blank lines are documents, and so are the paragraphs of a long hard-wrapped text,
-    see `wrapping.paragraph_width`; a short one is a document itself. Otherwise every line is one. A short file among
-    many others is one document.
+    see `hard_wrap.paragraph_width`; a short one is a single document. Otherwise every line is one. A short file among
+    many is one document.
     """
-    if is_whole_file and files_beside >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
+    if is_whole_file and files_in_folder >= MANY_FILES and len(head) <= SHORT_FILE_CHARACTERS:
         return "file"
     lines = [line.strip() for line in head.split("\n")]
     blocks = [block for block in "\n".join(lines).split("\n\n") if block.strip()]
     lines_per_block = sum(map(bool, lines)) / max(1, len(blocks))
-    # A list of lines with a stray blank line has long blocks, too.
+    # A list of lines with a stray blank line also has long blocks.
     if len(blocks) > 1 and 1.5 <= lines_per_block <= SHORT_BLOCK_LINES:
         return "paragraph"
     if not is_wrapped(lines):
@@ -203,19 +202,19 @@ def detect_text_unit(head: str, *, is_whole_file: bool, files_beside: int = 0) -
 
 
 def sniff_document(head: bytes) -> FileFormat | None:
-    """The format of bytes that are no text, where their first ones tell it."""
+    """The format of bytes that are not text, if the first ones identify it."""
     if head.startswith(b"PAR1"):
         return "parquet"
     return "pdf" if b"%PDF-" in head[:1024] else None
 
 
 def sniff_docx(head: bytes, by_name: FileFormat | None) -> FileFormat | None:
-    """docx, where a file is called so and is a zip archive; what is text all the same is read as such."""
+    """docx for a zip archive with that ending; a text file with that ending is read as text."""
     return "docx" if by_name == "docx" and head.startswith(b"PK") else None
 
 
 def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
-    """How a text is read: as its name says, unless its beginning is unmistakably something else."""
+    """The format of a text: the one its name says, unless its beginning is clearly another."""
     by_content = sniff_format(head)
     if by_content is None and by_name in ("txt", None) and sniff_tab_table(head):
         return "tsv"
@@ -225,7 +224,7 @@ def choose_format(by_name: FileFormat | None, head: str) -> FileFormat:
 
 
 def sniff_format(head: str) -> FileFormat | None:
-    """The format that the beginning of a text leaves no doubt about: html, xml, jsonl, mbox, eml; None otherwise."""
+    """The format of a text if its beginning is unmistakable: html, xml, json, jsonl, mbox or eml; otherwise None."""
     if _HTML.match(head):
         return "html"
     if _XML.match(head):

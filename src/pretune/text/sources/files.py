@@ -1,4 +1,4 @@
-"""Which files are meant by paths, folders and patterns, in a stable order; what is passed over is counted."""
+"""The files that paths, folders and patterns name, in a stable order; skipped files are counted."""
 
 from __future__ import annotations
 
@@ -19,31 +19,30 @@ from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import KNOWN_ENDINGS, FileFormat
 
-NO_ENDING = "no ending of a text file"
-MET_AGAIN = "a file that is read under another name"
+NO_ENDING = "file without a known ending"
+MET_AGAIN = "file already read under another name"
 _MAIL_FOLDERS = ("cur", "new")  # of a maildir, whose files have no endings
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFile:
-    """A file to read: where it is, what it is called in sources, how many files of its kind lie in the same folder."""
+    """A file to read: its path, its name as a source, and what is known about its content."""
 
     path: str
     name: str
-    is_named: bool = True  # given as such; files of a folder or pattern are passed over when they are no text
-    files_beside: int = 0
-    format: FileFormat | None = None  # where the place of the file tells it
-    members: tuple[str, ...] = ()  # of an archive: only those that match one of these patterns
-    columns: tuple[str, ...] = ()  # of a table that has no header
-    text_column: str | None = None  # where it is known, as it is of public data sets
+    is_named: bool = True  # by the user; files of a folder or pattern are skipped if they are not text
+    files_in_folder: int = 0  # with the same ending, this one included
+    format: FileFormat | None = None  # if the location of the file decides it
+    members: tuple[str, ...] = ()  # patterns; of an archive, only matching members are read
+    columns: tuple[str, ...] = ()  # the names, for a table without a header
+    text_column: str | None = None  # if known in advance, as for public data sets
 
 
 def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile]:
-    """The files that paths, folders and patterns mean, in a stable order; of a folder those with a known ending.
+    """The files that paths, folders and patterns name, in a stable order; of a folder, those with a known ending.
 
-    Where a folder has no such file, the content of the others decides. A file that is met twice, also by way of links,
-    is read once. Raises InputDataError for a path that does not exist, a pattern that matches nothing, and a folder
-    without text.
+    If a folder has no such file, the content decides. A file that is found twice, also through links, is read once.
+    Raises InputDataError for a path that does not exist, a pattern that matches nothing, and a folder without text.
     """
     files: list[TextFile] = []
     for path in map(_at_home, map(str, paths)):
@@ -61,12 +60,12 @@ def find_files(paths: Sequence[str | Path], findings: Findings) -> list[TextFile
 
 
 def _at_home(path: str) -> str:
-    """The path with `~` as a shell reads it: in a recipe, and behind an equals sign, no shell has seen it."""
+    """The path with `~` expanded, which no shell does in a recipe or after an equals sign."""
     return str(Path(path).expanduser()) if path.startswith("~/") and not Path(path).exists() else path
 
 
 def unique_files(files: Iterable[TextFile], findings: Findings) -> list[TextFile]:
-    """The files in order, each once, under whichever of its names comes first; the other names are counted."""
+    """The files in order, each once, under the first of its names; the other names are counted."""
     seen: dict[object, TextFile] = {}
     for file in files:
         if seen.setdefault(_identity(file.path), file) is not file:
@@ -87,62 +86,62 @@ def _files_of_pattern(pattern: str, findings: Findings) -> list[TextFile]:
     if not matches:
         raise InputDataError(f"The pattern {pattern} matches no file; check it.")
     for match in matches:
-        if not Path(match).exists():  # where links go in a circle the system gives up after some rounds
-            findings.ignored_files.add("link that leads nowhere", "link that leads nowhere", match)
+        if not Path(match).exists():  # a broken link, or links in a circle
+            findings.ignored_files.add("broken link", "broken link", match)
     matches = [match for match in matches if Path(match).exists()]
     folders = [match for match in matches if Path(match).is_dir()]
     plain = [match for match in matches if match not in set(folders)]
     if not plain:
         return [file for folder in folders for file in _files_of_folder(Path(folder), findings)]
-    beside = Counter((Path(match).parent, ending_of(match)) for match in plain)
+    counts = Counter((Path(match).parent, ending_of(match)) for match in plain)
     return [
-        TextFile(path=match, name=match, is_named=False, files_beside=beside[Path(match).parent, ending_of(match)])
+        TextFile(path=match, name=match, is_named=False, files_in_folder=counts[Path(match).parent, ending_of(match)])
         for match in plain
     ]
 
 
 def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
     found: list[Path] = []
-    others: list[Path] = []  # without an ending that tells what they are
-    passed_over: list[tuple[str, Path]] = []
+    others: list[Path] = []  # without a known ending
+    skipped: list[tuple[str, Path]] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: _note_unreadable(error, folder, findings)):
         if _is_written_by_pretune(Path(parent), folders, names):
             if Path(parent) == folder:
                 raise InputDataError(
-                    f"{folder} is a folder that pretune wrote; expected raw text. A stage's folder is given to the "
-                    "next stage, as in: pretune preprocess COLLECTED --out DIR."
+                    f"{folder} is a folder that pretune wrote; expected raw text. Give a stage's folder to the next "
+                    "stage, as in: pretune preprocess COLLECTED --out DIR."
                 )
             findings.ignored_files.add("written by pretune", "a stage folder", str(parent))
             folders.clear()
             continue
         folders[:] = _folders_to_enter(Path(parent), folders, findings)
         for path in (Path(parent) / name for name in sorted(names)):
-            reason = _reason_to_pass_over(path)
+            reason = _reason_to_skip(path)
             if reason is None:
                 found.append(path)
             elif reason == NO_ENDING:
                 others.append(path)
             else:
-                passed_over.append((reason, path))
+                skipped.append((reason, path))
     if not found:  # the content decides
         found = [path for path in others if _looks_like_text(path)]
         others = [path for path in others if path not in set(found)]
-    for reason, path in [*passed_over, *((NO_ENDING, path) for path in others)]:
+    for reason, path in [*skipped, *((NO_ENDING, path) for path in others)]:
         findings.ignored_files.add(reason, reason, str(path))
     if not found:
-        names = [path.name for path in (*others, *(path for _, path in passed_over))]
-        instead = f" (it holds {join_names(names, 3)})" if names else ""
+        names = [path.name for path in (*others, *(path for _, path in skipped))]
+        contents = f" (it contains {join_names(names, 3)})" if names else ""
         raise InputDataError(
-            f"{folder} holds no text{instead}; expected files such as .txt, .md, .html, .csv, .jsonl, .parquet, .mbox, "
-            ".zip or .tar.gz."
+            f"{folder} contains no text{contents}; expected files such as .txt, .md, .html, .csv, .jsonl, .parquet, "
+            ".mbox, .zip or .tar.gz."
         )
-    beside = Counter((path.parent, ending_of(path)) for path in found)
+    counts = Counter((path.parent, ending_of(path)) for path in found)
     return [
         TextFile(
             path=str(path),
             name=str(path),
             is_named=False,
-            files_beside=beside[path.parent, ending_of(path)],
+            files_in_folder=counts[path.parent, ending_of(path)],
             format="eml" if _is_in_maildir(path) else None,
         )
         for path in found
@@ -150,14 +149,14 @@ def _files_of_folder(folder: Path, findings: Findings) -> list[TextFile]:
 
 
 def _is_written_by_pretune(folder: Path, folders: list[str], names: list[str]) -> bool:
-    """Whether it is the folder of a stage, or that of a run, which holds the recipe beside them."""
+    """Whether it is the folder of a stage, or of a run, which contains a recipe and stage folders."""
     return {MANIFEST_NAME, LOG_NAME} <= set(names) or (
         RECIPE_NAME in names and any((folder / name / MANIFEST_NAME).is_file() for name in folders)
     )
 
 
 def _folders_to_enter(parent: Path, names: list[str], findings: Findings) -> list[str]:
-    """In order; those that are hidden and those that are links, which may lead in a circle, are counted instead."""
+    """The folders to enter, in order; hidden ones, and links, which may form a circle, are counted instead."""
     entered = []
     for name in sorted(names):
         if name.startswith("."):
@@ -169,24 +168,24 @@ def _folders_to_enter(parent: Path, names: list[str], findings: Findings) -> lis
     return entered
 
 
-def _reason_to_pass_over(path: Path) -> str | None:
+def _reason_to_skip(path: Path) -> str | None:
     try:
         if path.name.startswith("."):
             return "hidden file"
         if not path.is_file():
-            return "not a plain file"
+            return "not a regular file"
         if path.stat().st_size == 0:
             return "empty file"
         if _is_in_maildir(path):
             return None
         if ending_of(path) not in KNOWN_ENDINGS and not _is_only_compressed(path):
             return NO_ENDING
-        # Many tools leave settings in .json files; such a file is read where it has rows.
+        # Many tools keep settings in .json files; only those with rows are read.
         if ending_of(path) == ".json" and sniff_json(TextStream(path).peek()) is None:
-            return "JSON, but no rows of it"
+            return "JSON without rows"
     except OSError:
-        return "a file that cannot be read"
-    except InputDataError:  # to be said when it is its turn
+        return "unreadable file"
+    except InputDataError:  # reported when the file is read
         return None
     return None
 
@@ -215,13 +214,13 @@ def _note_unreadable(error: OSError, folder: Path, findings: Findings) -> None:
 
 
 def fingerprint_files(files: Sequence[TextFile]) -> str:
-    """A hash of the names and contents of some files. Raises InputDataError if one that was named cannot be read."""
+    """A hash of the names and contents of files. Raises InputDataError if one named by the user cannot be read."""
     hashes: list[list[str | None]] = []
     for file in files:
         try:
             hashes.append([Path(file.name).name, hash_file(Path(file.path))])
         except OSError as error:
-            if not file.is_named:  # to be counted when it is its turn
+            if not file.is_named:  # counted when it is read
                 hashes.append([Path(file.name).name, None])
                 continue
             raise InputDataError(

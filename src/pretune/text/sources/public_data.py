@@ -1,4 +1,4 @@
-"""Well-known public data sets: where they are, what they weigh, who may use them, which part is text to train on."""
+"""A registry of public data sets (URL, size, licence, texts to train on), and their files, downloaded and verified."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile, find_files
 
 PREFIX = "public:"
-LOCK_NAME = "pretune-lock.json"  # the sha256 of what was downloaded, beside it
+LOCK_NAME = "pretune-lock.json"  # the sha256 of the download, in the same folder
 MEGABYTE = 1_000_000
 
 Agree = Callable[[str], bool]
@@ -24,24 +24,24 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A public data set in one file. Official test parts are left out, since they are to measure with."""
+    """A public data set in one file. Official test splits are left out, since they are for measuring."""
 
     name: str
     title: str
-    address: str
-    size_bytes: int | None  # None where its owner may change it
-    sha256: str | None  # None: written down at the first download and compared from then on
+    url: str
+    size_bytes: int | None  # None if its owner may change it
+    sha256: str | None  # None: recorded at the first download and compared from then on
     licence: str
     citation: str
-    part: str  # what of it is read, in words
-    members: tuple[str, ...] = ()  # of the archive, as patterns
-    columns: tuple[str, ...] = ()  # of a table that does not name them
+    selection: str  # the texts that are read, in words
+    members: tuple[str, ...] = ()  # patterns, for an archive
+    columns: tuple[str, ...] = ()  # the names, for a table without a header
     text_column: str | None = None
 
     @property
     def file_name(self) -> str:
-        """What the file is called at home."""
-        return self.address.rsplit("/", 1)[-1]
+        """The name of the local file."""
+        return self.url.rsplit("/", 1)[-1]
 
 
 def _listed(*data_sets: DataSet) -> Mapping[str, DataSet]:
@@ -56,35 +56,35 @@ REGISTRY = _listed(
     DataSet(
         name="imdb",
         title="Large Movie Review Dataset",
-        address="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+        url="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
         size_bytes=84_125_825,
         sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
         licence="none stated; for research, please cite",
         citation="Maas et al. 2011, Learning Word Vectors for Sentiment Analysis, ACL",
-        part="the 75,000 reviews that are not its test",
+        selection="the 75,000 reviews that are not its test",
         members=("aclImdb/train/pos/*.txt", "aclImdb/train/neg/*.txt", "aclImdb/train/unsup/*.txt"),
     ),
     DataSet(
         name="ag_news",
         title="AG News",
-        address="https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/train.csv",
+        url="https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv/train.csv",
         size_bytes=29_470_338,
         sha256="76a0a2d2f92b286371fe4d4044640910a04a803fdd2538e0f3f29a5c6f6b672e",
         licence="none stated; for research and any other non-commercial activity",
         citation=_ZHANG,
-        part="the descriptions of its 120,000 training rows",
+        selection="the descriptions of its 120,000 training rows",
         columns=("label", "title", "description"),
         text_column="description",
     ),
     DataSet(
         name="dbpedia",
         title="DBpedia ontology classification",
-        address="https://s3.amazonaws.com/fast-ai-nlp/dbpedia_csv.tgz",
+        url="https://s3.amazonaws.com/fast-ai-nlp/dbpedia_csv.tgz",
         size_bytes=68_341_743,
         sha256="42db5221ddedddb673a4cabcc5f3a7d869714c878bcfe4ba94b29d14aa38e417",
         licence="CC BY-SA 3.0 and GFDL",
         citation=f"{_ZHANG}; Lehmann et al. 2015, DBpedia, Semantic Web 6",
-        part="the abstracts of its 560,000 training rows",
+        selection="the abstracts of its 560,000 training rows",
         members=("dbpedia_csv/train.csv",),
         columns=("label", "title", "content"),
         text_column="content",
@@ -92,54 +92,54 @@ REGISTRY = _listed(
     DataSet(
         name="sst2",
         title="Stanford Sentiment Treebank, two classes, as in GLUE",
-        address="https://dl.fbaipublicfiles.com/glue/data/SST-2.zip",
+        url="https://dl.fbaipublicfiles.com/glue/data/SST-2.zip",
         size_bytes=7_439_277,
         sha256="d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa",
         licence="none stated",
         citation="Socher et al. 2013, Recursive Deep Models for Semantic Compositionality, EMNLP",
-        part="the 67,349 phrases of its training part",
+        selection="the 67,349 phrases of its training split",
         members=("SST-2/train.tsv",),
         text_column="sentence",
     ),
     DataSet(
         name="medquad",
         title="MedQuAD, medical questions with answers",
-        # An archive that the host makes when it is asked for, so neither its size nor its sha256 can be known.
-        address="https://github.com/abachaa/MedQuAD/archive/refs/heads/master.zip",
+        # The host creates this archive on request, so its size and sha256 are not known in advance.
+        url="https://github.com/abachaa/MedQuAD/archive/refs/heads/master.zip",
         size_bytes=None,
         sha256=None,
         licence="CC BY 4.0",
         citation="Ben Abacha and Demner-Fushman 2019, A Question-Entailment Approach to QA, BMC Bioinformatics 20",
-        part="the questions and answers of its nine collections that have answers, some 16,400 pairs",
+        selection="the questions and answers of its nine collections that have answers, some 16,400 pairs",
         members=("*/[1-9]_*/*.xml",),
     ),
     DataSet(
         name="wikitext-2",
         title="WikiText-2, raw",
-        address="https://wikitext.smerity.com/wikitext-2-raw-v1.zip",
+        url="https://wikitext.smerity.com/wikitext-2-raw-v1.zip",
         size_bytes=4_721_645,
         sha256="ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11",
         licence="CC BY-SA",
         citation=_WIKITEXT,
-        part="its training articles",
+        selection="its training articles",
         members=("wikitext-2-raw/wiki.train.raw",),
     ),
     DataSet(
         name="wikitext-103",
         title="WikiText-103, raw",
-        address="https://wikitext.smerity.com/wikitext-103-raw-v1.zip",
+        url="https://wikitext.smerity.com/wikitext-103-raw-v1.zip",
         size_bytes=191_984_949,
         sha256="91c00ae287f0d699e18605c84afc9e45c192bc6b7797ff8837e5474655a33794",
         licence="CC BY-SA",
         citation=_WIKITEXT,
-        part="its training articles",
+        selection="its training articles",
         members=("wikitext-103-raw/wiki.train.raw",),
     ),
 )
 
 
 def data_set_of(path: str, registry: Mapping[str, DataSet] = REGISTRY) -> DataSet | None:
-    """The data set that a word means: `public:NAME`, or NAME alone where no file or folder is called so.
+    """The data set with this name, `public:NAME`, or NAME alone unless a file or folder has that name; else None.
 
     Raises UsageError for `public:` with a name that is not in the registry.
     """
@@ -152,7 +152,7 @@ def data_set_of(path: str, registry: Mapping[str, DataSet] = REGISTRY) -> DataSe
 
 
 def default_data_root() -> Path:
-    """Where downloads are kept: the user's cache."""
+    """The folder for downloads, in the user's cache."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "pretune" / "data"
 
@@ -162,16 +162,16 @@ def obtain(
 ) -> tuple[list[TextFile], str]:
     """The files of a data set, and a sentence on where they come from.
 
-    A local copy in `root/NAME` is used: the original file is verified, anything else is read as it is. What is not
-    there is downloaded to it after `agree` was told what and said yes. Raises UsageError where nobody agreed, and
-    InputDataError where a file is not what it should be.
+    A local copy in `root/NAME` is used: the original file is verified, anything else is read unverified. If there is no
+    copy, `agree` is asked with a description of the download, which then goes to that folder. Raises UsageError if it
+    is refused, and InputDataError if the file has another sha256.
     """
     folder = (root or default_data_root()) / data_set.name
     file = folder / data_set.file_name
     if not file.is_file():
         others = [entry for entry in folder.iterdir() if _is_content(entry)] if folder.is_dir() else []
         if others:
-            return find_files([folder], findings), _about(data_set, f"a local copy in {folder}, read as it is")
+            return find_files([folder], findings), _about(data_set, f"a local copy in {folder}, not verified")
         _download(data_set, file, agree, say)
     origin = f"{file.name}, {_verify(data_set, file)}"
     original = TextFile(
@@ -190,50 +190,50 @@ def _is_content(entry: Path) -> bool:
 
 def _about(data_set: DataSet, origin: str) -> str:
     licence = f"Licence: {data_set.licence}. Please cite: {data_set.citation}."
-    return f"{data_set.title}: {data_set.part}, from {origin}. {licence}"
+    return f"{data_set.title}: {data_set.selection}, from {origin}. {licence}"
 
 
 def _download(data_set: DataSet, file: Path, agree: Agree | None, say: Say) -> None:
-    check = "verified by its sha256" if data_set.sha256 else "with a sha256 that will be written down beside it"
+    check = "verified by its sha256" if data_set.sha256 else "with its sha256 recorded for later checks"
     size, whole = data_set.size_bytes, ""
     if size is not None:
         whole = f"{size / MEGABYTE:.0f} MB"
     plan = (
-        f"{data_set.name} is {data_set.title}, of which {data_set.part} will be read. It is not in {file.parent}: "
-        f"{whole or 'a file of unknown size'} will be downloaded from {data_set.address}, {check}. "
+        f"{data_set.name} is {data_set.title}; {data_set.selection} will be read. It is not in {file.parent}: "
+        f"{whole or 'a file of unknown size'} will be downloaded from {data_set.url}, {check}. "
         f"Licence: {data_set.licence}."
     )
     if agree is None:
-        raise UsageError(f"{plan} Give --yes to agree to that, or --data-root DIR with a copy in DIR/{data_set.name}.")
+        raise UsageError(f"{plan} Give --yes to agree, or --data-root DIR with a copy in DIR/{data_set.name}.")
     if not agree(plan):
-        raise UsageError("Nothing was downloaded; a copy that is there already can be named with --data-root DIR.")
-    told = 0
+        raise UsageError("Nothing was downloaded; if you have a copy, give its folder with --data-root DIR.")
+    reported = 0
 
-    def tell(done: int) -> None:
-        nonlocal told
-        tenth = 10 * MEGABYTE if size is None else size / 10
-        if done // tenth > told:
-            told = int(done // tenth)
+    def report(done: int) -> None:
+        nonlocal reported
+        step = 10 * MEGABYTE if size is None else size / 10
+        if done // step > reported:
+            reported = int(done // step)
             say(f"{data_set.name}: {done / MEGABYTE:.0f}{' of ' if whole else ' MB'}{whole}")
 
-    digest = download(data_set.address, file, size_bytes=size, sha256=data_set.sha256, on_progress=tell)
-    write_json(file.parent / LOCK_NAME, {file.name: {"sha256": digest, "address": data_set.address}})
+    digest = download(data_set.url, file, size_bytes=size, sha256=data_set.sha256, on_progress=report)
+    write_json(file.parent / LOCK_NAME, {file.name: {"sha256": digest, "address": data_set.url}})
 
 
 def _verify(data_set: DataSet, file: Path) -> str:
-    """How the file was verified, in words. Raises InputDataError where it is another one."""
+    """How the file was verified, in words. Raises InputDataError if its sha256 is another one."""
     found, expected, source = hash_file(file), data_set.sha256, "the registry"
     if expected is None:
         lock = file.parent / LOCK_NAME
         try:
             expected = json.loads(lock.read_text(encoding="utf-8"))[file.name]["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
-            write_json(lock, {file.name: {"sha256": found, "address": data_set.address}})
-            return f"sha256 {found[:12]}…, written down in {LOCK_NAME} as the one to expect"
+            write_json(lock, {file.name: {"sha256": found, "address": data_set.url}})
+            return f"sha256 {found[:12]}…, recorded in {LOCK_NAME} and expected from now on"
         source = str(lock)
     if found != expected:
         raise InputDataError(
-            f"{file} is not the {data_set.title} that {source} knows: its sha256 is {found}, expected {expected}; "
-            "remove it to download it again, or give its path to read it all the same."
+            f"{file} is not the {data_set.title} in {source}: its sha256 is {found}, expected {expected}; remove it to "
+            "download it again, or give its path to read it anyway."
         )
-    return f"sha256 {found[:12]}…, as {source} has it"
+    return f"sha256 {found[:12]}…, as in {source}"
