@@ -8,8 +8,7 @@ import pytest
 
 from pretune.cli.arguments import run_options
 from pretune.cli.options import add_options, merge_options, options_of, typed_values
-from pretune.cli.parser import Parser
-from pretune.cli.verbs import VERBS, build_parser
+from pretune.cli.verbs import VERBS, Parser, build_parser
 from pretune.errors import UsageError
 from pretune.settings import (
     CollectConfig,
@@ -82,7 +81,7 @@ def test_every_setting_has_a_help_text(config: type) -> None:
         (["--size", "huge"], "--size: invalid choice: 'huge'"),
         (["--minutes"], "--minutes: expected one argument;"),
         (["--min", "3"], "pretune run has no option --min"),
-        (["--corpus", ""], "--corpus: expected a path, found an empty word (is a variable of the shell not set?);"),
+        (["--corpus", ""], "--corpus: expected a path, found an empty word (is a shell variable not set?);"),
         (["--out", ""], "--out: expected a path, found an empty word"),
         ([""], "RECIPE: expected a path, found an empty word"),
     ],

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from pretune.cli import arguments
-from pretune.cli.parser import Parser
+from pretune.errors import UsageError
 
 PROGRAM = "pretune"
+# The placeholders for a path in the usage of a verb.
+_PATHS = (
+    "COLLECTED", "DIR", "FILE", "FINETUNED", "MODEL", "PATH", "PREPARED", "PREPROCESSED", "PRETRAINED", "RECIPE", "RUN",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +27,33 @@ class Verb:
     help: str
     example: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one sentence, with the word that was probably meant."""
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """As argparse does, but a path must not be empty, which would mean the current folder."""
+        if settings.get("metavar") in _PATHS:
+            settings["type"] = _path
+        return super().add_argument(*names, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing the usage and leaving the process."""
+        sentence = message.removeprefix("argument ").rstrip(".")
+        unknown = re.search(r"unrecognized arguments: (.*)", message)
+        if unknown:
+            import difflib
+
+            word = unknown.group(1).split()[0]
+            words = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(word.split("=")[0], words, n=1)
+            sentence = f"{self.prog} has no {'option' if word.startswith('-') else 'place for'} {word}"
+            sentence += f", did you mean {close[0]}?" if close else ""
+        elif not sentence.startswith("-"):
+            sentence = sentence[:1].upper() + sentence[1:]
+        end = "" if sentence.endswith("?") else ";"
+        raise UsageError(f"{sentence}{end} `{self.prog} --help` lists what there is.")
 
 
 def build_parser(verb: Verb) -> Parser:
@@ -36,6 +69,12 @@ def build_parser(verb: Verb) -> Parser:
     verb.add_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     return parser
+
+
+def _path(word: str) -> str:
+    if not word:
+        raise argparse.ArgumentTypeError("expected a path, found an empty word (is a shell variable not set?)")
+    return word
 
 
 def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:
