@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -217,19 +218,27 @@ def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path
     assert again.predict(TEXTS).labels == model.predict(TEXTS).labels
 
 
-def test_without_out_the_run_is_temporary_and_named(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_out_the_run_is_temporary_and_only_the_trace_is_printed(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    caplog.set_level(logging.INFO, "pretune")
     (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in EXAMPLES))
     model = pretune.load_pretrained_model(run_folder / "pretrain")
     settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,)}
-    model.train(tmp_path / "data.jsonl", **settings)
-    printed = capsys.readouterr().out
-    assert printed.startswith(f"The run is in {tmp_path}")
-    assert str(model.path).startswith(printed.removeprefix("The run is in ").strip())
+    history = model.train(tmp_path / "data.jsonl", **settings)
+    assert capsys.readouterr() == (f"{history.table()}\n", "")
+    assert len(history.table().splitlines()) < 10
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert first.startswith(f"The run is in {tmp_path}")
+    assert str(model.path).startswith(first.removeprefix("The run is in "))
+    assert "finetune: starts" in others
     model.train(tmp_path / "data.jsonl", quiet=True, **settings)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 class Column:

@@ -9,6 +9,7 @@ again = pretune.load_model("runs/reviews")  # the classifier that the run fine-t
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import tempfile
@@ -25,9 +26,9 @@ from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.recipe import Recipe, override
-from pretune.reporting.progress import live_progress
+from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.sections.phases import read_phase
-from pretune.reporting.sections.training import render_phase
+from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.atomic import commit_folder
@@ -38,6 +39,7 @@ from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
 from pretune.tracing.prediction import trace_prediction
 
+LOGGER = logging.getLogger("pretune")
 ROWS_SHOWN = 40  # of predictions, when they are printed
 LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
 
@@ -67,6 +69,11 @@ class History(Sequence[dict[str, Any]]):
     def __str__(self) -> str:
         page = page_for(sys.stdout)
         return to_text(render_phase(read_phase(self.events, "finetune"), page), page).rstrip()
+
+    def table(self) -> str:
+        """The rows alone, without the charts and the other trials that `str` shows."""
+        page = page_for(sys.stdout)
+        return to_text(render_rows(read_phase(self.events, "finetune"), page), page).rstrip()
 
 
 class Predictions(Sequence[Prediction]):
@@ -159,13 +166,16 @@ class Model:
         quiet: bool = False,
         **settings: Any,
     ) -> History:
-        """Learn a task from labelled examples, going on from the current weights, and keep the result in this object.
+        """Train on labelled examples, starting from the current weights, and keep the trained model in this object.
 
         `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), or the path of a labelled file;
-        a row without a text or a label (None, NaN, blank) is left out and counted. So is
-        `test_data`, and without it a part of `data` is held out. `settings` are those of the split and of
-        stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary folder whose path is printed.
-        Returns the training trace, which `history` keeps. Raises UsageError for settings and InputDataError for data.
+        rows without a text or a label (None, NaN, blank) are left out and counted. `test_data` has the same form;
+        without it, some rows of `data` are held out. `settings` are those of the split and of stages 4 and 5, such as
+        `epochs=3`. The stages write to `out`, or to a temporary folder; `path` is then the model's folder in it.
+
+        A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
+        messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also
+        added to `history`. Raises UsageError for wrong settings and InputDataError for data that cannot be used.
         """
         recipe, examples = _read_settings(settings), _read_examples(data)
         test_examples = None if test_data is None else _read_examples(test_data)
@@ -173,12 +183,11 @@ class Model:
         _refuse_other_run(folder)
         labels = _labels_file(examples, folder / LABELS_NAME)
         test_labels = None if test_examples is None else _labels_file(test_examples, folder / TEST_LABELS_NAME)
-        if out is None and not quiet:
-            sys.stdout.write(f"The run is in {folder}\n")
+        LOGGER.info("The run is in %s", folder)
         from pretune.stages.finetune.stage import finetune
         from pretune.stages.prepare import prepare
 
-        with live_progress(sys.stderr, quiet):
+        with brief_progress(sys.stderr, LOGGER, quiet):
             prepare(
                 labels,
                 folder / "prepare",
@@ -190,8 +199,11 @@ class Model:
             finetune(self.path, folder / "prepare", folder / "finetune", recipe.finetune, alone=True)
         trained = Model(find_model_folder(folder, "finetune"))
         self.path, self.label_names, self._classifier = trained.path, trained.label_names, trained._classifier
-        self.history.append(History(read_events(folder / "finetune")))
-        return self.history[-1]
+        history = History(read_events(folder / "finetune"))
+        self.history.append(history)
+        if not quiet:
+            sys.stdout.write(f"{history.table()}\n")
+        return history
 
     def predict(self, data: Any) -> Predictions:
         """The label of each text with probabilities, in order; an empty prediction for a missing or blank text.
