@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pretune.compute.cpu_threads import lanes_for
+from pretune.data.padding import group_by_length, pad_rows
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.clean.normalize import clean_text
@@ -103,24 +104,3 @@ class Classifier:
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
-
-
-def group_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, none above the budget with its padding, if one row fits."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    start = 0
-    while start < len(order):
-        rows = max(1, tokens_per_batch // max(1, lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
-
-
-def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) padded at the end, and document ids (B, T): 0 in the text, -1 at padding."""
-    length = max(len(row) for row in rows)
-    input_ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
-    document_ids = torch.full((len(rows), length), -1, dtype=torch.long)
-    for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = torch.as_tensor(row, dtype=torch.long)
-        document_ids[index, : len(row)] = 0
-    return input_ids, document_ids

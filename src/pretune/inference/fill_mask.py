@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.data.padding import pad_rows
 from pretune.errors import UsageError
-from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
+from pretune.inference.classify import MAX_SEQ_LEN
 from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import Tokenizer

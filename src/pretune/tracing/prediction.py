@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.data.padding import pad_rows
 from pretune.errors import UsageError
-from pretune.inference.classify import Classifier, pad_rows
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
 from pretune.text.clean.normalize import clean_text
