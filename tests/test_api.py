@@ -114,7 +114,7 @@ def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
     assert model.predict(tmp_path / "texts.txt").labels == model.predict(TEXTS).labels
     assert model.predict(str(tmp_path / "texts.txt")).labels == model.predict(TEXTS).labels
     for wrong in ("A text alone.", "long " * 1000):
-        with pytest.raises(InputDataError, match=r"is not a file; .* put a single text into \[ \]"):
+        with pytest.raises(InputDataError, match=r"is not a file; .* put a single text in \[ \]"):
             model.predict(wrong)
     with pytest.raises(InputDataError, match="Text 2 is 3; expected a string"):
         model.predict(["a", 3])
@@ -181,7 +181,7 @@ def test_what_is_no_data_leaves_nothing_behind(
         model.trace(5)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "recipe.toml").write_text("")
-    with pytest.raises(FolderInTheWayError, match="holds a run that `pretune run` made; choose another out="):
+    with pytest.raises(FolderInTheWayError, match="is a run made by `pretune run`; choose another out="):
         model.train(EXAMPLES, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
@@ -195,7 +195,7 @@ def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
 
 def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text("mine")
-    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl holds other examples"):
+    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):
         load_model(run_folder).train(EXAMPLES, tmp_path)
     assert (tmp_path / "labels.jsonl").read_text() == "mine"
 
@@ -269,7 +269,7 @@ def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, 
     predictions = load_model(run_folder).predict([TEXTS[0], missing, TEXTS[1]])
     assert [p.is_empty for p in predictions] == [False, True, False]
     assert (predictions[1].label, predictions[1].probability, predictions[1].probabilities) == (None, None, {})
-    assert "1 without a text, which got no label" in str(predictions)
+    assert "1 without a text and so without a label" in str(predictions)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", " \n"], ids=repr)
@@ -334,7 +334,7 @@ def test_expected_labels_count_by_the_names_of_the_model(run_folder: Path) -> No
     assert model.predict(list(zip(TEXTS, [0, *numbers[1:]], strict=True))).accuracy in (2 / 3, 1.0)
     assert model.predict([(text, f" {label} ") for text, label in zip(TEXTS, labels, strict=True)]).accuracy == 1.0
     assert model.predict([(TEXTS[0], labels[0]), (TEXTS[1], None), (None, "negative")]).accuracy == 1.0
-    with pytest.raises(InputDataError, match=r"item 2: the label 'mixed' is none of the model's classes"):
+    with pytest.raises(InputDataError, match=r"item 2: the label 'mixed' is not one of the model's classes"):
         model.predict([(TEXTS[0], "negative"), (TEXTS[1], "mixed")])
 
 

@@ -34,7 +34,7 @@ from pretune.cli.stage_commands import COMMANDS
         (errors.OutOfResourcesError("Full."), 5, "Full."),
         (errors.StoppedError("Stopped."), 75, "Stopped."),
         (errors.InterruptedByUserError("Interrupted."), 130, "Interrupted."),
-        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (KeyboardInterrupt(), 130, "run the same command to resume"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x/train.tokens"), 5, "runs/x/train.tokens"),
         (OSError(errno.EFBIG, "File too large"), 5, "The disk is full: runs/x could not be written"),
         (RuntimeError("Error while serializing: File too large (os error 27)"), 5, "The disk is full"),
@@ -128,7 +128,7 @@ def test_sigterm_is_heard_wherever_the_command_is(
 
     monkeypatch.setitem(COMMANDS, "verify", work)
     assert run_command_line(["verify", "runs/x"]) == 75
-    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. What was committed is kept; the same command goes")
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. Finished work is saved; run the same command")
 
 
 def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,7 @@ def test_a_file_size_limit_ends_a_stage_with_a_sentence_and_without_loss(tmp_pat
     done = limited(tmp_path, words, 4)
     assert done.returncode == 5, done.stderr
     assert done.stderr.startswith("The disk is full: ")
-    assert done.stderr.endswith("free some space and give the same command again.\n")
+    assert done.stderr.endswith("free some space and run the same command again.\n")
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert limited(tmp_path, words, None).returncode == 0

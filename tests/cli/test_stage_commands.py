@@ -84,10 +84,10 @@ def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Nothing to predict"),
-        (["A text.", "--input", "a.txt"], "Texts and --input are given"),
+        ([], "There is nothing to label"),
+        (["A text.", "--input", "a.txt"], "Both texts and --input are given"),
         (["--input", "a.txt"], "--input is given without --output"),
-        (["--input", "a.txt", "--output", "b.csv", "--json"], "--json and --input are given"),
+        (["--input", "a.txt", "--output", "b.csv", "--json"], "--json does not work with --input"),
         (["A text.", "--output", "b.csv"], "--output is given without --input"),
         (["A text.", "--text-column", "review"], "--text-column is given without --input"),
     ],
@@ -140,12 +140,12 @@ def test_verify_says_what_is_whole_and_what_is_not(
     shutil.copytree(run_folder, run)
     told = out_of(capsys, "verify", str(run))
     assert [line.split("  ")[0] for line in told.splitlines()[:2]] == ["finetune/checkpoint", "pretrain/checkpoint"]
-    assert told.endswith("Whole: every file that has a hash is as it was written.\n")
+    assert told.endswith("OK: every file that has a hash matches it.\n")
     weights = run / "finetune" / "checkpoint" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5])
     assert run_command_line(["verify", str(run)]) == 4
     told = capsys.readouterr().out
-    assert "NOT WHOLE" in told.splitlines()[0]
+    assert "CHANGED OR MISSING" in told.splitlines()[0]
     assert told.splitlines()[1].strip() == "finetune/checkpoint/model.safetensors"
     assert "what to do: restore it from a copy" in told
     assert run_command_line(["verify", str(run), "--json"]) == 4

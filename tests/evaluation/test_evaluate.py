@@ -46,7 +46,7 @@ def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -
 
 def test_numbers_that_may_be_stars_are_not_taken_for_positions(tmp_path: Path, run_folder: Path) -> None:
     """Counted from 1 every row would be given the class beside its own."""
-    with pytest.raises(InputDataError, match=r"line 1: the label '2' is none of .* rename them with --label-names"):
+    with pytest.raises(InputDataError, match=r"line 1: the label '2' is not one of .* rename them with --label-names"):
         evaluate(run_folder, write_file(tmp_path / "rows.jsonl", ["2", "1", "1", "2", "1"]))
 
 
@@ -57,7 +57,7 @@ def test_a_renaming_that_cannot_be_read(tmp_path: Path, run_folder: Path) -> Non
 
 def test_a_label_that_the_model_does_not_know(tmp_path: Path, run_folder: Path) -> None:
     file = write_file(tmp_path / "rows.jsonl", ["positive", "mixed", "neutral", "positive", "negative"])
-    with pytest.raises(InputDataError, match=r"line 2: the label 'mixed' is none of the model's classes \(negative"):
+    with pytest.raises(InputDataError, match=r"line 2: the label 'mixed' is not one of the model's classes \(negative"):
         evaluate(run_folder, file)
 
 

@@ -27,7 +27,7 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     documents, tokens = request.param
     monkeypatch.setattr(parquet, "DOCUMENTS_AT_ONCE", documents)
     monkeypatch.setattr(parquet, "TOKENS_AT_ONCE", tokens)
-    monkeypatch.setattr(views, "PLACES_AT_ONCE", min(8 * documents, tokens))
+    monkeypatch.setattr(views, "SLOTS_AT_ONCE", min(8 * documents, tokens))
 
 
 @pytest.mark.usefixtures("at_once")

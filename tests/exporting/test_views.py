@@ -36,8 +36,8 @@ def rows_of(view: RowView) -> Documents:
 def at_once(request: pytest.FixtureRequest) -> Iterator[None]:
     """Blocks that hold everything, and blocks of three pieces and of a row or two."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(views, "PIECES_AT_ONCE", request.param[0])
-        patch.setattr(views, "PLACES_AT_ONCE", request.param[1])
+        patch.setattr(views, "CHUNKS_AT_ONCE", request.param[0])
+        patch.setattr(views, "SLOTS_AT_ONCE", request.param[1])
         yield
 
 
@@ -92,19 +92,19 @@ def random_shard(folder: Path, count: int) -> TokenShard:
 
 
 def test_packing_leaves_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "PIECES_AT_ONCE", 2000)
+    monkeypatch.setattr(views, "CHUNKS_AT_ONCE", 2000)
     shard = random_shard(tmp_path / "shard", 5000)
     shape = measure_view(shard, 50, "packed")
     assert shape.rows < measure_view(shard, 50, "rows").rows
     assert shape.padding_share < 0.05
-    assert shape.told == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}
+    assert shape.as_json == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}
 
 
 @pytest.mark.parametrize("kind", ["rows", "packed"])
 def test_memory_does_not_grow_with_the_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: View) -> None:
     """Peak bytes while going through the rows: four times the documents take no more, where nothing holds them all."""
-    monkeypatch.setattr(views, "PIECES_AT_ONCE", 1000)
-    monkeypatch.setattr(views, "PLACES_AT_ONCE", 10_000)
+    monkeypatch.setattr(views, "CHUNKS_AT_ONCE", 1000)
+    monkeypatch.setattr(views, "SLOTS_AT_ONCE", 10_000)
     peaks = []
     for count in (3000, 12_000):
         shard = random_shard(tmp_path / str(count), count)

@@ -45,5 +45,5 @@ def test_what_cannot_be_filled_is_said(filler: MaskFiller) -> None:
 def test_a_text_is_cleaned_as_the_training_text_was(run_folder: Path) -> None:
     filler = load_filler(run_folder)
     assert filler.fill("The sch&ouml;ne <b>film</b> is [MASK].") == filler.fill("The schöne film is [MASK].")
-    with pytest.raises(UsageError, match="inside of markup"):
+    with pytest.raises(UsageError, match="inside markup"):
         filler.fill("A <a title='[MASK]'>link</a> and a [MASK].")
