@@ -121,7 +121,7 @@ def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [None, 7, {"text": TEXTS, "label": ["a", "b", "c"]}], ids=str)
-def test_what_is_no_list_is_said(run_folder: Path, tmp_path: Path, data: object) -> None:
+def test_data_that_is_not_a_list_is_refused(run_folder: Path, tmp_path: Path, data: object) -> None:
     model = load_model(run_folder)
     sentence = r"a table with the columns text, label; expected" if isinstance(data, dict) else rf"is {data}; expected"
     for call in (lambda: model.predict(data), lambda: model.train(data, tmp_path / "out")):
@@ -170,9 +170,7 @@ def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_data_leaves_nothing_behind(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_data_leaves_nothing_behind(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(run_folder)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputDataError, match="There are no examples"):
@@ -186,7 +184,7 @@ def test_what_is_no_data_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
-def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
+def test_many_labels_are_counted(run_folder: Path) -> None:
     model = load_model(run_folder)
     assert repr(model).endswith("labels negative, neutral, positive)")
     model.label_names = tuple("abcdefgh")
@@ -201,7 +199,7 @@ def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("start", ["pretrain", ""], ids=["from pre-trained", "from fine-tuned"])
-def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
+def test_train_starts_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
     model = pretune.load_pretrained_model(run_folder) if start else pretune.load_model(run_folder)
     settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
     history = model.train(EXAMPLES, tmp_path / "out", **settings)
@@ -242,7 +240,7 @@ def test_without_out_the_run_is_temporary_and_only_the_trace_is_printed(
 
 
 class Column:
-    """What a column of pandas or polars has in common: it is iterated over, has keys, and gives its values."""
+    """Like a column of pandas or polars: it is iterable, has keys, and returns its values."""
 
     def __init__(self, values: list[Any]) -> None:
         self.values = values
@@ -273,7 +271,7 @@ def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, 
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", " \n"], ids=repr)
-def test_two_columns_are_the_pairs_that_they_make(run_folder: Path, missing: Any) -> None:
+def test_two_columns_are_read_as_pairs(run_folder: Path, missing: Any) -> None:
     model = load_model(run_folder)
     texts, labels = [TEXTS[0], missing, TEXTS[1], "\u2028"], ["negative", "positive", missing, missing]
     pairs = model.predict(list(zip(texts, labels, strict=True)))
@@ -299,7 +297,7 @@ def test_what_is_not_a_pair_is_named(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, float("nan"), "", " \n", "<p></p>"], ids=repr)
-def test_nothing_to_trace_or_fill_is_said(run_folder: Path, text: Any) -> None:
+def test_a_text_without_content_is_refused(run_folder: Path, text: Any) -> None:
     with pytest.raises(UsageError, match="There is no text to trace"):
         load_model(run_folder).trace(text)
     with pytest.raises(UsageError, match=r"The text has no \[MASK\]"):
@@ -308,7 +306,7 @@ def test_nothing_to_trace_or_fill_is_said(run_folder: Path, text: Any) -> None:
         load_pretrained_model(run_folder).fill(5)  # type: ignore[arg-type]
 
 
-def test_half_a_surrogate_pair_is_the_same_sign_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_becomes_the_same_character_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
     data = [(f"{text}\udc80", f"{label}\ud800") for text, label in EXAMPLES]
     assert _as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
     model = load_pretrained_model(run_folder)

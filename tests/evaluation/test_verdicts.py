@@ -1,4 +1,4 @@
-"""Verdicts from predictions: a real difference is found, and scratch against scratch is none."""
+"""A real difference gets a clear verdict, and a model against its like does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NUM_ROWS = 400
 
 
 def draw_runs(skill: float, num_seeds: int, seed: int, num_rows: int = NUM_ROWS) -> np.ndarray:
-    """Whether each run (S, N) gets each row right: rows differ in difficulty, runs in skill, and both in luck."""
+    """Whether each run (S, N) predicts each row correctly: rows differ in difficulty, runs in skill, both in luck."""
     random = np.random.default_rng(seed)
     difficulty = np.random.default_rng(99).normal(0, 1, size=num_rows)
     luck = random.normal(0, 0.7, size=(num_seeds, num_rows)) + random.normal(0, 0.1, size=(num_seeds, 1))
@@ -26,7 +26,7 @@ def contender(kind: str, right: np.ndarray, labels: np.ndarray = LABELS) -> Cont
 
 
 def contender_of(kind: str, predicted: np.ndarray) -> Contender:
-    """With a probability of 0.8 for whatever is predicted."""
+    """A contender with a probability of 0.8 for each predicted class."""
     return Contender(
         name=kind, kind=kind, predicted=predicted, probabilities=np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
     )

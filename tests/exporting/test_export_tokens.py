@@ -14,7 +14,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 @pytest.fixture(scope="module")
 def source(preprocessed_folder: Path) -> Path:
-    """A preprocess folder whose manifest says as much as a real one."""
+    """A preprocess folder whose manifest is like that of a real one."""
     tokenizer = load_tokenizer(preprocessed_folder)
     manifest = read_manifest(preprocessed_folder)
     manifest.summary.update(special_ids=tokenizer.special_ids, vocab_size=tokenizer.vocab_size)
@@ -52,7 +52,7 @@ def test_a_view_has_a_shape_and_padding(source: Path, tmp_path: Path, capsys: py
     assert " x 64 tokens (" in capsys.readouterr().out
 
 
-def test_what_is_there_is_not_overwritten(source: Path, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(source: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(FolderInTheWayError, match="already exists and is not overwritten"):
         export(source, tmp_path, "megatron")

@@ -41,7 +41,7 @@ def test_no_texts_give_no_predictions(classifier: Classifier) -> None:
     assert classifier.predict_probabilities([]).shape == (0, 3)
 
 
-def test_long_texts_are_read_at_head_and_tail(classifier: Classifier) -> None:
+def test_long_texts_are_cut_in_the_middle(classifier: Classifier) -> None:
     ids, was_cut = classifier.encode("The sun rises in the east. " * 300)
     assert was_cut
     assert len(ids) == 512

@@ -1,4 +1,4 @@
-"""A run, a stage folder or a checkpoint folder leads to a model; anything else to a sentence."""
+"""A run, a stage folder or a checkpoint folder gives a model; anything else gives a sentence."""
 
 from __future__ import annotations
 

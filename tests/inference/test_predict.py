@@ -1,4 +1,4 @@
-"""Rows go out as they came in, with a label and a probability; the output is whole or absent."""
+"""Rows are written unchanged, with a label and a probability; the output is complete or absent."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_many_rows_are_streamed_and_reported(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
 
 
-def test_what_cannot_work_is_said(classifier: Classifier, tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(classifier: Classifier, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [["A film."]])
     (tmp_path / "there.csv").write_text("mine")
     with pytest.raises(UsageError, match="already exists and is not overwritten"):

@@ -17,7 +17,7 @@ from pretune.text.seen_texts import PRETRAINING, save_seen
 
 
 def draw_runs(skill: float, num_seeds: int, seed: int, num_rows: int) -> np.ndarray:
-    """Whether each run (S, N) gets each row right: rows differ in difficulty, and runs in luck."""
+    """Whether each run (S, N) predicts each row correctly: rows differ in difficulty, runs in luck."""
     random = np.random.default_rng(seed)
     difficulty = np.random.default_rng(99).normal(0, 1, size=num_rows)
     return difficulty + random.normal(0, 0.7, size=(num_seeds, num_rows)) + skill > 0

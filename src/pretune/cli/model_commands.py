@@ -68,19 +68,19 @@ def _predict_file(arguments: Arguments) -> int:
         raise UsageError("--input is given without --output; give a file to write that ends in .csv, .jsonl or .txt.")
     from pretune.inference.predict import predict_file
 
-    say = (lambda _sentence: None) if arguments.quiet else to_stderr
+    log = (lambda _sentence: None) if arguments.quiet else to_stderr
     done = predict_file(
         arguments.model,
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
-        on_progress=lambda rows: say(f"{rows:,} rows"),
+        on_progress=lambda rows: log(f"{rows:,} rows"),
     )
     for entry in done.skipped:
-        say(f"{_rows(entry['count'])} got no label: {entry['reason']}")
+        log(f"{_rows(entry['count'])} got no label: {entry['reason']}")
     if done.without_text:
-        say(f"{_rows(done.without_text)} without a text got no label.")
-    say(
+        log(f"{_rows(done.without_text)} without a text got no label.")
+    log(
         f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, labels in column "
         f"{done.label_column} of {done.output}."
     )
@@ -141,11 +141,11 @@ def export(arguments: Arguments) -> int:
         view=arguments.view,
         row_tokens=arguments.row_tokens,
     )
-    for part in done:
+    for exported in done:
         if arguments.json:
-            to_stdout(to_json({**vars(part), "files": [str(file) for file in part.files]}))
+            to_stdout(to_json({**vars(exported), "files": [str(file) for file in exported.files]}))
         else:
-            to_stdout(describe_export(vars(part)))
+            to_stdout(describe_export(vars(exported)))
     return EXIT_DONE
 
 

@@ -85,7 +85,7 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
 def _without_none(kind: Any) -> Any:
     """`int` for `int | None`: an option that is not given keeps its default."""
     if typing.get_origin(kind) in (Union, types.UnionType):
-        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
+        kinds = [each for each in typing.get_args(kind) if each is not type(None)]
         return kinds[0]
     return kind
 
@@ -111,7 +111,7 @@ def _list_of(kind: Any) -> Callable[[str], tuple[Any, ...]]:
     read = number_of(kind) if kind in (int, float) else kind
 
     def read_list(text: str) -> tuple[Any, ...]:
-        return tuple(read(part.strip()) for part in text.split(",") if part.strip())
+        return tuple(read(item.strip()) for item in text.split(",") if item.strip())
 
     return read_list
 

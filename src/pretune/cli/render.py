@@ -32,13 +32,13 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all of this again."])
 
 
-def describe_export(part: dict[str, Any]) -> str:
+def describe_export(exported: dict[str, Any]) -> str:
     """One line about the exported files of one split."""
-    shape, files = part["shape"], part["files"]
+    shape, files = exported["shape"], exported["files"]
     rows = f"{shape[0]:,} documents" if len(shape) == 1 else f"{shape[0]:,} x {shape[1]} tokens"
-    padding = f" ({part['padding_share']:.1%} padding)" if len(shape) > 1 else ""
+    padding = f" ({exported['padding_share']:.1%} padding)" if len(shape) > 1 else ""
     names = " ".join(str(file) for file in files)
-    return f"{part['split']:<10}  {rows}{padding}, {part['tokens']:,} tokens of text: {clean(names, 400)}"
+    return f"{exported['split']:<10}  {rows}{padding}, {exported['tokens']:,} tokens of text: {clean(names, 400)}"
 
 
 def describe_evaluation(figures: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What each verb does: the words that were typed become a settings object and a call; here `run` and the stages."""
+"""The commands `run` and those of the single stages: parsed arguments in, a run or a stage folder out."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def run(arguments: Arguments) -> int:
     if arguments.dry_run:
         pipeline.foresee(recipe, to_stdout)
         return EXIT_DONE
-    say = (lambda _sentence: None) if arguments.quiet else to_stderr
+    log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with live_progress(sys.stderr, arguments.quiet):
-        folder = pipeline.run(recipe, redo=arguments.redo, say=say, agree=_agreement(arguments))
+        folder = pipeline.run(recipe, redo=arguments.redo, say=log, agree=_agreement(arguments))
     if read_launch().is_first:
         show_run(folder, sys.stdout)
         to_stdout(describe_next(folder, recipe))
