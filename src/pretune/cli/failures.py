@@ -110,9 +110,8 @@ def _place_to_write(path: Path, out: Path) -> Path | None:
     """The output path that could not be written: `path` if it is in `out` or above it, `out` if it is the temporary
     folder of `out`, and None for anything else."""
     here, target = path.absolute(), out.absolute()
-    if here.parent == target.parent and here.name.startswith(
-        f".{target.name}."
-    ):  # renamed to `out` once it is complete
+    # A temporary folder next to `out` is renamed to it once it is complete.
+    if here.parent == target.parent and here.name.startswith(f".{target.name}."):
         return out
     return path if here.is_relative_to(target) or target.is_relative_to(here) else None
 
