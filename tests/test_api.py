@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pretune
-from pretune.api import Predictions, _as_pairs, load_model, load_pretrained_model
+from pretune.api import Predictions, load_model, load_pretrained_model
 from pretune.errors import (
     CorruptModelError,
     FolderInTheWayError,
@@ -23,6 +23,7 @@ from pretune.errors import (
 )
 from pretune.inference.classify import Prediction
 from pretune.runtime.events import read_events
+from pretune.text.labels.python_data import as_pairs
 
 TEXTS = ["A wonderful film.", "The hotel was dreadful.", "x"]
 EXAMPLES = [
@@ -147,20 +148,6 @@ def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Pat
         model.save(saved)
 
 
-def test_examples_come_as_pairs_or_as_columns() -> None:
-    pairs = [("a", "x"), ("b", "y")]
-    assert _as_pairs(pairs) == pairs
-    assert _as_pairs(tuple(pairs)) == pairs
-    assert _as_pairs((["a", "b"], ["x", "y"])) == pairs
-    assert _as_pairs((np.array(["a", "b"]), np.array([0, 1]))) == [("a", "0"), ("b", "1")]
-    assert _as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "true")]
-    assert _as_pairs(iter(pairs)) == pairs
-    with pytest.raises(InputDataError, match="2 texts and 1 labels"):
-        _as_pairs((["a", "b"], ["x"]))
-    with pytest.raises(InputDataError, match="Example 2 is 'b'; expected a pair"):
-        _as_pairs([("a", "x"), "b"])
-
-
 def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_path: Path) -> None:
     model = load_model(run_folder)
     with pytest.raises(UsageError, match="no setting 'epoch'; did you mean epochs"):
@@ -259,7 +246,7 @@ def test_columns_and_arrays_are_lists(run_folder: Path) -> None:
     assert model.predict(np.array(TEXTS)).labels == expected
     pairs = model.predict(np.array([(text, "negative") for text in TEXTS]))
     assert (pairs.labels, pairs.expected) == (expected, ("negative",) * 3)
-    assert _as_pairs((Column(["a", "b"]), Column([True, None]))) == [("a", "true"), ("b", "")]
+    assert as_pairs((Column(["a", "b"]), Column([True, None]))) == [("a", "true"), ("b", "")]
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.float64("nan")], ids=repr)
@@ -271,7 +258,7 @@ def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, 
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", " \n"], ids=repr)
-def test_two_columns_are_read_as_pairs(run_folder: Path, missing: Any) -> None:
+def test_two_columns_are_readas_pairs(run_folder: Path, missing: Any) -> None:
     model = load_model(run_folder)
     texts, labels = [TEXTS[0], missing, TEXTS[1], "\u2028"], ["negative", "positive", missing, missing]
     pairs = model.predict(list(zip(texts, labels, strict=True)))
@@ -308,7 +295,7 @@ def test_a_text_without_content_is_refused(run_folder: Path, text: Any) -> None:
 
 def test_half_a_surrogate_pair_becomes_the_same_character_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
     data = [(f"{text}\udc80", f"{label}\ud800") for text, label in EXAMPLES]
-    assert _as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
+    assert as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
     model = load_pretrained_model(run_folder)
     model.train(data, tmp_path / "o", epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
     assert model.label_names == ("bad\ufffd", "good\ufffd")

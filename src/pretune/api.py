@@ -13,12 +13,12 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
-from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
+from pretune.errors import FolderInTheWayError, ModelError, ModelNotFoundError, UsageError
 from pretune.evaluation.evaluate import classes_of
 from pretune.inference.classify import Classifier, Prediction
 from pretune.inference.fill_mask import WordPrediction
@@ -34,16 +34,21 @@ from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
 from pretune.runtime.atomic import commit_folder
 from pretune.runtime.events import Event, read_events
 from pretune.settings import PrepareConfig, SplitConfig
-from pretune.text.labels.label_text import is_missing, label_text
-from pretune.text.readers.records import replace_surrogates
+from pretune.text.labels.label_text import label_text
+from pretune.text.labels.python_data import (
+    as_pairs,
+    as_texts,
+    examples_of,
+    existing_file,
+    is_pair,
+    refuse_other_than_pairs,
+)
 from pretune.text.reading_report import join_names
 from pretune.tracing.prediction import trace_prediction
 
 LOGGER = logging.getLogger("pretune")
 ROWS_SHOWN = 40  # of printed predictions
 LABELS_NAME, TEST_LABELS_NAME = "labels.jsonl", "test-labels.jsonl"
-
-Pairs = list[tuple[str, str]]
 
 
 class History(Sequence[dict[str, Any]]):
@@ -219,15 +224,15 @@ class Model:
         if self._classifier is None:
             raise ModelError(f"{self.path} has a language model, which cannot label texts yet; call train(data) first.")
         if isinstance(data, str | Path):
-            file, column = _existing_file(data), self._classifier.columns.get("text_column")
+            file, column = existing_file(data), self._classifier.columns.get("text_column")
             return Predictions(predict(self._classifier, read_texts(file, preferred=column)))
-        items = _examples_of(data)
-        if any(map(_is_pair, items)):
-            _refuse_other_than_pairs(items)
+        items = examples_of(data)
+        if any(map(is_pair, items)):
+            refuse_other_than_pairs(items)
             texts, expected = zip(*items, strict=True)
             names = _names_of(expected, self._classifier.label_names)
-            return Predictions(predict(self._classifier, _as_texts(texts)), names)
-        return Predictions(predict(self._classifier, _as_texts(items)))
+            return Predictions(predict(self._classifier, as_texts(texts)), names)
+        return Predictions(predict(self._classifier, as_texts(items)))
 
     def trace(self, text: str) -> dict[str, Any]:
         """The trace of the model's decision about a text, layer by layer, as JSON data."""
@@ -235,12 +240,12 @@ class Model:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
             )
-        [text] = _as_texts([text])
+        [text] = as_texts([text])
         return trace_prediction(self._classifier, text)
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """The `top` words that the pre-trained model predicts for each [MASK] in the text, best first."""
-        [text] = _as_texts([text])
+        [text] = as_texts([text])
         return load_filler(self._language_model or self.path).fill(text, top)
 
     def save(self, path: Path | str) -> Path:
@@ -304,8 +309,8 @@ def _refuse_other_run(folder: Path) -> None:
 def _read_examples(data: Any) -> Path | str:
     """The path of a file of labelled examples, or the content of one to write."""
     if isinstance(data, str | Path):
-        return _existing_file(data)
-    rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in _as_pairs(data)]
+        return existing_file(data)
+    rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in as_pairs(data)]
     return "".join(rows)
 
 
@@ -320,72 +325,6 @@ def _labels_file(content: Path | str, target: Path) -> Path:
     return target
 
 
-def _as_pairs(data: Any) -> Pairs:
-    items = _examples_of(data)
-    _refuse_other_than_pairs(items)
-    if not items:
-        raise InputDataError(
-            "There are no examples; expected pairs of a text and its label, with at least two different labels."
-        )
-    texts = _as_texts([text for text, _ in items])
-    return [(text, label_text(label)) for text, (_, label) in zip(texts, items, strict=True)]
-
-
-def _examples_of(data: Any) -> list[Any]:
-    """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items."""
-    # A tuple of two examples, or of two texts, is not one of two columns.
-    is_columns = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str)
-    if not is_columns or is_missing(data[0]):
-        return _items_of(data)
-    texts, labels = (_items_of(part) for part in data)
-    if len(texts) != len(labels):
-        raise InputDataError(
-            f"There are {len(texts):,} texts and {len(labels):,} labels; expected a label for each text."
-        )
-    return list(zip(texts, labels, strict=True))
-
-
-def _refuse_other_than_pairs(items: Sequence[Any]) -> None:
-    for number, item in enumerate(items, 1):
-        if not _is_pair(item):
-            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
-
-
-def _items_of(data: Any) -> list[Any]:
-    """The items of a list, an array, a column or any other iterable.
-
-    Raises InputDataError for a table, since iterating over one gives the names of its columns.
-    """
-    if isinstance(data, Mapping) or hasattr(data, "columns"):
-        columns = data.keys() if isinstance(data, Mapping) else data.columns
-        raise InputDataError(
-            f"The data is a table with the columns {join_names(map(str, columns))}; expected a list of texts, of "
-            "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS])."
-        )
-    for name in ("tolist", "to_list"):  # arrays and columns of numpy, pandas and polars: as Python values
-        if hasattr(data, name):
-            data = getattr(data, name)()
-            break
-    try:
-        return list(data)
-    except TypeError as error:
-        raise InputDataError(
-            f"The data is {data!r:.80}; expected a list of texts, a list of (text, label) pairs, or the path of a file."
-        ) from error
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple | list) and len(item) == 2 and (isinstance(item[0], str) or is_missing(item[0]))
-
-
-def _as_texts(items: Sequence[Any]) -> list[str]:
-    """The texts, with "" for a missing one. Raises InputDataError for anything else."""
-    for number, item in enumerate(items, 1):
-        if not isinstance(item, str) and not is_missing(item):
-            raise InputDataError(f"Text {number} is {item!r:.80}; expected a string.")
-    return [replace_surrogates(str(item)) if isinstance(item, str) else "" for item in items]
-
-
 def _names_of(labels: Sequence[Any], names: tuple[str, ...]) -> list[str | None]:
     """The model's name of each label, by the rules of `evaluate`; None for a missing label."""
     known = [(place, label) for place, label in enumerate(map(label_text, labels)) if label]
@@ -394,16 +333,3 @@ def _names_of(labels: Sequence[Any], names: tuple[str, ...]) -> list[str | None]
     for (place, _), index in zip(known, classes.tolist(), strict=True):
         found[place] = names[index]
     return found
-
-
-def _existing_file(path: Path | str) -> Path:
-    file = Path(path).expanduser()
-    try:
-        is_there = file.is_file()
-    except OSError:  # a long text is not a file name
-        is_there = False
-    if not is_there:
-        raise InputDataError(
-            f"{str(path)!r:.80} is not a file; expected a path, or a list of texts: put a single text in [ ]."
-        )
-    return file
