@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import pretune
-from pretune.api import Predictions, _as_pairs, load_model, load_pretrained_model
+from pretune.api import Predictions, load_model, load_pretrained_model
 from pretune.errors import (
     CorruptModelError,
     FolderInTheWayError,
@@ -22,6 +23,7 @@ from pretune.errors import (
 )
 from pretune.inference.classify import Prediction
 from pretune.runtime.events import read_events
+from pretune.text.labels.python_data import as_pairs
 
 TEXTS = ["A wonderful film.", "The hotel was dreadful.", "x"]
 EXAMPLES = [
@@ -113,14 +115,14 @@ def test_a_path_is_read(run_folder: Path, tmp_path: Path) -> None:
     assert model.predict(tmp_path / "texts.txt").labels == model.predict(TEXTS).labels
     assert model.predict(str(tmp_path / "texts.txt")).labels == model.predict(TEXTS).labels
     for wrong in ("A text alone.", "long " * 1000):
-        with pytest.raises(InputDataError, match=r"is not a file; .* put a single text into \[ \]"):
+        with pytest.raises(InputDataError, match=r"is not a file; .* put a single text in \[ \]"):
             model.predict(wrong)
     with pytest.raises(InputDataError, match="Text 2 is 3; expected a string"):
         model.predict(["a", 3])
 
 
 @pytest.mark.parametrize("data", [None, 7, {"text": TEXTS, "label": ["a", "b", "c"]}], ids=str)
-def test_what_is_no_list_is_said(run_folder: Path, tmp_path: Path, data: object) -> None:
+def test_data_that_is_not_a_list_is_refused(run_folder: Path, tmp_path: Path, data: object) -> None:
     model = load_model(run_folder)
     sentence = r"a table with the columns text, label; expected" if isinstance(data, dict) else rf"is {data}; expected"
     for call in (lambda: model.predict(data), lambda: model.train(data, tmp_path / "out")):
@@ -146,20 +148,6 @@ def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Pat
         model.save(saved)
 
 
-def test_examples_come_as_pairs_or_as_columns() -> None:
-    pairs = [("a", "x"), ("b", "y")]
-    assert _as_pairs(pairs) == pairs
-    assert _as_pairs(tuple(pairs)) == pairs
-    assert _as_pairs((["a", "b"], ["x", "y"])) == pairs
-    assert _as_pairs((np.array(["a", "b"]), np.array([0, 1]))) == [("a", "0"), ("b", "1")]
-    assert _as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "true")]
-    assert _as_pairs(iter(pairs)) == pairs
-    with pytest.raises(InputDataError, match="2 texts and 1 labels"):
-        _as_pairs((["a", "b"], ["x"]))
-    with pytest.raises(InputDataError, match="Example 2 is 'b'; expected a pair"):
-        _as_pairs([("a", "x"), "b"])
-
-
 def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_path: Path) -> None:
     model = load_model(run_folder)
     with pytest.raises(UsageError, match="no setting 'epoch'; did you mean epochs"):
@@ -169,9 +157,7 @@ def test_settings_are_checked_before_anything_is_written(run_folder: Path, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_data_leaves_nothing_behind(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refused_data_leaves_nothing_behind(run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(run_folder)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(InputDataError, match="There are no examples"):
@@ -180,12 +166,12 @@ def test_what_is_no_data_leaves_nothing_behind(
         model.trace(5)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "recipe.toml").write_text("")
-    with pytest.raises(FolderInTheWayError, match="holds a run that `pretune run` made; choose another out="):
+    with pytest.raises(FolderInTheWayError, match="is a run made by `pretune run`; choose another out="):
         model.train(EXAMPLES, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.toml"]
 
 
-def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
+def test_many_labels_are_counted(run_folder: Path) -> None:
     model = load_model(run_folder)
     assert repr(model).endswith("labels negative, neutral, positive)")
     model.label_names = tuple("abcdefgh")
@@ -194,13 +180,13 @@ def test_many_labels_are_told_by_their_number(run_folder: Path) -> None:
 
 def test_other_examples_are_not_overwritten(run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text("mine")
-    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl holds other examples"):
+    with pytest.raises(FolderInTheWayError, match=r"labels\.jsonl has other examples"):
         load_model(run_folder).train(EXAMPLES, tmp_path)
     assert (tmp_path / "labels.jsonl").read_text() == "mine"
 
 
 @pytest.mark.parametrize("start", ["pretrain", ""], ids=["from pre-trained", "from fine-tuned"])
-def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
+def test_train_starts_from_the_current_weights(run_folder: Path, tmp_path: Path, start: str) -> None:
     model = pretune.load_pretrained_model(run_folder) if start else pretune.load_model(run_folder)
     settings = {"epochs": 2, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
     history = model.train(EXAMPLES, tmp_path / "out", **settings)
@@ -217,23 +203,31 @@ def test_train_goes_on_from_the_current_weights(run_folder: Path, tmp_path: Path
     assert again.predict(TEXTS).labels == model.predict(TEXTS).labels
 
 
-def test_without_out_the_run_is_temporary_and_named(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_out_the_run_is_temporary_and_only_the_trace_is_printed(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    caplog.set_level(logging.INFO, "pretune")
     (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in EXAMPLES))
     model = pretune.load_pretrained_model(run_folder / "pretrain")
     settings = {"epochs": 1, "seeds": 1, "learning_rates": (1e-3,)}
-    model.train(tmp_path / "data.jsonl", **settings)
-    printed = capsys.readouterr().out
-    assert printed.startswith(f"The run is in {tmp_path}")
-    assert str(model.path).startswith(printed.removeprefix("The run is in ").strip())
+    history = model.train(tmp_path / "data.jsonl", **settings)
+    assert capsys.readouterr() == (f"{history.table()}\n", "")
+    assert len(history.table().splitlines()) < 10
+    first, *others = [record.getMessage() for record in caplog.records]
+    assert first.startswith(f"The run is in {tmp_path}")
+    assert str(model.path).startswith(first.removeprefix("The run is in "))
+    assert "finetune: starts" in others
     model.train(tmp_path / "data.jsonl", quiet=True, **settings)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 class Column:
-    """What a column of pandas or polars has in common: it is iterated over, has keys, and gives its values."""
+    """Like a column of pandas or polars: it is iterable, has keys, and returns its values."""
 
     def __init__(self, values: list[Any]) -> None:
         self.values = values
@@ -252,7 +246,7 @@ def test_columns_and_arrays_are_lists(run_folder: Path) -> None:
     assert model.predict(np.array(TEXTS)).labels == expected
     pairs = model.predict(np.array([(text, "negative") for text in TEXTS]))
     assert (pairs.labels, pairs.expected) == (expected, ("negative",) * 3)
-    assert _as_pairs((Column(["a", "b"]), Column([True, None]))) == [("a", "true"), ("b", "")]
+    assert as_pairs((Column(["a", "b"]), Column([True, None]))) == [("a", "true"), ("b", "")]
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  ", np.float64("nan")], ids=repr)
@@ -260,11 +254,11 @@ def test_a_missing_text_gets_an_empty_prediction_in_its_place(run_folder: Path, 
     predictions = load_model(run_folder).predict([TEXTS[0], missing, TEXTS[1]])
     assert [p.is_empty for p in predictions] == [False, True, False]
     assert (predictions[1].label, predictions[1].probability, predictions[1].probabilities) == (None, None, {})
-    assert "1 without a text, which got no label" in str(predictions)
+    assert "1 without a text and so without a label" in str(predictions)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", " \n"], ids=repr)
-def test_two_columns_are_the_pairs_that_they_make(run_folder: Path, missing: Any) -> None:
+def test_two_columns_are_readas_pairs(run_folder: Path, missing: Any) -> None:
     model = load_model(run_folder)
     texts, labels = [TEXTS[0], missing, TEXTS[1], "\u2028"], ["negative", "positive", missing, missing]
     pairs = model.predict(list(zip(texts, labels, strict=True)))
@@ -290,7 +284,7 @@ def test_what_is_not_a_pair_is_named(run_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [None, float("nan"), "", " \n", "<p></p>"], ids=repr)
-def test_nothing_to_trace_or_fill_is_said(run_folder: Path, text: Any) -> None:
+def test_a_text_without_content_is_refused(run_folder: Path, text: Any) -> None:
     with pytest.raises(UsageError, match="There is no text to trace"):
         load_model(run_folder).trace(text)
     with pytest.raises(UsageError, match=r"The text has no \[MASK\]"):
@@ -299,9 +293,9 @@ def test_nothing_to_trace_or_fill_is_said(run_folder: Path, text: Any) -> None:
         load_pretrained_model(run_folder).fill(5)  # type: ignore[arg-type]
 
 
-def test_half_a_surrogate_pair_is_the_same_sign_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
+def test_half_a_surrogate_pair_becomes_the_same_character_in_texts_and_labels(run_folder: Path, tmp_path: Path) -> None:
     data = [(f"{text}\udc80", f"{label}\ud800") for text, label in EXAMPLES]
-    assert _as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
+    assert as_pairs(data)[0] == (f"{EXAMPLES[0][0]}\ufffd", f"{EXAMPLES[0][1]}\ufffd")
     model = load_pretrained_model(run_folder)
     model.train(data, tmp_path / "o", epochs=1, seeds=1, learning_rates=[1e-3], quiet=True)
     assert model.label_names == ("bad\ufffd", "good\ufffd")
@@ -325,7 +319,7 @@ def test_expected_labels_count_by_the_names_of_the_model(run_folder: Path) -> No
     assert model.predict(list(zip(TEXTS, [0, *numbers[1:]], strict=True))).accuracy in (2 / 3, 1.0)
     assert model.predict([(text, f" {label} ") for text, label in zip(TEXTS, labels, strict=True)]).accuracy == 1.0
     assert model.predict([(TEXTS[0], labels[0]), (TEXTS[1], None), (None, "negative")]).accuracy == 1.0
-    with pytest.raises(InputDataError, match=r"item 2: the label 'mixed' is none of the model's classes"):
+    with pytest.raises(InputDataError, match=r"item 2: the label 'mixed' is not one of the model's classes"):
         model.predict([(TEXTS[0], "negative"), (TEXTS[1], "mixed")])
 
 

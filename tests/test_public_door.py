@@ -1,4 +1,4 @@
-"""`import pretune` costs nothing, and every public name leads somewhere."""
+"""`import pretune` is light, and every public name exists."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_type_checkers_know_every_public_name() -> None:
-    """The lazy names are invisible to them, so each is imported again, from the same module, under TYPE_CHECKING."""
+    """Type checkers cannot see lazy names, so each is also imported from the same module under TYPE_CHECKING."""
     tree = ast.parse(Path(pretune.__file__).read_text(encoding="utf-8"))
     [checked] = [
         node for node in tree.body if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"

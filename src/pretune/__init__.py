@@ -1,6 +1,6 @@
 """pretune: from raw text and a few labels to a working model, with every stage traced.
 
-Everything a program needs is here by name, and imported when it is first used: `import pretune` itself loads no torch.
+The public names are imported on first use, so `import pretune` is fast and does not load torch.
 """
 
 from __future__ import annotations
@@ -54,19 +54,22 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.stages.split import split as split
     from pretune.tracing.prediction import trace as trace
 
-if sys.platform == "win32":  # which has neither the locks nor the measure of memory that a stage needs
+if sys.platform == "win32":  # which lacks the file locks and the memory measurement that a stage needs
     _SENTENCE = "pretune works on Linux and macOS; on Windows, install and run it in WSL (wsl --install)."
-    if Path(sys.argv[0]).stem in ("pretune", "-m"):  # the command line: "-m" until Python has found the module
+    if Path(sys.argv[0]).stem in (
+        "pretune",
+        "-m",
+    ):  # the command line; argv[0] is "-m" until Python has found the module
         from pretune.errors import EXIT_USAGE
 
         sys.stderr.write(f"{_SENTENCE}\n")
         sys.exit(EXIT_USAGE)
     raise ImportError(_SENTENCE)
 
-# Threads that wait for the next matrix product sleep instead of spinning: beside a busy neighbour a training step is
-# several times faster so. It must be said before torch is loaded.
+# Threads that wait for the next matrix product sleep instead of spinning, which makes a training step several times
+# faster next to other busy processes. This must be set before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Matrix products on a GPU use memory of a fixed size, without which their sums could come in any order.
+# Matrix products on a GPU use a workspace of fixed size, which makes their results reproducible.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 _MODULE_OF = {

@@ -1,4 +1,4 @@
-"""`python -m pretune`, and what the console script calls."""
+"""The entry point of `python -m pretune` and of the console script."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line with the arguments of this process and leave with its exit code."""
+    """Run the command line with the arguments of this process and exit with its code."""
     from pretune.cli.main import run_command_line
 
     sys.exit(run_command_line(sys.argv[1:]))

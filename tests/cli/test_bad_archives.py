@@ -1,4 +1,4 @@
-"""Archives, documents and mails that are broken, locked or made to do harm get a sentence and exit code 3."""
+"""Archives, documents and mails that are broken, locked or malicious get a sentence and exit code 3."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_tar(members: dict[str, bytes]) -> bytes:
 
 
 def encrypted_zip() -> bytes:
-    """A zip archive whose only member says that it is encrypted."""
+    """A zip archive whose only member is marked as encrypted."""
     data = bytearray(make_zip({"a.txt": TEXT}))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -54,7 +54,7 @@ def encrypted_zip() -> bytes:
 
 
 def locked_pdf() -> bytes:
-    """A PDF that opens with a password only."""
+    """A PDF that needs a password."""
     pypdf = pytest.importorskip("pypdf")
     writer = pypdf.PdfWriter()
     writer.add_blank_page(100, 100)
@@ -76,7 +76,7 @@ def image_pdf() -> bytes:
 
 @dataclass(frozen=True)
 class Case:
-    """A bad file: what it is called, what is in it, and words of the sentence."""
+    """A bad file: its name, its content, and words of the sentence."""
 
     name: str
     file: str
@@ -157,7 +157,7 @@ def test_a_bomb(
 def test_the_rest_of_a_folder_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken files of every kind beside a good one: exit code 0, a warning with their number, and nothing lost."""
+    """Broken files of every kind next to a good one: exit code 0, a warning with their number, and nothing is lost."""
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "good.txt").write_bytes(TEXT)
@@ -189,7 +189,7 @@ def test_the_rest_of_a_folder_is_read(
     assert manifest["summary"]["documents"] == 2000
 
 
-def test_a_folder_in_which_nothing_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_readable_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     texts = tmp_path / "texts"
     texts.mkdir()
     (texts / "a.txt.gz").write_bytes(gzip.compress(TEXT)[:300])
@@ -208,7 +208,7 @@ def test_no_permission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "a.txt cannot be read (Permission denied)" in sentence
 
 
-def test_an_encoding_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_bytes(TEXT)
     words = ["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "out"), "--encoding", "klingon"]
     code, sentence = answer(words, capsys)

@@ -1,4 +1,4 @@
-"""Bad input gets a sentence and a documented exit code, no traceback, and loses nothing: a row for each kind of it."""
+"""Bad input gets a sentence and a documented exit code, without a traceback or a loss: a row for each kind of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of bad input: `command` makes it and says what is typed; the last line of stderr has `words`."""
+    """A kind of bad input: `command` writes it and returns the words to type; the last line of stderr has `words`."""
 
     name: str
     command: Callable[[Path], Words]
@@ -31,7 +31,7 @@ class Case:
 
 
 def text(folder: Path, name: str, content: str | bytes) -> str:
-    """A file with this content; its path."""
+    """Write a file with this content and return its path."""
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
@@ -54,7 +54,7 @@ def collect_file(name: str, content: str | bytes, options: str = "") -> Callable
 
 
 def run_labels(name: str, content: str, options: str = "") -> Callable[[Path], Words]:
-    """`run` on a label file with this content: it is refused before anything is trained."""
+    """`run` on a label file with this content, which is refused before anything is trained."""
     return lambda folder: [
         "run",
         "--labels",
@@ -192,7 +192,7 @@ def test_nul_bytes_are_read_and_cleaned(tmp_path: Path, capsys: pytest.CaptureFi
     assert not any("\0" in text for text in texts)
 
 
-def test_a_corpus_of_one_text_again_and_again_is_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_corpus_of_one_repeated_text_is_too_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text("The same sentence in every line of the file.\n" * 5000, encoding="utf-8")
     assert run_command_line(["collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "c")]) == 0
     code, sentence = answer(["preprocess", str(tmp_path / "c"), "--out", str(tmp_path / "p")], capsys)
@@ -202,7 +202,7 @@ def test_a_corpus_of_one_text_again_and_again_is_too_small(tmp_path: Path, capsy
 
 
 def test_ragged_rows_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A few; where they are more than 1 % the file is refused, which is a row of the table above."""
+    """Only a few; above 1 % of the rows the file is refused, as in the table above."""
     rows = "id,text\n" + "".join(f"{n},The text of row number {n} is here.\n" for n in range(200)) + "200,Too,many\n"
     path = text(tmp_path, "a.csv", rows)
     assert run_command_line(["collect", path, "--out", str(tmp_path / "out")]) == 0
@@ -281,7 +281,7 @@ def test_a_corpus_that_is_too_small(
 
 
 def test_a_full_file_system(small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file system of 64 kB: the sentence names it, and after making room the same command succeeds."""
+    """On a file system of 64 kB, the sentence names it, and after making room the same command succeeds."""
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(small)]
@@ -299,7 +299,7 @@ def test_a_full_file_system(small_world: Path, tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_full_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same without a file system of its own: each write to the log fails as on a full disk."""
+    """The same without a small file system: each write to the log fails as on a full disk."""
     from pretune.runtime.events import EventLog
 
     def fail(log: EventLog, _event: str, **_fields: object) -> None:

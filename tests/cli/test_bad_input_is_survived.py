@@ -1,4 +1,4 @@
-"""Bad input that does not stop `collect`: exit code 0, the rest is read, what is lost is counted and said."""
+"""Bad input that does not stop `collect`: exit code 0, the rest is read, and the loss is counted and reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def link_to_itself(folder: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Files beside `good.txt` with its 300 lines, or instead of it; what comes out and what is said."""
+    """Files next to `good.txt` with its 300 lines, or instead of it, and what is read and reported."""
 
     name: str
     files: dict[str, str | bytes] = field(default_factory=dict)
@@ -122,7 +122,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_rest_is_read_and_the_loss_is_said(
+def test_the_rest_is_read_and_the_loss_is_reported(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compression, "EXPANSION_COUNTS_FROM", 1 << 20)
@@ -145,7 +145,7 @@ def test_the_rest_is_read_and_the_loss_is_said(
 def test_a_file_that_grows_while_it_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log is read to where it ended when it was opened."""
+    """A file is read up to its size when it was opened."""
     path = tmp_path / "a.log"
     path.write_text(TEXT + "\n", encoding="utf-8")
     stamp_of = documents.stamp_of
@@ -163,7 +163,7 @@ def test_a_file_that_grows_while_it_is_read(
 
 
 def test_a_pattern_is_read_as_a_folder_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What it matches and is no text does not stop the rest."""
+    """A matching file that is not text does not stop the rest."""
     (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
     (tmp_path / "c.txt").write_bytes(b"")

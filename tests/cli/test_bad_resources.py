@@ -1,4 +1,4 @@
-"""What does not fit this machine or its budget gets a sentence with what would, an exit code, and leaves nothing."""
+"""Work that does not fit the machine or the budget gets a sentence with what would fit, and leaves no files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = "--row-tokens 16 --tokens-per-step 128 --long-row-tokens 32 --evaluations
 
 @dataclass(frozen=True)
 class Case:
-    """What is typed after `pretrain PREPROCESSED --out OUT`; stderr has `words`. `memory` is what is free."""
+    """The words typed after `pretrain PREPROCESSED --out OUT`, and the words on stderr; `memory` is the free memory."""
 
     name: str
     options: str
@@ -56,7 +56,7 @@ CASES = [
 
 @pytest.mark.parametrize("dry", ["", " --dry-run"], ids=["run", "dry run"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_it_gets_a_sentence_with_what_would_do(
+def test_it_gets_a_sentence_with_what_would_fit(
     case: Case,
     dry: str,
     preprocessed_folder: Path,

@@ -1,4 +1,4 @@
-"""An exception becomes one sentence and an exit code; a traceback is written to a file, and only for a bug."""
+"""An exception becomes one sentence and an exit code; only a bug writes a traceback, to a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pretune.cli.stage_commands import COMMANDS
         (errors.OutOfResourcesError("Full."), 5, "Full."),
         (errors.StoppedError("Stopped."), 75, "Stopped."),
         (errors.InterruptedByUserError("Interrupted."), 130, "Interrupted."),
-        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (KeyboardInterrupt(), 130, "run the same command to resume"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x/train.tokens"), 5, "runs/x/train.tokens"),
         (OSError(errno.EFBIG, "File too large"), 5, "The disk is full: runs/x could not be written"),
         (RuntimeError("Error while serializing: File too large (os error 27)"), 5, "The disk is full"),
@@ -56,7 +56,7 @@ from pretune.cli.stage_commands import COMMANDS
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
-def test_what_a_user_is_told(error: BaseException, code: int, words: str) -> None:
+def test_an_exception_becomes_a_sentence_and_an_exit_code(error: BaseException, code: int, words: str) -> None:
     sentence, found = explain(error, out="runs/x")
     assert found == code
     assert words in sentence
@@ -68,27 +68,25 @@ def test_a_bug_leaves_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]
         {}["missing"]
     except KeyError as error:
         assert report(error) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("This is a bug in pretune (KeyError: 'missing').")
-    file = Path(re.search(r"traceback in (\S+?);", told)[1])  # type: ignore[index]
+    printed = capsys.readouterr().err
+    assert printed.startswith("This is a bug in pretune (KeyError: 'missing').")
+    file = Path(re.search(r"traceback in (\S+?);", printed)[1])  # type: ignore[index]
     assert "test_failures.py" in file.read_text(encoding="utf-8")
-    assert "Traceback" not in told
+    assert "Traceback" not in printed
     file.unlink()
 
 
-def test_a_traceback_is_shown_when_asked_for(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_traceback_is_shown_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRETUNE_DEBUG", "1")
     assert report(errors.UsageError("Two budgets.")) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told[-1] == "Two budgets."
-    assert told[0].startswith("pretune.errors.UsageError")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1] == "Two budgets."
+    assert printed[0].startswith("pretune.errors.UsageError")
 
 
 @pytest.mark.parametrize("words", ["--help", "run --help"])
 @pytest.mark.parametrize("is_buffered", [True, False])
-def test_a_reader_that_goes_away_is_no_failure(words: str, is_buffered: bool) -> None:
+def test_a_reader_that_exits_is_not_a_failure(words: str, is_buffered: bool) -> None:
     done = in_shell(f"{sys.executable} -m pretune {words} | true; exit ${{PIPESTATUS[0]}}", is_buffered=is_buffered)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -103,7 +101,7 @@ def test_results_that_cannot_be_written_are_a_full_disk(is_buffered: bool) -> No
 
 
 @pytest.mark.parametrize(("words", "code"), [("--help", 0), ("verify nothing", 3)])
-def test_a_closed_stream_is_no_failure(words: str, code: int) -> None:
+def test_a_closed_stream_is_not_a_failure(words: str, code: int) -> None:
     for closed in (">&-", "2>&-"):
         done = in_shell(f"{sys.executable} -m pretune {words} {closed}", is_buffered=True)
         assert done.returncode == code
@@ -112,14 +110,12 @@ def test_a_closed_stream_is_no_failure(words: str, code: int) -> None:
 
 
 def in_shell(command: str, *, is_buffered: bool) -> subprocess.CompletedProcess[str]:
-    """A command whose output Python keeps back until there is much of it, or writes at once."""
+    """Run a command whose output Python buffers, or writes at once."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
     return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=environment)
 
 
-def test_sigterm_is_heard_wherever_the_command_is(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sigterm_stops_a_command_anywhere(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def work(_arguments: object) -> int:
         with contextlib.suppress(Exception):  # as a reader does that takes a failure for a damaged file
             os.kill(os.getpid(), signal.SIGTERM)
@@ -128,7 +124,7 @@ def test_sigterm_is_heard_wherever_the_command_is(
 
     monkeypatch.setitem(COMMANDS, "verify", work)
     assert run_command_line(["verify", "runs/x"]) == 75
-    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. What was committed is kept; the same command goes")
+    assert capsys.readouterr().err.startswith("Stopped by SIGTERM. Finished work is saved; run the same command")
 
 
 def test_a_command_runs_in_another_thread(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,14 +148,14 @@ def test_a_file_size_limit_ends_a_stage_with_a_sentence_and_without_loss(tmp_pat
     done = limited(tmp_path, words, 4)
     assert done.returncode == 5, done.stderr
     assert done.stderr.startswith("The disk is full: ")
-    assert done.stderr.endswith("free some space and give the same command again.\n")
+    assert done.stderr.endswith("free some space and run the same command again.\n")
     assert "Traceback" not in done.stderr
     assert done.stderr.count("\n") == 1
     assert limited(tmp_path, words, None).returncode == 0
 
 
 def limited(folder: Path, words: list[str], kilobytes: int | None) -> subprocess.CompletedProcess[str]:
-    """A command in a process whose files may have so many kilobytes."""
+    """Run a command in a process with a limit for the size of its files."""
 
     def limit() -> None:
         if kilobytes is not None:

@@ -39,6 +39,6 @@ def test_a_blank_text_is_answered_with_one_sentence(
 
 
 @pytest.mark.parametrize("verb", ["trace", "fill"])
-def test_no_text_is_a_matter_of_usage(run_folder: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+def test_no_text_is_a_usage_error(run_folder: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert run_command_line([verb, str(run_folder)]) == 2
     assert "TEXT" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`--help` answers at once: every verb shows an example, and none of the heavy libraries is loaded for it."""
+"""`--help` is instant: every verb shows an example, and no heavy library is loaded for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(json.dumps([code, [name for name in {heavy!r} if name in sys.modules]]))
 
 
 def ask(*words: str) -> tuple[str, int, list[str]]:
-    """What is printed, the exit code, and which heavy libraries the process has loaded."""
+    """The output, the exit code, and the heavy libraries that the process has loaded."""
     done = subprocess.run(
         [sys.executable, "-c", ASK.format(heavy=HEAVY), *words], capture_output=True, text=True, check=True
     )
@@ -55,7 +55,7 @@ def test_version_loads_nothing_heavy() -> None:
 
 
 def test_help_answers_within_the_budget() -> None:
-    """Under 0.3 s; counted in processor time, since a neighbour's load must not fail it."""
+    """Under 0.3 s of CPU time, which does not depend on the load of the machine."""
     before = os.times()
     for _ in range(3):
         subprocess.run([sys.executable, "-m", "pretune", "run", "--help"], capture_output=True, check=True)
@@ -65,7 +65,7 @@ def test_help_answers_within_the_budget() -> None:
 
 
 def test_the_words_that_scripts_rely_on() -> None:
-    """The command line of the issue that asked for it; a word may be added, none may go."""
+    """Words may be added, but none may be removed."""
     words = {
         "run": "RECIPE --corpus --labels --test-labels --out --minutes --tokens --epochs --size --seed --redo",
         "collect": "PATH --out",

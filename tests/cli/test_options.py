@@ -1,4 +1,4 @@
-"""A field becomes an option: its annotation the kind, and only what was typed is there."""
+"""A field becomes an option of the type of its annotation, and only typed options are set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 from pretune.cli.arguments import run_options
 from pretune.cli.options import add_options, merge_options, options_of, typed_values
-from pretune.cli.parser import Parser
-from pretune.cli.verbs import VERBS, build_parser
+from pretune.cli.verbs import VERBS, Parser, build_parser
 from pretune.errors import UsageError
 from pretune.settings import (
     CollectConfig,
@@ -24,7 +23,7 @@ CONFIGS = (SplitConfig, CollectConfig, PreprocessConfig, PretrainConfig, Prepare
 
 
 def parse(verb: str, *words: str) -> dict[str, dict[str, object]]:
-    """The settings that some words after a verb set."""
+    """The settings that the words after a verb set."""
     return typed_values(build_parser(VERBS[verb]).parse_args(words))
 
 
@@ -60,7 +59,7 @@ def test_two_stages_with_settings_of_one_name_have_two_options() -> None:
 
 
 def test_run_has_an_option_for_every_setting() -> None:
-    """Except for what it works out itself: the control from scratch."""
+    """Except for from_scratch, which `run` sets itself for the control."""
     settings = {f"{c.__name__.removesuffix('Config').lower()}.{f.name}" for c in CONFIGS for f in dataclasses.fields(c)}
     offered = {field for options in run_options().values() for option in options for field in option.fields}
     assert settings - offered == {"finetune.from_scratch"}
@@ -68,7 +67,7 @@ def test_run_has_an_option_for_every_setting() -> None:
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_setting_has_a_help_text(config: type) -> None:
-    """The text is part of the class, not a comment in its source, which a frozen build does not have."""
+    """The text is part of the class, not a comment in its source, which a frozen build lacks."""
     assert not [field.name for field in dataclasses.fields(config) if not field.metadata["help"]]
     assert all(option.help for option in options_of("x", config))
 
@@ -82,7 +81,7 @@ def test_every_setting_has_a_help_text(config: type) -> None:
         (["--size", "huge"], "--size: invalid choice: 'huge'"),
         (["--minutes"], "--minutes: expected one argument;"),
         (["--min", "3"], "pretune run has no option --min"),
-        (["--corpus", ""], "--corpus: expected a path, found an empty word (is a variable of the shell not set?);"),
+        (["--corpus", ""], "--corpus: expected a path, found an empty word (is a shell variable not set?);"),
         (["--out", ""], "--out: expected a path, found an empty word"),
         ([""], "RECIPE: expected a path, found an empty word"),
     ],
@@ -94,7 +93,7 @@ def test_a_wrong_word_is_answered_with_a_sentence(words: list[str], sentence: st
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_text_is_no_empty_path() -> None:
+def test_an_empty_text_is_not_an_empty_path() -> None:
     typed = build_parser(VERBS["predict"]).parse_intermixed_args(["runs/x", "", "--threads", "2"])
     assert (typed.texts, typed.threads) == ([""], 2)
     with pytest.raises(UsageError, match=r"^MODEL: expected a path, found an empty word"):
@@ -103,7 +102,7 @@ def test_an_empty_text_is_no_empty_path() -> None:
         build_parser(VERBS["predict"]).parse_intermixed_args(["runs/x", "--threads", "two"])
 
 
-def test_options_with_one_word_are_merged() -> None:
+def test_options_with_the_same_name_are_merged() -> None:
     options = merge_options([*options_of("a", PretrainConfig), *options_of("b", PretrainConfig)])
     parser = Parser(prog="x")
     add_options(parser, options)

@@ -1,4 +1,4 @@
-"""Verbs that use a model: what is printed for a reader, and as JSON for a script."""
+"""The output of the verbs that use a model, for a reader and as JSON for a script."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = {"negative", "neutral", "positive"}
 
 
 def out_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command prints on stdout; it must succeed."""
+    """The stdout of a command, which must succeed."""
     capsys.readouterr()
     assert run_command_line(words) == 0, capsys.readouterr().err
     return capsys.readouterr().out
@@ -46,17 +46,17 @@ def test_a_text_may_begin_with_a_dash(run_folder: Path, capsys: pytest.CaptureFi
     assert out_of(capsys, "predict", str(run_folder), "--json", "--", "-1 star").count("\n") == 1
 
 
-def test_options_may_stand_among_the_texts(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_may_be_between_the_texts(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out_of(capsys, "predict", str(run_folder), "one", "--json", "two").count("\n") == 2
 
 
-def test_a_terminal_is_not_told_what_to_do_by_a_text(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_cannot_control_the_terminal(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "\x1b" not in out_of(capsys, "predict", str(run_folder), "red \x1b[31m alert")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_every_text_can_be_answered(run_folder: Path, encoding: str) -> None:
-    """Also one with a byte that is no UTF-8, and in a terminal that knows no umlauts."""
+def test_every_text_can_be_printed(run_folder: Path, encoding: str) -> None:
+    """Even one with a byte that is not UTF-8, and in a terminal without umlauts."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     texts = [b"caf\xe9", "Großartig!".encode()]
     for options in ([], ["--json"]):
@@ -84,10 +84,10 @@ def test_predict_writes_a_file(run_folder: Path, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Nothing to predict"),
-        (["A text.", "--input", "a.txt"], "Texts and --input are given"),
+        ([], "There is nothing to label"),
+        (["A text.", "--input", "a.txt"], "Both texts and --input are given"),
         (["--input", "a.txt"], "--input is given without --output"),
-        (["--input", "a.txt", "--output", "b.csv", "--json"], "--json and --input are given"),
+        (["--input", "a.txt", "--output", "b.csv", "--json"], "--json does not work with --input"),
         (["A text.", "--output", "b.csv"], "--output is given without --input"),
         (["A text.", "--text-column", "review"], "--text-column is given without --input"),
     ],
@@ -126,28 +126,28 @@ def test_trace_prints_five_layers_and_json(run_folder: Path, capsys: pytest.Capt
     assert json.loads(out_of(capsys, "trace", str(run_folder), TEXTS[0], "--json"))["text"] == TEXTS[0]
 
 
-def test_quiet_says_nothing_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.txt").write_text("A line of text that is long enough.\n" * 20, encoding="utf-8")
     out_of(capsys, "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"), "--quiet")
     out_of(capsys, "--quiet", "collect", str(tmp_path / "a.txt"), "--out", str(tmp_path / "o"))
     assert capsys.readouterr().err == ""
 
 
-def test_verify_says_what_is_whole_and_what_is_not(
+def test_verify_reports_files_that_changed(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_folder, run)
-    told = out_of(capsys, "verify", str(run))
-    assert [line.split("  ")[0] for line in told.splitlines()[:2]] == ["finetune/checkpoint", "pretrain/checkpoint"]
-    assert told.endswith("Whole: every file that has a hash is as it was written.\n")
+    printed = out_of(capsys, "verify", str(run))
+    assert [line.split("  ")[0] for line in printed.splitlines()[:2]] == ["finetune/checkpoint", "pretrain/checkpoint"]
+    assert printed.endswith("OK: every file that has a hash matches it.\n")
     weights = run / "finetune" / "checkpoint" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5])
     assert run_command_line(["verify", str(run)]) == 4
-    told = capsys.readouterr().out
-    assert "NOT WHOLE" in told.splitlines()[0]
-    assert told.splitlines()[1].strip() == "finetune/checkpoint/model.safetensors"
-    assert "what to do: restore it from a copy" in told
+    printed = capsys.readouterr().out
+    assert "CHANGED OR MISSING" in printed.splitlines()[0]
+    assert printed.splitlines()[1].strip() == "finetune/checkpoint/model.safetensors"
+    assert "what to do: restore it from a copy" in printed
     assert run_command_line(["verify", str(run), "--json"]) == 4
     found = json.loads(capsys.readouterr().out)
     assert [folder["is_whole"] for folder in found["folders"]] == [False, True]

@@ -60,7 +60,12 @@ def test_every_event_that_is_logged_is_described() -> None:
 
 def test_every_exit_code_is_described() -> None:
     described = set(
-        map(int, re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "guide" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE))
+        map(
+            int,
+            re.findall(
+                r"^\| (\d+) \|", (ROOT / "docs" / "guide" / "errors.md").read_text(encoding="utf-8"), re.MULTILINE
+            ),
+        )
     )
     assert described == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
 

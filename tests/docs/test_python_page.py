@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text("utf-8"), re.DOTALL))
+PROGRAM = "".join(
+    re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text("utf-8"), re.DOTALL)
+)
 # Only what a comment gives as it is printed: a model, a tuple, a value, a sentence.
 PRINTED = re.findall(r"print\(.*?\) +# ((?:Model\(|\('|None$|\d+$|').*)$", PROGRAM, re.MULTILINE)
 

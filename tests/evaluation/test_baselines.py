@@ -1,4 +1,4 @@
-"""Baselines learn what word counts can tell, choose on validation, and repeat exactly."""
+"""Baselines learn from word counts, choose their settings on validation, and are reproducible."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ WORDS = ("alpha", "beta", "gamma", "delta")
 
 
 def draw_rows(num_rows: int, shares: list[float], seed: int) -> TextRows:
-    """Texts in which the word of the class stands among common ones, or, once in ten, that of any class."""
+    """Texts with the word of their class among common ones, or, one time in ten, with the word of any class."""
     random = np.random.default_rng(seed)
     labels = random.choice(len(shares), size=num_rows, p=shares)
-    told = np.where(random.random(num_rows) < 0.1, random.integers(len(shares), size=num_rows), labels)
-    texts = [f"some {random.integers(50)} words {WORDS[t]} and {random.integers(50)} more" for t in told]
+    named = np.where(random.random(num_rows) < 0.1, random.integers(len(shares), size=num_rows), labels)
+    texts = [f"some {random.integers(50)} words {WORDS[t]} and {random.integers(50)} more" for t in named]
     return TextRows(texts=texts, labels=labels)
 
 
@@ -36,13 +36,13 @@ def test_linear_baselines_learn(num_classes: int) -> None:
     assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(found, again, strict=True))
 
 
-def test_a_rare_class_is_not_given_up() -> None:
+def test_a_rare_class_is_predicted() -> None:
     train, validation, test = (draw_rows(n, [0.95, 0.05], seed) for seed, n in enumerate((800, 200, 400)))
     for baseline in predict_linear(train, validation, test.texts, 2, is_imbalanced=True):
         assert macro_f1(test.labels, baseline.probabilities.argmax(axis=1), 2) > 0.65
 
 
-def test_majority_gives_the_shares() -> None:
+def test_majority_gives_the_class_frequencies() -> None:
     found = predict_majority(np.array([1, 1, 1, 0]), 3, 3)
     assert found.probabilities.tolist() == [[0.25, 0.75, 0.0]] * 3
 

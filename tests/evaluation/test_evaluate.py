@@ -44,9 +44,9 @@ def test_classes_by_position_and_by_renaming(tmp_path: Path, run_folder: Path) -
     assert evaluate(run_folder, stars, label_names=names)["confusion_matrix"] == expected["confusion_matrix"]
 
 
-def test_numbers_that_may_be_stars_are_not_taken_for_positions(tmp_path: Path, run_folder: Path) -> None:
-    """Counted from 1 every row would be given the class beside its own."""
-    with pytest.raises(InputDataError, match=r"line 1: the label '2' is none of .* rename them with --label-names"):
+def test_numbers_that_may_be_stars_are_not_positions(tmp_path: Path, run_folder: Path) -> None:
+    """Counted from 1, every row would get the class next to its own."""
+    with pytest.raises(InputDataError, match=r"line 1: the label '2' is not one of .* rename them with --label-names"):
         evaluate(run_folder, write_file(tmp_path / "rows.jsonl", ["2", "1", "1", "2", "1"]))
 
 
@@ -57,18 +57,18 @@ def test_a_renaming_that_cannot_be_read(tmp_path: Path, run_folder: Path) -> Non
 
 def test_a_label_that_the_model_does_not_know(tmp_path: Path, run_folder: Path) -> None:
     file = write_file(tmp_path / "rows.jsonl", ["positive", "mixed", "neutral", "positive", "negative"])
-    with pytest.raises(InputDataError, match=r"line 2: the label 'mixed' is none of the model's classes \(negative"):
+    with pytest.raises(InputDataError, match=r"line 2: the label 'mixed' is not one of the model's classes \(negative"):
         evaluate(run_folder, file)
 
 
-def test_what_cannot_be_read(tmp_path: Path, run_folder: Path) -> None:
+def test_files_that_cannot_be_read(tmp_path: Path, run_folder: Path) -> None:
     with pytest.raises(InputDataError, match="no row with both"):
         evaluate(run_folder, write_file(tmp_path / "rows.jsonl", [""] * 5), label_column="label")
     with pytest.raises(ModelNotFoundError):
         evaluate(tmp_path / "none", write_file(tmp_path / "rows.jsonl", LABELS))
 
 
-def test_rows_that_the_model_has_learned_from_are_counted(tmp_path: Path, run_folder: Path) -> None:
+def test_rows_that_the_model_was_trained_on_are_counted(tmp_path: Path, run_folder: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(run_folder / "finetune", run / "finetune")
     file = write_file(tmp_path / "rows.jsonl", LABELS)

@@ -39,13 +39,13 @@ def test_a_class_that_never_occurs_does_not_count() -> None:
     assert metrics.macro_f1(np.array([0, 0, 1]), np.array([0, 0, 1]), 5) == 1.0
 
 
-def test_certain_and_wrong_costs_much_but_not_infinitely_much() -> None:
+def test_the_loss_of_certain_and_wrong_is_finite() -> None:
     loss = metrics.log_loss(np.array([1]), np.array([[1.0, 0.0]]))
     assert 30 < loss < 40
 
 
 def calibrated_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that are drawn by the very probabilities that go with them."""
+    """Probabilities, and labels drawn from them."""
     random = np.random.default_rng(5)
     probabilities = random.dirichlet(np.full(num_classes, 0.5), size=num_rows)
     edges = probabilities.cumsum(axis=1)
@@ -54,7 +54,7 @@ def calibrated_rows(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("num_classes", [2, 5])
-def test_probabilities_that_are_right_have_almost_no_calibration_error(num_classes: int) -> None:
+def test_calibrated_probabilities_have_almost_no_calibration_error(num_classes: int) -> None:
     labels, probabilities = calibrated_rows(50_000, num_classes)
     assert metrics.calibration_error(labels, probabilities) < 0.01
     sharper = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
@@ -63,7 +63,7 @@ def test_probabilities_that_are_right_have_almost_no_calibration_error(num_class
 
 
 def test_the_calibration_error_by_hand() -> None:
-    """Two bins of the fifteen are used: 0.62 with one right of two, 1.0 with one right of one."""
+    """Two of the fifteen bins are used: 0.62 with one of two correct, 1.0 with one of one correct."""
     probabilities = np.array([[0.62, 0.38], [0.38, 0.62], [1.0, 0.0]])
     found = metrics.calibration_error(np.array([0, 0, 0]), probabilities)
     assert found == pytest.approx(2 / 3 * 0.12)

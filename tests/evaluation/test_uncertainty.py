@@ -1,4 +1,4 @@
-"""Intervals hold what they promise: checked against known values, a reference library, and by simulation."""
+"""Intervals have the promised coverage, by known values, a reference library and simulation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_wilson_parity(correct: int, count: int) -> None:
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
-def test_wilson_contains_the_share(count: int, share: float) -> None:
+def test_wilson_contains_the_fraction(count: int, share: float) -> None:
     low, high = wilson_interval(share * count, count)
     assert 0.0 <= low <= share * count / count <= high <= 1.0
 
 
 def draw_runs(skill: float, seed_spread: float, num_seeds: int, rows: np.ndarray, random: np.random.Generator):
-    """Runs (S, N) that share the rows' difficulty, differ by seed, and by noise."""
+    """Runs (S, N) with the same difficulty of the rows that differ by seed and by noise."""
     of_seed = random.normal(0, seed_spread, size=(num_seeds, 1))
     return rows + of_seed + skill + random.normal(0, 1, size=(num_seeds, len(rows))) > 0
 
@@ -52,7 +52,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 @pytest.mark.parametrize("num_seeds", [2, 3, 5])
 @pytest.mark.parametrize("spread", [0.0, 0.01, 0.03, 0.06])
 def test_the_interval_over_seeds_covers_the_expected_accuracy(num_seeds: int, spread: float) -> None:
-    """Also if seeds are few and differ much: with Satterthwaite's degrees of freedom two of them covered 89 %."""
+    """Even with few seeds that differ much; with Satterthwaite's degrees of freedom, two seeds covered 89 %."""
     random = np.random.default_rng(3)
     covered = 0
     for _ in range(500):
@@ -99,7 +99,7 @@ def test_few_rows_give_no_false_certainty() -> None:
     assert found.interval[0] < 0.3
 
 
-def test_equal_predictions_differ_in_nothing() -> None:
+def test_equal_predictions_have_no_difference() -> None:
     a = np.random.default_rng(0).random((2, 50)) < 0.7
     found = accuracy_difference(a, a)
     assert found.difference == 0.0
@@ -124,7 +124,7 @@ def test_mcnemar_parity(only_a: int, only_b: int) -> None:
     assert mcnemar_p_value(a, b) == pytest.approx(expected)
 
 
-def test_bootstrap_agrees_with_the_formula_where_there_is_one() -> None:
+def test_bootstrap_agrees_with_the_formula() -> None:
     random = np.random.default_rng(3)
     rows = random.normal(1, 1, size=500)
     a, b = draw_runs(0.5, 0.1, 3, rows, random), draw_runs(0.0, 0.1, 3, rows, random)

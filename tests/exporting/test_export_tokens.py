@@ -14,7 +14,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 @pytest.fixture(scope="module")
 def source(preprocessed_folder: Path) -> Path:
-    """A preprocess folder whose manifest says as much as a real one."""
+    """A preprocess folder whose manifest is like that of a real one."""
     tokenizer = load_tokenizer(preprocessed_folder)
     manifest = read_manifest(preprocessed_folder)
     manifest.summary.update(special_ids=tokenizer.special_ids, vocab_size=tokenizer.vocab_size)
@@ -49,24 +49,24 @@ def test_a_view_has_a_shape_and_padding(source: Path, tmp_path: Path, capsys: py
     assert rows[0]["padding_share"] == pytest.approx(1 - rows[0]["tokens"] / (rows[0]["shape"][0] * 50))
     words = ["export", str(source), "--to", "parquet", "--view", "packed", "--row-tokens", "64"]
     assert run_command_line([*words, "--out", str(tmp_path / "b")]) == 0
-    assert " x 64 places, " in capsys.readouterr().out
+    assert " x 64 tokens (" in capsys.readouterr().out
 
 
-def test_what_is_there_is_not_overwritten(source: Path, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(source: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(FolderInTheWayError, match="holds something already"):
+    with pytest.raises(FolderInTheWayError, match="already exists and is not overwritten"):
         export(source, tmp_path, "megatron")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_settings_that_do_not_fit_are_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--view is for parquet: megatron files hold documents"):
+    with pytest.raises(UsageError, match="--view is only for parquet; readers of megatron files"):
         export(source, tmp_path / "out", "megatron", view="rows")
     with pytest.raises(UsageError, match="--row-tokens is 0; expected at least 1"):
         export(source, tmp_path / "out", "parquet", view="rows", row_tokens=0)
-    with pytest.raises(UsageError, match="expected with it --view rows or --view packed"):
+    with pytest.raises(UsageError, match="expected --view rows or --view packed with it"):
         export(source, tmp_path / "out", "parquet", row_tokens=50)
-    with pytest.raises(UsageError, match="'xyz' is no format of tokens; expected one of parquet, datatrove, megatron"):
+    with pytest.raises(UsageError, match="'xyz' is not a token format; expected one of parquet, datatrove, megatron"):
         export(source, tmp_path / "out", "xyz")  # type: ignore[arg-type]
     with pytest.raises(InputDataError, match="does not exist"):
         export(tmp_path / "none", tmp_path / "out", "parquet")

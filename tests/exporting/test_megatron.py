@@ -25,7 +25,7 @@ def shard(request: pytest.FixtureRequest, tmp_path: Path) -> TokenShard:
 
 
 def read_megatron(prefix: Path) -> tuple[list[list[int]], list[int]]:
-    """The sequences, and the sequence with which each document begins, by way of the index alone."""
+    """The sequences and the first sequence of each document, read from the index alone."""
     index, data = prefix.with_suffix(".idx").read_bytes(), prefix.with_suffix(".bin").read_bytes()
     assert index[:9] == b"MMIDIDX\x00\x00"
     version, code, sequences, documents = struct.unpack_from("<QBQQ", index, 9)

@@ -23,11 +23,11 @@ def shard(tmp_path: Path) -> TokenShard:
 
 @pytest.fixture(params=[(10_000, 1 << 20), (2, 1 << 20), (10_000, 7)], ids=["all", "two documents", "seven tokens"])
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in a group: all, at most two documents or rows, or at most seven tokens or a longer document."""
+    """Groups of everything, of at most two documents or rows, or of at most seven tokens or one longer document."""
     documents, tokens = request.param
     monkeypatch.setattr(parquet, "DOCUMENTS_AT_ONCE", documents)
     monkeypatch.setattr(parquet, "TOKENS_AT_ONCE", tokens)
-    monkeypatch.setattr(views, "PLACES_AT_ONCE", min(8 * documents, tokens))
+    monkeypatch.setattr(views, "SLOTS_AT_ONCE", min(8 * documents, tokens))
 
 
 @pytest.mark.usefixtures("at_once")
@@ -56,7 +56,7 @@ def test_a_view_is_read_back(shard: TokenShard, tmp_path: Path, kind: View) -> N
     assert max(map(len, lengths)) == (1 if kind == "rows" else 2)
 
 
-def test_without_pyarrow_it_says_what_to_install(
+def test_without_pyarrow_the_error_names_the_package(
     shard: TokenShard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)

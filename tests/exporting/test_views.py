@@ -34,15 +34,15 @@ def rows_of(view: RowView) -> Documents:
 
 @pytest.fixture(autouse=True, params=[(1 << 16, 1 << 19), (3, 16)], ids=["all at once", "few at once"], scope="module")
 def at_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Blocks that hold everything, and blocks of three pieces and of a row or two."""
+    """Blocks of everything, and blocks of three chunks and of a row or two."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(views, "PIECES_AT_ONCE", request.param[0])
-        patch.setattr(views, "PLACES_AT_ONCE", request.param[1])
+        patch.setattr(views, "CHUNKS_AT_ONCE", request.param[0])
+        patch.setattr(views, "SLOTS_AT_ONCE", request.param[1])
         yield
 
 
 @given(documents=documents_of_any_length, row_tokens=st.integers(1, 9))
-def test_rows_hold_every_token_in_order(
+def test_rows_contain_every_token_in_order(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int
 ) -> None:
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
@@ -53,7 +53,7 @@ def test_rows_hold_every_token_in_order(
 
 
 @given(documents=documents_of_any_length, row_tokens=st.integers(1, 9))
-def test_packed_rows_hold_every_piece_once(
+def test_packed_rows_contain_every_chunk_once(
     tmp_path_factory: pytest.TempPathFactory, documents: Documents, row_tokens: int
 ) -> None:
     shard = shard_of(tmp_path_factory.mktemp("shard"), documents)
@@ -91,20 +91,20 @@ def random_shard(folder: Path, count: int) -> TokenShard:
     return TokenShard(folder, "train")
 
 
-def test_packing_leaves_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "PIECES_AT_ONCE", 2000)
+def test_packing_leaves_little_padding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "CHUNKS_AT_ONCE", 2000)
     shard = random_shard(tmp_path / "shard", 5000)
     shape = measure_view(shard, 50, "packed")
     assert shape.rows < measure_view(shard, 50, "rows").rows
     assert shape.padding_share < 0.05
-    assert shape.told == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}
+    assert shape.as_json == {"shape": [shape.rows, 50], "padding_share": round(shape.padding_share, 6)}
 
 
 @pytest.mark.parametrize("kind", ["rows", "packed"])
 def test_memory_does_not_grow_with_the_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: View) -> None:
-    """Peak bytes while going through the rows: four times the documents take no more, where nothing holds them all."""
-    monkeypatch.setattr(views, "PIECES_AT_ONCE", 1000)
-    monkeypatch.setattr(views, "PLACES_AT_ONCE", 10_000)
+    """The peak memory while iterating over the rows is the same for four times the documents."""
+    monkeypatch.setattr(views, "CHUNKS_AT_ONCE", 1000)
+    monkeypatch.setattr(views, "SLOTS_AT_ONCE", 10_000)
     peaks = []
     for count in (3000, 12_000):
         shard = random_shard(tmp_path / str(count), count)

@@ -1,4 +1,4 @@
-"""Predictions keep their order and do not depend on who shares the batch."""
+"""Predictions keep their order and do not depend on the other texts of the batch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pretune.inference.classify import Classifier, group_by_length
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 
 TEXTS = ["A wonderful film.", "", "🙂 " * 20, "The hotel was dreadful. " * 200, "x", "Großartig!", "[MASK] [PAD]"] * 4
@@ -18,14 +16,6 @@ TEXTS = ["A wonderful film.", "", "🙂 " * 20, "The hotel was dreadful. " * 200
 @pytest.fixture(scope="module")
 def classifier(run_folder: Path) -> Classifier:
     return load_classifier(run_folder)
-
-
-@given(st.lists(st.integers(0, 600), max_size=60), st.integers(1, 2000))
-def test_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
-    batches = list(group_by_length(lengths, budget))
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        assert len(batch) == 1 or len(batch) * max(lengths[index] for index in batch) <= budget
 
 
 def test_probabilities_keep_order_and_ignore_the_batch(classifier: Classifier) -> None:
@@ -51,7 +41,7 @@ def test_no_texts_give_no_predictions(classifier: Classifier) -> None:
     assert classifier.predict_probabilities([]).shape == (0, 3)
 
 
-def test_long_texts_are_read_at_head_and_tail(classifier: Classifier) -> None:
+def test_long_texts_are_cut_in_the_middle(classifier: Classifier) -> None:
     ids, was_cut = classifier.encode("The sun rises in the east. " * 300)
     assert was_cut
     assert len(ids) == 512

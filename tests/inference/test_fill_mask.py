@@ -33,7 +33,7 @@ def test_all_words_sum_to_one_but_for_special_tokens(filler: MaskFiller) -> None
     assert sum(word.probability for word in words) + float(special) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_what_cannot_be_filled_is_said(filler: MaskFiller) -> None:
+def test_texts_that_cannot_be_filled_are_refused(filler: MaskFiller) -> None:
     with pytest.raises(UsageError, match=r"no \[MASK\]"):
         filler.fill("The sun rises.")
     with pytest.raises(UsageError, match="expected at most 512"):
@@ -42,8 +42,8 @@ def test_what_cannot_be_filled_is_said(filler: MaskFiller) -> None:
         filler.fill("The [MASK].", top=0)
 
 
-def test_a_text_is_cleaned_as_the_training_text_was(run_folder: Path) -> None:
+def test_a_text_is_cleaned_as_in_training(run_folder: Path) -> None:
     filler = load_filler(run_folder)
     assert filler.fill("The sch&ouml;ne <b>film</b> is [MASK].") == filler.fill("The schöne film is [MASK].")
-    with pytest.raises(UsageError, match="inside of markup"):
+    with pytest.raises(UsageError, match="inside markup"):
         filler.fill("A <a title='[MASK]'>link</a> and a [MASK].")

@@ -1,4 +1,4 @@
-"""A run, a stage folder or a checkpoint folder leads to a model; anything else to a sentence."""
+"""A run, a stage folder or a checkpoint folder gives a model; anything else gives a sentence."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_filler_of_a_run_a_stage_and_a_checkpoint(run_folder: Path, inner: str) 
 
 
 def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:
-    with pytest.raises(ModelError, match=r"holds a language model.*fine-tune it first"):
+    with pytest.raises(ModelError, match=r"has a language model.*fine-tune it first"):
         load_classifier(run_folder / "pretrain")
-    with pytest.raises(ModelError, match=r"holds a classifier, which does not fill in words"):
+    with pytest.raises(ModelError, match=r"has a classifier, which does not fill in words"):
         load_filler(run_folder / "finetune")
 
 
@@ -37,15 +37,15 @@ def test_absence_is_described(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelNotFoundError, match="file is a file"):
         find_model_folder(tmp_path / "file", "finetune")
-    with pytest.raises(ModelNotFoundError, match="neither a run, nor a stage folder"):
+    with pytest.raises(ModelNotFoundError, match="has no model; expected a run, a stage folder"):
         find_model_folder(tmp_path, "finetune")
     (tmp_path / "collect").mkdir()
     (tmp_path / "pretrain").mkdir()
-    with pytest.raises(ModelNotFoundError, match=r"its finetune stage is missing \(there is: collect, pretrain\)"):
+    with pytest.raises(ModelNotFoundError, match=r"its finetune stage is missing \(found: collect, pretrain\)"):
         find_model_folder(tmp_path, "finetune")
     with pytest.raises(ModelNotFoundError, match="its pretrain stage is not finished"):
         find_model_folder(tmp_path, "pretrain")
-    with pytest.raises(ModelNotFoundError, match="the collect stage made no model"):
+    with pytest.raises(ModelNotFoundError, match="the collect stage trains no model"):
         find_model_folder(tmp_path / "collect", "pretrain")
 
 

@@ -1,4 +1,4 @@
-"""Rows go out as they came in, with a label and a probability; the output is whole or absent."""
+"""Rows are written unchanged, with a label and a probability; the output is complete or absent."""
 
 from __future__ import annotations
 
@@ -109,19 +109,19 @@ def test_many_rows_are_streamed_and_reported(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.jsonl"]
 
 
-def test_what_cannot_work_is_said(classifier: Classifier, tmp_path: Path) -> None:
+def test_bad_arguments_are_refused(classifier: Classifier, tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [["A film."]])
     (tmp_path / "there.csv").write_text("mine")
-    with pytest.raises(UsageError, match="exists already and is not overwritten"):
+    with pytest.raises(UsageError, match="already exists and is not overwritten"):
         predict_file(classifier, source, tmp_path / "there.csv")
-    with pytest.raises(UsageError, match="no ending that names a format"):
+    with pytest.raises(UsageError, match="no ending of a known format"):
         predict_file(classifier, source, tmp_path / "out.xlsx")
     with pytest.raises(InputDataError, match=r"no column 'review'; its columns are text"):
         predict_file(classifier, source, tmp_path / "out.csv", text_column="review")
     with pytest.raises(InputDataError, match="does not exist"):
         predict_file(classifier, tmp_path / "nothing.txt", tmp_path / "out.csv")
     write_csv(tmp_path / "empty.csv", ["text"], [])
-    with pytest.raises(InputDataError, match="holds no rows"):
+    with pytest.raises(InputDataError, match="has no rows"):
         predict_file(classifier, tmp_path / "empty.csv", tmp_path / "out.csv")
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n' * 200 + '{"text": "b", "more": 1}\n')
     with pytest.raises(InputDataError, match="key 'more' that its first rows lack"):
@@ -206,7 +206,7 @@ def test_half_a_surrogate_pair_is_read_as_a_sign_of_its_own(
 
 
 def test_a_text_by_itself_is_not_taken_for_a_list_of_letters(classifier: Classifier) -> None:
-    with pytest.raises(InputDataError, match=r"is a single text; expected a list: put it into \[ \]"):
+    with pytest.raises(InputDataError, match=r"is a single text; expected a list: put it in \[ \]"):
         predict(classifier, "A film.")
 
 

@@ -43,7 +43,7 @@ def test_one_example_goes_through_all_stages(small_run: Path) -> None:
 def test_results_go_to_stdout_and_progress_to_stderr(small_run: Path, small_world: Path) -> None:
     shown = (small_world / "shown.txt").read_text(encoding="utf-8")
     told = (small_world / "told.txt").read_text(encoding="utf-8")
-    parts = ["DATA FLOW", "TRAINING TRACE", "DID PRE-TRAINING HELP?", "PREDICTION TRACE", "What to type next"]
+    parts = ["DATA FLOW", "TRAINING TRACE", "DID PRE-TRAINING HELP?", "PREDICTION TRACE", "What to try next"]
     assert [part for part in parts if part not in shown] == []
     assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
     assert str(small_run) in shown.splitlines()[-1]

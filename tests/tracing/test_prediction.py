@@ -1,4 +1,4 @@
-"""A trace is the prediction, taken apart: its parts sum to the logits, its arithmetic can be done again."""
+"""A trace agrees with the prediction: its terms sum to the logits, and its arithmetic can be repeated."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_contributions_sum_to_the_logits(traces: list[dict[str, Any]]) -> None:
         assert max(trace["checks"].values()) < 1e-4
 
 
-def test_a_text_that_cleaning_leaves_unclean_is_traced_as_it_is_predicted(classifier: Classifier) -> None:
+def test_a_text_with_nested_markup_is_traced_as_it_is_predicted(classifier: Classifier) -> None:
     text = "A " + "&" + "amp;" * 9 + "lt;b&gt; film, never dreadful"
     trace, prediction = trace_prediction(classifier, text), classifier.predict([text])[0]
     found = trace["layers"]["decision"]["probabilities"]
@@ -64,7 +64,7 @@ def test_a_text_that_cleaning_leaves_unclean_is_traced_as_it_is_predicted(classi
     assert [t["id"] for t in trace["layers"]["tokenization"]["tokens"]] == classifier.encode(text)[0]
 
 
-def test_head_arithmetic_can_be_done_again(traces: list[dict[str, Any]]) -> None:
+def test_head_arithmetic_can_be_repeated(traces: list[dict[str, Any]]) -> None:
     for trace in traces:
         head, decision = trace["layers"]["head"], trace["layers"]["decision"]
         logits = np.array(head["weight"]) @ np.array(head["pooled"]) + np.array(head["bias"])

@@ -1,4 +1,4 @@
-"""What is typed after each verb: its places and its options, those of a stage made from the stage's settings."""
+"""The positional words and options of each verb; those of a stage are made from its settings class."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pretune.settings import (
     SplitConfig,
 )
 
-# --- what a stage's verb and `run` have in common ---------------------------------------------------------------------
+# --- options that several verbs have ----------------------------------------------------------------------------------
 
 
 def _add_out(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    parser.add_argument("--out", metavar="DIR", required=required, help="the folder to write")
+    parser.add_argument("--out", metavar="DIR", required=required, help="output folder")
 
 
 def _add_redo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--redo",
         action="store_true",
-        help="rename a folder in the way that was made with other settings, and begin anew",
+        help="if the output folder was made with different settings, rename it and start over",
     )
 
 
 def _add_dry_run(parser: argparse.ArgumentParser, by: str) -> None:
     parser.add_argument(
-        "--dry-run", action="store_true", help=f"write nothing, only tell minutes, memory and disk, found {by}"
+        "--dry-run", action="store_true", help=f"write nothing; only estimate time, memory and disk space from {by}"
     )
 
 
@@ -53,17 +53,21 @@ def _add_split(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_protect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--protect", nargs="+", metavar="FILE", help="text that must not be in the corpus, such as a benchmark's"
+        "--protect", nargs="+", metavar="FILE", help="texts to keep out of the corpus, such as a benchmark"
     )
 
 
 def _add_public(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data-root", metavar="DIR", help="where public data sets lie, each in a folder of its name")
-    parser.add_argument("--yes", action="store_true", help="agree to downloads of public data sets")
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="folder of public data sets, each in a subfolder of its name"
+    )
+    parser.add_argument("--yes", action="store_true", help="download public data sets without asking")
 
 
 def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder ({text})")
+    parser.add_argument(
+        "model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder (for a run: {text})"
+    )
 
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
@@ -76,7 +80,7 @@ def _add_settings(parser: argparse.ArgumentParser, title: str, options: Sequence
 
 # --- the verbs --------------------------------------------------------------------------------------------------------
 
-# Where `run` needs another word than the stage alone, because two stages have a setting of that name.
+# The settings that `run` renames, because two stages have one of the same name.
 _RUN_FLAGS = {
     "collect": {
         "text_column": "--corpus-text-column",
@@ -95,7 +99,7 @@ _RUN_FLAGS = {
 
 
 def run_options() -> dict[str, list[Option]]:
-    """The options of `run`, by stage; one that several stages share stands with the first of them."""
+    """The options of `run`, by stage; one that several stages share is listed under the first of them."""
     flags = _RUN_FLAGS
     options = [
         *options_of("split", SplitConfig),
@@ -112,14 +116,14 @@ def run_options() -> dict[str, list[Option]]:
 
 
 def as_typed_for_run(stage: str, sentence: str) -> str:
-    """A sentence about the settings of a stage, with the words that `run` has for them."""
+    """A sentence about the settings of a stage, with the option names of `run`."""
     for name, flag in _RUN_FLAGS.get(stage, {}).items():
         sentence = re.sub(rf"--{name.replace('_', '-')}(?![\w-])", flag, sentence)
     return sentence
 
 
 def stage_folder(path: str, stage: str) -> Path:
-    """A stage's folder, also where its run is named."""
+    """The folder of a stage, given that folder or its run."""
     folder = Path(path)
     return folder / stage if (folder / stage / MANIFEST_NAME).is_file() else folder
 
@@ -133,11 +137,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--corpus",
         nargs="+",
         metavar="PATH",
-        help="raw text: files, folders, globs, archives, - for stdin, or a public data set as in imdb",
+        help="raw text: files, folders, globs, archives, - for stdin, or the name of a public data set, such as imdb",
     )
     _add_public(parser)
-    _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus their texts are the corpus")
-    _add_test_labels(parser, "a separate test set; without it a part of --labels is held out")
+    _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus, their texts are the corpus")
+    _add_test_labels(parser, "separate test set (default: hold out some rows of --labels)")
     _add_protect(parser)
     _add_out(parser, required=False)
     _add_redo(parser)
@@ -146,10 +150,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         dest="control",
         action="store_const",
         const=False,
-        help="leave out the same network from scratch, which takes most of the time where there are many labels, and "
-        "with it the answer whether pre-training helped; without this option a later call makes up for it",
+        help="skip the control, which is the same network trained from scratch: saves most of the time if there are "
+        "many labels, but does not show whether pre-training helped; to add it later, rerun without this option",
     )
-    _add_dry_run(parser, "by the size of the files and a matrix product")
+    _add_dry_run(parser, "the size of the files and the speed of a matrix product")
     options = run_options()
     often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))
     add_options(parser, often)
@@ -162,7 +166,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def add_split(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("labels", metavar="FILE", help="labelled examples: csv, tsv, jsonl or parquet")
-    _add_test_labels(parser, "a separate test set; without it a part of FILE is held out")
+    _add_test_labels(parser, "separate test set (default: hold out some rows of FILE)")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("split", SplitConfig))
@@ -173,18 +177,19 @@ def add_collect(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="files, folders, globs, archives, - for stdin, or a public data set as in imdb; none: the built-in world",
+        help="files, folders, globs, archives, - for stdin, or the name of a public data set, such as imdb "
+        "(default: the built-in corpus)",
     )
     _add_public(parser)
-    _add_split(parser, "a folder that split wrote, whose training texts are added to the corpus")
+    _add_split(parser, "output folder of split, whose training texts are added to the corpus")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("collect", CollectConfig))
 
 
 def add_preprocess(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("collected", metavar="COLLECTED", help="the folder that collect wrote")
-    _add_split(parser, "a folder that split wrote, whose held-out rows are kept out of the text")
+    parser.add_argument("collected", metavar="COLLECTED", help="output folder of collect")
+    _add_split(parser, "output folder of split, whose held-out rows are kept out of the corpus")
     _add_protect(parser)
     _add_out(parser)
     _add_redo(parser)
@@ -192,10 +197,10 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
 
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="the folder that preprocess wrote")
+    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="output folder of preprocess")
     _add_out(parser)
     _add_redo(parser)
-    _add_dry_run(parser, "by some updates tried out")
+    _add_dry_run(parser, "a few trial updates")
     _add_settings(parser, "settings", options_of("pretrain", PretrainConfig))
 
 
@@ -203,110 +208,116 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels",
         metavar="SPLIT",
-        help="the folder that split wrote; or a file of labelled examples, which is split here with the settings below",
+        help="output folder of split; or a file of labelled examples, which is split with the settings below",
     )
-    parser.add_argument("--base", metavar="PRETRAINED", required=True, help="the folder that pretrain wrote, or a run")
+    parser.add_argument("--base", metavar="PRETRAINED", required=True, help="output folder of pretrain, or a run")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("prepare", PrepareConfig))
-    group = parser.add_argument_group("the split of a file")
-    group.add_argument("--test-labels", metavar="FILE", help="a separate test set; without it a part is held out")
+    group = parser.add_argument_group("if SPLIT is a file")
+    group.add_argument("--test-labels", metavar="FILE", help="separate test set (default: hold out some rows)")
     add_options(group, options_of("split", SplitConfig))
 
 
 def add_finetune(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pretrained", metavar="PRETRAINED", help="the folder that pretrain wrote, or a run")
-    parser.add_argument("prepared", metavar="PREPARED", help="the folder that prepare wrote")
+    parser.add_argument("pretrained", metavar="PRETRAINED", help="output folder of pretrain, or a run")
+    parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("finetune", FinetuneConfig))
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("finetuned", metavar="FINETUNED", help="the folder that finetune wrote")
-    parser.add_argument("prepared", metavar="PREPARED", help="the folder that prepare wrote")
-    parser.add_argument("--scratch", metavar="DIR", help="the folder that finetune --from-scratch wrote")
+    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune")
+    parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
+    parser.add_argument("--scratch", metavar="DIR", help="output folder of finetune --from-scratch")
     _add_out(parser)
     _add_redo(parser)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        f"{parser.description}\nA probability is the softmax of the model's scores and is not calibrated:\n"
-        "run, show and evaluate print how far off it is (ECE, Brier score)."
+        f"{parser.description}\nA probability is the softmax of the model's scores and is not calibrated;\n"
+        "run, show and evaluate measure its error (ECE, Brier score)."
     )
-    _add_model(parser, "of a run: its fine-tuned one")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="the texts to label")
-    parser.add_argument("--input", metavar="FILE", help="a file of texts: txt, csv, tsv, jsonl, also .gz and .zst")
+    _add_model(parser, "its fine-tuned model")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label")
+    parser.add_argument("--input", metavar="FILE", help="file of texts: txt, csv, tsv or jsonl, also as .gz or .zst")
     parser.add_argument(
-        "--output", metavar="FILE", help="where the rows of --input go, with label and probability added"
+        "--output", metavar="FILE", help="file to write: the rows of --input with label and probability added"
     )
-    parser.add_argument("--text-column", metavar="NAME", help="the column of --input that holds the text")
     parser.add_argument(
-        "--threads", type=number_of(int), metavar="N", help="of the processor; all of its cores when not given"
+        "--text-column", metavar="NAME", help="column of --input that holds the text (default: detected)"
     )
-    _add_json(parser, "one object a line: text, label, probability, probabilities")
+    parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")
+    _add_json(parser, "print a JSON object for each text: text, label, probability, probabilities")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "of a run: its fine-tuned one")
-    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to measure the model on")
-    parser.add_argument("--text-column", metavar="NAME", help="the column that holds the text")
-    parser.add_argument("--label-column", metavar="NAME", help="the column that holds the label")
+    _add_model(parser, "its fine-tuned model")
+    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to evaluate on")
+    parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
+    parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
-        "--label-names", default="", metavar="NAME,...", help="0=negative,1=positive: names for the labels in the file"
+        "--label-names",
+        default="",
+        metavar="NAME,...",
+        help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
-    _add_json(parser, f"one object with {figures}, confusion_matrix")
+    _add_json(parser, f"print one JSON object: {figures}, confusion_matrix, skipped, detected, seen, seen_sentence")
 
 
 def add_fill(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "of a run: its pre-trained one")
-    parser.add_argument("text", metavar="TEXT", help="a text with [MASK] where a word is missing")
-    how_many = "how many words to show (default: 5)"
+    _add_model(parser, "its pre-trained model")
+    parser.add_argument("text", metavar="TEXT", help="text with [MASK] in place of each missing word")
+    how_many = "number of words to show (default: 5)"
     parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
-    _add_json(parser, "one object: the text, and for each [MASK] the words with their probabilities")
+    _add_json(parser, "print one JSON object: the text, and the words with their probabilities for each [MASK]")
 
 
 def add_trace(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "of a run: its fine-tuned one")
-    parser.add_argument("text", metavar="TEXT", help="the text to trace")
-    _add_json(parser, "the whole trace as one object")
+    _add_model(parser, "its fine-tuned model")
+    parser.add_argument("text", metavar="TEXT", help="text to trace")
+    _add_json(parser, "print the whole trace as one JSON object")
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="the folder that preprocess wrote, or a run")
+    parser.add_argument("preprocessed", metavar="PREPROCESSED", help="output folder of preprocess, or a run")
     parser.add_argument(
         "--to",
         choices=("parquet", "datatrove", "megatron"),
         required=True,
-        help="parquet; datatrove's .ds; Megatron-LM's .bin and .idx",
+        help="parquet, datatrove (.ds) or Megatron-LM (.bin and .idx)",
     )
     _add_out(parser)
     parser.add_argument(
         "--view",
         choices=("rows", "packed"),
-        help="parquet of padded rows instead of documents: a document a row, or as many as fit",
+        help="parquet only: padded rows of one document each (rows), or of as many as fit (packed)",
     )
     parser.add_argument(
-        "--row-tokens", type=number_of(int), metavar="N", help="with --view: tokens in a row (default: 50)"
+        "--row-tokens", type=number_of(int), metavar="N", help="with --view: tokens per row (default: 50)"
     )
-    _add_json(parser, "one object a split: split, files, tokens, shape, padding_share")
+    _add_json(parser, "print a JSON object for each split: split, files, tokens, shape, padding_share")
 
 
 def add_show(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the folder of a run or of a stage, or a copy of its logs")
+    parser.add_argument("run", metavar="RUN", help="a run or a stage folder, or a copy of its logs")
     parser.add_argument(
         "--dropped",
         metavar="RULE",
-        help="list what stage 2 dropped by a rule, such as near-duplicate, and what it repeats",
+        help="list the documents that a rule of preprocess dropped, such as near-duplicate, and what they repeat",
     )
     parser.add_argument(
-        "--limit", type=number_of(int), metavar="N", help="with --dropped: how many documents (default: 10)"
+        "--limit", type=number_of(int), metavar="N", help="with --dropped: number of documents (default: 10)"
     )
-    _add_json(parser, "with --dropped: one object a line")
+    _add_json(parser, "with --dropped: print a JSON object for each document")
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="the folder of a run, of a stage, of a checkpoint or of a model")
-    _add_json(parser, "one object: is_whole, and for each folder what was compared, what differs and what has no hash")
+    parser.add_argument("folder", metavar="DIR", help="a run, or the folder of a stage, a checkpoint or a model")
+    _add_json(
+        parser,
+        "print one JSON object: is_whole, and for each folder what was compared, what differs and what has no hash",
+    )

@@ -1,4 +1,4 @@
-"""What an exception becomes: one sentence on stderr and an exit code; a traceback only for a mistake of ours."""
+"""From an exception to one sentence on stderr and an exit code; only a bug in pretune gets a traceback."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from pretune.runtime.launch import read_launch
 
 DEBUG_VARIABLE = "PRETUNE_DEBUG"
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-# What libraries that are not written in Python say when the system tells them the same.
+# The words of native libraries for the same errors of the system.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _MEMORY_WORDS = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "out of memory")
 
 
 def explain(error: BaseException, out: str | None = None) -> tuple[str, int]:
-    """The sentence and the exit code for an exception; `out` is the folder the command was told to write."""
+    """The sentence and the exit code for an exception; `out` is the output folder of the command."""
     if isinstance(error, PretuneError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. What was committed is kept; the same command goes on from there.", EXIT_INTERRUPTED
+        return "Interrupted. Finished work is saved; run the same command to resume.", EXIT_INTERRUPTED
     if _is_full(error):
         return _explain_full_disk(error, out), EXIT_RESOURCES
     if _is_out_of_memory(error):
         return (
-            "Out of memory. What was committed is kept; close other programs, or try a smaller --size or less text.",
+            "Out of memory. Finished work is saved; close other programs, or try a smaller --size or less text.",
             EXIT_RESOURCES,
         )
     if isinstance(error, OSError) and error.filename is not None:
@@ -48,14 +48,14 @@ def explain(error: BaseException, out: str | None = None) -> tuple[str, int]:
 def report(error: BaseException, out: str | None = None) -> int:
     """Print the sentence for an exception to stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
-        _silence_stdout()  # the reader of our output has gone (`| head`): not a failure
+        _silence_stdout()  # the reader of our output has exited (`| head`), which is not a failure
         return EXIT_DONE
     if os.environ.get(DEBUG_VARIABLE):
         import traceback
 
         traceback.print_exception(error)
     sentence, code = explain(error, out)
-    if not _is_told_by_first(error):
+    if not _is_reported_by_first(error):
         sys.stderr.write(f"{sentence}\n")
     try:
         sys.stdout.flush()
@@ -65,12 +65,12 @@ def report(error: BaseException, out: str | None = None) -> int:
 
 
 def _silence_stdout() -> None:
-    """Throw away what cannot be written: Python would complain of it at its end, with an exit code of its own."""
+    """Discard output that cannot be written: at exit, Python would report it with an exit code of its own."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_told_by_first(error: BaseException) -> bool:
-    """Whether this is one of several processes that end for one reason, which the first of them says."""
+def _is_reported_by_first(error: BaseException) -> bool:
+    """Whether this is one of several processes that end for the same reason, which the first of them reports."""
     try:
         is_first = read_launch().is_first
     except PretuneError:
@@ -85,8 +85,8 @@ def _is_full(error: BaseException) -> bool:
 def _explain_full_disk(error: BaseException, out: str | None) -> str:
     place = getattr(error, "filename", None) or out or "the output"
     return (
-        f"The disk is full: {place} could not be written. What was committed is kept; "
-        "free some space and give the same command again."
+        f"The disk is full: {place} could not be written. Finished work is saved; "
+        "free some space and run the same command again."
     )
 
 
@@ -107,9 +107,11 @@ def _explain_path(error: OSError, out: str | None) -> tuple[str, int]:
 
 
 def _place_to_write(path: Path, out: Path) -> Path | None:
-    """What the user asked to have written where `path` failed: a place in `out` or above it; None for anything else."""
+    """The output path that could not be written: `path` if it is in `out` or above it, `out` if it is the temporary
+    folder of `out`, and None for anything else."""
     here, target = path.absolute(), out.absolute()
-    if here.parent == target.parent and here.name.startswith(f".{target.name}."):  # what becomes it when it is complete
+    # A temporary folder next to `out` is renamed to it once it is complete.
+    if here.parent == target.parent and here.name.startswith(f".{target.name}."):
         return out
     return path if here.is_relative_to(target) or target.is_relative_to(here) else None
 
@@ -126,5 +128,5 @@ def _explain_bug(error: BaseException) -> str:
     first_line = (str(error).strip().splitlines() or [""])[0][:200]
     return (
         f"This is a bug in pretune ({type(error).__name__}: {first_line}). Please report it with the traceback "
-        f"in {file.name}; what was committed is kept."
+        f"in {file.name}; finished work is saved."
     )

@@ -1,4 +1,4 @@
-"""From the words that were typed to a command, its result on stdout and its exit code."""
+"""From the words of a command line to its result on stdout and an exit code."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from pretune.errors import EXIT_DONE, StoppedError, UsageError
 from pretune.runtime.launch import read_launch
 from pretune.version import VERSION
 
-_TERMINATED = "Stopped by SIGTERM. What was committed is kept; the same command goes on from there."
+_TERMINATED = "Stopped by SIGTERM. Finished work is saved; run the same command to resume."
 USE_SEVERAL_PROCESSES = ("run", "pretrain", "finetune")
 
 
 class Terminated(BaseException):
-    """SIGTERM, wherever the command is. Like Ctrl-C it is no Exception, which a reader may take for a damaged file."""
+    """Raised on SIGTERM. Not an Exception, as for Ctrl-C, so that no reader mistakes it for a damaged file."""
 
 
 def run_command_line(words: Sequence[str]) -> int:
-    """Do what the words say; returns the exit code and never raises for a user's mistake."""
-    words = [_at_home(word) for word in words]
-    _open_what_is_closed()
+    """Run a command line and return its exit code; a user's mistake is reported and never raised."""
+    words = [_expand_home(word) for word in words]
+    _open_closed_streams()
     out = _word_after("--out", words) or _word_after("--output", words)
     try:
         with _stopped_by_sigterm():
             code = _dispatch(list(words))
-            sys.stdout.flush()  # here, where a full disk can still be answered: at its end Python only complains
+            sys.stdout.flush()  # now, while a full disk can still be reported: at exit Python only prints an error
             return code
     except Terminated:
         return report(StoppedError(_TERMINATED), out)
@@ -58,7 +58,7 @@ def _dispatch(words: list[str]) -> int:
         raise UsageError(_unknown_verb(words[0]))
     try:
         arguments = build_parser(VERBS[words[0]]).parse_intermixed_args(words[1:])
-    except SystemExit:  # argparse leaves this way after --help
+    except SystemExit:  # raised by argparse after --help
         return EXIT_DONE
     launch = read_launch()
     arguments.quiet = arguments.quiet or quiet or not launch.is_first
@@ -67,7 +67,7 @@ def _dispatch(words: list[str]) -> int:
             return EXIT_DONE
         *others, last = USE_SEVERAL_PROCESSES
         several = f"{', '.join(others)} and {last}"
-        sys.stderr.write(f"Only {several} use several processes: one does this {words[0]}, the others end.\n")
+        sys.stderr.write(f"Only {several} use several processes: one process runs {words[0]}, the others exit.\n")
     _prepare_process()
     from pretune.cli.stage_commands import COMMANDS
 
@@ -78,12 +78,12 @@ def _unknown_verb(word: str) -> str:
     import difflib
 
     close = difflib.get_close_matches(word, VERBS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}."
+    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(VERBS)}."
     return f"{PROGRAM} has no verb {word!r}; {hint}"
 
 
-def _at_home(word: str) -> str:
-    """`--out=~/runs` as it is meant: shells replace the tilde at the beginning of a word only."""
+def _expand_home(word: str) -> str:
+    """`--out=~/runs` with the tilde replaced; shells do that only at the beginning of a word."""
     option, equals, value = word.partition("=")
     if not option.startswith("--") or not value.startswith("~/"):
         return word
@@ -99,16 +99,16 @@ def _word_after(flag: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def _open_what_is_closed() -> None:
-    """Python has no stdout or stderr where the caller closed it (`>&-`); what is said then goes nowhere."""
+def _open_closed_streams() -> None:
+    """Discard output to a stream that the caller closed (`>&-`), which Python leaves as None."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _prepare_process() -> None:
-    """Libraries keep to themselves what a user can do nothing about; what a terminal cannot show is written as escapes,
-    as in the event log."""
+    """Silence library warnings that a user can do nothing about, and write characters that the terminal cannot show as
+    escapes, as in the event log."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     if not os.environ.get(DEBUG_VARIABLE):
@@ -118,9 +118,9 @@ def _prepare_process() -> None:
 
 @contextmanager
 def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends a command with its own exit code; training, which must commit first, sets its own handler.
+    """Let SIGTERM end the command with its own exit code; training, which must save first, sets its own handler.
 
-    Only the main thread may handle signals: in another one, such as an actor's, SIGTERM stays with the program.
+    Only the main thread may handle signals; in any other, such as an actor's, the program's own handler stays.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What the verbs do that use a model or look into a run: words that were typed in, results on stdout out."""
+"""The commands that use a model or inspect a run: parsed arguments in, results on stdout out."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
 
 Arguments = argparse.Namespace
-DROPPED_SHOWN = 10  # documents of a rule, where --limit says nothing else
+DROPPED_SHOWN = 10  # documents of a rule, without --limit
 
 
 def predict(arguments: Arguments) -> int:
-    """Label and probability of texts, or of the rows of a file."""
+    """Label texts, or the rows of a file."""
     texts: Sequence[str] = arguments.texts
     if arguments.input is None and not texts:
-        raise UsageError('Nothing to predict: give texts, as in pretune predict MODEL "A text.", or --input FILE.')
+        raise UsageError(
+            'There is nothing to label: give texts, as in pretune predict MODEL "A text.", or --input FILE.'
+        )
     if arguments.threads is not None:
         from pretune.compute.device import use_threads
 
@@ -39,14 +41,14 @@ def predict(arguments: Arguments) -> int:
     for option, value in (("--output", arguments.output), ("--text-column", arguments.text_column)):
         if value is not None:
             raise UsageError(
-                f"{option} is given without --input; name the file of texts with --input, or leave it out."
+                f"{option} is given without --input; name the file of texts with --input, or omit {option}."
             )
     from pretune.inference.predict import looks_like_file, predict
 
     predictions = predict(arguments.model, texts)
     for text in texts:
         if looks_like_file(text):
-            to_stderr(f"{text!r} is taken as a text to label; to label the rows of the file, give --input {text}.")
+            to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
             to_stdout(to_json(vars(prediction)))
@@ -57,27 +59,29 @@ def predict(arguments: Arguments) -> int:
 
 def _predict_file(arguments: Arguments) -> int:
     if arguments.texts:
-        raise UsageError("Texts and --input are given; give one of them.")
+        raise UsageError("Both texts and --input are given; give only one of them.")
     if arguments.json:
-        raise UsageError("--json and --input are given; for JSON from a file, end the name of --output in .jsonl.")
+        raise UsageError(
+            "--json does not work with --input; to get JSON for a file, give --output a name that ends in .jsonl."
+        )
     if arguments.output is None:
-        raise UsageError("--input is given without --output; name the file to write, ending in .csv, .jsonl or .txt.")
+        raise UsageError("--input is given without --output; give a file to write that ends in .csv, .jsonl or .txt.")
     from pretune.inference.predict import predict_file
 
-    say = (lambda _sentence: None) if arguments.quiet else to_stderr
+    log = (lambda _sentence: None) if arguments.quiet else to_stderr
     done = predict_file(
         arguments.model,
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
-        on_progress=lambda rows: say(f"{rows:,} rows"),
+        on_progress=lambda rows: log(f"{rows:,} rows"),
     )
     for entry in done.skipped:
-        say(f"{_rows(entry['count'])} got no label: {entry['reason']}")
+        log(f"{_rows(entry['count'])} got no label: {entry['reason']}")
     if done.without_text:
-        say(f"{_rows(done.without_text)} without a text got no label.")
-    say(
-        f"{done.rows:,} rows in {done.seconds:.1f} s: the texts in column {done.text_column}, the labels in column "
+        log(f"{_rows(done.without_text)} without a text got no label.")
+    log(
+        f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, labels in column "
         f"{done.label_column} of {done.output}."
     )
     return EXIT_DONE
@@ -88,7 +92,7 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """How good a model is on labelled examples."""
+    """Evaluate a model on labelled examples."""
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -103,7 +107,7 @@ def evaluate(arguments: Arguments) -> int:
 
 
 def fill(arguments: Arguments) -> int:
-    """The words that the pre-trained model predicts at each [MASK]."""
+    """Show the words that the pre-trained model predicts at each [MASK]."""
     from pretune.inference.predict import fill
 
     found = fill(arguments.model, arguments.text, top=arguments.top)
@@ -115,7 +119,7 @@ def fill(arguments: Arguments) -> int:
 
 
 def trace(arguments: Arguments) -> int:
-    """One prediction through five layers."""
+    """Trace one prediction from tokens to decision."""
     from pretune.tracing.prediction import trace
 
     found = trace(arguments.model, arguments.text)
@@ -127,7 +131,7 @@ def trace(arguments: Arguments) -> int:
 
 
 def export(arguments: Arguments) -> int:
-    """The tokens of stage 2 in another tool's format."""
+    """Write the tokens of stage 2 in another tool's format."""
     from pretune.exporting.export_tokens import export
 
     done = export(
@@ -137,30 +141,30 @@ def export(arguments: Arguments) -> int:
         view=arguments.view,
         row_tokens=arguments.row_tokens,
     )
-    for part in done:
+    for exported in done:
         if arguments.json:
-            to_stdout(to_json({**vars(part), "files": [str(file) for file in part.files]}))
+            to_stdout(to_json({**vars(exported), "files": [str(file) for file in exported.files]}))
         else:
-            to_stdout(describe_export(vars(part)))
+            to_stdout(describe_export(vars(exported)))
     return EXIT_DONE
 
 
 def show(arguments: Arguments) -> int:
-    """The tables of a run, again, from its logs; or what its second stage dropped."""
+    """Show the tables of a run from its logs, or the documents that preprocess dropped."""
     run = Path(arguments.run)
     if arguments.dropped is not None:
         return _show_dropped(stage_folder(arguments.run, "preprocess"), arguments)
     for option, value in (("--limit", arguments.limit), ("--json", arguments.json or None)):
         if value is not None:
-            raise UsageError(f"{option} is given without --dropped RULE; give that as well, or leave it out.")
+            raise UsageError(f"{option} is given without --dropped RULE; add --dropped, or omit {option}.")
     if not read_run(run):
-        raise InputDataError(f"{run} has no logs; expected the folder of a run or of a stage, or a copy of its logs.")
+        raise InputDataError(f"{run} has no logs; expected a run or a stage folder, or a copy of its logs.")
     show_run(run, sys.stdout)
     return EXIT_DONE
 
 
 def _show_dropped(folder: Path, arguments: Arguments) -> int:
-    """What a rule dropped, as it is listed in the stage's folder."""
+    """Show the documents that a rule dropped, from the list in the stage's folder."""
     from itertools import islice
 
     from pretune.reporting.sections.dropped import show_dropped
@@ -180,7 +184,7 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
 
 
 def verify(arguments: Arguments) -> int:
-    """Whether everything in a folder is as it was written."""
+    """Check the files of a folder against their hashes."""
     from pretune.runtime.verification import verify
 
     results = verify(Path(arguments.folder))

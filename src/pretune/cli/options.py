@@ -1,4 +1,4 @@
-"""Command-line options made from a settings class: each field becomes an option."""
+"""From the fields of a settings class to command-line options, and from a parsed command line back to settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, Union
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option: the words that are typed, and the fields `stage.name` of the settings that it sets."""
+    """One option, and the fields `stage.name` of the settings that it sets."""
 
     flag: str
     fields: tuple[str, ...]
@@ -22,7 +22,7 @@ class Option:
 
     @property
     def dest(self) -> str:
-        """Where argparse keeps the value; only options that were typed are there at all."""
+        """The attribute of the namespace; argparse sets it only if the option was typed."""
         return "set:" + ",".join(self.fields)
 
 
@@ -31,7 +31,7 @@ def options_of(
 ) -> list[Option]:
     """The options of one stage's settings.
 
-    `flags` gives fields another word than their own name; fields in `without` get no option.
+    `flags` gives some fields another option name than their own; fields in `without` get no option.
     """
     kinds = typing.get_type_hints(config)
     return [
@@ -48,7 +48,7 @@ def options_of(
 
 
 def merge_options(options: Sequence[Option]) -> list[Option]:
-    """Options with the same word become one that sets all their fields; the first one's help text holds."""
+    """Merge options of the same name into one that sets all their fields and has the help text of the first."""
     merged: dict[str, Option] = {}
     for option in options:
         known = merged.get(option.flag)
@@ -83,9 +83,9 @@ def _add_option(parser: argparse._ActionsContainer, option: Option) -> None:
 
 
 def _without_none(kind: Any) -> Any:
-    """`int | None` is typed like `int`: an option that is not given stays at its default."""
+    """`int` for `int | None`: an option that is not given keeps its default."""
     if typing.get_origin(kind) in (Union, types.UnionType):
-        kinds = [part for part in typing.get_args(kind) if part is not type(None)]
+        kinds = [each for each in typing.get_args(kind) if each is not type(None)]
         return kinds[0]
     return kind
 
@@ -95,7 +95,7 @@ def _metavar(kind: Any) -> str:
 
 
 def number_of(kind: Callable[[str], Any]) -> Callable[[str], Any]:
-    """What reads a number that was typed, or says that it is none."""
+    """A function that converts a typed word to a number, or raises ArgumentTypeError."""
 
     def read(text: str) -> Any:
         try:
@@ -111,7 +111,7 @@ def _list_of(kind: Any) -> Callable[[str], tuple[Any, ...]]:
     read = number_of(kind) if kind in (int, float) else kind
 
     def read_list(text: str) -> tuple[Any, ...]:
-        return tuple(read(part.strip()) for part in text.split(",") if part.strip())
+        return tuple(read(item.strip()) for item in text.split(",") if item.strip())
 
     return read_list
 
@@ -126,7 +126,7 @@ def _help_text(option: Option) -> str:
 
 
 def typed_values(namespace: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """What was typed on the command line, as {stage: {field: value}}; nothing else is in it."""
+    """The settings that were typed on the command line, without any defaults, as {stage: {field: value}}."""
     values: dict[str, dict[str, Any]] = {}
     for dest, value in vars(namespace).items():
         if dest.startswith("set:"):

@@ -1,4 +1,4 @@
-"""What a command says on stdout to a reader; with `--json` it says the same figures as data."""
+"""From the results of commands to text for a reader; `--json` prints the same figures as data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pretune.reporting.formats import count, size
 from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 from pretune.runtime.verification import Verified
 
-MOST_CLASSES = 12  # of which the confusion matrix is shown; a wider one is for --json
+MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
 
 
 def describe_next(folder: Path, recipe: Recipe) -> str:
-    """What to type after a run: to use it, and to make one from one's own text."""
-    lines = ["", "What to type next", ""]
+    """The commands to type after a run, which use its models or start a run on the user's own text."""
+    lines = ["", "What to try next", ""]
     if recipe.has_labels:
         lines.append(f'  pretune predict {folder} "a text of your own"')
         lines.append(f'  pretune trace {folder} "a text of your own"')
@@ -29,20 +29,20 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     elif not recipe.has_labels:
         lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
         lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
-    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all this again."])
+    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all of this again."])
 
 
-def describe_export(part: dict[str, Any]) -> str:
-    """What was written of one split."""
-    shape, files = part["shape"], part["files"]
-    rows = f"{shape[0]:,} documents" if len(shape) == 1 else f"{shape[0]:,} x {shape[1]} places"
-    padding = f", {part['padding_share']:.1%} of them padding" if len(shape) > 1 else ""
+def describe_export(exported: dict[str, Any]) -> str:
+    """One line about the exported files of one split."""
+    shape, files = exported["shape"], exported["files"]
+    rows = f"{shape[0]:,} documents" if len(shape) == 1 else f"{shape[0]:,} x {shape[1]} tokens"
+    padding = f" ({exported['padding_share']:.1%} padding)" if len(shape) > 1 else ""
     names = " ".join(str(file) for file in files)
-    return f"{part['split']:<10}  {rows}{padding}, {part['tokens']:,} tokens: {clean(names, 400)}"
+    return f"{exported['split']:<10}  {rows}{padding}, {exported['tokens']:,} tokens of text: {clean(names, 400)}"
 
 
 def describe_evaluation(figures: dict[str, Any]) -> str:
-    """The figures of an evaluation: in all, class by class, and which class was taken for which."""
+    """The figures of an evaluation: over all rows, for each class, and the confusion matrix."""
     low, high = figures["accuracy_interval"]
     lines = [
         figures["detected"],
@@ -53,7 +53,7 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
         f"loss      {figures['loss']:.4f} nats",
         f"Brier     {figures['brier_score']:.4f}",
         f"ECE       {figures['calibration_error']:.4f}  (expected calibration error: how far probabilities are from "
-        "the share of right answers)",
+        "the fraction of correct answers)",
         figures["seen_sentence"],
         "",
     ]
@@ -75,7 +75,7 @@ def _class_table(figures: dict[str, Any], page: Page) -> Lines:
 
 def _confusion_table(figures: dict[str, Any], page: Page) -> Lines:
     names = [clean(c["label"], 16) for c in figures["classes"]]
-    columns = [Column("is / was taken for", wraps=True), *(Column(name, "right") for name in names)]
+    columns = [Column("true \\ predicted", wraps=True), *(Column(name, "right") for name in names)]
     rows: list[list[str | Cell]] = [
         [name, *(f"{count:,}" for count in counts)]
         for name, counts in zip(names, figures["confusion_matrix"], strict=True)
@@ -84,7 +84,7 @@ def _confusion_table(figures: dict[str, Any], page: Page) -> Lines:
 
 
 def describe_prediction(text: str, label: str | None, probability: float | None) -> str:
-    """Label, probability and text of one prediction on a line, between tabs; a blank text has neither."""
+    """Label, probability and text of one prediction, separated by tabs; a blank text has no label."""
     if label is None or probability is None:
         return f"(no text)\t-\t{clean(text)}"
     return f"{clean(label)}\t{probability:.4f}\t{clean(text)}"
@@ -101,22 +101,22 @@ def describe_fill(masks: list[list[dict[str, Any]]]) -> str:
 
 
 def describe_verification(results: Sequence[Verified]) -> str:
-    """A line for each folder, under it the files that differ or have no hash, and what that means in all."""
+    """A line for each folder, followed by its files that differ or have no hash, and the overall result."""
     lines, num_faults = [], sum(len(result.faults) for result in results)
     width = max(len(clean(result.path)) for result in results)
     for result in results:
         kind = f"{result.kind}, not finished" if result.status == "running" else result.kind
-        state = f"{_files(result.num_files)}, {size(result.size_bytes)}, whole"
+        state = f"{_files(result.num_files)}, {size(result.size_bytes)}, OK"
         if result.faults:
-            state = f"{count(len(result.faults))} of {_files(result.num_files)} NOT WHOLE"
+            state = f"{count(len(result.faults))} of {_files(result.num_files)} CHANGED OR MISSING"
         lines.append(f"{clean(result.path):{width}}  {clean(kind)}: {state}")
         for fault in result.faults:
             found = f"found: {clean(fault.found).rstrip('.')}; expected: {clean(fault.expected)}"
             lines += [f"  {clean(fault.file)}", f"    {found}", f"    what to do: {fault.advice}"]
         lines += [f"  {clean(note)}" for note in result.notes]
     if num_faults:
-        return "\n".join([*lines, "", f"Not whole: {_files(num_faults)} not as written; what to do stands below each."])
-    return "\n".join([*lines, "", "Whole: every file that has a hash is as it was written."])
+        return "\n".join([*lines, "", f"Not OK: {_files(num_faults)} changed or missing; see what to do below each."])
+    return "\n".join([*lines, "", "OK: every file that has a hash matches it."])
 
 
 def _files(number: int) -> str:

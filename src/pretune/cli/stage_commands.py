@@ -1,4 +1,4 @@
-"""What each verb does: the words that were typed become a settings object and a call; here `run` and the stages."""
+"""The commands `run` and those of the single stages: parsed arguments in, a run or a stage folder out."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Arguments = argparse.Namespace
 
 
 def run(arguments: Arguments) -> int:
-    """All five stages, then everything a run has to tell."""
+    """Run all five stages, then show the whole run."""
     from pretune import pipeline
 
     recipe = _recipe_of(arguments)
     if arguments.dry_run:
         pipeline.foresee(recipe, to_stdout)
         return EXIT_DONE
-    say = (lambda _sentence: None) if arguments.quiet else to_stderr
+    log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with live_progress(sys.stderr, arguments.quiet):
-        folder = pipeline.run(recipe, redo=arguments.redo, say=say, agree=_agreement(arguments))
+        folder = pipeline.run(recipe, redo=arguments.redo, say=log, agree=_agreement(arguments))
     if read_launch().is_first:
         show_run(folder, sys.stdout)
         to_stdout(describe_next(folder, recipe))
@@ -39,7 +39,7 @@ def run(arguments: Arguments) -> int:
 
 
 def _recipe_of(arguments: Arguments) -> Recipe:
-    """The recipe that was named, or none, with what was typed in its place."""
+    """The recipe file, if one is given, overridden by the options that were typed."""
     recipe = read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe()
     inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out", "control")
     typed = {name: getattr(arguments, name) for name in inputs}
@@ -56,7 +56,7 @@ def _recipe_of(arguments: Arguments) -> Recipe:
 
 
 def split(arguments: Arguments) -> int:
-    """The split of the labelled examples."""
+    """Split the labelled examples."""
     from pretune.stages.split import split
 
     config, out, test_labels = _settings(arguments).split, Path(arguments.out), _path(arguments.test_labels)
@@ -66,7 +66,7 @@ def split(arguments: Arguments) -> int:
 
 
 def collect(arguments: Arguments) -> int:
-    """Stage 1."""
+    """Stage 1: read raw text."""
     from pretune.stages.collect.stage import collect
 
     config, out = _settings(arguments).collect, Path(arguments.out)
@@ -85,25 +85,25 @@ def collect(arguments: Arguments) -> int:
 
 
 def _split_folder(arguments: Arguments) -> Path | None:
-    """The folder of a split; a label file in its place gets the command that makes one."""
+    """The folder of a split. If it is a label file, the error names the command that makes a folder of it."""
     if arguments.split is None:
         return None
     if Path(arguments.split).is_file():
         raise UsageError(
-            f"{arguments.split} is a file; expected the folder of a split: run pretune split {arguments.split} "
-            "--out DIR first."
+            f"{arguments.split} is a file; expected the output folder of split: first run pretune split "
+            f"{arguments.split} --out DIR."
         )
     return stage_folder(arguments.split, "split")
 
 
 def _agreement(arguments: Arguments) -> Callable[[str], bool] | None:
-    """How a download is agreed to: by --yes, by an answer in the terminal, or not at all."""
+    """The question before a download: answered by --yes, asked in a terminal, and None elsewhere."""
     if arguments.yes:
-        return _tell_and_agree
+        return _print_and_agree
     return _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
-def _tell_and_agree(plan: str) -> bool:
+def _print_and_agree(plan: str) -> bool:
     to_stderr(plan)
     return True
 
@@ -115,7 +115,7 @@ def _ask(plan: str) -> bool:
 
 
 def preprocess(arguments: Arguments) -> int:
-    """Stage 2."""
+    """Stage 2: clean the text and write tokens."""
     from pretune.stages.preprocess.stage import preprocess
 
     config, out = _settings(arguments).preprocess, Path(arguments.out)
@@ -132,7 +132,7 @@ def preprocess(arguments: Arguments) -> int:
 
 
 def pretrain(arguments: Arguments) -> int:
-    """Stage 3."""
+    """Stage 3: pre-train a model."""
     from pretune.stages.pretrain.stage import pretrain
 
     config, out = _settings(arguments).pretrain, Path(arguments.out)
@@ -148,7 +148,7 @@ def pretrain(arguments: Arguments) -> int:
 
 
 def prepare(arguments: Arguments) -> int:
-    """Stage 4."""
+    """Stage 4: encode the labelled examples."""
     from pretune.stages.prepare import prepare
 
     settings, out = _settings(arguments), Path(arguments.out)
@@ -166,7 +166,7 @@ def prepare(arguments: Arguments) -> int:
 
 
 def finetune(arguments: Arguments) -> int:
-    """Stage 5."""
+    """Stage 5: fine-tune the model."""
     from pretune.stages.finetune.stage import finetune
 
     config, out = _settings(arguments).finetune, Path(arguments.out)
@@ -177,7 +177,7 @@ def finetune(arguments: Arguments) -> int:
 
 
 def compare(arguments: Arguments) -> int:
-    """Did pre-training help?"""
+    """Compare with the baselines and the control."""
     from pretune.stages.compare import compare
 
     out = Path(arguments.out)
@@ -189,7 +189,7 @@ def compare(arguments: Arguments) -> int:
 
 
 def _settings(arguments: Arguments) -> Recipe:
-    """The settings that were typed, checked like those of a recipe; the rest are defaults."""
+    """The settings that were typed, checked like those of a recipe, with defaults for the rest."""
     return override(Recipe(), typed_values(arguments))
 
 

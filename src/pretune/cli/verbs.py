@@ -1,20 +1,26 @@
-"""The verbs of the command line: what each does, how it is typed, and an example."""
+"""The verbs of the command line, with their usage and an example, and the parser of each."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from pretune.cli import arguments
-from pretune.cli.parser import Parser
+from pretune.errors import UsageError
 
 PROGRAM = "pretune"
+# The placeholders for a path in the usage of a verb.
+_PATHS = (
+    "COLLECTED", "DIR", "FILE", "FINETUNED", "MODEL", "PATH", "PREPARED", "PREPROCESSED", "PRETRAINED", "RECIPE", "RUN",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """One word after `pretune`: what it does, what it is given, and a line that can be typed."""
+    """A verb of `pretune`: its usage, what it does, and an example to type."""
 
     name: str
     usage: str
@@ -23,8 +29,35 @@ class Verb:
     add_arguments: Callable[[argparse.ArgumentParser], None]
 
 
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are one sentence, with the word that was probably meant."""
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """As argparse does, but a path must not be empty, which would mean the current folder."""
+        if settings.get("metavar") in _PATHS:
+            settings["type"] = _path
+        return super().add_argument(*names, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of printing the usage and leaving the process."""
+        sentence = message.removeprefix("argument ").rstrip(".")
+        unknown = re.search(r"unrecognized arguments: (.*)", message)
+        if unknown:
+            import difflib
+
+            word = unknown.group(1).split()[0]
+            words = [flag for action in self._actions for flag in action.option_strings]
+            close = difflib.get_close_matches(word.split("=")[0], words, n=1)
+            sentence = f"{self.prog} has no {'option' if word.startswith('-') else 'place for'} {word}"
+            sentence += f", did you mean {close[0]}?" if close else ""
+        elif not sentence.startswith("-"):
+            sentence = sentence[:1].upper() + sentence[1:]
+        end = "" if sentence.endswith("?") else ";"
+        raise UsageError(f"{sentence}{end} `{self.prog} --help` lists what there is.")
+
+
 def build_parser(verb: Verb) -> Parser:
-    """The parser of one verb; the others are not built, so that help answers at once."""
+    """The parser of one verb. The others are not built, so that help is instant."""
     parser = Parser(
         prog=f"{PROGRAM} {verb.name}",
         usage=f"{PROGRAM} {verb.usage}",
@@ -34,8 +67,14 @@ def build_parser(verb: Verb) -> Parser:
         allow_abbrev=False,
     )
     verb.add_arguments(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.add_argument("--quiet", action="store_true", help="show no progress on stderr")
     return parser
+
+
+def _path(word: str) -> str:
+    if not word:
+        raise argparse.ArgumentTypeError("expected a path, found an empty word (is a shell variable not set?)")
+    return word
 
 
 def _verb(usage: str, help: str, example: str, add: Callable[[argparse.ArgumentParser], None]) -> Verb:
@@ -50,31 +89,31 @@ VERBS = {
     for verb in (
         _verb(
             f"run [RECIPE] [--corpus PATH...] [--labels FILE] [--test-labels FILE] --out DIR {_BUDGET} [options]",
-            "all five stages in order, then: did pre-training help?",
+            "run all five stages, then show whether pre-training helped",
             "run --corpus reviews.txt --labels labelled.csv --out runs/reviews --minutes 20",
             arguments.add_run,
         ),
         _verb(
             "split FILE [--test-labels FILE] --out DIR [options]",
-            "check labelled examples and hold some of them out, before anything learns from text",
+            "check labelled examples and hold some out, before any training",
             "split labelled.csv --out work/split",
             arguments.add_split,
         ),
         _verb(
             "collect [PATH...] --out DIR [options]",
-            "stage 1: read text as it is found, with its source",
+            "stage 1: read raw text from files of many formats",
             "collect texts/ 'more/*.jsonl.zst' --out work/collect",
             arguments.add_collect,
         ),
         _verb(
             "preprocess COLLECTED --out DIR [options]",
-            "stage 2: clean the text, train the tokenizer, write tokens",
+            "stage 2: clean the text, train the tokenizer, write the tokens",
             "preprocess work/collect --split work/split --out work/preprocess",
             arguments.add_preprocess,
         ),
         _verb(
             f"pretrain PREPROCESSED --out DIR {_BUDGET} [options]",
-            "stage 3: train a model to predict missing words",
+            "stage 3: pre-train a model to predict masked words",
             "pretrain work/preprocess --out work/pretrain --minutes 20",
             arguments.add_pretrain,
         ),
@@ -86,37 +125,37 @@ VERBS = {
         ),
         _verb(
             "finetune PRETRAINED PREPARED --out DIR [--from-scratch] [options]",
-            "stage 5: train the model further on the task",
+            "stage 5: fine-tune the model on the labelled examples",
             "finetune work/pretrain work/prepare --out work/finetune",
             arguments.add_finetune,
         ),
         _verb(
             "compare FINETUNED PREPARED [--scratch DIR] --out DIR",
-            "set the model beside simple baselines and the same network from scratch",
+            "compare the model with linear baselines and with the same network from scratch",
             "compare work/finetune work/prepare --scratch work/scratch --out work/compare",
             arguments.add_compare,
         ),
         _verb(
             "predict MODEL TEXT... [--json]\n       pretune predict MODEL --input FILE --output FILE",
-            "label and probability of new texts",
+            "label new texts, with probabilities",
             'predict runs/reviews "A wonderful film." --json',
             arguments.add_predict,
         ),
         _verb(
             "evaluate MODEL --labels FILE [--json]",
-            "measure a model on labelled examples",
+            "evaluate a model on labelled examples",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
         _verb(
             "fill MODEL TEXT [--top N] [--json]",
-            "the words that the pre-trained model predicts at [MASK]",
+            "show the words that the pre-trained model predicts at [MASK]",
             'fill runs/reviews "The sun rises in the [MASK]." --top 5',
             arguments.add_fill,
         ),
         _verb(
             "trace MODEL TEXT [--json]",
-            "follow one text through tokens, embedding, layers, head and decision",
+            "follow one text through tokens, embedding, layers and head to the decision",
             'trace runs/reviews "A wonderful film."',
             arguments.add_trace,
         ),
@@ -128,13 +167,13 @@ VERBS = {
         ),
         _verb(
             "show RUN [--dropped RULE [--limit N] [--json]]",
-            "print the data flow, the training trace and the comparison of a run from its logs, or what was dropped",
+            "show the data flow, training trace and comparison of a run, or the documents that it dropped",
             "show runs/reviews",
             arguments.add_show,
         ),
         _verb(
             "verify DIR [--json]",
-            "compare every file of a run, a stage or a checkpoint with its hash",
+            "check every file of a run, stage or checkpoint against its hash",
             "verify runs/reviews",
             arguments.add_verify,
         ),
@@ -143,7 +182,7 @@ VERBS = {
 
 
 def top_level_help() -> str:
-    """What `pretune --help` prints: every verb with an example."""
+    """The text of `pretune --help`: every verb with an example."""
     width = max(map(len, VERBS))
     lines = [
         f"usage: {PROGRAM} VERB ... [--quiet]      {PROGRAM} VERB --help      {PROGRAM} --version",
@@ -153,5 +192,5 @@ def top_level_help() -> str:
     ]
     for verb in VERBS.values():
         lines += [f"  {verb.name:{width}}  {verb.help}", f"  {'':{width}}  $ {verb.example}"]
-    lines += ["", "Results go to stdout, progress to stderr. Without anything at hand: pretune run --out runs/demo"]
+    lines += ["", "Results go to stdout, progress to stderr. No data at hand? Try: pretune run --out runs/demo"]
     return "\n".join(lines) + "\n"

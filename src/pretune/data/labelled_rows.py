@@ -12,6 +12,7 @@ import torch
 
 from pretune.data.batch import Attention, Batch
 from pretune.data.masked_rows import SpecialIds
+from pretune.data.padding import pad_rows
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
 
@@ -112,20 +113,14 @@ class ClassificationRows:
 
     def batch(self, rows: IntArray) -> Batch:
         """Some rows, padded to the longest of them, or to the next multiple of `width_multiple`."""
-        longest = int(self.lengths[rows].max())
-        width = -(-longest // self.width_multiple) * self.width_multiple
-        input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
-        document_ids = np.full_like(input_ids, -1)
-        for i, row in enumerate(rows):
-            ids = self.data.text(int(row))
-            input_ids[i, : len(ids)] = ids
-            document_ids[i, : len(ids)] = 0
+        texts = [self.data.text(int(row)) for row in rows]
+        input_ids, document_ids = pad_rows(texts, self.special.pad, self.width_multiple)
         labels = self.labels[rows]
         weights = None if self.class_weights is None else torch.from_numpy(self.class_weights[labels])
         return Batch(
-            input_ids=torch.from_numpy(input_ids),
+            input_ids=input_ids,
             labels=torch.from_numpy(labels),
-            attention=Attention(document_ids=torch.from_numpy(document_ids)),
+            attention=Attention(document_ids=document_ids),
             label_weights=weights,
-            num_tokens=int((document_ids >= 0).sum()),
+            num_tokens=sum(map(len, texts)),
         )

@@ -1,1 +1,1 @@
-"""How good is it: metrics, intervals, paired comparison, linear baselines."""
+"""From predictions to metrics, intervals and verdicts, and from labelled texts to linear baselines."""

@@ -1,4 +1,4 @@
-"""What a model has to beat: the majority class and two linear models over word counts, trained in seconds.
+"""From labelled texts to the baselines that a model has to beat: the majority class and two linear models.
 
 Shapes: N rows, V features (words and pairs of words), C classes.
 """
@@ -20,9 +20,9 @@ FloatArray = npt.NDArray[np.float64]
 Features = Any  # a scipy.sparse matrix (N, V)
 Choice = dict[str, float | str]
 
-_TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every mark on its own: "!" tells much about a review
-_MANY_ROWS = 10_000  # from which on words and pairs that occur in one text only are left out
-_C_TFIDF = (16.0, 4.0, 64.0)  # the usual one first: it stands where validation cannot tell
+_TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
+_MANY_ROWS = 10_000  # with this many training rows, words and pairs that occur in one text only are left out
+_C_TFIDF = (16.0, 4.0, 64.0)  # the usual value first, which is used if all are equally good on validation
 _C_NBSVM = (1.0, 0.1, 0.01)
 _INTERPOLATIONS = (0.5, 0.25, 1.0)
 _TEMPERATURES = tuple(2.0**exponent for exponent in range(-5, 6))
@@ -59,19 +59,22 @@ class _Candidate:
 
 
 def predict_majority(train_labels: IntArray, num_rows: int, num_classes: int) -> Baseline:
-    """Always the most frequent class; the probabilities are the classes' shares in training."""
-    shares = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
-    return Baseline(name="majority class", kind="majority", probabilities=np.tile(shares, (num_rows, 1)), chosen={})
+    """Always the most frequent class; the probabilities are the frequencies of the classes in training."""
+    frequencies = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
+    return Baseline(
+        name="majority class", kind="majority", probabilities=np.tile(frequencies, (num_rows, 1)), chosen={}
+    )
 
 
 def predict_linear(
     train: TextRows, validation: TextRows, test_texts: Sequence[str], num_classes: int, *, is_imbalanced: bool = False
 ) -> Iterator[Baseline]:
-    """Train TF-IDF + logistic regression, then NB-SVM; their settings are chosen on the validation rows alone.
+    """Train TF-IDF + logistic regression, then NB-SVM, with the settings that are best on the validation rows.
 
-    Words and pairs of words are counted once for both; more than two classes are told one against the rest. With
-    `is_imbalanced` the choice goes by macro-F1, and classes weighted by their rarity are tried too; else it goes by
-    accuracy. Probabilities are a softmax of the scores, its temperature fitted on validation.
+    Words and pairs of words are counted once for both; more than two classes are trained one against the rest. The best
+    settings are those with the highest accuracy. With `is_imbalanced` they are those with the highest macro-F1, and
+    weighting classes by their rarity is tried too. Probabilities are the softmax of the scores, with a temperature
+    fitted on validation.
     """
     from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
@@ -89,11 +92,11 @@ def predict_linear(
         return _choose(name, kind, candidates, features, validation.labels, measure)
 
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts[0])
-    weighted = [transformer.transform(part) for part in counts]
+    weighted = [transformer.transform(features) for features in counts]
     candidates = _iter_tfidf(weighted[0], train.labels, num_classes, class_weights)
     yield choose("TF-IDF + logistic regression", "tfidf", candidates, weighted)
-    for part in counts:
-        part.data.fill(1.0)  # whether a word occurs, not how often
+    for features in counts:
+        features.data.fill(1.0)  # whether a word occurs, not how often
     yield choose("NB-SVM", "nbsvm", _iter_nbsvm(counts[0], train.labels, num_classes, class_weights), counts)
 
 
@@ -106,7 +109,7 @@ def _iter_tfidf(
         for c in _C_TFIDF:
             weights, bias = _allocate(features, num_classes)
             for k in _classes_to_train(num_classes):
-                # liblinear's dual method: the others take five times as long here, or stop before they are there.
+                # liblinear's dual method: the others take five times as long here, or stop before they converge.
                 model = LogisticRegression(
                     C=c, class_weight=class_weight, solver="liblinear", dual=True, tol=0.1, max_iter=100, random_state=0
                 )
@@ -121,7 +124,7 @@ def _iter_nbsvm(
     """Support vector machines on features scaled by their log-count ratio r (Wang and Manning 2012, section 2.3).
 
     r = log((p / |p|) / (q / |q|)), with p and q the smoothed counts of texts with a feature inside and outside the
-    class. The weights w of the machine are drawn towards their mean magnitude: (1 - beta) mean|w| + beta w.
+    class. The weights w of the machine are interpolated with their mean magnitude: (1 - beta) mean|w| + beta w.
     """
     from scipy.sparse import diags_array
     from sklearn.svm import LinearSVC
@@ -151,7 +154,7 @@ def _log_count_ratio(features: Features, is_member: npt.NDArray[np.bool_]) -> np
 
 
 def _classes_to_train(num_classes: int) -> Sequence[int]:
-    """Two classes need one model: the other's scores are its negative."""
+    """Two classes need only one model: the scores of the other class are its negative."""
     return [1] if num_classes == 2 else range(num_classes)
 
 
@@ -170,7 +173,7 @@ def _fit(model: Any, features: Features, is_member: npt.NDArray[np.bool_]) -> tu
     if is_member.all() or not is_member.any():
         return np.zeros(features.shape[1]), 30.0 if is_member.all() else -30.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an optimum that is nearly reached predicts the same
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near the optimum the predictions are the same
         model.fit(features, is_member)
     return model.coef_[0], float(model.intercept_[0])
 
@@ -183,7 +186,7 @@ def _choose(
     validation_labels: IntArray,
     measure: Callable[[IntArray, IntArray], float],
 ) -> Baseline:
-    """The candidate with the best figure on validation; of equal ones the first."""
+    """The candidate with the best figure on validation; the first of them if several are equal."""
     best: tuple[float, _Candidate, FloatArray] | None = None
     for candidate in candidates:
         scores = candidate.score(features[1])

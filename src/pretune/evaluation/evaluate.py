@@ -1,4 +1,4 @@
-"""How good a model is on a file of labelled texts, as numbers."""
+"""From a model and a file of labelled texts to the figures of an evaluation."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def evaluate(
     label_column: str | None = None,
     label_names: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Predict every row and compare with its label: `pretune.evaluation.metrics.summarize`, and which rows were read.
+    """The figures of `pretune.evaluation.metrics.summarize` for the rows of a file, and which rows were read.
 
-    Labels are the model's names of the classes; where a file has none of these but numbers from 0, they are their
-    positions; `label_names` ("0=negative") renames those of the file. Rows without text or label are left out and
-    counted as `skipped`. Raises InputDataError for a file that cannot be used or has a label that the model does not
-    know, and what `load_classifier` raises.
+    Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
+    classes; `label_names` ("0=negative") renames the labels of the file. Rows without a text or a label are left out
+    and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
+    know, and the errors of `load_classifier`.
     """
     classifier = load_classifier(model)
     rows = read_labeled(labels, text_column, label_column, preferred=classifier.columns)
@@ -59,12 +59,15 @@ def evaluate(
 def classes_of(
     labels: Sequence[str], places: Sequence[str], names: tuple[str, ...], renaming: tuple[str, ...] = ()
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The class of every label, as `label_text` writes it; `places` say where each was found, for a refusal."""
+    """The class (N,) of each label, as written by `label_text`.
+
+    Raises InputDataError for an unknown label, with its place from `places` (such as file and line).
+    """
     renamed = read_renaming(renaming)
     known = {label_text(name): index for index, name in enumerate(names)} | {n: i for i, n in enumerate(names)}
     found = set(labels)
     positions = {str(index): index for index in range(len(names))}
-    # Without a 0 the numbers may be stars from 1 that have other names here: as positions they would be off by one.
+    # Without a 0, the numbers may be stars from 1, which would be off by one as positions.
     if not renamed and not found & known.keys() and "0" in found and found <= positions.keys():
         known = positions
     classes = []
@@ -72,7 +75,7 @@ def classes_of(
         index = known.get(renamed.get(label, label))
         if index is None:
             raise InputDataError(
-                f"{place}: the label {label!r} is none of the model's classes ({join_names(names)}); "
+                f"{place}: the label {label!r} is not one of the model's classes ({join_names(names)}); "
                 "correct the labels, rename them with --label-names, or name the column with --label-column."
             )
         classes.append(index)

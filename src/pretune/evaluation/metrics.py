@@ -1,4 +1,4 @@
-"""Figures of a classification: true and predicted classes (and probabilities) in, plain numbers out.
+"""From true classes, predicted classes and probabilities to the figures of a classification.
 
 Shapes: N rows, C classes; classes are integers from 0 to C - 1.
 """
@@ -20,7 +20,7 @@ _CALIBRATION_BINS = 15
 
 
 def accuracy(labels: IntArray, predicted: IntArray) -> float:
-    """The share of rows (N,) whose predicted class is the true one."""
+    """The fraction of rows (N,) whose predicted class is the true one."""
     return float(np.mean(labels == predicted))
 
 
@@ -30,37 +30,38 @@ def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) ->
 
 
 def f1_by_class(confusion: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Precision, recall and F1, each (C,), of a confusion matrix (C, C); 0 where nothing divides."""
+    """Precision, recall and F1, each (C,), of a confusion matrix (C, C); 0 if the denominator is 0."""
     hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     return _divide(hits, predicted), _divide(hits, support), _divide(2 * hits, support + predicted)
 
 
 def macro_f1_of(hits: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> FloatArray:
-    """The mean F1 (...,) over the classes that occur among true or predicted ones, as scikit-learn counts it.
+    """The mean F1 (...,) over the classes that are true or predicted for some row, as in scikit-learn.
 
-    Of each class, (..., C): rows rightly given to it, rows that are of it, rows given to it; they may be weighted.
+    `hits`, `support` and `predicted`, each (..., C), are the rows of each class that are predicted correctly, those
+    with this true class and those with this prediction; rows may be weighted.
     """
     occurs = support + predicted > 0
     return _divide(_divide(2 * hits, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def macro_f1(labels: IntArray, predicted: IntArray, num_classes: int) -> float:
-    """The mean F1 over the classes that occur: every class counts alike, however rare it is."""
+    """The mean F1 over the classes that occur; a rare class counts as much as a frequent one."""
     confusion = confusion_matrix(labels, predicted, num_classes)
     return float(macro_f1_of(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)))
 
 
 def log_loss(labels: IntArray, probabilities: FloatArray) -> float:
-    """Mean negative log probability, in nats, that the probabilities (N, C) gave to the true class."""
+    """The mean negative log probability of the true class, in nats, for probabilities (N, C)."""
     epsilon = np.finfo(np.float64).eps
     given = np.asarray(probabilities, dtype=np.float64)[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(given, epsilon, 1.0)).mean())
 
 
 def brier_score(labels: IntArray, probabilities: FloatArray) -> float:
-    """Mean squared error of the probabilities (N, C), summed over the classes; half of that for two classes.
+    """The mean squared error of the probabilities (N, C), summed over the classes; half of that for two classes.
 
-    Brier 1950, "Verification of forecasts expressed in terms of probability", scaled as scikit-learn does: with two
+    Brier 1950, "Verification of forecasts expressed in terms of probability", scaled as in scikit-learn: with two
     classes it is the squared error of one probability, from 0 to 1.
     """
     given = np.asarray(probabilities, dtype=np.float64)
@@ -69,23 +70,23 @@ def brier_score(labels: IntArray, probabilities: FloatArray) -> float:
 
 
 def calibration_error(labels: IntArray, probabilities: FloatArray) -> float:
-    """Expected calibration error: how far the probability of the predicted class is from the share of right answers.
+    """The expected calibration error: how far the probability of the predicted class is from the accuracy.
 
-    The rows are put into 15 bins of equal width by that probability; the error is the mean over the bins of
-    |share of right answers - mean probability|, each weighted by its rows (Guo et al. 2017, arXiv:1706.04599,
-    equation 3). With few rows it is above zero also for probabilities that are right.
+    The rows are put into 15 bins of equal width by that probability; the error is the mean of |accuracy - mean
+    probability| over the bins, weighted by their rows (Guo et al. 2017, arXiv:1706.04599, equation 3). With few rows it
+    is above zero even for perfectly calibrated probabilities.
     """
     given = np.asarray(probabilities, dtype=np.float64)
-    right, confidence = given.argmax(axis=1) == labels, given.max(axis=1)
-    # Open below and closed above; rounded, so that 9/15 counts as the edge that it is.
+    is_correct, confidence = given.argmax(axis=1) == labels, given.max(axis=1)
+    # Bins are open below and closed above; rounding makes 9/15 count as the edge that it is.
     places = np.clip(np.ceil(np.round(confidence * _CALIBRATION_BINS, 9)).astype(np.int64) - 1, 0, None)
-    return float(np.abs(np.bincount(places, weights=right - confidence)).sum() / len(labels))
+    return float(np.abs(np.bincount(places, weights=is_correct - confidence)).sum() / len(labels))
 
 
 def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str]) -> dict[str, Any]:
-    """Every figure of one set of predictions as JSON values; `accuracy_interval` is Wilson's at 95 %.
+    """All figures of one set of predictions as JSON values; `accuracy_interval` is Wilson's at 95 %.
 
-    Raises ValueError where there are no rows.
+    Raises ValueError if there are no rows.
     """
     if len(labels) == 0:
         raise ValueError("no rows to evaluate")

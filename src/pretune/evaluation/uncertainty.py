@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals for one classifier, and for the difference of two on the same rows.
+"""From the correct and wrong rows of runs to intervals for one classifier and for the difference of two.
 
 Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison.
 """
@@ -19,12 +19,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
-_CHUNK = 50  # replicates at a time, to bound memory at chunk x rows
+_CHUNK = 50  # replicates at a time, which limits memory to chunk x rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """a - b of one figure, as fractions: the means over seeds, a 95 % interval, a two-sided p-value."""
+    """The difference a - b of one figure, as a fraction and averaged over seeds, with a 95 % interval and a two-sided
+    p-value."""
 
     difference: float
     interval: tuple[float, float]
@@ -32,30 +33,30 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether chance - in rows and in seeds - is an unlikely explanation."""
+        """Whether chance, in rows and in seeds, is an unlikely explanation."""
         return self.p_value < 0.05 and not self.interval[0] <= 0.0 <= self.interval[1]
 
 
 def wilson_interval(correct: float, count: float) -> tuple[float, float]:
-    """Wilson's score interval (1927) for a proportion; inside [0, 1] and sensible at 0 and 1 too."""
+    """Wilson's score interval (1927) for a proportion; it stays inside [0, 1] and is sensible at 0 and 1 too."""
     if count <= 0:
         return 0.0, 1.0
-    share, squared = correct / count, Z_95**2
-    centre = (share + squared / (2 * count)) / (1 + squared / count)
-    half = Z_95 / (1 + squared / count) * math.sqrt(share * (1 - share) / count + squared / (4 * count**2))
-    return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
+    fraction, squared = correct / count, Z_95**2
+    centre = (fraction + squared / (2 * count)) / (1 + squared / count)
+    half = Z_95 / (1 + squared / count) * math.sqrt(fraction * (1 - fraction) / count + squared / (4 * count**2))
+    return max(0.0, min(centre - half, fraction)), min(1.0, max(centre + half, fraction))
 
 
 def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]:
-    """Mean accuracy of runs that differ in their seed, with a 95 % interval for the accuracy expected of this training.
+    """The mean accuracy of runs that differ in their seed, with a 95 % interval for the expected accuracy.
 
-    That is the mean over all seeds and all rows of this kind; a single further run varies more. `correct` is (S, N).
-    Half of the interval is sqrt(z^2 V_rows + t^2 V_seeds): V_rows is the variance of the mean over rows (of a row's
-    mean over the seeds) with the normal quantile z, V_seeds that between seeds, divided by S, with Student's t for
-    S - 1 degrees of freedom, since few seeds say little about their own spread. (Halves of intervals are squared and
-    added as in Newcombe 1998, Statistics in Medicine 17:873.) With two seeds that is wide, as it must be to cover.
-    Wilson's formula is applied to the number of independent rows that would have this interval. With one seed this is
-    exactly Wilson's interval.
+    The expected accuracy is the mean over all seeds and all rows of this kind; a single further run varies more.
+    `correct` is (S, N). Half of the interval is sqrt(z^2 V_rows + t^2 V_seeds). V_rows is the variance of the mean over
+    rows (of each row's mean over the seeds), with the normal quantile z; V_seeds is the variance between seeds divided
+    by S, with Student's t for S - 1 degrees of freedom, because few seeds give a poor estimate of their own spread.
+    (Half-widths are squared and added as in Newcombe 1998, Statistics in Medicine 17:873.) With two seeds the interval
+    is wide, as it must be to cover. Wilson's formula is applied to the number of independent rows that would have this
+    interval. With one seed this is exactly Wilson's interval.
     """
     num_seeds, num_rows = correct.shape
     mean = float(correct.mean())
@@ -70,17 +71,18 @@ def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]
 def accuracy_difference(a: BoolArray, b: BoolArray) -> Difference:
     """The difference in mean accuracy between two sets of runs, `a` (S_a, N) and `b` (S_b, N), on the same rows.
 
-    Two things vary by chance: which rows were drawn for the test, and which seeds the runs had. The variance of the
-    difference is estimated as
+    Two things vary by chance: the rows drawn for the test and the seeds of the runs. The variance of the difference is
+    estimated as
 
         variance over rows of (mean of a - mean of b) / N  +  variance between seeds of a / S_a  +  of b / S_b
 
-    where the first part is paired row by row, with half a row added to each of the four outcomes so that few rows
-    give no false certainty (Agresti and Min 2005). With two to four seeds the seed parts are themselves uncertain:
-    the quantile comes from Student's t with Welch and Satterthwaite's degrees of freedom. (Drawing seeds again in a
+    The first term is paired row by row, with half a row added to each of the four outcomes so that few rows do not give
+    false certainty (Agresti and Min 2005). With two to four seeds, the seed terms are themselves uncertain, so the
+    quantile comes from Student's t with the degrees of freedom of Welch and Satterthwaite. (Resampling seeds in a
     hierarchical bootstrap would understate their variance by a third at three seeds, and ignore that it is an
-    estimate.) The interaction of row and seed is counted in both parts, which errs to the careful side. Where both
-    sides are one set of predictions, the p-value is McNemar's exact one; variation between seeds is then not seen.
+    estimate.) The interaction of row and seed is counted in both terms, which errs on the side of caution. If both
+    sides are a single set of predictions, the p-value is that of McNemar's exact test, and variation between seeds is
+    not covered.
     """
     differences = a.mean(axis=0) - b.mean(axis=0)
     num_rows = len(differences)
@@ -103,9 +105,9 @@ def bootstrap_difference(
 ) -> Difference:
     """As `accuracy_difference`, for a figure without a formula for its variance, such as macro-F1.
 
-    `a` (S_a,) and `b` (S_b,) are the figures of each run. `score(weights)` takes weights (R, N) of the rows and gives
-    the figures of the runs of both sides for each, (R, S_a) and (R, S_b): the variance over rows is that of a paired
-    bootstrap, which draws the same rows for both sides.
+    `a` (S_a,) and `b` (S_b,) are the figures of each run. `score(weights)` takes weights (R, N) of the rows and returns
+    the figures of the runs of both sides, (R, S_a) and (R, S_b). The variance over rows is that of a paired bootstrap,
+    which draws the same rows for both sides.
     """
     differences = []
     for chunk in range(_REPLICATES // _CHUNK):
@@ -119,9 +121,9 @@ def bootstrap_difference(
 
 
 def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
-    """McNemar's exact test: how likely the rows that only one of two classifiers gets right split at least so unevenly.
+    """The p-value of McNemar's exact test on the rows that only one of two classifiers predicts correctly.
 
-    `a` and `b` are (N,): whether each row was right. Two-sided binomial test with probability 1/2.
+    `a` and `b` are (N,): whether each row is correct. The test is a two-sided binomial test with probability 1/2.
     """
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     trials, fewer = only_a + only_b, min(only_a, only_b)
@@ -136,7 +138,7 @@ def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for how many there are (Holm 1979): the chance of any false alarm stays at the level."""
+    """P-values corrected for their number (Holm 1979), so that the chance of any false alarm stays at the level."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
@@ -158,11 +160,11 @@ def _difference(
 
 
 def _add_seed_variance(row_variance: float, num_rows: int, *figures: FloatArray) -> tuple[float, float]:
-    """The variance with the seeds' parts added, and its degrees of freedom (Satterthwaite 1946)."""
-    parts = [(row_variance, max(1, num_rows - 1))]
-    parts += [(float(seeds.var(ddof=1)) / len(seeds), len(seeds) - 1) for seeds in figures if len(seeds) > 1]
-    variance = sum(part for part, _ in parts)
-    spread = sum(part**2 / freedom for part, freedom in parts)
+    """The variance over rows and seeds, and its degrees of freedom (Satterthwaite 1946)."""
+    terms = [(row_variance, max(1, num_rows - 1))]
+    terms += [(float(seeds.var(ddof=1)) / len(seeds), len(seeds) - 1) for seeds in figures if len(seeds) > 1]
+    variance = sum(term for term, _ in terms)
+    spread = sum(term**2 / freedom for term, freedom in terms)
     return variance, variance**2 / spread if spread > 0 else float(max(1, num_rows - 1))
 
 

@@ -1,1 +1,1 @@
-"""Token shards in the formats of other tools; nothing is held in memory but some documents at a time."""
+"""From token shards to the files of other tools, with only some documents in memory at a time."""

@@ -1,8 +1,8 @@
-"""datatrove's tokenized files: `NAME.ds` with all ids, `NAME.ds.index` with the ends of documents, `NAME.ds.metadata`.
+"""From a token shard to datatrove's tokenized files: `NAME.ds` (all ids), `NAME.ds.index` and `NAME.ds.metadata`.
 
-The ids are little-endian numbers of two or four bytes, the ends are counted in tokens, eight bytes each. The metadata
-are three lines: the tokenizer and the bytes of an id, the number of tokens, and the same number to read. Described in
-datatrove, src/datatrove/pipeline/tokens/tokenizer.py.
+The ids are little-endian numbers of two or four bytes. The index has the end of each document, in tokens, as eight
+bytes. The metadata are three lines: the tokenizer and the bytes per id, the number of tokens, and that number in a
+readable form. Described in datatrove, src/datatrove/pipeline/tokens/tokenizer.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNITS = ("", "k", "M", "G", "T", "P")
 
 
 def write_datatrove(shard: TokenShard, out: Path, name: str, tokenizer: str) -> list[Path]:
-    """Write the three files; `tokenizer` is what the metadata call it, a path or a name. Returns the files."""
+    """Write the three files and return them; `tokenizer` is its path or name for the metadata."""
     data, index, about = (out / f"{name}.ds{ending}" for ending in ("", ".index", ".metadata"))
     with data.open("wb") as file:
         for start in range(0, shard.num_tokens, _AT_ONCE):
@@ -25,13 +25,13 @@ def write_datatrove(shard: TokenShard, out: Path, name: str, tokenizer: str) -> 
         for start in range(1, len(shard.offsets), _AT_ONCE):
             file.write(shard.offsets[start : start + _AT_ONCE].astype("<u8").tobytes())
     tokenizer = tokenizer.replace("|", "_").replace("\n", "_")
-    lines = [f"{tokenizer}|{shard.tokens.dtype.itemsize}", str(shard.num_tokens), _to_read(shard.num_tokens)]
+    lines = [f"{tokenizer}|{shard.tokens.dtype.itemsize}", str(shard.num_tokens), _readable(shard.num_tokens)]
     about.write_text("\n".join(lines), encoding="utf-8")
     return [data, index, about]
 
 
-def _to_read(num_tokens: int) -> str:
-    """Three digits, and T for tokens behind the letter of the thousands."""
+def _readable(num_tokens: int) -> str:
+    """A number with three digits, followed by its unit prefix and T for tokens, such as 1.23 MT."""
     rounded = int(float(f"{num_tokens:.3g}"))
     digits = len(str(rounded)) - 1
     return f"{rounded / 1000 ** (digits // 3):.{2 - digits % 3}f} {_UNITS[digits // 3]}T"

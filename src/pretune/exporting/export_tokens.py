@@ -1,4 +1,4 @@
-"""The tokens of a preprocess folder in the format of another tool."""
+"""From a preprocess folder to a new folder with its tokens in the format of another tool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Write = Callable[[TokenShard, Path, str], Sequence[Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written of one split; `shape` is (documents,), or (rows, tokens in a row) of a view."""
+    """The exported files of one split; `shape` is (documents,), or (rows, tokens per row) for a view."""
 
     split: str
     files: tuple[Path, ...]
@@ -43,24 +43,24 @@ def export(
     view: View | None = None,
     row_tokens: int | None = None,
 ) -> list[Exported]:
-    """Write the tokens of both splits to a new folder, with the tokenizer and a manifest that has every file's sha256.
+    """Write the tokens of both splits to a new folder, with the tokenizer and a manifest with the sha256 of each file.
 
-    Every token of every document is in it, [BOS] and [EOS] included, documents in their order. `view` asks for rows of
-    `row_tokens` (50 where it is not given) in place of documents, which is parquet's alone. Raises UsageError for
-    settings that do not fit, FolderInTheWayError where `out` holds something, and InputDataError where `preprocessed`
-    is no finished preprocess folder.
+    Every token of every document is exported, [BOS] and [EOS] included, in the order of the documents. `view`, for
+    parquet only, exports rows of `row_tokens` (default 50) instead of documents. Raises UsageError for settings that do
+    not fit, FolderInTheWayError if `out` is not empty, and InputDataError if `preprocessed` is not a finished
+    preprocess folder.
     """
     if format not in get_args(TokenFormat):
-        raise UsageError(f"{format!r} is no format of tokens; expected one of {', '.join(get_args(TokenFormat))}.")
+        raise UsageError(f"{format!r} is not a token format; expected one of {', '.join(get_args(TokenFormat))}.")
     if view is not None and format != "parquet":
-        raise UsageError(f"--view is for parquet: {format} files hold documents, and their reader cuts rows itself.")
+        raise UsageError(f"--view is only for parquet; readers of {format} files cut the rows themselves.")
     if row_tokens is not None and (view is None or row_tokens < 1):
-        expected = "at least 1" if view else "with it --view rows or --view packed"
+        expected = "at least 1" if view else "--view rows or --view packed with it"
         raise UsageError(f"--row-tokens is {row_tokens}; expected {expected}.")
     source, target = Path(preprocessed), Path(out).expanduser()
     manifest = read_manifest(source, "preprocess")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FolderInTheWayError(f"{target} holds something already and is not overwritten; choose another --out.")
+        raise FolderInTheWayError(f"{target} already exists and is not overwritten; choose another --out.")
     done: list[Exported] = []
 
     def write(folder: Path) -> None:
@@ -100,6 +100,6 @@ def _special(manifest: Manifest) -> dict[str, int]:
 
 
 def _moved(exported: Exported, target: Path) -> Exported:
-    """The same, with the files where they are now."""
+    """The same, with the paths of the files after the folder was renamed."""
     files = tuple(target / file.name for file in exported.files)
     return Exported(**{**vars(exported), "files": files})

@@ -1,9 +1,9 @@
-"""Megatron-LM's indexed data set: `NAME.bin` with the ids of all documents, `NAME.idx` with where each one is.
+"""From a token shard to Megatron-LM's indexed data set: `NAME.bin` (the ids) and `NAME.idx` (where each document is).
 
-The index, little-endian: the bytes `MMIDIDX` and two zeros; version 1 (8 bytes); a code of the type of an id (1 byte);
-the number of sequences (8) and of document boundaries (8); then of every sequence its length (4 bytes each), of every
-sequence where it begins in the .bin in bytes (8 each), and the sequence with which each document begins, and at last
-the number of sequences (8 each). Described in Megatron-LM, megatron/core/datasets/indexed_dataset.py.
+The index is little-endian: the bytes `MMIDIDX` and two zeros; version 1 (8 bytes); a code for the type of an id (1
+byte); the number of sequences (8) and of document boundaries (8); the length of each sequence (4 bytes each); the
+offset of each sequence in the .bin, in bytes (8 each); the first sequence of each document, followed by the number of
+sequences (8 each). Described in Megatron-LM, megatron/core/datasets/indexed_dataset.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pretune.text.token_shards import TokenShard
 
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
-_CODES = {2: 8, 4: 4}  # bytes of an id: unsigned 16 bits; 32 bits, which Megatron has only signed
+_CODES = {2: 8, 4: 4}  # by the bytes of an id: unsigned 16 bits, signed 32 bits
 _AT_ONCE = 1 << 20
 
 
 def write_megatron(shard: TokenShard, out: Path, name: str) -> list[Path]:
-    """Write NAME.bin and NAME.idx; every document is one sequence. Returns the files.
+    """Write NAME.bin and NAME.idx, with one sequence for each document, and return them.
 
-    Ids of four bytes keep their bytes and are signed from then on, which is the same for every vocabulary there is.
+    Ids of four bytes are declared as signed, since Megatron has no unsigned type; no vocabulary is large enough for
+    that to matter.
     """
     data, index = out / f"{name}.bin", out / f"{name}.idx"
     size, documents = shard.tokens.dtype.itemsize, len(shard)

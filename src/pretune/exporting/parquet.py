@@ -1,4 +1,4 @@
-"""Tokens as parquet: a document a row, or a row of a view a row. Written in groups of rows, so memory stays flat."""
+"""From a token shard or a view of it to parquet, one group of rows after another, so that memory stays constant."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pretune.exporting.views import RowView
 from pretune.text.token_shards import TokenShard
 
 DOCUMENTS_AT_ONCE = 10_000
-TOKENS_AT_ONCE = 1 << 20  # of these documents, or one longer document
+TOKENS_AT_ONCE = 1 << 20  # of DOCUMENTS_AT_ONCE documents, unless a single document is longer
 
 
 def write_parquet(shard: TokenShard, out: Path, name: str, view: RowView | None, about: dict[str, str]) -> list[Path]:
-    """Write NAME.parquet. Returns the file.
+    """Write NAME.parquet and return it.
 
-    Without a view a row is a document: `input_ids`, a list. With one, `input_ids` is a list of fixed length, padding
-    included, and `lengths` has the tokens of each piece in the row, so that documents that share a row can be told
-    apart. `about` is kept as the schema's metadata. Raises UsageError where pyarrow is not installed.
+    Without a view, each row is a document, with the list `input_ids`. With a view, `input_ids` is a list of fixed
+    length, padding included, and `lengths` has the tokens of each chunk in the row, which separates documents that
+    share a row. `about` becomes the metadata of the schema. Raises UsageError if pyarrow is not installed.
     """
     try:
         import pyarrow

@@ -1,8 +1,8 @@
-"""Texts to class probabilities: batched by length, in fp32, in the order in which they came."""
+"""From texts to class probabilities in fp32, in the same order, computed in batches of similar length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pretune.compute.cpu_threads import lanes_for
+from pretune.data.padding import group_by_length, pad_rows
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
 
-MAX_SEQ_LEN = 512  # longer texts are read at head and tail
-TOKENS_PER_BATCH = 2048  # padding included; on a processor, whose caches it should fit
+MAX_SEQ_LEN = 512  # longer texts are cut in the middle
+TOKENS_PER_BATCH = 2048  # padding included; on a CPU, so that a batch fits its caches
 TOKENS_PER_GPU_BATCH = 32_768
 
 
@@ -26,8 +27,8 @@ TOKENS_PER_GPU_BATCH = 32_768
 class Prediction:
     """The label of one text with its probability, and the probability of every label.
 
-    A missing or blank text has no label: its prediction is empty. Probabilities are those of the softmax, which nothing
-    has calibrated; `evaluate` measures how far they can be trusted.
+    A missing or blank text has no label: its prediction is empty. The probabilities are the softmax of the scores and
+    are not calibrated; `evaluate` measures their error.
     """
 
     text: str
@@ -49,7 +50,7 @@ class Classifier:
     model: SequenceClassifier
     tokenizer: Tokenizer
     label_names: tuple[str, ...]
-    columns: Mapping[str, str] = field(default_factory=dict)  # of the training file: text_column and label_column
+    columns: Mapping[str, str] = field(default_factory=dict)  # text_column and label_column of the training file
 
     @property
     def config(self) -> ModelConfig:
@@ -57,11 +58,11 @@ class Classifier:
 
     @property
     def max_seq_len(self) -> int:
-        """The longest row the model reads, in tokens."""
+        """The longest row that the model reads, in tokens."""
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
 
     def encode(self, text: str) -> tuple[list[int], bool]:
-        """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was left out."""
+        """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
@@ -81,8 +82,8 @@ class Classifier:
         return found
 
     def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
-        """Class probabilities (n, C) in fp32, one row a text, in the order of `texts`; a row sums to one."""
-        return self._classify([clean_text(text) for text in texts])  # what training saw, too
+        """Class probabilities (N, C) in fp32, a row for each text, in the order of `texts`; each row sums to one."""
+        return self._classify([clean_text(text) for text in texts])  # as in training
 
     def _classify(self, cleaned: Sequence[str]) -> Float[np.ndarray, "N C"]:
         rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
@@ -103,24 +104,3 @@ class Classifier:
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
-
-
-def group_by_length(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, longest first, none above the budget with its padding, if one row fits."""
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    start = 0
-    while start < len(order):
-        rows = max(1, tokens_per_batch // max(1, lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
-
-
-def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Token ids (B, T) padded at the end, and document ids (B, T): 0 in the text, -1 at padding."""
-    length = max(len(row) for row in rows)
-    input_ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
-    document_ids = torch.full((len(rows), length), -1, dtype=torch.long)
-    for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = torch.as_tensor(row, dtype=torch.long)
-        document_ids[index, : len(row)] = 0
-    return input_ids, document_ids

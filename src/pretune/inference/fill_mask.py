@@ -1,4 +1,4 @@
-"""What a pre-trained model puts in the place of [MASK]."""
+"""From a text with [MASK] to the words that a pre-trained model predicts there."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.data.padding import pad_rows
 from pretune.errors import UsageError
-from pretune.inference.classify import MAX_SEQ_LEN, pad_rows
+from pretune.inference.classify import MAX_SEQ_LEN
 from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ MASK = "[MASK]"
 
 @dataclass(frozen=True, kw_only=True)
 class WordPrediction:
-    """A word (or a piece of one) for a masked place, with the model's probability for it."""
+    """A word, or a subword, for a masked position, with its probability."""
 
     word: str
     probability: float
@@ -38,11 +39,11 @@ class MaskFiller:
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """For each [MASK] in the text, in order, the `top` most probable words, best first.
 
-        Probabilities are over the whole vocabulary; special tokens are left out of the list. Raises UsageError
-        where there is no [MASK], where the text is too long, and where `top` is below one.
+        Probabilities are over the whole vocabulary; special tokens are not listed. Raises UsageError if there is no
+        [MASK], if the text is too long, or if `top` is below one.
         """
         if top < 1:
-            raise UsageError(f"{top} words were asked for; expected at least 1.")
+            raise UsageError(f"The number of words is {top}; expected at least 1.")
         tokenizer = self.tokenizer
         special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id, tokenizer.unk_id}
         predictions = []
@@ -59,21 +60,21 @@ class MaskFiller:
         ids = self._encode(text)
         positions = torch.tensor([index for index, token_id in enumerate(ids) if token_id == self.tokenizer.mask_id])
         if not len(positions):
-            raise UsageError(f'The text has no {MASK}: write one where a word is missing, as in "The {MASK} is red."')
+            raise UsageError(f'The text has no {MASK}; put it in place of a word, as in "The {MASK} is red."')
         device = self.model.lm_head.weight.device
         input_ids, document_ids = pad_rows([ids], self.tokenizer.pad_id)
         logits = self.model(input_ids.to(device), document_ids.to(device), positions.to(device))
         return torch.softmax(logits, dim=-1).cpu()
 
     def _encode(self, text: str) -> list[int]:
-        cleaned = clean_text(text)  # as all text that the model was trained on
+        cleaned = clean_text(text)  # as in training
         if cleaned.count(MASK) != text.count(MASK):
-            raise UsageError(f"A {MASK} is inside of markup, which is not part of the text; put it between words.")
+            raise UsageError(f"A {MASK} is inside markup, which is removed; put it between words.")
         text = cleaned
         ids = self.tokenizer.encode_for_fill(text).ids
         limit = min(MAX_SEQ_LEN, self.model.config.max_seq_len)
         if len(ids) > limit:
-            raise UsageError(f"The text has {len(ids)} tokens; expected at most {limit}: keep the part around {MASK}.")
+            raise UsageError(f"The text has {len(ids)} tokens; expected at most {limit}. Shorten it around {MASK}.")
         return ids
 
     def _describe(self, token_id: int, probability: float) -> WordPrediction:

@@ -1,4 +1,4 @@
-"""From a path - a run, a stage folder or a checkpoint folder - to something that predicts."""
+"""From the path of a run, a stage folder or a checkpoint folder to a classifier or a mask filler."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
-_MEANT = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
+_KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 
 ModelStage = Literal["finetune", "pretrain"]
 
 
 def load_classifier(path: Path | str) -> Classifier:
-    """The classifier that a path means: of a run, the one that its finetune stage kept.
+    """The classifier at a path; for a run, the one that its finetune stage kept.
 
-    Raises ModelNotFoundError naming the path and the missing stage, CorruptModelError naming the damaged file, and
-    ModelError where the folder holds a model that does not classify.
+    Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
+    ModelError if the model does not classify.
     """
     keep_freed_memory()
     return classifier_of(load_model_folder(find_model_folder(path, "finetune")))
 
 
 def classifier_of(loaded: LoadedModel) -> Classifier:
-    """What predicts with a loaded folder. Raises ModelError where its model does not classify."""
+    """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
     if not isinstance(loaded.model, SequenceClassifier) or loaded.label_names is None:
         raise ModelError(
-            f"{loaded.path} holds a language model, which fills in words and does not classify; "
-            "fine-tune it first, or name a folder that the finetune stage wrote."
+            f"{loaded.path} has a language model, which fills in words and does not classify; "
+            "fine-tune it first, or give the output folder of finetune."
         )
     return Classifier(
         path=loaded.path,
@@ -47,15 +47,15 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
 
 
 def load_filler(path: Path | str) -> MaskFiller:
-    """The masked language model that a path means: of a run, the one that its pretrain stage made.
+    """The masked language model at a path; for a run, the one that its pretrain stage trained.
 
-    Raises what `load_classifier` raises, with the roles exchanged.
+    Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     if not isinstance(loaded.model, LanguageModel):
         raise ModelError(
-            f"{loaded.path} holds a classifier, which does not fill in words; "
-            "name its run, or the folder that the pretrain stage wrote."
+            f"{loaded.path} has a classifier, which does not fill in words; "
+            "give its run, or the output folder of pretrain."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if loaded.config.mask_token_id < 0:
@@ -64,9 +64,9 @@ def load_filler(path: Path | str) -> MaskFiller:
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
-    """The model folder that a path means, `stage` being the one that is meant where the path is a whole run.
+    """The model folder at a path; if the path is a whole run, the one of its stage `stage`.
 
-    Raises ModelNotFoundError where there is none, with what was found instead.
+    Raises ModelNotFoundError if there is none, with what was found instead.
     """
     path = Path(path).expanduser()
     if not path.is_dir():
@@ -82,10 +82,10 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
 
 
 def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
-    """The tokenizer beside a model; CorruptModelError where it is missing or belongs to another model."""
+    """The tokenizer in a model's folder. Raises CorruptModelError if it is missing or belongs to another model."""
     file = loaded.tokenizer_path / TOKENIZER_NAME
     if not file.is_file():
-        raise CorruptModelError(f"{file} is missing beside {WEIGHTS_NAME}; restore it from a copy.")
+        raise CorruptModelError(f"{file} is missing; restore it from a copy of the model.")
     tokenizer = load_tokenizer(loaded.tokenizer_path)
     config = loaded.config
     ours = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id)
@@ -93,7 +93,7 @@ def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
     if tokenizer.vocab_size > config.vocab_size or ours != theirs:
         raise CorruptModelError(
             f"{file} belongs to another model: it has {tokenizer.vocab_size} tokens and special ids {list(ours)}, "
-            f"where {CONFIG_NAME} says {config.vocab_size} and {list(theirs)}; restore both from the same copy."
+            f"but {CONFIG_NAME} has {config.vocab_size} and {list(theirs)}; restore both from the same copy."
         )
     return tokenizer
 
@@ -101,12 +101,12 @@ def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
 def _describe_absence(path: Path, stage: ModelStage) -> str:
     present = [name for name in STAGE_ORDER if (path / name).is_dir()]
     if stage in present:
-        return f"{path} has no {_MEANT[stage]} model yet: its {stage} stage is not finished; give that command again."
+        return f"{path} has no {_KINDS[stage]} model yet: its {stage} stage is not finished; run that command again."
     if present:
         return (
-            f"{path} has no {_MEANT[stage]} model: its {stage} stage is missing (there is: {', '.join(present)}); "
+            f"{path} has no {_KINDS[stage]} model: its {stage} stage is missing (found: {', '.join(present)}); "
             f"run that stage first."
         )
     if path.name in STAGE_ORDER:
-        return f"{path} holds no {CHECKPOINT_NAME}: the {path.name} stage made no model, or is not finished."
-    return f"{path} holds no model: it is neither a run, nor a stage folder, nor a checkpoint folder."
+        return f"{path} has no {CHECKPOINT_NAME} folder: the {path.name} stage trains no model, or is not finished."
+    return f"{path} has no model; expected a run, a stage folder or a checkpoint folder."

@@ -1,4 +1,4 @@
-"""Labels and probabilities for new texts: from a list, or from a file of any size into another file."""
+"""From texts, or a file of any size, to labels and probabilities, or a file with both added."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_col
 
 ROWS_AT_A_TIME = 2048
 TEXT, LABEL, PROBABILITY = "text", "label", "probability"
-_ADDED_WHERE_TAKEN = {LABEL: "predicted_label", PROBABILITY: "predicted_probability"}
+_NAMES_IF_TAKEN = {LABEL: "predicted_label", PROBABILITY: "predicted_probability"}
 _OUTPUT_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
 
 Row = dict[str, Any]
@@ -39,9 +39,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedFile:
-    """What was done with a file; `skipped` are the rows that did not parse, as a `flow` event lists them.
+    """The result of `predict_file`; `skipped` are the rows that did not parse, as a `flow` event lists them.
 
-    These and the rows without a text (`without_text`) are in the output, in their places, without a label.
+    Those rows and the rows without a text (`without_text`) are in the output, in their places, without a label.
     """
 
     output: Path
@@ -55,13 +55,13 @@ class PredictedFile:
 
 
 def predict(model: Path | str | Classifier, texts: Sequence[str | float | None]) -> list[Prediction]:
-    """The label of each text with probabilities, in the order of `texts`; an empty prediction for None, NaN and blanks.
+    """The label and probabilities of each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
     `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError,
     and InputDataError for a single string.
     """
     if isinstance(texts, str):
-        raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it into [ ].")
+        raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
     cleaned = ["" if is_missing(text) else str(text) for text in texts]
     return _as_classifier(model).predict(cleaned)
 
@@ -74,23 +74,23 @@ def predict_file(
     text_column: str | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> PredictedFile:
-    """Write the rows of `input` with a label and a probability added to `output`, which must not exist yet.
+    """Write the rows of `input`, with a label and a probability added, to `output`, which must not exist yet.
 
-    Rows without a text, and rows that do not parse, get an empty label. The text is in the column that is given, else
-    in that of the model's training file, else it is detected. Formats go by the endings: txt (a text a line; written
-    with tabs between text, label and probability), csv, tsv and jsonl, each also gz and zst. Cells are kept as they
-    are. If the input has a column `label` or `probability`, the
-    new one is called `predicted_...`. Rows are streamed, and the output appears when it is complete; `on_progress` is
-    given the number of rows done. Raises InputDataError for the input and UsageError for the output.
+    Rows without a text and rows that do not parse get an empty label. The text column is the one that is given, else
+    the one of the model's training file, else it is detected. The endings set the formats: txt (one text per line;
+    written as text, label and probability, separated by tabs), csv, tsv and jsonl, each also with .gz or .zst. Cells
+    are not changed. If the input has a column `label` or `probability`, the new one is called `predicted_...`. Rows are
+    streamed, and the output appears once it is complete; `on_progress` is called with the number of rows done. Raises
+    InputDataError for the input and UsageError for the output.
     """
     start = time.perf_counter()
     output = Path(output).expanduser()
     if output.exists():
-        raise UsageError(f"{output} exists already and is not overwritten; choose another --output, or remove it.")
+        raise UsageError(f"{output} already exists and is not overwritten; choose another --output, or delete it.")
     if ending_of(output) not in _OUTPUT_ENDINGS:
         raise UsageError(
-            f"{output} has no ending that names a format; expected one of {', '.join(_OUTPUT_ENDINGS)}, "
-            "with .gz or .zst behind it if you like."
+            f"{output} has no ending of a known format; expected one of {', '.join(_OUTPUT_ENDINGS)}, "
+            "optionally followed by .gz or .zst."
         )
     findings = Findings()
     classifier = _as_classifier(model)
@@ -124,17 +124,18 @@ def predict_file(
 
 
 def read_texts(path: Path | str, text_column: str | None = None, preferred: str | None = None) -> list[str]:
-    """The texts of a file in any format that `predict_file` reads, one for each row: "" for one that does not parse.
+    """The texts of a file in any format that `predict_file` reads, one for each row; "" if the row does not parse.
 
-    The column is the one that is given, else `preferred` if the file has it, else detected. Raises InputDataError.
+    The column is the one that is given, else `preferred` if the file has it, else it is detected. Raises
+    InputDataError.
     """
     return [text for _, text in _Rows(path, text_column, Findings(), preferred)]
 
 
 class _Rows:
-    """Iterates over (row, text) of a file; its first rows decide which columns there are and the names of new ones.
+    """An iterator over the (row, text) of a file, whose first rows determine its columns and the names of new ones.
 
-    A row that does not parse comes in its place, without cells and text.
+    A row that does not parse is returned in its place, without cells and text.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class _Rows:
             records = iter_records(path, findings=findings, columns=wanted)
         sample = list(itertools.islice(records, SAMPLE_ROWS))
         if not sample:
-            raise InputDataError(f"{self.name} holds no rows; expected at least one text.")
+            raise InputDataError(f"{self.name} has no rows; expected at least one text.")
         self.columns = list(dict.fromkeys(name for record in sample for name in record.fields))
         if text_column is None and preferred is not None and has_column(sample, preferred):
             text_column = preferred
@@ -160,7 +161,7 @@ class _Rows:
         self.text_column = detect_text_column(sample, self.name, text_column)
         taken = {column.strip().casefold() for column in self.columns}
         self.label_column, self.probability_column = (
-            _ADDED_WHERE_TAKEN[name] if name in taken else name for name in (LABEL, PROBABILITY)
+            _NAMES_IF_TAKEN[name] if name in taken else name for name in (LABEL, PROBABILITY)
         )
         self._records = itertools.chain(sample, records)
         self._next: Record | None = next(self._records, None)
@@ -186,9 +187,9 @@ class _Rows:
 
 
 def _iter_lines(stream: TextStream) -> Iterator[Record]:
-    """Every line is a text, empty ones too, so that the lines of the output are those of the input.
+    """A record for every line, also for empty ones, so that the lines of the output match those of the input.
 
-    Labels in fastText's format are left out.
+    Labels in fastText's format are removed.
     """
     for number, line in enumerate(stream.lines(), 1):
         text = without_labels(line)
@@ -196,7 +197,7 @@ def _iter_lines(stream: TextStream) -> Iterator[Record]:
 
 
 class _RowWriter:
-    """Writes rows in the format of a file's ending; cells of the input go out as they came in."""
+    """Writes rows in the format of a file's ending, with the cells of the input unchanged."""
 
     def __init__(self, stream: io.TextIOWrapper, output: Path, rows: _Rows) -> None:
         self._stream = stream
@@ -221,8 +222,8 @@ class _RowWriter:
         else:
             if unknown := row.keys() - set(self._columns):
                 raise InputDataError(
-                    f"{self._rows.name} has rows with a key {min(unknown)!r} that its first rows lack, for which a "
-                    "table has no column; choose an --output that ends in .jsonl."
+                    f"{self._rows.name} has rows with a key {min(unknown)!r} that its first rows lack, so a table "
+                    "has no column for it; choose an --output that ends in .jsonl."
                 )
             self._writer.writerow([_to_cell({**row, **added}.get(column)) for column in self._columns])
 
@@ -237,17 +238,17 @@ def _to_json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can escape and UTF-8 cannot write
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can escape but UTF-8 cannot encode
         return json.dumps(value, default=str)
     return text
 
 
 @contextmanager
 def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
-    """A text stream into an open file, compressed as the ending says; the file itself stays open."""
+    """A text stream that writes to an open file, compressed according to the ending; the file itself stays open."""
     ending = output.suffix.lower()
     binary: Any = file
-    if ending == ".gz":  # no name and no time inside: the same rows give the same bytes
+    if ending == ".gz":  # without name and time, so that the same rows give the same bytes
         binary = gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0)
     elif ending in (".zst", ".zstd"):
         binary = zstandard.ZstdCompressor().stream_writer(file, closefd=False)
@@ -270,17 +271,17 @@ def _as_classifier(model: Path | str | Classifier) -> Classifier:
 
 
 def looks_like_file(text: str) -> bool:
-    """Whether a text that was typed is the name of a file that is there, and of rows."""
+    """Whether a typed text is the name of an existing file of rows."""
     try:
         return (table_format_of(text) is not None or ending_of(text) in TXT_ENDINGS) and Path(text).is_file()
-    except (OSError, ValueError):  # a long text is no file name
+    except (OSError, ValueError):  # a long text is not a file name
         return False
 
 
 def fill(model: Path | str, text: str, *, top: int = 5) -> dict[str, Any]:
-    """For each [MASK] in the text the `top` words with their probabilities, as JSON values.
+    """The `top` words for each [MASK] in the text, with their probabilities, as JSON values.
 
-    `{"text", "model", "masks": [[{"word", "probability"}]]}`, masks in the order of the text, words best first.
+    `{"text", "model", "masks": [[{"word", "probability"}]]}`, masks in the order of the text, best words first.
     Raises ModelNotFoundError, CorruptModelError or ModelError for the model and UsageError for the text.
     """
     filler = load_filler(model)

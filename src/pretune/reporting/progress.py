@@ -36,11 +36,23 @@ def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
     if quiet:
         yield
         return
+    narrow = live_page(stream)
+    with showing(PlainLines(stream, page_for(stream)) if narrow is None else LiveLine(stream, narrow)):
+        yield
+
+
+def live_page(stream: TextIO) -> Page | None:
+    """The page for a line that is redrawn in place; None if the stream cannot show one."""
     page = page_for(stream)
-    is_live = stream.isatty() and page.charset == "unicode" and os.environ.get("TERM") != "dumb"
+    if not stream.isatty() or page.charset != "unicode" or os.environ.get("TERM") == "dumb":
+        return None
     # However narrow the terminal is: of a line that it breaks in two, only the second half is drawn over.
-    narrow = replace(page, width=min(page.width, columns_of(stream)))
-    display: Display = LiveLine(stream, narrow) if is_live else PlainLines(stream, page)
+    return replace(page, width=min(page.width, columns_of(stream)))
+
+
+@contextmanager
+def showing(display: Display) -> Iterator[None]:
+    """Pass every event to a display, and close it at the end of the context."""
     with subscribed(_guarded(display)):
         try:
             yield
@@ -210,14 +222,18 @@ class LiveLine:
         sentence = self.narrator.sentence(event)
         progress = self.narrator.progress(event)
         if sentence is not None:
-            for line in _lines(event, sentence, self.page):
-                self.console.print(line)
+            self.show(event, sentence)
         if progress is not None and event["time"] - self.drawn >= REDRAW_SECONDS:
             self.live.update(self._bar(event, *progress), refresh=True)
             self.drawn = event["time"]
         elif event["event"] in ("stage_started", "stage_finished"):
             self.live.update(Text(""), refresh=True)
             self.drawn = float("-inf")
+
+    def show(self, event: Event, sentence: str) -> None:
+        """Print a sentence above the line."""
+        for line in _lines(event, sentence, self.page):
+            self.console.print(line)
 
     def _bar(self, event: Event, text: str, share: float | None) -> Text:
         line = Text(f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} ")

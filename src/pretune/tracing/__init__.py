@@ -1,1 +1,1 @@
-"""One prediction taken apart, layer by layer, into numbers that add up."""
+"""From one prediction to the contribution of every layer to it."""

@@ -1,9 +1,9 @@
-"""One prediction through five layers - tokens, embedding, transformer, head, decision - as JSON data.
+"""From a text to the trace of its prediction - tokens, embedding, transformer, head and decision - as JSON data.
 
-Everything is computed in fp32 like a prediction, one text at a time. Contributions are exact because the blocks are
-pre-norm: with x the final residual stream, sigma_t the root mean square of x at position t and g the weight of the
-final norm, a class has logit = bias + sum over all parts of mean_t w . (g * part_t / sigma_t), where the parts are the
-embedding and what each attention and feed-forward layer added.
+Everything is computed in fp32, as in a prediction, for one text at a time. Contributions are exact because the blocks
+are pre-norm: with x the final residual stream, sigma_t the root mean square of x at position t and g the weight of the
+final norm, a class has logit = bias + sum over all terms of mean_t w . (g * term_t / sigma_t), where the terms are the
+embedding and the output of each attention and feed-forward layer.
 
 T sequence, D hidden, C classes.
 """
@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pretune.data.padding import pad_rows
 from pretune.errors import UsageError
-from pretune.inference.classify import Classifier, pad_rows
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.model.transformer import Block, SequenceClassifier, attention_bias, mean_over_text, rotary_tables
 from pretune.text.clean.normalize import clean_text
@@ -29,15 +30,15 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualParts:
-    """What a text's residual stream is the sum of."""
+class ResidualTerms:
+    """The terms whose sum is the residual stream of a text."""
 
     embedding: Float[Tensor, "T D"]
-    attention: list[Float[Tensor, "T D"]]  # what attention added, layer by layer
-    feed_forward: list[Float[Tensor, "T D"]]  # what the feed-forward layers added
+    attention: list[Float[Tensor, "T D"]]  # the output of attention, layer by layer
+    feed_forward: list[Float[Tensor, "T D"]]  # the output of the feed-forward layers
 
     def named(self) -> list[tuple[str, Float[Tensor, "T D"]]]:
-        """The parts in the order in which they are added: embedding, attention_1, feed_forward_1, ..."""
+        """The terms in the order in which they are added: embedding, attention_1, feed_forward_1, ..."""
         named = [("embedding", self.embedding)]
         for layer, (attention, feed_forward) in enumerate(zip(self.attention, self.feed_forward, strict=True), 1):
             named += [(f"attention_{layer}", attention), (f"feed_forward_{layer}", feed_forward)]
@@ -55,30 +56,30 @@ class ResidualParts:
 
 
 def trace(model: Path | str, text: str) -> dict[str, Any]:
-    """How a model comes to its decision about a text: see `trace_prediction`.
+    """The trace of a model's decision about a text; see `trace_prediction`.
 
-    Raises ModelNotFoundError, CorruptModelError or ModelError where the path leads to no classifier.
+    Raises ModelNotFoundError, CorruptModelError or ModelError if there is no classifier at the path.
     """
     return trace_prediction(load_classifier(model), text)
 
 
 @torch.inference_mode()
 def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
-    """How the model comes to its decision about one text, as JSON values.
+    """The trace of the model's decision about one text, as JSON values.
 
-    Read-outs use the final norm at each layer's own scale; contributions use the final scale and sum to the logits.
-    Raises UsageError if there is no text, or none is left after cleaning.
+    Read-outs use the final norm at the scale of each layer; contributions use the final scale and sum to the logits.
+    Raises UsageError if there is no text, or if none is left after cleaning.
     """
     if not clean_text(text):
-        raise UsageError("There is no text to trace: it is blank, or blank once cleaned; give one with words.")
+        raise UsageError("There is no text to trace: it is blank, or blank after cleaning; give one with words.")
     ids, was_cut = classifier.encode(text)
-    text = clean_text(text)  # once, as in a prediction: what is deeply nested is not clean after it
+    text = clean_text(text)  # once, as in a prediction, although deeply nested markup may remain
     model, names = classifier.model, classifier.label_names
-    parts = split_residual_stream(model, ids)
-    streams = parts.after_layers()
+    terms = split_residual_stream(model, ids)
+    streams = terms.after_layers()
     readouts = [_read_out(model, stream) for stream in streams]
     pooled, logits = readouts[-1]
-    contributions = _contributions(model, parts, streams[-1])
+    contributions = _contributions(model, terms, streams[-1])
     probabilities = torch.softmax(logits, dim=-1)
     weight, bias = model.classifier.weight, model.classifier.bias
     return {
@@ -87,10 +88,10 @@ def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
         "label_names": list(names),
         "layers": {
             "tokenization": {"tokens": _describe_tokens(classifier, text), "was_cut": was_cut},
-            "embedding": {"norms": parts.embedding.norm(dim=-1).tolist()},
+            "embedding": {"norms": terms.embedding.norm(dim=-1).tolist()},
             "transformer": {
                 "readouts": [_describe_readout(layer, scores, names) for layer, (_, scores) in enumerate(readouts)],
-                "contributions": [{"name": name, "logits": part.tolist()} for name, part in contributions],
+                "contributions": [{"name": name, "logits": term.tolist()} for name, term in contributions],
             },
             "head": {
                 "pooled": pooled.tolist(),
@@ -101,15 +102,15 @@ def trace_prediction(classifier: Classifier, text: str) -> JsonObject:
             "decision": _describe_decision(probabilities, names),
         },
         "checks": {
-            "contribution_error": float((sum(part for _, part in contributions) - logits).abs().max()),
+            "contribution_error": float((sum(term for _, term in contributions) - logits).abs().max()),
             "head_error": float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
             "prediction_error": float((classifier.predict_logits([ids])[0] - logits).abs().max()),
         },
     }
 
 
-def split_residual_stream(model: SequenceClassifier, ids: list[int]) -> ResidualParts:
-    """Run the blocks of the model on one text and keep what each of them adds."""
+def split_residual_stream(model: SequenceClassifier, ids: list[int]) -> ResidualTerms:
+    """Run the blocks of the model on one text and keep the output of each layer."""
     transformer = model.transformer
     device = model.classifier.weight.device
     input_ids, document_ids = (tensor.to(device) for tensor in pad_rows([ids], model.config.pad_token_id))
@@ -125,29 +126,29 @@ def split_residual_stream(model: SequenceClassifier, ids: list[int]) -> Residual
         added = block.feed_forward(x, torch.float32)
         feed_forward.append(added[0])
         x = x + added
-    return ResidualParts(embedding=embedding[0], attention=attention, feed_forward=feed_forward)
+    return ResidualTerms(embedding=embedding[0], attention=attention, feed_forward=feed_forward)
 
 
 def _read_out(model: SequenceClassifier, stream: Float[Tensor, "T D"]) -> tuple[Tensor, Tensor]:
-    """Pooled vector (D,) and class scores (C,) as if the model ended here."""
+    """Pooled vector (D,) and class scores (C,), as if the model ended at this layer."""
     document_ids = torch.zeros(1, len(stream), dtype=torch.long, device=stream.device)
     pooled = mean_over_text(model.transformer.final_norm(stream)[None], document_ids)
     return pooled[0], model.classifier(pooled)[0]
 
 
 def _contributions(
-    model: SequenceClassifier, parts: ResidualParts, final: Float[Tensor, "T D"]
+    model: SequenceClassifier, terms: ResidualTerms, final: Float[Tensor, "T D"]
 ) -> list[tuple[str, Float[Tensor, " C"]]]:
-    """What each part adds to the class scores, at the scale of the final norm; summed in double precision."""
+    """The contribution of each term to the class scores at the scale of the final norm, in double precision."""
     norm = model.transformer.final_norm
     scale = norm.weight.double() * torch.rsqrt(final.double().square().mean(-1, keepdim=True) + norm.eps)
     weight = model.classifier.weight.double()
-    named = [(name, weight @ (part.double() * scale).mean(0)) for name, part in parts.named()]
+    named = [(name, weight @ (term.double() * scale).mean(0)) for name, term in terms.named()]
     return [*named, ("bias", model.classifier.bias.double())]
 
 
 def _describe_tokens(classifier: Classifier, text: str) -> list[JsonObject]:
-    """The tokens that the model read, each with the characters text[start:end] it stands for; specials have none."""
+    """The tokens that the model read, each with its characters text[start:end]; special tokens have none."""
     tokenizer = classifier.tokenizer
     encoded = tokenizer.encode_with_offsets(text)
     special = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
@@ -177,7 +178,7 @@ def _describe_readout(layer: int, logits: Float[Tensor, " C"], names: tuple[str,
 
 
 def _describe_decision(probabilities: Float[Tensor, " C"], names: tuple[str, ...]) -> JsonObject:
-    """The most probable class and how far ahead of the second it is, as a difference of probabilities."""
+    """The most probable class, and its lead over the second as a difference of probabilities."""
     best = probabilities.topk(min(2, len(names)))
     return {
         "probabilities": probabilities.tolist(),

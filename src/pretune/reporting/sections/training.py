@@ -56,7 +56,7 @@ def render_phase(phase: Phase, page: Page) -> Lines:
     for sentence in (_describe_machine(phase), _describe_plan(phase), _describe_trial(phase)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
-    lines += [Text(""), *_panels(phase, page), Text(""), *_rows(phase, page)]
+    lines += [Text(""), *_panels(phase, page), Text(""), *render_rows(phase, page)]
     lines += _anchors(phase, page)
     if phase.is_pretraining:
         return lines + render_watched(phase, page)
@@ -180,7 +180,8 @@ def _kept(phase: Phase, measure: str) -> list[Marker]:
 # ---- the table
 
 
-def _rows(phase: Phase, page: Page) -> Lines:
+def render_rows(phase: Phase, page: Page) -> Lines:
+    """The table of one phase: a line for each evaluation."""
     columns = [
         Column("epoch", "right"),
         Column("step", "right", style="dim"),

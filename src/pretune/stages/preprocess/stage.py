@@ -254,7 +254,7 @@ class _Preprocessing:
             / len(sample),
             characters_per_token=round(self.steps.num_characters / max(1, num_tokens), 4),
         )
-        self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).told for view in get_args(View)}
+        self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).as_json for view in get_args(View)}
         self.folder.log.write("views", **self.views)
         if unknown_share > 0.05:
             sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe knows every text."

@@ -1,0 +1,131 @@
+"""A real difference gets a clear verdict, and a model against its like does not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_coverage, judge
+
+NUM_ROWS = 400
+
+
+def draw_runs(skill: float, num_seeds: int, seed: int, num_rows: int = NUM_ROWS) -> np.ndarray:
+    """Whether each run (S, N) predicts each row correctly: rows differ in difficulty, runs in skill, both in luck."""
+    random = np.random.default_rng(seed)
+    difficulty = np.random.default_rng(99).normal(0, 1, size=num_rows)
+    luck = random.normal(0, 0.7, size=(num_seeds, num_rows)) + random.normal(0, 0.1, size=(num_seeds, 1))
+    return difficulty + luck + skill > 0
+
+
+LABELS = np.random.default_rng(7).integers(2, size=NUM_ROWS)
+SLICES = ["seen" if n % 2 else "unseen" for n in range(NUM_ROWS)]
+
+
+def contender(kind: str, right: np.ndarray, labels: np.ndarray = LABELS) -> Contender:
+    return contender_of(kind, np.where(right, labels, 1 - labels))
+
+
+def contender_of(kind: str, predicted: np.ndarray) -> Contender:
+    """A contender with a probability of 0.8 for each predicted class."""
+    return Contender(
+        name=kind, kind=kind, predicted=predicted, probabilities=np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
+    )
+
+
+def make_test_rows(slices: list[str | None] | None = None, labels: np.ndarray = LABELS) -> HeldOutRows:
+    return HeldOutRows(
+        rows=list(range(len(labels))), labels=labels, slices=slices or [None] * len(labels), num_classes=2
+    )
+
+
+def test_scratch_against_scratch_is_no_clear_difference() -> None:
+    """Two sets of runs of the same kind; over many draws about one in twenty may look like a difference."""
+    clear = 0
+    for seed in range(60):
+        control = contender("scratch", draw_runs(0.5, 3, 2 * seed))
+        other = contender("pretrained", draw_runs(0.5, 3, 2 * seed + 1))
+        (verdict,) = judge([control, other], make_test_rows())
+        clear += not verdict["sentence"].startswith("No clear difference: ")
+    assert clear <= 6
+
+
+def test_pre_training_that_helped() -> None:
+    (verdict,) = judge(
+        [contender("scratch", draw_runs(0.2, 3, 1)), contender("pretrained", draw_runs(1.2, 3, 2))], make_test_rows()
+    )
+    assert verdict["sentence"].startswith("Pre-training helped: +")
+    assert verdict["sentence"].endswith("over the same network from scratch.")
+    assert verdict["between"] == ["pretrained", "scratch"]
+    assert 0 < verdict["difference_interval"][0] < verdict["difference"] < verdict["difference_interval"][1]
+    assert verdict["p_value"] < 0.01
+
+
+def test_pre_training_that_did_harm() -> None:
+    runs = [contender("scratch", draw_runs(1.2, 3, 1)), contender("pretrained", draw_runs(0.2, 3, 2))]
+    (verdict,) = judge(runs, make_test_rows())
+    assert verdict["sentence"].startswith("Pre-training hurt: −")
+
+
+def test_the_best_baseline_is_the_one_to_beat() -> None:
+    runs = [
+        contender("majority", draw_runs(2.0, 1, 3)),
+        contender("tfidf", draw_runs(0.1, 1, 4)),
+        contender("nbsvm", draw_runs(0.4, 1, 5)),
+        contender("pretrained", draw_runs(1.5, 3, 6)),
+    ]
+    (verdict,) = judge(runs, make_test_rows())
+    assert verdict["between"] == ["pretrained", "nbsvm"]
+    assert verdict["sentence"].startswith("The pre-trained model beats nbsvm: +")
+    (verdict,) = judge([runs[0], contender("tfidf", draw_runs(2.5, 1, 4)), runs[3]], make_test_rows())
+    assert verdict["sentence"].startswith("The pre-trained model is worse than tfidf: −")
+
+
+def test_one_seed_is_reported() -> None:
+    runs = [contender("scratch", draw_runs(0.0, 1, 1)), contender("pretrained", draw_runs(1.5, 1, 2))]
+    assert "there is one seed" in describe_coverage(runs, [])
+    runs = [contender("scratch", draw_runs(0.0, 3, 1)), contender("pretrained", draw_runs(1.5, 3, 2))]
+    assert describe_coverage(runs, [{}, {}]) == (
+        "The intervals cover the choice of test rows and of fine-tuning seeds; another pre-training run may differ."
+    )
+
+
+def test_slices_have_verdicts_of_their_own() -> None:
+    right = draw_runs(0.0, 3, 2)
+    right[:, [name == "unseen" for name in SLICES]] = True
+    verdicts = judge(
+        [contender("scratch", draw_runs(0.0, 3, 1)), contender("pretrained", right)], make_test_rows(SLICES)
+    )
+    sentences = {verdict.get("slice"): verdict["sentence"] for verdict in verdicts}
+    assert describe_coverage([], verdicts).endswith(
+        " The verdicts on slices are corrected for 2 comparisons (Holm), their intervals are not."
+    )
+    assert sentences["seen"].startswith("No clear difference on slice 'seen': ")
+    assert sentences["unseen"].startswith("Pre-training helped on slice 'unseen': +")
+
+
+def test_many_slices_give_no_false_alarm() -> None:
+    """Without a correction 32 % of comparisons with ten slices and no difference called some slice clear."""
+    slices: list[str | None] = [f"slice {n % 10}" for n in range(NUM_ROWS)]
+    alarms = 0
+    for seed in range(60):
+        runs = [
+            contender("scratch", draw_runs(0.5, 3, 2 * seed)),
+            contender("pretrained", draw_runs(0.5, 3, 2 * seed + 1)),
+        ]
+        verdicts = judge(runs, make_test_rows(slices))
+        assert all(verdict["p_value"] >= verdict["uncorrected_p_value"] for verdict in verdicts[1:])
+        alarms += any(not verdict["sentence"].startswith("No clear difference") for verdict in verdicts[1:])
+    assert alarms <= 6
+
+
+def test_imbalance_is_judged_by_macro_f1() -> None:
+    labels = (np.arange(NUM_ROWS) % 33 == 0).astype(np.int64)
+    never = contender_of("scratch", np.zeros((3, NUM_ROWS), dtype=np.int64))
+    often = np.where(np.random.default_rng(0).random((3, NUM_ROWS)) < 0.98, labels, 1 - labels)
+    runs = [never, contender_of("pretrained", often)]
+    (verdict,) = judge(runs, make_test_rows(labels=labels), "macro_f1")
+    assert verdict["metric"] == "macro_f1"
+    assert verdict["difference"] > 0.2
+    assert "points of macro-F1" in verdict["sentence"]
+    (plain,) = judge(runs, make_test_rows(labels=labels))
+    assert plain["sentence"].startswith("No clear difference")

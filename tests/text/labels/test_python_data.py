@@ -1,0 +1,46 @@
+"""Data of a program becomes pairs of a text and a label, in whichever of the accepted forms it comes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.labels.python_data import as_pairs, as_texts, examples_of, existing_file
+
+
+def test_examples_comeas_pairs_or_as_columns() -> None:
+    pairs = [("a", "x"), ("b", "y")]
+    assert as_pairs(pairs) == pairs
+    assert as_pairs(tuple(pairs)) == pairs
+    assert as_pairs((["a", "b"], ["x", "y"])) == pairs
+    assert as_pairs((np.array(["a", "b"]), np.array([0, 1]))) == [("a", "0"), ("b", "1")]
+    assert as_pairs([["a", 1], ["b", True]]) == [("a", "1"), ("b", "true")]
+    assert as_pairs(iter(pairs)) == pairs
+    with pytest.raises(InputDataError, match="2 texts and 1 labels"):
+        as_pairs((["a", "b"], ["x"]))
+    with pytest.raises(InputDataError, match="Example 2 is 'b'; expected a pair"):
+        as_pairs([("a", "x"), "b"])
+
+
+def test_two_texts_are_not_two_columns() -> None:
+    assert examples_of(("a", "b")) == ["a", "b"]
+    assert examples_of((None, "b")) == [None, "b"]
+    assert examples_of((["a"], ["x"])) == [("a", "x")]
+
+
+def test_a_missing_text_is_empty_and_a_number_is_refused() -> None:
+    assert as_texts(["a", None, float("nan"), "b\ud800"]) == ["a", "", "", "b\ufffd"]
+    with pytest.raises(InputDataError, match=r"Text 2 is 3; expected a string"):
+        as_texts(["a", 3])
+
+
+def test_a_table_and_a_single_text_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="a table with the columns text, label"):
+        examples_of({"text": ["a"], "label": ["x"]})
+    with pytest.raises(InputDataError, match=r"is not a file; .* put a single text in \[ \]"):
+        existing_file("A text. " * 1000)
+    (tmp_path / "a.csv").touch()
+    assert existing_file(str(tmp_path / "a.csv")) == tmp_path / "a.csv"
