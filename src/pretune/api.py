@@ -29,9 +29,9 @@ from pretune.reporting.progress import live_progress
 from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.sections.training import render_phase
 from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
-from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
-from pretune.runtime.atomic import commit_folder
+from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.readers.records import replace_surrogates

@@ -22,6 +22,8 @@ from pretune.runtime.atomic import (
     recover_folder,
     remove_leftovers,
     verify_folder,
+    write_json,
+    write_text,
 )
 
 
@@ -173,3 +175,12 @@ def test_killed_writer_leaves_old_or_new(tmp_path: Path) -> None:
         remove_leftovers(tmp_path)
         assert names_in(tmp_path) == ["x"]
         assert verify_folder(tmp_path / "x") is not None
+
+
+def test_a_json_file_is_replaced_or_left(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": "ö"})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"a": "ö"}
+    write_text(tmp_path / "x.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import open_stage, sealed, sealed_text, write_json
-from pretune.runtime.atomic import commit_folder
+from pretune.runtime.atomic import commit_folder, write_json
+from pretune.runtime.manifest import sealed, sealed_text
+from pretune.runtime.stage_folder import open_stage
 from pretune.runtime.verification import Fault, Verified, verify
 
 

@@ -21,9 +21,9 @@ from torch.distributed.rendezvous import rendezvous
 from pretune import errors
 from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
 from pretune.errors import PretuneError, RankLostError, UsageError
-from pretune.runtime.artifacts import Manifest, StageFolder
-from pretune.runtime.follower import FollowedFolder
 from pretune.runtime.launch import Launch, read_launch
+from pretune.runtime.manifest import Manifest
+from pretune.runtime.stage_folder import FollowedFolder, StageFolder
 
 _GROUP_TIMEOUT = timedelta(minutes=30)  # the last resort; the watch is much faster
 _FAREWELL_SECONDS = 5.0  # for the others to hear why the first process ends

@@ -5,22 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.artifacts import (
-    MANIFEST_NAME,
-    OWN_HASH,
-    check_description,
-    describe_file,
-    is_as_sealed,
-    remove_folder,
-    sealed,
-    sync,
-    write_json,
-)
+from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, check_description, describe_file, is_as_sealed, sealed
 from pretune.version import VERSION
 
 FORMAT_VERSION = 1
@@ -190,3 +181,39 @@ def _list_files(folder: Path) -> list[str]:
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically: readers see the old or the new one, never half of it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically, with the bytes on disk before the name points to them."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def sync_files(path: Path) -> None:
+    """Bring every file in a folder and below it to the disk, and their names."""
+    for file in [*path.rglob("*"), path]:
+        if file.is_file() or file.is_dir():
+            sync(file)
+
+
+def sync(path: Path) -> None:
+    """Bring the bytes of a file to the disk, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it; a missing one is fine."""
+    shutil.rmtree(path, ignore_errors=True)

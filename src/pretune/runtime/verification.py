@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, PretuneError
-from pretune.runtime.artifacts import (
-    LOCK_NAME,
+from pretune.runtime.atomic import read_committed
+from pretune.runtime.events import LOG_NAME
+from pretune.runtime.manifest import (
     MANIFEST_NAME,
     RECIPE_NAME,
     TRACE_NAME,
@@ -22,8 +23,7 @@ from pretune.runtime.artifacts import (
     is_text_as_sealed,
     read_manifest_if_any,
 )
-from pretune.runtime.atomic import read_committed
-from pretune.runtime.events import LOG_NAME
+from pretune.runtime.stage_folder import LOCK_NAME
 
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"

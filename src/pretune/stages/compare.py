@@ -22,8 +22,10 @@ from pretune.evaluation.uncertainty import (
     bootstrap_difference,
     holm,
 )
-from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, read_manifest, write_text
+from pretune.runtime.atomic import write_text
+from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 IntArray = npt.NDArray[np.int64]

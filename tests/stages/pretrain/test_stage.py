@@ -16,8 +16,9 @@ import torch
 
 from pretune.errors import EXIT_DATA, EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
 from pretune.model.folder import load_model_folder
-from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
+from pretune.runtime.atomic import write_json
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
