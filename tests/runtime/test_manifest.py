@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.manifest import describe_differences, hash_json, is_text_as_sealed, read_manifest, sealed_text
+from pretune.runtime.manifest import describe_differences, hash_json, is_text_seal_intact, read_manifest, sealed_text
 from pretune.runtime.stage_folder import StageFolder, open_stage
 
 
@@ -23,7 +23,7 @@ def finished(path: Path, *, seed: int = 0) -> StageFolder:
     return folder
 
 
-def test_a_file_that_is_gone_or_cut_short_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
     finished(tmp_path / "c")
     (tmp_path / "c" / "out.txt").write_text("res")
     with pytest.raises(InputDataError, match=r"out\.txt has 3 bytes; expected the 6 bytes that the collect stage"):
@@ -44,13 +44,13 @@ def test_a_file_that_is_gone_or_cut_short_is_named(tmp_path: Path) -> None:
         (lambda path: (path.mkdir(), (path / "manifest.json").write_text("{}")), "is damaged"),
     ],
 )
-def test_what_is_no_finished_folder_is_named(tmp_path: Path, prepare: Any, sentence: str) -> None:
+def test_a_folder_that_is_not_finished_is_refused(tmp_path: Path, prepare: Any, sentence: str) -> None:
     prepare(tmp_path / "p")
     with pytest.raises(InputDataError, match=sentence):
         read_manifest(tmp_path / "p", "preprocess")
 
 
-def test_the_fingerprint_is_that_of_what_came_out(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_only_on_the_outputs(tmp_path: Path) -> None:
     one, two, other = finished(tmp_path / "1"), finished(tmp_path / "2", seed=5), open_it(tmp_path / "3")
     (tmp_path / "3" / "out.txt").write_text("another")
     (tmp_path / "3" / "checkpoints").mkdir()
@@ -77,9 +77,9 @@ def test_differences_name_new_and_lost_settings() -> None:
     assert found == ["b (was 2, now None)", "c (was None, now 3)"]
 
 
-def test_a_sealed_text_knows_whether_a_byte_of_it_changed() -> None:
+def test_every_change_to_a_sealed_text_is_noticed() -> None:
     text = sealed_text("# a\nb = 1\n")
-    assert is_text_as_sealed(text) is True
+    assert is_text_seal_intact(text) is True
     for place in range(len(text)):
-        assert not is_text_as_sealed(text[:place] + "~" + text[place + 1 :])
-    assert not is_text_as_sealed("b = 1\n")
+        assert not is_text_seal_intact(text[:place] + "~" + text[place + 1 :])
+    assert not is_text_seal_intact("b = 1\n")

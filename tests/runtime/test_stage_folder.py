@@ -1,4 +1,4 @@
-"""A stage folder is recognised, continued, refused or put aside; never overwritten."""
+"""A stage folder is recognized, resumed, refused or renamed; never overwritten."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_new_folder_is_neither_finished_nor_resumed(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_a_finished_folder_is_recognised(tmp_path: Path) -> None:
+def test_a_finished_folder_is_recognized(tmp_path: Path) -> None:
     finished(tmp_path / "c")
     folder = open_it(tmp_path / "c")
     assert folder.is_finished
@@ -90,7 +90,7 @@ def test_another_stage_and_foreign_files_are_refused(tmp_path: Path) -> None:
             open_it(tmp_path / "mine" / "thesis.tex", redo=redo)
 
 
-def test_redo_puts_the_old_folder_aside_each_time(tmp_path: Path) -> None:
+def test_redo_renames_the_old_folder_each_time(tmp_path: Path) -> None:
     finished(tmp_path / "c")
     open_it(tmp_path / "c", seed=1, redo=True).close()
     newest = open_it(tmp_path / "c", seed=2, redo=True)
@@ -108,7 +108,7 @@ def test_only_one_process_writes(tmp_path: Path) -> None:
     open_it(tmp_path / "c").close()
 
 
-def test_what_another_process_finished_meanwhile_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_process_finished_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     take_lock = stage_folder._take_lock
 
     def take_it_late(path: Path) -> Any:
@@ -148,7 +148,7 @@ def test_a_refusal_leaves_no_folder(tmp_path: Path, error: type[Exception]) -> N
 
 
 @pytest.mark.parametrize("error", [StoppedError, OutOfResourcesError, KeyboardInterrupt, ZeroDivisionError])
-def test_what_is_stopped_goes_on_from_what_there_is(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_stopped_stage_is_resumed(tmp_path: Path, error: type[BaseException]) -> None:
     folder = open_it(tmp_path / "c")
     with pytest.raises(error), folder.at_work():
         (tmp_path / "c" / "part").write_text("done")
@@ -161,9 +161,7 @@ def test_what_is_stopped_goes_on_from_what_there_is(tmp_path: Path, error: type[
     assert open_it(tmp_path / "c").is_finished
 
 
-def test_what_came_out_is_on_the_disk_before_the_manifest_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_outputs_are_synced_before_the_manifest_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = open_it(tmp_path / "c")
     (tmp_path / "c" / "deep").mkdir()
     for name in ("out.txt", "deep/more.txt"):
@@ -181,7 +179,7 @@ def test_what_came_out_is_on_the_disk_before_the_manifest_says_so(
     assert synced[-1] == "c/.manifest.json.tmp"
 
 
-def test_a_writer_killed_in_the_middle_of_a_manifest_is_no_obstacle(tmp_path: Path) -> None:
+def test_files_of_a_killed_writer_are_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / ".lock").write_text("")
     (tmp_path / "c" / ".manifest.json.tmp").write_text('{"stage": "col')
@@ -194,7 +192,7 @@ def test_a_writer_killed_in_the_middle_of_a_manifest_is_no_obstacle(tmp_path: Pa
     assert set(folder.manifest.outputs) == {"out.txt"}
 
 
-def test_a_finished_stage_knows_its_log(tmp_path: Path) -> None:
+def test_the_manifest_of_a_finished_stage_describes_its_log(tmp_path: Path) -> None:
     folder = open_it(tmp_path / "c")
     folder.log.write("stage_finished")
     folder.finish()

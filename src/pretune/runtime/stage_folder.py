@@ -36,7 +36,7 @@ _NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
 
 
 class StageFolder:
-    """A folder being written by one stage; made by `open_stage`, closed by `finish`."""
+    """A folder that one stage writes; opened by `open_stage`, closed by `finish`."""
 
     def __init__(self, path: Path, manifest: Manifest, *, is_resumed: bool, lock: IO[str] | None) -> None:
         self.path = path
@@ -50,13 +50,13 @@ class StageFolder:
         return self.manifest.status == "finished"
 
     def note(self, **summary: Any) -> None:
-        """Add facts to the summary at once, for what a resumed stage must find again."""
+        """Add facts that a resumed stage will need to the summary, and write them at once."""
         self._replace(summary)
 
     def finish(self, **summary: Any) -> None:
-        """Hash what came out and mark the folder finished; from now on it is never written again, nor is its log.
+        """Hash the outputs and mark the folder finished; from now on neither it nor its log is written again.
 
-        All of it is on the disk before the manifest says so, and outlives a power failure.
+        Everything is synced to disk before the manifest says so, and survives a power failure.
         """
         sync_files(self.path)
         outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
@@ -66,10 +66,10 @@ class StageFolder:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Within this block the stage writes.
+        """The block in which the stage writes.
 
-        Where it refuses what it was given, no folder stays, so that the corrected command needs no --redo; where it is
-        stopped or the disk is full, what there is stays to go on from.
+        If the stage rejects its input, the folder is removed, so that the corrected command needs no --redo; if it is
+        stopped or the disk is full, the folder stays for a later attempt to resume.
         """
         try:
             yield
@@ -81,7 +81,7 @@ class StageFolder:
             self.close()
 
     def close(self) -> None:
-        """Let go of the folder without finishing it."""
+        """Release the folder without finishing it."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -93,7 +93,7 @@ class StageFolder:
 
 
 class FollowedFolder(StageFolder):
-    """Takes what a stage writes and keeps only what the stage may read again."""
+    """The folder as seen by a rank other than the first: notes are kept in memory only, and nothing is written."""
 
     def __init__(self, path: Path, manifest: Manifest, *, is_resumed: bool) -> None:
         self.path, self.manifest, self.is_resumed = path, manifest, is_resumed
@@ -108,7 +108,7 @@ class FollowedFolder(StageFolder):
 
 
 class _NoLog(EventLog):
-    """A log has one writer, and this is not it."""
+    """A log has only one writer: the first rank."""
 
     def __init__(self, folder: Path, stage: str) -> None:
         self.path, self.stage = folder, stage
@@ -120,11 +120,12 @@ class _NoLog(EventLog):
 def open_stage(
     path: Path, stage: str, *, config: dict[str, Any], inputs: dict[str, str], redo: bool = False
 ) -> StageFolder:
-    """Make, continue or recognise the folder of one stage.
+    """Create the folder of a stage, resume it, or recognize it as finished.
 
-    A finished folder with the same config and inputs comes back with `is_finished`; an interrupted one with
-    `is_resumed`. Raises FolderInTheWayError where the folder holds anything else, naming what differs, or is an
-    interrupted one of another version; with `redo` the old folder is renamed first.
+    A finished folder with the same config and inputs is returned with `is_finished`, an interrupted one with
+    `is_resumed`. Raises FolderInTheWayError if the folder contains anything else (StageDiffersError, naming what
+    differs, if it has other settings or inputs, or was interrupted in another version); with `redo` the old folder is
+    renamed first.
     """
     path = Path(path)
     config = json.loads(json.dumps(config))
@@ -141,7 +142,7 @@ def open_stage(
     path.mkdir(parents=True, exist_ok=True)
     lock = _take_lock(path)
     try:
-        found = read_manifest_if_any(path)  # again: another process may have written or finished it meanwhile
+        found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
         if found is not None:
             _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
     except PretuneError:
@@ -164,7 +165,7 @@ def _refuse_foreign_files(path: Path) -> None:
     entries = [name for name in entries if name not in _NOT_OUTPUT]
     if entries:
         raise FolderInTheWayError(
-            f"{path} already holds files that pretune did not write ({', '.join(entries[:3])}); "
+            f"{path} already contains files that pretune did not write ({', '.join(entries[:3])}); "
             "choose another --out, or empty it."
         )
 
@@ -179,13 +180,13 @@ def _refuse_difference(
     ]
     if found.status != "finished" and found.version != VERSION:
         raise StageDiffersError(
-            f"{path} holds an interrupted {stage} stage of pretune {found.version}, and this is {VERSION}, which "
-            "cannot go on from it; use that version, or give --redo to put the old folder aside and begin again."
+            f"{path} contains an interrupted {stage} stage of pretune {found.version}, which {VERSION} cannot resume; "
+            "use that version, or add --redo to rename the old folder and start over."
         )
     if differing:
         raise StageDiffersError(
-            f"{path} already holds a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
-            "Choose another --out, or give --redo to put the old folder aside and begin again."
+            f"{path} already contains a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
+            "Choose another --out, or add --redo to rename the old folder and start over."
         )
 
 
@@ -209,8 +210,8 @@ def _take_lock(path: Path) -> IO[str]:
 
 
 def _list_outputs(path: Path) -> list[str]:
-    """Files of this folder that count as output; training checkpoints carry manifests of their own, and names with a
-    leading dot are what a killed writer left."""
+    """The files of a folder that count as outputs: no training checkpoints, which have their own manifests, and no
+    names with a leading dot, which a killed writer left."""
     files = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
     names = [str(file) for file in files if not any(part.startswith(".") for part in file.parts)]
     return [name for name in names if name not in _NOT_OUTPUT and not name.startswith("checkpoints/")]
