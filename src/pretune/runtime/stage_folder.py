@@ -184,8 +184,9 @@ def _refuse_difference(
             "use that version, or add --redo to rename the old folder and start over."
         )
     if differing:
+        state = "a finished" if found.status == "finished" else "an unfinished"
         raise StageDiffersError(
-            f"{path} already contains a {found.status} {stage} stage that differs in: {'; '.join(differing)}. "
+            f"{path} already contains {state} {stage} stage that differs in: {'; '.join(differing)}. "
             "Choose another --out, or add --redo to rename the old folder and start over."
         )
 

@@ -278,7 +278,7 @@ def retrain_tokenizer(source: Path) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
     r"train.*\.tokens was altered after the preprocess stage wrote it": (harm_shard, {}),
-    r"differs in: input preprocessed\. Choose another --out, or give --redo": (retrain_tokenizer, {}),
+    r"differs in: input preprocessed\. Choose another --out, or add --redo": (retrain_tokenizer, {}),
     r"differs in: size \(was 'tiny', now 'micro'\)": (lambda _: None, {"size": "micro"}),
     r"differs in: tokens_per_step \(was 128, now 256\)": (lambda _: None, {"tokens_per_step": 256}),
 }
