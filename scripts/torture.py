@@ -186,7 +186,7 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
     # isort: split
     import torch
 
-    from pretune.runtime import artifacts
+    from pretune.runtime import atomic
     from pretune.stages.finetune import stage as finetune
     from pretune.training import finetuning_trial, objective, pretraining_run
 
@@ -206,7 +206,7 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
     elif place == "epoch":
         _then(pretraining_run.Course, "_count", lambda course: end(is_new_epoch(course)))
         _then(finetuning_trial.Trial, "_evaluate", lambda _: end(True))
-    finetune.remove_folder = lambda path: None if path.name == "checkpoints" else artifacts.remove_folder(path)
+    finetune.remove_folder = lambda path: None if path.name == "checkpoints" else atomic.remove_folder(path)
     sys.argv = ["pretune", *words]
     return run_command_line(words)
 

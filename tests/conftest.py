@@ -104,7 +104,7 @@ def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_fold
 
     import zstandard
 
-    from pretune.runtime.artifacts import open_stage
+    from pretune.runtime.stage_folder import open_stage
     from pretune.text.token_shards import ShardWriter
     from pretune.text.tokenizer.tokenizer import load_tokenizer
 

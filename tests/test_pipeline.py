@@ -14,7 +14,8 @@ import pytest
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
-from pretune.runtime.artifacts import Manifest, hash_file, open_stage, read_manifest
+from pretune.runtime.manifest import Manifest, hash_file, read_manifest
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
 
 STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")

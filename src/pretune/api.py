@@ -30,9 +30,9 @@ from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
-from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, write_text
-from pretune.runtime.atomic import commit_folder
+from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.python_data import (

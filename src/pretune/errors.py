@@ -1,4 +1,4 @@
-"""The errors a user can meet: each is one sentence (found, expected, what to do) and has an exit code."""
+"""The errors that users can see, with their exit codes; a message says what was found, expected, and what to do."""
 
 from __future__ import annotations
 
@@ -13,70 +13,70 @@ EXIT_INTERRUPTED = 130
 
 
 class PretuneError(Exception):
-    """Base of everything pretune raises on purpose; `str(error)` is the sentence shown to the user."""
+    """The base class of all errors that pretune raises on purpose; `str(error)` is the message shown to the user."""
 
     exit_code = EXIT_BUG
 
 
 class UsageError(PretuneError):
-    """An option or a combination of options that cannot work."""
+    """An invalid option or combination of options."""
 
     exit_code = EXIT_USAGE
 
 
 class FolderInTheWayError(UsageError):
-    """An output folder that holds something else; nothing is ever overwritten."""
+    """The output folder contains something else; nothing is ever overwritten."""
 
 
 class StageDiffersError(FolderInTheWayError):
-    """A folder of the same stage, made with other settings or from other inputs; --redo puts it aside."""
+    """The folder is of the same stage but has other settings, inputs or, if unfinished, version; --redo renames it."""
 
 
 class InputDataError(PretuneError):
-    """Input that is missing, unreadable, empty, or cannot lead to a working model."""
+    """The input is missing, unreadable, empty, or not enough for a working model."""
 
     exit_code = EXIT_DATA
 
 
 class ModelError(PretuneError):
-    """A model or checkpoint that cannot be used."""
+    """A model or checkpoint cannot be used."""
 
     exit_code = EXIT_MODEL
 
 
 class ModelNotFoundError(ModelError):
-    """There is no model where one was expected; the message names the path and the missing stage."""
+    """No model was found; the message names the path and the missing stage."""
 
 
 class CorruptModelError(ModelError):
-    """A model folder that is truncated, altered, incomplete, or of another version."""
+    """A model folder is truncated, altered, incomplete, or from another version."""
 
 
 class DivergedError(ModelError):
-    """A training whose updates were refused one after another, wherever it went back to."""
+    """Training diverged: updates kept being rejected, even after going back to earlier checkpoints."""
 
 
 class OutOfResourcesError(PretuneError):
-    """Out of disk or memory."""
+    """Out of disk space or memory."""
 
     exit_code = EXIT_RESOURCES
 
 
 class StoppedError(PretuneError):
-    """Stopped by SIGTERM after a commit; the same command goes on."""
+    """Stopped by SIGTERM after saving; the same command resumes."""
 
     exit_code = EXIT_STOPPED
 
 
 class RankLostError(StoppedError):
-    """Another of the processes that train together ended or hangs; the same command goes on."""
+    """Another process of a distributed training ended or hangs; the same command resumes."""
 
 
 class ShortOfMemoryError(RankLostError):
-    """The memory of one of several processes did not hold its part of a step; the same command cuts it smaller."""
+    """One of several processes ran out of memory during a step; the same command resumes with smaller micro-batches."""
 
 
 class InterruptedByUserError(PretuneError):
-    """Stopped by Ctrl-C after a commit; the same command goes on."""
+    """Stopped by Ctrl-C after saving; the same command resumes."""
 
     exit_code = EXIT_INTERRUPTED

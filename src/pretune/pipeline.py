@@ -20,16 +20,9 @@ from pretune.recipe import (
     read_recipe,
     save_recipe,
 )
-from pretune.runtime.artifacts import (
-    MANIFEST_NAME,
-    RECIPE_NAME,
-    TRACE_NAME,
-    Manifest,
-    read_manifest,
-    sealed,
-    write_json,
-)
+from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME, Manifest, read_manifest, sealed
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels

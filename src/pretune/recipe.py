@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import RECIPE_NAME, describe_differences, sealed_text, write_text
+from pretune.runtime.atomic import write_text
+from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
 from pretune.settings import (
     HOW,
     CollectConfig,

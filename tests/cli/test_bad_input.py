@@ -133,7 +133,7 @@ FOLDER_CASES = [
         "files of somebody else's",
         lambda f: ["collect", text(f, "a.txt", SENTENCES), "--out", str(f)],
         USAGE,
-        ["already holds files that pretune did not write", "a.txt"],
+        ["already contains files that pretune did not write", "a.txt"],
     ),
     Case(
         "two budgets",

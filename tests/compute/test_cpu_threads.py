@@ -1,4 +1,4 @@
-"""Lanes give results in order, with the caller's way of recording gradients, and leave the caller's threads alone."""
+"""Lanes return results in order, record gradients as the caller does, and leave the caller's threads alone."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def test_results_come_in_the_order_of_the_items(count: int) -> None:
 
 
 def test_two_lanes_work_at_the_same_time() -> None:
-    both = threading.Barrier(2, timeout=30)  # which one alone would wait for in vain
+    both = threading.Barrier(2, timeout=30)  # which one lane alone would never pass
     assert sorted(Lanes(2, 2).map(lambda _: both.wait(), range(2))) == [0, 1]
 
 
-def test_a_lane_computes_with_its_share_of_the_threads_and_the_caller_with_all() -> None:
+def test_lanes_divide_the_threads_and_the_caller_keeps_all() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -41,7 +41,7 @@ def test_a_lane_computes_with_its_share_of_the_threads_and_the_caller_with_all()
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_gradients_are_recorded_where_the_caller_records_them(count: int) -> None:
+def test_gradients_are_recorded_if_the_caller_records_them(count: int) -> None:
     def modes(_item: int) -> tuple[bool, bool]:
         return torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
@@ -58,8 +58,8 @@ def test_an_error_in_a_lane_reaches_the_caller() -> None:
         Lanes(2, 2).map(lambda n: 1 / n, [1, 0])
 
 
-def test_after_an_error_no_lane_works_any_more() -> None:
-    """What it still held would be missing where the work is tried again in smaller pieces."""
+def test_after_an_error_every_lane_has_stopped() -> None:
+    """A lane that is still running would take memory from the next attempt with smaller batches."""
     both, begun, done = threading.Barrier(2, timeout=30), list[int](), list[int]()
 
     def work(number: int) -> None:
@@ -74,13 +74,13 @@ def test_after_an_error_no_lane_works_any_more() -> None:
     with pytest.raises(MemoryError):
         Lanes(2, 2).map(work, range(40))
     assert sorted([0, *done]) == sorted(begun)
-    assert len(begun) < 40  # what had not begun is left out
+    assert len(begun) < 40  # items that had not begun are cancelled
 
 
 @pytest.mark.parametrize(
     ("device", "threads", "expected"), [("cpu", 1, 1), ("cpu", 2, 2), ("cpu", 16, 2), ("cuda", 16, 1)]
 )
-def test_only_a_processor_with_two_threads_has_two_lanes(
+def test_only_a_cpu_with_two_threads_has_two_lanes(
     monkeypatch: pytest.MonkeyPatch, device: str, threads: int, expected: int
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
@@ -107,7 +107,7 @@ print("predicted")
 
 
 def test_a_forked_process_predicts(run_folder: Path) -> None:
-    """The lanes' threads, torch's and the tokenizer's do not live on in a child: it waited for them for ever."""
+    """The threads of the lanes, torch and the tokenizer do not survive a fork; the child waited for them forever."""
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "ignore", "-c", _FORKING, str(run_folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""Precision and compiling are chosen by what the chip and the machine can do, and can be told."""
+"""Precision and compilation are chosen by what the chip and the machine can do, and described as text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def without_a_given_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are about what is found on the machine."""
+    """These tests check what is detected on the machine."""
     monkeypatch.delenv("PRETUNE_TEST_PRECISION", raising=False)
 
 
@@ -48,9 +48,7 @@ def chip_with(flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("flags", "expected"), [("avx512f", "fp32"), ("avx512_bf16", "bf16"), ("amx_bf16", "bf16")])
 @pytest.mark.usefixtures("on_cpu")
-def test_bf16_is_taken_where_the_chip_multiplies_in_it(
-    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
-) -> None:
+def test_bf16_is_used_if_the_chip_multiplies_in_it(monkeypatch: pytest.MonkeyPatch, flags: str, expected: str) -> None:
     chip_with(flags, monkeypatch)
     compute = choose_compute(compile="off")
     assert (compute.precision, compute.device, compute.chip) == (expected, "cpu", "Example 9000 @ 3GHz")
@@ -80,7 +78,7 @@ def test_compiling_needs_a_compiler_a_gain_and_a_long_run(monkeypatch: pytest.Mo
     [
         ((9, 0), True, "gcc", True),
         ((9, 0), True, "clang", True),
-        ((9, 0), True, "g++", False),  # Triton needs one for C
+        ((9, 0), True, "g++", False),  # Triton needs a C compiler
         ((9, 0), False, "gcc", False),
         ((6, 1), True, "gcc", False),
     ],
@@ -95,7 +93,9 @@ def test_compiling_for_a_gpu_needs_triton_and_a_c_compiler(
     assert can_compile("cuda") == expected
 
 
-def test_a_first_compiling_is_told_from_later_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_first_compilation_is_distinguished_from_later_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     assert not has_compiled_before()
@@ -105,7 +105,7 @@ def test_a_first_compiling_is_told_from_later_ones(monkeypatch: pytest.MonkeyPat
     assert has_compiled_before()
 
 
-def test_threads_are_set_and_left_alone() -> None:
+def test_threads_are_set_or_left_alone() -> None:
     before = torch.get_num_threads()
     try:
         use_threads(1)
@@ -116,7 +116,7 @@ def test_threads_are_set_and_left_alone() -> None:
         torch.set_num_threads(before)
 
 
-def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_compiled_code_is_in_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     use_own_compile_cache()
@@ -127,7 +127,7 @@ def test_compiled_code_lies_in_a_private_folder(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.usefixtures("on_cpu")
-def test_a_computer_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compute_is_described_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     chip_with("avx2", monkeypatch)
     one = replace(choose_compute(compile="off"), threads=1)
     assert one.describe() == "Example 9000 @ 3GHz, 1 thread, fp32, not compiled"
@@ -144,13 +144,13 @@ def test_the_record_is_json(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(isinstance(value, str | int | bool) for value in record.values())
 
 
-def test_a_machine_without_cpuinfo_has_a_name_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_cpuinfo_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_cpu_info", dict)
     assert device.chip_name("cpu")
     assert not multiplies_in_bf16("cpu")
 
 
-def test_a_gpu_adds_in_a_fixed_order_where_it_matters_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_adds_in_a_fixed_order_only_within_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     with device.in_fixed_order("cpu"):
         assert not torch.are_deterministic_algorithms_enabled()
@@ -170,11 +170,14 @@ def test_compiled_code_for_a_gpu_is_chosen_by_rules() -> None:
     assert compile_options("cuda", graphs=True) == {"deterministic": True, "triton.cudagraphs": True}
     from torch._inductor import config
 
-    assert {"deterministic", "triton.cudagraphs"} <= config.get_config_copy().keys()  # others would be refused
+    assert {
+        "deterministic",
+        "triton.cudagraphs",
+    } <= config.get_config_copy().keys()  # unknown options would be rejected
 
 
 @pytest.mark.gpu
-def test_a_gpu_is_used_where_there_is_one() -> None:
+def test_a_gpu_is_used_if_there_is_one() -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no GPU here")
     compute = choose_compute(compile="off")

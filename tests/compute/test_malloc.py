@@ -1,4 +1,4 @@
-"""Freed memory is kept where the C library can be told so, and a user's own word holds."""
+"""Freed memory is kept if the C library supports that, unless the user has settings of their own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_
 
 
 class Recorder:
-    """Stands for a C library that is told something."""
+    """A stand-in for the C library that records the calls of mallopt."""
 
-    def __init__(self, *, is_glibc: bool, answer: int = 1) -> None:
-        self.told: list[tuple[int, int]] = []
-        self.answer = answer
+    def __init__(self, *, is_glibc: bool, result: int = 1) -> None:
+        self.calls: list[tuple[int, int]] = []
+        self.result = result
         if is_glibc:
             self.gnu_get_libc_version = object()
 
     def mallopt(self, what: int, value: int) -> int:
-        self.told.append((what, value))
-        return self.answer
+        self.calls.append((what, value))
+        return self.result
 
 
 @pytest.fixture(autouse=True)
@@ -37,34 +37,34 @@ def no_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
 
 
-def told(monkeypatch: pytest.MonkeyPatch, library: Recorder) -> tuple[bool, list[tuple[int, int]]]:
+def call(monkeypatch: pytest.MonkeyPatch, library: Recorder) -> tuple[bool, list[tuple[int, int]]]:
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda _name: library)
-    return keep_freed_memory(), library.told
+    return keep_freed_memory(), library.calls
 
 
 def test_both_thresholds_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, Recorder(is_glibc=True)) == (True, [(-3, 1 << 25), (-1, (1 << 31) - 1)])
+    assert call(monkeypatch, Recorder(is_glibc=True)) == (True, [(-3, 1 << 25), (-1, (1 << 31) - 1)])
 
 
-def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, Recorder(is_glibc=True, answer=0))[0] is False
+def test_a_failure_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, Recorder(is_glibc=True, result=0))[0] is False
 
 
 def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told(monkeypatch, Recorder(is_glibc=False)) == (False, [])
+    assert call(monkeypatch, Recorder(is_glibc=False)) == (False, [])
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("MALLOC_TRIM_THRESHOLD_", "131072"), ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=1")]
 )
-def test_settings_of_the_user_hold(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_settings_of_the_user_take_precedence(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    assert told(monkeypatch, Recorder(is_glibc=True)) == (False, [])
+    assert call(monkeypatch, Recorder(is_glibc=True)) == (False, [])
 
 
 @pytest.mark.skipif(not IS_GLIBC, reason="the C library is not glibc")
-def test_memory_that_is_used_again_is_not_fetched_again() -> None:
-    """Page faults of freeing and asking for 4 MB twenty times, in a process of its own."""
+def test_reused_memory_causes_no_page_faults() -> None:
+    """Count page faults while allocating and freeing 4 MB twenty times, in a separate process."""
     script = (
         "import ctypes, resource\n"
         "from pretune.compute.malloc import keep_freed_memory\n"

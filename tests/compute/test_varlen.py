@@ -1,4 +1,4 @@
-"""Spans cut a batch where a block mask would: every place once, documents and padding apart, rows in their mode."""
+"""Spans match a block mask: every position in one span, documents and padding apart, each row in its mode."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODES = st.lists(st.booleans(), min_size=5, max_size=5)
 
 
 def lay_out(rows: list[list[int]]) -> Tensor:
-    """Document ids of rows that hold documents of these lengths, and padding."""
+    """Document ids of rows with documents of these lengths, followed by padding."""
     width = max(sum(lengths) for lengths in rows)
     ids = torch.full((len(rows), width), -1)
     for row, lengths in enumerate(rows):
@@ -30,7 +30,7 @@ def lay_out(rows: list[list[int]]) -> Tensor:
 
 
 @given(rows=ROWS, modes=MODES)
-def test_every_place_is_in_one_span_and_sees_what_the_mask_shows(rows: list[list[int]], modes: list[bool]) -> None:
+def test_every_position_is_in_one_span_and_attends_like_the_mask(rows: list[list[int]], modes: list[bool]) -> None:
     ids, is_causal = lay_out(rows), torch.tensor(modes[: len(rows)])
     visible = attention_bias(ids, is_causal, torch.float32)[:, 0] == 0
     spans = find_spans(ids, is_causal)
@@ -48,7 +48,7 @@ def test_every_place_is_in_one_span_and_sees_what_the_mask_shows(rows: list[list
         assert torch.equal(seen, torch.block_diag(*visible[run.first : run.last].int()).bool())
 
 
-def test_a_document_that_comes_back_needs_a_mask() -> None:
+def test_a_document_that_continues_after_another_needs_a_mask() -> None:
     assert find_spans(torch.tensor([[0, 1, 0], [0, 0, 1]]), None) is None
     assert find_spans(torch.tensor([[0, 1, 1], [0, 0, 1]]), None) is not None
 
@@ -77,7 +77,7 @@ def test_attention_by_spans_is_attention_by_mask() -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_kernel_is_asked_for_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_used_only_if_it_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda")
     monkeypatch.setattr(varlen, "_has_kernel", lambda: True)
     assert can_attend(cuda, torch.bfloat16, 64)
@@ -121,8 +121,8 @@ def test_older_chips_and_versions_have_no_kernel(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("heads", [2, 6])
-def test_the_kernel_computes_what_plain_products_do(heads: int, plain_varlen_attn: Callable[..., Tensor]) -> None:
-    """Torch's kernel in bf16 beside fp32 on a CPU: outputs, gradients, empty spans, shared heads, both modes."""
+def test_the_kernel_agrees_with_plain_products(heads: int, plain_varlen_attn: Callable[..., Tensor]) -> None:
+    """Torch's kernel in bf16 against fp32 on a CPU: outputs, gradients, empty spans, shared heads, both modes."""
     ids, is_causal = lay_out([[30, 4], [2], [60], [1, 1, 50]]), torch.tensor([False, True, True, False])
     rng = torch.Generator().manual_seed(0)
     parts = [torch.randn(4, 60, n, 64, generator=rng).bfloat16() for n in (6, heads, heads, 6)]

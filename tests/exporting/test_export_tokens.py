@@ -6,8 +6,8 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.errors import FolderInTheWayError, InputDataError, UsageError
 from pretune.exporting.export_tokens import export
-from pretune.runtime.artifacts import read_manifest, sealed, write_json
-from pretune.runtime.atomic import verify_folder
+from pretune.runtime.atomic import verify_folder, write_json
+from pretune.runtime.manifest import read_manifest, sealed
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 

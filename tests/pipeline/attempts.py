@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.cli import main, stage_commands
-from pretune.runtime import artifacts, atomic, events
+from pretune.runtime import atomic, events, stage_folder
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
 from pretune.training import checkpoint, finetuning_trial, optimizer
@@ -36,8 +36,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "save": (atomic, "_sync_file"),
     "rename": (atomic, "_put_in_place"),
     "retention": (checkpoint, "remove_folder"),
-    "manifest": (artifacts, "write_json"),
-    "finish": (artifacts.StageFolder, "finish"),
+    "manifest": (stage_folder, "write_json"),
+    "finish": (stage_folder.StageFolder, "finish"),
     "evaluation": (pretrain, "predict_hidden"),  # its second half
     "epoch": (finetuning_trial, "predict_probabilities"),  # the evaluation at its end
 }

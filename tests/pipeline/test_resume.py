@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import read_manifest
 
 pytestmark = pytest.mark.timeout(900)  # some sixty attempts, which neighbours slow down
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pretune.cli.main import run_command_line
-from pretune.runtime.artifacts import describe_file, read_manifest
 from pretune.runtime.events import STAGE_ORDER, read_run
+from pretune.runtime.manifest import describe_file, read_manifest
 from pretune.runtime.verification import verify
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import read_events
+from pretune.runtime.manifest import read_manifest
 
 # In fp32: the weights of twenty updates are compared, and in bf16 their roundings add up to more than a mistake would.
 PRETRAIN = (

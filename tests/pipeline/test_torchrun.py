@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import hash_file, read_manifest
 from pretune.runtime.events import LOG_NAME, read_events
+from pretune.runtime.manifest import hash_file, read_manifest
 
 pytestmark = [
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""Folders are whole or absent, and every change to one is noticed."""
+"""Files and folders are written completely or not at all, and every change to a folder is noticed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from pretune.runtime.atomic import (
     recover_folder,
     remove_leftovers,
     verify_folder,
+    write_json,
+    write_text,
 )
 
 
@@ -63,7 +65,7 @@ def test_no_byte_of_a_manifest_changes_unnoticed(tmp_path: Path) -> None:
             read_committed(tmp_path / "x")
 
 
-def test_folder_without_manifest_is_not_judged(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_not_verified(tmp_path: Path) -> None:
     assert verify_folder(tmp_path) is None
 
 
@@ -82,14 +84,14 @@ def test_full_disk_keeps_the_old_folder(tmp_path: Path, number: int) -> None:
         (folder / "a.txt").write_text("half")
         raise OSError(number, "no space")
 
-    with pytest.raises(OutOfResourcesError, match="free some space"):
+    with pytest.raises(OutOfResourcesError, match="Free some space"):
         commit_folder(tmp_path / "x", fail)
     assert verify_folder(tmp_path / "x") is not None
     assert (tmp_path / "x" / "a.txt").read_text() == "one"
     assert names_in(tmp_path) == ["x"]
 
 
-def test_safetensors_words_for_a_full_disk_are_known() -> None:
+def test_the_full_disk_error_of_safetensors_is_recognized() -> None:
     wrapped = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
     assert is_disk_full(wrapped)
     assert not is_disk_full(Exception("I/O error: Permission denied (os error 13)"))
@@ -125,13 +127,13 @@ def damage_manifest_field(folder: Path, **fields: object) -> None:
     [
         (damage_altered, r"b\.bin was altered"),
         (lambda folder: (folder / "a.txt").unlink(), r"a\.txt is missing"),
-        (lambda folder: os.truncate(folder / "inner" / "b.bin", 40), r"b\.bin has 40 bytes where .* says 100"),
+        (lambda folder: os.truncate(folder / "inner" / "b.bin", 40), r"b\.bin has 40 bytes, but .* lists 100"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"manifest\.json is damaged"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"manifest\.json is damaged"),
-        (lambda folder: damage_manifest_field(folder, format_version=2), r"format version 2; this pretune .* reads"),
+        (lambda folder: damage_manifest_field(folder, format_version=2), r"format version 2, but pretune .* reads"),
         (
             lambda folder: damage_manifest_field(folder, files={"../a": {"size_bytes": 1, "sha256": ""}}),
-            r"lies outside its folder",
+            r"is outside its folder",
         ),
     ],
 )
@@ -153,7 +155,7 @@ def test_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_killed_writer_leaves_old_or_new(tmp_path: Path) -> None:
-    """A child replaces a folder again and again until it is killed; what is there always verifies."""
+    """A child process replaces a folder until it is killed; the folder that remains always verifies."""
     program = (
         "import sys; from pathlib import Path; from pretune.runtime.atomic import commit_folder\n"
         "i = 0\n"
@@ -173,3 +175,12 @@ def test_killed_writer_leaves_old_or_new(tmp_path: Path) -> None:
         remove_leftovers(tmp_path)
         assert names_in(tmp_path) == ["x"]
         assert verify_folder(tmp_path / "x") is not None
+
+
+def test_a_json_file_is_replaced_or_left_unchanged(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": "ö"})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"a": object()})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"a": "ö"}
+    write_text(tmp_path / "x.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

@@ -16,7 +16,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """/file has ranges, /whole has none, /cut breaks off at half, /long never ends, /to leads on, /busy is so once."""
+    """/file has ranges, /whole has none, /cut stops halfway, /long is too long, /to redirects, /busy is busy once."""
 
     asked: ClassVar[list[str | None]] = []
 
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(bytes(10))
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def fetch(address: str, target: Path, sha256: str | None = SHA256, size_bytes: i
 
 @pytest.mark.parametrize("path", ["/file", "/whole", "/to", "/busy", "/cut"])
 def test_the_whole_file_arrives(path: str, server: str, tmp_path: Path) -> None:
-    """Also by a redirect, after a busy answer, and in pieces from a connection that is cut again and again."""
+    """Also through a redirect, after a busy response, and over a connection that is cut repeatedly."""
     seen: list[int] = []
     target = tmp_path / "folder" / "a"
     digest = download(
@@ -79,7 +79,7 @@ def test_the_whole_file_arrives(path: str, server: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/file", "/whole"])
-def test_a_later_call_goes_on(path: str, server: str, tmp_path: Path) -> None:
+def test_a_later_call_resumes(path: str, server: str, tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(DATA[:1000])
     fetch(server + path, tmp_path / "a")
     assert (tmp_path / "a").read_bytes() == DATA
@@ -95,23 +95,23 @@ def test_without_a_known_sha256_a_part_is_not_trusted(server: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("path", "sha256", "sentence"),
     [
-        ("/file", "0" * 64, "is not the file it was: its sha256 is .*, expected 0000.*; nothing of it was kept"),
-        ("/long", SHA256, "is not the file it was: it has more than the 256,000 bytes"),
-        ("/gone", SHA256, r"answers with 404 \(Not Found\), so the file is no longer there"),
+        ("/file", "0" * 64, "has changed: its sha256 is .*, expected 0000.*; nothing was kept"),
+        ("/long", SHA256, "has changed: it has more than the expected 256,000 bytes"),
+        ("/gone", SHA256, r"returned 404 \(Not Found\), so the file is gone"),
         ("/to-file", SHA256, "file:///etc/passwd"),
     ],
 )
-def test_another_file_or_none(path: str, sha256: str, sentence: str, server: str, tmp_path: Path) -> None:
+def test_a_changed_or_missing_file_is_refused(
+    path: str, sha256: str, sentence: str, server: str, tmp_path: Path
+) -> None:
     with pytest.raises(InputDataError, match=sentence):
         fetch(server + path, tmp_path / "a", sha256)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_stays_silent_is_given_up_on(server: str, tmp_path: Path) -> None:
+def test_a_failing_server_is_given_up_on(server: str, tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(DATA[:1000])
-    with pytest.raises(
-        InputDataError, match=r"could not be downloaded .500 .*: 1,000 of 256,000 bytes are there; give"
-    ):
+    with pytest.raises(InputDataError, match=r"could not be downloaded .500 .*: got 1,000 of 256,000 bytes; run"):
         fetch(server + "/dead", tmp_path / "a")
     assert len(Handler.asked) == module.ATTEMPTS
     assert (tmp_path / "a.part").read_bytes() == DATA[:1000]
@@ -119,31 +119,31 @@ def test_a_server_that_stays_silent_is_given_up_on(server: str, tmp_path: Path) 
         fetch("http://127.0.0.1:9/a", tmp_path / "b")
 
 
-def test_addresses_on_the_web_only(tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match="is no address on the web"):
+def test_other_addresses_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="is not a web address"):
         fetch("file:///etc/passwd", tmp_path / "a")
 
 
-def test_no_way_back_from_an_encrypted_connection() -> None:
+def test_redirects_from_https_to_http_are_refused() -> None:
     request = module.urllib.request.Request("https://example.org/a")
-    with pytest.raises(InputDataError, match=r"leads to http://example.org/b, which is not encrypted"):
+    with pytest.raises(InputDataError, match=r"redirects to http://example.org/b, which is not encrypted"):
         module._SafeRedirects().redirect_request(request, None, 302, "", {}, "http://example.org/b")
 
 
 @pytest.mark.parametrize("path", ["/file", "/to", "/busy"])
-def test_a_file_of_unknown_size_is_taken_as_it_comes(path: str, server: str, tmp_path: Path) -> None:
+def test_a_file_of_unknown_size_is_accepted(path: str, server: str, tmp_path: Path) -> None:
     (tmp_path / "a.part").write_bytes(b"of something else")
     digest = download(server + path, tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
     assert (digest, (tmp_path / "a").read_bytes()) == (SHA256, DATA)
 
 
-def test_a_file_of_unknown_size_is_whole_or_not_there(
+def test_a_file_of_unknown_size_is_complete_or_absent(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputDataError, match=r"of an unknown number of bytes are there"):
+    with pytest.raises(InputDataError, match=r"of an unknown number of bytes; run"):
         download(server + "/cut", tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
-    assert Handler.asked == [None] * module.ATTEMPTS  # never from the middle, where another file might go on
-    monkeypatch.setattr(module, "_MOST_BYTES", 1000)
-    with pytest.raises(InputDataError, match="more than the 1,000 bytes"):
+    assert Handler.asked == [None] * module.ATTEMPTS  # never from the middle: the file may have changed
+    monkeypatch.setattr(module, "_MAX_BYTES", 1000)
+    with pytest.raises(InputDataError, match="more than the expected 1,000 bytes"):
         download(server + "/file", tmp_path / "a", size_bytes=None, sha256=None, pause=lambda _: None)
     assert not (tmp_path / "a").exists()

@@ -1,4 +1,4 @@
-"""The log of a killed and resumed stage reads as that of an uninterrupted one, and no line is lost but a torn one."""
+"""The log of a killed and resumed stage reads like that of an uninterrupted one; only an incomplete line is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_other_line_separators_do_not_end_a_line(tmp_path: Path, separator: str)
     assert [e["text"] for e in read_events(tmp_path)] == [f"one{separator}two"]
 
 
-def test_a_torn_line_is_ended_and_ignored(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_ended_and_ignored(tmp_path: Path) -> None:
     EventLog(tmp_path, "pretrain").write("notice", sentence="one")
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write('{"event": "notice", "sentence": "zwö'.encode()[:-1])  # in the middle of a character
@@ -58,7 +58,7 @@ def test_numbers_that_json_does_not_have_are_refused(tmp_path: Path) -> None:
     assert read_events(tmp_path) == []
 
 
-def test_subscribers_hear_an_event_once_it_is_written(tmp_path: Path) -> None:
+def test_subscribers_receive_an_event_once_it_is_written(tmp_path: Path) -> None:
     heard = []
     log = EventLog(tmp_path, "collect")
     with subscribed(lambda e: heard.append((e["event"], len(read_events(tmp_path))))):
@@ -76,17 +76,17 @@ def test_a_run_is_read_in_the_order_of_its_stages(tmp_path: Path) -> None:
     assert read_run(tmp_path / "nothing") == []
 
 
-# -- what a resume drops ---------------------------------------------------------------------------------------------
+# -- events that a resume drops -------------------------------------------------------------------------------------
 
 BEGINNING = [event("stage_started"), event("plan", steps=60), event("evaluation", step=0), event("checkpoint", step=0)]
 END = [event("evaluation", step=60), event("checkpoint", step=60), event("example"), event("stage_finished")]
 
 
-def test_a_stage_that_begins_again_drops_everything() -> None:
+def test_a_stage_that_starts_over_drops_everything() -> None:
     assert fold([*BEGINNING, event("resumed", from_step=0), event("stage_started")]) == [event("stage_started")]
 
 
-def test_going_on_from_the_checkpoint_of_step_0_keeps_the_plan() -> None:
+def test_resuming_from_the_checkpoint_of_step_0_keeps_the_plan() -> None:
     log = [*BEGINNING, event("train", step=7), event("resumed", from_step=0, checkpoint="step-00000000"), *END]
     assert fold(log) == [*BEGINNING, *END]
 
@@ -102,7 +102,7 @@ def test_the_end_of_a_stage_is_not_shown_twice() -> None:
     assert fold(log) == [*BEGINNING, *END]
 
 
-def test_a_run_that_rolled_back_says_so_in_place_of_what_it_gave_up() -> None:
+def test_a_rollback_replaces_the_events_that_it_discards() -> None:
     steps = [{"event": "evaluation", "step": step} for step in (0, 10, 20)]
     lost = [{"event": "skipped_update", "step": 21}, {"event": "evaluation", "step": 20}]
     back = {"event": "rolled_back", "step": 11, "from_step": 21}
@@ -114,7 +114,7 @@ def test_a_run_that_rolled_back_says_so_in_place_of_what_it_gave_up() -> None:
     assert fold([*steps, *lost, back, again, {"event": "evaluation", "step": 30}, later]) == [*steps[:2], back, again]
 
 
-def test_a_resume_that_went_nowhere_changes_nothing() -> None:
+def test_a_resume_without_progress_changes_nothing() -> None:
     resumed = event("resumed", from_step=10, checkpoint="x")
     log = [*BEGINNING, event("train", step=10), event("train", step=12), resumed, resumed, *END]
     assert fold(log) == [*BEGINNING, event("train", step=10), *END]
@@ -135,7 +135,7 @@ CHOICE = [event("chosen", trial=0), event("test", trial=0), event("notice"), eve
 @pytest.mark.parametrize(
     ("from_step", "kept", "logged"), [(0, 0, 0), (0, 0, 1), (0, 0, 2), (5, 2, 2), (5, 2, 3), (10, 3, 3), (10, 3, 4)]
 )
-def test_a_trial_that_is_resumed_reads_as_one_that_was_not(number: int, from_step: int, kept: int, logged: int) -> None:
+def test_a_resumed_trial_reads_like_an_uninterrupted_one(number: int, from_step: int, kept: int, logged: int) -> None:
     before, this = (ANNOUNCED + trial(0) if number else ANNOUNCED), trial(number)
     lost = [event("warning")] if logged > kept else []
     resumed = event("resumed", trial=number, from_step=from_step)
@@ -143,14 +143,14 @@ def test_a_trial_that_is_resumed_reads_as_one_that_was_not(number: int, from_ste
 
 
 @pytest.mark.parametrize("done", range(len(CHOICE) + 1))
-def test_what_comes_after_the_last_trial_is_not_shown_twice(done: int) -> None:
+def test_events_after_the_last_trial_are_not_shown_twice(done: int) -> None:
     trials = [*ANNOUNCED, *trial(0), *trial(1)]
     assert fold([*trials, *CHOICE[:done], event("resumed", trial=2, from_step=0), *CHOICE]) == [*trials, *CHOICE]
 
 
 @given(st.data())
 def test_killing_anywhere_any_number_of_times_changes_nothing(data: st.DataObject) -> None:
-    """A stage that logs steps, and things without a step before and after them, killed and resumed at random."""
+    """A stage that logs events with steps, and others before and after them, killed and resumed at random."""
     steps = [event("evaluation", step=step) for step in range(1, 20)]
     whole = [*BEGINNING, *steps, event("example"), event("stage_finished")]
     log: list[Event] = []
@@ -170,7 +170,7 @@ def test_killing_anywhere_any_number_of_times_changes_nothing(data: st.DataObjec
     assert json.dumps(fold(log)) == json.dumps(whole)
 
 
-def test_a_run_in_another_thread_is_not_heard(tmp_path: Path) -> None:
+def test_events_of_a_run_in_another_thread_are_not_received(tmp_path: Path) -> None:
     heard: dict[str, list[str]] = {"one": [], "two": []}
     both = threading.Barrier(2, timeout=30)
 

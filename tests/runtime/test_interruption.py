@@ -1,4 +1,4 @@
-"""The first signal only sets a flag, the second ends at once, and afterwards all is as it was."""
+"""The first signal only sets a flag, the second exits at once, and afterwards the old handlers are back."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def test_the_first_signal_sets_the_flag(number: int, error: type[Exception], cod
     assert {each: signal.getsignal(each) for each in before} == before
 
 
-def test_a_signal_at_the_very_end_is_heard() -> None:
-    """The block was about to end by itself; without the error a run would go on with its next stage."""
-    with pytest.raises(InterruptedByUserError, match="Give the same command again"), stop_on_signals():
+def test_a_signal_at_the_very_end_is_not_lost() -> None:
+    """The block was about to end by itself; without the error, a run would start its next stage."""
+    with pytest.raises(InterruptedByUserError, match="Run the same command to resume"), stop_on_signals():
         os.kill(os.getpid(), signal.SIGINT)
     with stop_on_signals() as stop:
         pass
     assert not stop.is_set
 
 
-def test_the_second_signal_ends_at_once() -> None:
+def test_the_second_signal_exits_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), stop_on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-        pytest.fail("went on after the second signal")
+        pytest.fail("continued after the second signal")
 
 
 def test_another_thread_gets_a_flag_and_no_handlers() -> None:

@@ -1,4 +1,4 @@
-"""A process learns its place from the environment."""
+"""A process reads its rank from the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_without_a_launcher_a_process_is_alone() -> None:
     assert launch.is_first
 
 
-def test_torchrun_says_who_is_who() -> None:
+def test_the_rank_is_read_from_the_variables_of_torchrun() -> None:
     launch = read_launch({"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"})
     assert launch == Launch(rank=5, size=8, local_rank=1)
     assert not launch.is_first
@@ -30,6 +30,6 @@ def test_torchrun_says_who_is_who() -> None:
         {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "-3"},
     ],
 )
-def test_nonsense_is_refused_in_a_sentence(environment: dict[str, str]) -> None:
+def test_invalid_variables_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="expected the whole numbers that torchrun sets"):
         read_launch(environment)

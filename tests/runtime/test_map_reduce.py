@@ -23,14 +23,14 @@ def tasks_for(tmp_path: Path, **more: Any) -> list[dict[str, Any]]:
 
 
 def test_tasks_grow_with_many_parts() -> None:
-    """So that the files that all tasks open, one of every part each, grow with the text and not with its square."""
+    """So that the number of files opened, one per task and part, grows with the text and not with its square."""
     assert [amount_of_range(500, parts) for parts in (0, 1, 1000, 1500, 100_000)] == [500, 500, 500, 750, 50_000]
     opened = [parts * (parts * 70 // amount_of_range(500, parts)) for parts in (10_000, 100_000)]
     assert opened[1] == 10 * opened[0]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_parts_are_committed_in_order_and_not_done_again(tmp_path: Path, workers: int) -> None:
+def test_parts_are_committed_in_order_and_not_processed_again(tmp_path: Path, workers: int) -> None:
     step = tmp_path / "step"
     with open_engine("threads", workers) as engine:
         results = run_step(engine, step, write_square, tasks_for(tmp_path))
@@ -40,7 +40,7 @@ def test_parts_are_committed_in_order_and_not_done_again(tmp_path: Path, workers
     assert sorted((tmp_path / "log").read_text().split()) == ["0", "1", "2", "3", "4"]
 
 
-def test_an_interrupted_step_goes_on_and_leaves_no_drafts(tmp_path: Path) -> None:
+def test_an_interrupted_step_is_resumed_and_leaves_no_drafts(tmp_path: Path) -> None:
     step = tmp_path / "step"
     with open_engine("threads", 1) as engine:
         with pytest.raises(InputDataError):
@@ -51,7 +51,7 @@ def test_an_interrupted_step_goes_on_and_leaves_no_drafts(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "no result", "half a result"])
-def test_a_part_that_a_crash_damaged_is_done_again(tmp_path: Path, damage: str) -> None:
+def test_a_part_damaged_in_a_crash_is_processed_again(tmp_path: Path, damage: str) -> None:
     step = tmp_path / "step"
     with open_engine("threads", 1) as engine:
         before = run_step(engine, step, write_square, tasks_for(tmp_path))
@@ -69,7 +69,7 @@ def test_a_part_that_a_crash_damaged_is_done_again(tmp_path: Path, damage: str) 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_steps_at_the_same_time_are_told_apart(tmp_path: Path, workers: int) -> None:
+def test_parallel_steps_keep_their_results_apart(tmp_path: Path, workers: int) -> None:
     heard: list[tuple[int, int]] = []
     tasks = tasks_for(tmp_path)
     first = Step(tmp_path / "first", write_square, tasks[3:], lambda number, result: heard.append((number, 0)))

@@ -1,4 +1,4 @@
-"""The peak of memory as the system counts it, and what there still is, by the system and by a container's limit."""
+"""Peak memory as the system counts it, and available memory by the system and by a container's limit."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_the_peak_is_that_of_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ours, theirs = map(int, done.stdout.split())
     assert ours >= 60_000_000
-    # A process begins with the peak of the one it was forked from in the second figure only
+    # Only the second number includes the peak of the process that this one was forked from.
     assert ours <= theirs * 1.02
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forgets a peak")
-def test_a_stage_is_not_told_the_peak_of_an_earlier_one() -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can reset the peak")
+def test_the_peak_is_reset_for_each_stage() -> None:
     begin_peak()
     before = peak_memory_bytes()
     held = np.ones(25_000_000)
@@ -54,7 +54,7 @@ def test_the_smaller_of_system_and_container_counts(
     assert available_memory_bytes() == expected
 
 
-def test_a_system_that_says_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_system_files_are_not_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "none")
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     assert available_memory_bytes() is None

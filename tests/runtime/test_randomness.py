@@ -1,4 +1,4 @@
-"""Draws by name are independent of each other and of the order of calls, and the same on every machine."""
+"""Named draws are independent of each other and of the order of calls, and the same on every machine."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_names_do_not_run_into_each_other() -> None:
 
 
 @given(st.integers(1, 200), st.integers(0, 5), st.integers(0, 5))
-def test_a_permutation_holds_every_item_once(count: int, seed: int, epoch: int) -> None:
+def test_a_permutation_contains_every_item_once(count: int, seed: int, epoch: int) -> None:
     order = permutation(count, seed, epoch)
     assert sorted(order.tolist()) == list(range(count))
     np.testing.assert_array_equal(order, permutation(count, seed, epoch))
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+def test_epochs_and_seeds_have_different_orders() -> None:
     orders = {tuple(permutation(50, seed, epoch).tolist()) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9

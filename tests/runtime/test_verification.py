@@ -1,4 +1,4 @@
-"""Every changed, cut or missing file of a run is found and named; an unharmed run is whole."""
+"""Every changed, truncated or missing file of a run is found and named; an undamaged run is whole."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import open_stage, sealed, sealed_text, write_json
-from pretune.runtime.atomic import commit_folder
+from pretune.runtime.atomic import commit_folder, write_json
+from pretune.runtime.manifest import sealed, sealed_text
+from pretune.runtime.stage_folder import open_stage
 from pretune.runtime.verification import Fault, Verified, verify
 
 
@@ -57,14 +58,14 @@ def faults(results: list[Verified]) -> list[Fault]:
     return [fault for result in results for fault in result.faults]
 
 
-def test_an_unharmed_run_is_whole(run: Path) -> None:
+def test_an_undamaged_run_is_whole(run: Path) -> None:
     results = verify(run)
     assert [(result.path, result.kind, result.status, result.num_files) for result in results] == [
         (".", "run", "finished", 2),
         ("finetune", "finetune", "running", 0),
         ("finetune/checkpoints/trial-00/step-00000002", "checkpoint", "finished", 3),
         ("finetune/checkpoints/trial-00/step-00000004", "checkpoint", "finished", 3),
-        ("preprocess", "preprocess", "finished", 2),  # its log is the second
+        ("preprocess", "preprocess", "finished", 2),  # the second is its log
         ("pretrain", "pretrain", "finished", 2),  # its log, and the manifest of its model, which lists the rest
         ("pretrain/checkpoint", "model", "finished", 2),
         ("pretrain/checkpoints/step-00000009", "checkpoint", "finished", 3),
@@ -72,7 +73,7 @@ def test_an_unharmed_run_is_whole(run: Path) -> None:
     assert faults(results) == []
     assert [result.size_bytes for result in results][2:4] == [221, 221]
     notes = [note for result in results for note in result.notes]
-    assert notes == ["finetune/events.jsonl has no hash, since the stage is not finished: 1 whole line."]
+    assert notes == ["finetune/events.jsonl has no hash because the stage is not finished: 1 complete line."]
 
 
 def test_a_stage_and_a_checkpoint_alone(run: Path) -> None:
@@ -109,7 +110,7 @@ def test_every_harm_to_every_file_is_named(run: Path, harm: str) -> None:
     assert len(names) == 23
     for name in names:
         if harm == "missing" and name in ("recipe.toml", "trace.json"):
-            continue  # a folder without a recipe is no run, and a trace is written again
+            continue  # a folder without a recipe is not a run, and a trace is written again
         before = (run / name).read_bytes()
         HARMS[harm](run / name)
         found = faults(verify(run))
@@ -121,7 +122,7 @@ def test_every_harm_to_every_file_is_named(run: Path, harm: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"stage": "pretrain"', '{"outputs": {}}', '{"files": {"a": 1}}', "\udcff"])
-def test_a_manifest_that_says_nothing_is_a_fault(run: Path, text: str) -> None:
+def test_an_unreadable_manifest_is_a_fault(run: Path, text: str) -> None:
     (run / "preprocess" / "manifest.json").write_text(text, errors="surrogateescape")
     [fault] = faults(verify(run))
     assert fault.file == "preprocess/manifest.json"
@@ -152,7 +153,7 @@ def test_a_stage_made_from_another_input_is_named(run: Path) -> None:
     assert "made from another preprocess" in fault.found
 
 
-def test_what_was_put_aside_or_left_by_a_killed_writer_is_no_fault(run: Path) -> None:
+def test_files_set_aside_or_left_by_a_killed_writer_are_not_faults(run: Path) -> None:
     checkpoints = run / "pretrain" / "checkpoints"
     for name in ("step-00000009.corrupt", ".step-00000010.partial"):
         shutil.copytree(checkpoints / "step-00000009", checkpoints / name)
@@ -160,10 +161,10 @@ def test_what_was_put_aside_or_left_by_a_killed_writer_is_no_fault(run: Path) ->
     assert faults(verify(run)) == []
 
 
-def test_where_there_is_nothing_of_ours_it_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_pretune_did_not_write_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="does not exist"):
         verify(tmp_path / "nothing")
-    with pytest.raises(InputDataError, match=r"has no manifest\.json"):
+    with pytest.raises(InputDataError, match=r"Neither .* has a manifest\.json"):
         verify(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputDataError, match="is a file"):
@@ -174,7 +175,7 @@ def notes_of(run: Path) -> list[str]:
     return [note for result in verify(run) for note in result.notes]
 
 
-def test_what_was_added_to_the_log_of_a_finished_stage_is_named(run: Path) -> None:
+def test_lines_added_to_the_log_of_a_finished_stage_are_named(run: Path) -> None:
     with (run / "preprocess" / "events.jsonl").open("a") as log:
         log.write("more\n")
     [fault] = faults(verify(run))
@@ -182,16 +183,16 @@ def test_what_was_added_to_the_log_of_a_finished_stage_is_named(run: Path) -> No
     assert "added after the stage had finished" in fault.found
 
 
-def test_the_lines_of_a_log_that_grows_are_counted(run: Path) -> None:
+def test_the_lines_of_a_growing_log_are_counted(run: Path) -> None:
     log = run / "finetune" / "events.jsonl"
     log.write_text('{"event": "a"}\n{"event": \n{"event": "b"}\n{"ev')
     assert notes_of(run) == [
-        "finetune/events.jsonl has no hash, since the stage is not finished: 2 whole lines, 1 torn by a writer that "
-        "was killed, and the last one is torn, which the next attempt ends."
+        "finetune/events.jsonl has no hash because the stage is not finished: 2 complete lines, 1 cut off when its "
+        "writer was killed, and the last line is cut off; the next attempt will end it."
     ]
 
 
-def test_the_state_of_every_other_file_is_said(run: Path) -> None:
+def test_every_unlisted_file_is_noted(run: Path) -> None:
     (run / "finetune" / "predictions").mkdir()
     (run / "finetune" / "predictions" / "seed-0.jsonl").write_text("{}\n")
     for number in range(5):
@@ -200,17 +201,17 @@ def test_the_state_of_every_other_file_is_said(run: Path) -> None:
     shutil.copytree(run / "pretrain" / "checkpoint", run / "pretrain" / "checkpoints" / "step-00000008.corrupt")
     assert faults(verify(run)) == []
     assert sorted(notes_of(run))[1:] == [
-        "finetune/events.jsonl has no hash, since the stage is not finished: 1 whole line.",
-        "finetune/predictions/seed-0.jsonl: no hash yet, since the stage is not finished.",
-        "pretrain/checkpoints/step-00000008.corrupt: put aside as damaged.",
-        "pretrain/mine-0.txt, pretrain/mine-1.txt, pretrain/mine-2.txt and 2 more: no manifest lists it, so nothing is "
-        "known.",
+        "finetune/events.jsonl has no hash because the stage is not finished: 1 complete line.",
+        "finetune/predictions/seed-0.jsonl: no hash yet because the stage is not finished.",
+        "pretrain/checkpoints/step-00000008.corrupt: set aside as damaged.",
+        "pretrain/mine-0.txt, pretrain/mine-1.txt, pretrain/mine-2.txt and 2 more: not in any manifest, so not "
+        "verified.",
     ]
-    assert sorted(notes_of(run))[0].startswith("finetune/.manifest.json.tmp: left by a writer that was killed")
+    assert sorted(notes_of(run))[0].startswith("finetune/.manifest.json.tmp: left by a killed writer")
 
 
 def edit(file: Path, change: Callable[[dict[str, Any]], object], *, is_sealed_again: bool = False) -> None:
-    """Change a JSON file of ours by hand, as somebody does who wants it to pass."""
+    """Change a JSON file by hand, as someone would who wants it to pass."""
     value = json.loads(file.read_text())
     if is_sealed_again:
         del value["sha256"]
@@ -283,4 +284,4 @@ def test_a_trace_of_another_model_is_named(run: Path) -> None:
     shutil.rmtree(run / "finetune")
     (run / "other").rename(run / "finetune")
     [fault] = faults(verify(run))
-    assert (fault.file, fault.found) == ("trace.json", "it traces another model than the one beside it")
+    assert (fault.file, fault.found) == ("trace.json", "it traces another model than this run's")

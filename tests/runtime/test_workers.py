@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError, OutOfResourcesError, UsageError
-from pretune.runtime.workers import MOST_ATTEMPTS, describe_engine, open_engine, parse_engine
+from pretune.runtime.workers import MAX_ATTEMPTS, describe_engine, open_engine, parse_engine
 
 PROCESS_ENGINES = [
     "processes",
@@ -32,7 +32,7 @@ def who(_number: int) -> int:
 
 
 def die_once(marker: str, number: int) -> int:
-    """Ends its process without a word, the first time that it is called for number 2."""
+    """Exits silently the first time that it is called for number 2."""
     if number == 2 and not Path(marker).exists():
         Path(marker).touch()
         os._exit(9)
@@ -40,11 +40,11 @@ def die_once(marker: str, number: int) -> int:
 
 
 def die_in_turn(folder: str, number: int) -> int:
-    """Ends its process the first time that it is called for each number above zero."""
+    """Exits the first time that it is called for each number above zero."""
     marker = Path(folder) / str(number)
     if number and not marker.exists():
         marker.touch()
-        time.sleep(0.3)  # until what was done before has been received
+        time.sleep(0.3)  # until earlier results have been received
         os._exit(9)
     return number
 
@@ -85,9 +85,9 @@ def test_threads(engine: str, workers: int) -> None:
             opened.map(refuse, [(n,) for n in range(20)])
 
 
-@pytest.mark.filterwarnings("ignore")  # libraries of the engines warn of their own doings
+@pytest.mark.filterwarnings("ignore")  # the engines' libraries warn about themselves
 @pytest.mark.parametrize("engine", PROCESS_ENGINES)
-def test_processes_work_refuse_and_survive_a_death(engine: str, tmp_path: Path) -> None:
+def test_processes_return_results_and_errors_and_survive_a_death(engine: str, tmp_path: Path) -> None:
     skip_without(engine)
     with open_engine(engine, 2) as opened:
         pids = opened.map(who, [(n,) for n in range(8)])
@@ -102,17 +102,17 @@ def test_processes_work_refuse_and_survive_a_death(engine: str, tmp_path: Path) 
 
 
 def test_deaths_with_work_done_in_between_are_not_in_a_row(tmp_path: Path) -> None:
-    numbers = list(range(2 + MOST_ATTEMPTS))
+    numbers = list(range(2 + MAX_ATTEMPTS))
     with open_engine("processes", 1) as opened:
         assert opened.map(die_in_turn, [(str(tmp_path), number) for number in numbers]) == numbers
 
 
 def test_workers_that_keep_dying_are_given_up() -> None:
-    with open_engine("processes", 1) as opened, pytest.raises(OutOfResourcesError, match="fewer with --workers"):
+    with open_engine("processes", 1) as opened, pytest.raises(OutOfResourcesError, match="with fewer --workers"):
         opened.map(die, [(0,)])
 
 
-def test_auto_starts_processes_only_where_it_pays() -> None:
+def test_auto_starts_processes_only_for_much_text() -> None:
     with open_engine("auto", 2, amount=1000) as small:
         assert describe_engine(small) == "one thread"
     with open_engine("auto", 2, amount=10**9) as large:
@@ -121,7 +121,7 @@ def test_auto_starts_processes_only_where_it_pays() -> None:
         assert describe_engine(single) == "one thread"
 
 
-def test_an_engine_that_is_not_installed_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, library in (("dask", "distributed"), ("ray", "ray")):
         monkeypatch.setitem(sys.modules, library, None)
         with open_engine(name, 1) as opened, pytest.raises(UsageError, match=rf"pip install 'pretune\[{name}\]'"):

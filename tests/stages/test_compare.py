@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import open_stage
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.stage_folder import open_stage
 from pretune.stages.compare import compare
 from pretune.text.seen_texts import PRETRAINING, save_seen
 

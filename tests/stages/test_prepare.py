@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
-from pretune.runtime.artifacts import Manifest, open_stage, sealed
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import Manifest, sealed
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
 from pretune.text.splits import assign_splits

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import open_stage
 from pretune.runtime.events import read_events
+from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PreprocessConfig, SplitConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.prepare import prepare

@@ -15,8 +15,8 @@ import torch
 
 from pretune.errors import StageDiffersError
 from pretune.model.transformer import LanguageModel
-from pretune.runtime.artifacts import describe_file, sealed
 from pretune.runtime.events import EventLog
+from pretune.runtime.manifest import describe_file, sealed
 from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
-from pretune.runtime.artifacts import MANIFEST_NAME
+from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
     CollectConfig,
     FinetuneConfig,

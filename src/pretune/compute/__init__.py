@@ -1,1 +1,1 @@
-"""The hardware: device, threads, precision, compilation."""
+"""The hardware: device, threads, precision, compilation, and training with several processes."""

@@ -1,7 +1,7 @@
-"""Lanes: threads that each compute a part of the work from end to end, instead of all sharing every small operation.
+"""Lanes: threads that each compute some of the rows from end to end, instead of all working on every small operation.
 
-An operation on the few hundred tokens of a short batch takes some ten microseconds, about what it costs to wake a
-second thread for it. With a lane for half of the rows there is one such meeting in a step, not a thousand.
+An operation on the few hundred tokens of a short batch takes some ten microseconds, about as long as waking a second
+thread for it. With two lanes of half the rows each, the threads synchronize once per step, not a thousand times.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ Result = TypeVar("Result")
 
 
 class Lanes:
-    """`count` threads that divide the machine's threads among themselves; with one lane the caller's own thread."""
+    """`count` threads that divide `threads` compute threads among themselves; a single lane is the caller's thread."""
 
     def __init__(self, count: int, threads: int) -> None:
         self.count = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix="lane") if count > 1 else None
         if self._pool is not None:
-            all_there, of_caller = threading.Barrier(count), torch.get_num_threads()
+            barrier, callers_threads = threading.Barrier(count), torch.get_num_threads()
             per_lane = max(1, threads // count)
-            for begun in [self._pool.submit(_begin_lane, all_there, per_lane) for _ in range(count)]:
+            for begun in [self._pool.submit(_begin_lane, barrier, per_lane) for _ in range(count)]:
                 begun.result()
-            torch.set_num_threads(of_caller)  # a lane's number would be that of threads still to come, too
+            torch.set_num_threads(callers_threads)  # else later threads would start with a lane's number
 
     def map(self, do: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`do` of every item, in their order; gradients are recorded in a lane where they are in the caller.
+        """The results of `do` for every item, in order; lanes record gradients if the caller does.
 
-        Raises the error of the first item that has one, but not before every lane has come to rest: what failed for
-        want of memory is tried again, and then all of it must be there.
+        Raises the error of the first item that failed, but only after every lane has finished: work that ran out of
+        memory is tried again, and by then the lanes must have freed theirs.
         """
         if self._pool is None:
             return [do(item) for item in items]
@@ -55,14 +55,14 @@ class Lanes:
             wait(begun)
 
 
-def _begin_lane(all_there: threading.Barrier, threads: int) -> None:
-    torch.get_num_threads()  # a thread's first look takes over the number of all, so it must come before
-    torch.set_num_threads(threads)  # for this thread
-    all_there.wait()
+def _begin_lane(barrier: threading.Barrier, threads: int) -> None:
+    torch.get_num_threads()  # a thread's first call copies the global number, so it must come first
+    torch.set_num_threads(threads)  # of this thread
+    barrier.wait()
 
 
 def lanes_for(device: str) -> Lanes:
-    """Two lanes where the processor computes with at least two threads, else one: a GPU has its own."""
+    """Two lanes on a CPU with at least two threads, otherwise one: a GPU has its own parallelism."""
     threads = torch.get_num_threads()
     return _lanes(2 if device == "cpu" and threads > 1 else 1, threads)
 
@@ -73,9 +73,9 @@ def _lanes(count: int, threads: int) -> Lanes:
 
 
 def _begin_again_in_child() -> None:
-    """After a fork only the thread that forked lives on: the lanes are made again, and torch keeps to this thread."""
+    """Only the forking thread survives a fork, so the lanes are created again and torch is limited to this thread."""
     _lanes.cache_clear()
-    torch.set_num_threads(1)  # the other threads of its own pool are gone, too, and it would wait for them
+    torch.set_num_threads(1)  # it would wait for the threads of its own pool, which are gone too
 
 
 os.register_at_fork(after_in_child=_begin_again_in_child)

@@ -1,4 +1,4 @@
-"""Which device, how many threads, which precision, and whether compiling is possible: found out once, said aloud."""
+"""Choose the device, threads, precision and compilation of a run from its settings and the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TEST_PRECISION = "PRETUNE_TEST_PRECISION"
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """What a training run computes on. Two runs are bit-identical only if all of this is the same."""
+    """The hardware and settings that a run computes with. Two runs are bit-identical only if all of them are equal."""
 
     device: str
     threads: int
@@ -40,7 +40,7 @@ class Compute:
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def describe(self) -> str:
-        """Chip, threads, precision, and whether it is compiled, in words."""
+        """The chip, threads, precision, and whether the model is compiled, as text."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return f"{self.chip}, {threads}, {self.precision}, {'compiled' if self.is_compiled else 'not compiled'}"
 
@@ -49,44 +49,45 @@ class Compute:
 
 
 def use_threads(threads: int | None) -> None:
-    """Compute with so many threads from now on; None leaves their number as it is. Raises UsageError where it cannot
-    help: threads beyond the cores wait for each other, and training becomes many times slower."""
+    """Set the number of compute threads; None leaves it unchanged. Raises UsageError for more threads than cores: they
+    would wait for each other, and training would be many times slower."""
     if threads is None:
         return
     if not 1 <= threads <= num_cores():
         raise UsageError(
-            f"--threads is {threads}; expected 1 to {num_cores()}, the cores that this process may use here."
+            f"--threads is {threads}; expected 1 to {num_cores()}, the number of cores that this process may use."
         )
     torch.set_num_threads(threads)
 
 
 def refuse_without_compiler(compile: str) -> None:
-    """Raise UsageError where compiling is asked for by name and nothing here can do it."""
+    """Raise UsageError if `compile` is `on` and this machine cannot compile."""
     device = device_at_hand()
     if compile == "on" and not can_compile(device):
         raise UsageError(
-            f"--compile on needs {needed_to_compile(device)}, which is not found here; install it, or leave --compile "
-            "away: the uncompiled path is used then."
+            f"--compile on needs {needed_to_compile(device)}, which was not found; install it, or omit --compile to "
+            "run without compiling."
         )
 
 
 def device_at_hand() -> str:
-    """`cuda` where there is a GPU, else `cpu`."""
+    """`cuda` if there is a GPU, otherwise `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_compute(
     *, precision: str = "auto", compile: str = "auto", is_worth_compiling: bool = True, processes: int = 1
 ) -> Compute:
-    """The device at hand; `auto` takes bf16 where the chip multiplies in it and compiles where that gains anything and
-    `is_worth_compiling`: where the run is long enough to earn it back.
+    """The hardware and settings for a run on this machine.
 
-    On the CPU the process keeps from now on what its tensors free.
+    With `auto`, the precision is bf16 if the chip multiplies in it, and the model is compiled if that makes training
+    faster and `is_worth_compiling`, that is, the run is long enough to make up for the time it takes. On a CPU,
+    the process keeps the memory that its tensors free from now on.
     """
     device = device_at_hand()
     if device == "cpu":
         keep_freed_memory()
-    else:  # what is left in fp32 is meant to be in fp32, so advice to use fewer bits is of no use to anybody
+    else:  # what remains in fp32 is meant to, so advice to use fewer bits is of no use
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     if precision == "auto":
         precision = "bf16" if multiplies_in_bf16(device) else "fp32"
@@ -107,9 +108,9 @@ def choose_compute(
 
 
 def multiplies_in_bf16(device: str) -> bool:
-    """Whether bf16 products are faster than fp32 ones: elsewhere they are emulated, at a thirtieth of the speed.
+    """Whether the chip multiplies bf16 in hardware; emulated, it is thirty times slower.
 
-    The tests set PRETUNE_TEST_PRECISION to bf16 or fp32, so that one machine can check what the other kind would do.
+    The tests set PRETUNE_TEST_PRECISION to bf16 or fp32, so that either kind of machine can run the tests of the other.
     """
     if os.environ.get(_TEST_PRECISION):
         return os.environ[_TEST_PRECISION] == "bf16"
@@ -120,8 +121,8 @@ def multiplies_in_bf16(device: str) -> bool:
 
 
 def gains_from_compiling(device: str, precision: str) -> bool:
-    """Whether compiled code trains faster than uncompiled: not on a CPU in fp32, whose matrix products outweigh all
-    that compiling saves beside them (docs/guide/performance.md)."""
+    """Whether compiled code trains faster: not on a CPU in fp32, whose matrix products outweigh everything else that
+    compiling saves (docs/guide/performance.md)."""
     return device == "cuda" or precision == "bf16"
 
 
@@ -134,10 +135,10 @@ def can_compile(device: str) -> bool:
 
 
 def needed_to_compile(device: str) -> str:
-    """What `can_compile` looks for, in words."""
+    """The requirements that `can_compile` checks, as text."""
     if device == "cuda":
-        return "Triton, a C compiler (gcc, clang, or what CC names) and a GPU of compute capability 7.0 or more"
-    return "a C++ compiler (g++, clang++, c++, or what CXX names)"
+        return "Triton, a C compiler (gcc, clang, or the one in CC) and a GPU of compute capability 7.0 or more"
+    return "a C++ compiler (g++, clang++, c++, or the one in CXX)"
 
 
 def _is_there(variable: str, *programs: str) -> bool:
@@ -146,10 +147,10 @@ def _is_there(variable: str, *programs: str) -> bool:
 
 @contextmanager
 def in_fixed_order(device: str) -> Iterator[None]:
-    """Within this block a GPU adds in a fixed order, as a run needs that goes on with the same bits: attention's
-    backward pass would not. A CPU does anyway.
+    """Within this block, a GPU adds in a fixed order, which resuming a run bit by bit requires: the backward pass of
+    attention would not do so by default. A CPU always does.
 
-    What pretune sets for matrix products (CUBLAS_WORKSPACE_CONFIG) must be in the environment before torch is loaded.
+    Matrix products need CUBLAS_WORKSPACE_CONFIG as well, which pretune sets before torch is loaded.
     """
     if device != "cuda":
         yield
@@ -157,7 +158,7 @@ def in_fixed_order(device: str) -> Iterator[None]:
     memory: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    memory.fill_uninitialized_memory = False  # none is read unwritten
+    memory.fill_uninitialized_memory = False  # nothing reads memory before writing it
     try:
         yield
     finally:
@@ -166,18 +167,18 @@ def in_fixed_order(device: str) -> Iterator[None]:
 
 
 def compile_options(device: str, *, graphs: bool = False) -> dict[str, Any] | None:
-    """Settings of torch.compile: for a GPU, code chosen by rules and not by the clock, so that it is the same in every
-    process, and with `graphs` recorded as CUDA graphs. None for a CPU."""
+    """The options for torch.compile, or None for a CPU. On a GPU, kernels are chosen by rules rather than by timing, so
+    that they are the same in every process; with `graphs` they are recorded as CUDA graphs."""
     if device != "cuda":
         return None
-    import torch._inductor.config as known
+    import torch._inductor.config as inductor
 
-    options = {"deterministic": True} if hasattr(known, "deterministic") else {}
+    options = {"deterministic": True} if hasattr(inductor, "deterministic") else {}
     return {**options, "triton.cudagraphs": graphs}
 
 
 def use_own_compile_cache() -> None:
-    """Keep compiled code in a private folder: the default lies in a shared one, and it holds pickles."""
+    """Keep compiled code in a private folder: it contains pickles, and the default folder is in a shared one."""
     folder = _compile_cache()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
@@ -185,7 +186,7 @@ def use_own_compile_cache() -> None:
 
 
 def has_compiled_before() -> bool:
-    """Whether anything is in the cache of compiled code, so that compiling may be short."""
+    """Whether the cache of compiled code has entries, so that compiling may be quick."""
     folder = _compile_cache()
     return folder.is_dir() and any(folder.iterdir())
 
@@ -196,7 +197,7 @@ def _compile_cache() -> Path:
 
 
 def chip_name(device: str) -> str:
-    """The processor's name, for the record."""
+    """The name of the GPU or CPU."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     info = _cpu_info()

@@ -1,4 +1,4 @@
-"""The processes that train one model together: who is who, and small sums and answers among them."""
+"""The processes that train one model together: their ranks, and small sums and answers between them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from torch.distributed.rendezvous import rendezvous
 from pretune import errors
 from pretune.compute.hang_watch import NOTE_KEPT_KEY, NOTE_KEY, Watch
 from pretune.errors import PretuneError, RankLostError, UsageError
-from pretune.runtime.artifacts import Manifest, StageFolder
-from pretune.runtime.follower import FollowedFolder
 from pretune.runtime.launch import Launch, read_launch
+from pretune.runtime.manifest import Manifest
+from pretune.runtime.stage_folder import FollowedFolder, StageFolder
 
-_GROUP_TIMEOUT = timedelta(minutes=30)  # the last resort; the watch is much faster
-_FAREWELL_SECONDS = 5.0  # for the others to hear why the first process ends
-_NOTE_SECONDS = 30.0  # for the first process to write down what another one leaves to it
-_POLL_SECONDS = (0.001, 0.2)  # between two looks for an answer, at first and at most
-_LOSS_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+_GROUP_TIMEOUT = timedelta(minutes=30)  # a last resort; the hang watch is much faster
+_LAST_ANSWER_SECONDS = 5.0  # for the others to read the last answers before the first process ends
+_NOTE_SECONDS = 30.0  # for the first process to write down a note of another one
+_POLL_SECONDS = (0.001, 0.2)  # between two checks for an answer: at first and at most
+_CONNECTION_LOSS_WORDS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 T = TypeVar("T")
 
 
 class Ranks:
-    """Processes with the numbers 0 to size - 1. Alone, every call is answered at once and costs nothing.
+    """Processes with the ranks 0 to size - 1. A single process answers every call at once and at no cost.
 
-    `answer` works as soon as the processes have met; `sum` and `spread` need `open_group` before.
+    `answer` works as soon as the processes have connected to the store; `sum`, `all_reduce` and `broadcast` need
+    `open_group` first.
     """
 
     def __init__(self, launch: Launch, store: Store | None = None) -> None:
@@ -53,9 +54,9 @@ class Ranks:
     def open_group(
         self, device: str, hang_seconds: float, keep_note: Callable[[dict[str, Any]], None] = lambda _note: None
     ) -> None:
-        """Connect for sums, gloo between processors and nccl between GPUs, and begin to watch for one that hangs.
+        """Connect the processes (gloo between CPUs, nccl between GPUs), and start to watch for one that hangs.
 
-        `keep_note` is called in the first process with what `leave_note` leaves.
+        `keep_note` is called in the first process with the note of `leave_note`.
         """
         if self._store is None:
             return
@@ -71,7 +72,7 @@ class Ranks:
         self._watch = Watch(self._watched, self.rank, self.size, hang_seconds, keep_note if self.is_first else None)
 
     def close_group(self) -> None:
-        """Part from the others; from here on each process goes its own way."""
+        """Disconnect from the other processes."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -80,13 +81,13 @@ class Ranks:
         self._wait_for_last_answer()
 
     def arrive(self, place: str) -> None:
-        """Tell the watch that this process has come to a place where it may wait for others, or they for it."""
+        """Report to the hang watch that this process has reached a place where processes may wait for each other."""
         if self._watch is not None:
             self._watch.arrive(place)
 
     @contextmanager
     def patient(self) -> Iterator[None]:
-        """Within this block a process may take long (compiling, evaluating) without being thought to hang."""
+        """Within this block, a process may take long (compiling, evaluating) without counting as hanging."""
         if self._watch is None:
             yield
             return
@@ -94,15 +95,15 @@ class Ranks:
             yield
 
     def expect_pace(self, *, is_strict: bool) -> None:
-        """Whether from here on, outside of `patient`, a process that stays at one place beyond the limit hangs."""
+        """Set whether, outside `patient`, a process that stays at one place beyond the limit counts as hanging."""
         if self._watch is not None:
             self._watch.expect_pace(is_strict=is_strict)
 
     def leave_note(self, note: dict[str, Any]) -> None:
-        """Have the first process keep a note (JSON values) for the next attempt; all of them must end after it.
+        """Have the first process keep a note (JSON values) for the next attempt; all processes must end after it.
 
-        The others may wait for this process in an operation that nothing interrupts, so the first one's watch reads it
-        and ends that process; its end is what the rest hear of.
+        The others may be waiting for this process in an operation that cannot be interrupted, so the hang watch of the
+        first process reads the note and ends that process; the rest then notice that it has ended.
         """
         if self._watched is None:
             return
@@ -112,7 +113,7 @@ class Ranks:
             return
         self._watched.set(NOTE_KEY, json.dumps(note))
         end = time.monotonic() + _NOTE_SECONDS
-        with suppress(RuntimeError):  # the store has gone with the first process
+        with suppress(RuntimeError):  # the store ended with the first process
             while time.monotonic() < end and not self._watched.check([NOTE_KEPT_KEY]):
                 time.sleep(_POLL_SECONDS[1])
 
@@ -120,27 +121,27 @@ class Ranks:
         """Each value summed over all processes, in double precision."""
         if self.size == 1:
             return [float(value) for value in values]
-        return cast(list[float], self.add_up(torch.tensor(values, dtype=torch.float64), place).tolist())
+        return cast(list[float], self.all_reduce(torch.tensor(values, dtype=torch.float64), place).tolist())
 
-    def add_up(self, tensor: Tensor, place: str) -> Tensor:
-        """The sum of all processes' values, in place, in every process; on the processor."""
+    def all_reduce(self, tensor: Tensor, place: str) -> Tensor:
+        """Sum a CPU tensor over all processes, in place, in every process."""
         if self.size > 1:
             self.arrive(place)
             with self.naming_losses():
                 dist.all_reduce(tensor)
         return tensor
 
-    def spread(self, tensor: Tensor) -> Tensor:
-        """The first process's values, in place, in every process."""
+    def broadcast(self, tensor: Tensor) -> Tensor:
+        """Copy the first process's values into the tensor of every process, in place."""
         if self.size > 1:
             with self.naming_losses():
                 dist.broadcast(tensor, 0)
         return tensor
 
     def answer(self, do: Callable[[], T], place: str) -> T:
-        """What `do` returns in the first process, a JSON value, in all of them; the others wait, as long as it takes.
+        """Call `do` in the first process and return its result, a JSON value, in all of them.
 
-        An error of the first process is raised in all of them.
+        The others wait as long as it takes. A PretuneError in the first process is raised in all of them.
         """
         if self._store is None:
             return do()
@@ -149,24 +150,24 @@ class Ranks:
         self.arrive(place)
         if not self.is_first:
             return cast(T, _unpack(self._wait_for(key)))
-        told = {"lost": f"Process 0 ended at {place}."}
+        outcome = {"lost": f"Process 0 ended at {place}."}
         try:
             value = do()
-            told = {"value": value}  # type: ignore[dict-item]
+            outcome = {"value": value}  # type: ignore[dict-item]
         except PretuneError as error:
-            told = {"error": type(error).__name__, "sentence": str(error)}
+            outcome = {"error": type(error).__name__, "message": str(error)}
             raise
         finally:
-            self._store.set(key, json.dumps(told))
+            self._store.set(key, json.dumps(outcome))
         return value
 
     def _wait_for_last_answer(self) -> None:
-        """The store may live in the first process, which must not end before the others have read its answers."""
+        """Keep the first process, which may have the store, from ending before the others have read its answers."""
         if self._store is None:
             return
-        end = time.monotonic() + _FAREWELL_SECONDS
+        end = time.monotonic() + _LAST_ANSWER_SECONDS
         others = [f"left/{self._num_groups}/{rank}" for rank in range(self.size)]
-        with suppress(RuntimeError):  # the first process has gone
+        with suppress(RuntimeError):  # the first process has ended
             self._store.set(others[self.rank], "")
             while self.is_first and time.monotonic() < end and not self._store.check(others):
                 time.sleep(_POLL_SECONDS[1])
@@ -182,16 +183,16 @@ class Ranks:
 
     @contextmanager
     def naming_losses(self) -> Iterator[None]:
-        """Turn what the network says when another process has ended into a RankLostError."""
+        """Turn the network errors that follow the end of another process into a RankLostError."""
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or not _is_loss(error):
+            if self.size == 1 or not _is_connection_loss(error):
                 raise
             raise RankLostError(
-                f"Process {self.rank} of {self.size} lost its connection to another one, which has ended; what that "
-                "one said stands above, or in its own log. What was committed is kept: give the same command again, or "
-                "let torchrun do so with --max-restarts."
+                f"Process {self.rank} of {self.size} lost its connection to another process, which has ended; the "
+                "reason is above, or in that process's log. Finished work is saved; run the same command to resume, or "
+                "let torchrun restart it with --max-restarts."
             ) from error
 
 
@@ -199,24 +200,24 @@ ALONE = Ranks(Launch())
 
 
 def open_together(ranks: Ranks, path: Path, open: Callable[[], StageFolder]) -> StageFolder:
-    """A stage folder that the first process opens and writes, and that the others follow."""
+    """A stage folder that the first process opens and writes; the others get a FollowedFolder."""
     opened: list[StageFolder] = []
 
-    def tell() -> dict[str, Any]:
+    def open_first() -> dict[str, Any]:
         opened.append(open())
         return {"manifest": vars(opened[0].manifest), "is_resumed": opened[0].is_resumed}
 
-    told = ranks.answer(tell, f"opening {path}")
+    first = ranks.answer(open_first, f"opening {path}")
     if opened:
         return opened[0]
-    return FollowedFolder(path, Manifest(**told["manifest"]), is_resumed=told["is_resumed"])
+    return FollowedFolder(path, Manifest(**first["manifest"]), is_resumed=first["is_resumed"])
 
 
 @cache
 def join_ranks() -> Ranks:
-    """The processes of this launch, met through the address that torchrun sets; alone without a launcher.
+    """The processes of this launch, connected through the address that torchrun sets; without a launcher, this one.
 
-    Raises UsageError where the launcher's variables are incomplete.
+    Raises UsageError if the launcher's variables are incomplete.
     """
     launch = read_launch()
     if launch.size == 1:
@@ -225,22 +226,22 @@ def join_ranks() -> Ranks:
         store, _, _ = next(iter(rendezvous("env://", launch.rank, launch.size)))
     except ValueError as error:
         raise UsageError(
-            f"This is process {launch.rank} of {launch.size}, but where to meet the others is not said ({error}); "
+            f"This is process {launch.rank} of {launch.size}, but the address of the others is missing ({error}); "
             "start the command with torchrun."
         ) from error
-    # torchrun keeps one store while it restarts the processes: what an earlier attempt answered is not for this one.
+    # torchrun keeps one store while it restarts the processes; the prefix hides the answers of earlier attempts.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return Ranks(launch, PrefixStore(f"attempt/{attempt}", store))
 
 
 def _unpack(text: str) -> object:
-    told = json.loads(text)
-    if "error" in told:
-        raise cast(type[PretuneError], getattr(errors, told["error"]))(told["sentence"])
-    if "lost" in told:
-        raise RankLostError(f"{told['lost']} What it said stands above, or in its own log.")
-    return told["value"]
+    outcome = json.loads(text)
+    if "error" in outcome:
+        raise cast(type[PretuneError], getattr(errors, outcome["error"]))(outcome["message"])
+    if "lost" in outcome:
+        raise RankLostError(f"{outcome['lost']} The reason is above, or in its own log.")
+    return outcome["value"]
 
 
-def _is_loss(error: RuntimeError) -> bool:
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in _LOSS_WORDS)
+def _is_connection_loss(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in _CONNECTION_LOSS_WORDS)

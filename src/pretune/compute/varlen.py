@@ -1,7 +1,7 @@
-"""Attention on a GPU over texts of any length laid end to end: what a block mask would hide is not computed at all.
+"""Attention on a GPU over texts of any length laid end to end, without computing what a block mask would hide.
 
-The rows of a batch are read as one long row. A span is a stretch of it that sees only itself: a document's part of a
-row, or a row's padding. FlashAttention-2 (arXiv:2307.08691), through torch.nn.attention.varlen.
+The rows of a batch are read as one long row. A span is a section of it that attends only to itself: the tokens of one
+document in a row, or a row's padding. FlashAttention-2 (arXiv:2307.08691), through torch.nn.attention.varlen.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_LEAST_EDGES = 16
-_LARGEST_HEAD = 256
+_MIN_EDGES = 16
+_MAX_HEAD_DIM = 256
 _OLDEST_CHIP = (8, 0)  # compute capability: Ampere
 
 
 class Run(NamedTuple):
-    """The rows `first` to `last` (not included), which attend alike: all ahead as well, or only back.
+    """The rows from `first` up to but not including `last`, all either causal or bidirectional.
 
-    `edges` (N + 1) of int32 are the places among those of the run where spans begin, and the end of the last one. That
-    end is repeated until N + 1 is a power of two, so that compiled code meets few shapes; empty spans cost little.
+    `edges` (N + 1, int32) are the positions within the run where spans begin, followed by the end of the last one. That
+    end is repeated until N + 1 is a power of two, so that compiled code sees few shapes; empty spans cost little.
     """
 
     first: int
@@ -36,15 +36,15 @@ class Run(NamedTuple):
 
 
 class Spans(NamedTuple):
-    """What sees what in a batch, as the kernel wants it; `dtype` is the precision to compute in."""
+    """The attention mask of a batch in the form that the kernel takes; `dtype` is the precision to compute in."""
 
     runs: tuple[Run, ...]
     dtype: torch.dtype = torch.bfloat16
 
 
 def find_spans(document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None) -> Spans | None:
-    """The spans of a batch that is on the CPU; None where a document comes back in its row after another one, which
-    only a mask can say."""
+    """The spans of a batch that is on the CPU; None if a document continues in its row after another one, which only a
+    mask can express."""
     ids = document_ids.numpy()
     rows, length = ids.shape
     begins = np.ones(ids.shape, dtype=np.bool_)
@@ -63,16 +63,16 @@ def find_spans(document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | 
 
 
 def _edges(starts: npt.NDArray[np.int64], end: int) -> Int[Tensor, "P"]:
-    size = max(_LEAST_EDGES, 1 << len(starts).bit_length())  # at least one more than there are starts
+    size = max(_MIN_EDGES, 1 << len(starts).bit_length())  # at least one more than there are starts
     edges = np.full(size, end, dtype=np.int32)
     edges[: len(starts)] = starts
     return torch.from_numpy(edges)
 
 
 def can_attend(device: torch.device, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether the kernel is there for this precision and size; where it is not, a block mask says the same."""
+    """Whether the kernel supports this device, precision and head size; if not, a block mask does the same."""
     is_half = dtype in (torch.bfloat16, torch.float16)
-    return device.type == "cuda" and is_half and head_dim % 8 == 0 and head_dim <= _LARGEST_HEAD and _has_kernel()
+    return device.type == "cuda" and is_half and head_dim % 8 == 0 and head_dim <= _MAX_HEAD_DIM and _has_kernel()
 
 
 @cache
@@ -89,19 +89,19 @@ def _has_kernel() -> bool:
 def attend_spans(
     q: Float[Tensor, "B T H K"], k: Float[Tensor, "B T J K"], v: Float[Tensor, "B T J K"], spans: Spans
 ) -> Float[Tensor, "B T H K"]:
-    """Softmax attention within each span; H is a multiple of J, and so many heads of `q` share one of `k` and `v`."""
-    parts = []
+    """Softmax attention within each span; H is a multiple of J, and H / J heads of `q` share one of `k` and `v`."""
+    outputs = []
     for run in spans.runs:
         rows = slice(run.first, run.last)
-        parts.append(_attend_run(q[rows], k[rows], v[rows], run))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        outputs.append(_attend_run(q[rows], k[rows], v[rows], run))
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def _attend_run(q: Tensor, k: Tensor, v: Tensor, run: Run) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # takes a second to load, and only a GPU needs it
+    from torch.nn.attention.varlen import varlen_attn  # takes a second to import, and only a GPU needs it
 
-    # The length of a row instead of that of the longest span: compiled code is the same for all batches, and the kernel
-    # ends at once where a span is shorter.
+    # The length of a row, not of the longest span, so that compiled code is the same for all batches; the kernel stops
+    # early for shorter spans.
     longest = q.shape[1]
     mixed = varlen_attn(
         q.flatten(0, 1),
@@ -114,5 +114,5 @@ def _attend_run(q: Tensor, k: Tensor, v: Tensor, run: Run) -> Tensor:
         window_size=(-1, 0 if run.is_causal else -1),
         enable_gqa=q.shape[2] != k.shape[2],
     )
-    assert isinstance(mixed, Tensor)  # no more than that is asked for
+    assert isinstance(mixed, Tensor)  # it returns a tuple only if asked for more
     return mixed.view(q.shape)

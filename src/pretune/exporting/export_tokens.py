@@ -14,8 +14,8 @@ from pretune.exporting.datatrove import write_datatrove
 from pretune.exporting.megatron import write_megatron
 from pretune.exporting.parquet import write_parquet
 from pretune.exporting.views import ROW_TOKENS, RowView, View
-from pretune.runtime.artifacts import Manifest, read_manifest
 from pretune.runtime.atomic import commit_folder
+from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.text.steps.select import SPLITS
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME

@@ -21,8 +21,7 @@ from torch import Tensor
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier
-from pretune.runtime.artifacts import write_json
-from pretune.runtime.atomic import commit_folder, verify_folder
+from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"

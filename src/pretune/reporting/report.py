@@ -15,8 +15,8 @@ from pretune.reporting.sections.phases import of_stage, synthetic_note
 from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_training
 from pretune.reporting.terminal import DEFAULT_WIDTH, Lines, Page, clean, page_for, paragraph, show, to_text
-from pretune.runtime.artifacts import TRACE_NAME
 from pretune.runtime.events import STAGE_ORDER, Event, read_run
+from pretune.runtime.manifest import TRACE_NAME
 
 # The event after which a stage has a checkpoint to go on from; the other stages have none.
 _AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}

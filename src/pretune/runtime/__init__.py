@@ -1,1 +1,1 @@
-"""What every layer stands on: folders with manifests, the event log, random numbers by name."""
+"""The foundation of every layer: folders with manifests, the event log, workers, named random numbers."""

@@ -1,26 +1,17 @@
-"""Folders that exist whole or not at all: written beside the target, hashed, synced, and put in place by a rename."""
+"""Atomic writes: files and folders are written under a temporary name, synced, and renamed into place when complete."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pretune.errors import CorruptModelError, OutOfResourcesError
-from pretune.runtime.artifacts import (
-    MANIFEST_NAME,
-    OWN_HASH,
-    check_description,
-    describe_file,
-    is_as_sealed,
-    remove_folder,
-    sealed,
-    sync,
-    write_json,
-)
+from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, check_description, describe_file, is_seal_intact, sealed
 from pretune.version import VERSION
 
 FORMAT_VERSION = 1
@@ -29,15 +20,15 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> None:
-    """Make `target` from what `write` puts into an empty folder beside it; a reader sees the old, the new, or nothing.
+    """Create the folder `target` with the files that `write` puts into an empty folder next to it.
 
-    The manifest holds size and sha256 of every file, and `facts` (JSON values). A target that exists is replaced by
-    renaming. Whatever fails, an older target stays as it was. Raises OutOfResourcesError where the disk is full.
-    One writer at a time for one target.
+    A reader sees the old folder, the new one, or none. The manifest contains the size and sha256 of every file, and
+    `facts` (JSON values). An existing target is replaced by renaming, and is left as it was if anything fails. Only one
+    writer at a time per target. Raises OutOfResourcesError if the disk is full.
     """
     target = Path(target)
     recover_folder(target)
-    partial = _beside(target, _PARTIAL)
+    partial = _next_to(target, _PARTIAL)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_folder(partial)
@@ -61,12 +52,12 @@ def commit_folder(target: Path, write: Callable[[Path], None], **facts: Any) -> 
 
 
 def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Make the file `target` from what `write` puts into a file beside it; a reader sees all of it or nothing.
+    """Create the file `target` with the bytes that `write` puts into a file next to it; readers see all or nothing.
 
-    Raises OutOfResourcesError where the disk is full.
+    Raises OutOfResourcesError if the disk is full.
     """
     target = Path(target)
-    partial = _beside(target, _PARTIAL)
+    partial = _next_to(target, _PARTIAL)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -85,8 +76,8 @@ def commit_file(target: Path, write: Callable[[BinaryIO], object]) -> None:
 def verify_folder(folder: Path) -> dict[str, Any] | None:
     """Compare every file of a committed folder with its manifest, and return the manifest; None if there is none.
 
-    Raises CorruptModelError naming the first file that is missing, cut short, or altered, or a manifest that is
-    damaged or of another format version.
+    Raises CorruptModelError that names the first missing, truncated or altered file, or a manifest that is damaged or
+    has another format version.
     """
     manifest = read_committed(Path(folder))
     if manifest is None:
@@ -98,19 +89,19 @@ def verify_folder(folder: Path) -> dict[str, Any] | None:
         size = file.stat().st_size
         if size != described["size_bytes"]:
             raise CorruptModelError(
-                f"{file} has {size} bytes where {MANIFEST_NAME} says {described['size_bytes']}; restore it from a copy."
+                f"{file} has {size} bytes, but {MANIFEST_NAME} lists {described['size_bytes']}; restore it from a copy."
             )
         if describe_file(file)["sha256"] != described["sha256"]:
             raise CorruptModelError(
-                f"{file} was altered after it was written: its sha256 is not the one in {MANIFEST_NAME}; "
+                f"{file} was altered after it was written: its sha256 does not match {MANIFEST_NAME}; "
                 "restore it from a copy."
             )
     return manifest
 
 
 def recover_folder(target: Path) -> None:
-    """Put the old folder back where a replacement was killed between its two renames, and drop what is left over."""
-    replaced = _beside(target, _REPLACED)
+    """Restore the old folder if its replacement was killed between the two renames; otherwise remove its remains."""
+    replaced = _next_to(target, _REPLACED)
     if not replaced.is_dir():
         return
     if target.exists():
@@ -120,7 +111,7 @@ def recover_folder(target: Path) -> None:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove what killed commits left in a folder that this process alone writes to."""
+    """Remove what killed commits left in a folder that only this process writes to."""
     for path in Path(parent).glob(f".*{_PARTIAL}"):
         remove_folder(path)
     for path in Path(parent).glob(f".*{_REPLACED}"):
@@ -128,7 +119,7 @@ def remove_leftovers(parent: Path) -> None:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that there is no space, or no right to more of it; safetensors wraps the system's words."""
+    """Whether an error means a full disk or an exceeded quota; safetensors wraps the system's message in its own."""
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return True
     return any(f"os error {code}" in str(error) for code in _DISK_FULL)
@@ -136,15 +127,15 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _describe_full_disk(target: Path) -> str:
     return (
-        f"The disk is full: {target} could not be written, and nothing that was there before is lost; "
-        "free some space and give the same command again."
+        f"The disk is full: {target} could not be written; existing files are unchanged. "
+        "Free some space and run the same command again."
     )
 
 
 def read_committed(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a committed folder; None where there is none.
+    """The manifest of a committed folder; None if there is none.
 
-    Raises CorruptModelError where it is damaged, of another format version, or names files outside of its folder.
+    Raises CorruptModelError if it is damaged, has another format version, or names files outside its folder.
     """
     file = folder / MANIFEST_NAME
     if not file.is_file():
@@ -159,19 +150,19 @@ def read_committed(folder: Path) -> dict[str, Any] | None:
         raise CorruptModelError(f"{file} is damaged ({error!r}); restore the folder from a copy.") from error
     if found != FORMAT_VERSION:
         raise CorruptModelError(
-            f"{file} is of format version {found!r}; this pretune {VERSION} reads version {FORMAT_VERSION}; "
-            "load it with the pretune that wrote it."
+            f"{file} has format version {found!r}, but pretune {VERSION} reads version {FORMAT_VERSION}; "
+            "load it with the version of pretune that wrote it."
         )
     if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
-        raise CorruptModelError(f"{file} lists {outside[0]!r}, which lies outside its folder; do not use this folder.")
-    if not is_as_sealed(manifest):
+        raise CorruptModelError(f"{file} lists {outside[0]!r}, which is outside its folder; do not use this folder.")
+    if not is_seal_intact(manifest):
         raise CorruptModelError(f"{file} was altered after it was written; restore the folder from a copy.")
     manifest.pop(OWN_HASH, None)
     return manifest
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    replaced = _beside(target, _REPLACED)
+    replaced = _next_to(target, _REPLACED)
     if target.exists():
         target.rename(replaced)
     partial.rename(target)
@@ -179,7 +170,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
     remove_folder(replaced)
 
 
-def _beside(target: Path, suffix: str) -> Path:
+def _next_to(target: Path, suffix: str) -> Path:
     return target.with_name(f".{target.name}{suffix}")
 
 
@@ -190,3 +181,39 @@ def _list_files(folder: Path) -> list[str]:
 def _sync_file(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically: readers see the old or the new version, never a mixture."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically; the bytes are on disk before the name points to them."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in the event log
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def sync_files(path: Path) -> None:
+    """Sync every file and folder in and below a folder to disk."""
+    for file in [*path.rglob("*"), path]:
+        if file.is_file() or file.is_dir():
+            sync(file)
+
+
+def sync(path: Path) -> None:
+    """Sync the bytes of a file, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and its contents; a missing one is not an error."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A file from the network: resumed where it was cut off, checked against its sha256, in place only when it is whole."""
+"""Download a file: resume after an interruption, check the sha256, and put the file in place once it is complete."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 
 from pretune.errors import InputDataError
 
-ATTEMPTS = 5  # in a row without a byte
+ATTEMPTS = 5  # in a row that bring no bytes
 TIMEOUT_SECONDS = 30.0
 _BLOCK_BYTES = 1 << 16
 _FIRST_PAUSE_SECONDS = 0.5
-_MOST_BYTES = 4_000_000_000  # of a file whose size nobody knows
+_MAX_BYTES = 4_000_000_000  # for a file of unknown size
 
 
 def download(
-    address: str,
+    url: str,
     target: Path,
     *,
     size_bytes: int | None,
@@ -31,47 +31,47 @@ def download(
     on_progress: Callable[[int], None] = lambda _done: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Download `address` to `target` and return its sha256.
+    """Download `url` to `target` and return its sha256.
 
-    What arrives is kept in `target.part`; with a known sha256 a later call goes on from there. `on_progress` is given
-    the bytes that are there. Without a known size an answer is taken whole or not at all, and up to 4 GB. Raises
-    InputDataError where the address does not answer, or answers with something else.
+    Received bytes are kept in `target.part`; if the sha256 is known, a later call resumes from there. `on_progress`
+    receives the number of bytes so far. If the size is unknown, only a complete response of up to 4 GB is accepted.
+    Raises InputDataError if the server does not respond, or sends another file than expected.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     if sha256 is None:
-        part.unlink(missing_ok=True)  # of which nobody could tell whether it is the beginning of the same file
-    _fetch(address, part, size_bytes, on_progress, pause)
+        part.unlink(missing_ok=True)  # it cannot be checked to be the start of the same file
+    _fetch(url, part, size_bytes, on_progress, pause)
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     if sha256 is not None and found != sha256:
         part.unlink()
         raise InputDataError(
-            f"{address} is not the file it was: its sha256 is {found}, expected {sha256}; nothing of it was kept. Get "
-            "the file from elsewhere and give its path."
+            f"{url} has changed: its sha256 is {found}, expected {sha256}; nothing was kept. Get the file from "
+            "elsewhere and give its path."
         )
     part.replace(target)
     return found
 
 
 def _fetch(
-    address: str, part: Path, size_bytes: int | None, on_progress: Callable[[int], None], pause: Callable[[float], None]
+    url: str, part: Path, size_bytes: int | None, on_progress: Callable[[int], None], pause: Callable[[float], None]
 ) -> None:
-    """Fill the part until it has all bytes; each attempt goes on where the one before broke off, or begins again where
-    the size is not known, since then nothing tells whether it is still the same file."""
-    failures, problem = 0, "it ends early"
+    """Fill the part until it has all bytes. Each attempt resumes where the last one stopped, or starts over if the size
+    is unknown, because then a change of the file would go unnoticed."""
+    failures, problem = 0, "the response ended early"
     while size_bytes is None or _size(part) < size_bytes:
         have = 0 if size_bytes is None else _size(part)
         try:
-            is_whole = _fetch_once(address, part, have, size_bytes or _MOST_BYTES, on_progress)
+            is_whole = _fetch_once(url, part, have, size_bytes or _MAX_BYTES, on_progress)
             if size_bytes is None and is_whole:
                 return
         except urllib.error.HTTPError as error:
             if error.code < 500 and error.code not in (408, 429):
                 raise InputDataError(
-                    f"{address} answers with {error.code} ({error.reason}), so the file is no longer there or not for "
-                    "everyone; get it from elsewhere and give its path."
+                    f"{url} returned {error.code} ({error.reason}), so the file is gone or not public; get it from "
+                    "elsewhere and give its path."
                 ) from error
             problem = f"{error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
@@ -79,55 +79,56 @@ def _fetch(
         failures = 0 if size_bytes is not None and _size(part) > have else failures + 1
         if failures == ATTEMPTS:
             raise InputDataError(
-                f"{address} could not be downloaded ({problem}): {_size(part):,} of "
-                f"{'an unknown number of' if size_bytes is None else f'{size_bytes:,}'} bytes are there; "
-                "give the same command again to go on, or get the file from elsewhere and give its path."
+                f"{url} could not be downloaded ({problem}): got {_size(part):,} of "
+                f"{'an unknown number of' if size_bytes is None else f'{size_bytes:,}'} bytes; "
+                "run the same command to resume, or get the file from elsewhere and give its path."
             )
         if size_bytes is None or _size(part) < size_bytes:
             pause(_FIRST_PAUSE_SECONDS * 2**failures)
 
 
-def _fetch_once(address: str, part: Path, have: int, most_bytes: int, on_progress: Callable[[int], None]) -> bool:
-    """Add one answer to the part. Whether that has come to its end, where the answer says how long it is."""
+def _fetch_once(url: str, part: Path, have: int, max_bytes: int, on_progress: Callable[[int], None]) -> bool:
+    """Append one response to the part; returns whether it was complete, if the response gives its length."""
     headers = {"User-Agent": "pretune", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    request = urllib.request.Request(_checked(address), headers=headers)
-    with urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT_SECONDS) as answer:
-        goes_on = answer.status == 206 and str(answer.headers.get("Content-Range", "")).startswith(f"bytes {have}-")
-        done = have if goes_on else 0
-        with part.open("ab" if goes_on else "wb") as file:
-            while block := answer.read(_BLOCK_BYTES):
+    request = urllib.request.Request(_checked(url), headers=headers)
+    with urllib.request.build_opener(_SafeRedirects).open(request, timeout=TIMEOUT_SECONDS) as response:
+        sent_range = str(response.headers.get("Content-Range", ""))
+        is_resumed = response.status == 206 and sent_range.startswith(f"bytes {have}-")
+        done = have if is_resumed else 0
+        with part.open("ab" if is_resumed else "wb") as file:
+            while block := response.read(_BLOCK_BYTES):
                 done += len(block)
-                if done > most_bytes:
+                if done > max_bytes:
                     file.close()
                     part.unlink()
                     raise InputDataError(
-                        f"{address} is not the file it was: it has more than the {most_bytes:,} bytes that are "
-                        "expected of it; nothing was kept. Get the file from elsewhere and give its path."
+                        f"{url} has changed: it has more than the expected {max_bytes:,} bytes; nothing was kept. Get "
+                        "the file from elsewhere and give its path."
                     )
                 file.write(block)
                 on_progress(done)
-        length = str(answer.headers.get("Content-Length", ""))
-        return not length.isdigit() or done - (have if goes_on else 0) == int(length)
+        length = str(response.headers.get("Content-Length", ""))
+        return not length.isdigit() or done - (have if is_resumed else 0) == int(length)
 
 
 def _size(part: Path) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-def _checked(address: str) -> str:
-    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
-        raise InputDataError(f"{address} is no address on the web; expected one that begins with https://.")
-    return address
+def _checked(url: str) -> str:
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise InputDataError(f"{url} is not a web address; expected one that begins with https://.")
+    return url
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects to the web only, and never from an encrypted connection to an open one."""
+    """Follows redirects to http and https URLs only, and never from https to http."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if _checked(newurl).startswith("http:") and req.full_url.startswith("https:"):
-            raise InputDataError(f"{req.full_url} leads to {newurl}, which is not encrypted, and is not followed.")
+            raise InputDataError(f"{req.full_url} redirects to {newurl}, which is not encrypted; not followed.")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,4 +1,4 @@
-"""The append-only log of a stage: one JSON object a line; every display is a fold over it."""
+"""The append-only event log of a stage, one JSON object per line; every display is a fold over it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
 STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 
-# A context variable, so that a run in another thread has its own.
+# A context variable, so that runs in other threads have their own.
 _subscribers: ContextVar[tuple[Callable[[Event], None], ...]] = ContextVar("subscribers", default=())
 
 
 @contextmanager
 def subscribed(callback: Callable[[Event], None]) -> Iterator[None]:
-    """Call `callback` with every event right after it is written, whichever stage writes it.
+    """Within this block, call `callback` with every event right after it is written, whichever stage writes it.
 
-    Events that another thread writes are those of another run, and are not passed on.
+    Events written by other threads belong to other runs and are not passed on.
     """
     token = _subscribers.set((*_subscribers.get(), callback))
     try:
@@ -32,7 +32,7 @@ def subscribed(callback: Callable[[Event], None]) -> Iterator[None]:
 
 
 class EventLog:
-    """The log of one stage folder. It has one writer; a line is written whole and flushed at once."""
+    """The log of one stage folder. It has one writer; each line is written in full and flushed at once."""
 
     def __init__(self, folder: Path, stage: str) -> None:
         self.path = folder / LOG_NAME
@@ -40,10 +40,10 @@ class EventLog:
         _end_torn_line(self.path)
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event; `event` is its kind, `fields` must be JSON values."""
+        """Append an event of the kind `event`; `fields` must be JSON values (ValueError for NaN and infinity)."""
         record: Event = {"event": event, "stage": self.stage, "time": round(time.time(), 3), **fields}
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
-        # A file name that is no UTF-8 has lone surrogates, which are written as JSON escapes.
+        # A file name that is not valid UTF-8 has lone surrogates, which are written as JSON escapes.
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
         for callback in _subscribers.get():
@@ -51,7 +51,7 @@ class EventLog:
 
 
 def _end_torn_line(path: Path) -> None:
-    """A killed writer may leave half a line; end it, so that the next event starts on its own."""
+    """End a line that a killed writer left incomplete, so that the next event starts a new one."""
     if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:
@@ -61,33 +61,33 @@ def _end_torn_line(path: Path) -> None:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The events of one stage folder as an uninterrupted run would have written them (times apart)."""
+    """The events of one stage folder, as an uninterrupted run would have written them except for the times."""
     path = folder / LOG_NAME
     if not path.is_file():
         return []
     events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts may hold other line separators
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts may have other separators
         try:
             event = json.loads(line)
         except json.JSONDecodeError:
-            continue  # a torn line: its writer was killed while it wrote
+            continue  # an incomplete line: its writer was killed
         if isinstance(event, dict) and "event" in event:
             events.append(event)
     return fold(events)
 
 
 def fold(events: list[Event]) -> list[Event]:
-    """Drop what an earlier attempt logged after the moment that a resume went back to.
+    """Drop the events that were logged after the point to which a later resume went back.
 
-    `resumed {from_step}` goes back to the checkpoint of that step (of `trial`, where one is named), and drops all that
-    was logged later. `from_step` 0 of a trial means that the trial began again; without a trial and without a
-    `checkpoint` it means that the stage did. `rolled_back {step}` goes back to the step before, in one attempt.
+    `resumed {from_step}` goes back to the checkpoint of that step (of `trial`, if given) and drops everything logged
+    after it. `from_step` 0 means that the trial started over, or, without `trial` and `checkpoint`, that the stage did.
+    `rolled_back {step}` goes back to the step before it, within one attempt.
     """
     kept: list[Event] = []
     for event in events:
         if event["event"] == "resumed":
             kept = _logged_before(event, kept)
-        elif event["event"] == "rolled_back":  # as after `resumed`, but the run says itself why
+        elif event["event"] == "rolled_back":  # like `resumed`, but the event itself is kept
             kept = [*_logged_before({**event, "from_step": event["step"] - 1, "checkpoint": ""}, kept), event]
         else:
             kept.append(event)
@@ -95,7 +95,7 @@ def fold(events: list[Event]) -> list[Event]:
 
 
 def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
-    """Events up to the last one at or before the step gone back to; those without a step count by their place."""
+    """The events up to the last one at or before the resumed step; events without a step count by their position."""
     trial, from_step = resumed.get("trial"), resumed["from_step"]
     if trial is None and from_step == 0 and "checkpoint" not in resumed:
         return []
@@ -108,16 +108,16 @@ def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
 
 
 def _place(event: Event) -> tuple[int, float] | None:
-    """Trial and step of an event; None where it has no step."""
+    """The trial and step of an event; None if it has no step."""
     trial = event.get("trial", -1)
     if event["event"] == "trial_finished":
-        return trial, float("inf")  # a trial that is resumed was not finished
+        return trial, float("inf")  # a trial that was resumed had not finished
     step = 0 if event["event"] == "trial_started" else event.get("step")
     return None if step is None else (trial, step)
 
 
 def read_run(run: Path) -> list[Event]:
-    """All events of a run, stage after stage; `run` may also be a single stage folder."""
+    """All events of a run, stage by stage; `run` may also be a single stage folder."""
     if (run / LOG_NAME).is_file():
         return read_events(run)
     return [event for stage in STAGE_ORDER for event in read_events(run / stage)]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: finish the step, commit, say how to go on. A second signal ends at once."""
+"""Ctrl-C and SIGTERM during training: finish the step, save, and exit. A second signal exits at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pretune.errors import InterruptedByUserError, StoppedError
 
 
 class StopFlag:
-    """Set by a signal; read by the loop between two steps."""
+    """Set by a signal; checked by the training loop between steps."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -22,7 +22,7 @@ class StopFlag:
         return self.signal_number is not None
 
     def error(self, sentence: str) -> InterruptedByUserError | StoppedError:
-        """The error to raise after the commit; its exit code tells Ctrl-C from SIGTERM."""
+        """The error to raise after saving; its exit code distinguishes Ctrl-C from SIGTERM."""
         if self.signal_number == signal.SIGINT:
             return InterruptedByUserError(sentence)
         return StoppedError(sentence)
@@ -30,10 +30,10 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Within this block the first SIGINT or SIGTERM only sets the flag.
+    """Within this block, the first SIGINT or SIGTERM only sets the flag.
 
-    Raises the flag's error where the block comes to its end all the same, so that a signal during the last step does
-    not go unheard: what was to follow is not begun.
+    Raises the flag's error if the block ends normally after a signal, so that a signal during the last step still
+    prevents the next stage from starting.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -56,4 +56,4 @@ def stop_on_signals() -> Iterator[StopFlag]:
         for each, handler in previous.items():
             signal.signal(each, handler)
     if flag.is_set:
-        raise flag.error("Stopped; what was under way is finished and saved. Give the same command again to go on.")
+        raise flag.error("Stopped after finishing and saving the current work. Run the same command to resume.")

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as a launcher such as torchrun says in the environment; without torch."""
+"""The rank of this process among several, read from the environment that a launcher such as torchrun sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIELDS, _NAMES = ("rank", "size", "local_rank"), ("RANK", "WORLD_SIZE", "LOCAL_
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """The place of this process among `size` that were started together; `local_rank` counts on one machine."""
+    """The rank of this process among `size` that were started together; `local_rank` counts within one machine."""
 
     rank: int = 0
     size: int = 1
@@ -21,14 +21,14 @@ class Launch:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and speaks to the user."""
+        """Whether this process is the one that writes files and prints messages."""
         return self.rank == 0
 
 
 def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
-    """What RANK, WORLD_SIZE and LOCAL_RANK say; alone where they are not set.
+    """The launch that RANK, WORLD_SIZE and LOCAL_RANK describe; a single process if they are not set.
 
-    Raises UsageError where they are not whole numbers, or do not fit together.
+    Raises UsageError if they are not whole numbers or contradict each other.
     """
     if "WORLD_SIZE" not in environment or "RANK" not in environment:
         return Launch()
@@ -38,9 +38,9 @@ def read_launch(environment: Mapping[str, str] = os.environ) -> Launch:
     except ValueError:
         launch = Launch(rank=-1)
     if not 0 <= launch.rank < launch.size or launch.local_rank < 0:
-        said = ", ".join(f"{name}={value}" for name, value in given.items())
+        found = ", ".join(f"{name}={value}" for name, value in given.items())
         raise UsageError(
-            f"The environment says {said}; expected the whole numbers that torchrun sets, with RANK below WORLD_SIZE: "
-            "start the command with torchrun, or unset them."
+            f"The environment has {found}; expected the whole numbers that torchrun sets, with RANK below WORLD_SIZE: "
+            "start the command with torchrun, or unset these variables."
         )
     return launch

@@ -1,9 +1,9 @@
-"""The steps of a stage over the parts of its text: each part is worked on alone and committed as a folder.
+"""The steps of a stage: each part of the text is processed on its own and committed as a folder with its result.
 
 A step is a function `work(out, task)`: it reads what `task` (JSON values) names, writes files into the empty folder
-`out`, and returns JSON values. Given the same task it makes the same files, wherever and however often it is called.
-The folder gets its name when it is complete, so a part is there whole or not at all, and one that is there is not
-done again.
+`out`, and returns JSON values. For the same task it always writes the same files, wherever and however often it runs.
+The folder gets its final name once it is complete, so a part is either complete or absent, and a complete one is not
+processed again.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ OnPart = Callable[[int, dict[str, Any]], None]
 
 
 def part_folder(step: Path, number: int) -> Path:
-    """Where the files of one part of a step are."""
+    """The folder with the files of one part of a step."""
     return step / f"{number:06d}"
 
 
 def amount_of_range(amount: int, num_parts: int) -> int:
-    """How much each task of a reduce takes: `amount`, and of many parts more.
+    """The amount for each task of a reduce: `amount`, or more if there are many parts.
 
-    Every task opens a file of every part. Were tasks always as large, that would grow with the square of the text; so
-    from MANY_PARTS on they grow with the parts, and their memory does.
+    Every task opens a file of every part. With tasks of constant size, the number of files opened would grow with the
+    square of the text; so from MANY_PARTS on, the tasks and their memory grow with the number of parts.
     """
     return max(amount, amount * num_parts // MANY_PARTS)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step with its tasks; `folder` is where its parts are. `on_part(number, result)` hears of each part."""
+    """A step with its tasks; `folder` contains its parts. `on_part(number, result)` is called after each."""
 
     folder: Path
     work: Work
@@ -53,16 +53,16 @@ class Step:
 def run_step(
     engine: Engine, step: Path, work: Work, tasks: Sequence[dict[str, Any]], on_part: OnPart | None = None
 ) -> list[dict[str, Any]]:
-    """Do a step for every task, on the engine; the results in the order of the tasks.
+    """Run a step for every task on the engine; returns the results in the order of the tasks.
 
-    `step` is the folder of the step; parts that an earlier, interrupted attempt committed are taken from there.
-    `on_part(number, result)` is called for each as it gets ready.
+    `step` is the folder of the step; parts that an interrupted attempt committed there are reused.
+    `on_part(number, result)` is called for each part when it is finished.
     """
     return run_steps(engine, [Step(step, work, tasks, on_part)])[0]
 
 
 def run_steps(engine: Engine, steps: Sequence[Step]) -> list[list[dict[str, Any]]]:
-    """Do several steps, none of which needs another one, at the same time; the results of each."""
+    """Run several independent steps at the same time; returns the results of each."""
     for step in steps:
         step.folder.mkdir(parents=True, exist_ok=True)
     places = [(step, number) for step in steps for number in range(len(step.tasks))]
@@ -82,7 +82,7 @@ def _do_part(work: Work, step: str, number: int, task: dict[str, Any]) -> dict[s
     done = _read_result(final)
     if done is not None:
         return done
-    # Another worker may be at the same part: one that was given up for dead. Each has its own folder.
+    # Another worker, presumed dead, may still be at the same part, so each has its own folder.
     draft = final.with_name(f".{final.name}-{uuid.uuid4().hex}")
     draft.mkdir()
     try:
@@ -102,13 +102,13 @@ def _rename(draft: Path, final: Path) -> None:
         draft.rename(final)
     except OSError:
         if _read_result(final) is not None:
-            return  # somebody else was faster, with the same files
+            return  # another worker was faster, with the same files
         shutil.rmtree(final)
         draft.rename(final)
 
 
 def _read_result(folder: Path) -> dict[str, Any] | None:
-    """The result of a committed part; None where there is none, or where a crash of the machine took some of it."""
+    """The result of a committed part; None if there is none, or if it lost data in a crash of the machine."""
     try:
         found = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
         is_whole = all((folder / name).stat().st_size == size for name, size in found["sizes"].items())
@@ -119,7 +119,7 @@ def _read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def place_file(file: Path, target: Path) -> None:
-    """Give a file of a part a second name, or where the file system has none, copy it."""
+    """Hard-link a file of a part to `target`, or copy it if the file system has no hard links."""
     target.unlink(missing_ok=True)
     try:
         target.hardlink_to(file)

@@ -1,4 +1,4 @@
-"""How much memory this process has taken, and how much it can still have."""
+"""The peak memory of this process, and the memory that is still available to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held since `begin_peak`, or since it began where the system keeps one peak."""
+    """The peak memory of this process since `begin_peak`, or since its start if the system cannot reset the peak."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         kilobytes = _STATUS.read_text(encoding="ascii", errors="replace").split("VmHWM:")[1].split()[0]
         return int(kilobytes) * 1024
@@ -22,14 +22,14 @@ def peak_memory_bytes() -> int:
 
 
 def begin_peak() -> None:
-    """Measure the peak from here on (Linux: proc(5), clear_refs), so that a stage is not told an earlier one's."""
+    """Reset the peak (Linux: proc(5), clear_refs), so that a stage does not report that of the one before."""
     with contextlib.suppress(OSError):
         _CLEAR.write_text("5")
 
 
 def available_memory_bytes() -> int | None:
-    """What new work can have without swapping: what the system calls available, or what is left of a container's
-    limit, if that is less. None where the system does not say."""
+    """The memory that new work can use without swapping: what the system reports as available, or what is left of a
+    container's limit if that is less. None if the system reports neither."""
     found = [value for value in (_system_available(), _left_of_limit()) if value is not None]
     return min(found, default=None)
 
@@ -44,7 +44,7 @@ def _system_available() -> int | None:
 
 
 def _left_of_limit() -> int | None:
-    """Version 2 of control groups says `max` where there is no limit."""
+    """The memory left under the limit of a cgroup (version 2); the file contains `max` if there is no limit."""
     try:
         limit, used = (
             (_CGROUP / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current")

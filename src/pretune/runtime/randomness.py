@@ -1,4 +1,4 @@
-"""Random numbers by name: every draw is a pure function of (seed, name, counters), so nothing needs to be stored."""
+"""Named random numbers: every draw is a pure function of (seed, name, counters), so no state needs to be stored."""
 
 from __future__ import annotations
 

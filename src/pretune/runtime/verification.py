@@ -1,4 +1,4 @@
-"""Whether a run, a stage folder or a checkpoint is as it was written: each file by its hash, or why it has none."""
+"""Verify that a run, a stage folder or a checkpoint is as it was written: each file by its hash, or why it has none."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, PretuneError
-from pretune.runtime.artifacts import (
-    LOCK_NAME,
+from pretune.runtime.atomic import read_committed
+from pretune.runtime.events import LOG_NAME
+from pretune.runtime.manifest import (
     MANIFEST_NAME,
     RECIPE_NAME,
     TRACE_NAME,
     Manifest,
     describe_file,
-    is_as_sealed,
-    is_text_as_sealed,
+    is_seal_intact,
+    is_text_seal_intact,
     read_manifest_if_any,
 )
-from pretune.runtime.atomic import read_committed
-from pretune.runtime.events import LOG_NAME
+from pretune.runtime.stage_folder import LOCK_NAME
 
 _WEIGHTS_ENDING = ".safetensors"
 _ASIDE_ENDING = ".corrupt"
-_MOST_NAMES = 3  # in one note
-# What a stage calls its inputs, and the stage of the same run that wrote them.
+_MAX_NAMES = 3  # in one note
+# The names that stages give to their inputs, and the stage of the same run that wrote them.
 _WRITTEN_BY = {
     "collected": "collect",
     "preprocessed": "preprocess",
@@ -38,16 +38,16 @@ _WRITTEN_BY = {
     "finetuned": "finetune",
     "scratch": "scratch",
 }
-_MODEL_MANIFEST = f"checkpoint/{MANIFEST_NAME}"  # of a stage, whose hash stands for the model
+_MODEL_MANIFEST = f"checkpoint/{MANIFEST_NAME}"  # of a stage; its hash identifies the model
 _RESTORE = "restore it from a copy"
-_MAKE_AGAIN = f"{_RESTORE}, or give the command that made it again with --redo"
-_WRITES_TRACE = f"{_RESTORE}, or remove it and give the command of the run again, which writes it anew"
-_TRAINS_ON = f"{_RESTORE}, or give the command again: it puts the checkpoint aside and goes on from the one before"
+_REDO = f"{_RESTORE}, or rerun the command that made it with --redo"
+_REWRITE_TRACE = f"{_RESTORE}, or remove it and rerun the command of the run, which writes it again"
+_RESUME = f"{_RESTORE}, or rerun the command: it sets the checkpoint aside and resumes from the one before"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A file that is not as it was written, with what was found, what was expected, and what to do."""
+    """A file that is not as it was written: what was found, what was expected, and what to do."""
 
     file: str
     found: str
@@ -57,11 +57,11 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Verified:
-    """One folder that has a manifest, or should have one: what was compared, and what differs."""
+    """The result for one folder that has a manifest, or should have one: what was compared, and what differs."""
 
     path: str
-    kind: str  # the name of a stage, "run", "checkpoint" with what training needs, or "model"
-    status: str = "finished"  # or "running": a stage that was interrupted, and has no hashes yet
+    kind: str  # a stage's name, "run", "checkpoint" (with training state), "model" or "unknown"
+    status: str = "finished"  # or "running": an interrupted stage, which has no hashes yet
     num_files: int = 0
     size_bytes: int = 0
     faults: list[Fault] = field(default_factory=list)
@@ -73,9 +73,9 @@ class Verified:
 
 
 def verify(folder: Path) -> list[Verified]:
-    """Every folder with a manifest in and below this one, in order. Each file is read once.
+    """Verify every folder that has a manifest in and below this one; the results are sorted by path.
 
-    Raises InputDataError where there is nothing that pretune wrote.
+    Each file is read once. Raises InputDataError if pretune wrote nothing here.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -86,8 +86,8 @@ def verify(folder: Path) -> list[Verified]:
     results += reader.find_unlisted(folders)
     if not results:
         raise InputDataError(
-            f"{folder} has no {MANIFEST_NAME}, nor has a folder in it; expected the folder of a run, a stage or a "
-            "checkpoint."
+            f"Neither {folder} nor any folder in it has a {MANIFEST_NAME}; expected the folder of a run, of a stage or "
+            "of a checkpoint."
         )
     reader.compare_inputs(results)
     if (folder / RECIPE_NAME).is_file() or (folder / TRACE_NAME).is_file():
@@ -97,61 +97,61 @@ def verify(folder: Path) -> list[Verified]:
 
 
 class _Reader:
-    """Compares files with manifests, and remembers which files a manifest lists."""
+    """Compares files with manifests, and keeps track of the files that a manifest lists."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
         self.listed: set[Path] = set()
-        self.stages: dict[str, Manifest] = {}  # those of the run itself, by the name of their folder
+        self.stages: dict[str, Manifest] = {}  # those of the run itself, by folder name
 
     def read(self, path: Path) -> Verified:
-        """What one folder's manifest says against what is there."""
+        """Compare a folder with its manifest."""
         try:
             manifest = read_manifest_if_any(path) if _is_of_stage(path) else None
             committed = read_committed(path) if manifest is None else None
         except PretuneError as error:
-            return self._unreadable(path, str(error))
+            return self._report_unreadable(path, str(error))
         if committed is not None:
             is_checkpoint = any(name.startswith("training_state/") for name in committed["files"])
             result = Verified(path=self._name(path), kind="checkpoint" if is_checkpoint else "model")
-            advice = _TRAINS_ON if is_checkpoint else _MAKE_AGAIN
+            advice = _RESUME if is_checkpoint else _REDO
             return self._compare(path, result, committed["files"], advice)
         assert manifest is not None
         result = Verified(path=self._name(path), kind=manifest.stage, status=manifest.status)
         if path.parent == self.top:
             self.stages[path.name] = manifest
-        self._compare(path, result, manifest.outputs, _MAKE_AGAIN)
-        self._read_log(path / LOG_NAME, manifest.log, result)
+        self._compare(path, result, manifest.outputs, _REDO)
+        self._check_log(path / LOG_NAME, manifest.log, result)
         return result
 
     def read_run(self) -> Verified:
-        """The files of a run that belong to no stage: they carry a hash of themselves."""
+        """Check the files of a run that belong to no stage; each contains its own hash."""
         result = Verified(path=".", kind="run")
         recipe, trace = self.top / RECIPE_NAME, self.top / TRACE_NAME
-        self._check_sealed(recipe, is_text_as_sealed(_text_of(recipe)), result, _RESTORE)
+        self._check_sealed(recipe, is_text_seal_intact(_read_text(recipe)), result, _RESTORE)
         if trace.is_file():
-            told = _json_of(trace)
-            is_sealed = told is not None and is_as_sealed(told)
-            self._check_sealed(trace, is_sealed, result, _WRITES_TRACE)
-            traced, source = (told or {}).get("fingerprint"), self.stages.get("finetune")
-            if is_sealed and source is not None and source.status == "finished" and traced != source.fingerprint:
-                found, expected = "it traces another model than the one beside it", f"that of {source.fingerprint[:12]}"
-                result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_WRITES_TRACE))
+            content = _read_json(trace)
+            is_intact = content is not None and is_seal_intact(content)
+            self._check_sealed(trace, is_intact, result, _REWRITE_TRACE)
+            traced, source = (content or {}).get("fingerprint"), self.stages.get("finetune")
+            if is_intact and source is not None and source.status == "finished" and traced != source.fingerprint:
+                found, expected = "it traces another model than this run's", f"that of {source.fingerprint[:12]}"
+                result.faults.append(Fault(file=TRACE_NAME, found=found, expected=expected, advice=_REWRITE_TRACE))
         return result
 
-    def _check_sealed(self, file: Path, is_sealed: bool, result: Verified, advice: str) -> None:
-        """Take a file that carries a hash of itself into account."""
+    def _check_sealed(self, file: Path, is_intact: bool, result: Verified, advice: str) -> None:
+        """Add a file that contains its own hash to the result."""
         self.listed.add(file)
         result.num_files += 1
-        if is_sealed:
+        if is_intact:
             result.size_bytes += file.stat().st_size
             return
         found = "it was altered after it was written, or its hash was removed" if file.is_file() else "it is missing"
-        fault = Fault(file=self._name(file), found=found, expected="what its own sha256 says", advice=advice)
+        fault = Fault(file=self._name(file), found=found, expected="contents that match its own sha256", advice=advice)
         result.faults.append(fault)
 
-    def _read_log(self, file: Path, described: dict[str, Any] | None, result: Verified) -> None:
-        """The log of a finished stage has a hash; that of any other one grows, and its lines are counted."""
+    def _check_log(self, file: Path, described: dict[str, Any] | None, result: Verified) -> None:
+        """Compare the log of a finished stage with its hash; count the lines of a log that is still growing."""
         self.listed.add(file)
         if described is not None:
             result.num_files += 1
@@ -159,18 +159,18 @@ class _Reader:
             if difference is None:
                 result.size_bytes += described["size_bytes"]
                 return
-            if file.is_file() and describe_beginning(file, described["size_bytes"]) == described["sha256"]:
-                difference["found"] += ", of which the last were added after the stage had finished"
+            if file.is_file() and _hash_beginning(file, described["size_bytes"]) == described["sha256"]:
+                difference["found"] += ", the last of which were added after the stage had finished"
             result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **difference))
         elif file.is_file() and result.status != "running":
-            fault = {"found": "the manifest has no hash of it", "expected": f"{MANIFEST_NAME} with its hash"}
+            fault = {"found": "the manifest has no hash for it", "expected": f"{MANIFEST_NAME} with its hash"}
             result.faults.append(Fault(file=self._name(file), advice=_RESTORE, **fault))
         elif file.is_file():
-            why = "the stage is not finished"
-            result.notes.append(f"{self._name(file)} has no hash, since {why}: {_describe_lines(file)}.")
+            reason = "because the stage is not finished"
+            result.notes.append(f"{self._name(file)} has no hash {reason}: {_describe_lines(file)}.")
 
     def note_others(self, results: list[Verified]) -> None:
-        """Say of every file that is listed nowhere what it is; what lies outside of all our folders is not ours."""
+        """Note what each unlisted file is; files outside all our folders are ignored."""
         by_folder = {self.top / result.path: result for result in results}
         kinds: dict[tuple[Path, str], list[str]] = {}
         for path in sorted(self.top.rglob("*")):
@@ -181,8 +181,8 @@ class _Reader:
             if kind is not None:
                 kinds.setdefault((owner, kind), []).append(self._name(path))
         for (owner, kind), names in kinds.items():
-            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
-            by_folder[owner].notes.append(f"{', '.join(names[:_MOST_NAMES])}{more}: {kind}.")
+            more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+            by_folder[owner].notes.append(f"{', '.join(names[:_MAX_NAMES])}{more}: {kind}.")
 
     def _compare(self, path: Path, result: Verified, files: dict[str, Any], advice: str) -> Verified:
         self.listed.add(path / MANIFEST_NAME)
@@ -190,7 +190,7 @@ class _Reader:
             file = path / name
             self.listed.add(file)
             if file.parent != path and file.name != MANIFEST_NAME and (file.parent / MANIFEST_NAME).is_file():
-                continue  # the folder that it lies in has a manifest of its own, which lists it
+                continue  # its own folder has a manifest, which lists it
             result.num_files += 1
             difference = find_difference(file, described)
             if difference is None:
@@ -200,7 +200,7 @@ class _Reader:
         return result
 
     def find_unlisted(self, folders: list[Path]) -> Iterator[Verified]:
-        """Folders with weights or a log and without a manifest, so that nothing says whether they are whole."""
+        """Folders with weights or a log but without a manifest, so that they cannot be verified."""
         for path in folders:
             files = sorted({*path.glob(f"*{_WEIGHTS_ENDING}"), *path.glob(LOG_NAME)} - self.listed)
             if files and not (path / MANIFEST_NAME).is_file():
@@ -212,12 +212,12 @@ class _Reader:
                 yield result
 
     def compare_inputs(self, results: list[Verified]) -> None:
-        """Whether each stage of a run was made from what is next to it, which must be there."""
+        """Check that each stage of a run was made from the other stages in the run, and that these exist."""
         is_run = (self.top / RECIPE_NAME).is_file() or (self.top / TRACE_NAME).is_file()
         for name, manifest in self.stages.items():
             [result] = [result for result in results if result.path == name]
-            for word, fingerprint in manifest.inputs.items():
-                folder = _WRITTEN_BY.get(word, "")
+            for input_name, fingerprint in manifest.inputs.items():
+                folder = _WRITTEN_BY.get(input_name, "")
                 source = self.stages.get(folder)
                 if not folder or not is_run:
                     continue
@@ -227,7 +227,7 @@ class _Reader:
                             file=f"{folder}/{MANIFEST_NAME}",
                             found=f"it is missing, and {name} was made from it",
                             expected=f"the {folder} stage of this run",
-                            advice=_MAKE_AGAIN,
+                            advice=_REDO,
                         )
                     )
                 if source is None or source.status != "finished":
@@ -237,18 +237,18 @@ class _Reader:
                     result.faults.append(
                         Fault(
                             file=f"{name}/{MANIFEST_NAME}",
-                            found=f"it was made from another {source.stage} than the one beside it",
-                            expected=f"the {source.stage} with fingerprint {fingerprint[:12]}",
-                            advice="restore that folder from a copy, or give the command of the run again with --redo",
+                            found=f"it was made from another {source.stage} stage than this run's",
+                            expected=f"the {source.stage} stage with fingerprint {fingerprint[:12]}",
+                            advice="restore that folder from a copy, or rerun the command of the run with --redo",
                         )
                     )
 
-    def _unreadable(self, path: Path, sentence: str) -> Verified:
+    def _report_unreadable(self, path: Path, sentence: str) -> Verified:
         result = Verified(path=self._name(path), kind="unknown", num_files=1)
         file = self._name(path / MANIFEST_NAME)
-        expected = "a manifest as pretune writes it"
+        expected = "a manifest written by pretune"
         result.faults.append(Fault(file=file, found=sentence, expected=expected, advice=_RESTORE))
-        self.listed |= {file for file in path.rglob("*") if file.is_file()}  # nothing more can be said of them
+        self.listed |= {file for file in path.rglob("*") if file.is_file()}  # nothing more is known about them
         return result
 
     def _name(self, path: Path) -> str:
@@ -256,7 +256,7 @@ class _Reader:
 
 
 def find_difference(file: Path, described: dict[str, Any]) -> dict[str, str] | None:
-    """What was found and what was expected of a file, by size and then by sha256; None where it is as described."""
+    """How a file differs from its description in size or else sha256 (`found`, `expected`); None if it does not."""
     size, sha256 = described["size_bytes"], described["sha256"]
     if not file.is_file():
         return {"found": "it is missing", "expected": f"{size:,} bytes"}
@@ -269,8 +269,8 @@ def find_difference(file: Path, described: dict[str, Any]) -> dict[str, str] | N
     return None if found == sha256 else {"found": f"sha256 {found[:12]}", "expected": f"sha256 {sha256[:12]}"}
 
 
-def describe_beginning(file: Path, size: int) -> str | None:
-    """The sha256 of the first bytes of a file; None where it cannot be read."""
+def _hash_beginning(file: Path, size: int) -> str | None:
+    """The sha256 of the first `size` bytes of a file; None if it cannot be read."""
     try:
         with file.open("rb") as stream:
             return hashlib.sha256(stream.read(size)).hexdigest()
@@ -279,15 +279,16 @@ def describe_beginning(file: Path, size: int) -> str | None:
 
 
 def _describe_lines(file: Path) -> str:
-    """How many lines of a log can be read, and whether the last one is."""
+    """How many lines of a log are complete, and whether the last one is."""
     try:
         *lines, rest = file.read_bytes().split(b"\n")
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
     num_torn = sum(not _is_json(line) for line in lines)
-    told = f"{len(lines) - num_torn:,} whole {'line' if len(lines) - num_torn == 1 else 'lines'}"
-    told += f", {num_torn:,} torn by a writer that was killed" if num_torn else ""
-    return told + (", and the last one is torn, which the next attempt ends" if rest else "")
+    num_whole = len(lines) - num_torn
+    text = f"{num_whole:,} complete {'line' if num_whole == 1 else 'lines'}"
+    text += f", {num_torn:,} cut off when its writer was killed" if num_torn else ""
+    return text + (", and the last line is cut off; the next attempt will end it" if rest else "")
 
 
 def _is_json(line: bytes) -> bool:
@@ -299,34 +300,34 @@ def _is_json(line: bytes) -> bool:
 
 
 def _kind_of_other(path: Path, top: Path, *, is_running: bool) -> str | None:
-    """What a file or folder that no manifest lists is, to say it once; None for what lies in a folder that is told."""
+    """What an unlisted file or folder is; None if the folder that contains it is already reported."""
     names = path.relative_to(top).parts
     outer = [name for name in names[:-1] if name.startswith(".") or name.endswith(_ASIDE_ENDING)]
     if outer:
         return None
     if path.name.endswith(_ASIDE_ENDING):
-        return "put aside as damaged"
+        return "set aside as damaged"
     if path.name.startswith("."):
-        return "left by a writer that was killed; the next attempt removes it"
+        return "left by a killed writer; the next attempt removes it"
     if path.is_dir():
         return None
-    return "no hash yet, since the stage is not finished" if is_running else "no manifest lists it, so nothing is known"
+    return "no hash yet because the stage is not finished" if is_running else "not in any manifest, so not verified"
 
 
 def _is_of_stage(path: Path) -> bool:
-    """Whether a manifest is one of a stage, and not of a folder that was committed at once."""
-    return "outputs" in (_json_of(path / MANIFEST_NAME) or {})
+    """Whether a folder has the manifest of a stage, rather than of a folder committed as a whole."""
+    return "outputs" in (_read_json(path / MANIFEST_NAME) or {})
 
 
-def _json_of(file: Path) -> dict[str, Any] | None:
+def _read_json(file: Path) -> dict[str, Any] | None:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return None
-    return told if isinstance(told, dict) else None
+    return content if isinstance(content, dict) else None
 
 
-def _text_of(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8", "backslashreplace")
     except OSError:
@@ -334,7 +335,7 @@ def _text_of(file: Path) -> str:
 
 
 def _folders(top: Path) -> list[Path]:
-    """This folder and those below it; not what a killed writer left, and not what was put aside as damaged."""
+    """This folder and those below it, except what a killed writer left or what was set aside as damaged."""
     found = []
     for name, below, _ in os.walk(top):
         below[:] = sorted(each for each in below if not each.startswith(".") and not each.endswith(_ASIDE_ENDING))

@@ -1,6 +1,6 @@
-"""Where the parts of a stage are worked on: this process, threads, processes, Dask or Ray, all behind one `map`.
+"""Engines that run the parts of a stage: this process, threads, processes, Dask or Ray, all through one `map`.
 
-A function is given to an engine by reference, with JSON values; what it makes is the same on every engine.
+A function is passed to an engine by reference, with JSON values; its results are the same on every engine.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from pretune import errors
 from pretune.errors import OutOfResourcesError, PretuneError, UsageError
 from pretune.runtime.memory import peak_memory_bytes
 
-if TYPE_CHECKING:  # at run time they are imported when they are needed, since settings are checked by this module
+if TYPE_CHECKING:  # imported only when needed at run time, because settings are checked by this module
     from concurrent.futures import Executor, Future
 
 ENGINES = ("auto", "threads", "processes", "dask", "ray")
-MOST_ATTEMPTS = 4  # at one piece of work whose worker is gone
-WORTH_PROCESSES = 20_000_000  # characters: below that, processes take longer to start than they save
+MAX_ATTEMPTS = 4  # at a task whose worker died
+MIN_CHARACTERS_FOR_PROCESSES = 20_000_000  # for less, processes take longer to start than they save
 
 Function = Callable[..., Any]
 OnDone = Callable[[int, Any], None]
 
 
 def parse_engine(engine: str) -> tuple[str, str | None]:
-    """The kind and the address of `dask://10.0.0.1:8786` and the like. Raises UsageError for what there is not."""
+    """The kind and address of an engine such as `dask://10.0.0.1:8786`. Raises UsageError for any other."""
     kind, separator, address = engine.partition("://")
     if kind not in ENGINES or (separator and (kind not in ("dask", "ray") or not address)):
         raise UsageError(
-            f"--engine is {engine}; expected auto, threads, processes, dask or ray, the last two also with the "
+            f"--engine is {engine}; expected auto, threads, processes, dask or ray, the last two optionally with the "
             "address of a cluster, as in dask://10.0.0.1:8786."
         )
     return kind, address or None
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int = 0) -> Iterator[Engine]:
-    """An engine for as long as the block lasts.
+    """An engine, open within this block.
 
-    `workers` is a count (the cores of this machine when not given; a cluster with an address has its own), `amount`
-    the characters to work on, by which `auto` chooses. Raises UsageError for an engine that there is not or whose
+    `workers` is their number (default: the cores of this machine; a cluster with an address has its own), `amount` the
+    number of characters to process, by which `auto` chooses. Raises UsageError if there is no such engine or its
     library is not installed.
     """
     kind, address = parse_engine(engine)
     workers = workers or num_cores()
     if kind == "auto":
-        kind = "processes" if workers > 1 and amount >= WORTH_PROCESSES else "threads"
+        kind = "processes" if workers > 1 and amount >= MIN_CHARACTERS_FOR_PROCESSES else "threads"
         workers = workers if kind == "processes" else 1
     kinds: dict[str, type[Engine]] = {"threads": _Threads, "processes": _Processes, "dask": _Dask, "ray": _Ray}
     opened = kinds[kind](workers, address)
@@ -69,14 +69,14 @@ def open_engine(engine: str = "auto", workers: int | None = None, *, amount: int
 
 
 class Engine(ABC):
-    """Calls functions for many parts, several at once; what a dead worker had under way is done again."""
+    """Runs a function for many tasks, several at a time; the unfinished tasks of a dead worker are run again."""
 
     name = ""
 
     def __init__(self, workers: int, address: str | None) -> None:
         self.workers = workers
         self.address = address
-        self._peaks: dict[str, int] = {}  # bytes, of every worker process seen
+        self._peaks: dict[str, int] = {}  # peak bytes of every worker process seen
 
     def __enter__(self) -> Engine:
         return self
@@ -85,15 +85,16 @@ class Engine(ABC):
         self._stop()
 
     def map(self, function: Function, tasks: Sequence[tuple[Any, ...]], on_done: OnDone | None = None) -> list[Any]:
-        """`function(*task)` for every task, in the order of the tasks; `on_done(number, result)` as they get ready.
+        """Call `function(*task)` for every task; returns the results in the order of the tasks.
 
-        Raises what the function refused, and OutOfResourcesError where workers keep dying.
+        `on_done(number, result)` is called as each task finishes. Raises the PretuneError that the function raised, and
+        OutOfResourcesError if workers keep dying.
         """
         from concurrent.futures import BrokenExecutor
 
         results: dict[int, Any] = {}
         num_broken = 0
-        while num_broken < MOST_ATTEMPTS:
+        while num_broken < MAX_ATTEMPTS:
             num_before = len(results)
             missing = [number for number in range(len(tasks)) if number not in results]
             try:
@@ -103,12 +104,12 @@ class Engine(ABC):
                         on_done(number, result)
             except BrokenExecutor:
                 self._stop()
-                num_broken = num_broken + 1 if len(results) == num_before else 1  # work was done in between
+                num_broken = num_broken + 1 if len(results) == num_before else 1  # tasks were finished in between
                 continue
             return [results[number] for number in range(len(tasks))]
         raise OutOfResourcesError(
-            f"Worker processes ended {MOST_ATTEMPTS} times in a row, most likely because memory was short; give fewer "
-            "with --workers, or --engine threads, and the same command goes on where it stopped."
+            f"Worker processes died {MAX_ATTEMPTS} times in a row, most likely because memory ran out; rerun the "
+            "command with fewer --workers, or with --engine threads, to resume."
         )
 
     def _run(self, function: Function, tasks: list[tuple[int, tuple[Any, ...]]]) -> Iterator[tuple[int, Any]]:
@@ -131,21 +132,21 @@ class Engine(ABC):
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The most memory that this process and the workers have held so far, each for itself."""
+        """The sum of the peak memory of this process and of each worker process so far."""
         own = worker_name()
         return peak_memory_bytes() + sum(peak for worker, peak in self._peaks.items() if worker != own)
 
     @abstractmethod
     def _submit(self, function: Function, task: tuple[Any, ...]) -> Future[Any]:
-        """Have a worker call `function` with the task; the future's result is an outcome."""
+        """Have a worker call `function(*task)`; the future's result is an Outcome."""
 
     @abstractmethod
     def _stop(self) -> None:
-        """Let go of the workers; the next piece of work starts new ones."""
+        """Release the workers; the next task starts new ones."""
 
 
 class _WithExecutor(Engine):
-    """An engine whose library offers an executor of the standard library's kind."""
+    """An engine whose library provides a concurrent.futures executor."""
 
     _executor: Executor | None = None
 
@@ -171,7 +172,7 @@ class _Threads(_WithExecutor):
         if self.workers > 1:
             yield from super()._run(function, tasks)
             return
-        for number, task in tasks:  # the simplest engine: this thread
+        for number, task in tasks:  # in this thread
             yield number, function(*task)
 
     def _start(self) -> Executor:
@@ -181,7 +182,7 @@ class _Threads(_WithExecutor):
 
 
 class _Processes(_WithExecutor):
-    """Processes that are started anew, never forked: the tokenizers' threads would not survive a fork."""
+    """Processes that are spawned, never forked: the tokenizers' threads would not survive a fork."""
 
     name = "processes"
 
@@ -222,10 +223,10 @@ class _Dask(_WithExecutor):
                 client = self._open.enter_context(Client(f"tcp://{self.address}", timeout=20))
             except OSError as error:
                 raise UsageError(
-                    f"No Dask scheduler answers at {self.address}; start one with `dask scheduler`, or check the "
+                    f"No Dask scheduler responds at {self.address}; start one with `dask scheduler`, or check the "
                     "address."
                 ) from error
-        executor: Executor = client.get_executor(pure=False, retries=MOST_ATTEMPTS)
+        executor: Executor = client.get_executor(pure=False, retries=MAX_ATTEMPTS)
         return executor
 
     def _stop(self) -> None:
@@ -245,24 +246,24 @@ class _Ray(Engine):
         return future
 
     def _start(self) -> Any:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no usage reports
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
             import ray
         except ImportError as error:
             raise _not_installed("ray") from error
         if not ray.is_initialized():
-            where: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
+            cluster: dict[str, Any] = {"num_cpus": self.workers, "include_dashboard": False}
             if self.address is not None:
-                where = {"address": self.address}
+                cluster = {"address": self.address}
             try:
-                ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+                ray.init(**cluster, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
-                token = "; where the cluster asks for a token, set RAY_AUTH_MODE=token" if self.address else ""
+                token = "; if the cluster requires a token, set RAY_AUTH_MODE=token" if self.address else ""
                 reason = str(error).splitlines()[0].rstrip(".")
                 raise UsageError(f"Ray cannot be reached or started ({reason}){token}.") from error
             self._is_ours = True
-        return ray.remote(max_retries=MOST_ATTEMPTS, num_cpus=1)(call)
+        return ray.remote(max_retries=MAX_ATTEMPTS, num_cpus=1)(call)
 
     def _stop(self) -> None:
         if self._remote is not None and getattr(self, "_is_ours", False):
@@ -276,13 +277,13 @@ def _not_installed(library: str) -> UsageError:
     return UsageError(f"--engine {library} needs {library}, which is not installed: pip install 'pretune[{library}]'.")
 
 
-Outcome = tuple[str, Any, str, int]  # "done" or an error's class; what came out or the sentence; who; peak bytes
+Outcome = tuple[str, Any, str, int]  # "done" or an error's class, the result or the message, worker, peak bytes
 
 
 def call(function: Function, task: tuple[Any, ...]) -> Outcome:
-    """What a worker does: call, and hand back the result, or the sentence with which the work was refused.
+    """Call a function in a worker; returns its result, or the class and message of its PretuneError.
 
-    Engines wrap the exceptions of workers in their own, each in another way; a sentence needs none of that.
+    Every engine wraps the exceptions of workers in its own way; returning them as values avoids that.
     """
     try:
         kind, value = "done", function(*task)
@@ -292,16 +293,16 @@ def call(function: Function, task: tuple[Any, ...]) -> Outcome:
 
 
 def worker_name() -> str:
-    """This process, among those of all machines."""
+    """A name for this process that is unique among all machines."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _prepare_worker() -> None:
-    """Ctrl-C is the main process's to answer; where that is killed, its workers end too."""
+    """Leave Ctrl-C to the main process, and exit when it is killed."""
     from multiprocessing import parent_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Work on a part makes many objects and hardly any cycles; looking for these so often took a seventh of the time.
+    # Tasks make many objects and hardly any cycles; collecting these at the default rate took a seventh of the time.
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
     parent = parent_process()
@@ -319,8 +320,8 @@ _hiding_main = threading.Lock()
 
 @contextmanager
 def _without_main_module() -> Iterator[None]:
-    """New processes run the main script again, to have its names; ours need none of them, and a script that calls
-    pretune outside of `if __name__ == "__main__"` would start itself over and over."""
+    """Hide the main module from new processes, which would run it again to have its names. Ours do not need them, and a
+    script that calls pretune outside `if __name__ == "__main__"` would start itself over and over."""
     with _hiding_main:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
@@ -331,11 +332,11 @@ def _without_main_module() -> Iterator[None]:
 
 
 def describe_engine(engine: Engine) -> str:
-    """Who does the work, in a few words."""
+    """A short description of the engine, to follow "The work is done by"."""
     if engine.address is not None:
         return f"{engine.name.capitalize()} at {engine.address}"
     if engine.name in ("dask", "ray"):
-        return f"{engine.workers:,} workers of {engine.name.capitalize()} on this machine"
+        return f"{engine.workers:,} {engine.name.capitalize()} workers on this machine"
     if engine.workers == 1:
         return {"threads": "one thread", "processes": "one process"}[engine.name]
     return f"{engine.workers:,} {engine.name}"

@@ -11,17 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
-from pretune.runtime.artifacts import (
-    MANIFEST_NAME,
-    Manifest,
-    StageFolder,
-    hash_file,
-    open_stage,
-    read_manifest,
-    write_json,
-    write_text,
-)
+from pretune.runtime.atomic import write_json, write_text
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels import checks

@@ -9,8 +9,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from pretune.runtime.artifacts import Manifest, StageFolder, open_stage, write_json, write_text
+from pretune.runtime.atomic import write_json, write_text
+from pretune.runtime.manifest import Manifest
 from pretune.runtime.memory import peak_memory_bytes
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import SplitConfig, to_dict
 from pretune.text.labels.split import (
     LABELS_NAME,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pretune.errors import CorruptModelError, ModelError, StageDiffersError
 from pretune.model.folder import load_model_folder, save_model_folder
-from pretune.runtime.artifacts import MANIFEST_NAME, describe_differences, remove_folder
-from pretune.runtime.atomic import remove_leftovers, verify_folder
+from pretune.runtime.atomic import remove_folder, remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
+from pretune.runtime.manifest import MANIFEST_NAME, describe_differences
 from pretune.training.guard import Guard
 from pretune.training.microbatch_split import Pieces
 from pretune.training.optimizer import Optimizer

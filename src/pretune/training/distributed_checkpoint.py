@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pretune.compute.ranks import Ranks
-from pretune.runtime.artifacts import remove_folder
+from pretune.runtime.atomic import remove_folder
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import (

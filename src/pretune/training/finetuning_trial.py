@@ -338,7 +338,7 @@ def predict_probabilities(
     own = lanes_for(device).map(logits_of, batches[ranks.rank :: ranks.size])
     if own:
         logits[of_batch % ranks.size == ranks.rank] = torch.cat(own).cpu().double()
-    ranks.add_up(logits, "an evaluation")
+    ranks.all_reduce(logits, "an evaluation")
     probabilities = torch.softmax(logits, dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
     result = np.empty_like(probabilities)
     result[rows.order()] = probabilities

@@ -82,7 +82,7 @@ class Parallel:
         if self.ranks.size == 1:
             return
         for tensor in tensors.values():
-            tensor.copy_(self.ranks.spread(tensor.detach().cpu().clone()))
+            tensor.copy_(self.ranks.broadcast(tensor.detach().cpu().clone()))
 
 
 def alone(model: nn.Module) -> Parallel:

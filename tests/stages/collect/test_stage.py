@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pretune.errors import FolderInTheWayError, InputDataError
-from pretune.runtime.artifacts import Manifest
 from pretune.runtime.events import read_events
+from pretune.runtime.manifest import Manifest
 from pretune.settings import CollectConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS, collect
 from pretune.stages.split import split

@@ -15,9 +15,10 @@ import torch
 from pretune.errors import EXIT_DATA, EXIT_USAGE, InputDataError, ModelNotFoundError, StageDiffersError, StoppedError
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier
-from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
+from pretune.runtime.atomic import write_json
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
+from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer

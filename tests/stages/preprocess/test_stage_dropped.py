@@ -13,8 +13,8 @@ import zstandard
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.reporting.report import render_run
-from pretune.runtime.artifacts import hash_file
 from pretune.runtime.events import read_events
+from pretune.runtime.manifest import hash_file
 from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess import steps

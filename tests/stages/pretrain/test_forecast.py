@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pretune.runtime.artifacts import read_manifest
 from pretune.runtime.events import read_events
+from pretune.runtime.manifest import read_manifest
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.forecast import forecast
 from pretune.stages.pretrain.stage import pretrain

@@ -16,8 +16,9 @@ import torch
 
 from pretune.errors import EXIT_DATA, EXIT_USAGE, FolderInTheWayError, InputDataError, StageDiffersError
 from pretune.model.folder import load_model_folder
-from pretune.runtime.artifacts import Manifest, describe_file, read_manifest, sealed, write_json
+from pretune.runtime.atomic import write_json
 from pretune.runtime.events import Event, read_events
+from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -277,7 +278,7 @@ def retrain_tokenizer(source: Path) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
     r"train.*\.tokens was altered after the preprocess stage wrote it": (harm_shard, {}),
-    r"differs in: input preprocessed\. Choose another --out, or give --redo": (retrain_tokenizer, {}),
+    r"differs in: input preprocessed\. Choose another --out, or add --redo": (retrain_tokenizer, {}),
     r"differs in: size \(was 'tiny', now 'micro'\)": (lambda _: None, {"size": "micro"}),
     r"differs in: tokens_per_step \(was 128, now 256\)": (lambda _: None, {"tokens_per_step": 256}),
 }

@@ -17,14 +17,9 @@ from typing import Any
 from pretune.builtin_world import world
 from pretune.builtin_world.words import DOMAINS, FAMILIES
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import (
-    Manifest,
-    StageFolder,
-    open_stage,
-    read_manifest,
-    remove_folder,
-    write_text,
-)
+from pretune.runtime.atomic import remove_folder, write_text
+from pretune.runtime.manifest import Manifest, read_manifest
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
 from pretune.stages.collect.steps import PiecesReader

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pretune.runtime.artifacts import hash_json
+from pretune.runtime.manifest import hash_json
 from pretune.runtime.map_reduce import part_folder, place_file, run_step
 from pretune.runtime.workers import Engine
 from pretune.text.collect.collect_shard import collect_piece, irregular_files, task_of

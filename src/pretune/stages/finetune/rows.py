@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pretune.data.labelled_rows import ClassificationRows, load_labeled
 from pretune.data.masked_rows import SpecialIds
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import write_text
+from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
 
 _EVALUATION_ROWS = 128

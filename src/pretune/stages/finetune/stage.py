@@ -22,19 +22,12 @@ from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
-from pretune.runtime.artifacts import (
-    MANIFEST_NAME,
-    Manifest,
-    StageFolder,
-    check_hashes,
-    hash_file,
-    open_stage,
-    read_manifest,
-    remove_folder,
-)
+from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.rows import make_rows, read_rows, write_predictions
 from pretune.text.clean.normalize import clean_text

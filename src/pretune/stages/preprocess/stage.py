@@ -17,14 +17,9 @@ import numpy as np
 
 from pretune.errors import InputDataError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
-from pretune.runtime.artifacts import (
-    Manifest,
-    StageFolder,
-    hash_file,
-    open_stage,
-    read_manifest,
-    remove_folder,
-)
+from pretune.runtime.atomic import remove_folder
+from pretune.runtime.manifest import Manifest, hash_file, read_manifest
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps

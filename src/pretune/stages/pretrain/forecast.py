@@ -24,7 +24,7 @@ from pretune.data.pretraining_data import Corpus
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
-from pretune.runtime.artifacts import read_manifest
+from pretune.runtime.manifest import read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import (

@@ -24,18 +24,12 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
-from pretune.runtime.artifacts import (
-    Manifest,
-    StageFolder,
-    check_hashes,
-    hash_json,
-    open_stage,
-    read_manifest,
-    remove_folder,
-)
+from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.manifest import Manifest, check_hashes, hash_json, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
+from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PretrainConfig, to_identity
 from pretune.stages.pretrain.choices import (
     budget_of,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import check_hashes, hash_file, read_manifest
 from pretune.runtime.events import EventLog
+from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.reader import LabeledRows, read_labeled

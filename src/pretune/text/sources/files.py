@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.runtime.artifacts import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
 from pretune.runtime.events import LOG_NAME
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, hash_file, hash_json
 from pretune.text.raw.compression import COMPRESSED_ENDINGS, STDIN
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.json_rows import sniff_json

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pretune.errors import InputDataError, PretuneError, UsageError
-from pretune.runtime.artifacts import read_manifest_if_any
+from pretune.runtime.manifest import read_manifest_if_any
 from pretune.text.readers.tables import ending_of
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import KNOWN_ENDINGS

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pretune.errors import InputDataError, UsageError
-from pretune.runtime.artifacts import hash_file, write_json
+from pretune.runtime.atomic import write_json
 from pretune.runtime.download import download
+from pretune.runtime.manifest import hash_file
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile, find_files
 

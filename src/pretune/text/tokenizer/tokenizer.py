@@ -21,7 +21,7 @@ import tokenizers
 from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
-from pretune.runtime.artifacts import write_json, write_text
+from pretune.runtime.atomic import write_json, write_text
 
 TokenizerKind = Literal["bpe", "wordpiece", "words"]
 

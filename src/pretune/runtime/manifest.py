@@ -1,0 +1,164 @@
+"""Manifests: what a stage folder records about its settings, inputs and outputs, with the hashes that show changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError
+
+MANIFEST_NAME = "manifest.json"
+RECIPE_NAME = "recipe.toml"  # in a run: every setting, resolved
+TRACE_NAME = "trace.json"  # in a run: the prediction trace of its example
+OWN_HASH = "sha256"  # the key in our JSON files for the hash of everything else in the file
+_TEXT_SEAL = f"# {OWN_HASH} of the lines above: "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The record of a stage folder. `outputs` maps each relative path to its size and sha256; `log` has those of the
+    event log, which contains times and is therefore not part of the fingerprint."""
+
+    stage: str
+    status: str  # "running" until everything is written, then "finished"
+    version: str
+    config: dict[str, Any]
+    inputs: dict[str, str]  # fingerprints of what it was made from, by name
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)  # small facts that the next stage or a reader needs
+    log: dict[str, Any] | None = None  # None until finished, or if the stage logged nothing
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all outputs: the identity of this folder as an input of the next stage."""
+        return hash_json({name: output["sha256"] for name, output in self.outputs.items()})
+
+
+def read_manifest(path: Path, stage: str | None = None) -> Manifest:
+    """The manifest of a finished stage folder.
+
+    Raises InputDataError if the folder is missing, is not a stage folder, is not finished, or belongs to another stage
+    than expected, or if one of its files is missing or has another size than was written.
+    """
+    if not path.exists():
+        raise InputDataError(f"{path} does not exist; expected the folder of the {stage or 'earlier'} stage.")
+    manifest = read_manifest_if_any(path)
+    if manifest is None:
+        raise InputDataError(f"{path} has no {MANIFEST_NAME}; expected the folder of the {stage or 'earlier'} stage.")
+    if stage is not None and manifest.stage != stage:
+        raise InputDataError(f"{path} was written by the {manifest.stage} stage; expected a {stage} folder.")
+    if manifest.status != "finished":
+        raise InputDataError(
+            f"{path} is not finished: its {manifest.stage} stage was interrupted; run that command again first."
+        )
+    _check_outputs(path, manifest)
+    return manifest
+
+
+def _check_outputs(path: Path, manifest: Manifest) -> None:
+    """Compare sizes only: hashing a corpus at every start would take too long."""
+    for name, output in manifest.outputs.items():
+        file, expected = path / name, output["size_bytes"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != expected:
+            found = "is missing" if size is None else f"has {size:,} bytes"
+            raise InputDataError(
+                f"{file} {found}; expected the {expected:,} bytes that the {manifest.stage} stage wrote: restore it, "
+                f"or move {path} away and rerun the command that made it."
+            )
+
+
+def check_hashes(path: Path, manifest: Manifest, endings: tuple[str, ...] = ("",)) -> None:
+    """Compare the outputs that have one of these endings with their hashes; `read_manifest` compares only sizes.
+
+    Raises InputDataError that names the first altered file.
+    """
+    for name, output in manifest.outputs.items():
+        if name.endswith(endings) and hash_file(path / name) != output["sha256"]:
+            raise InputDataError(
+                f"{path / name} was altered after the {manifest.stage} stage wrote it: its sha256 does not match "
+                f"{MANIFEST_NAME}; restore it, or move {path} away and rerun the command that made it."
+            )
+
+
+def read_manifest_if_any(path: Path) -> Manifest | None:
+    """The manifest of a stage folder, finished or not; None if there is none.
+
+    Raises InputDataError if it is damaged or was altered after it was written.
+    """
+    file = path / MANIFEST_NAME
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        is_unaltered = is_seal_intact(found)
+        manifest = Manifest(**{name: value for name, value in found.items() if name != OWN_HASH})
+        for described in [*manifest.outputs.values(), *([manifest.log] if manifest.log else [])]:
+            check_description(described)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputDataError(f"{file} is damaged ({error!r}); restore it, or choose another folder.") from error
+    if not is_unaltered:
+        raise InputDataError(
+            f"{file} was altered after it was written: its {OWN_HASH} does not match its contents; restore it, or "
+            "choose another folder."
+        )
+    return manifest
+
+
+def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The settings that differ between two configs, each as `name (was X, now Y)`."""
+    names = sorted({*before, *now})
+    return [f"{n} (was {before.get(n)!r}, now {now.get(n)!r})" for n in names if before.get(n) != now.get(n)]
+
+
+def sealed(value: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object with a hash of itself, which reveals any change to its values; a previous hash is replaced."""
+    rest = {name: item for name, item in value.items() if name != OWN_HASH}
+    return {**rest, OWN_HASH: hash_json(json.loads(json.dumps(rest)))}
+
+
+def is_seal_intact(value: dict[str, Any]) -> bool:
+    """Whether a JSON object matches the hash it carries; False if it carries none."""
+    rest = {name: item for name, item in value.items() if name != OWN_HASH}
+    return value.get(OWN_HASH) == hash_json(rest)
+
+
+def sealed_text(text: str) -> str:
+    """The text, of a format with # comments, followed by a comment line with its hash."""
+    return f"{text}{_TEXT_SEAL}{_hash_text(text)}\n"
+
+
+def is_text_seal_intact(text: str) -> bool:
+    """Whether a text matches the hash in its last line; False if it has none."""
+    body, _, sealed_hash = text.rpartition(_TEXT_SEAL)
+    return sealed_hash == f"{_hash_text(body)}\n"
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """The size and sha256 of a file, as manifests record them."""
+    return {"size_bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def check_description(described: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError if a manifest's entry is not of the form that `describe_file` returns."""
+    size, sha256 = described["size_bytes"], described["sha256"]
+    if type(size) is not int or type(sha256) is not str:
+        raise TypeError(f"a file with the size {size!r} and the sha256 {sha256!r}")
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    """The sha256 of a JSON value in canonical form."""
+    return _hash_text(json.dumps(value, sort_keys=True, ensure_ascii=False))
+
+
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,222 @@
+"""A stage folder: opened, resumed, recognized or refused by its manifest, and finished with the hashes of its files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from pretune.errors import (
+    FolderInTheWayError,
+    InputDataError,
+    ModelError,
+    PretuneError,
+    StageDiffersError,
+    UsageError,
+)
+from pretune.runtime.atomic import remove_folder, sync_files, write_json
+from pretune.runtime.events import LOG_NAME, EventLog
+from pretune.runtime.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    describe_differences,
+    describe_file,
+    read_manifest_if_any,
+    sealed,
+)
+from pretune.runtime.memory import begin_peak
+from pretune.version import VERSION
+
+LOCK_NAME = ".lock"
+_NOT_OUTPUT = {MANIFEST_NAME, LOCK_NAME, LOG_NAME, f".{MANIFEST_NAME}.tmp"}
+
+
+class StageFolder:
+    """A folder that one stage writes; opened by `open_stage`, closed by `finish`."""
+
+    def __init__(self, path: Path, manifest: Manifest, *, is_resumed: bool, lock: IO[str] | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.is_resumed = is_resumed
+        self._lock = lock
+        self.log = EventLog(path, manifest.stage)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.manifest.status == "finished"
+
+    def note(self, **summary: Any) -> None:
+        """Add facts that a resumed stage will need to the summary, and write them at once."""
+        self._replace(summary)
+
+    def finish(self, **summary: Any) -> None:
+        """Hash the outputs and mark the folder finished; from now on neither it nor its log is written again.
+
+        Everything is synced to disk before the manifest says so, and survives a power failure.
+        """
+        sync_files(self.path)
+        outputs = {name: describe_file(self.path / name) for name in _list_outputs(self.path)}
+        log = describe_file(self.log.path) if self.log.path.is_file() else None
+        self._replace(summary, status="finished", outputs=outputs, log=log)
+        self.close()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The block in which the stage writes.
+
+        If the stage rejects its input, the folder is removed, so that the corrected command needs no --redo; if it is
+        stopped or the disk is full, the folder stays for a later attempt to resume.
+        """
+        try:
+            yield
+        except (InputDataError, ModelError, UsageError):
+            self.close()
+            remove_folder(self.path)
+            raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Release the folder without finishing it."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _replace(self, summary: dict[str, Any], **fields: Any) -> None:
+        old = self.manifest
+        self.manifest = replace(old, summary={**old.summary, **summary}, **fields)
+        _write_manifest(self.path, self.manifest)
+
+
+class FollowedFolder(StageFolder):
+    """The folder as seen by a rank other than the first: notes are kept in memory only, and nothing is written."""
+
+    def __init__(self, path: Path, manifest: Manifest, *, is_resumed: bool) -> None:
+        self.path, self.manifest, self.is_resumed = path, manifest, is_resumed
+        self._lock = None
+        self.log = _NoLog(path, manifest.stage)
+
+    def note(self, **summary: Any) -> None:
+        self.manifest = replace(self.manifest, summary={**self.manifest.summary, **summary})
+
+    def finish(self, **summary: Any) -> None:
+        self.note(**summary)
+
+
+class _NoLog(EventLog):
+    """A log has only one writer: the first rank."""
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        self.path, self.stage = folder, stage
+
+    def write(self, event: str, **fields: Any) -> None:
+        pass
+
+
+def open_stage(
+    path: Path, stage: str, *, config: dict[str, Any], inputs: dict[str, str], redo: bool = False
+) -> StageFolder:
+    """Create the folder of a stage, resume it, or recognize it as finished.
+
+    A finished folder with the same config and inputs is returned with `is_finished`, an interrupted one with
+    `is_resumed`. Raises FolderInTheWayError if the folder contains anything else (StageDiffersError, naming what
+    differs, if it has other settings or inputs, or was interrupted in another version); with `redo` the old folder is
+    renamed first.
+    """
+    path = Path(path)
+    config = json.loads(json.dumps(config))
+    found = read_manifest_if_any(path)
+    if redo and path.is_dir() and any(path.iterdir()):
+        _set_aside(path)
+        found = None
+    if found is None:
+        _refuse_foreign_files(path)
+    else:
+        _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+        if found.status == "finished":
+            return StageFolder(path, found, is_resumed=False, lock=None)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = _take_lock(path)
+    try:
+        found = read_manifest_if_any(path)  # again: another process may have changed it in the meantime
+        if found is not None:
+            _refuse_difference(path, found, stage=stage, config=config, inputs=inputs)
+    except PretuneError:
+        lock.close()
+        raise
+    if found is not None and found.status == "finished":
+        lock.close()
+        return StageFolder(path, found, is_resumed=False, lock=None)
+    manifest = found or Manifest(stage=stage, status="running", version=VERSION, config=config, inputs=inputs)
+    if found is None:
+        _write_manifest(path, manifest)
+    begin_peak()
+    return StageFolder(path, manifest, is_resumed=found is not None, lock=lock)
+
+
+def _refuse_foreign_files(path: Path) -> None:
+    if path.is_file():
+        raise FolderInTheWayError(f"{path} is a file; choose a folder for --out.")
+    entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    entries = [name for name in entries if name not in _NOT_OUTPUT]
+    if entries:
+        raise FolderInTheWayError(
+            f"{path} already contains files that pretune did not write ({', '.join(entries[:3])}); "
+            "choose another --out, or empty it."
+        )
+
+
+def _refuse_difference(
+    path: Path, found: Manifest, *, stage: str, config: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    if found.stage != stage:
+        raise FolderInTheWayError(f"{path} belongs to the {found.stage} stage, not {stage}; choose another --out.")
+    differing = describe_differences(found.config, config) + [
+        f"input {name}" for name in sorted({*found.inputs, *inputs}) if found.inputs.get(name) != inputs.get(name)
+    ]
+    if found.status != "finished" and found.version != VERSION:
+        raise StageDiffersError(
+            f"{path} contains an interrupted {stage} stage of pretune {found.version}, which {VERSION} cannot resume; "
+            "use that version, or add --redo to rename the old folder and start over."
+        )
+    if differing:
+        state = "a finished" if found.status == "finished" else "an unfinished"
+        raise StageDiffersError(
+            f"{path} already contains {state} {stage} stage that differs in: {'; '.join(differing)}. "
+            "Choose another --out, or add --redo to rename the old folder and start over."
+        )
+
+
+def _set_aside(path: Path) -> None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.old-{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def _take_lock(path: Path) -> IO[str]:
+    lock = (path / LOCK_NAME).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise FolderInTheWayError(
+            f"Another process is writing to {path}; wait for it, or choose another --out."
+        ) from error
+    return lock
+
+
+def _list_outputs(path: Path) -> list[str]:
+    """The files of a folder that count as outputs: no training checkpoints, which have their own manifests, and no
+    names with a leading dot, which a killed writer left."""
+    files = [file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file()]
+    names = [str(file) for file in files if not any(part.startswith(".") for part in file.parts)]
+    return [name for name in names if name not in _NOT_OUTPUT and not name.startswith("checkpoints/")]
+
+
+def _write_manifest(path: Path, manifest: Manifest) -> None:
+    write_json(path / MANIFEST_NAME, sealed(vars(manifest)))

@@ -1,0 +1,85 @@
+"""A manifest is read if it and its files are unchanged; anything else is refused, naming what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.runtime.manifest import describe_differences, hash_json, is_text_seal_intact, read_manifest, sealed_text
+from pretune.runtime.stage_folder import StageFolder, open_stage
+
+
+def open_it(path: Path, *, seed: int = 0, stage: str = "collect") -> StageFolder:
+    return open_stage(path, stage, config={"seed": seed}, inputs={"paths": "abc"})
+
+
+def finished(path: Path, *, seed: int = 0) -> StageFolder:
+    folder = open_it(path, seed=seed)
+    (path / "out.txt").write_text("result")
+    folder.finish()
+    return folder
+
+
+def test_a_missing_or_truncated_file_is_named(tmp_path: Path) -> None:
+    finished(tmp_path / "c")
+    (tmp_path / "c" / "out.txt").write_text("res")
+    with pytest.raises(InputDataError, match=r"out\.txt has 3 bytes; expected the 6 bytes that the collect stage"):
+        read_manifest(tmp_path / "c")
+    (tmp_path / "c" / "out.txt").unlink()
+    with pytest.raises(InputDataError, match=r"out\.txt is missing"):
+        read_manifest(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "sentence"),
+    [
+        (lambda path: None, "does not exist; expected the folder of the preprocess stage"),
+        (lambda path: path.mkdir(), r"has no manifest\.json"),
+        (lambda path: finished(path), "was written by the collect stage; expected a preprocess folder"),
+        (lambda path: open_it(path, stage="preprocess").close(), "is not finished"),
+        (lambda path: (path.mkdir(), (path / "manifest.json").write_text('{"stage": ')), "is damaged"),
+        (lambda path: (path.mkdir(), (path / "manifest.json").write_text("{}")), "is damaged"),
+    ],
+)
+def test_a_folder_that_is_not_finished_is_refused(tmp_path: Path, prepare: Any, sentence: str) -> None:
+    prepare(tmp_path / "p")
+    with pytest.raises(InputDataError, match=sentence):
+        read_manifest(tmp_path / "p", "preprocess")
+
+
+def test_the_fingerprint_depends_only_on_the_outputs(tmp_path: Path) -> None:
+    one, two, other = finished(tmp_path / "1"), finished(tmp_path / "2", seed=5), open_it(tmp_path / "3")
+    (tmp_path / "3" / "out.txt").write_text("another")
+    (tmp_path / "3" / "checkpoints").mkdir()
+    (tmp_path / "3" / "checkpoints" / "state").write_text("x")
+    other.finish()
+    assert one.manifest.fingerprint == two.manifest.fingerprint != other.manifest.fingerprint
+    assert "checkpoints/state" not in other.manifest.outputs
+
+
+def test_a_manifest_that_was_altered_is_refused(tmp_path: Path) -> None:
+    open_it(tmp_path / "c").finish(documents=12)
+    manifest = tmp_path / "c" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("12", "13"))
+    with pytest.raises(InputDataError, match="was altered after it was written"):
+        read_manifest(tmp_path / "c", "collect")
+
+
+def test_hashes_do_not_depend_on_the_order_of_keys() -> None:
+    assert hash_json({"a": 1, "b": [2]}) == hash_json({"b": [2], "a": 1}) != hash_json({"a": 1, "b": [3]})
+
+
+def test_differences_name_new_and_lost_settings() -> None:
+    found = describe_differences({"a": 1, "b": 2}, {"a": 1, "c": 3})
+    assert found == ["b (was 2, now None)", "c (was None, now 3)"]
+
+
+def test_every_change_to_a_sealed_text_is_noticed() -> None:
+    text = sealed_text("# a\nb = 1\n")
+    assert is_text_seal_intact(text) is True
+    for place in range(len(text)):
+        assert not is_text_seal_intact(text[:place] + "~" + text[place + 1 :])
+    assert not is_text_seal_intact("b = 1\n")
