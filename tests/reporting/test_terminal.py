@@ -162,3 +162,14 @@ def test_what_a_stream_cannot_write_becomes_a_question_mark() -> None:
 )
 def test_a_place_keeps_its_end(value: str, limit: int, shown: str) -> None:
     assert place(value, limit) == shown
+
+
+def test_a_table_too_wide_for_its_page_is_cut_visibly() -> None:
+    columns = [Column("first", "right"), Column("second", "right")]
+    assert to_text(table(columns, [["1234567890", "0.123456789"]], Page(15)), Page(15)) == (
+        "  first  second\n ──────  ──────\n 12345…  0.123…\n"
+    )
+
+
+def test_a_cell_is_never_read_as_markup() -> None:
+    assert "[bold red]as is[/]" in table([Column("x")], [["[bold red]as is[/]"]], Page(40))[2].plain

@@ -12,14 +12,25 @@ from typing import Literal, TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 DEFAULT_WIDTH = 100
 NARROWEST, WIDEST = 60, 140  # columns; a narrower terminal breaks the lines itself
 NARROW = 76  # columns below which tables leave out or break what they can
 ROOMY = 96  # columns from which tables show what is only nice to have
-NARROWEST_CELL = 10  # columns below which a wrapping cell is not squeezed
 Lines = list[Text]
+
+# Lays out and colours text, and prints nothing; each call gives its own width.
+_CONSOLE = Console(
+    file=io.StringIO(),
+    force_terminal=True,
+    color_system="standard",
+    no_color=False,
+    width=10_000,
+    legacy_windows=False,
+)
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
 _KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change nothing else
@@ -107,30 +118,8 @@ def quote(text: object, limit: int | None = None) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break into lines of at most `width` columns, at blanks where possible; a line break in `text` stays one."""
-    lines: list[str] = []
-    for part in text.split("\n"):
-        line = ""
-        for word in part.split(" "):
-            candidate = f"{line} {word}" if line else word
-            if cell_len(candidate) <= width:
-                line = candidate
-                continue
-            if line:
-                lines.append(line)
-            *whole, line = _chop(word, width)
-            lines.extend(whole)
-        lines.append(line)
-    return lines
-
-
-def _chop(word: str, width: int) -> list[str]:
-    pieces = [""]
-    for character in word:
-        if pieces[-1] and cell_len(pieces[-1] + character) > width:
-            pieces.append("")
-        pieces[-1] += character
-    return pieces
+    """Break into lines of at most `width` columns, at blanks if possible; a line break in `text` stays one."""
+    return [line.plain.rstrip(" ") for line in Text(text).wrap(_CONSOLE, width)]
 
 
 def pad(text: str, width: int, align: str = "left") -> str:
@@ -161,45 +150,23 @@ def paragraph(text: str, page: Page, *, indent: int = 0, first: str = "", style:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row], page: Page, *, indent: int = 1) -> Lines:
-    """A table with a head, two blanks between columns, never wider than the page unless nothing can wrap."""
-    cells = [[Cell(c) if isinstance(c, str) else c for c in row] for row in rows]
-    widths = _column_widths(columns, cells, page.width - indent)
-    head = [Cell(column.title, "bold") for column in columns]
-    lines = _row_lines(columns, head, widths, indent)
-    lines.append(Text(" " * indent).append("  ".join("─" * width for width in widths), style="dim"))
-    for row in cells:
-        lines += _row_lines(columns, row, widths, indent)
-    return lines
+    """A table with a head and two blanks between columns, never wider than the page.
 
-
-def _column_widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], available: int) -> list[int]:
-    widths = []
-    for index, column in enumerate(columns):
-        parts = [column.title, *(part for row in rows for part in row[index].text.split("\n"))]
-        widths.append(max(cell_len(part) for part in parts))
-    excess = sum(widths) + 2 * (len(columns) - 1) - available
-    wrapping = [index for index, column in enumerate(columns) if column.wraps]
-    while excess > 0 and wrapping:
-        widest = max(wrapping, key=lambda index: widths[index])
-        if widths[widest] <= max(NARROWEST_CELL, cell_len(columns[widest].title.split(" ")[0])):
-            break
-        widths[widest] -= 1
-        excess -= 1
-    return widths
-
-
-def _row_lines(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int], indent: int) -> Lines:
-    parts = [
-        wrap(c.text, w) if col.wraps else c.text.split("\n") for col, c, w in zip(columns, row, widths, strict=True)
-    ]
-    lines = []
-    for number in range(max(len(part) for part in parts)):
-        line = Text(" " * indent)
-        for index, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
-            text = parts[index][number] if number < len(parts[index]) else ""
-            line.append("  " if index else "").append(pad(text, width, column.align), style=cell.style or column.style)
-        lines.append(line)
-    return lines
+    If even the `wraps` columns cannot make it fit, the others are cut, with an ellipsis.
+    """
+    grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
+        grid.add_column(justify=column.align, no_wrap=not column.wraps, overflow=overflow)
+    grid.add_row(*(Text(column.title, style="bold") for column in columns))
+    grid.add_row(*(Rule(style="dim") for _ in columns))
+    for row in rows:
+        cells = [Cell(cell) if isinstance(cell, str) else cell for cell in row]
+        grid.add_row(
+            *(Text(cell.text, cell.style or column.style) for column, cell in zip(columns, cells, strict=True))
+        )
+    lines = _CONSOLE.render_lines(grid, _CONSOLE.options.update(width=page.width - indent), pad=False)
+    return [Text(" " * indent).append_tokens((part.text, part.style) for part in line) for line in lines]
 
 
 def side_by_side(left: Lines, right: Lines, left_width: int, gap: int = 3) -> Lines:
@@ -227,15 +194,12 @@ def to_text(lines: Lines, page: Page, *, colour: bool = False) -> str:
 
 
 def _to_ansi(lines: Lines) -> str:
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, force_terminal=True, color_system="standard", no_color=False, width=10_000, legacy_windows=False
-    )
-    for line in lines:
-        stripped = line.copy()
-        stripped.rstrip()
-        console.print(stripped, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    return buffer.getvalue()
+    with _CONSOLE.capture() as capture:
+        for line in lines:
+            stripped = line.copy()
+            stripped.rstrip()
+            _CONSOLE.print(stripped, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return capture.get()
 
 
 def page_for(stream: TextIO) -> Page:

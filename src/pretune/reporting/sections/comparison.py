@@ -76,6 +76,8 @@ def _table(rows: list[Event], page: Page) -> Lines:
         if has_ruler:
             line.insert(3, Cell(_ruler(row, low, high, ruler), style))
         cells.append(line)
+    if page.width < NARROW:  # without the seeds
+        columns, cells = columns[:-1], [line[:-1] for line in cells]
     return table(columns, cells, page)
 
 
@@ -108,7 +110,7 @@ def _slices(rows: list[Event], page: Page) -> Lines:
     has_intervals = page.width >= NARROW and 32 + 26 * len(names) <= max(page.width, 84)
     columns = [
         Column("accuracy by part", wraps=page.width < NARROW),
-        *(Column(_slice_title(n, rows), "right") for n in names),
+        *(Column(_slice_title(n, rows, page), "right", wraps=True) for n in names),
     ]
     cells: list[Row] = []
     for row in rows:
@@ -118,9 +120,10 @@ def _slices(rows: list[Event], page: Page) -> Lines:
     return [Text(""), *table(columns, cells, page)]
 
 
-def _slice_title(name: str, rows: list[Event]) -> str:
+def _slice_title(name: str, rows: list[Event], page: Page) -> str:
     sizes = [row["slices"][name].get("n", 0) for row in rows if name in (row.get("slices") or {})]
-    return f"{clean(name.replace('_', ' '), 24)} (n = {formats.count(max(sizes))})"
+    gap = "\n" if page.width < NARROW else " "
+    return f"{clean(name.replace('_', ' '), 24)}{gap}(n = {formats.count(max(sizes))})"
 
 
 def _slice(part: dict[str, Any] | None, has_intervals: bool) -> str:

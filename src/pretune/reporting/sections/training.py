@@ -293,7 +293,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
         Column("best epoch", "right"),
         Column("validation", "right"),
         Column("loss", "right"),
-        Column("stopped by"),
+        Column("stopped by", wraps=True),
         Column(""),
     ]
     rows: list[Row] = []
