@@ -54,7 +54,7 @@ def test_plain_lines_say_what_matters(full_run: Any, monkeypatch: pytest.MonkeyP
     assert f"pretrain    expects 5.3 M parameters (mini), {costs}" in lines
     assert "pretrain    plan: 2,400 steps of 4,096 tokens; the rate falls from step 1,440" in lines
     assert any(
-        line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below unigram")
+        line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below the unigram")
         for line in lines
     )
     assert "preprocess  warning: Texts shared with the held-out labels were removed." in lines

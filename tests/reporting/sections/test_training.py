@@ -26,7 +26,7 @@ def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
         "majority class 50.8 %",
     ):
         assert part in text
-    assert "  0.76    480  5.72    19.9 %  5.77    18.9 % ±0.5  0:28  below unigram entropy (6.12)" in text
+    assert "  0.76    480  5.72    19.9 %  5.77    18.9 % ±0.5  0:28  below the unigram entropy" in text
     assert "  3.00    750  0.041    98.8 %  0.139    96.4 % ±1.2  0:24  highest so far, within noise" in text
     assert "synthetic data" in text
 
