@@ -49,16 +49,16 @@ def replay(events: list[dict[str, Any]], stream: Stream, monkeypatch: pytest.Mon
 
 def test_plain_lines_say_what_matters(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = replay(full_run.events, Stream(), monkeypatch).splitlines()
-    assert "collect     starts (synthetic data)" in lines
+    assert "collect     started (synthetic data)" in lines
     costs = "about 2 min 24 s, 13.9 k tokens/s, 1.2 GB of memory, 85 MB on disk"
-    assert f"pretrain    expects 5.3 M parameters (mini), {costs}" in lines
-    assert "pretrain    plan: 2,400 steps of 4,096 tokens; the rate falls from step 1,440" in lines
+    assert f"pretrain    estimate: 5.3 M parameters (mini), {costs}" in lines
+    assert "pretrain    plan: 2,400 steps of 4,096 tokens; the learning rate decays from step 1,440" in lines
     assert any(
         line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below the unigram")
         for line in lines
     )
     assert "preprocess  warning: Texts shared with the held-out labels were removed." in lines
-    assert "preprocess  done in 14.1 s, at most 210 MB of memory" in lines
+    assert "preprocess  done in 14.1 s, peak memory 210 MB" in lines
     assert not any("\x1b" in line for line in lines)
 
 
@@ -184,3 +184,16 @@ def test_events_that_are_written_are_shown(tmp_path: Path) -> None:
     with live_progress(stream):
         EventLog(tmp_path, "collect").write("notice", sentence="Read 3 files.")
     assert stream.getvalue() == "collect     Read 3 files.\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"from_step": 1200, "checkpoint": "step-00001200"}, "resuming at step 1,200"),
+        ({"from_step": 50, "checkpoint": "step-00000050", "trial": 1}, "resuming trial 1 at step 50"),
+        ({"from_step": 0, "trial": 1}, "starting trial 1 over"),
+        ({"from_step": 0}, "starting over"),
+    ],
+)
+def test_a_resume_names_its_step_and_a_restart_is_called_one(fields: dict[str, Any], line: str) -> None:
+    assert Narrator().sentence({"event": "resumed", "stage": "finetune", "time": 0.0, **fields}) == line
