@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -398,3 +399,15 @@ def trace() -> dict[str, Any]:
     """A prediction trace of two classes whose contributions add up."""
     read: dict[str, Any] = json.loads((Path(__file__).parent / "trace.json").read_text(encoding="utf-8"))
     return read
+
+
+@pytest.fixture
+def resolve() -> Callable[[str, list[Event]], Event]:
+    """Finds the event of a run that a pointer such as `pretrain/evaluation[3]` names."""
+
+    def find(pointer: str, events: list[Event]) -> Event:
+        stage, _, rest = pointer.partition("/")
+        kind, _, index = rest.rstrip("]").partition("[")
+        return [e for e in events if (e["stage"], e["event"]) == (stage, kind)][int(index)]
+
+    return find

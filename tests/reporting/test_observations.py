@@ -9,7 +9,7 @@ import pytest
 
 from pretune.reporting import observations as module
 from pretune.reporting.observations import Observation, accuracy_noise, in_short, loss_noise, observe
-from pretune.reporting.sections.phases import Phase, read_phase, resolve
+from pretune.reporting.sections.phases import Phase, read_phase
 
 BANNED = re.compile(r"understand|\bknows?\b|realis|realiz|pays? attention|\bbecause\b", re.IGNORECASE)
 
@@ -138,7 +138,7 @@ def test_no_template_and_no_sentence_claims_a_mind_or_a_cause(full_run: Any) -> 
             assert not [observation for observation in found if BANNED.search(observation.sentence)]
 
 
-def test_every_observation_points_to_events_that_are_there(full_run: Any) -> None:
+def test_every_observation_points_to_events_that_are_there(full_run: Any, resolve: Any) -> None:
     for stage in ("pretrain", "finetune"):
         for found in observe(read_phase(full_run.events, stage)):
             assert found

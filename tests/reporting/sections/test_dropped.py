@@ -9,7 +9,7 @@ DOCUMENT = {
 
 def test_a_document_stands_beside_what_it_repeats() -> None:
     text = to_text(render_dropped("near-duplicate", [DOCUMENT], True, Page()), Page())
-    assert "DROPPED: near duplicate   the first 1, --limit N shows more" in text
+    assert "DROPPED: near duplicate   first 1 shown; --limit N shows more" in text
     assert text.index("twice") < text.index("a.txt \u00b7 nearly the same words \u00b7 similarity 0.83")
     assert text.index('= "A good film."') < text.index("b.txt")
 

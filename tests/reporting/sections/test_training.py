@@ -22,7 +22,7 @@ def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
         "unigram entropy 6.12",
         "ln K 0.693",
         "prior 0.693",
-        "commonest token 4.1 %",
+        "most frequent token 4.1 %",
         "majority class 50.8 %",
     ):
         assert part in text
@@ -50,14 +50,15 @@ def test_watched_sentences_show_the_first_the_middle_and_the_last_guess(full_run
     text = to_text(render_watched(read_phase(full_run.events, "pretrain"), page), page)
     first, below = text.splitlines()[4:6]
     assert " ".join(first.split()) == "The sun rises in the [MASK]. the 5.0 % west 28.3 % east 55.0 % ✓"
-    assert below.split("  ")[0].strip() == "hidden: east"
+    assert below.split("  ")[0].strip() == "masked: east"
     assert "east: 1.0 %, rank 3,002" in below
 
 
 def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
     text = rendered(full_run.events)
     assert "     0  0.0005     0           3      96.4 %  0.139  no better score  ● chosen" in text
-    assert "seed 0: accuracy 95.6 % (94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998; known words 97.8 %" in text
+    assert "seed 0: accuracy 95.6 % (95 % interval 94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998" in text
+    assert "slice known words 97.8 % (n = 499)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [60, 80, 84, 100, 140])
