@@ -15,7 +15,7 @@ from pretune.reporting.sections.phases import Phase
 from pretune.runtime.events import Event
 
 GUESSING_MARGIN = 0.3  # nats around ln V or ln K within which an untrained model counts as guessing
-LATE_FRACTION = 0.3  # of the plan, after which predicting no better than word frequencies is worth a sentence
+
 OVERFITTING_GAP = 0.1  # nats between training and validation loss from which overfitting is reported
 PATIENCE = 2  # evaluations without a better one from which a plateau is reported
 SHOWN = 2  # observations in a row of the training trace
@@ -191,9 +191,9 @@ def _context(moment: Moment) -> Observation | None:
         sentence = f"below the unigram entropy ({formats.nats(level)}): context is being used"
         crossing = Observation("below unigram", sentence, numbers, moment.and_latest("references"))
         return None if any(below[:-1]) else crossing
-    if not steps or moment.row["step"] < LATE_FRACTION * steps:
+    if not steps or moment.row["step"] < steps:
         return None
-    sentence = f"not measurably better than word frequencies (unigram entropy {formats.nats(level)})"
+    sentence = f"ended not measurably better than word frequencies (unigram entropy {formats.nats(level)})"
     return Observation(
         "word frequencies", sentence, numbers | {"steps": steps}, moment.and_latest("references", "plan")
     )

@@ -150,9 +150,9 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
     if "unknown_share" in report:
         parts.append(f"{formats.percent(report['unknown_share'])} unknown")
     if "round_trip_share" in report:
-        parts.append(f"{formats.percent(report['round_trip_share'])} of texts decode to themselves")
+        parts.append(f"{formats.percent(report['round_trip_share'])} of texts restored exactly")
     longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
-    parts += [f"longest {longest}"] if longest else []
+    parts += [f"longest tokens {longest}"] if longest else []
     if report.get("encoders"):
         encoders = " and ".join(clean(encoder, 24) for encoder in report["encoders"])
         parts.append(f"trained with {clean(report.get('trainer', '?'), 24)}, encoded with {encoders}")

@@ -36,7 +36,7 @@ def _steps(steps: list[dict[str, Any]], page: Page) -> Lines:
         Column("documents", "right"),
         Column("characters", "right"),
         Column("dropped", "right"),
-        Column("documents left"),
+        Column("left"),
     ]
     first = max(1, steps[0]["documents"])
     rows: list[Row] = []

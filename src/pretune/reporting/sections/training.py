@@ -215,8 +215,8 @@ def _rows(phase: Phase, page: Page) -> Lines:
     lines = table(columns, rows, page)
     n = phase.rows[-1].get("n")
     unit = "masked tokens" if phase.is_pretraining else "texts"
-    rows_measured = f" on {formats.count(n)} {unit}" if n else ""
-    note = f"loss and accuracy: on training text; validation{rows_measured}: loss, accuracy ± half its 95 % interval"
+    note = "loss and accuracy: on training text; validation: loss, and accuracy ± half its 95 % interval"
+    note += f", on {formats.count(n)} {unit}" if n else ""
     return lines + paragraph(note, page, indent=1, style="dim")
 
 
