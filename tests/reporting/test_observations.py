@@ -101,7 +101,7 @@ def test_a_plateau_is_counted_in_evaluations() -> None:
     assert "validation accuracy not higher for 3 evaluations" in in_short(found[4])
 
 
-def test_a_model_that_is_no_better_than_the_majority_is_called_so() -> None:
+def test_a_model_no_better_than_the_majority_is_reported() -> None:
     rows = [row(0, 0.7, 0.5, n=400), row(10, 0.69, 0.53, n=400)]
     found = observed("finetune", rows, references=FINETUNING)
     assert in_short(found[1]).startswith("not measurably better than the majority class (51.0 %)")
@@ -113,11 +113,11 @@ def test_the_kept_row_is_the_one_the_trial_names() -> None:
     found = observed("finetune", rows, trials=[trial], trial_pointer="finetune/trial_finished[0]")
     assert in_short(found[1]).startswith("best so far (+30.0 points), kept")
     assert "kept" not in in_short(found[2])
-    assert "kept" not in in_short(observed("finetune", rows)[1])  # nobody knows until the trial is over
+    assert "kept" not in in_short(observed("finetune", rows)[1])  # known only when the trial is over
     assert "stopped: no better validation score since epoch 1" in in_short(found[2])
 
 
-def test_skipped_updates_are_counted_where_they_happened() -> None:
+def test_skipped_updates_are_counted_in_their_row() -> None:
     skipped = [{"event": "skipped_update", "step": 15, "sentence": "x"}]
     found = observed("pretrain", [row(0, 9.0), row(10, 8.0), row(20, 7.0)], skipped=skipped)
     assert "skipped" in rules(found)[2]
@@ -147,14 +147,14 @@ def test_every_observation_points_to_events_that_are_there(full_run: Any, resolv
                 assert all(resolve(pointer, full_run.events) for pointer in observation.pointers)
 
 
-def test_a_falling_loss_is_reported_next_to_an_accuracy_that_stays() -> None:
+def test_a_falling_loss_is_reported_with_an_accuracy_plateau() -> None:
     rows = [row(0, 0.7), row(10, 0.6, 0.9), row(20, 0.5, 0.9), row(30, 0.3, 0.9)]
     shown = in_short(observed("finetune", rows)[3])
     assert "validation accuracy not higher for 2 evaluations, but its loss is still falling" in shown
 
 
 def test_weighted_losses_are_compared_with_each_other() -> None:
-    """The plain validation loss is on another scale than a training loss that weighs rare classes."""
+    """A training loss weighted by class is on another scale than the plain validation loss."""
     rows = [row(10 * n, 0.3, 0.9) | {"train_loss": None} for n in range(4)]
     for given, (train, validation) in zip(rows[1:], ((0.6, 0.6), (0.4, 0.5), (0.1, 0.9)), strict=True):
         given |= {"weighted_train_loss": train, "weighted_loss": validation}

@@ -62,7 +62,7 @@ def test_plain_text_has_no_escape_sequences_and_no_trailing_blanks(run: Path) ->
     assert not any(line.endswith(" ") for line in text.splitlines())
 
 
-def test_an_unfinished_stage_is_said_first(run: Path) -> None:
+def test_an_unfinished_stage_is_reported_first(run: Path) -> None:
     log = run / "pretrain" / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line).get("step", 0) <= 800]
     lines = [line for line in lines if '"stage_finished"' not in line]
@@ -72,7 +72,7 @@ def test_an_unfinished_stage_is_said_first(run: Path) -> None:
     assert first.startswith("! pretrain is not finished (last logged step: 800); run the same command to resume from")
 
 
-def test_a_stage_without_checkpoints_promises_none(run: Path) -> None:
+def test_a_stage_without_checkpoints_is_not_resumed(run: Path) -> None:
     log = run / "collect" / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if '"stage_finished"' not in line]
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -80,7 +80,7 @@ def test_a_stage_without_checkpoints_promises_none(run: Path) -> None:
 
 
 @pytest.mark.parametrize("damaged", [b'{"layers": [', b"[]", b'{"layers": 3}', b"\xff\xfe", b'{"text": "a"}'])
-def test_a_damaged_trace_costs_a_line_and_no_more(run: Path, damaged: bytes) -> None:
+def test_a_damaged_trace_costs_one_line(run: Path, damaged: bytes) -> None:
     whole = render_run(run)
     (run / "trace.json").write_bytes(damaged)
     text = render_run(run)

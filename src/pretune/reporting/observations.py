@@ -223,12 +223,12 @@ def _best_so_far(moment: Moment) -> Observation | None:
 
 
 def _not_above_majority(moment: Moment) -> Observation | None:
-    share = moment.phase.references.get("majority_share")
+    majority = moment.phase.references.get("majority_share")
     row = moment.row
-    if share is None or row.get("step") == 0 or row["accuracy"] - accuracy_noise(row) > share:
+    if majority is None or row.get("step") == 0 or row["accuracy"] - accuracy_noise(row) > majority:
         return None
-    sentence = f"not measurably better than the majority class ({formats.percent(share)})"
-    numbers = {"accuracy": row["accuracy"], "majority_share": share, "noise": accuracy_noise(row)}
+    sentence = f"not measurably better than the majority class ({formats.percent(majority)})"
+    numbers = {"accuracy": row["accuracy"], "majority_share": majority, "noise": accuracy_noise(row)}
     return Observation("majority", sentence, numbers, moment.and_latest("references"))
 
 

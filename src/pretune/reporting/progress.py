@@ -289,9 +289,10 @@ def _plan_corrected(event: Event) -> str:
 
 
 def _evaluation(event: Event) -> str:
-    where = f"trial {event['trial']}  " if event.get("trial") is not None else ""
-    where += f"epoch {event['epoch']:.2f}" if event.get("trial") is not None else f"step {formats.count(event['step'])}"
-    return f"{where}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
+    place = f"step {formats.count(event['step'])}"
+    if event.get("trial") is not None:
+        place = f"trial {event['trial']}  epoch {event['epoch']:.2f}"
+    return f"{place}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
 
 
 def _trial_started(event: Event) -> str:

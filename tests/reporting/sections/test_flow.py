@@ -11,7 +11,7 @@ def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
     return to_text(render_flow(events, page), page)
 
 
-def test_every_stage_has_its_shapes_what_it_dropped_and_its_time(full_run: Any) -> None:
+def test_every_stage_has_its_shapes_dropped_documents_and_time(full_run: Any) -> None:
     text = rendered(full_run.events)
     assert " 2 preprocess  200,000 documents       186,940 train documents       9,245      14.1 s  210 MB" in text
     assert " 5 finetune    9,000 train             2 classes                         -  2 min 01 s  210 MB" in text
@@ -52,7 +52,7 @@ def test_a_wrong_prediction_of_the_example_is_shown_as_such(builder: Any) -> Non
     assert 'predicted "negative" with probability 60.0 %; the label is "positive"' in rendered(builder.events)
 
 
-def test_stages_that_did_not_run_or_finish_are_called_so(full_run: Any) -> None:
+def test_stages_that_did_not_run_or_finish_are_marked(full_run: Any) -> None:
     events = [e for e in full_run.events if e["stage"] in ("collect", "preprocess")][:-1]
     lines = rendered(events).splitlines()
     assert any("2 preprocess" in line and "not finished" in line for line in lines)

@@ -37,6 +37,6 @@ def test_a_stage_that_logged_nothing_is_an_empty_phase() -> None:
     assert (phase.rows, phase.trial, phase.plan) == ([], {}, {})
 
 
-def test_synthetic_data_is_called_so(full_run: Any) -> None:
+def test_synthetic_data_is_marked_as_such(full_run: Any) -> None:
     assert synthetic_note(full_run.events) == SYNTHETIC_NOTE
     assert synthetic_note([{**event, "synthetic": False} for event in full_run.events]) == ""

@@ -33,7 +33,7 @@ def test_sums_are_computed_again_and_agree(trace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("where", ["contributions", "probabilities", "weight"])
-def test_a_trace_that_does_not_add_up_is_called_so(trace: dict[str, Any], where: str) -> None:
+def test_a_trace_that_does_not_add_up_is_reported(trace: dict[str, Any], where: str) -> None:
     broken = copy.deepcopy(trace)
     layers = broken["layers"]
     if where == "contributions":

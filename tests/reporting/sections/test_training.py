@@ -66,7 +66,7 @@ def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
     assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
 
 
-def test_an_interrupted_run_shows_what_there_is(builder: Any) -> None:
+def test_an_interrupted_run_shows_its_evaluations_so_far(builder: Any) -> None:
     assert "No model has been evaluated yet." in rendered([])
     builder.add("pretrain", "evaluation", step=0, epoch=0.0, loss=9.0, accuracy=0.0, n=100)
     text = rendered(builder.events)

@@ -1,4 +1,4 @@
-"""The data flow of a run, from its events: inputs and outputs of each stage, what was dropped, one example."""
+"""The data flow of a run, from its events: each stage's input and output, dropped documents, one example."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DROPPED_EXAMPLES_OF_STAGE = 3  # if a stage is shown alone
 
 
 def render_flow(events: list[Event], page: Page) -> Lines:
-    """The five stages in a table (or a stage alone), what was dropped, the tokenizer, the example, the messages."""
+    """The five stages in a table (or one stage alone), dropped documents, the tokenizer, the example, the messages."""
     lines = heading("DATA FLOW", synthetic_note(events), page)
     lines += _stages(events, page)
     lines += _dropped(events, page)
