@@ -197,3 +197,9 @@ def test_events_that_are_written_are_shown(tmp_path: Path) -> None:
 )
 def test_a_resume_names_its_step_and_a_restart_does_not(fields: dict[str, Any], line: str) -> None:
     assert Narrator().sentence({"event": "resumed", "stage": "finetune", "time": 0.0, **fields}) == line
+
+
+def test_a_trial_of_the_rate_search_is_marked_with_its_rows() -> None:
+    trial = {"event": "trial_started", "stage": "finetune", "time": 0.0, "trial": 1, "learning_rate": 1e-3, "seed": 0}
+    line = Narrator().sentence({**trial, "epochs": 1, "rows": 3000, "is_search": True})
+    assert line == "trial 1 (search on 3,000 rows): learning rate 0.001, seed 0, 1 epoch"

@@ -298,7 +298,8 @@ def _evaluation(event: Event) -> str:
 def _trial_started(event: Event) -> str:
     rate, epochs = formats.rate(event["learning_rate"]), event["epochs"]
     limit = f"at most {epochs} epochs" if epochs != 1 else "1 epoch"
-    return f"trial {event['trial']}: learning rate {rate}, seed {event['seed']}, {limit}"
+    search = f" (search on {formats.count(event['rows'])} rows)" if event.get("is_search") else ""
+    return f"trial {event['trial']}{search}: learning rate {rate}, seed {event['seed']}, {limit}"
 
 
 def _trial_finished(event: Event) -> str:

@@ -72,3 +72,12 @@ def test_an_interrupted_run_shows_its_evaluations_so_far(builder: Any) -> None:
     text = rendered(builder.events)
     assert "  0.00     0     -         -  9.00       0 % ±0.0     -  no measurable change" not in text
     assert "9.00       0 % ±0.0" in text
+
+
+def test_a_trial_of_the_rate_search_is_marked_with_its_rows(full_run: Any) -> None:
+    """It is trained on fewer rows, so its score does not compare with that of the others."""
+    for event in full_run.events:
+        if event["event"] == "trial_started":
+            event |= {"rows": 3000 if event["trial"] == 1 else 9000, "is_search": event["trial"] == 1}
+    assert rendered(full_run.events).count("search, 3,000 rows") == 1
+    assert max(cell_len(line) for line in rendered(full_run.events, 76).splitlines()) <= 76

@@ -298,7 +298,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
         Column("validation", "right"),
         Column("loss", "right"),
         Column("ended by", wraps=True),
-        Column(""),
+        Column("", wraps=True),
     ]
     rows: list[Row] = []
     for trial in phase.trials:
@@ -311,12 +311,17 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.get("validation_accuracy"), formats.percent),
             _known(trial.get("validation_loss"), formats.nats),
             ENDINGS.get(trial.get("stopped", ""), "not finished"),
-            "● chosen" if is_chosen else "",
+            "● chosen" if is_chosen else _search(trial),
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
     if page.width < NARROW:  # without the loss and the ending
         columns, rows = [*columns[:5], columns[7]], [[*row[:5], row[7]] for row in rows]
     return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
+
+
+def _search(trial: Event) -> str:
+    """A trial of the search for the learning rate sees fewer rows, so its scores do not compare with the others."""
+    return f"search, {formats.count(trial['rows'])} rows" if trial.get("is_search") else ""
 
 
 def _tests(phase: Phase, page: Page) -> Lines:
