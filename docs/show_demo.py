@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from pretune.reporting.report import render_run, run_lines
-from pretune.reporting.terminal import Page
+from pretune.reporting.report import run_lines
+from pretune.reporting.terminal import Page, to_text
 
 WIDTH = 100
 DOCS = Path(__file__).parent
@@ -61,7 +61,7 @@ def main(run: Path, time: str) -> None:
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL).replace("Fira Code", "DejaVu Sans Mono")
     svg = svg.replace("<text ", '<text xml:space="preserve" ')  # or the first blanks of a line are lost
     (DOCS / "demo.svg").write_text(svg, encoding="utf-8")
-    page = PAGE.format(time=time, report=render_run(run, WIDTH).rstrip())
+    page = PAGE.format(time=time, report=to_text(lines, Page(width=WIDTH)).rstrip())
     (DOCS / "guide" / "demo.md").write_text(page, encoding="utf-8")
 
 

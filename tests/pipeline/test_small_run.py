@@ -48,7 +48,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(small_run: Path, small_worl
     assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
     assert str(small_run) in shown.splitlines()[-1]
     first = told.index("Expected: about")
-    assert first < told.index("collect     starts")
+    assert first < told.index("collect     started")
     assert "\x1b" not in shown + told  # neither is a terminal
 
 

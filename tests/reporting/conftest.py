@@ -1,9 +1,10 @@
-"""Event lists as a run on synthetic data would write them: formulas instead of a training."""
+"""Event lists like those of a run on synthetic data, from formulas instead of training."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +132,13 @@ def add_text_stages(run: RunBuilder) -> None:
     finish(run, "preprocess", 14.1)
 
 
-def watched(share: float) -> list[dict[str, Any]]:
+def watched(fraction: float) -> list[dict[str, Any]]:
     sentences = []
     for text, word, guesses in WATCHED:
-        first = guesses[min(int(share * 3), 2)]
-        predictions = [{"word": first, "probability": 0.05 + 0.5 * share}]
-        probability = 0.05 + 0.5 * share if first == word else 0.01 + 0.1 * share
-        rank = 1 if first == word else round(3000 * (1 - share)) + 2
+        first = guesses[min(int(fraction * 3), 2)]
+        predictions = [{"word": first, "probability": 0.05 + 0.5 * fraction}]
+        probability = 0.05 + 0.5 * fraction if first == word else 0.01 + 0.1 * fraction
+        rank = 1 if first == word else round(3000 * (1 - fraction)) + 2
         shown = {"masked_text": text, "true_word": word, "predictions": predictions}
         sentences.append({**shown, "probability": probability, "rank": rank})
     return sentences
@@ -170,30 +171,30 @@ def add_pretraining(run: RunBuilder, evaluations: int = 15, steps: int = 2400) -
     )
     run.add("pretrain", "references", uniform_nats=math.log(8192), unigram_nats=6.12, most_frequent_share=0.041)
     for index in range(evaluations + 1):
-        share = index / evaluations
-        loss = 3.1 + 5.95 * math.exp(-4 * share) - 0.5 * max(share - 0.6, 0)
-        accuracy = 0.001 if index == 0 else 0.42 * (1 - math.exp(-3 * share))
-        step = round(share * steps)
+        fraction = index / evaluations
+        loss = 3.1 + 5.95 * math.exp(-4 * fraction) - 0.5 * max(fraction - 0.6, 0)
+        accuracy = 0.001 if index == 0 else 0.42 * (1 - math.exp(-3 * fraction))
+        step = round(fraction * steps)
         if index:
             run.add(
                 "pretrain",
                 "train",
                 step=step,
                 steps=steps,
-                epoch=3.8 * share,
+                epoch=3.8 * fraction,
                 tokens=step * 4096,
                 loss=loss - 0.05,
                 grad_norm=0.8,
                 accuracy=accuracy,
                 learning_rate=0.01,
                 tokens_per_second=13_900.0,
-                elapsed_seconds=140 * share,
+                elapsed_seconds=140 * fraction,
             )
         run.add(
             "pretrain",
             "evaluation",
             step=step,
-            epoch=round(3.8 * share, 4),
+            epoch=round(3.8 * fraction, 4),
             tokens=step * 4096,
             loss=loss,
             n=20_480,
@@ -201,8 +202,8 @@ def add_pretraining(run: RunBuilder, evaluations: int = 15, steps: int = 2400) -
             train_accuracy=None if index == 0 else accuracy + 0.01,
             accuracy=accuracy,
             accuracy_interval=interval(accuracy, 20_480),
-            elapsed_seconds=140 * share,
-            sentences=watched(share),
+            elapsed_seconds=140 * fraction,
+            sentences=watched(fraction),
         )
     run.add(
         "pretrain",
@@ -398,3 +399,15 @@ def trace() -> dict[str, Any]:
     """A prediction trace of two classes whose contributions add up."""
     read: dict[str, Any] = json.loads((Path(__file__).parent / "trace.json").read_text(encoding="utf-8"))
     return read
+
+
+@pytest.fixture
+def resolve() -> Callable[[str, list[Event]], Event]:
+    """Finds the event of a run that a pointer such as `pretrain/evaluation[3]` names."""
+
+    def find(pointer: str, events: list[Event]) -> Event:
+        stage, _, rest = pointer.partition("/")
+        kind, _, index = rest.rstrip("]").partition("[")
+        return [e for e in events if (e["stage"], e["event"]) == (stage, kind)][int(index)]
+
+    return find

@@ -58,7 +58,7 @@ def test_a_flat_line_and_a_single_point_can_be_drawn() -> None:
         assert any(0x2800 < ord(character) < 0x2900 for line in lines for character in line)
 
 
-def test_references_of_one_row_share_a_label_and_those_without_room_stand_below() -> None:
+def test_references_of_one_row_share_a_label_and_those_without_room_go_below() -> None:
     references = [Reference("ln K 0.693", 0.693), Reference("prior 0.692", 0.692)]
     zigzag = Series("validation", [(x, 0.69 * (x % 2)) for x in range(9)])
     assert drawn(Chart("loss", "epoch", [zigzag], references), height=2)[-1] == "   ╌ ln K 0.693, prior 0.692"
@@ -66,14 +66,14 @@ def test_references_of_one_row_share_a_label_and_those_without_room_stand_below(
     assert any("ln K 0.693, prior 0.692" in line for line in drawn(free)[2:7])
 
 
-def test_a_marker_stands_where_its_point_is() -> None:
+def test_a_marker_is_drawn_at_its_point() -> None:
     chart = Chart("loss", "epoch", [FALLING], markers=[Marker("kept", (2, 4.0))])
     lines = drawn(chart)
     assert "● kept" in lines[1]
     assert next(line for line in lines[2:] if "●" in line).endswith("●")
 
 
-def test_dashes_let_the_other_line_be_told_apart() -> None:
+def test_dashes_distinguish_the_other_line() -> None:
     solid = drawn(Chart("loss", "epoch", [FALLING]))
     dashed = drawn(Chart("loss", "epoch", [Series("train", FALLING.points, "dashed")]))
     dots = [sum((ord(c) - 0x2800).bit_count() for c in "".join(lines[2:]) if 0x2800 < ord(c) < 0x2900)
@@ -88,7 +88,7 @@ def test_accuracy_never_gets_a_tick_beyond_its_limits() -> None:
     assert lines[-4].startswith("  0% ┤")
 
 
-def test_no_points_are_said_so() -> None:
+def test_a_chart_without_points_says_so() -> None:
     assert drawn(Chart("loss", "epoch", [])) == ["loss", "(no evaluation yet)"]
 
 

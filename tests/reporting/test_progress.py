@@ -13,7 +13,7 @@ from pretune.runtime.events import EventLog, read_events
 
 
 class Stream(io.StringIO):
-    """A stream that says of itself what a test wants."""
+    """A stream with the terminal and the encoding that a test wants."""
 
     def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
         super().__init__()
@@ -47,22 +47,22 @@ def replay(events: list[dict[str, Any]], stream: Stream, monkeypatch: pytest.Mon
     return stream.getvalue()
 
 
-def test_plain_lines_say_what_matters(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_lines_report_each_stage(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = replay(full_run.events, Stream(), monkeypatch).splitlines()
-    assert "collect     starts (synthetic data)" in lines
+    assert "collect     started (synthetic data)" in lines
     costs = "about 2 min 24 s, 13.9 k tokens/s, 1.2 GB of memory, 85 MB on disk"
-    assert f"pretrain    expects 5.3 M parameters (mini), {costs}" in lines
-    assert "pretrain    plan: 2,400 steps of 4,096 tokens; the rate falls from step 1,440" in lines
+    assert f"pretrain    estimate: 5.3 M parameters (mini), {costs}" in lines
+    assert "pretrain    plan: 2,400 steps of 4,096 tokens; the learning rate decays from step 1,440" in lines
     assert any(
-        line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below unigram")
+        line.startswith("pretrain    step 480  validation loss 5.77  accuracy 18.9 %  · below the unigram")
         for line in lines
     )
     assert "preprocess  warning: Texts shared with the held-out labels were removed." in lines
-    assert "preprocess  done in 14.1 s, at most 210 MB of memory" in lines
+    assert "preprocess  done in 14.1 s, peak memory 210 MB" in lines
     assert not any("\x1b" in line for line in lines)
 
 
-def test_without_a_terminal_mere_progress_is_rare(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_progress_lines_are_rare(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for done in range(1, 31):  # one a second
         builder.add(
             "collect", "progress", done=1000 * done, total=40_000, unit="documents", elapsed_seconds=float(done)
@@ -73,11 +73,11 @@ def test_without_a_terminal_mere_progress_is_rare(builder: Any, monkeypatch: pyt
 
 
 def trained(step: int, time: float, tokens: int, **more: Any) -> dict[str, Any]:
-    told = {"event": "train", "stage": "pretrain", "steps": 100, "epoch": 0.1, "loss": 5.0, "accuracy": 0.1}
-    return {**told, "step": step, "time": time, "tokens": tokens, "tokens_per_second": 7.0, **more}
+    shared = {"event": "train", "stage": "pretrain", "steps": 100, "epoch": 0.1, "loss": 5.0, "accuracy": 0.1}
+    return {**shared, "step": step, "time": time, "tokens": tokens, "tokens_per_second": 7.0, **more}
 
 
-def test_training_progress_knows_the_time_left() -> None:
+def test_training_progress_shows_the_time_left() -> None:
     narrator = Narrator()
     for event in (trained(10, 0.0, 1000), trained(20, 2.0, 25_690, seconds_left=8.2)):
         narrator.follow(event)
@@ -85,7 +85,7 @@ def test_training_progress_knows_the_time_left() -> None:
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
-    """Not the mean since the start, in which a minute of compiling would be seen for the rest of the run."""
+    """The mean since the start would show a minute of compilation for the rest of the run."""
     narrator, tokens = Narrator(), 0
     for second in range(100, 220, 2):
         tokens += 2 * (1000 if second < 160 else 4000)
@@ -105,16 +105,16 @@ def test_trial_progress_counts_epochs(builder: Any) -> None:
 
 
 def test_a_resumed_stage_is_observed_only_in_the_final_table(full_run: Any) -> None:
-    """What was logged before the resume is not seen here: "so far" and "first" could be wrong."""
+    """Events from before the resume are not seen here, so "so far" could be wrong."""
     rows = [e for e in full_run.events if e["stage"] == "pretrain" and e["event"] == "evaluation"]
     whole, resumed = Narrator(), Narrator()
     resumed.follow({"event": "resumed", "stage": "pretrain", "time": 0.0, "from_step": 480})
     for row in rows:
         whole.follow(row)
     resumed.follow(rows[-1])
-    said = resumed.sentence(rows[-1])
-    assert said and "·" not in said
-    assert (whole.sentence(rows[-1]) or "").startswith(said + "  · ")
+    line = resumed.sentence(rows[-1])
+    assert line and "·" not in line
+    assert (whole.sentence(rows[-1]) or "").startswith(line + "  · ")
 
 
 def test_quiet_writes_nothing(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_quiet_writes_nothing(full_run: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("no_color", [True, False])
-def test_a_terminal_gets_a_bar_and_colour_only_where_wanted(
+def test_a_terminal_gets_a_bar_and_colour_only_if_wanted(
     full_run: Any, monkeypatch: pytest.MonkeyPatch, no_color: bool
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -135,7 +135,7 @@ def test_a_terminal_gets_a_bar_and_colour_only_where_wanted(
 
 
 def test_a_narrow_terminal_breaks_no_line(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a bar that a terminal breaks in two, only the second half would be drawn over."""
+    """If the terminal broke the bar in two, only its second half would be redrawn."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(module, "columns_of", lambda _stream: 50)
     text = replay(full_run.events, Stream(terminal=True), monkeypatch)
@@ -184,3 +184,22 @@ def test_events_that_are_written_are_shown(tmp_path: Path) -> None:
     with live_progress(stream):
         EventLog(tmp_path, "collect").write("notice", sentence="Read 3 files.")
     assert stream.getvalue() == "collect     Read 3 files.\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"from_step": 1200, "checkpoint": "step-00001200"}, "resuming at step 1,200"),
+        ({"from_step": 50, "checkpoint": "step-00000050", "trial": 1}, "resuming trial 1 at step 50"),
+        ({"from_step": 0, "trial": 1}, "starting trial 1 over"),
+        ({"from_step": 0}, "starting over"),
+    ],
+)
+def test_a_resume_names_its_step_and_a_restart_does_not(fields: dict[str, Any], line: str) -> None:
+    assert Narrator().sentence({"event": "resumed", "stage": "finetune", "time": 0.0, **fields}) == line
+
+
+def test_a_trial_of_the_rate_search_is_marked_with_its_rows() -> None:
+    trial = {"event": "trial_started", "stage": "finetune", "time": 0.0, "trial": 1, "learning_rate": 1e-3, "seed": 0}
+    line = Narrator().sentence({**trial, "epochs": 1, "rows": 3000, "is_search": True})
+    assert line == "trial 1 (search on 3,000 rows): learning rate 0.001, seed 0, 1 epoch"

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.report import render_run, show_prediction, show_run
+from pretune.reporting.report import run_lines, show_prediction, show_run
+from pretune.reporting.terminal import Page, to_text
+
+
+def render_run(run: Path, width: int = 100) -> str:
+    return to_text(run_lines(run, Page(width)), Page(width))
 
 
 @pytest.fixture
@@ -57,29 +62,29 @@ def test_plain_text_has_no_escape_sequences_and_no_trailing_blanks(run: Path) ->
     assert not any(line.endswith(" ") for line in text.splitlines())
 
 
-def test_an_unfinished_stage_is_said_first(run: Path) -> None:
+def test_an_unfinished_stage_is_reported_first(run: Path) -> None:
     log = run / "pretrain" / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line).get("step", 0) <= 800]
     lines = [line for line in lines if '"stage_finished"' not in line]
     lines.append(json.dumps({**json.loads(lines[-1]), "event": "checkpoint", "step": 800}))
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
     first = render_run(run).splitlines()[0]
-    assert first.startswith("! pretrain is not finished, last at step 800; the same command goes on from its last")
+    assert first.startswith("! pretrain is not finished (last logged step: 800); run the same command to resume from")
 
 
-def test_a_stage_without_checkpoints_promises_none(run: Path) -> None:
+def test_a_stage_without_checkpoints_is_not_resumed(run: Path) -> None:
     log = run / "collect" / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if '"stage_finished"' not in line]
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert render_run(run).splitlines()[0] == "! collect is not finished; give its command again."
+    assert render_run(run).splitlines()[0] == "! collect is not finished; run the same command to start it over."
 
 
 @pytest.mark.parametrize("damaged", [b'{"layers": [', b"[]", b'{"layers": 3}', b"\xff\xfe", b'{"text": "a"}'])
-def test_a_damaged_trace_costs_a_line_and_no_more(run: Path, damaged: bytes) -> None:
+def test_a_damaged_trace_costs_one_line(run: Path, damaged: bytes) -> None:
     whole = render_run(run)
     (run / "trace.json").write_bytes(damaged)
     text = render_run(run)
-    assert text.splitlines()[-1].startswith("! trace.json is damaged and left out; remove it")
+    assert text.splitlines()[-1].startswith("! trace.json is damaged and not shown; delete it")
     assert whole.startswith(text[: text.index("! trace.json")].rstrip())
 
 

@@ -30,7 +30,7 @@ from pretune.reporting.terminal import (
 
 
 class Stream(io.StringIO):
-    """A stream that says of itself what a test wants."""
+    """A stream with the terminal and the encoding that a test wants."""
 
     def __init__(self, *, terminal: bool = False, encoding: str = "utf-8") -> None:
         super().__init__()
@@ -60,19 +60,19 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("text", "expected"), HOSTILE)
-def test_text_of_others_becomes_harmless(text: str, expected: str) -> None:
+def test_text_from_outside_becomes_harmless(text: str, expected: str) -> None:
     assert re.sub(" +", " ", clean(text)) == expected
 
 
 @given(st.text(st.characters(codec=None)))
-def test_cleaned_text_holds_no_control_character_and_can_be_encoded(text: str) -> None:
+def test_cleaned_text_has_no_control_character_and_can_be_encoded(text: str) -> None:
     cleaned = clean(text)
     assert not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in cleaned)
     cleaned.encode()
     assert clean(cleaned) == cleaned
 
 
-def test_shortened_text_says_that_something_is_missing() -> None:
+def test_shortened_text_ends_with_an_ellipsis() -> None:
     assert shorten("a long sentence", 8) == "a long…"
     assert cell_len(shorten("寿司寿司寿司", 7)) <= 7
     assert shorten("short", 8) == "short"
@@ -98,24 +98,24 @@ def test_a_table_aligns_wraps_and_fits() -> None:
     ]
 
 
-def test_a_note_that_does_not_fit_beside_its_title_stands_below() -> None:
+def test_a_note_that_does_not_fit_next_to_its_title_goes_below() -> None:
     assert [line.plain for line in heading("TITLE", "note", Page(20))] == ["", "TITLE   note", "─" * 20]
     assert [line.plain for line in heading("TITLE", "a note too long", Page(20))][3] == "a note too long"
 
 
-def test_blocks_stand_side_by_side() -> None:
+def test_blocks_are_placed_side_by_side() -> None:
     lines = side_by_side([Text("a"), Text("b")], [Text("c")], left_width=3, gap=1)
     assert [line.plain for line in lines] == ["a   c", "b"]
 
 
-def test_a_bar_has_its_width_and_grows_with_the_share() -> None:
+def test_a_bar_has_its_width_and_grows_with_the_fraction() -> None:
     assert bar(0.0, 4) == "░░░░"
     assert bar(0.5, 4) == "██░░"
     assert bar(0.53, 4) == "██▏░"
     assert bar(7.0, 4) == "████"
 
 
-def test_ascii_pages_hold_ascii_only() -> None:
+def test_ascii_pages_contain_only_ascii() -> None:
     page = Page(30, "ascii")
     lines = heading("TITLE", "a · b → c …", page) + table([Column("x ±")], [["● ✓ ▍░ ▅ ├─┤"]], page)
     to_text(lines, page).encode("ascii")
@@ -162,3 +162,14 @@ def test_what_a_stream_cannot_write_becomes_a_question_mark() -> None:
 )
 def test_a_place_keeps_its_end(value: str, limit: int, shown: str) -> None:
     assert place(value, limit) == shown
+
+
+def test_a_table_too_wide_for_its_page_is_cut_visibly() -> None:
+    columns = [Column("first", "right"), Column("second", "right")]
+    assert to_text(table(columns, [["1234567890", "0.123456789"]], Page(15)), Page(15)) == (
+        "  first  second\n ──────  ──────\n 12345…  0.123…\n"
+    )
+
+
+def test_a_cell_is_never_read_as_markup() -> None:
+    assert "[bold red]as is[/]" in table([Column("x")], [["[bold red]as is[/]"]], Page(40))[2].plain

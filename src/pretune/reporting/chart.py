@@ -1,4 +1,4 @@
-"""A line chart as text: braille dots (2 x 4 in a character), or plain ASCII, with labelled axes and reference lines."""
+"""Series of points in, a line chart as text out: braille dots (2 x 4 per character) or ASCII, with labelled axes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Reference:
-    """A named horizontal line: a value to read the series against. `label` says name and value."""
+    """A horizontal line to read the series against; `label` gives its name and value."""
 
     label: str
     value: float
@@ -43,7 +43,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Marker:
-    """A named point that stands out, such as the checkpoint that was kept."""
+    """A named point to highlight, such as the checkpoint that was kept."""
 
     name: str
     point: Point
@@ -51,7 +51,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Chart:
-    """One panel. `y_limits` are values that no tick and no padding may go beyond; `format_y` writes a tick."""
+    """One panel. No tick goes beyond `y_limits`; `format_y` formats a tick."""
 
     title: str
     x_label: str
@@ -71,12 +71,12 @@ class _Scale:
     dots: int
 
     def dot(self, value: float) -> int:
-        share = (value - self.low) / (self.high - self.low)
-        return round(min(max(share, 0.0), 1.0) * (self.dots - 1))
+        fraction = (value - self.low) / (self.high - self.low)
+        return round(min(max(fraction, 0.0), 1.0) * (self.dots - 1))
 
 
 def draw_chart(chart: Chart, page: Page, *, height: int = 9) -> Lines:
-    """The panel as lines of the page's width: title and legend, `height` rows of plot, the x axis, its label."""
+    """The panel as lines of the page's width: title, legend, `height` rows of plot, x axis and its label."""
     points = [point for series in chart.series for point in series.points]
     if not points:
         return [Text(chart.title, style="bold"), Text("(no evaluation yet)", style="dim")]
@@ -87,9 +87,9 @@ def draw_chart(chart: Chart, page: Page, *, height: int = 9) -> Lines:
     x = _Scale(min(0.0, min(p[0] for p in points)), max(*(p[0] for p in points), SMALLEST_SPAN), columns * across)
     y = _Scale(ticks_y[0], ticks_y[-1], height * down)
     plot = _Plot(x, y, across, down, page.charset)
-    for series in sorted(chart.series, key=lambda series: series.pen):  # dashed below solid
+    for series in sorted(chart.series, key=lambda series: series.pen):  # dashed first, so that solid is on top
         plot.draw(series)
-    left_over = plot.refer(chart.references)
+    left_over = plot.draw_references(chart.references)
     plot.mark(chart.markers)
     lines = _title_lines(chart, page)
     lines += _with_y_axis(plot, chart, ticks_y, margin)
@@ -100,7 +100,7 @@ def draw_chart(chart: Chart, page: Page, *, height: int = 9) -> Lines:
 
 
 def nice_ticks(low: float, high: float, at_most: int) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) that cover low to high, at most `at_most` and at least 2."""
+    """Round numbers, 1, 2 or 5 times a power of ten apart, that cover low to high: at least 2, at most `at_most`."""
     span = max(high - low, max(abs(high), abs(low)) * 1e-6) or 0.1
     span = max(span, SMALLEST_SPAN)
     high = low + span
@@ -124,7 +124,7 @@ def _y_ticks(chart: Chart, points: Sequence[Point], height: int) -> list[float]:
 
 
 class _Plot:
-    """The plotting area: a set of dots for each character cell, with the style of what was drawn there last."""
+    """The plotting area: the dots of each character cell, and the style of what was drawn there last."""
 
     def __init__(self, x: _Scale, y: _Scale, across: int, down: int, charset: str) -> None:
         self.x, self.y, self.across, self.down, self.charset = x, y, across, down, charset
@@ -134,7 +134,7 @@ class _Plot:
         self.styles = [[""] * self.width for _ in range(self.height)]
 
     def cell(self, point: Point) -> tuple[int, int]:
-        """Row and column of the character that holds a point."""
+        """Row and column of the character that contains a point."""
         return (self.y.dots - 1 - self.y.dot(point[1])) // self.down, self.x.dot(point[0]) // self.across
 
     def draw(self, series: Series) -> None:
@@ -157,16 +157,16 @@ class _Plot:
         else:
             self.bits[row][column] |= _BRAILLE_BITS[dot[1] % 4][dot[0] % 2]
 
-    def refer(self, references: Sequence[Reference]) -> list[str]:
-        """Draw the reference lines behind everything; returns the labels for which there is no room near their row."""
+    def draw_references(self, references: Sequence[Reference]) -> list[str]:
+        """Draw the reference lines where nothing else is; returns the labels that have no room near their line."""
         by_row: dict[int, list[str]] = {}
         for reference in sorted(references, key=lambda reference: -reference.value):
             by_row.setdefault(self.cell((0.0, reference.value))[0], []).append(reference.label)
         left_over = []
         for row, labels in by_row.items():
             label = f" {', '.join(labels)} "
-            beside = [r for r in (row - 1, row + 1) if 0 <= r < self.height and r not in by_row]
-            places = ((r, self._room_for(r, cell_len(label))) for r in (row, *beside))
+            neighbours = [r for r in (row - 1, row + 1) if 0 <= r < self.height and r not in by_row]
+            places = ((r, self._room_for(r, cell_len(label))) for r in (row, *neighbours))
             place = next(((r, start) for r, start in places if start is not None), None)
             if place is None:
                 left_over.append(label.strip())
@@ -182,7 +182,7 @@ class _Plot:
         self.styles[row][column : column + len(text)] = ["dim"] * len(text)
 
     def _room_for(self, row: int, width: int) -> int | None:
-        """The rightmost start of `width` free cells, one short of the border where that is possible."""
+        """The rightmost start of `width` free cells, one short of the border if possible."""
         free = [not bits and not text for bits, text in zip(self.bits[row], self.text[row], strict=True)]
         starts = [s for s in range(self.width - width, -1, -1) if all(free[s : s + width])]
         return next((s for s in starts if s < self.width - width), starts[0] if starts else None)
@@ -212,10 +212,10 @@ def _title_lines(chart: Chart, page: Page) -> Lines:
     legend = [(f"{marks[series.pen]} {series.name}", series.style) for series in chart.series]
     legend += [(f"● {marker.name}", "bold green") for marker in chart.markers]
     lines = [Text("").append(line, style="bold") for line in wrap(chart.title, page.width)]
-    below = Text("")
+    line = Text("")
     for entry, style in legend:
-        below.append(entry, style=style).append("   ")
-    return [*lines, below]
+        line.append(entry, style=style).append("   ")
+    return [*lines, line]
 
 
 def _with_y_axis(plot: _Plot, chart: Chart, ticks: Sequence[float], margin: int) -> Lines:

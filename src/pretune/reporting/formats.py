@@ -1,4 +1,4 @@
-"""How numbers are written: few digits, a unit, thousands separators."""
+"""Numbers in, short text out: few digits, a unit, thousands separators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def count(value: float) -> str:
 
 
 def short_count(value: float) -> str:
-    """A count of which only the size matters: 5.3 M, 812 k, 950."""
+    """A count to three digits or so: 5.3 M, 812 k, 950."""
     for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
         if value >= factor:
             scaled = value / (1e3 if suffix == " k" else factor)
@@ -35,8 +35,7 @@ def duration(seconds: float) -> str:
 
 def clock(seconds: float) -> str:
     """A time span as a clock shows it, for narrow columns: 0:38, 12:05, 1:02:00."""
-    whole = round(seconds)
-    hours, rest = divmod(whole, HOUR)
+    hours, rest = divmod(round(seconds), HOUR)
     minutes, left = divmod(rest, MINUTE)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
@@ -50,9 +49,9 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
-def percent(share: float) -> str:
-    """A share of one as per cent; small ones keep two digits: 95.2 %, 0.12 %, <0.01 %."""
-    value = 100 * share
+def percent(fraction: float) -> str:
+    """A fraction as a percentage; small ones keep two digits: 95.2 %, 0.12 %, <0.01 %."""
+    value = 100 * fraction
     if value in (0, 100):
         return f"{value:.0f} %"
     if abs(value) < 0.01:
@@ -61,12 +60,12 @@ def percent(share: float) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two shares in percentage points, signed: +3.1 points."""
+    """A difference of two fractions in percentage points, signed: +3.1 points."""
     return f"{100 * difference:+.1f} points"
 
 
 def nats(loss: float) -> str:
-    """A loss: two digits after the point from 1 upwards, three below."""
+    """A loss: two decimals from 1 upwards, three below."""
     return f"{loss:.2f}" if abs(loss) >= 1 else f"{loss:.3f}"
 
 
@@ -75,14 +74,14 @@ def change(difference: float) -> str:
     return f"{abs(difference):.2g}" if abs(difference) < 10 else count(round(abs(difference)))
 
 
-def spread(share: float) -> str:
-    """Half of an interval in percentage points: ±1.2, ±0.04."""
-    value = 100 * share
+def spread(fraction: float) -> str:
+    """Half the width of an interval in percentage points: ±1.2, ±0.04."""
+    value = 100 * fraction
     return f"±{value:.1f}" if value >= 0.1 or value == 0 else f"±{value:.2f}"
 
 
 def interval(bounds: Sequence[float]) -> str:
-    """An interval of shares in per cent: 94.3 to 96.9."""
+    """An interval of fractions in percent: 94.3 to 96.9."""
     return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
 
 

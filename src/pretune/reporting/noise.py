@@ -1,9 +1,9 @@
-"""How far two evaluations may differ by chance: the yardstick without which nothing is called better or worse.
+"""Evaluation rows in, and out how far they may differ by chance; a smaller difference is not called better or worse.
 
-The validation rows of all evaluations are the same, so a change of the loss is judged by the rows' own changes: its
-noise is half of its 95 % interval, from the paired standard error in the log. For evaluations that are further apart,
-the errors of the changes in between are added up, which is at least the error of the whole change. The noise of an
-accuracy is half of its 95 % interval; as that is not paired, it is cautious.
+All evaluations use the same validation rows, so a change of the loss is judged row by row: its noise is half its 95 %
+interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the changes
+in between are added up, which gives at least the error of the whole change. The noise of an accuracy is half its 95 %
+interval; it is not paired, so it is cautious.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Z_95 = 1.96
 
 
 def accuracy_noise(*rows: Event) -> float:
-    """Half of the widest 95 % interval of some rows' accuracy, as a share."""
+    """Half the widest 95 % interval of the accuracy of some rows, as a fraction."""
     return max(_accuracy_noise(row) for row in rows)
 
 
@@ -30,11 +30,11 @@ def _accuracy_noise(row: Event) -> float:
 
 
 def loss_noise(row: Event) -> float:
-    """Half of the 95 % interval of a row's mean loss, in nats.
+    """Half the 95 % interval of a row's mean loss, in nats.
 
-    A log of an older version has no standard error. Then it is taken to be what it would be if all of the loss were
-    that of the wrong answers, alike: with a share e of them the loss L has the spread L * sqrt((1 - e) / e), and at
-    least L.
+    A row without a standard error (one validation text has none) gets an estimate, as if the wrong answers caused all
+    of the loss and each of them the same: with a fraction e of wrong answers, the loss L has the standard deviation
+    L * sqrt((1 - e) / e), and at least L.
     """
     if row.get("loss_error") is not None:
         return Z_95 * float(row["loss_error"])
@@ -44,9 +44,9 @@ def loss_noise(row: Event) -> float:
 
 
 def loss_change_noise(rows: Sequence[Event]) -> float:
-    """The noise of the change of the loss from the first to the last of some consecutive rows, in nats.
+    """The noise of the change in loss from the first to the last of some consecutive rows, in nats.
 
-    Without a paired error, as in a log of an older version, it is the larger of the two rows' own noise.
+    Without a paired error, it is the larger of the two rows' own noise.
     """
     errors = [row.get("loss_change_error") for row in rows[1:]]
     paired = [float(error) for error in errors if error is not None]
@@ -56,7 +56,7 @@ def loss_change_noise(rows: Sequence[Event]) -> float:
 
 
 def is_measurable(rows: Sequence[Event]) -> bool:
-    """Whether the first and the last of some consecutive rows differ by more than noise, in loss or in accuracy."""
+    """Whether the first and the last of some consecutive rows differ by more than noise, in loss or accuracy."""
     before, after = rows[0], rows[-1]
     by_loss: float = abs(after["loss"] - before["loss"])
     by_accuracy: float = abs(after["accuracy"] - before["accuracy"])

@@ -1,4 +1,4 @@
-"""Live progress on a stream while stages write their logs: a bar in a terminal, plain lines elsewhere."""
+"""Live progress: events in as stages log them, and out a bar in a terminal or plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
 from pretune.runtime.events import Event, fold, subscribed
 
-PLAIN_LINE_SECONDS = 5.0  # between two lines of mere progress without a terminal
-RATE_SECONDS = 15.0  # over which the present rate is measured
-REDRAW_SECONDS = 0.25  # between two drawings of the bar
+PLAIN_LINE_SECONDS = 5.0  # between two lines of progress without a terminal
+RATE_SECONDS = 15.0  # over which the current rate is measured
+REDRAW_SECONDS = 0.25  # between two redraws of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
 NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
@@ -29,7 +29,7 @@ NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
 
 @contextmanager
 def live_progress(stream: TextIO, quiet: bool = False) -> Iterator[None]:
-    """Show what every stage logs on `stream` until the context ends; nothing when `quiet`.
+    """Show on `stream` what every stage logs until the context ends; nothing if `quiet`.
 
     A display that fails is switched off: it never stops the work that it shows.
     """
@@ -46,7 +46,7 @@ def live_page(stream: TextIO) -> Page | None:
     page = page_for(stream)
     if not stream.isatty() or page.charset != "unicode" or os.environ.get("TERM") == "dumb":
         return None
-    # However narrow the terminal is: of a line that it breaks in two, only the second half is drawn over.
+    # As narrow as the terminal: if it breaks a line in two, only the second half is redrawn.
     return replace(page, width=min(page.width, columns_of(stream)))
 
 
@@ -79,7 +79,7 @@ def _guarded(display: Display) -> Callable[[Event], None]:
 
 
 class Display(Protocol):
-    """What live progress is shown on."""
+    """Takes events and shows their progress."""
 
     def receive(self, event: Event) -> None: ...
 
@@ -87,12 +87,12 @@ class Display(Protocol):
 
 
 class Narrator:
-    """Turns events into lines: which of them deserve one, and what it says. Keeps the log of the stage so far."""
+    """Turns events into lines, for those that deserve one. Keeps the log of the stage so far."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.recent = deque[tuple[float, int]]()  # time and tokens of the latest updates
-        self.is_whole = True  # whether `events` goes back to the stage's beginning
+        self.is_whole = True  # whether `events` goes back to the start of the stage
 
     def follow(self, event: Event) -> None:
         """Take an event into account."""
@@ -115,29 +115,26 @@ class Narrator:
                 self.recent.popleft()
 
     def sentence(self, event: Event) -> str | None:
-        """What an event says on a line of its own, or None for mere progress."""
+        """The line of its own that an event deserves, or None if it is only progress."""
         describe = _SENTENCES.get(event["event"])
         if describe is None:
             return None
         sentence = describe(event)
-        if event["event"] == "evaluation" and self.is_whole:  # "so far" means since the beginning
+        if event["event"] == "evaluation" and self.is_whole:  # "so far" means since the start
             observed = in_short(observe(read_phase(self.events, event["stage"]))[-1])
             sentence += f"  · {observed}" if observed else ""
         return sentence
 
     def progress(self, event: Event) -> tuple[str, float | None] | None:
-        """Where the work stands and the share that is done (None: unknown), or None for another kind of event."""
+        """The state of the work and the fraction done (None if unknown), or None for other kinds of event."""
         if event["event"] == "progress":
             done, total = event["done"], event.get("total")
             of_all = f" of {formats.count(total)}" if total else ""
             text = f"{formats.count(done)}{of_all} {clean(event.get('unit', ''), 20)}".rstrip()
             if event.get("elapsed_seconds"):
                 text += f"  {formats.short_count(done / event['elapsed_seconds'])}/s"
-                text += (
-                    f"  {formats.clock(event['elapsed_seconds'] * (total - done) / done)} left"
-                    if total and done
-                    else ""
-                )
+                if total and done:
+                    text += f"  {formats.clock(event['elapsed_seconds'] * (total - done) / done)} left"
             return text, (done / total if total else None)
         if event["event"] == "train":
             return self._training(event)
@@ -151,18 +148,18 @@ class Narrator:
             text = f"trial {event['trial']}  epoch {event.get('epoch', 0):.1f}" + (f" of {epochs}" if epochs else "")
         elif steps:
             text += f" of {formats.count(steps)}"
-        share = event["step"] / steps if steps else None
+        fraction = event["step"] / steps if steps else None
         text += f"  loss {formats.nats(event['loss'])}"
         if event.get("accuracy") is not None:
             text += f"  accuracy {formats.percent(event['accuracy'])}"
-        if rate := self._present_rate():
+        if rate := self._current_rate():
             text += f"  {formats.short_count(rate)} tokens/s"
         if event.get("seconds_left") is not None:
             text += f"  {formats.clock(event['seconds_left'])} left"
-        return text, share
+        return text, fraction
 
-    def _present_rate(self) -> float | None:
-        """Tokens a second in the last few seconds, not since the start, which held calibration and compiling."""
+    def _current_rate(self) -> float | None:
+        """Tokens per second in the last few seconds; the mean since the start would include compilation."""
         if len(self.recent) < 2:
             return None
         (start, before), (end, tokens) = self.recent[0], self.recent[-1]
@@ -170,7 +167,7 @@ class Narrator:
 
 
 class PlainLines:
-    """Lines for a pipe or a log file: every event that says something, and progress every few seconds."""
+    """Lines for a pipe or a log file: every event that deserves a line, and progress every few seconds."""
 
     def __init__(self, stream: TextIO, page: Page) -> None:
         self.stream, self.page = stream, page
@@ -184,8 +181,8 @@ class PlainLines:
         if sentence is not None:
             self._write(event, sentence)
         elif progress is not None and event["time"] - self.last_line >= PLAIN_LINE_SECONDS:
-            text, share = progress
-            self._write(event, text if share is None else f"{100 * share:.0f} %  {text}")
+            text, fraction = progress
+            self._write(event, text if fraction is None else f"{100 * fraction:.0f} %  {text}")
 
     def _write(self, event: Event, sentence: str) -> None:
         self.last_line = event["time"]
@@ -199,21 +196,21 @@ class PlainLines:
 
 
 class _PatientConsole(Console):
-    """A console that falls silent when nobody reads it any more, where rich would end the process."""
+    """A console that goes quiet when its reader is gone; rich's own would end the process."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class LiveLine:
-    """One line with a bar that is redrawn in place; what deserves a line of its own scrolls by above it."""
+    """One line with a bar that is redrawn in place; events that deserve a line scroll by above it."""
 
     def __init__(self, stream: TextIO, page: Page) -> None:
         self.page = page
         self.narrator = Narrator()
         self.drawn = float("-inf")  # time of the event that was drawn last
         self.console = _PatientConsole(file=stream, highlight=False, markup=False, emoji=False, width=page.width)
-        # No thread of its own, which would take time from the training; stdout stays free for results.
+        # No refresh thread, which would take time from training; stdout stays free for results.
         self.live = Live(console=self.console, auto_refresh=False, transient=True, redirect_stdout=False)
         self.live.start()
 
@@ -235,10 +232,10 @@ class LiveLine:
         for line in _lines(event, sentence, self.page):
             self.console.print(line)
 
-    def _bar(self, event: Event, text: str, share: float | None) -> Text:
+    def _bar(self, event: Event, text: str, fraction: float | None) -> Text:
         line = Text(f"{clean(event['stage'], STAGE_WIDTH):<{STAGE_WIDTH}} ")
-        if share is not None:
-            line.append(bar(share, BAR), style="cyan").append(f" {100 * share:3.0f} %  ")
+        if fraction is not None:
+            line.append(bar(fraction, BAR), style="cyan").append(f" {100 * fraction:3.0f} %  ")
         return line.append(shorten(text, max(self.page.width - line.cell_len, 0)))
 
     def close(self) -> None:
@@ -257,18 +254,16 @@ def _lines(event: Event, sentence: str, page: Page) -> Lines:
     return paragraph(clean(sentence), page, first=stage, style=_STYLES.get(event["event"], ""))
 
 
-# ---- what an event says
+# ---- a line for each kind of event
 
 
 def _started(event: Event) -> str:
-    return "starts" + (" (synthetic data)" if event.get("synthetic") else "")
+    return "started" + (" (synthetic data)" if event.get("synthetic") else "")
 
 
 def _finished(event: Event) -> str:
     peak = event.get("peak_memory_bytes")
-    return f"done in {formats.duration(event['seconds'])}" + (
-        f", at most {formats.size(peak)} of memory" if peak else ""
-    )
+    return f"done in {formats.duration(event['seconds'])}" + (f", peak memory {formats.size(peak)}" if peak else "")
 
 
 def _flow(event: Event) -> str:
@@ -278,7 +273,7 @@ def _flow(event: Event) -> str:
         if isinstance(e["value"], int | float)
     ]
     dropped = sum(entry["count"] for entry in event.get("dropped", []))
-    return f"gives {', '.join(shapes) or 'nothing'}" + (f"; {formats.count(dropped)} dropped" if dropped else "")
+    return f"result: {', '.join(shapes) or 'nothing'}" + (f"; {formats.count(dropped)} dropped" if dropped else "")
 
 
 def _estimate(event: Event) -> str:
@@ -293,7 +288,7 @@ def _estimate(event: Event) -> str:
         parts.append(f"{formats.size(event['memory_bytes'])} of memory")
     if event.get("disk_bytes") is not None:
         parts.append(f"{formats.size(event['disk_bytes'])} on disk")
-    return "expects " + ", ".join(parts)
+    return "estimate: " + ", ".join(parts)
 
 
 def _plan(event: Event) -> str:
@@ -301,37 +296,48 @@ def _plan(event: Event) -> str:
     if "tokens_per_step" in event:
         text += f" of {formats.count(event['tokens_per_step'])} tokens"
     if event.get("decay_start_step") is not None:
-        text += f"; the rate falls from step {formats.count(event['decay_start_step'])}"
+        text += f"; the learning rate decays from step {formats.count(event['decay_start_step'])}"
     return text
 
 
 def _plan_corrected(event: Event) -> str:
-    return f"plan corrected: {formats.count(event['steps'])} steps instead of {formats.count(event['steps_before'])}"
+    return f"plan revised: {formats.count(event['steps'])} steps instead of {formats.count(event['steps_before'])}"
 
 
 def _evaluation(event: Event) -> str:
-    where = f"trial {event['trial']}  " if event.get("trial") is not None else ""
-    where += f"epoch {event['epoch']:.2f}" if event.get("trial") is not None else f"step {formats.count(event['step'])}"
-    return f"{where}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
+    place = f"step {formats.count(event['step'])}"
+    if event.get("trial") is not None:
+        place = f"trial {event['trial']}  epoch {event['epoch']:.2f}"
+    return f"{place}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
 
 
 def _trial_started(event: Event) -> str:
-    rate = f"rate {formats.rate(event['learning_rate'])}, seed {event['seed']}, at most {event['epochs']} epochs"
-    return f"trial {event['trial']}: {rate}"
+    rate, epochs = formats.rate(event["learning_rate"]), event["epochs"]
+    limit = f"at most {epochs} epochs" if epochs != 1 else "1 epoch"
+    search = f" (search on {formats.count(event['rows'])} rows)" if event.get("is_search") else ""
+    return f"trial {event['trial']}{search}: learning rate {rate}, seed {event['seed']}, {limit}"
 
 
 def _trial_finished(event: Event) -> str:
     score = f"validation accuracy {formats.percent(event['validation_accuracy'])}"
-    return f"trial {event['trial']}: {score} at epoch {formats.count(event['best_epoch'])}"
+    return f"trial {event['trial']}: kept epoch {formats.count(event['best_epoch'])}, {score}"
 
 
 def _test(event: Event) -> str:
-    accuracy = f"{formats.percent(event['accuracy'])} ({formats.interval(event['accuracy_interval'])})"
-    return f"test split, seed {event.get('seed', '?')}: accuracy {accuracy}, n = {formats.count(event['n'])}"
+    interval = f"95 % interval {formats.interval(event['accuracy_interval'])}"
+    accuracy = f"accuracy {formats.percent(event['accuracy'])} ({interval})"
+    return f"test set, seed {event.get('seed', '?')}: {accuracy}, n = {formats.count(event['n'])}"
 
 
 def _comparison(event: Event) -> str:
     return " ".join(str(verdict.get("sentence", "")) for verdict in event.get("verdicts", [])) or "compared"
+
+
+def _resumed(event: Event) -> str:
+    step, trial = event["from_step"], event.get("trial")
+    what = "" if trial is None else f" trial {trial}"
+    is_new = step == 0 and event.get("checkpoint") is None
+    return f"starting{what} over" if is_new else f"resuming{what} at step {formats.count(step)}"
 
 
 def _own_sentence(event: Event) -> str:
@@ -350,12 +356,12 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "trial_finished": _trial_finished,
     "test": _test,
     "comparison": _comparison,
-    "detected": lambda event: f"found: {_own_sentence(event)}",
+    "detected": _own_sentence,
     "notice": _own_sentence,
     "warning": lambda event: f"warning: {_own_sentence(event)}",
     "skipped_update": lambda event: f"warning: {_own_sentence(event)}",
     "rolled_back": lambda event: f"warning: {_own_sentence(event)}",
     "pieces_doubled": lambda event: f"warning: {_own_sentence(event)}",
     "chosen": _own_sentence,
-    "resumed": lambda event: f"goes on from step {formats.count(event['from_step'])}",
+    "resumed": _resumed,
 }

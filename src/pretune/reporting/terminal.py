@@ -1,4 +1,4 @@
-"""Lines, tables and headings for a terminal of a given width, and the cleaning of text that others wrote."""
+"""Text and cells in, lines for a terminal of a given width out; also cleans text from outside."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from typing import Literal, TextIO
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 DEFAULT_WIDTH = 100
 NARROWEST, WIDEST = 60, 140  # columns; a narrower terminal breaks the lines itself
-NARROW = 76  # columns below which tables leave out or break what they can
-ROOMY = 96  # columns from which tables show what is only nice to have
-NARROWEST_CELL = 10  # columns below which a wrapping cell is not squeezed
+NARROW = 76  # columns below which tables drop or wrap what they can
+ROOMY = 96  # columns from which tables show columns that are only nice to have
 Lines = list[Text]
+
+# Lays out and colours text, and prints nothing; each call gives its own width.
+_CONSOLE = Console(
+    file=io.StringIO(),
+    force_terminal=True,
+    color_system="standard",
+    no_color=False,
+    width=10_000,
+    legacy_windows=False,
+)
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
 _KEPT_FORMAT_CHARACTERS = {"\u200d", "\ufe0f"}  # they join emoji and change nothing else
@@ -32,7 +43,7 @@ _TO_ASCII = str.maketrans(
 
 @dataclass(frozen=True)
 class Page:
-    """What a display is drawn on: `width` in columns, and the characters that may be used."""
+    """The area a display is drawn on: its width in columns, and the characters that may be used."""
 
     width: int = DEFAULT_WIDTH
     charset: Literal["unicode", "ascii"] = "unicode"
@@ -60,10 +71,10 @@ class Column:
 
 
 def clean(text: object, limit: int | None = None) -> str:
-    """Text that others wrote as harmless characters on one line, cut to `limit` columns.
+    """Text from outside as harmless characters on one line, cut to `limit` columns.
 
-    Escape sequences, control, bidirectional and zero-width characters go; line breaks and tabs become blanks;
-    a lone surrogate becomes U+FFFD.
+    Escape sequences and control, bidirectional and zero-width characters are removed; line breaks and tabs become
+    blanks; a lone surrogate becomes U+FFFD.
     """
     kept = []
     for character in _ESCAPE_SEQUENCE.sub("", str(text)):
@@ -79,20 +90,20 @@ def clean(text: object, limit: int | None = None) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut to `width` columns, with an ellipsis where something is missing."""
+    """Cut to `width` columns, with an ellipsis if anything is missing."""
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
 
 
 def place(value: object, limit: int) -> str:
-    """A path and what follows it, such as its line, in at most `limit` columns: the path gives way first."""
-    path, comma, behind = clean(value).partition(", ")
-    room = max(limit - cell_len(comma + behind), len(path.rpartition("/")[2]) + 2)
+    """A path and what follows it, such as a line number, in at most `limit` columns: the path is cut first."""
+    path, comma, rest = clean(value).partition(", ")
+    room = max(limit - cell_len(comma + rest), len(path.rpartition("/")[2]) + 2)
     kept = path if len(path) <= room else f"…{path[1 - room :]}"
-    return shorten(f"{kept}{comma}{behind}", limit)
+    return shorten(f"{kept}{comma}{rest}", limit)
 
 
 def around(text: str, word: str, limit: int) -> str:
-    """At most `limit` characters of a long text, those around a word that must be seen."""
+    """At most `limit` characters of a long text, those around a word that must be visible."""
     if len(text) <= limit:
         return text
     start = max(text.find(word), 0)
@@ -107,30 +118,8 @@ def quote(text: object, limit: int | None = None) -> str:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Break into lines of at most `width` columns, at blanks where possible; a line break in `text` stays one."""
-    lines: list[str] = []
-    for part in text.split("\n"):
-        line = ""
-        for word in part.split(" "):
-            candidate = f"{line} {word}" if line else word
-            if cell_len(candidate) <= width:
-                line = candidate
-                continue
-            if line:
-                lines.append(line)
-            *whole, line = _chop(word, width)
-            lines.extend(whole)
-        lines.append(line)
-    return lines
-
-
-def _chop(word: str, width: int) -> list[str]:
-    pieces = [""]
-    for character in word:
-        if pieces[-1] and cell_len(pieces[-1] + character) > width:
-            pieces.append("")
-        pieces[-1] += character
-    return pieces
+    """Break into lines of at most `width` columns, at blanks if possible; a line break in `text` stays one."""
+    return [line.plain.rstrip(" ") for line in Text(text).wrap(_CONSOLE, width)]
 
 
 def pad(text: str, width: int, align: str = "left") -> str:
@@ -140,10 +129,10 @@ def pad(text: str, width: int, align: str = "left") -> str:
 
 
 def heading(title: str, note: str, page: Page) -> Lines:
-    """The title of a section over a line, with a note beside it (below it, where both do not fit)."""
-    beside = cell_len(title) + cell_len(note) + 3 <= page.width
+    """The title of a section over a line, with a note next to it (or below, if both do not fit)."""
+    fits = cell_len(title) + cell_len(note) + 3 <= page.width
     lines = [Text(""), Text("").append(title, style="bold"), Text("─" * page.width, style="dim")]
-    if beside:
+    if fits:
         lines[1].append(f"   {note}", style="dim")
     elif note:
         lines += paragraph(note, page, style="dim")
@@ -151,7 +140,7 @@ def heading(title: str, note: str, page: Page) -> Lines:
 
 
 def paragraph(text: str, page: Page, *, indent: int = 0, first: str = "", style: str = "") -> Lines:
-    """Wrapped text; `first` stands before the first line, in the indentation of the others."""
+    """Wrapped text; `first` comes before the first line, and the other lines are indented by its width."""
     margin = indent + cell_len(first)
     lines = []
     for number, line in enumerate(wrap(text, page.width - margin)):
@@ -161,45 +150,23 @@ def paragraph(text: str, page: Page, *, indent: int = 0, first: str = "", style:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Row], page: Page, *, indent: int = 1) -> Lines:
-    """A table with a head, two blanks between columns, never wider than the page unless nothing can wrap."""
-    cells = [[Cell(c) if isinstance(c, str) else c for c in row] for row in rows]
-    widths = _column_widths(columns, cells, page.width - indent)
-    head = [Cell(column.title, "bold") for column in columns]
-    lines = _row_lines(columns, head, widths, indent)
-    lines.append(Text(" " * indent).append("  ".join("─" * width for width in widths), style="dim"))
-    for row in cells:
-        lines += _row_lines(columns, row, widths, indent)
-    return lines
+    """A table with a header and two blanks between columns, never wider than the page.
 
-
-def _column_widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], available: int) -> list[int]:
-    widths = []
-    for index, column in enumerate(columns):
-        parts = [column.title, *(part for row in rows for part in row[index].text.split("\n"))]
-        widths.append(max(cell_len(part) for part in parts))
-    excess = sum(widths) + 2 * (len(columns) - 1) - available
-    wrapping = [index for index, column in enumerate(columns) if column.wraps]
-    while excess > 0 and wrapping:
-        widest = max(wrapping, key=lambda index: widths[index])
-        if widths[widest] <= max(NARROWEST_CELL, cell_len(columns[widest].title.split(" ")[0])):
-            break
-        widths[widest] -= 1
-        excess -= 1
-    return widths
-
-
-def _row_lines(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int], indent: int) -> Lines:
-    parts = [
-        wrap(c.text, w) if col.wraps else c.text.split("\n") for col, c, w in zip(columns, row, widths, strict=True)
-    ]
-    lines = []
-    for number in range(max(len(part) for part in parts)):
-        line = Text(" " * indent)
-        for index, (column, cell, width) in enumerate(zip(columns, row, widths, strict=True)):
-            text = parts[index][number] if number < len(parts[index]) else ""
-            line.append("  " if index else "").append(pad(text, width, column.align), style=cell.style or column.style)
-        lines.append(line)
-    return lines
+    If wrapping the `wraps` columns is not enough to fit, the others are cut, with an ellipsis.
+    """
+    grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
+        grid.add_column(justify=column.align, no_wrap=not column.wraps, overflow=overflow)
+    grid.add_row(*(Text(column.title, style="bold") for column in columns))
+    grid.add_row(*(Rule(style="dim") for _ in columns))
+    for row in rows:
+        cells = [Cell(cell) if isinstance(cell, str) else cell for cell in row]
+        grid.add_row(
+            *(Text(cell.text, cell.style or column.style) for column, cell in zip(columns, cells, strict=True))
+        )
+    lines = _CONSOLE.render_lines(grid, _CONSOLE.options.update(width=page.width - indent), pad=False)
+    return [Text(" " * indent).append_tokens((part.text, part.style) for part in line) for line in lines]
 
 
 def side_by_side(left: Lines, right: Lines, left_width: int, gap: int = 3) -> Lines:
@@ -213,33 +180,30 @@ def side_by_side(left: Lines, right: Lines, left_width: int, gap: int = 3) -> Li
     return lines
 
 
-def bar(share: float, width: int) -> str:
-    """A horizontal bar of `width` columns for a share of one, in steps of an eighth of a column."""
-    eighths = round(min(max(share, 0.0), 1.0) * width * 8)
+def bar(fraction: float, width: int) -> str:
+    """A horizontal bar of `width` columns for a fraction, in steps of an eighth of a column."""
+    eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
     partial = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
     return ("█" * (eighths // 8) + partial).ljust(width, "░")
 
 
 def to_text(lines: Lines, page: Page, *, colour: bool = False) -> str:
-    """The lines as one string; without colour it holds printable characters and line breaks only."""
+    """The lines as one string; without colour it has only printable characters and line breaks."""
     text = _to_ansi(lines) if colour else "".join(f"{line.plain.rstrip()}\n" for line in lines)
     return text.translate(_TO_ASCII) if page.charset == "ascii" else text
 
 
 def _to_ansi(lines: Lines) -> str:
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, force_terminal=True, color_system="standard", no_color=False, width=10_000, legacy_windows=False
-    )
-    for line in lines:
-        stripped = line.copy()
-        stripped.rstrip()
-        console.print(stripped, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    return buffer.getvalue()
+    with _CONSOLE.capture() as capture:
+        for line in lines:
+            stripped = line.copy()
+            stripped.rstrip()
+            _CONSOLE.print(stripped, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return capture.get()
 
 
 def page_for(stream: TextIO) -> Page:
-    """The page that a stream offers: its terminal's width, or 100 columns; block characters where it can write them."""
+    """The page that a stream offers: its terminal's width, or 100 columns; block characters if it can write them."""
     try:
         "─⣿█✓●".encode(stream.encoding or "ascii")
         charset: Literal["unicode", "ascii"] = "unicode"
@@ -249,7 +213,7 @@ def page_for(stream: TextIO) -> Page:
 
 
 def columns_of(stream: TextIO) -> int:
-    """How wide the terminal of a stream is; 100 columns without one."""
+    """The width of a stream's terminal in columns; 100 without a terminal."""
     try:
         return (stream.isatty() and os.get_terminal_size(stream.fileno()).columns) or DEFAULT_WIDTH
     except (OSError, ValueError):  # a stream without a descriptor
@@ -257,12 +221,12 @@ def columns_of(stream: TextIO) -> int:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that may be written to in colour."""
+    """Whether a stream is a terminal that wants colour."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def show(lines: Lines, stream: TextIO, page: Page) -> None:
-    """Write lines to a stream, in colour where it may be; a character that it cannot write becomes a question mark."""
+    """Write lines to a stream, in colour if it wants that; a character that it cannot write becomes a question mark."""
     text = to_text(lines, page, colour=has_colour(stream))
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "replace").decode(encoding))

@@ -14,7 +14,7 @@ def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
     return to_text(render_comparison(events, page), page)
 
 
-def test_everyone_is_listed_with_an_interval_and_a_mark_on_the_ruler(full_run: Any) -> None:
+def test_every_model_is_listed_with_an_interval_and_a_mark_on_the_ruler(full_run: Any) -> None:
     lines = rendered(full_run.events).splitlines()
     assert " majority class                  50.8 %   47.7 to 53.9    ├●┤                  0.337" in lines
     assert (
@@ -26,9 +26,9 @@ def test_slices_and_verdicts_carry_their_numbers(full_run: Any) -> None:
     text = rendered(full_run.events)
     assert " from scratch                   96.2 %  94.5 to 97.9    52.0 %  47.6 to 56.4" in text
     assert " ● Pre-training helped: 21.0 points above the same network from scratch." in text
-    assert "\n   p < 0.001, seeds: 3 against 3\n" in text
-    assert text.count("21.0 points") == 1  # what the sentence tells is not told again
-    assert "the same 998 test texts for everyone" in text
+    assert "\n   p < 0.001, seeds: 3 vs. 3\n" in text
+    assert text.count("21.0 points") == 1  # the sentence is not repeated
+    assert "all models on the same 998 test texts" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 98, 100, 140])
@@ -36,7 +36,7 @@ def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
     assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
 
 
-def test_a_comparison_that_was_not_made_is_called_so() -> None:
+def test_a_comparison_that_was_not_run_is_reported_as_missing() -> None:
     assert "Not measured in this run" in rendered([])
 
 

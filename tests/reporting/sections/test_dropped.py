@@ -7,20 +7,20 @@ DOCUMENT = {
 }  # fmt: skip
 
 
-def test_a_document_stands_beside_what_it_repeats() -> None:
+def test_a_document_is_next_to_the_one_it_repeats() -> None:
     text = to_text(render_dropped("near-duplicate", [DOCUMENT], True, Page()), Page())
-    assert "DROPPED: near duplicate   the first 1, --limit N shows more" in text
+    assert "DROPPED: near duplicate   first 1 shown; --limit N shows more" in text
     assert text.index("twice") < text.index("a.txt \u00b7 nearly the same words \u00b7 similarity 0.83")
     assert text.index('= "A good film."') < text.index("b.txt")
 
 
-def test_what_was_only_to_be_reported_is_not_called_dropped() -> None:
+def test_documents_that_were_only_reported_are_not_called_dropped() -> None:
     text = to_text(render_dropped("contaminated", [DOCUMENT | {"kept": True}], False, Page()), Page())
     assert "FOUND AND KEPT: contaminated" in text
     assert "DROPPED" not in text
 
 
-def test_of_long_sources_the_end_is_shown_which_tells_them_apart() -> None:
+def test_long_sources_are_cut_at_the_start_so_that_they_differ() -> None:
     archive = "/data/" + "a" * 80 + ".tar.zst"
     document = DOCUMENT | {"source": f"{archive}/one.txt", "original_source": f"{archive}/two.txt"}
     text = to_text(render_dropped("near-duplicate", [document], False, Page()), Page())

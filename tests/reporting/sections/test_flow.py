@@ -11,15 +11,15 @@ def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
     return to_text(render_flow(events, page), page)
 
 
-def test_every_stage_has_its_shapes_what_it_dropped_and_its_time(full_run: Any) -> None:
+def test_every_stage_has_its_shapes_dropped_documents_and_time(full_run: Any) -> None:
     text = rendered(full_run.events)
     assert " 2 preprocess  200,000 documents       186,940 train documents       9,245      14.1 s  210 MB" in text
     assert " 5 finetune    9,000 train             2 classes                         -  2 min 01 s  210 MB" in text
     assert " preprocess  exact duplicate  9,214  the same text, white space and case" in text
-    assert "as rows    190,000 x 50 a document a row, 72.5 % padding · 52,300 x 50 packed, 0.20 %" in text
+    assert "as rows    190,000 x 50 with one document per row, 72.5 % padding · 52,300 x 50 packed, 0.20 %" in text
     assert "The text has 11,203,112 characters" in text
-    assert "tokenizer  byte-level BPE · 8,192 pieces · 1.31 tokens per word" in text
-    assert "trained by tokenizers, encoded by gigatoken" in " ".join(text.split())
+    assert "tokenizer  byte-level BPE · vocabulary of 8,192 tokens · 1.31 tokens per word" in text
+    assert "trained with tokenizers, encoded with gigatoken" in " ".join(text.split())
     assert "synthetic data, written by the built-in generator" in text
     assert "total" in text and "4 min 53 s" in text
 
@@ -31,8 +31,8 @@ def test_one_example_goes_through_all_stages(full_run: Any) -> None:
         "collect", "preprocess", "pretrain", "prepare", "finetune",
     ]  # fmt: skip
     assert "[BOS] | The | sun | rises" in text
-    assert 'predicted: east 61.0 %, west 20.0 %; the hidden word is "east"' in text
-    assert 'predicted "positive" with probability 98.7 %, which is right' in text
+    assert 'predicted: "east" 61.0 %, "west" 20.0 %; the masked word is "east"' in text
+    assert 'predicted "positive" with probability 98.7 %, which is correct' in text
 
 
 def test_pieces_of_a_word_are_joined_by_a_point(builder: Any) -> None:
@@ -52,7 +52,7 @@ def test_a_wrong_prediction_of_the_example_is_shown_as_such(builder: Any) -> Non
     assert 'predicted "negative" with probability 60.0 %; the label is "positive"' in rendered(builder.events)
 
 
-def test_stages_that_did_not_run_or_finish_are_called_so(full_run: Any) -> None:
+def test_stages_that_did_not_run_or_finish_are_marked(full_run: Any) -> None:
     events = [e for e in full_run.events if e["stage"] in ("collect", "preprocess")][:-1]
     lines = rendered(events).splitlines()
     assert any("2 preprocess" in line and "not finished" in line for line in lines)

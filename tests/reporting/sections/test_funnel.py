@@ -17,7 +17,7 @@ def rendered(events: list[dict[str, Any]], page: Page = PAGE) -> str:
     return to_text(render_funnel(events, page), page)
 
 
-def test_every_step_with_what_it_left(builder: Any) -> None:
+def test_every_step_has_its_remaining_documents(builder: Any) -> None:
     builder.add("preprocess", "funnel", steps=STEPS, lengths=LENGTHS)
     lines = [" ".join(line.split()) for line in rendered(builder.events).splitlines()]
     assert "found 1,000 50,000 - \u2588\u2588\u2588\u2588\u2588\u2588" in "\n".join(lines)
@@ -25,7 +25,7 @@ def test_every_step_with_what_it_left(builder: Any) -> None:
     assert any(line.startswith("1-4 250 \u2588\u2588\u2588\u2588\u2588\u2588\u2591") for line in lines)
 
 
-def test_languages_stand_beside_lengths_and_the_rare_ones_together(builder: Any) -> None:
+def test_languages_are_next_to_lengths_and_rare_ones_are_merged(builder: Any) -> None:
     languages = {"en": 900, **{f"x{i}": 10 - i for i in range(9)}}
     builder.add("preprocess", "funnel", steps=STEPS, lengths=LENGTHS, languages=languages)
     lines = rendered(builder.events).splitlines()
@@ -35,7 +35,7 @@ def test_languages_stand_beside_lengths_and_the_rare_ones_together(builder: Any)
     assert "language (of" not in rendered(builder.events)
 
 
-def test_languages_of_a_sample_are_called_so(builder: Any) -> None:
+def test_languages_of_a_sample_are_marked_as_such(builder: Any) -> None:
     builder.add("preprocess", "funnel", steps=STEPS, lengths=LENGTHS, languages={"en": 500}, languages_of=500)
     assert " language (of 500) " in rendered(builder.events)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.reporting.sections.phases import SYNTHETIC_NOTE, read_phase, resolve, synthetic_note
+from pretune.reporting.sections.phases import SYNTHETIC_NOTE, read_phase, synthetic_note
 
 
 def test_fine_tuning_rows_are_those_of_the_chosen_trial(full_run: Any) -> None:
@@ -18,7 +18,7 @@ def test_without_a_choice_the_latest_trial_is_shown(full_run: Any) -> None:
     assert {row["trial"] for row in read_phase(events, "finetune").rows} == {2}
 
 
-def test_pointers_lead_back_to_the_rows(full_run: Any) -> None:
+def test_pointers_lead_back_to_the_rows(full_run: Any, resolve: Any) -> None:
     for stage in ("pretrain", "finetune"):
         phase = read_phase(full_run.events, stage)
         assert [resolve(pointer, full_run.events) for pointer in phase.pointers] == phase.rows
@@ -37,6 +37,6 @@ def test_a_stage_that_logged_nothing_is_an_empty_phase() -> None:
     assert (phase.rows, phase.trial, phase.plan) == ([], {}, {})
 
 
-def test_synthetic_data_is_called_so(full_run: Any) -> None:
+def test_synthetic_data_is_marked_as_such(full_run: Any) -> None:
     assert synthetic_note(full_run.events) == SYNTHETIC_NOTE
     assert synthetic_note([{**event, "synthetic": False} for event in full_run.events]) == ""

@@ -33,7 +33,7 @@ def test_sums_are_computed_again_and_agree(trace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("where", ["contributions", "probabilities", "weight"])
-def test_a_trace_that_does_not_add_up_is_called_so(trace: dict[str, Any], where: str) -> None:
+def test_a_trace_that_does_not_add_up_is_reported(trace: dict[str, Any], where: str) -> None:
     broken = copy.deepcopy(trace)
     layers = broken["layers"]
     if where == "contributions":
@@ -50,7 +50,7 @@ def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], wi
     layers = trace["layers"]
     trace["label_names"] = [f"a rather long label {k}" for k in range(77)]
     logits = [k / 10 for k in range(77)]
-    layers["head"] = {"logits": logits, "bias": [0.0] * 77}
+    layers["head"] = {"logits": logits, "bias": [0.0] * 77, "pooled": [0.1], "weight": [[k] for k in range(77)]}
     layers["decision"] = {"probabilities": softmax(logits), "label": "x" * 200, "probability": 0.1, "margin": 0.01}
     layers["transformer"] = {
         "readouts": [{"layer": 0, "probabilities": softmax(logits)}],
@@ -61,8 +61,8 @@ def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], wi
     layers["embedding"] = {"norms": [1.0] * 512}
     text = rendered(trace, width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
-    assert "512 pieces, the first 40 shown" in text
-    assert "left out" in text
+    assert "512 tokens, the first 40 shown" in text
+    assert "its middle was cut" in text
     assert "and 74 less probable classes" in text
 
 
@@ -88,7 +88,7 @@ def test_the_traces_that_are_written_can_be_shown(run_folder: Path, text: str) -
     assert "does not add up" not in shown
 
 
-def test_pieces_of_one_character_are_drawn_once(trace: dict[str, Any]) -> None:
+def test_a_character_of_several_tokens_is_drawn_once(trace: dict[str, Any]) -> None:
     spans = [(0, 1), (1, 2), (1, 2), (2, 3)]
     tokens = [{"position": i, "id": i, "surface": "a🙂b"[a:b], "start": a, "end": b} for i, (a, b) in enumerate(spans)]
     trace["layers"]["tokenization"]["tokens"] = tokens

@@ -22,11 +22,11 @@ def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
         "unigram entropy 6.12",
         "ln K 0.693",
         "prior 0.693",
-        "commonest token 4.1 %",
+        "most frequent token 4.1 %",
         "majority class 50.8 %",
     ):
         assert part in text
-    assert "  0.76    480  5.72    19.9 %  5.77    18.9 % ±0.5  0:28  below unigram entropy (6.12)" in text
+    assert "  0.76    480  5.72    19.9 %  5.77    18.9 % ±0.5  0:28  below the unigram entropy" in text
     assert "  3.00    750  0.041    98.8 %  0.139    96.4 % ±1.2  0:24  highest so far, within noise" in text
     assert "synthetic data" in text
 
@@ -50,14 +50,15 @@ def test_watched_sentences_show_the_first_the_middle_and_the_last_guess(full_run
     text = to_text(render_watched(read_phase(full_run.events, "pretrain"), page), page)
     first, below = text.splitlines()[4:6]
     assert " ".join(first.split()) == "The sun rises in the [MASK]. the 5.0 % west 28.3 % east 55.0 % ✓"
-    assert below.split("  ")[0].strip() == "hidden: east"
+    assert below.split("  ")[0].strip() == "masked: east"
     assert "east: 1.0 %, rank 3,002" in below
 
 
 def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
     text = rendered(full_run.events)
     assert "     0  0.0005     0           3      96.4 %  0.139  no better score  ● chosen" in text
-    assert "seed 0: accuracy 95.6 % (94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998; known words 97.8 %" in text
+    assert "seed 0: accuracy 95.6 % (95 % interval 94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998" in text
+    assert "slice known words 97.8 % (n = 499)" in " ".join(text.split())
 
 
 @pytest.mark.parametrize("width", [60, 80, 84, 100, 140])
@@ -65,9 +66,18 @@ def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
     assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
 
 
-def test_an_interrupted_run_shows_what_there_is(builder: Any) -> None:
+def test_an_interrupted_run_shows_its_evaluations_so_far(builder: Any) -> None:
     assert "No model has been evaluated yet." in rendered([])
     builder.add("pretrain", "evaluation", step=0, epoch=0.0, loss=9.0, accuracy=0.0, n=100)
     text = rendered(builder.events)
     assert "  0.00     0     -         -  9.00       0 % ±0.0     -  no measurable change" not in text
     assert "9.00       0 % ±0.0" in text
+
+
+def test_a_trial_of_the_rate_search_is_marked_with_its_rows(full_run: Any) -> None:
+    """It is trained on fewer rows, so its score does not compare with that of the others."""
+    for event in full_run.events:
+        if event["event"] == "trial_started":
+            event |= {"rows": 3000 if event["trial"] == 1 else 9000, "is_search": event["trial"] == 1}
+    assert rendered(full_run.events).count("search, 3,000 rows") == 1
+    assert max(cell_len(line) for line in rendered(full_run.events, 76).splitlines()) <= 76

@@ -1,1 +1,1 @@
-"""One section of the terminal's report each, made from events."""
+"""Sections of the terminal report: each takes events or documents and returns lines."""

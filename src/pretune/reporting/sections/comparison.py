@@ -1,4 +1,4 @@
-"""Did pre-training help? The baselines, the control and the model on the same test set, with intervals and verdicts."""
+"""The comparison event in; out come all models on one test set, with intervals, slices and verdicts."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ NAMES = {
     "scratch": "from scratch",
     "pretrained": "pre-trained",
 }
-NO_CONTROL = "Whether pre-training helped is not known: the same network was not trained from scratch."
+NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
-BESIDE_RULER = 82  # columns of the rest of the table
+REST_OF_TABLE = 82  # columns of the table without that
 
 
 def render_comparison(events: list[Event], page: Page) -> Lines:
-    """The table, one line for each slice, and the verdicts; says so where the comparison has not been run."""
+    """The tables and the verdicts; a note if the comparison has not been run."""
     comparison = last_of(events, "compare", "comparison")
     rows = comparison.get("rows", [])
     if not rows:
-        note = "Not measured in this run: the comparison with the baselines and the control has not been made."
+        note = "Not measured in this run: the model has not been compared with the baselines and the control."
         return [*heading(TITLE, synthetic_note(events), page), *paragraph(note, page, indent=1, style="dim")]
     n = max(row.get("n", 0) for row in rows)
-    notes = [f"the same {formats.count(n)} test texts for everyone", synthetic_note(events)]
+    notes = [f"all models on the same {formats.count(n)} test texts", synthetic_note(events)]
     lines = heading(TITLE, " · ".join(filter(None, notes)), page)
     lines += _table(rows, page)
     lines += _slices(rows, page)
@@ -50,14 +50,14 @@ def _name(row: Event) -> str:
 
 def _table(rows: list[Event], page: Page) -> Lines:
     low, high = _ruler_range(rows)
-    ruler = min(page.width - BESIDE_RULER, RULER[1])
+    ruler = min(page.width - REST_OF_TABLE, RULER[1])
     has_ruler = ruler >= RULER[0]
     columns = [
         Column("model", wraps=page.width < NARROW),
         Column("accuracy", "right"),
         Column("95 % interval", "right"),
         Column("macro-F1", "right"),
-        Column("each seed", wraps=True),
+        Column("per seed", wraps=True),
     ]
     if has_ruler:
         left, right = f"{100 * low:g} %", f"{100 * high:g} %"
@@ -76,11 +76,13 @@ def _table(rows: list[Event], page: Page) -> Lines:
         if has_ruler:
             line.insert(3, Cell(_ruler(row, low, high, ruler), style))
         cells.append(line)
+    if page.width < NARROW:  # without the seeds
+        columns, cells = columns[:-1], [line[:-1] for line in cells]
     return table(columns, cells, page)
 
 
 def _ruler_range(rows: list[Event]) -> tuple[float, float]:
-    """Tenths around all intervals."""
+    """The tenths that enclose all intervals."""
     low = min(row["accuracy_interval"][0] for row in rows)
     high = max(row["accuracy_interval"][1] for row in rows)
     first = math.floor(low * 10 + 1e-9)
@@ -88,7 +90,7 @@ def _ruler_range(rows: list[Event]) -> tuple[float, float]:
 
 
 def _ruler(row: Event, low: float, high: float, width: int) -> str:
-    """The interval and the accuracy as a mark on a line."""
+    """The interval as a line, with the accuracy as a mark on it."""
 
     def column(value: float) -> int:
         return round((value - low) / (high - low) * (width - 1))
@@ -107,31 +109,30 @@ def _slices(rows: list[Event], page: Page) -> Lines:
         return []
     has_intervals = page.width >= NARROW and 32 + 26 * len(names) <= max(page.width, 84)
     columns = [
-        Column("accuracy by part", wraps=page.width < NARROW),
-        *(Column(_slice_title(n, rows), "right") for n in names),
+        Column("accuracy by slice", wraps=page.width < NARROW),
+        *(Column(_slice_title(n, rows, page), "right", wraps=True) for n in names),
     ]
     cells: list[Row] = []
     for row in rows:
         style = "bold green" if row.get("kind") == "pretrained" else ""
-        parts = [(row.get("slices") or {}).get(name) for name in names]
-        cells.append([Cell(_name(row), style), *(Cell(_slice(part, has_intervals), style) for part in parts)])
+        slices = [(row.get("slices") or {}).get(name) for name in names]
+        cells.append([Cell(_name(row), style), *(Cell(_slice(found, has_intervals), style) for found in slices)])
     return [Text(""), *table(columns, cells, page)]
 
 
-def _slice_title(name: str, rows: list[Event]) -> str:
+def _slice_title(name: str, rows: list[Event], page: Page) -> str:
     sizes = [row["slices"][name].get("n", 0) for row in rows if name in (row.get("slices") or {})]
-    return f"{clean(name.replace('_', ' '), 24)} (n = {formats.count(max(sizes))})"
+    gap = "\n" if page.width < NARROW else " "
+    return f"{clean(name.replace('_', ' '), 24)}{gap}(n = {formats.count(max(sizes))})"
 
 
-def _slice(part: dict[str, Any] | None, has_intervals: bool) -> str:
-    if part is None:
+def _slice(found: dict[str, Any] | None, has_intervals: bool) -> str:
+    if found is None:
         return "-"
-    text = formats.percent(part["accuracy"])
-    return (
-        f"{text}  {formats.interval(part['accuracy_interval'])}"
-        if has_intervals and part.get("accuracy_interval")
-        else text
-    )
+    text = formats.percent(found["accuracy"])
+    if has_intervals and found.get("accuracy_interval"):
+        text += f"  {formats.interval(found['accuracy_interval'])}"
+    return text
 
 
 def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
@@ -148,23 +149,23 @@ def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
 
 
 def _calibration(rows: list[Event]) -> str:
-    """A sentence about the probabilities of every model; that of the majority class says nothing about a row."""
+    """A sentence on the probabilities of each model but the majority class, which gives every row the same."""
     parts = [
         f"{_name(row)} {formats.percent(row['calibration_error'])}, {row['brier_score']:.3f}"
         for row in rows
         if row.get("kind") != "majority" and "calibration_error" in row
     ]
-    what = "Expected calibration error (how far probabilities are from the share of right answers) and Brier score"
+    what = "Expected calibration error (mean gap between confidence and accuracy) and Brier score"
     return f"{what}, lower is better: {'; '.join(parts)}." if parts else ""
 
 
 def _evidence(verdict: Event, rows: list[Event]) -> str:
-    """What the sentence of the verdict does not tell: the p-value, and on how many seeds of each side it rests."""
+    """What the verdict's sentence leaves out: the p-value, and the number of seeds on each side."""
     parts = []
     if verdict.get("p_value") is not None:
         parts.append(f"p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}")
     num_seeds = {row.get("kind"): len(row.get("seeds") or []) for row in rows}
     seeds = [formats.count(num_seeds[kind]) for kind in verdict.get("between", []) if num_seeds.get(kind)]
     if len(seeds) == 2:
-        parts.append(f"seeds: {seeds[0]} against {seeds[1]}")
+        parts.append(f"seeds: {seeds[0]} vs. {seeds[1]}")
     return ", ".join(parts)

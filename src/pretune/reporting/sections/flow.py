@@ -1,4 +1,4 @@
-"""The data flow: what went into and out of each stage, what was dropped and why, one example carried through all."""
+"""The data flow of a run, from its events: each stage's input and output, dropped documents, one example."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ CONTROLS = ("scratch", "compare")
 TOKENIZERS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece", "words": "whole words"}
 EXAMPLE_LIMIT = 300  # characters of the example
 TOKENS_SHOWN = 24
-DROPPED_EXAMPLES = 1  # samples of dropped text in each line of a whole run
-DROPPED_EXAMPLES_OF_STAGE = 3  # where a stage stands alone
+DROPPED_EXAMPLES = 1  # samples of dropped text for each rule of a whole run
+DROPPED_EXAMPLES_OF_STAGE = 3  # if a stage is shown alone
 
 
 def render_flow(events: list[Event], page: Page) -> Lines:
-    """The five stages in a table (or a lone stage), what was dropped, the example, and what else was said."""
+    """The five stages in a table (or one stage alone), dropped documents, the tokenizer, the example, the messages."""
     lines = heading("DATA FLOW", synthetic_note(events), page)
     lines += _stages(events, page)
     lines += _dropped(events, page)
     lines += _tokenizer(events, page)
     lines += render_example(events, page)
-    return lines + _remarks(events, page)
+    return lines + _messages(events, page)
 
 
 # ---- the stages
@@ -110,7 +110,7 @@ def _quantity(name: str, value: Any) -> str:
     return f"{formats.count(value) if float(value).is_integer() else formats.nats(value)} {words}"
 
 
-# ---- what was dropped
+# ---- dropped documents and rows
 
 
 def _dropped(events: list[Event], page: Page) -> Lines:
@@ -119,7 +119,7 @@ def _dropped(events: list[Event], page: Page) -> Lines:
     most = DROPPED_EXAMPLES if is_whole_run else DROPPED_EXAMPLES_OF_STAGE
     for stage in (STAGES[0], SPLIT, *STAGES[1:], *CONTROLS):
         for entry in last_of(events, stage, "flow").get("dropped", []):
-            # What could not become a document has a place and no text.
+            # Input that could not become a document has a place and no text.
             shown = place if stage == "collect" else quote
             samples = [shown(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
             reason = clean(entry.get("reason", ""), 160)
@@ -142,20 +142,20 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
     if not report:
         return []
     kind = TOKENIZERS.get(str(report.get("kind")))
-    parts = [*([kind] if kind else []), f"{formats.count(report['vocab_size'])} pieces"]
+    parts = [*([kind] if kind else []), f"vocabulary of {formats.count(report['vocab_size'])} tokens"]
     if "fertility" in report:
         parts.append(f"{report['fertility']:.2f} tokens per word")
     if "characters_per_token" in report:
         parts.append(f"{report['characters_per_token']:.1f} characters per token")
     if "unknown_share" in report:
-        parts.append(f"unknown {formats.percent(report['unknown_share'])}")
+        parts.append(f"{formats.percent(report['unknown_share'])} unknown")
     if "round_trip_share" in report:
-        parts.append(f"texts that come back unchanged {formats.percent(report['round_trip_share'])}")
+        parts.append(f"{formats.percent(report['round_trip_share'])} of texts restored exactly")
     longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
-    parts += [f"longest {longest}"] if longest else []
+    parts += [f"longest tokens {longest}"] if longest else []
     if report.get("encoders"):
         encoders = " and ".join(clean(encoder, 24) for encoder in report["encoders"])
-        parts.append(f"trained by {clean(report.get('trainer', '?'), 24)}, encoded by {encoders}")
+        parts.append(f"trained with {clean(report.get('trainer', '?'), 24)}, encoded with {encoders}")
     lines = paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")
     if report.get("size_rule"):
         lines += paragraph(clean(report["size_rule"], 400), page, indent=1, first=" " * 11, style="dim")
@@ -163,9 +163,9 @@ def _tokenizer(events: list[Event], page: Page) -> Lines:
 
 
 def _views(events: list[Event], page: Page) -> Lines:
-    """The training tokens as rows of equal length: how many, and how much of them is padding."""
+    """The training tokens as rows of equal length: their number, and the fraction of padding."""
     views = last_of(events, "preprocess", "views")
-    names = {"rows": "a document a row", "packed": "packed"}
+    names = {"rows": "with one document per row", "packed": "packed"}
     parts = [
         f"{' x '.join(formats.count(size) for size in views[view]['shape'])} {name}, "
         f"{formats.percent(views[view]['padding_share'])} padding"
@@ -179,11 +179,11 @@ def _views(events: list[Event], page: Page) -> Lines:
 
 
 def render_example(events: list[Event], page: Page) -> Lines:
-    """The same text at each stage: as found, cleaned and cut into tokens, with a word hidden, labelled, classified."""
+    """The same text at each stage: as found, cleaned and tokenized, masked, labelled, classified."""
     examples = {stage: last_of(events, stage, "example") for stage in STAGES}
     if not any(examples.values()):
         return []
-    lines = [Text(""), Text("").append("One and the same example through all stages", style="bold")]
+    lines = [Text(""), Text("").append("One example through all stages", style="bold")]
     describe = {
         "collect": _collected,
         "preprocess": _preprocessed,
@@ -202,7 +202,7 @@ def render_example(events: list[Event], page: Page) -> Lines:
 
 def _collected(example: Event) -> list[str]:
     source = example.get("source")
-    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"found in {place(source, 70)}"] if source else [])]
+    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"from {place(source, 70)}"] if source else [])]
 
 
 def _preprocessed(example: Event) -> list[str]:
@@ -210,24 +210,26 @@ def _preprocessed(example: Event) -> list[str]:
     sentences = ["text unchanged" if before in (None, after) else f"cleaned: {quote(after, EXAMPLE_LIMIT)}"]
     tokens, ids = example.get("tokens") or [], example.get("ids") or []
     if tokens:
-        shown = _join_pieces(tokens[:TOKENS_SHOWN])
+        shown = _join_tokens(tokens[:TOKENS_SHOWN])
         more = f" | … {len(tokens) - TOKENS_SHOWN} more" if len(tokens) > TOKENS_SHOWN else ""
         sentences.append(f"{len(tokens)} tokens: {shown}{more}")
     if ids:
-        sentences.append(f"as numbers: {' '.join(map(str, ids[:TOKENS_SHOWN]))}" + " …" * (len(ids) > TOKENS_SHOWN))
+        sentences.append(f"token ids: {' '.join(map(str, ids[:TOKENS_SHOWN]))}" + " …" * (len(ids) > TOKENS_SHOWN))
     return sentences
 
 
-def _join_pieces(tokens: list[str]) -> str:
-    """Tokens with a bar between words and a point between the pieces of a word (of BPE, words start with a blank; of
-    WordPiece, what goes on inside a word starts with ##)."""
+def _join_tokens(tokens: list[str]) -> str:
+    """Tokens with a bar between words and a dot between the subwords of a word.
+
+    In BPE a word starts with a blank; in WordPiece a subword that continues a word starts with ##.
+    """
     has_blanks = any(token.startswith(" ") for token in tokens)
     text = ""
     for index, token in enumerate(tokens):
-        is_piece = has_blanks and index > 1 and not token.startswith((" ", "[")) and token[:1].isalnum()
+        is_subword = has_blanks and index > 1 and not token.startswith((" ", "[")) and token[:1].isalnum()
         if not has_blanks and len(token) > 2 and token.startswith("##"):
-            is_piece, token = True, token[2:]
-        text += ("·" if is_piece else " | " if text else "") + (clean(token, 24) or "␣")
+            is_subword, token = True, token[2:]
+        text += ("·" if is_subword else " | " if text else "") + (clean(token, 24) or "␣")
     return text
 
 
@@ -235,13 +237,13 @@ def _pretrained(example: Event) -> list[str]:
     text = clean(example.get("masked_text", example.get("text", "")))
     sentences = [quote(around(text, MASK, EXAMPLE_LIMIT))]
     guesses = [
-        f"{clean(p['word'], 20)} {formats.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
+        f"{quote(p['word'], 20)} {formats.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
     ]
     if guesses:
-        hidden = f"the hidden word is {quote(example.get('true_word', '?'), 30)}"
+        masked = f"the masked word is {quote(example.get('true_word', '?'), 30)}"
         if example.get("probability") is not None and example.get("rank"):
-            hidden += f" ({formats.percent(example['probability'])}, rank {formats.count(example['rank'])})"
-        sentences.append(f"predicted: {', '.join(guesses)}; {hidden}")
+            masked += f" ({formats.percent(example['probability'])}, rank {formats.count(example['rank'])})"
+        sentences.append(f"predicted: {', '.join(guesses)}; {masked}")
     return sentences
 
 
@@ -263,18 +265,15 @@ def _finetuned(example: Event) -> list[str]:
     if example.get("probability") is not None:
         sentence += f" with probability {formats.percent(example['probability'])}"
     if example.get("label") is not None:
-        sentence += (
-            ", which is right"
-            if example["label"] == example["predicted"]
-            else f"; the label is {quote(example['label'], 40)}"
-        )
+        is_right = example["label"] == example["predicted"]
+        sentence += ", which is correct" if is_right else f"; the label is {quote(example['label'], 40)}"
     return [sentence]
 
 
-# ---- what else was said
+# ---- messages
 
 
-def _remarks(events: list[Event], page: Page) -> Lines:
+def _messages(events: list[Event], page: Page) -> Lines:
     lines: Lines = []
     for event in events:
         if event["event"] not in ("detected", "warning", "notice"):
@@ -285,4 +284,4 @@ def _remarks(events: list[Event], page: Page) -> Lines:
             sentence += f" ({formats.count(event['count'])})"
         first = f"{shorten(str(event['stage']), 11):<11} {'! ' if is_warning else '· '}"
         lines += paragraph(sentence, page, indent=1, first=first, style="yellow" if is_warning else "")
-    return [Text(""), Text("").append("What was found and said on the way", style="bold"), *lines] if lines else []
+    return [Text(""), Text("").append("Messages from the stages", style="bold"), *lines] if lines else []

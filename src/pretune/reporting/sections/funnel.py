@@ -1,4 +1,4 @@
-"""The funnel of stage 2: what was left after each step of cleaning, and the lengths and languages of what was kept."""
+"""The cleaning of the text, from its funnel event: documents left after each step, their lengths and languages."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pretune.runtime.events import Event
 
 BAR_WIDTH = 24
 MOST_LANGUAGES = 8
-LIST_NOTE = "pretune show DIR --dropped RULE lists what a rule dropped"
+LIST_NOTE = "pretune show DIR --dropped RULE lists the documents that a rule dropped"
 
 
 def render_funnel(events: list[Event], page: Page) -> Lines:
-    """Documents and characters after each step, and small histograms; nothing where no funnel was logged."""
+    """Documents and characters after each step, and small histograms; no lines if no funnel was logged."""
     funnel = last_of(events, "preprocess", "funnel")
     if not funnel:
         return []
-    lines = heading("WHAT WAS KEPT", LIST_NOTE, page) + _steps(funnel["steps"], page)
-    histograms = [_histogram("words in a document", _lengths(funnel), page)]
+    lines = heading("DOCUMENTS KEPT", LIST_NOTE, page) + _steps(funnel["steps"], page)
+    histograms = [_histogram("words per document", _lengths(funnel), page)]
     if funnel.get("languages"):
         sampled = f" (of {formats.count(funnel['languages_of'])})" if funnel.get("languages_of") else ""
         histograms.append(_histogram(f"language{sampled}", _languages(funnel["languages"]), page))
@@ -36,7 +36,7 @@ def _steps(steps: list[dict[str, Any]], page: Page) -> Lines:
         Column("documents", "right"),
         Column("characters", "right"),
         Column("dropped", "right"),
-        Column("left of the documents"),
+        Column("left"),
     ]
     first = max(1, steps[0]["documents"])
     rows: list[Row] = []

@@ -1,29 +1,28 @@
-"""What the log says about a phase of training: its evaluation rows with pointers, references, plan and trials."""
+"""Folds the events of a training stage into a phase: evaluation rows with pointers, references, plan and trials."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from pretune.runtime.events import Event
 
-MASK = "[MASK]"  # what stands for a hidden word in the logs
+MASK = "[MASK]"  # in the place of a masked word in the logs
 SYNTHETIC_NOTE = "synthetic data, written by the built-in generator"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """The fold of one stage's events. `pointers[i]` names the event that `rows[i]` is."""
+    """The fold of one stage's events. `pointers[i]` names the event of `rows[i]`."""
 
     stage: str
     rows: list[Event]
     pointers: list[str]
     references: Event = field(default_factory=dict)
-    plan: Event = field(default_factory=dict)  # with what a `plan_corrected` changed
+    plan: Event = field(default_factory=dict)  # after the changes of a `plan_corrected`
     estimate: Event = field(default_factory=dict)
-    trials: list[Event] = field(default_factory=list)  # each `trial_started` with what its `trial_finished` adds
-    trial_pointer: str = ""  # the `trial_finished` of the trial whose rows these are
+    trials: list[Event] = field(default_factory=list)  # each `trial_started`, with the fields of its `trial_finished`
+    trial_pointer: str = ""  # names the `trial_finished` of the trial that the rows belong to
     chosen: Event = field(default_factory=dict)
     test: list[Event] = field(default_factory=list)
     skipped: list[Event] = field(default_factory=list)
@@ -34,19 +33,19 @@ class Phase:
 
     @property
     def trial(self) -> Event:
-        """The trial whose rows these are, or nothing in a phase without trials."""
+        """The trial that the rows belong to; empty in a phase without trials."""
         numbers = {row.get("trial") for row in self.rows}
         return next((trial for trial in self.trials if trial.get("trial") in numbers), {})
 
 
 def synthetic_note(events: Iterable[Event]) -> str:
-    """What every display says of data that no person wrote; empty where no stage said that its data is synthetic."""
+    """The note that every display shows on generated data; empty if no stage logged that its data is synthetic."""
     is_synthetic = any(event.get("synthetic") for event in events if event["event"] == "stage_started")
     return SYNTHETIC_NOTE if is_synthetic else ""
 
 
 def of_stage(events: Iterable[Event], stage: str, kind: str | None = None) -> list[Event]:
-    """The events of one stage, of one kind where it is given, in the order of the log."""
+    """The events of one stage (and of one kind, if given), in the order of the log."""
     return [e for e in events if e.get("stage") == stage and (kind is None or e["event"] == kind)]
 
 
@@ -57,7 +56,7 @@ def last_of(events: Iterable[Event], stage: str, kind: str) -> Event:
 
 
 def read_phase(events: list[Event], stage: str) -> Phase:
-    """Fold one stage; the rows are all evaluations, or those of the chosen (else the latest) trial."""
+    """Fold one stage; the rows are all evaluations, or those of the chosen (otherwise the latest) trial."""
     evaluations = of_stage(events, stage, "evaluation")
     chosen = last_of(events, stage, "chosen")
     trial = chosen.get("trial", evaluations[-1].get("trial") if evaluations else None)
@@ -87,10 +86,3 @@ def _read_plan(events: list[Event], stage: str) -> Event:
     if corrected and "tokens_per_step" in plan:
         plan["tokens"] = plan["steps"] * plan["tokens_per_step"]
     return plan
-
-
-def resolve(pointer: str, events: list[Event]) -> Any:
-    """The event that a pointer such as `pretrain/evaluation[3]` names, in the events of a run."""
-    stage, _, rest = pointer.partition("/")
-    kind, _, index = rest.rstrip("]").partition("[")
-    return of_stage(events, stage, kind)[int(index)]

@@ -1,6 +1,6 @@
-"""The prediction trace: one text through tokenization, embedding, transformer layers, head and decision.
+"""A prediction trace in; out comes one text through tokenization, embedding, transformer layers, head and decision.
 
-Sums and probabilities are computed again from the numbers of the trace, and the difference is shown.
+Sums and probabilities are recomputed from the numbers of the trace, and the difference is shown.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from pretune.reporting.terminal import (
 )
 
 Trace = dict[str, Any]
-TOKENS_SHOWN = 40  # of a long text the first ones are drawn
+TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
 TOLERANCE = 1e-4  # between the sum of the contributions and the logit
 BAR, NARROW_BAR = 20, 8  # columns
 JOINT, INSIDE, BLANK = "·", "··", "␣"
-TERMS_SHOWN = 4  # of the products that a logit is the sum of, in each direction
+TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def render_prediction(trace: Trace, page: Page, note: str = "") -> Lines:
-    """The five layers of a trace, as `pretune trace --json` writes it; `note` says where the data came from."""
+    """The five layers of a trace, as `pretune trace --json` writes it; `note` names where the data came from."""
     layers = trace["layers"]
     lines = heading("PREDICTION TRACE", note, page)
     lines += paragraph(clean(trace.get("model", "")), page, indent=1, style="dim")
     lines += paragraph(quote(trace["text"], 400), page, indent=1)
-    lines += _title(1, "Tokenization", "the text becomes pieces that the model has a number for", page)
+    lines += _title(1, "Tokenization", "the text is split into tokens of the vocabulary; below each, its id", page)
     lines += _tokenization(layers["tokenization"], page)
-    lines += _title(2, "Embedding", "each piece becomes a vector; its length", page)
+    lines += _title(2, "Embedding", "each token becomes a vector; below each, the vector's length", page)
     lines += _embedding(layers["embedding"], layers["tokenization"], page)
-    lines += _title(3, "Transformer layers", "the read-out after each layer, and what each part adds", page)
+    lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
-    lines += _title(4, "Head", "the mean vector times one weight row per class, plus a bias", page)
+    lines += _title(4, "Head", "the mean vector times a row of weights per class, plus a bias", page)
     lines += _head(trace, page)
     lines += _title(5, "Decision", "softmax of the logits", page)
     return lines + _decision(trace, page)
@@ -68,17 +68,17 @@ def _bar_width(page: Page) -> int:
     return BAR if page.width >= NARROW else NARROW_BAR
 
 
-# ---- 1 and 2: pieces
+# ---- 1 and 2: tokens
 
 
 def _tokenization(layer: Trace, page: Page) -> Lines:
     tokens = layer["tokens"]
     columns = [(name, str(token["id"])) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
     lines = _gloss(columns, page, ("", "dim"))
-    joined = f"; {JOINT} joins on to the piece before" if any(name.startswith(JOINT) for name, _ in columns) else ""
-    joined += f", {INSIDE} goes on inside its character" if any(name == INSIDE for name, _ in columns) else ""
-    cut = "; the middle of the text did not fit and was left out" if layer.get("was_cut") else ""
-    return lines + paragraph(f"{len(tokens)} pieces{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
+    joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
+    joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
+    cut = "; the text was too long, so its middle was cut" if layer.get("was_cut") else ""
+    return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
 
 
 def _more(items: Sequence[Any]) -> str:
@@ -86,7 +86,7 @@ def _more(items: Sequence[Any]) -> str:
 
 
 def _surfaces(tokens: list[Trace]) -> list[str]:
-    """The pieces to draw, with a sign before those that go on where the piece before ended."""
+    """The tokens to draw, with a sign before those that start where the token before ended."""
     surfaces = []
     for before, token in zip([None, *tokens], tokens[:TOKENS_SHOWN], strict=False):
         start = token.get("start")
@@ -101,8 +101,6 @@ def _surfaces(tokens: list[Trace]) -> list[str]:
 
 def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
     norms = layer["norms"]
-    if not norms:
-        return []
     low, high = min(norms), max(norms)
     columns = []
     for name, norm in zip(_surfaces(tokenization["tokens"]), norms, strict=False):
@@ -113,7 +111,7 @@ def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
 
 
 def _gloss(columns: Sequence[tuple[str, str]], page: Page, styles: tuple[str, str]) -> Lines:
-    """Pairs above each other, as many beside each other as the page is wide."""
+    """Pairs, one text above the other, as many in a row as the page has room for."""
     lines: Lines = []
     upper, lower, used = Text("  "), Text("  "), 2
     for top, bottom in columns:
@@ -137,9 +135,8 @@ def _shown_classes(trace: Trace) -> list[int]:
 
 
 def _label(trace: Trace, index: int, page: Page | None = None) -> str:
-    """The name of a class; shorter where it is to be the title of a column on a narrow page."""
-    names, limit = trace.get("label_names") or [], 10 if page is not None and page.width < NARROW else 20
-    return clean(names[index], limit) if index < len(names) else str(index)
+    """The name of a class; shorter if it is to be the title of a column on a narrow page."""
+    return clean(trace["label_names"][index], 10 if page is not None and page.width < NARROW else 20)
 
 
 def _transformer(trace: Trace, page: Page) -> Lines:
@@ -150,24 +147,15 @@ def _transformer(trace: Trace, page: Page) -> Lines:
     width = _bar_width(page)
     columns += [Column("0 %".ljust(max(width - 5, 4)) + "100 %")]
     rows: list[Row] = []
-    for readout in layer.get("readouts", []):
-        shares = readout["probabilities"]
-        cells = [clean(_layer_name(readout["layer"]), 24), *(formats.percent(shares[k]) for k in shown)]
-        rows.append([*cells, Cell(bar(shares[first], width), "cyan")])
-    lines = table(columns, rows, page, indent=2) if rows else []
-    note = (
-        f"Bars: {_label(trace, first)}. Read with the final norm at that layer's own scale: what can be decoded there, "
-    )
-    note += "not what was decided there."
-    lines += paragraph(note, page, indent=2, style="dim") if rows else []
-    contributions = layer.get("contributions", [])
-    return [*lines, Text(""), *_contributions(trace, contributions, shown, page)] if contributions else lines
-
-
-def _layer_name(layer: Any) -> str:
-    if isinstance(layer, int):
-        return "embedding" if layer == 0 else f"layer {layer}"
-    return str(layer)
+    for readout in layer["readouts"]:
+        values, number = readout["probabilities"], readout["layer"]
+        cells = [f"layer {number}" if number else "embedding", *(formats.percent(values[k]) for k in shown)]
+        rows.append([*cells, Cell(bar(values[first], width), "cyan")])
+    lines = table(columns, rows, page, indent=2)
+    note = f"Bars: {_label(trace, first)}. Each layer is read through the final norm, at the layer's own scale: "
+    note += "this is what can be decoded there, not what was decided there."
+    lines += paragraph(note, page, indent=2, style="dim")
+    return [*lines, Text(""), *_contributions(trace, layer["contributions"], shown, page)]
 
 
 def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], page: Page) -> Lines:
@@ -176,37 +164,33 @@ def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], p
     columns = [Column("added to the logit", wraps=page.width < NARROW)]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     columns += [Column(("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+"))]
-    parts = [(clean(c["name"].replace("_", " "), 24), c["logits"]) for c in contributions]
-    bias = trace["layers"]["head"].get("bias")
-    if bias is not None and not any(name == "bias" for name, _ in parts):
-        parts.append(("bias", bias))
-    largest = max(abs(values[first]) for _, values in parts) or 1.0
+    components = [(clean(c["name"].replace("_", " "), 24), c["logits"]) for c in contributions]
+    largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
         [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
-        for name, values in parts
+        for name, values in components
     ]
-    sums = [sum(values[k] for _, values in parts) for k in range(len(parts[0][1]))]
+    sums = [sum(values[k] for _, values in components) for k in range(len(components[0][1]))]
     logits = trace["layers"]["head"]["logits"]
     rows.append([Cell("sum", "bold"), *(Cell(f"{sums[k]:+.3f}", "bold") for k in shown), ""])
     error = max(abs(a - b) for a, b in zip(sums, logits, strict=True))
     lines = table(columns, rows, page, indent=2)
-    return lines + _check("sum of the parts and logit differ by", error, page)
+    return lines + _check("the sums and the logits", error, page)
 
 
-def _signed_bar(share: float, half: int) -> str:
-    """A bar to the left of a line for a negative share, to the right for a positive one, `half` columns at most."""
-    length = round(abs(share) * half)
-    left = "█" * length if share < 0 else ""
-    right = "█" * length if share > 0 else ""
+def _signed_bar(fraction: float, half: int) -> str:
+    """A bar to the left of a line for a negative fraction, to the right for a positive one, at most `half` columns."""
+    length = round(abs(fraction) * half)
+    left = "█" * length if fraction < 0 else ""
+    right = "█" * length if fraction > 0 else ""
     return left.rjust(half) + "│" + right.ljust(half)
 
 
 def _check(what: str, error: float, page: Page) -> Lines:
     is_fine = error <= TOLERANCE
     mark, style = ("✓", "dim") if is_fine else ("!", "bold red")
-    sentence = f"{what} {f'{error:.0e}' if error else '0'} at most" + (
-        "" if is_fine else f", more than {TOLERANCE:g}: this trace does not add up"
-    )
+    sentence = f"{what} differ by at most {f'{error:.0e}' if error else '0'}"
+    sentence += "" if is_fine else f", more than {TOLERANCE:g}: this trace does not add up"
     return paragraph(sentence, page, indent=2, first=f"{mark} ", style=style)
 
 
@@ -215,33 +199,27 @@ def _check(what: str, error: float, page: Page) -> Lines:
 
 def _head(trace: Trace, page: Page) -> Lines:
     head, shown = trace["layers"]["head"], _shown_classes(trace)
-    bias = head.get("bias")
     columns = [Column("class"), Column("weights · vector", "right"), Column("bias", "right"), Column("logit", "right")]
     rows: list[Row] = []
     for k in shown:
-        logit = head["logits"][k]
-        given = 0.0 if bias is None else bias[k]
-        rows.append(
-            [_label(trace, k), f"{logit - given:+.3f}", "-" if bias is None else f"{given:+.3f}", f"{logit:+.3f}"]
-        )
+        logit, bias = head["logits"][k], head["bias"][k]
+        rows.append([_label(trace, k), f"{logit - bias:+.3f}", f"{bias:+.3f}", f"{logit:+.3f}"])
     lines = table(columns, rows, page, indent=2) + _hidden_classes(trace, shown, page)
     return lines + _arithmetic(trace, shown[0], page)
 
 
 def _arithmetic(trace: Trace, first: int, page: Page) -> Lines:
-    """The logits computed again from vector, weights and bias, and the largest products in the first class's sum."""
+    """The logits recomputed from vector, weights and bias, and the largest products in the sum of the first class."""
     head = trace["layers"]["head"]
-    if "pooled" not in head or "weight" not in head or head.get("bias") is None:
-        return []
     products = [weight * value for weight, value in zip(head["weight"][first], head["pooled"], strict=True)]
     order = sorted(range(len(products)), key=lambda d: -products[d])
     largest = [d for d in order[:TERMS_SHOWN] if products[d] > 0] + [d for d in order[-TERMS_SHOWN:] if products[d] < 0]
     terms = ", ".join(f"[{d}] {products[d]:+.3f}" for d in dict.fromkeys(largest))
-    sentence = f"largest of {len(products)} terms for {_label(trace, first)}: {terms}"
+    sentence = f"largest of the {len(products)} products for {_label(trace, first)}, by dimension: {terms}"
     rows = zip(head["weight"], head["bias"], head["logits"], strict=True)
     error = max(abs(math.fsum(w * v for w, v in zip(row, head["pooled"], strict=True)) + b - z) for row, b, z in rows)
     lines = paragraph(sentence, page, indent=2, style="dim")
-    return lines + _check("weights times vector plus bias and logit differ by", error, page)
+    return lines + _check("weights · vector + bias and the logits", error, page)
 
 
 def _hidden_classes(trace: Trace, shown: list[int], page: Page) -> Lines:
@@ -254,24 +232,21 @@ def _decision(trace: Trace, page: Page) -> Lines:
     lines: Lines = []
     width = max(cell_len(_label(trace, k)) for k in shown)
     for k in shown:
-        share = decision["probabilities"][k]
-        line = (
-            Text("  ")
-            .append(f"{pad(_label(trace, k), width)}  ")
-            .append(bar(share, 2 * _bar_width(page)), style="cyan")
-        )
-        lines.append(line.append(f"  {formats.percent(share)}"))
+        probability = decision["probabilities"][k]
+        line = Text(f"  {pad(_label(trace, k), width)}  ")
+        line.append(bar(probability, 2 * _bar_width(page)), style="cyan")
+        lines.append(line.append(f"  {formats.percent(probability)}"))
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace["layers"]["head"]["logits"])
     error = max(abs(a - b) for a, b in zip(computed, decision["probabilities"], strict=True))
-    lines += _check("softmax of the logits and probabilities differ by", error, page)
-    ahead = f", {100 * decision['margin']:.1f} points ahead of the next" if decision.get("margin") is not None else ""
-    sentence = f"{clean(decision['label'], 40)} with probability {formats.percent(decision['probability'])}{ahead}"
+    lines += _check("the softmax of the logits and the probabilities", error, page)
+    probability, margin = formats.percent(decision["probability"]), f"{100 * decision['margin']:.1f} points"
+    sentence = f"{clean(decision['label'], 40)} with probability {probability}, {margin} ahead of the next class"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
 
 def softmax(logits: Sequence[float]) -> list[float]:
-    """Probabilities of logits."""
+    """Probabilities (K,) from logits (K,)."""
     highest = max(logits)
     weights = [math.exp(logit - highest) for logit in logits]
     return [weight / sum(weights) for weight in weights]

@@ -1,4 +1,4 @@
-"""The training trace: both phases as charts and as a table, and the watched sentences over time."""
+"""The events of training in; out come both phases as charts and tables, with the watched sentences over time."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from pretune.reporting.terminal import (
 from pretune.runtime.events import Event
 
 TITLES = {
-    "pretrain": "Pre-training: predicting hidden words",
+    "pretrain": "Pre-training: predicting masked words",
     "finetune": "Fine-tuning: learning the task",
-    "scratch": "The same network from random weights",
+    "scratch": "Control: the same network from scratch",
 }
+ENDINGS = {"patience": "no better score", "epochs": "last epoch", "diverged": "divergence"}
 SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the accuracy panel fit next to each other
 PANEL_GAP = 3
 WATCHED_LIMIT = 90  # characters of a watched sentence
@@ -51,7 +52,7 @@ def render_training(events: list[Event], page: Page) -> Lines:
 
 
 def render_phase(phase: Phase, page: Page) -> Lines:
-    """One phase: what was planned, the two panels, the table, and what belongs to that phase only."""
+    """One phase: the plan, the two panels, the table, and the parts that only this phase has."""
     lines = [Text("").append(TITLES.get(phase.stage, phase.stage), style="bold cyan")]
     for sentence in (_describe_machine(phase), _describe_plan(phase), _describe_trial(phase)):
         if sentence:
@@ -63,7 +64,7 @@ def render_phase(phase: Phase, page: Page) -> Lines:
     return lines + _trials(phase, page) + _tests(phase, page)
 
 
-# ---- what was going to happen
+# ---- machine, plan and trial
 
 
 def _describe_machine(phase: Phase) -> str:
@@ -72,7 +73,7 @@ def _describe_machine(phase: Phase) -> str:
     if "parameters" in estimate:
         parts.append(f"{formats.short_count(estimate['parameters'])} parameters ({clean(estimate.get('size', '?'))})")
     if "tokens_per_second" in estimate:
-        parts.append(f"{formats.count(round(estimate['tokens_per_second']))} tokens/s expected")
+        parts.append(f"about {formats.count(round(estimate['tokens_per_second']))} tokens/s")
     if "precision" in estimate:
         parts.append(clean(estimate["precision"]))
     if "is_compiled" in estimate:
@@ -90,11 +91,11 @@ def _describe_plan(phase: Phase) -> str:
     if "tokens_per_step" in plan:
         parts[0] += f" of {formats.count(plan['tokens_per_step'])} tokens"
     if "tokens" in plan:
-        parts.append(f"{formats.short_count(plan['tokens'])} tokens in all")
-    if plan.get("warmup_steps"):
-        parts.append(f"rate rises until step {formats.count(plan['warmup_steps'])}")
+        parts.append(f"{formats.short_count(plan['tokens'])} tokens in total")
+    rate = [f"warm-up to step {formats.count(plan['warmup_steps'])}"] if plan.get("warmup_steps") else []
     if plan.get("decay_start_step") is not None:
-        parts.append(f"falls from step {formats.count(plan['decay_start_step'])}")
+        rate.append(f"decay from step {formats.count(plan['decay_start_step'])}")
+    parts += [f"learning rate: {', '.join(rate)}"] if rate else []
     return " · ".join(parts)
 
 
@@ -102,26 +103,27 @@ def _describe_trial(phase: Phase) -> str:
     if not phase.trials:
         return ""
     trial = phase.trial
-    shown = f"shown: trial {trial.get('trial', '?')}"
+    shown = f"Shown: trial {trial.get('trial', '?')}"
     if "learning_rate" in trial:
-        shown += f" (rate {formats.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
+        shown += f" (learning rate {formats.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
+    shown += f", one of {len(phase.trials)} trials." if len(phase.trials) > 1 else "."
     chosen = clean(phase.chosen.get("sentence", ""))
-    return f"{shown}, one of {len(phase.trials)}." + (f" {chosen}" if chosen else "")
+    return f"{shown} {chosen}".rstrip()
 
 
 # ---- the panels
 
 
 def _panels(phase: Phase, page: Page) -> Lines:
-    is_beside = page.width >= SIDE_BY_SIDE_FROM
-    width = (page.width - PANEL_GAP) // 2 if is_beside else page.width
+    fits = page.width >= SIDE_BY_SIDE_FROM
+    width = (page.width - PANEL_GAP) // 2 if fits else page.width
     panel = Page(width, page.charset)
     loss, accuracy = draw_chart(loss_chart(phase), panel), draw_chart(accuracy_chart(phase), panel)
-    return side_by_side(loss, accuracy, width, PANEL_GAP) if is_beside else [*loss, Text(""), *accuracy]
+    return side_by_side(loss, accuracy, width, PANEL_GAP) if fits else [*loss, Text(""), *accuracy]
 
 
 def loss_chart(phase: Phase) -> Chart:
-    """The loss panel; each phase has its own axis, since the two losses have different floors and ceilings."""
+    """The loss panel; each phase has its own axis, since the range of its loss differs."""
     title = "loss, nats per masked token" if phase.is_pretraining else "loss, nats per text"
     return Chart(
         title,
@@ -136,7 +138,8 @@ def loss_chart(phase: Phase) -> Chart:
 
 def accuracy_chart(phase: Phase) -> Chart:
     """The accuracy panel."""
-    title = "accuracy, hidden tokens found" if phase.is_pretraining else "accuracy, texts labelled right"
+    what = "masked tokens predicted correctly" if phase.is_pretraining else "texts classified correctly"
+    title = f"accuracy, {what}"
     return Chart(
         title,
         "epoch",
@@ -166,7 +169,7 @@ def _loss_references(phase: Phase) -> list[Reference]:
 
 def _accuracy_references(phase: Phase) -> list[Reference]:
     if phase.is_pretraining:
-        name, value = "commonest token", phase.references.get("most_frequent_share")
+        name, value = "most frequent token", phase.references.get("most_frequent_share")
     else:
         name, value = "majority class", phase.references.get("majority_share")
     return [] if value is None else [Reference(f"{name} {formats.percent(value)}", value)]
@@ -211,14 +214,15 @@ def render_rows(phase: Phase, page: Page) -> Lines:
     if page.width < NARROW:  # without the time, too
         columns, rows = [*columns[:4], *columns[5:]], [[*row[:4], *row[5:]] for row in rows]
     lines = table(columns, rows, page)
-    note = "loss, accuracy: on training text; validation: loss, and accuracy ± half of its 95 % interval"
     n = phase.rows[-1].get("n")
-    unit = "hidden tokens" if phase.is_pretraining else "texts"
-    return lines + paragraph(note + (f" (n = {formats.count(n)} {unit})" if n else ""), page, indent=1, style="dim")
+    unit = "masked tokens" if phase.is_pretraining else "texts"
+    note = "loss and accuracy: on training text; validation: loss, and accuracy ± half its 95 % interval"
+    note += f", on {formats.count(n)} {unit}" if n else ""
+    return lines + paragraph(note, page, indent=1, style="dim")
 
 
-def _known(value: float | None, write: Any) -> str:
-    return "-" if value is None else write(value)
+def _known(value: float | None, format_value: Any) -> str:
+    return "-" if value is None else format_value(value)
 
 
 def _accuracy(row: Event) -> str:
@@ -229,13 +233,13 @@ def _anchors(phase: Phase, page: Page) -> Lines:
     known = phase.references
     if phase.is_pretraining:
         meanings = [
-            ("ln V", known.get("uniform_nats"), "guessing every token of the vocabulary alike"),
-            ("unigram entropy", known.get("unigram_nats"), "knowing only how frequent each token is"),
+            ("ln V", known.get("uniform_nats"), "loss of a uniform guess over the vocabulary"),
+            ("unigram entropy", known.get("unigram_nats"), "loss of predicting from token frequencies alone"),
         ]
     else:
         meanings = [
-            ("ln K", known.get("uniform_nats"), "guessing every class alike"),
-            ("prior", known.get("prior_nats"), "knowing only how frequent each class is"),
+            ("ln K", known.get("uniform_nats"), "loss of a uniform guess over the classes"),
+            ("prior", known.get("prior_nats"), "loss of predicting from class frequencies alone"),
         ]
     parts = [f"{name} = {formats.nats(value)}: {meaning}" for name, value, meaning in meanings if value is not None]
     return paragraph("; ".join(parts), page, indent=1, style="dim") if parts else []
@@ -245,7 +249,7 @@ def _anchors(phase: Phase, page: Page) -> Lines:
 
 
 def render_watched(phase: Phase, page: Page) -> Lines:
-    """The masked sentences at the first, the middle and the last evaluation that predicted them."""
+    """The watched sentences at the first, the middle and the last evaluation that predicted them."""
     seen = [row for row in phase.rows if row.get("sentences")]
     if not seen:
         return []
@@ -255,18 +259,18 @@ def render_watched(phase: Phase, page: Page) -> Lines:
     rows: list[Row] = []
     for index, sentence in enumerate(moments[0]["sentences"]):
         text, word = around(clean(sentence["masked_text"]), MASK, WATCHED_LIMIT), clean(sentence["true_word"], 20)
-        note = "\n(the training text holds it)" if sentence.get("is_in_training") else ""
-        cells = [Cell(f"{text}\nhidden: {word}{note}")]
+        note = "\n(in the training text)" if sentence.get("is_in_training") else ""
+        cells = [Cell(f"{text}\nmasked: {word}{note}")]
         for row in moments:
             found = row["sentences"][index] if index < len(row["sentences"]) else {}
             cells.append(_guess(found, sentence["true_word"]))
         rows.append(cells)
-    lines = [Text(""), Text("").append("The same hidden words, predicted again and again", style="bold")]
+    lines = [Text(""), Text("").append("Predictions of the same masked words over time", style="bold")]
     return lines + table(columns, rows, page)
 
 
 def _guess(sentence: Event, true_word: str) -> Cell:
-    """The most probable word, and below it where the true word stands."""
+    """The most probable word, and below it the probability and the rank of the true word."""
     predictions = sentence.get("predictions") or []
     if not predictions:
         return Cell("-")
@@ -275,13 +279,13 @@ def _guess(sentence: Event, true_word: str) -> Cell:
     top = f"{clean(first['word'], 14) or '(blank)'} {formats.percent(first['probability'])}" + " ✓" * is_hit
     if is_hit:
         return Cell(top, "green")
-    share = sentence.get("probability")
-    below = [] if share is None else [formats.percent(share)]
+    probability = sentence.get("probability")
+    below = [] if probability is None else [formats.percent(probability)]
     below += [f"rank {formats.count(sentence['rank'])}"] if sentence.get("rank") else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
 
 
-# ---- fine-tuning: trials and the test split
+# ---- fine-tuning: trials and the test set
 
 
 def _trials(phase: Phase, page: Page) -> Lines:
@@ -294,8 +298,8 @@ def _trials(phase: Phase, page: Page) -> Lines:
         Column("best epoch", "right"),
         Column("validation", "right"),
         Column("loss", "right"),
-        Column("stopped by"),
-        Column(""),
+        Column("ended by", wraps=True),
+        Column("", wraps=True),
     ]
     rows: list[Row] = []
     for trial in phase.trials:
@@ -307,31 +311,34 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.get("best_epoch"), formats.count),
             _known(trial.get("validation_accuracy"), formats.percent),
             _known(trial.get("validation_loss"), formats.nats),
-            {"patience": "no better score", "epochs": "all epochs done", "diverged": "divergence"}.get(
-                trial.get("stopped", ""), "not finished"
-            ),
-            "● chosen" if is_chosen else "",
+            ENDINGS.get(trial.get("stopped", ""), "not finished"),
+            "● chosen" if is_chosen else _search(trial),
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
-    if page.width < NARROW:  # without the loss, and without what a trial was stopped by
+    if page.width < NARROW:  # without the loss and the ending
         columns, rows = [*columns[:5], columns[7]], [[*row[:5], row[7]] for row in rows]
     return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
+
+
+def _search(trial: Event) -> str:
+    """A trial of the search for the learning rate sees fewer rows, so its scores do not compare with the others."""
+    return f"search, {formats.count(trial['rows'])} rows" if trial.get("is_search") else ""
 
 
 def _tests(phase: Phase, page: Page) -> Lines:
     if not phase.test:
         return []
     chosen_seed = phase.chosen.get("seed")
-    lines = [Text(""), Text("").append("On the test split, which was touched once", style="bold")]
+    lines = [Text(""), Text("").append("Test set, evaluated once for each seed", style="bold")]
     for test in phase.test:
         sentence = (
             f"seed {test.get('seed', '?')}: accuracy {formats.percent(test['accuracy'])} "
-            f"({formats.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
+            f"(95 % interval {formats.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
             f"loss {formats.nats(test['loss'])}, n = {formats.count(test['n'])}"
         )
-        for name, part in (test.get("slices") or {}).items():
-            share, n = formats.percent(part["accuracy"]), formats.count(part["n"])
-            sentence += f"; {clean(name.replace('_', ' '), 24)} {share} (n = {n})"
+        for name, found in (test.get("slices") or {}).items():
+            accuracy, n = formats.percent(found["accuracy"]), formats.count(found["n"])
+            sentence += f"; slice {clean(name.replace('_', ' '), 24)} {accuracy} (n = {n})"
         mark = "● " if test.get("seed") == chosen_seed and len(phase.test) > 1 else "  "
         lines += paragraph(sentence, page, indent=1, first=mark)
     return lines
