@@ -104,8 +104,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     tracing.trace = lambda _run, text: {"text": text}  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pretune.tracing.prediction", tracing)
     monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
-    monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
-    monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])
+    monkeypatch.setattr(pipeline, "estimate_run", lambda _recipe: None)
+    monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: [])
     return made
 
 

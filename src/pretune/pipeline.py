@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
-from pretune.expectation import describe, expect
+from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import (
     Recipe,
     check_inputs,
@@ -132,7 +132,7 @@ def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
     if all(state == "finished" for state in states.values()):
         say("All of it is done already; what follows is read from its logs.")
     elif all(state == "missing" for state in states.values()):
-        for line in describe(expect(recipe), folder):
+        for line in describe(estimate_run(recipe), folder):
             say(line)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
@@ -12,10 +9,8 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import PretrainConfig
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
-from pretune.training.budget import Budget, Pace, Shape
+from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
-from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
 _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
@@ -159,32 +154,3 @@ def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compilin
             "second."
         )
     return sentences
-
-
-def disk_bytes(model: ModelConfig, config: PretrainConfig, preprocessed: Path, pace: Pace, plan: Plan) -> int:
-    """What the stage's folder holds at its end: the model, the checkpoint before the decay, and the last one or two."""
-    tokenizer = sum((preprocessed / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
-    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
-    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
-    each = cost.checkpoint_bytes(model, config.optimizer)
-    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
-
-
-def estimate(
-    config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
-) -> dict[str, Any]:
-    """What a run is expected to take, by measurement and by arithmetic, disk apart; on a GPU its own memory."""
-    by_spans = compute.device == "cuda" and compute.precision == "bf16"
-    places, longest = corpus.micro_batch_tokens, config.row_tokens
-    return {
-        "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
-        "memory_bytes": cost.train_memory_bytes(model, places, longest, config.mask_prob, by_spans=by_spans),
-        "parameters": cost.count_parameters(model),
-        **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
-    }
-
-
-def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """The budget as it was given, and the tokens that the plan makes of it."""
-    given = {name: value for name, value in vars(budget).items() if value is not None}
-    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}

@@ -41,15 +41,19 @@ from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
     choose_size,
-    describe_budget,
     describe_compute,
-    disk_bytes,
-    estimate,
     is_worth_compiling,
     longest_row,
     optimizer_config,
     row_settings,
     shape_of,
+)
+from pretune.stages.pretrain.estimate import (
+    describe_budget,
+    disk_bytes,
+    estimate_fields,
+    seconds_of_plan,
+    tokenizer_bytes,
 )
 from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen
@@ -271,9 +275,9 @@ class _Pretraining:
         self.folder.note(plan=plan.to_dict(), size=self.size, micro_batch_tokens=micro_batch_tokens)
         log.write(
             "estimate",
-            **estimate(self.config, self.model_config, self.compute, self.corpus, pace),
-            minutes=(self.course.elapsed() + pace.seconds(plan, self.config.evaluations)) / 60,
-            disk_bytes=disk_bytes(self.model_config, self.config, self.source_path, pace, plan),
+            **estimate_fields(self.config, self.model_config, self.compute, self.corpus, pace),
+            minutes=(self.course.elapsed() + seconds_of_plan(plan, pace, self.config)) / 60,
+            disk_bytes=disk_bytes(self.config, self.model_config, plan, pace, tokenizer_bytes(self.source_path)),
             size=self.size,
         )
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))
