@@ -184,13 +184,13 @@ def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path
 
 
 def test_without_test_rows_nothing_is_compared(tmp_path: Path, stages: Stages, labels: Path) -> None:
-    """Of few rows none may be held out: the model is there all the same, and the run ends well."""
+    """With few rows there may be no test rows: the run still ends well, with a model."""
     stages.num_test_rows = 0
     said: list[str] = []
     out = pipeline.run(Recipe(out=str(tmp_path / "run"), labels=str(labels)), say=said.append)
     assert stages.done == list(WITH_LABELS[:6])
-    assert [line for line in said if line.startswith("Left out")] == [
-        f"Left out, since no row is held out for a test: {name}." for name in ("scratch", "compare")
+    assert [line for line in said if line.startswith("Skipping")] == [
+        f"Skipping {name}: there are no test rows." for name in ("scratch", "compare")
     ]
     assert (out / "trace.json").is_file()
 
@@ -201,7 +201,7 @@ def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) 
     stages.done.clear()
     pipeline.run(recipe, say=said.append)
     assert stages.done == []
-    assert sum("done already" in line for line in said) == len(STAGES) + 1
+    assert sum("finished" in line for line in said) == len(STAGES) + 1
 
 
 @pytest.mark.parametrize("damaged", ['{"text": ', "[]"])

@@ -89,7 +89,7 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
         ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
         ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),
         ("pretrain = 3\n", "pretrain is 3; expected a section [pretrain] with its settings."),
-        ('corpus = "a.txt"\n', "corpus in a recipe is 'a.txt'; expected a list, each item a text in quotes."),
+        ('corpus = "a.txt"\n', "corpus in a recipe is 'a.txt'; expected a list, each item text in quotes."),
         ("[pretrain]\nminutes = 1\ntokens = 5\n", "More than one of --minutes, --tokens and --epochs is given"),
         ('test_labels = "t.csv"\n', "--test-labels is given without --labels"),
     ],

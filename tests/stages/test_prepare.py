@@ -107,7 +107,7 @@ def test_strong_imbalance_switches_the_metric(tmp_path: Path, tokenizer_folder: 
     out = tmp_path / "prepare"
     manifest = run(write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels), out, tokenizer_folder)
     assert manifest.summary["early_stopping_metric"] == "macro_f1"
-    assert any("training stops by macro-F1" in event["sentence"] for event in events_of(out, "warning"))
+    assert any("early stopping uses macro-F1" in event["sentence"] for event in events_of(out, "warning"))
     rows = read_jsonl(out / "validation.jsonl")
     assert sum(row["label"] == 1 for row in rows) >= 5
 

@@ -82,7 +82,7 @@ def test_another_split_than_that_of_the_text_is_refused(labels: Path, tmp_path: 
     split(labels, tmp_path / "other", SplitConfig(test_fraction=0.3))
     collect([], tmp_path / "collect", split=tmp_path / "split")
     for given in (tmp_path / "other", None):
-        with pytest.raises(InputDataError, match="holds the training texts of a split"):
+        with pytest.raises(InputDataError, match="contains the training texts of a split"):
             preprocess(tmp_path / "collect", tmp_path / "preprocess", PLAIN, split=given)
 
 
@@ -103,9 +103,9 @@ def pretrained(labels: Path, tmp_path: Path) -> Path:
 def test_rows_that_were_pretrained_on_are_not_held_out_in_silence(
     labels: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    """`prepare --test-fraction 0.3` after a text that was cleaned of 0.1 tested on rows of the training text."""
+    """`prepare --test-fraction 0.3` after pre-training with 0.1 tested on rows of the training text."""
     prepare(tmp_path / "split", tmp_path / "prepare", base=pretrained)
-    with pytest.raises(InputDataError, match=r"pre-trained on .* of the .* test rows: .* another split"):
+    with pytest.raises(InputDataError, match=r"pre-trained on .* of the .* test rows, because another split"):
         prepare(labels, tmp_path / "leaks", base=pretrained, split=SplitConfig(test_fraction=0.3))
     assert not (tmp_path / "leaks").exists()
     again = prepare(labels, tmp_path / "same", base=pretrained)  # the same rows are the same split
@@ -123,7 +123,7 @@ def test_a_model_pretrained_without_a_split_warns(labels: Path, pretrained: Path
     prepare(labels, tmp_path / "warned", base=base, split=SplitConfig(test_fraction=0.3))
     warnings = [event for event in read_events(tmp_path / "warned") if event.get("rule") == "seen_in_pretraining"]
     assert len(warnings) == 1
-    assert "figures on them may be too good" in warnings[0]["sentence"]
+    assert "results on them may be too good" in warnings[0]["sentence"]
 
 
 def test_settings_of_the_split_have_no_effect_on_a_split_folder(pretrained: Path, tmp_path: Path) -> None:

@@ -182,9 +182,9 @@ def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
 
 
 def test_many_files_are_announced_before_they_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_WORD", 3)
+    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_NOTICE", 3)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(f"A text called {name}.\n", encoding="utf-8")
     said: list[str] = []
     collect([tmp_path], tmp_path / "out", say=said.append)
-    assert said == ["3 files were found; what they hold is looked at, to recognise them another time."]
+    assert said == ["Found 3 files; computing their fingerprints."]

@@ -260,7 +260,7 @@ def test_another_tokenizer_is_refused_and_leaves_nothing(
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")
     manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
     write_json(tmp_path / "prepare" / "manifest.json", sealed({**manifest, "outputs": {}}))
-    with pytest.raises(InputDataError, match="encoded with another tokenizer") as caught:
+    with pytest.raises(InputDataError, match="encoded with a different tokenizer") as caught:
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
     assert caught.value.exit_code == EXIT_DATA
     assert not (tmp_path / "out").exists()

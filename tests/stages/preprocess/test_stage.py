@@ -288,7 +288,7 @@ def test_a_cluster_that_runs_already_is_used_by_its_address(
         )
         assert cluster.scheduler.workers  # the cluster is somebody else's, and goes on
     told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
-    assert f"The work is done by Dask at {address}." in told
+    assert f"Running on Dask at {address}." in told
 
 
 @contextmanager
@@ -324,7 +324,7 @@ def test_a_cluster_of_ray_is_used_by_its_address(
         config = PreprocessConfig(engine=f"ray://{address}")
         assert preprocess(many_parts, tmp_path / "out", config).outputs == in_one_thread
     told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
-    assert f"The work is done by Ray at {address}." in told
+    assert f"Running on Ray at {address}." in told
 
 
 def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:

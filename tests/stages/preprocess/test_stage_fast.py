@@ -39,7 +39,7 @@ def test_a_failed_check_falls_back_and_says_so(tmp_path: Path, monkeypatch: pyte
     told = list(read_events(tmp_path / "with"))
     (warning,) = (event for event in told if event.get("rule") == "fast_encoder_refused")
     assert warning["sentence"] == (
-        "gigatoken is installed, but it failed or its ids differ from the tokenizer's, which encoded instead."
+        "gigatoken is installed, but it failed or its ids differ from the tokenizer's, which was used instead."
     )
     (report,) = (event for event in told if event["event"] == "tokenizer_report")
     assert (report["trainer"], report["encoders"]) == ("tokenizers", ["tokenizers"])

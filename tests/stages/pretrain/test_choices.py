@@ -36,7 +36,7 @@ def test_updates_too_small_for_a_gpu_are_told() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
     assert len(describe_compute(GPU, large, wants_compiling=True)) == 1
     [_, told] = describe_compute(GPU, CONFIG, wants_compiling=True)
-    assert told.startswith("An update of 4,096 tokens is too little to keep a GPU busy")
+    assert told.startswith("An update of 4,096 tokens is too small to keep a GPU busy")
     assert len(describe_compute(CPU, CONFIG, wants_compiling=False)) == 1
 
 
@@ -44,5 +44,5 @@ def test_a_missing_compiler_is_told_where_it_would_help() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
     for compute, needed in ((CPU, "a C++ compiler (g++"), (replace(GPU, is_compiled=False), "Triton, a C compiler")):
         [_, told] = describe_compute(compute, large, wants_compiling=True)
-        assert told.startswith(f"The slower uncompiled path is used: compiling needs {needed}")
+        assert told.startswith(f"Training is not compiled and therefore slower: compiling needs {needed}")
         assert len(describe_compute(compute, replace(large, compile="off"), wants_compiling=True)) == 1

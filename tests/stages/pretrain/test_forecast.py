@@ -52,6 +52,6 @@ def test_minutes_are_met_and_more_tokens_take_longer(preprocessed_folder: Path) 
 def test_it_says_what_it_rests_on(preprocessed_folder: Path) -> None:
     found = forecast(preprocessed_folder, PretrainConfig(**SETTINGS))
     said = " ".join(found.describe())
-    for words in ("tiny", "minutes", "GB of memory", "MB of disk", "tried out here", "Nothing was written"):
+    for words in ("tiny", "minutes", "GB of memory", "MB of disk", "trial updates", "Nothing was written"):
         assert words in said
     assert found.memory_bytes > 100_000_000

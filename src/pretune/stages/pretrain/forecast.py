@@ -1,7 +1,7 @@
-"""What a pre-training will take, found out without doing it: some updates are tried out, the rest is arithmetic.
+"""A preprocess folder and settings in; the time, memory and disk of their pre-training out, from a few trial updates.
 
-Nothing is written. Minutes come from the pace of those updates on the rows, the model and the machine in question,
-memory from what they took, disk from the weights that checkpoints hold.
+Nothing is written. The minutes follow from the pace of these updates with the real rows and model on this machine, the
+memory from their peak, the disk from the size of checkpoints.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ from pretune.training.pretraining_run import CLIP_NORM
 from pretune.training.schedule import Plan
 from pretune.training.threaded_objective import in_lanes
 
-_TRIED_STEPS = 3
+_TRIAL_STEPS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a pre-training will take: in all, and what `plan` makes of its budget."""
+    """What a pre-training will take, and the plan for its budget."""
 
     size: str
     parameters: int
@@ -72,23 +72,23 @@ class Forecast:
     disk_bytes: int
 
     def describe(self) -> list[str]:
-        """The forecast in sentences, with what it rests on."""
+        """The forecast in sentences, with the measurement behind it."""
         tokens, minutes = self.plan.steps * self.plan.tokens_per_step, self.seconds / 60
         return [
             f"{self.size}, {self.parameters:,} parameters, on {self.compute.describe()}: {self.plan.steps:,} updates, "
             f"{tokens:,} tokens.",
             f"Expected: {minutes:.{2 if minutes < 10 else 0}f} minutes, {self.memory_bytes / 1e9:.2f} GB of memory, "
             f"{self.disk_bytes / 1e6:.0f} MB of disk.",
-            f"That rests on updates tried out here just now, {self.step_seconds:.2f} s each, uncompiled; beside other "
-            "work everything takes longer. Nothing was written.",
+            f"This follows from trial updates on this machine, {self.step_seconds:.2f} s each, uncompiled; other work "
+            "on the machine makes everything take longer. Nothing was written.",
         ]
 
 
 def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
-    """Try some updates of the pre-training that these settings would do, and tell what all of it will take.
+    """Run a few updates of the pre-training with these settings, and predict what all of it will take.
 
-    Raises what the stage itself would raise before it begins: InputDataError for the text or a budget too small,
-    OutOfResourcesError where model or batch do not fit in memory, UsageError for the settings.
+    Raises the errors that the stage raises before it begins: InputDataError for the text or too small a budget,
+    OutOfResourcesError if model or batch do not fit into memory, UsageError for the settings.
     """
     use_threads(config.threads)
     refuse_without_compiler(config.compile)
@@ -106,7 +106,7 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
     model_config = PRESETS[size](tokenizer.vocab_size)
     check_memory(size, model_config, config, corpus, compute.device)
     base = peak_memory_bytes()
-    uncompiled = _try_out(model_config, config, corpus, compute)
+    uncompiled = _measure_pace(model_config, config, corpus, compute)
     has_long_rows = corpus.long is not None
     before = STARTING_SECONDS + seconds_before_plan(
         config, model_config, compute, uncompiled, corpus.tokens_per_epoch, has_long_rows=has_long_rows
@@ -132,7 +132,7 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
     )
 
 
-def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute) -> Pace:
+def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute) -> Pace:
     """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
     model = LanguageModel(model_config).to(compute.device)
     initialize(model, config.seed)
@@ -152,7 +152,7 @@ def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, 
             guard=Guard(),
             pieces=Pieces(),
         )
-        return median_seconds(steps, _TRIED_STEPS)
+        return median_seconds(steps, _TRIAL_STEPS)
 
     short = seconds(corpus.short_batches)
     long = seconds(corpus.long_batches) if corpus.long is not None else short
@@ -160,5 +160,9 @@ def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, 
     evaluate(objective, first)
     start = time.monotonic()
     evaluate(objective, first)
-    one = time.monotonic() - start
-    return Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=one * len(corpus.validation))
+    batch_seconds = time.monotonic() - start
+    return Pace(
+        short_step_seconds=short,
+        long_step_seconds=long,
+        evaluation_seconds=batch_seconds * len(corpus.validation),
+    )
