@@ -1,4 +1,4 @@
-"""What is said before a run: larger budgets, texts and models take longer, and a disk that is too small is named."""
+"""The estimate before a run: larger budgets, texts and models take longer; a disk that is too small is named."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def steady_chip(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def seconds(**values: Any) -> float:
-    """What a recipe with these settings takes."""
+    """Estimated seconds of a run with these settings."""
     return estimate_run(override(Recipe(), values)).seconds
 
 
-def test_minutes_are_taken_at_their_word() -> None:
+def test_a_budget_in_minutes_takes_these_minutes() -> None:
     assert estimate_run(override(Recipe(), {"pretrain": {"minutes": 2}})).pretrain_seconds == 120
 
 
@@ -37,7 +37,7 @@ def test_more_takes_longer() -> None:
     assert seconds(pretrain=small, finetune={"seeds": 1}) < seconds(pretrain=small, finetune={"seeds": 5})
 
 
-def test_the_control_may_be_left_out() -> None:
+def test_the_control_may_be_skipped() -> None:
     pretrain = {"minutes": 1, "size": "small"}
     both = estimate_run(override(Recipe(), {"pretrain": pretrain}))
     without = estimate_run(override(Recipe(), {"control": False, "pretrain": pretrain}))
@@ -47,11 +47,11 @@ def test_the_control_may_be_left_out() -> None:
     assert without.seconds < both.seconds
 
 
-def test_a_long_control_says_how_to_do_without(tmp_path: Path) -> None:
+def test_a_long_control_mentions_how_to_skip_it(tmp_path: Path) -> None:
     values = {"starting_seconds": 0.0, "text_seconds": 0.0, "task_seconds": 1.0, "memory_bytes": 1.0, "disk_bytes": 1.0}
-    for pretrain_seconds, control_seconds, is_said in ((60, 500, False), (60, 700, True), (900, 700, False)):
+    for pretrain_seconds, control_seconds, is_mentioned in ((60, 500, False), (60, 700, True), (900, 700, False)):
         found = RunEstimate(pretrain_seconds=pretrain_seconds, control_seconds=control_seconds, **values)
-        assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_said
+        assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_mentioned
 
 
 def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:

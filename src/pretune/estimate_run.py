@@ -58,7 +58,7 @@ class RunEstimate:
 
 
 def estimate_run(recipe: Recipe) -> RunEstimate:
-    """What a run of this recipe takes if none of it is done yet."""
+    """The estimate for a run of this recipe from its beginning."""
     from pretune.compute.device import choose_compute
     from pretune.model import cost
     from pretune.model.config import PRESETS
@@ -164,7 +164,7 @@ def _text_bytes(recipe: Recipe) -> float:
 
 
 def _corpus_bytes(path: str) -> float:
-    """Text behind a word of the corpus; of some the size is known only when it is there."""
+    """Bytes of text at a path of the corpus, or in a public data set; 0 if not known before the download."""
     name = name_of_text(path)
     if name is None:
         return sum(map(_unpacked_bytes, _files(path)))
@@ -193,14 +193,14 @@ def _unpacked_bytes(file: Path) -> float:
 
 
 def _matrix_rate(device: str, precision: str) -> float:
-    """Operations per second in matrix products on an idle machine, tried out for some hundredths of a second."""
+    """Operations per second in matrix products, measured for some hundredths of a second."""
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if device == "cuda":
         return _fastest_product(4096, dtype, device, tries=6, clock=time.perf_counter)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the processor time of one thread, which a neighbour's load does not change
+    torch.set_num_threads(1)  # CPU time of one thread, which other load does not change
     try:
         return threads * _fastest_product(384, dtype, device, tries=20, clock=time.thread_time)
     finally:
@@ -230,7 +230,7 @@ def describe(estimate: RunEstimate, folder: Path) -> list[str]:
     if e.control_seconds:
         parts.append(f"its control from scratch at most {_duration(e.control_seconds)}")
     lines = [
-        f"Expected: about {_duration(e.seconds)} in all ({', '.join(parts)}), "
+        f"Expected: about {_duration(e.seconds)} in total ({', '.join(parts)}), "
         f"{formats.size(e.memory_bytes)} of memory, {formats.size(e.disk_bytes)} of disk."
     ]
     if e.control_seconds > max(_LONG_CONTROL_SECONDS, e.pretrain_seconds):

@@ -42,7 +42,7 @@ PRETRAIN = "pretrain"  # the step that several processes share
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
 
 
-def foresee(recipe: Recipe, say: Say) -> None:
+def dry_run(recipe: Recipe, say: Say) -> None:
     """Print what a run of this recipe would do and take, without writing anything.
 
     Raises the errors that `run` raises before its first stage.
@@ -231,7 +231,7 @@ def plan_stages(
 
     steps = [Step(name="collect", title="read the text", do=collect)]
     if has_split:
-        step = Step(name="split", title="check the labelled examples and hold some of them out", do=split)
+        step = Step(name="split", title="check the labelled examples and hold some out", do=split)
         steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
     steps += [
         Step(name="preprocess", title="clean the text, train the tokenizer, write tokens", do=preprocess),

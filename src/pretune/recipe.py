@@ -50,7 +50,7 @@ class Recipe:
     corpus: tuple[str, ...] = ()  # files, folders, globs, - for standard input, or public data sets
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
-    protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
+    protect: tuple[str, ...] = ()  # files or folders with text that must not be in the corpus
     data_root: str | None = None  # the folder of public data sets, each in a folder of its name
     control: bool = True  # also train the same network from scratch, to show whether pre-training helped
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -123,32 +123,32 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         if name in _STAGES:
             changes[name] = _override_stage(name, getattr(recipe, name), value)
         else:
-            changes[name] = _checked(Recipe, name, value, where="a recipe")
+            changes[name] = _checked(Recipe, name, value, section="a recipe")
     return replace(recipe, **changes)
 
 
 def _override_stage(stage: str, config: Any, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise UsageError(f"{stage} is {values!r}; expected a section [{stage}] with its settings.")
-    checked = {name: _checked(type(config), name, value, where=f"[{stage}]") for name, value in values.items()}
+    checked = {name: _checked(type(config), name, value, section=f"[{stage}]") for name, value in values.items()}
     if stage == "pretrain" and any(checked.get(name) is not None for name in _BUDGETS):
         config = replace(config, **dict.fromkeys(_BUDGETS))
     return replace(config, **checked)
 
 
-def _checked(config: type, name: str, value: Any, *, where: str) -> Any:
+def _checked(config: type, name: str, value: Any, *, section: str) -> Any:
     """A value for a field of a settings class: lists become tuples, and whole numbers floats if the field is one."""
     kinds = typing.get_type_hints(config)
     if name not in kinds:
         close = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(kinds)}."
-        raise UsageError(f"{where} has no setting {name!r}; {hint}")
+        raise UsageError(f"{section} has no setting {name!r}; {hint}")
     if isinstance(value, list):
         value = tuple(value)
     options = typing.get_args(kinds[name]) if _is_optional(kinds[name]) else (kinds[name],)
     value = _as_float(value, options)
     if not any(_has_kind(value, kind) for kind in options):
-        raise UsageError(f"{name} in {where} is {value!r}; expected {_describe_kind(options[0])}.")
+        raise UsageError(f"{name} in {section} is {value!r}; expected {_describe_kind(options[0])}.")
     return value
 
 

@@ -18,7 +18,7 @@ from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Findings
 
 OnProgress = Callable[[int, Findings], None]  # documents read so far, and the findings in the last ones
-Read = tuple[Path, dict[str, Any]]  # the folder of a piece, and what `collect_piece` returned
+Read = tuple[Path, dict[str, Any]]  # the folder of a work unit, and the result of `collect_piece`
 
 
 class PiecesReader:
@@ -67,8 +67,8 @@ class PiecesReader:
 
 def _in_order(pieces: Sequence[Piece], read: Sequence[Read], whole: dict[str, Read]) -> Iterator[Read]:
     """The results of all units in order; a file that was read again as a whole takes the place of its first slice."""
-    for piece, of_piece in zip(pieces, read, strict=True):
+    for piece, result in zip(pieces, read, strict=True):
         if piece.slice is None or piece.files[0].path not in whole:
-            yield of_piece
+            yield result
         elif not piece.slice.start:
             yield whole[piece.files[0].path]

@@ -236,9 +236,8 @@ class _Finetuning:
             measure=self._measure,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
-            pieces=int(
-                self.folder.manifest.summary.get("pieces", 1)
-            ),  # as an earlier trial split them for lack of memory
+            # As many as an earlier attempt ended with because a process ran out of memory.
+            pieces=int(self.folder.manifest.summary.get("pieces", 1)),
         ).run(stop)
         return {**vars(planned), **best}
 

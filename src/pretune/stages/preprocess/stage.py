@@ -1,7 +1,7 @@
 """Stage 2: documents in; clean, filtered, deduplicated text, a tokenizer and token shards out.
 
 The order: repair, quality rules, exact duplicates, near duplicates, held-out and contaminated texts, split, tokenizer
-on the training part only, token shards.
+on the training split only, token shards.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def preprocess(
     protect: Sequence[str | Path] = (),
     redo: bool = False,
 ) -> Manifest:
-    """Clean the documents in `collected`, train a tokenizer on the training part, and write token shards to `out`.
+    """Clean the documents in `collected`, train a tokenizer on the training split, and write token shards to `out`.
 
     The held-out texts of `split`, a folder that `pretune split` wrote, are removed, and so are documents that share
     word sequences with them or with the files in `protect`. Raises InputDataError if too little text is left, or less
@@ -221,11 +221,11 @@ class _Preprocessing:
         num_tokens = sum(shard.num_tokens for shard in shards.values())
         sentence = f"Checked: all {num_tokens:,} tokens of the clean text are in the shards"
         if tokenizer.kind == "bpe" and not self.config.lowercase:
-            bytes_of = np.array([len(piece) for piece in tokenizer.token_bytes], dtype=np.int64)
+            bytes_of = np.array([len(token) for token in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
             if in_shards != num_bytes:
-                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {num_bytes}")
-            sentence += f"; they stand for all of its {num_bytes:,} bytes"
+                raise RuntimeError(f"the shards decode to {in_shards} bytes of text, but the text has {num_bytes}")
+            sentence += f"; they decode to all of its {num_bytes:,} bytes"
         self.folder.log.write("notice", sentence=sentence + ".")
 
     # --- logging

@@ -138,7 +138,7 @@ class Steps:
     def _find_near_duplicates(self) -> None:
         """Map: similar pairs, one range of each band's keys at a time. Reduce: which document of each pair is dropped.
 
-        This is repeated for documents that were similar only to dropped ones.
+        This is repeated for documents whose only originals were dropped themselves.
         """
         sizes = {"texts": self._num_texts, "entries": self._num_signed}
         self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._outputs("exact")}])
@@ -146,8 +146,8 @@ class Steps:
         shared = {**sizes, "parts": self._outputs("clean"), "threshold": self.config.near_duplicate_threshold}
         looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
         for attempt in range(MOST_ATTEMPTS):
-            where = key_ranges(num_entries, len(self.documents))
-            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
+            ranges = key_ranges(num_entries, len(self.documents))
+            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in ranges]
             self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
             pairs += self._outputs(f"pairs-{attempt}")
             task = {**sizes, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
@@ -170,7 +170,9 @@ class Steps:
         shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
         if self._is_sampled:
             shared["sampled_share"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
-        tasks = [{"cleaned": part, "part": number, **shared} for number, part in enumerate(self._outputs("clean"))]
+        tasks = [
+            {"cleaned": cleaned, "part": number, **shared} for number, cleaned in enumerate(self._outputs("clean"))
+        ]
         results = self._run("select", select_part, tasks)
         self._sample = [text for result in results for text in result["sample"]]
         for result in results:
@@ -198,7 +200,7 @@ class Steps:
         by_count: Counter[int] = Counter()
         for result in self._run("words", sum_word_counts, tasks):
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
-        return load_word_counts([Path(part) for part in self._outputs("words")], by_count)
+        return load_word_counts([Path(output) for output in self._outputs("words")], by_count)
 
     def identify_sample(self) -> None:
         """Detect the languages of a sample of the kept texts, for the report, if no language is required."""
@@ -221,8 +223,8 @@ class Steps:
             self.num_documents.update(result["by_split"])
             self._num_characters += result["characters"]
             self._lengths += np.array(result["lengths"])
-        for number, part in enumerate(self._outputs("write")):
-            place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+        for number, output in enumerate(self._outputs("write")):
+            place_file(Path(output) / DOCUMENTS_NAME, corpus_file(out, number))
         save_seen(out, PRETRAINING, hashes=self._train_hashes())
         for folder in self._outputs("dropped"):
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
@@ -230,8 +232,8 @@ class Steps:
 
     def _train_hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """(training documents,): the first 8 bytes of the hash of each."""
-        parts = zip(self._outputs("clean"), self._outputs("select"), strict=True)
-        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in parts]
+        pairs = zip(self._outputs("clean"), self._outputs("select"), strict=True)
+        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in pairs]
         return np.concatenate([hashes[units_of(hashes) < self.threshold, 0] for hashes in kept])
 
     def funnel(self) -> dict[str, Any]:
@@ -293,7 +295,7 @@ class Steps:
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
         results = self._run("encode", encode_part, tasks, "documents encoded")
-        folders = [Path(part) for part in self._outputs("encode")]
+        folders = [Path(output) for output in self._outputs("encode")]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
         return shards, results
 

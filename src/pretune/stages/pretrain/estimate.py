@@ -19,7 +19,7 @@ from pretune.training.budget import CALIBRATION_STEPS, Budget, Pace
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.schedule import Plan
 
-STARTING_SECONDS = 4.0  # loading libraries and data, each time a part of a run starts
+STARTING_SECONDS = 4.0  # to load libraries and data, for each part of a run
 _COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
 _COMPILED_FRACTION = 0.9  # of an uncompiled update's time (docs/performance.md)
 _VECTOR_SECONDS_PER_TOKEN = 1.0e-6
@@ -28,7 +28,7 @@ _VECTOR_BYTES_PER_TOKEN, _VECTOR_BYTES_PER_ENTRY = 45, 20
 
 
 def pace_on(compute: Compute, uncompiled: Pace) -> Pace:
-    """The pace that `uncompiled` becomes on this chip."""
+    """The pace after compiling, if the run is compiled."""
     factor = _COMPILED_FRACTION if compute.is_compiled else 1.0
     return Pace(
         short_step_seconds=factor * uncompiled.short_step_seconds,
@@ -79,7 +79,7 @@ def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: i
 def disk_bytes(config: PretrainConfig, model: ModelConfig, plan: Plan, pace: Pace, tokenizer: int) -> int:
     """Size of the stage's folder at its end: the model, the checkpoint before the decay, and the last one or two.
 
-    Each of them contains the `tokenizer`, which takes so many bytes.
+    Each of them includes the files of the tokenizer, of `tokenizer` bytes.
     """
     decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
     checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
@@ -105,6 +105,6 @@ def estimate_fields(
 
 
 def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """The budget as given, and the tokens that the plan makes of it."""
+    """The budget as given, and the tokens that the plan reaches with it."""
     given = {name: value for name, value in vars(budget).items() if value is not None}
     return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}

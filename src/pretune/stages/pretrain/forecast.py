@@ -72,7 +72,7 @@ class Forecast:
     disk_bytes: int
 
     def describe(self) -> list[str]:
-        """The forecast in sentences, with the measurement behind it."""
+        """The forecast in sentences, with the measurement that it rests on."""
         tokens, minutes = self.plan.steps * self.plan.tokens_per_step, self.seconds / 60
         return [
             f"{self.size}, {self.parameters:,} parameters, on {self.compute.describe()}: {self.plan.steps:,} updates, "
