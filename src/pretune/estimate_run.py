@@ -35,7 +35,7 @@ _TOKENS_PER_ROW = 40  # in a labelled text
 _UNPACKED_FACTOR = {".gz": 3.0, ".tgz": 3.0, ".zip": 3.0, ".zst": 3.0, ".zstd": 3.0, ".parquet": 2.5}
 _EFFICIENCY = 0.4  # in training, as a fraction of the chip's matrix rate
 _LONG_CONTROL_SECONDS = 600.0  # from here on, the sentences mention --without-control
-_CHECKPOINTS_PER_TRIAL = 2
+_CHECKPOINTS_PER_TRIAL = 2  # kept until its stage ends, each with the best weights so far
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +75,19 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
     pretrain_seconds, pretrain_disk = _pretraining(config, budget, model, compute, rate, tokens_per_epoch)
     task_tokens = label_bytes / _BYTES_PER_TOKEN
     pass_seconds = task_tokens * 6 * cost.count_block_parameters(model) / rate
-    searched = _task_trials(recipe, task_tokens, from_scratch=False) if recipe.has_labels else []
-    control = _task_trials(recipe, task_tokens, from_scratch=True) if recipe.has_labels and recipe.control else []
+    task_trials = _task_trials(recipe, task_tokens, from_scratch=False) if recipe.has_labels else []
+    control_trials = (
+        _task_trials(recipe, task_tokens, from_scratch=True) if recipe.has_labels and recipe.control else []
+    )
     task_seconds, control_seconds = (
         pass_seconds * sum(trial.epochs * trial.num_rows for trial in trials) / _num_rows(task_tokens)
-        for trials in (searched, control)
+        for trials in (task_trials, control_trials)
     )
     weights = 4 * cost.count_parameters(model)
     trial_disk = _CHECKPOINTS_PER_TRIAL * (cost.checkpoint_bytes(model) + weights)
     micro_batch_tokens = row_settings(config, budget, compute.device).micro_batch_tokens
     return RunEstimate(
-        starting_seconds=estimate.STARTING_SECONDS * (2 + bool(searched) + bool(control)),
+        starting_seconds=estimate.STARTING_SECONDS * (2 + bool(task_trials) + bool(control_trials)),
         text_seconds=text_bytes / _TEXT_BYTES_PER_SECOND,
         pretrain_seconds=pretrain_seconds,
         task_seconds=task_seconds,
@@ -94,8 +96,8 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
         # The trials of a stage are removed when it ends; its model stays.
         disk_bytes=text_bytes * (2 / 3 + 2 / _BYTES_PER_TOKEN)
         + pretrain_disk
-        + len(searched) * trial_disk
-        + (bool(searched) + bool(control)) * weights,
+        + len(task_trials) * trial_disk
+        + (bool(task_trials) + bool(control_trials)) * weights,
     )
 
 
@@ -219,27 +221,26 @@ def _fastest_product(size: int, dtype: Any, device: str, *, tries: int, clock: C
     return 2 * size**3 / best
 
 
-def describe(estimate: RunEstimate, folder: Path) -> list[str]:
+def describe(run: RunEstimate, folder: Path) -> list[str]:
     """The estimate in sentences, with a warning if the disk is too small for it."""
-    e = estimate
-    parts = [f"pre-training {_duration(e.pretrain_seconds)}"]
-    if e.text_seconds >= 1:
-        parts.insert(0, f"text {_duration(e.text_seconds)}")
-    if e.task_seconds:
-        parts.append(f"the task at most {_duration(e.task_seconds)}")
-    if e.control_seconds:
-        parts.append(f"its control from scratch at most {_duration(e.control_seconds)}")
+    parts = [f"pre-training {_duration(run.pretrain_seconds)}"]
+    if run.text_seconds >= 1:
+        parts.insert(0, f"text {_duration(run.text_seconds)}")
+    if run.task_seconds:
+        parts.append(f"the task at most {_duration(run.task_seconds)}")
+    if run.control_seconds:
+        parts.append(f"its control from scratch at most {_duration(run.control_seconds)}")
     lines = [
-        f"Expected: about {_duration(e.seconds)} in total ({', '.join(parts)}), "
-        f"{formats.size(e.memory_bytes)} of memory, {formats.size(e.disk_bytes)} of disk."
+        f"Expected: about {_duration(run.seconds)} in total ({', '.join(parts)}), "
+        f"{formats.size(run.memory_bytes)} of memory, {formats.size(run.disk_bytes)} of disk."
     ]
-    if e.control_seconds > max(_LONG_CONTROL_SECONDS, e.pretrain_seconds):
+    if run.control_seconds > max(_LONG_CONTROL_SECONDS, run.pretrain_seconds):
         lines.append(
             "The control shows whether pre-training helped. --without-control skips it; running the same command "
             "without that option adds it later."
         )
     free = shutil.disk_usage(_nearest_folder(folder)).free
-    if free < e.disk_bytes:
+    if free < run.disk_bytes:
         lines.append(
             f"Only {formats.size(free)} of disk space is free at {folder}: make room, or choose another --out."
         )
