@@ -28,7 +28,7 @@ VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, PretrainConfig().mask_prob
 PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
-    "__main__", "cli", "api", "pipeline", "expectation", "recipe", "stages", "reporting", "exporting", "evaluation",
+    "__main__", "cli", "api", "pipeline", "estimate_run", "recipe", "stages", "reporting", "exporting", "evaluation",
     "tracing", "inference", "training", "model", "data", "compute", "settings", "builtin_world",
     "text", "runtime", "errors", "version",
 )  # fmt: skip

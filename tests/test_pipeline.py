@@ -1,4 +1,4 @@
-"""`run` is the stages in order, and nothing more; here they are stand-ins that write real stage folders."""
+"""`run` calls the stages in order; here they are stand-ins that write real stage folders."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Stages:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.done: list[str] = []
-        self.has_control: list[bool] = []  # of each call of `compare`
+        self.has_control: list[bool] = []  # in each call of `compare`
         self.num_test_rows = 20
 
     def do(self, stage: str, out: Path, config: Any, redo: bool, *sources: Path | None, **given: Any) -> Manifest:
-        """What every stage does: open, write, finish; a finished one is left alone."""
+        """Open, write and finish a folder, as every stage does; a finished one is skipped."""
         self.calls.append((stage, given))
         settings = {} if config is None else to_dict(config)
         inputs = {s.name: read_manifest(s).fingerprint for s in sources if s is not None}
@@ -88,7 +88,7 @@ class Stages:
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
-    """The stand-ins in the place of the stage modules."""
+    """Stand-ins that replace the stage modules."""
     made = Stages()
     functions: dict[str, Callable[..., Any]] = {
         name: getattr(made, name)
@@ -105,8 +105,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     tracing.trace = lambda _run, text: {"text": text}  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pretune.tracing.prediction", tracing)
     monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
-    monkeypatch.setattr(pipeline, "expect", lambda _recipe: None)
-    monkeypatch.setattr(pipeline, "describe", lambda _expectation, _folder: [])
+    monkeypatch.setattr(pipeline, "estimate_run", lambda _recipe: None)
+    monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: [])
     return made
 
 
@@ -168,7 +168,7 @@ def test_without_labels_it_ends_with_the_pretrained_model(tmp_path: Path, stages
 
 
 def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path) -> None:
-    """Left out, it is no stage of the run; the same call without that word makes it, and compares anew."""
+    """A run can skip the control; the same call with it adds the control and compares again."""
     recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), control=False)
     pipeline.run(recipe)
     assert stages.done == [name for name in WITH_LABELS if name != "scratch"]
@@ -179,30 +179,30 @@ def test_the_control_may_come_later(tmp_path: Path, stages: Stages, labels: Path
     assert stages.has_control == [False, True]
     assert "control = true" in (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
     stages.done.clear()
-    pipeline.run(recipe)  # what is there already is used
+    pipeline.run(recipe)  # finished stages are used
     assert stages.done == []
     assert stages.has_control[-1]
 
 
 def test_without_test_rows_nothing_is_compared(tmp_path: Path, stages: Stages, labels: Path) -> None:
-    """Of few rows none may be held out: the model is there all the same, and the run ends well."""
+    """With few rows there may be no test rows: the run still ends well, with a model."""
     stages.num_test_rows = 0
-    said: list[str] = []
-    out = pipeline.run(Recipe(out=str(tmp_path / "run"), labels=str(labels)), say=said.append)
+    printed: list[str] = []
+    out = pipeline.run(Recipe(out=str(tmp_path / "run"), labels=str(labels)), say=printed.append)
     assert stages.done == list(WITH_LABELS[:6])
-    assert [line for line in said if line.startswith("Left out")] == [
-        f"Left out, since no row is held out for a test: {name}." for name in ("scratch", "compare")
+    assert [line for line in printed if line.startswith("Skipping")] == [
+        f"Skipping {name}: there are no test rows." for name in ("scratch", "compare")
     ]
     assert (out / "trace.json").is_file()
 
 
 def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) -> None:
-    recipe, said = Recipe(out=str(tmp_path / "run")), []
+    recipe, printed = Recipe(out=str(tmp_path / "run")), []
     pipeline.run(recipe)
     stages.done.clear()
-    pipeline.run(recipe, say=said.append)
+    pipeline.run(recipe, say=printed.append)
     assert stages.done == []
-    assert sum("done already" in line for line in said) == len(STAGES) + 1
+    assert sum("finished" in line for line in printed) == len(STAGES) + 1
 
 
 @pytest.mark.parametrize("damaged", ['{"text": ', "[]"])
@@ -234,7 +234,7 @@ def test_another_setting_is_refused_before_anything_happens(tmp_path: Path, stag
 
 
 def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path, stages: Stages) -> None:
-    """As after a refusal, which leaves no stage folder: the corrected command needs no --redo."""
+    """An error before a stage begins leaves no stage folder, so the corrected command needs no --redo."""
     recipe, out = Recipe(out=str(tmp_path / "run")), tmp_path / "run"
     pipeline.run(recipe)
     for stage in STAGES[3:]:
@@ -247,7 +247,7 @@ def test_a_setting_of_a_stage_that_has_not_begun_may_be_corrected(tmp_path: Path
 
 
 def test_inputs_are_compared_by_content(tmp_path: Path, stages: Stages, labels: Path) -> None:
-    """A run whose labels now lie elsewhere is the same run, as long as their bytes are the same."""
+    """A run whose labels have moved is the same run, as long as their bytes are the same."""
     out = tmp_path / "run"
     recipe = Recipe(out=str(out), labels=str(labels))
     pipeline.run(recipe)
@@ -276,7 +276,7 @@ def test_redo_does_again_what_differs_and_what_follows_from_it(tmp_path: Path, s
 
 
 def test_redo_leaves_alone_what_is_not_a_stage_of_this_kind(tmp_path: Path, stages: Stages) -> None:
-    """Only other settings or inputs are put aside; a folder of somebody else's is not ours to move."""
+    """Only folders of stages with other settings or inputs are renamed, never foreign ones."""
     out = tmp_path / "run"
     pipeline.run(Recipe(out=str(out)))
     (out / "compare" / "manifest.json").unlink()

@@ -1,4 +1,4 @@
-"""A recipe says the same wherever it is read, is checked like the command line, and comes back as it was saved."""
+"""A recipe means the same in any working directory, is checked like the command line, and survives saving."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
         ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
         ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),
         ("pretrain = 3\n", "pretrain is 3; expected a section [pretrain] with its settings."),
-        ('corpus = "a.txt"\n', "corpus in a recipe is 'a.txt'; expected a list, each item a text in quotes."),
+        ('corpus = "a.txt"\n', "corpus in a recipe is 'a.txt'; expected a list, each item text in quotes."),
         ("[pretrain]\nminutes = 1\ntokens = 5\n", "More than one of --minutes, --tokens and --epochs is given"),
         ('test_labels = "t.csv"\n', "--test-labels is given without --labels"),
     ],
@@ -138,17 +138,17 @@ def test_names_of_public_data_sets_are_no_paths(tmp_path: Path, monkeypatch: pyt
     assert recipe.corpus == ("public:imdb", "hf:owner/name", str(tmp_path / "a.txt"))
     assert recipe.data_root == str(tmp_path / "data")
     check_inputs(replace(recipe, corpus=recipe.corpus[:2]))
-    assert describe_changes(recipe, replace(recipe, data_root=None)) == []  # wherever the data lie
+    assert describe_changes(recipe, replace(recipe, data_root=None)) == []  # wherever the data are
     with pytest.raises(UsageError, match="no public data set 'imbd' in the registry; it has imdb, "):
         check_inputs(Recipe(corpus=("public:imbd",)))
     with pytest.raises(InputDataError, match=r"imbd does not exist; .* a public data set \(imdb, "):
         check_inputs(Recipe(corpus=("imbd",)))
-    (tmp_path / "imdb").mkdir()  # what a user has comes first
+    (tmp_path / "imdb").mkdir()  # the user's own files take precedence
     assert read_recipe(tmp_path / "mine.toml").corpus[0] == str(tmp_path / "imdb")
 
 
 def test_a_saved_recipe_moves_with_its_inputs(tmp_path: Path) -> None:
-    """Paths are relative to the recipe, unless they share nothing with it."""
+    """Paths are relative to the recipe, unless they have only the root in common with it."""
     project = tmp_path / "project"
     (project / "runs" / "a").mkdir(parents=True)
     recipe = Recipe(labels=str(project / "labels.csv"), corpus=(str(project / "text"), "public:imdb", "/elsewhere/b"))

@@ -1,4 +1,4 @@
-"""A setting with which a stage cannot work is refused when it is given, before anything is read or trained."""
+"""A setting that a stage cannot work with is refused at once, before anything is read or trained."""
 
 from __future__ import annotations
 

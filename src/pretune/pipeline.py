@@ -1,6 +1,6 @@
 """`run`: the split and the five stages, then the control from scratch, the comparison and one traced prediction.
 
-It is nothing but the stage functions called one after another; what is finished is skipped by the stages themselves.
+It calls the stage functions one after another; a stage that is finished returns at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
-from pretune.expectation import describe, expect
+from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import (
     Recipe,
     check_inputs,
@@ -31,24 +31,27 @@ from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.sources.public_data import Agree, Say
 
-PRETRAIN = "pretrain"  # the step that several processes do together
-NEED_TEST_ROWS = ("scratch", "compare")  # steps that only answer, on the test rows, whether pre-training helped
+PRETRAIN = "pretrain"  # the step that several processes share
+NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
 
 
-def foresee(recipe: Recipe, say: Say) -> None:
-    """Say what a run of this recipe would do and take, and write nothing. Raises what `run` raises before it begins."""
+def dry_run(recipe: Recipe, say: Say) -> None:
+    """Print what a run of this recipe would do and take, without writing anything.
+
+    Raises the errors that `run` raises before its first stage.
+    """
     folder = _folder_of(recipe)
     _check(recipe, folder)
     announce(recipe, plan_stages(recipe, folder), folder, say)
 
 
 def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None) -> Path:
-    """Do all that a recipe asks for and return the folder of the run.
+    """Run all stages that a recipe needs and return the folder of the run.
 
-    A second call goes on where the first one stopped and skips what is done. `say` is given the few sentences that
-    belong to no stage: what is going to be done, and what is skipped. `agree` is told which public data sets would be
-    downloaded and says whether they may be. Raises FolderInTheWayError where the folder holds another run or foreign
-    files; with `redo` the stages that differ are renamed and done again.
+    A second call resumes and skips finished stages. `say` receives the few sentences that belong to no stage: the
+    plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. Raises
+    FolderInTheWayError if the folder contains another run or foreign files; with `redo`, the folders of stages that
+    differ are renamed and these stages run again.
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
@@ -63,7 +66,7 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
         announce(recipe, steps, folder, say)
     for step in steps:
         if step.name in NEED_TEST_ROWS and not _has_test_rows(folder):
-            say(f"Left out, since no row is held out for a test: {step.name}.")
+            say(f"Skipping {step.name}: there are no test rows.")
             continue
         _do(step, redo=redo)
     if recipe.has_labels:
@@ -78,7 +81,7 @@ def _folder_of(recipe: Recipe) -> Path:
 
 
 def _check(recipe: Recipe, folder: Path) -> None:
-    """Refuse at once what a later stage would refuse after hours."""
+    """Raise now what a later stage would raise after hours."""
     from pretune.compute.device import refuse_without_compiler, use_threads
 
     check_inputs(recipe)
@@ -89,10 +92,10 @@ def _check(recipe: Recipe, folder: Path) -> None:
 
 
 def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo: bool, say: Say) -> list[Step]:
-    """Do the first three stages with several processes: the first process alone, but pre-training all of them.
+    """Run the stages up to pre-training with several processes: all of them pre-train, the first one does the rest.
 
-    Returns what is left for the first one. The others have nothing to do any more, so that their part of the machines
-    is free while a classifier is trained, which takes minutes.
+    Returns the remaining steps, which the first process runs alone: training a classifier takes minutes, and the
+    machines of the others are free meanwhile.
     """
     from pretune.compute.ranks import join_ranks
 
@@ -113,25 +116,25 @@ def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo:
 
 
 def announce(recipe: Recipe, steps: list[Step], folder: Path, say: Say) -> None:
-    """Say what is going to be done, what is done already, and what it will take."""
+    """Print the steps of the run, which of them are finished, and what the run will take."""
     states = {step.name: stage_status(folder / step.name) for step in steps}
-    words = {"finished": "done already", "running": "goes on where it stopped", "missing": ""}
-    say(f"This run in {folder}" + (" is made from built-in, synthetic text:" if recipe.is_builtin else ":"))
+    words = {"finished": "finished", "running": "resuming", "missing": ""}
+    say(f"Run in {folder}" + (" on built-in, synthetic text:" if recipe.is_builtin else ":"))
     for step in steps:
         state = words[states[step.name]]
         say(f"  {step.name:<11} {step.title}" + (f" - {state}" if state else ""))
     if not recipe.has_labels:
-        say("No --labels are given, so it ends with the pre-trained model.")
+        say("No --labels given, so the run ends with the pre-trained model.")
     if all(state == "finished" for state in states.values()):
-        say("All of it is done already; what follows is read from its logs.")
+        say("All stages are finished; the results are read from their logs.")
     elif all(state == "missing" for state in states.values()):
-        for line in describe(expect(recipe), folder):
+        for line in describe(estimate_run(recipe), folder):
             say(line)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One stage of a run: its folder's name, what it does in a few words, and the call."""
+    """One stage of a run: the name of its folder, a title, and the call."""
 
     name: str
     title: str
@@ -139,7 +142,7 @@ class Step:
 
 
 def stage_status(folder: Path) -> str:
-    """`finished`, `running` (which means interrupted, or at work) or `missing`."""
+    """`finished`, `running` (interrupted, or at work) or `missing`."""
     if not (folder / MANIFEST_NAME).is_file():
         return "missing"
     try:
@@ -149,7 +152,7 @@ def stage_status(folder: Path) -> str:
 
 
 def _check_labels(recipe: Recipe) -> None:
-    """Refuse labelled rows that cannot work, before anything is written."""
+    """Raise InputDataError for labelled rows that cannot work, before anything is written."""
     from pretune.text.labels.split import split_labels
 
     if recipe.labels is not None:
@@ -157,7 +160,7 @@ def _check_labels(recipe: Recipe) -> None:
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:
-    """Do one step. `redo` touches only a folder that differs: what is done already and unchanged stays."""
+    """Run one step. `redo` affects only a folder that differs; finished, unchanged work is kept."""
     try:
         return step.do(False)
     except StageDiffersError:
@@ -167,14 +170,14 @@ def _do(step: Step, *, redo: bool) -> Manifest:
 
 
 def _has_test_rows(folder: Path) -> bool:
-    """Whether stage 4 held out any row: of few labelled rows it may be none, and with `--test-fraction 0` it is."""
+    """Whether there are test rows; there are none with `--test-fraction 0`, and maybe none with few labelled rows."""
     return read_manifest(folder / "prepare", "prepare").summary.get("test") != 0
 
 
 def plan_stages(
     recipe: Recipe, folder: Path, *, agree: Agree | None = None, say: Say = lambda _sentence: None
 ) -> list[Step]:
-    """The stages that a recipe asks for, in order; `agree` and `say` are for downloads, as in `collect`."""
+    """The stages that a recipe needs, in order; `agree` and `say` are for downloads, as in `collect`."""
     has_split = recipe.has_labels
     labels, test_labels = _optional_path(recipe.labels), _optional_path(recipe.test_labels)
     if recipe.is_builtin:
@@ -221,10 +224,10 @@ def plan_stages(
 
     steps = [Step(name="collect", title="read the text", do=collect)]
     if has_split:
-        step = Step(name="split", title="check the labelled examples and hold some of them out", do=split)
-        steps.insert(1 if recipe.is_builtin else 0, step)  # the built-in world writes its labelled examples in stage 1
+        step = Step(name="split", title="check the labelled examples and hold some out", do=split)
+        steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
     steps += [
-        Step(name="preprocess", title="clean it, train the tokenizer, write tokens", do=preprocess),
+        Step(name="preprocess", title="clean the text, train the tokenizer, write tokens", do=preprocess),
         Step(name="pretrain", title="learn to predict missing words", do=pretrain),
     ]
     return steps + (_task_steps(recipe, folder) if has_split else [])
@@ -239,7 +242,7 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
     def train(name: str, config: FinetuneConfig, redo: bool) -> Manifest:
         from pretune.stages.finetune.stage import finetune
 
-        # Where several processes have pre-trained the model, the others have ended.
+        # If several processes have pre-trained the model, the others have ended.
         return finetune(folder / "pretrain", folder / "prepare", folder / name, config, redo=redo, alone=True)
 
     def finetune(redo: bool) -> Manifest:
@@ -259,13 +262,13 @@ def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:
 
     return [
         Step(name="prepare", title="encode the labelled examples", do=prepare),
-        Step(name="finetune", title="train the model further on the task", do=finetune),
+        Step(name="finetune", title="fine-tune the model on the task", do=finetune),
         *(
-            [Step(name="scratch", title="the same network on the same labels, without pre-training", do=scratch)]
+            [Step(name="scratch", title="train the same network on the same labels from scratch", do=scratch)]
             if has_control
             else []
         ),
-        Step(name="compare", title="set all beside simple baselines on the same test rows", do=compare),
+        Step(name="compare", title="compare all with simple baselines on the same test rows", do=compare),
     ]
 
 
@@ -278,36 +281,36 @@ def _optional_path(path: str | None) -> Path | None:
 
 
 def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
-    """Save the recipe in the run's folder, unless another run or somebody else's files are there."""
+    """Save the recipe in the run's folder. Raises FolderInTheWayError if another run or foreign files are there."""
     saved = folder / RECIPE_NAME
     if saved.is_file():
         before = read_recipe(saved)
         if not describe_changes(before, recipe):
             return
         changes = describe_changes(before, recipe, unchanged=_moved_inputs(folder, before, recipe))
-        touching = [change for change in changes if _is_begun(folder, change)]
-        if touching and not redo:
+        affected = [change for change in changes if _is_begun(folder, change)]
+        if affected and not redo:
             raise FolderInTheWayError(
-                f"{folder} already holds a run that differs in: {'; '.join(touching)}. Choose another --out, or give "
-                "--redo to put aside the stages this touches and do them again."
+                f"{folder} already contains a run that differs in: {'; '.join(affected)}. Choose another --out, or "
+                "give --redo to rename the folders of the affected stages and run these stages again."
             )
     elif folder.is_file():
         raise FolderInTheWayError(f"{folder} is a file; choose a folder for --out.")
     elif folder.is_dir() and any(folder.iterdir()):
         names = ", ".join(sorted(entry.name for entry in folder.iterdir())[:3])
         raise FolderInTheWayError(
-            f"{folder} already holds files that are not a run ({names}); choose another --out, or empty it."
+            f"{folder} contains files that are not a run ({names}); choose another --out, or empty it."
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_recipe(recipe, folder)
 
 
-# Which stage is the first to read an input of the run.
+# The first stage that reads each input of the run.
 _FIRST_READER = {"corpus": "collect", "labels": "split", "test_labels": "split", "protect": "preprocess"}
 
 
 def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
-    """The inputs with other paths than before, but with the content that the stages of the run have read."""
+    """The inputs whose paths have changed, but not the content that the stages have read."""
     moved = set()
     for name in ("labels", "test_labels"):
         path, read = getattr(now, name), _inputs_read(folder, name).get(name)
@@ -325,25 +328,25 @@ def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
 
 
 def _inputs_read(folder: Path, name: str) -> dict[str, str]:
-    """The fingerprints of its inputs that the first reader of an input of the run has kept."""
+    """The fingerprints of the inputs of the stage that reads this input first."""
     stage = folder / _FIRST_READER[name]
     return {} if stage_status(stage) == "missing" else read_manifest(stage).inputs
 
 
 def _fingerprint(path: str) -> str | None:
-    """The fingerprint of the files that a path of the corpus means; None for standard input and for public data."""
+    """The fingerprint of the files at a path of the corpus; None for standard input and for public data."""
     is_path = path != STDIN and name_of_text(path) is None
     return fingerprint_files(find_files([path], Findings())) if is_path else None
 
 
 def _is_begun(folder: Path, change: str) -> bool:
-    """Whether a stage that a changed setting concerns has begun; before that, a setting may be corrected freely."""
+    """Whether a stage affected by a changed setting has begun; until then, a setting may be changed freely."""
     section = change.split(" ")[0].split(".")[0]
     return (folder / _FIRST_READER.get(section, section)).exists()
 
 
 def write_prediction_trace(run: Path) -> None:
-    """Trace the example that all stages carried, into `trace.json`; one that is there already stays."""
+    """Trace the example of the run into `trace.json`, unless that model's trace is there already."""
     target = run / TRACE_NAME
     fingerprint = read_manifest(run / "finetune", "finetune").fingerprint
     if target.is_file() and _traced_model(target) == fingerprint:

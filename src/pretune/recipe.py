@@ -1,6 +1,6 @@
 """A recipe: every setting of a run in one file. Read from TOML, overridden from the command line, saved with the run.
 
-Paths in a recipe file are relative to the folder the file lies in, so a recipe means the same from wherever it is run.
+Paths in a recipe file are relative to the folder of the file, so a recipe means the same in any working directory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import RECIPE_NAME, describe_differences, sealed_text
 from pretune.settings import (
-    HOW,
+    SPEED_ONLY,
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,
@@ -42,18 +42,18 @@ _BUDGETS = ("minutes", "tokens", "epochs")
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run is made from and with which settings; without corpus and labels it is the built-in world.
+    """The inputs and settings of a run; without corpus and labels, the run is on the built-in world.
 
-    A `~` at the beginning of an input is expanded here, so that whoever reads the recipe finds a path.
+    A leading `~` of an input is expanded here, so that every reader of the recipe finds a path.
     """
 
     out: str | None = None  # the folder of the run
     corpus: tuple[str, ...] = ()  # files, folders, globs, - for standard input, or public data sets
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
-    protect: tuple[str, ...] = ()  # files or folders with text that the corpus must not share
-    data_root: str | None = None  # where public data sets lie, each in a folder of its name
-    control: bool = True  # train the same network from scratch as well, which tells whether pre-training helped
+    protect: tuple[str, ...] = ()  # files or folders with text that must not be in the corpus
+    data_root: str | None = None  # the folder of public data sets, each in a folder of its name
+    control: bool = True  # also train the same network from scratch, to show whether pre-training helped
     split: SplitConfig = field(default_factory=SplitConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -73,12 +73,12 @@ class Recipe:
 
     @property
     def is_builtin(self) -> bool:
-        """Whether the run is made from the built-in, synthetic world."""
+        """Whether the run is on the built-in, synthetic world."""
         return not self.corpus and self.labels is None
 
     @property
     def has_labels(self) -> bool:
-        """Whether stages 4 and 5 have something to work on; the built-in world brings its own labels."""
+        """Whether there are labels for stages 4 and 5; the built-in world has its own."""
         return self.labels is not None or self.is_builtin
 
 
@@ -88,8 +88,8 @@ _STAGES = {item.name: item for item in fields(Recipe) if item.name not in ("out"
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a TOML file, with its paths resolved against the file's folder.
 
-    Raises InputDataError where the file is missing or is not TOML, UsageError where it holds a setting that there is
-    not, or a value of the wrong kind.
+    Raises InputDataError if the file is missing or is not TOML, UsageError if it has an unknown setting or a value of
+    the wrong kind.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -117,39 +117,39 @@ def read_recipe(path: Path) -> Recipe:
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """The recipe with some settings replaced: `{"labels": ..., "pretrain": {"minutes": 20}}`.
 
-    A budget replaces whatever budget the recipe had. Raises UsageError for a setting that there is not.
+    A budget replaces any budget that the recipe had. Raises UsageError for an unknown setting.
     """
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name in _STAGES:
             changes[name] = _override_stage(name, getattr(recipe, name), value)
         else:
-            changes[name] = _checked(Recipe, name, value, where="a recipe")
+            changes[name] = _checked(Recipe, name, value, section="a recipe")
     return replace(recipe, **changes)
 
 
 def _override_stage(stage: str, config: Any, values: Any) -> Any:
     if not isinstance(values, Mapping):
         raise UsageError(f"{stage} is {values!r}; expected a section [{stage}] with its settings.")
-    checked = {name: _checked(type(config), name, value, where=f"[{stage}]") for name, value in values.items()}
+    checked = {name: _checked(type(config), name, value, section=f"[{stage}]") for name, value in values.items()}
     if stage == "pretrain" and any(checked.get(name) is not None for name in _BUDGETS):
         config = replace(config, **dict.fromkeys(_BUDGETS))
     return replace(config, **checked)
 
 
-def _checked(config: type, name: str, value: Any, *, where: str) -> Any:
-    """One value for a field of a settings class, with lists made tuples and whole numbers made floats where due."""
+def _checked(config: type, name: str, value: Any, *, section: str) -> Any:
+    """A value for a field of a settings class: lists become tuples, and whole numbers floats if the field is one."""
     kinds = typing.get_type_hints(config)
     if name not in kinds:
         close = difflib.get_close_matches(name, kinds, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(kinds)}."
-        raise UsageError(f"{where} has no setting {name!r}; {hint}")
+        hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(kinds)}."
+        raise UsageError(f"{section} has no setting {name!r}; {hint}")
     if isinstance(value, list):
         value = tuple(value)
     options = typing.get_args(kinds[name]) if _is_optional(kinds[name]) else (kinds[name],)
     value = _as_float(value, options)
     if not any(_has_kind(value, kind) for kind in options):
-        raise UsageError(f"{name} in {where} is {value!r}; expected {_describe_kind(options[0])}.")
+        raise UsageError(f"{name} in {section} is {value!r}; expected {_describe_kind(options[0])}.")
     return value
 
 
@@ -158,11 +158,11 @@ def _is_optional(kind: Any) -> bool:
 
 
 def _as_float(value: Any, kinds: Sequence[Any]) -> Any:
-    """TOML and people write 1 for 1.0."""
+    """Accept 1 for 1.0, which is how people write it in TOML."""
     if float in kinds and type(value) is int:
         return float(value)
     if isinstance(value, tuple) and tuple[float, ...] in kinds:
-        return tuple(float(part) if type(part) is int else part for part in value)
+        return tuple(float(item) if type(item) is int else item for item in value)
     return value
 
 
@@ -171,7 +171,7 @@ def _has_kind(value: Any, kind: Any) -> bool:
         return value in typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         item = typing.get_args(kind)[0]
-        return isinstance(value, tuple) and all(type(part) is item for part in value)
+        return isinstance(value, tuple) and all(type(each) is item for each in value)
     return type(value) is kind
 
 
@@ -180,21 +180,21 @@ def _describe_kind(kind: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         return f"a list, each item {_describe_kind(typing.get_args(kind)[0])}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
     return names.get(kind, str(kind))
 
 
 def _expand_home(path: str) -> str:
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
-    except RuntimeError:  # there is no such user, so it is the name of a file
+    except RuntimeError:  # no such user, so it is the name of a file
         return path
 
 
 def name_of_text(path: str, folder: Path = Path()) -> str | None:
-    """What a word of the corpus is called where it names a public data set: `public:NAME` or `hf:OWNER/NAME`.
+    """The name of the public data set that a word of the corpus means: `public:NAME` or `hf:OWNER/NAME`.
 
-    None for a path; what lies in `folder` under that name comes first, as in `collect`.
+    None for a path. A file of that name in `folder` takes precedence, as in `collect`.
     """
     if path.startswith(HUB_PREFIX):
         return path
@@ -209,7 +209,7 @@ def _resolve(path: str, folder: Path) -> str:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON values: absolute paths, every setting, nothing that depends on where the run lies."""
+    """A recipe as JSON values: absolute paths and every setting, without the folder of the run."""
     values: dict[str, Any] = {
         "corpus": [name_of_text(path) or _absolute(path) for path in recipe.corpus],
         "labels": _absolute(recipe.labels),
@@ -235,12 +235,12 @@ def save_recipe(recipe: Recipe, folder: Path) -> None:
     for name in _LISTS:
         values[name] = [_relative(path, folder) for path in values[name]]
     text = "# Every setting of this run, resolved. Repeat it elsewhere: pretune run THIS_FILE --out DIR\n"
-    text += "# A setting that is not named here is left to pretune to choose from the data.\n"
+    text += "# A setting that is missing here is chosen from the data.\n"
     write_text(folder / RECIPE_NAME, sealed_text(text + tomli_w.dumps(_without_none(values))))
 
 
 def _relative(path: str | None, folder: Path) -> str | None:
-    """A path as it is seen from `folder`; what is no absolute path, or shares nothing with it but the root, stays."""
+    """A path relative to `folder`; a path that is not absolute, or has only the root in common with it, is kept."""
     if path is None or not Path(path).is_absolute():
         return path
     start = folder.resolve()
@@ -248,16 +248,16 @@ def _relative(path: str | None, folder: Path) -> str | None:
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null: a setting that was not given is left out."""
+    """Leave out settings that were not given; TOML has no null."""
     if isinstance(value, dict):
         return {name: _without_none(item) for name, item in value.items() if item is not None}
     return value
 
 
 def describe_changes(before: Recipe, now: Recipe, *, unchanged: Container[str] = ()) -> list[str]:
-    """The settings in which what comes out of two recipes differs, each as `name (was X, now Y)`.
+    """The settings that make the results of two recipes differ, each as `name (was X, now Y)`.
 
-    `unchanged` names inputs that have the same content, wherever they are now.
+    `unchanged` names inputs with the same content, even if their paths differ.
     """
     flat_before, flat_now = (
         {name: value for name, value in _flat(recipe).items() if name not in unchanged} for recipe in (before, now)
@@ -269,14 +269,14 @@ def _flat(recipe: Recipe) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in describe_recipe(recipe).items():
         if isinstance(value, dict):
-            flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in HOW}
-        elif name != "data_root":  # the data are verified, wherever they lie
+            flat |= {f"{name}.{setting}": item for setting, item in value.items() if setting not in SPEED_ONLY}
+        elif name != "data_root":  # the data are verified, so their folder does not matter
             flat[name] = value
     return flat
 
 
 def check_inputs(recipe: Recipe) -> None:
-    """Raise InputDataError where a named input is not there, before anything is started."""
+    """Raise InputDataError if a named input does not exist, before anything is started."""
     for path in recipe.corpus:
         if path != STDIN and not Path(path).exists() and not name_of_text(path) and not glob.glob(path, recursive=True):
             raise InputDataError(
@@ -288,5 +288,5 @@ def check_inputs(recipe: Recipe) -> None:
             raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
     for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
         if labels is not None and not Path(labels).is_file():
-            what = "is a folder" if Path(labels).is_dir() else "does not exist"
-            raise InputDataError(f"{labels} {what}; give {option} a csv, tsv, jsonl or parquet file.")
+            problem = "is a folder" if Path(labels).is_dir() else "does not exist"
+            raise InputDataError(f"{labels} {problem}; give {option} a csv, tsv, jsonl or parquet file.")

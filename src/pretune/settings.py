@@ -1,4 +1,4 @@
-"""Every setting of the five stages, without importing torch: the command line and the recipe file are made from these.
+"""The settings of all stages, from which the command line and the recipe file are made; nothing here imports torch.
 
 Each field becomes an option with its help text. The defaults suit two cores and English text.
 """
@@ -27,9 +27,9 @@ def _setting(default: T, help: str) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectConfig:
-    """Stage 1: read text as it is found, with its source."""
+    """Stage 1: read text in any supported format, with its source."""
 
-    text_column: str | None = _setting(None, "column or key that holds the text (default: detected and shown)")
+    text_column: str | None = _setting(None, "column or key that contains the text (default: detected and shown)")
     text_unit: Literal["auto", "line", "paragraph", "file"] = _setting(
         "auto", "what counts as one document in a txt or md file"
     )
@@ -88,7 +88,7 @@ class PreprocessConfig:
     )
     near_duplicates: bool = _setting(True, "drop documents that nearly repeat an earlier one")
     near_duplicate_threshold: float = _setting(
-        0.8, "Jaccard similarity of word n-grams from which a document is a near duplicate, 0.7 to 1"
+        0.8, "Jaccard similarity of word n-grams at which a document counts as a near duplicate, 0.7 to 1"
     )
     dropped_listed: int = _setting(10_000, "dropped documents to list for each rule, in dropped-RULE.jsonl.zst")
     validation_fraction: float = _setting(
@@ -134,17 +134,17 @@ class PretrainConfig:
     long_row_tokens: int = _setting(
         512, "row length in the last part of the budget, if documents are longer than --row-tokens"
     )
-    long_fraction: float = _setting(0.1, "fraction of the tokens trained on long rows; 0 switches them off")
+    long_fraction: float = _setting(0.1, "fraction of the updates with long rows; 0 switches them off")
     warmup_fraction: float = _setting(0.02, "fraction of the updates during which the learning rate rises")
     decay_fraction: float = _setting(0.4, "fraction of the updates during which the learning rate falls to zero")
-    evaluations: int = _setting(15, "number of evaluations, the rows of the training trace")
+    evaluations: int = _setting(15, "number of evaluations; each is a row of the training trace")
     checkpoint_minutes: float = _setting(
         5.0, "approximate minutes between checkpoints; converted to a number of updates"
     )
     compile: Literal["auto", "on", "off"] = _setting(
         "auto", "auto: compile on a GPU or a chip with bf16, if the budget is long enough"
     )
-    precision: Literal["auto", "bf16", "fp32"] = _setting("auto", "auto: bf16 if the chip computes in it")
+    precision: Literal["auto", "bf16", "fp32"] = _setting("auto", "auto: bf16 if the chip supports it")
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
     hang_seconds: float = _setting(
         60.0, "with torchrun: seconds without progress after which a process is reported as hung"
@@ -165,10 +165,10 @@ class PretrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """The split, which comes before all else: read and check labelled examples, and hold some of them out."""
+    """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
-    text_column: str | None = _setting(None, "column that holds the text (default: detected and shown)")
-    label_column: str | None = _setting(None, "column that holds the label (default: detected and shown)")
+    text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
+    label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
     label_names: tuple[str, ...] = _setting((), "names for the labels in the file, e.g. 0=negative,1=positive")
     validation_fraction: float = _setting(
         0.1, "fraction of the rows held out for validation, chosen by a hash of the text"
@@ -210,7 +210,7 @@ class FinetuneConfig:
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"
     )
-    precision: Literal["auto", "bf16", "fp32"] = _setting("auto", "auto: bf16 if the chip computes in it")
+    precision: Literal["auto", "bf16", "fp32"] = _setting("auto", "auto: bf16 if the chip supports it")
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:
@@ -231,12 +231,12 @@ class FinetuneConfig:
         _expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
 
 
-def _expect(config: Any, is_fine: Callable[[Any], bool], expected: str, *names: str) -> None:
-    """Refuse values with which a stage cannot work; a setting that is not given is fine."""
+def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
+    """Raise UsageError for a value that a stage cannot work with; None is always valid."""
     for name in names:
         value = getattr(config, name)
         values = value if isinstance(value, tuple) else (value,)
-        if not all(each is None or is_fine(each) for each in values):
+        if not all(each is None or is_valid(each) for each in values):
             shown = ",".join(map(str, values))
             raise UsageError(f"--{name.replace('_', '-')} is {shown}; expected {expected}.")
 
@@ -246,14 +246,14 @@ def _is_positive(value: float) -> bool:
 
 
 # Settings that affect speed but not results; changing them does not invalidate a folder.
-HOW = ("engine", "workers", "hang_seconds", "threads")
+SPEED_ONLY = ("engine", "workers", "hang_seconds", "threads")
 
 
 def to_identity(config: Any) -> dict[str, Any]:
-    """The settings that decide what comes out of a stage."""
-    return {name: value for name, value in to_dict(config).items() if name not in HOW}
+    """The settings that determine the result of a stage."""
+    return {name: value for name, value in to_dict(config).items() if name not in SPEED_ONLY}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config as JSON values, as manifests and recipes hold it."""
+    """A config as JSON values, as in manifests and recipes."""
     return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(config).items()}

@@ -86,5 +86,5 @@ def test_held_out_texts_are_not_trained_on(small_run: Path) -> None:
 def test_a_second_call_skips_everything(small_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in small_run.rglob("*") if path.is_file() and path.name != ".lock"}
     assert run_command_line(["run", str(small_run / "recipe.toml")]) == 0
-    assert "All of it is done already" in capsys.readouterr().err
+    assert "All stages are finished" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -73,7 +73,7 @@ def test_rows_and_shards_agree(tmp_path: Path, labels_file: Path, tokenizer_fold
     assert manifest.summary["cut_share"] == 0.0
 
 
-def test_the_log_tells_what_was_done(tmp_path: Path, tokenizer_folder: Path) -> None:
+def test_the_log_has_all_events(tmp_path: Path, tokenizer_folder: Path) -> None:
     texts = [*draw_texts(100), "", "only once", "only once"]
     out = tmp_path / "prepare"
     run(write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50 + ["a", "a", "b"]), out, tokenizer_folder)
@@ -91,7 +91,7 @@ def test_the_log_tells_what_was_done(tmp_path: Path, tokenizer_folder: Path) -> 
     assert example["num_tokens"] > 2
 
 
-def test_a_test_file_and_parts(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+def test_a_test_file_with_slices(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
     texts = [draw_texts(300)[7], *draw_texts(40, seed=1)]
     parts = ["seen", "unseen"] * 20
     test = write_rows(tmp_path / "test.jsonl", texts, [n % 2 for n in range(41)], slice=["seen", *parts])
@@ -108,7 +108,7 @@ def test_strong_imbalance_switches_the_metric(tmp_path: Path, tokenizer_folder: 
     out = tmp_path / "prepare"
     manifest = run(write_rows(tmp_path / "rows.jsonl", draw_texts(600), labels), out, tokenizer_folder)
     assert manifest.summary["early_stopping_metric"] == "macro_f1"
-    assert any("training stops by macro-F1" in event["sentence"] for event in events_of(out, "warning"))
+    assert any("early stopping uses macro-F1" in event["sentence"] for event in events_of(out, "warning"))
     rows = read_jsonl(out / "validation.jsonl")
     assert sum(row["label"] == 1 for row in rows) >= 5
 
@@ -132,9 +132,7 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) 
     assert not (tmp_path / "short").exists()
 
 
-def test_the_example_is_the_one_that_earlier_stages_carried(
-    tmp_path: Path, labels_file: Path, run_folder: Path
-) -> None:
+def test_the_example_is_that_of_earlier_stages(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
     base = tmp_path / "pretrain"
     folder = open_stage(base, "pretrain", config={}, inputs={})
     shutil.copytree(run_folder / "pretrain" / "checkpoint", base / "checkpoint")
@@ -148,7 +146,7 @@ def test_the_example_is_the_one_that_earlier_stages_carried(
         run(labels_file, tmp_path / "long", base, max_seq_len=1024)
     config = base / "checkpoint" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 2048}))
-    with pytest.raises(InputDataError, match="at most 512 tokens"):  # more is not read when it predicts
+    with pytest.raises(InputDataError, match="at most 512 tokens"):  # a prediction does not read more
         run(labels_file, tmp_path / "long", base / "checkpoint", max_seq_len=1024)
 
 
@@ -179,7 +177,9 @@ def test_a_model_whose_config_is_damaged_is_named(
     assert not (tmp_path / "prepare").exists()
 
 
-def test_a_checkpoint_beside_other_files_passes_nothing_on(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
+def test_a_checkpoint_next_to_other_files_passes_nothing_on(
+    tmp_path: Path, labels_file: Path, run_folder: Path
+) -> None:
     shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "checkpoint")
     (tmp_path / "manifest.json").write_text("{}")
     manifest = run(labels_file, tmp_path / "prepare", tmp_path / "checkpoint")
@@ -205,7 +205,7 @@ def test_a_refusal_leaves_no_folder(tmp_path: Path, tokenizer_folder: Path) -> N
     assert not (tmp_path / "prepare").exists()
 
 
-def test_what_is_not_there(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+def test_missing_inputs_are_named(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
     with pytest.raises(InputDataError, match="does not exist"):
         run(tmp_path / "none.csv", tmp_path / "prepare", tokenizer_folder)
     with pytest.raises(InputDataError, match="is a folder"):
@@ -216,7 +216,7 @@ def test_what_is_not_there(tmp_path: Path, labels_file: Path, tokenizer_folder: 
         run(labels_file, tmp_path / "prepare", tokenizer_folder, validation_fraction=0.5, test_fraction=0.5)
 
 
-def test_an_interrupted_stage_begins_again(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
+def test_an_interrupted_stage_starts_over(tmp_path: Path, labels_file: Path, tokenizer_folder: Path) -> None:
     out = tmp_path / "prepare"
     first = run(labels_file, out, tokenizer_folder)
     manifest = json.loads((out / "manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""The split: made once, taken by every later stage, and nothing held out is ever learned from."""
+"""The split: made once, used by every later stage; no model is trained on held-out rows."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ def test_no_held_out_row_reaches_the_text_whatever_the_fractions(labels: Path, t
     assert texts(found.by_split["train"]) <= learned
 
 
-def test_another_split_than_that_of_the_text_is_refused(labels: Path, tmp_path: Path) -> None:
+def test_a_different_split_than_that_of_the_text_is_refused(labels: Path, tmp_path: Path) -> None:
     split(labels, tmp_path / "split")
     split(labels, tmp_path / "other", SplitConfig(test_fraction=0.3))
     collect([], tmp_path / "collect", split=tmp_path / "split")
     for given in (tmp_path / "other", None):
-        with pytest.raises(InputDataError, match="holds the training texts of a split"):
+        with pytest.raises(InputDataError, match="contains the training texts of a split"):
             preprocess(tmp_path / "collect", tmp_path / "preprocess", PLAIN, split=given)
 
 
 @pytest.fixture
 def pretrained(labels: Path, tmp_path: Path) -> Path:
-    """A folder of stage 3 as the stage leaves it, but for the training."""
+    """A folder of stage 3 as the stage writes it, but without training."""
     split(labels, tmp_path / "split")
     collect([], tmp_path / "collect", split=tmp_path / "split")
     source = preprocess(tmp_path / "collect", tmp_path / "preprocess", PLAIN, split=tmp_path / "split")
@@ -103,12 +103,12 @@ def pretrained(labels: Path, tmp_path: Path) -> Path:
 def test_rows_that_were_pretrained_on_are_not_held_out_in_silence(
     labels: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    """`prepare --test-fraction 0.3` after a text that was cleaned of 0.1 tested on rows of the training text."""
+    """`prepare --test-fraction 0.3` after pre-training with 0.1 tested on rows of the training text."""
     prepare(tmp_path / "split", tmp_path / "prepare", base=pretrained)
-    with pytest.raises(InputDataError, match=r"pre-trained on .* of the .* test rows: .* another split"):
+    with pytest.raises(InputDataError, match=r"pre-trained on .* of the .* test rows, because another split"):
         prepare(labels, tmp_path / "leaks", base=pretrained, split=SplitConfig(test_fraction=0.3))
     assert not (tmp_path / "leaks").exists()
-    again = prepare(labels, tmp_path / "same", base=pretrained)  # the same rows are the same split
+    again = prepare(labels, tmp_path / "same", base=pretrained)  # the same rows give the same split
     assert again.summary["test"] == len(open_split(tmp_path / "split").by_split["test"])
 
 
@@ -123,7 +123,7 @@ def test_a_model_pretrained_without_a_split_warns(labels: Path, pretrained: Path
     prepare(labels, tmp_path / "warned", base=base, split=SplitConfig(test_fraction=0.3))
     warnings = [event for event in read_events(tmp_path / "warned") if event.get("rule") == "seen_in_pretraining"]
     assert len(warnings) == 1
-    assert "figures on them may be too good" in warnings[0]["sentence"]
+    assert "results on them may be too good" in warnings[0]["sentence"]
 
 
 def test_settings_of_the_split_have_no_effect_on_a_split_folder(pretrained: Path, tmp_path: Path) -> None:
@@ -131,14 +131,14 @@ def test_settings_of_the_split_have_no_effect_on_a_split_folder(pretrained: Path
         prepare(tmp_path / "split", tmp_path / "p", base=pretrained, split=SplitConfig(test_fraction=0.3))
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_missing_inputs_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="does not exist; expected a csv"):
         split(tmp_path / "none.csv", tmp_path / "split")
     assert not (tmp_path / "split").exists()
 
 
 def test_validation_rows_that_were_pretrained_on_are_a_warning(labels: Path, pretrained: Path, tmp_path: Path) -> None:
-    """As for a smaller label file, in which other rows move to validation so that small classes can be checked."""
+    """As with a smaller label file, in which other rows move to validation so that small classes have some."""
     rows = labels.read_text(encoding="utf-8").splitlines()
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("\n".join(rows[:60]) + "\n", encoding="utf-8")

@@ -1,10 +1,9 @@
-"""The built-in world: synthetic reviews, stories and plain facts, and labelled texts with a known rule behind them.
+"""The built-in world: synthetic reviews, stories and plain facts, and labelled texts that follow a known rule.
 
 A text starts as a plan (how many sentences, which clauses agree with the verdict, what is negated, intensified,
 compared or conceded) that knows neither words nor label. Then the verdict is tossed and every clause gets a polar word
-of the sign it needs. So nothing but polar words says anything about the label. `docs/guide/builtin-world.md` has the rule,
-the guarantees and how they were measured; `world_words.py` and `world_facts.py` hold the words, `world_grammar.py` the
-grammar.
+of the sign it needs, so only polar words carry the label. `docs/guide/builtin-world.md` has the rule, the guarantees
+and how they were measured; `words.py` and `facts.py` have the words, `grammar.py` the grammar.
 """
 
 from __future__ import annotations

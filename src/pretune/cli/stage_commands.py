@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> int:
 
     recipe = _recipe_of(arguments)
     if arguments.dry_run:
-        pipeline.foresee(recipe, to_stdout)
+        pipeline.dry_run(recipe, to_stdout)
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     with live_progress(sys.stderr, arguments.quiet):

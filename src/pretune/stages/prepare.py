@@ -42,20 +42,20 @@ from pretune.text.tokenizer.tokenizer import (
 )
 
 _BATCH_ROWS = 500
-_LONGEST_ROW = 512  # tokens that a prediction reads at most, whatever the model can
-_SHORTEST_ROW = 8  # tokens; below, nothing of a text is left
+_LONGEST_ROW = 512  # most tokens that a prediction reads, even if the model can read more
+_SHORTEST_ROW = 8  # tokens; with fewer, nothing of a text is left
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Base:
-    """What stage 4 takes from the model: its tokenizer, and what earlier stages passed on."""
+    """The inputs of stage 4 from the model: its tokenizer, and what earlier stages recorded."""
 
     tokenizer_folder: Path
-    max_seq_len: int | None  # the longest row the model reads, where its config tells
+    max_seq_len: int | None  # the longest row the model reads, if its config has it
     is_synthetic: bool
-    example: str | None  # the text that is carried through all stages
-    split: str | None  # the fingerprint of the split whose held-out rows it never saw, if there was one
-    seen: SeenTexts | None  # the texts that it was pre-trained on, if that is known
+    example: str | None  # the text that all stages show
+    split: str | None  # the fingerprint of the split whose held-out rows it never saw, if any
+    seen: SeenTexts | None  # the texts it was pre-trained on, if known
 
 
 def prepare(
@@ -70,11 +70,11 @@ def prepare(
 ) -> Manifest:
     """Encode labelled rows for fine-tuning the model in `base`.
 
-    `labels` is the folder of a split, or a file, which is then split here with the settings in `split`; with
-    `test_labels` these rows are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and for test rows that the base was
-    pre-trained on although its text was cleaned of another split, and ModelNotFoundError if `base` has no tokenizer;
-    a refusal leaves no folder behind.
+    `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, or any model folder. Raises
+    InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base was
+    pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
+    there is no folder.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
     source = _read_base(Path(base))
@@ -108,7 +108,7 @@ def prepare(
 
 
 class _Preparation:
-    """One run of the stage: what its steps share, and the steps in order."""
+    """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
         self, folder: StageFolder, config: PrepareConfig, base: _Base, rows: LabelledSplit, *, is_same_split: bool
@@ -117,11 +117,11 @@ class _Preparation:
         self.folder, self.config, self.base, self.rows = folder, config, base, rows
         self.is_same_split = is_same_split
         self.max_seq_len = _choose_length(config.max_seq_len, base.max_seq_len)
-        self.lint = Lint()  # what concerns the rows as this model reads them
+        self.lint = Lint()  # findings that depend on how this model reads the rows
         self.num_tokens = dict.fromkeys(SPLITS, 0)
         self.num_cut = dict.fromkeys(SPLITS, 0)
         self.num_encoded = 0
-        self.told = 0.0  # seconds after the start at which progress was last logged
+        self.last_progress = 0.0  # seconds after the start
 
     def run(self) -> None:
         log, rows = self.folder.log, self.rows
@@ -148,7 +148,7 @@ class _Preparation:
         self._finish(rows, imbalance, metric, example)
 
     def _check_pretraining(self) -> None:
-        """Refuse test rows that the base was pre-trained on under another split; warn of all others.
+        """Refuse test rows that the base was pre-trained on under another split; warn about all others.
 
         See `pretune.text.seen_texts`.
         """
@@ -162,14 +162,14 @@ class _Preparation:
             for side in held_out
             if counts[side]
         )
-        # A smaller label file moves other rows to validation, for small classes: that is worth no more than a warning.
+        # A smaller label file can move other rows to validation, for small classes; this deserves only a warning.
         if counts["test"] and self.base.split is not None and not self.is_same_split:
             raise InputDataError(
-                f"The model was pre-trained on {shown}: its text was cleaned of the held-out rows of another split. "
+                f"The model was pre-trained on {shown}, because another split was held out from its text. "
                 "Give the folder of that split instead of this one, or pre-train again with this one."
             )
         sentence = (
-            f"The model was pre-trained on the texts of {shown}, so figures on them may be too good; to hold them out, "
+            f"The model was pre-trained on the texts of {shown}, so results on them may be too good; to hold them out, "
             "give the split to `collect` and `preprocess`."
         )
         self.lint.warn("seen_in_pretraining", total, sentence)
@@ -185,15 +185,15 @@ class _Preparation:
             for ids in tokenizer.encode_batch([row.text for row in rows[first : first + _BATCH_ROWS]]):
                 encoded.append(cut_middle(ids, self.max_seq_len))
                 self.num_cut[split] += len(ids) > self.max_seq_len
-            self._tell_progress(min(len(rows), first + _BATCH_ROWS))
+            self._log_progress(min(len(rows), first + _BATCH_ROWS))
         self.num_tokens[split] = sum(map(len, encoded))
         self.num_encoded += len(rows)
         return encoded
 
-    def _tell_progress(self, num_done_of_split: int) -> None:
+    def _log_progress(self, num_done_of_split: int) -> None:
         elapsed = time.monotonic() - self.start
-        if elapsed - self.told >= 1.0:
-            self.told = elapsed
+        if elapsed - self.last_progress >= 1.0:
+            self.last_progress = elapsed
             done, total = self.num_encoded + num_done_of_split, len(self.rows.all)
             self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
@@ -203,23 +203,23 @@ class _Preparation:
         if cut == total:
             raise InputDataError(
                 f"Every text of {rows.path} is longer than {limit} tokens, so all would be cut; "
-                "give a larger --max-seq-len, or split the texts into parts."
+                "give a larger --max-seq-len, or shorter texts."
             )
-        share = f"{cut / total:.1%}" if cut / total >= 0.001 else "< 0.1%"
-        sentence = f"{cut:,} rows ({share}) are longer than {limit} tokens; of these the head and the tail are read."
+        percent = f"{cut / total:.1%}" if cut / total >= 0.001 else "< 0.1%"
+        sentence = f"{cut:,} rows ({percent}) are longer than {limit} tokens; only their beginning and end are read."
         self.lint.warn("cut", cut, sentence)
 
     def _warn_of_imbalance(self, imbalance: float) -> None:
         sentence = (
-            f"The largest class has {imbalance:.3g} times as many rows as the smallest, so accuracy says little: "
-            "training stops by macro-F1 on validation, which counts every class alike."
+            f"The largest class has {imbalance:.3g} times as many rows as the smallest, so accuracy is misleading: "
+            "early stopping uses macro-F1 on validation, which gives every class the same weight."
         )
         self.lint.warn("imbalance", len(self.rows.all), sentence)
 
-    # -- telling -------------------------------------------------------------------------------------------------
+    # -- logging -------------------------------------------------------------------------------------------------
 
     def _write_example(self, rows: LabelledSplit, encoded: dict[Split, list[list[int]]]) -> dict[str, Any]:
-        """The text that earlier stages carried, or else the one that the split names."""
+        """Log the example of the earlier stages, or that of the split if there is none."""
         side, row = example_of(rows)
         if self.base.example is not None:
             carried = normalise_for_hash(clean_text(self.base.example))
@@ -264,7 +264,7 @@ class _Preparation:
 
 
 def _choose_length(wanted: int | None, longest: int | None) -> int:
-    """Tokens of the longest row: as many as are wanted, where model and prediction read as many."""
+    """Tokens of the longest row: as many as wanted, if model and prediction can read as many."""
     most = _LONGEST_ROW if longest is None else min(_LONGEST_ROW, longest)
     if wanted is None:
         return most
@@ -278,7 +278,7 @@ def _choose_length(wanted: int | None, longest: int | None) -> int:
 
 
 def _read_base(base: Path) -> _Base:
-    """The tokenizer of a stage folder or of a bare model folder, and what its manifest passes on."""
+    """The tokenizer of a stage folder or of a bare model folder, and the facts in its manifest."""
     folder = next((f for f in (base / "checkpoint", base) if (f / TOKENIZER_NAME).is_file()), None)
     if folder is None:
         found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
@@ -296,7 +296,7 @@ def _read_base(base: Path) -> _Base:
 
 
 def _read_longest_row(path: Path) -> int | None:
-    """How many tokens the model reads at most; None where there is no model, or its config does not say."""
+    """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
     if not path.is_file():
         return None
     try:
@@ -307,7 +307,7 @@ def _read_longest_row(path: Path) -> int | None:
 
 
 def _read_summary(base: Path, folder: Path) -> dict[str, Any]:
-    """What the stage that wrote the model passes on, also where its `checkpoint/` was named; else nothing."""
+    """The summary of the stage that wrote the model, also if `base` is its `checkpoint/`; else empty."""
     if folder != base:
         return read_manifest(base).summary if (base / MANIFEST_NAME).is_file() else {}
     base = base.absolute()
@@ -315,5 +315,5 @@ def _read_summary(base: Path, folder: Path) -> dict[str, Any]:
         return {}
     try:
         return read_manifest(base.parent).summary
-    except InputDataError:  # a model folder that was copied alone, beside files of whatever kind
+    except InputDataError:  # a model folder that was copied alone, next to unrelated files
         return {}

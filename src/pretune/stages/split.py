@@ -1,6 +1,6 @@
-"""The split: a file of labelled examples in; checked, clean rows for training, validation and test out, once for all.
+"""The split: a file of labelled examples in; checked, clean rows for training, validation and test out.
 
-It comes before stage 1, so that the text to pre-train on never holds what is held out here.
+It comes before stage 1, so that the pre-training text never contains the rows held out here.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def split(
     redo: bool = False,
     synthetic: bool = False,
 ) -> Manifest:
-    """Read, check, clean and split the rows of `labels` into `out`; with `test_labels` these are the test split.
+    """Read, check, clean and split the rows of `labels` into `out`; those of `test_labels` are the test split.
 
-    The stages that read text or encode rows take the folder written here. `synthetic` says that the rows are made up.
+    The stages that read text or encode rows take this folder. `synthetic` marks the rows as generated.
     Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`); a refusal leaves no folder.
     """
     files = {"labels": Path(labels)} | ({} if test_labels is None else {"test_labels": Path(test_labels)})

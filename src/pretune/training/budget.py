@@ -13,6 +13,7 @@ from pretune.training.schedule import Plan, plan_steps
 _RESERVE_SECONDS = 2.0  # for what comes after the last step
 _CHECKPOINT_SECONDS = 0.5
 _MIN_STEPS = 20
+CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
 _WARM = 1.5  # times as long as later items that earlier ones may take once all code is compiled
 _MOST_ROUNDS = 4  # of items, after which what still gets faster is taken as it is
 

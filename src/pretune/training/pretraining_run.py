@@ -16,7 +16,7 @@ from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.budget import Pace, median_seconds, replan, seconds_left
+from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, replan, seconds_left
 from pretune.training.checkpoint import TrainingState
 from pretune.training.distributed_checkpoint import agree_to_stop, go_back_together, save_together
 from pretune.training.guard import Guard
@@ -29,7 +29,6 @@ from pretune.training.schedule import Plan
 
 CLIP_NORM = 1.0
 LOG_SECONDS = 2.0  # between two `train` events
-_CALIBRATION_STEPS = 6
 
 Rows = Callable[[int], list[Batch]]
 Evaluation = dict[str, Any]
@@ -178,7 +177,7 @@ class Course:
     def _seconds_per_step(self, rows: Rows) -> float:
         steps = self._steps(rows, first_step=1, rate=lambda _: 1.0)
         return median_seconds(
-            steps, _CALIBRATION_STEPS, agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration")
+            steps, CALIBRATION_STEPS, agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration")
         )
 
     def _count(self, result: StepResult) -> bool:

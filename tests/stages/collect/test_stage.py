@@ -62,7 +62,7 @@ def test_training_texts_of_a_split_come_first_and_a_test_row_is_the_example(revi
     manifest = collect([reviews], tmp_path / "out", split=tmp_path / "split")
     documents = list(iter_corpus(tmp_path / "out"))
     assert [document["from_labels"] for document in documents] == [True] * num_train + [False] * 50
-    assert documents[0]["text"].endswith("<br>")  # as found; cleaning is for stage 2
+    assert documents[0]["text"].endswith("<br>")  # unchanged; stage 2 cleans
     example = manifest.summary["example"]["text"]
     rows = [json.loads(line) for line in (tmp_path / "split" / "test.jsonl").read_text(encoding="utf-8").splitlines()]
     assert example in {row["raw"] for row in rows}
@@ -97,7 +97,7 @@ def test_a_second_call_skips_and_another_input_is_refused(reviews: Path, tmp_pat
     assert collect([reviews], out, redo=True).summary["documents"] == 51
 
 
-def test_an_interrupted_stage_begins_again(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_stage_starts_over(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     finish = "pretune.stages.collect.stage._Collection._finish"
     with monkeypatch.context() as patch:
@@ -129,7 +129,7 @@ def test_stdin_and_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [document["text"] for document in iter_corpus(tmp_path / "piped")] == ["From a pipe."]
 
 
-def test_broken_bytes_and_malformed_rows_are_warned_of(tmp_path: Path) -> None:
+def test_broken_bytes_and_malformed_rows_give_warnings(tmp_path: Path) -> None:
     lines = b"".join(b'{"text": "a good line of text %d"}\n' % i for i in range(300))
     (tmp_path / "a.jsonl").write_bytes(lines + b'{"text": "caf\xe9"}\n{"text": "torn')
     collect([tmp_path / "a.jsonl"], tmp_path / "out")
@@ -165,8 +165,8 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
         collect([], tmp_path / "out", split=tmp_path / "nowhere")
 
 
-def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
-    """As in archives of other systems: the file is read, and its name can be logged."""
+def test_a_file_name_that_is_not_utf8(tmp_path: Path) -> None:
+    """As in archives from other systems; the file is read, and its name can be logged."""
     folder = tmp_path / "texts"
     folder.mkdir()
     name = os.fsdecode(b"caf\xe9.txt")
@@ -182,9 +182,9 @@ def test_a_file_name_that_is_no_utf8(tmp_path: Path) -> None:
 
 
 def test_many_files_are_announced_before_they_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_WORD", 3)
+    monkeypatch.setattr("pretune.stages.collect.stage.FILES_WORTH_A_NOTICE", 3)
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(f"A text called {name}.\n", encoding="utf-8")
-    said: list[str] = []
-    collect([tmp_path], tmp_path / "out", say=said.append)
-    assert said == ["3 files were found; what they hold is looked at, to recognise them another time."]
+    printed: list[str] = []
+    collect([tmp_path], tmp_path / "out", say=printed.append)
+    assert printed == ["Found 3 files; computing their fingerprints."]

@@ -1,4 +1,4 @@
-"""What several workers read of a file is what one reads from its beginning to its end."""
+"""Several workers read the same documents from a file as one worker that reads all of it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def check(folder: Path, name: str, content: bytes, **settings: Any) -> int:
     return num_pieces
 
 
-def test_what_is_regular_is_read_in_pieces(tmp_path: Path) -> None:
+def test_regular_files_are_read_in_slices(tmp_path: Path) -> None:
     for name, content, at_least in (
         ("plain", GOOD * 40, 10),
         ("bad-rows", GOOD * 400 + b"{\n" * 3, 10),
@@ -98,8 +98,8 @@ def test_what_is_regular_is_read_in_pieces(tmp_path: Path) -> None:
     assert check(tmp_path / "paragraphs", "a.txt", b"one\ntwo\n\n" * 40, text_unit="paragraph") == 1
 
 
-def test_many_bad_rows_are_judged_in_their_order() -> None:
-    """A hundred of them or more are refused where they are dense, which slices cannot know of each other."""
+def test_many_bad_rows_are_judged_in_file_order() -> None:
+    """A hundred or more are refused if they are dense, which no slice can find out alone."""
     seen = Detection(path="a.jsonl", format="jsonl", encoding="utf-8")
     file = TextFile(path="a.jsonl", name="a.jsonl")
     slices = [Piece(files=[file], slice=Slice(start=n, end=n + 1, first_line=1, seen=seen)) for n in range(2)]

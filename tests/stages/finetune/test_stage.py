@@ -1,4 +1,4 @@
-"""Stage 5 on a small task: trials, the choice among them, the test rows read once; what it skips and refuses."""
+"""Stage 5 on a small task: the trials, the choice among them, and one reading of the test rows; skips and refusals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predictions(out: Path, seed: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_manifest_says_what_came_out(out: Path) -> None:
+def test_the_manifest_summarizes_the_result(out: Path) -> None:
     manifest = read_manifest(out, "finetune")
     parts = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "labels.json")
     expected = {f"checkpoint/{name}" for name in (*parts, "manifest.json")}
@@ -146,7 +146,7 @@ def test_a_finished_stage_is_skipped_and_another_setting_refused(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_what_a_kill_at_the_very_end_left_is_removed(
+def test_leftovers_of_a_kill_at_the_very_end_are_removed(
     out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(out, tmp_path / "finetune")
@@ -178,7 +178,7 @@ def test_the_time_of_earlier_attempts_counts(
 
 
 @pytest.mark.parametrize("trial", [2, 3])
-def test_a_finished_trial_whose_weights_are_damaged_is_done_again(
+def test_a_finished_trial_with_damaged_weights_runs_again(
     out: Path, run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trial: int
 ) -> None:
     def stop(*_: Any) -> None:
@@ -233,15 +233,15 @@ def test_from_scratch_uses_no_weights_of_the_model(run_folder: Path, prepared_fo
     assert trial["epochs"] == 3  # the control gets three times as many
 
 
-def test_rare_classes_weigh_more_where_asked(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
+def test_rare_classes_have_larger_weights_on_request(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
     short: dict[str, Any] = {"learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
     run(run_folder / "pretrain", prepared_folder, tmp_path / "b", **short, class_weights="balanced")
     notices = [event["sentence"] for event in of_kind(read_events(tmp_path / "b"), "notice")]
-    assert any("rare classes weigh more" in sentence for sentence in notices)
+    assert any("rare classes have larger weights" in sentence for sentence in notices)
 
 
 def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
-    """At 4:1 the classes were weighed while early stopping still went by accuracy: two thresholds."""
+    """With two thresholds, a ratio of 4:1 gave class weights while early stopping still used accuracy."""
     short: dict[str, Any] = {"learning_rates": (1e-3,), "seeds": 1, "epochs": 1}
     for metric, is_weighed in (("accuracy", False), ("macro_f1", True)):
         prepared = tmp_path / metric
@@ -251,17 +251,17 @@ def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_
         write_json(prepared / "manifest.json", sealed(manifest))
         run(run_folder / "pretrain", prepared, tmp_path / f"out-{metric}", **short)
         notices = [event["sentence"] for event in of_kind(read_events(tmp_path / f"out-{metric}"), "notice")]
-        assert any("rare classes weigh more" in sentence for sentence in notices) == is_weighed
+        assert any("rare classes have larger weights" in sentence for sentence in notices) == is_weighed
 
 
-def test_another_tokenizer_is_refused_and_leaves_nothing(
+def test_a_different_tokenizer_is_refused_and_leaves_nothing(
     run_folder: Path, prepared_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(prepared_folder, tmp_path / "prepare")
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")
     manifest = json.loads((tmp_path / "prepare" / "manifest.json").read_text(encoding="utf-8"))
     write_json(tmp_path / "prepare" / "manifest.json", sealed({**manifest, "outputs": {}}))
-    with pytest.raises(InputDataError, match="encoded with another tokenizer") as caught:
+    with pytest.raises(InputDataError, match="encoded with a different tokenizer") as caught:
         run(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "out")
     assert caught.value.exit_code == EXIT_DATA
     assert not (tmp_path / "out").exists()
@@ -276,7 +276,7 @@ def test_a_missing_model_or_split_is_named(run_folder: Path, prepared_folder: Pa
         read_rows(tmp_path / "test.jsonl")
 
 
-def test_texts_may_hold_other_line_separators(tmp_path: Path) -> None:
+def test_texts_may_contain_other_line_separators(tmp_path: Path) -> None:
     rows = [{"text": "one\u2028two\x85three", "label": 0}]
     (tmp_path / "x.jsonl").write_text(json.dumps(rows[0], ensure_ascii=False) + "\n", encoding="utf-8")
     assert read_rows(tmp_path / "x.jsonl") == rows

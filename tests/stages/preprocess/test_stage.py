@@ -118,7 +118,7 @@ def test_summary_and_reports(preprocessed: Path) -> None:
     assert tokenizer.encode(example["text"]) == example["ids"]
     assert len(example["tokens"]) == len(example["ids"])
     assert summary["example"] == {"text": example["text"]}
-    assert any("All" in e["sentence"] and "bytes" in e["sentence"] for e in events(preprocessed, "notice"))
+    assert any("all" in e["sentence"] and "bytes" in e["sentence"] for e in events(preprocessed, "notice"))
 
 
 def test_a_second_call_skips_and_other_settings_are_refused(preprocessed: Path, collected: Path) -> None:
@@ -142,7 +142,7 @@ def test_words_and_lowercase(collected: Path, tmp_path: Path) -> None:
     assert load_tokenizer(tmp_path / "out").kind == "words"
 
 
-def test_wordpiece_and_what_its_training_promises(collected: Path, tmp_path: Path) -> None:
+def test_wordpiece_and_the_guarantees_of_its_training(collected: Path, tmp_path: Path) -> None:
     manifest = preprocess(collected, tmp_path / "out", PreprocessConfig(tokenizer="wordpiece"))
     assert load_tokenizer(tmp_path / "out").kind == manifest.summary["tokenizer"]["kind"] == "wordpiece"
     assert "WordPiece trainer is not deterministic" in manifest.summary["tokenizer"]["determinism"]
@@ -174,7 +174,7 @@ def test_held_out_rows_do_not_reach_the_text(tmp_path: Path, has_test_file: bool
     assert any(drop["rule"] == "held_out" and drop["count"] > 5 for drop in flow["dropped"])
 
 
-def test_labels_alone_leave_enough_to_validate_on(tmp_path: Path) -> None:
+def test_labels_alone_leave_enough_for_validation(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     rows = "".join(f'"{sentence(i)}",{"ab"[i % 2]}\n' for i in range(600))
     labels.write_text("text,label\n" + rows, encoding="utf-8")
@@ -195,7 +195,7 @@ def test_too_little_text_is_refused_and_leaves_nothing_behind(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_a_small_text_is_warned_of(preprocessed: Path) -> None:
+def test_a_small_text_gives_a_warning(preprocessed: Path) -> None:
     assert any(event["rule"] == "small_corpus" for event in events(preprocessed, "warning"))
 
 
@@ -212,7 +212,7 @@ def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, t
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_stage_begins_again(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
             "pretune.stages.preprocess.stage._Preprocessing._report",
@@ -236,7 +236,7 @@ def test_the_built_in_world_shares_no_text_with_its_labels(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def many_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collected corpus of several parts, with duplicates across them."""
+    """A collected corpus of several shards, with duplicates across them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pretune.text.document_store.CHARACTERS_PER_FILE", 6_000)
         texts = [sentence(i % 700) for i in range(900)] + ["ein größeres Wörtchen", "!!!"]
@@ -249,7 +249,7 @@ def in_one_thread(many_parts: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return preprocess(many_parts, tmp_path_factory.mktemp("one") / "out", PreprocessConfig(engine="threads")).outputs
 
 
-@pytest.mark.filterwarnings("ignore")  # libraries of the engines warn of their own doings
+@pytest.mark.filterwarnings("ignore")  # the libraries of the engines warn about themselves
 @pytest.mark.parametrize(
     "engine",
     [
@@ -269,13 +269,13 @@ def test_every_engine_writes_the_same_bytes(
     out = tmp_path / "out"
     assert preprocess(many_parts, out, PreprocessConfig(engine=engine, workers=2)).outputs == in_one_thread
     assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == [".lock"]
-    # Who did the work is no part of what the folder is: another engine finds it finished.
+    # The engine is not part of the identity of a folder: for another engine, it is finished.
     preprocess(many_parts, out, PreprocessConfig(engine="threads", workers=1))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_a_cluster_that_runs_already_is_used_by_its_address(
+def test_a_running_cluster_is_used_by_its_address(
     many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="install pretune[dask]")
@@ -286,14 +286,14 @@ def test_a_cluster_that_runs_already_is_used_by_its_address(
         assert preprocess(many_parts, tmp_path / "out", PreprocessConfig(engine=f"dask://{address}")).outputs == (
             in_one_thread
         )
-        assert cluster.scheduler.workers  # the cluster is somebody else's, and goes on
-    told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
-    assert f"The work is done by Dask at {address}." in told
+        assert cluster.scheduler.workers  # the cluster is not ours and keeps running
+    sentences = [event["sentence"] for event in events(tmp_path / "out", "notice")]
+    assert f"Running on Dask at {address}." in sentences
 
 
 @contextmanager
 def ray_cluster(folder: Path) -> Iterator[str]:
-    """The address of a cluster of two nodes with a core each, both on this machine, started by `ray start`."""
+    """The address of a cluster of two one-core nodes on this machine, started by `ray start`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -323,13 +323,13 @@ def test_a_cluster_of_ray_is_used_by_its_address(
     with tempfile.TemporaryDirectory(prefix="ray") as folder, ray_cluster(Path(folder)) as address:
         config = PreprocessConfig(engine=f"ray://{address}")
         assert preprocess(many_parts, tmp_path / "out", config).outputs == in_one_thread
-    told = [event["sentence"] for event in events(tmp_path / "out", "notice")]
-    assert f"The work is done by Ray at {address}." in told
+    sentences = [event["sentence"] for event in events(tmp_path / "out", "notice")]
+    assert f"Running on Ray at {address}." in sentences
 
 
 def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
-    """What stage 1 writes of a folder with a large file and small ones."""
-    texts = folder.parent / "texts"  # the same path for all, since it is written beside every document
+    """The output of stage 1 for a folder with a large file and small ones."""
+    texts = folder.parent / "texts"  # the same path for all, since it is written with every document
     texts.mkdir(exist_ok=True)
     rows = [{"text": sentence(number), "n": number} for number in range(400)]
     (texts / "large.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -347,7 +347,7 @@ def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
 def test_workers_that_are_killed_change_nothing(
     many_parts: Path, in_one_thread: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system kills one of two workers in the middle of a map, and another one in the middle of another map."""
+    """One of two workers is killed in the middle of a map, and another one in the middle of another map."""
     to_kill = ["clean", "encode"]
 
     class Killing(workers._Processes):
@@ -368,7 +368,7 @@ def test_workers_that_are_killed_change_nothing(
 
 
 @pytest.mark.parametrize(("step", "error"), [("write", KeyboardInterrupt), ("encode", StoppedError)])
-def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
+def test_an_interrupted_stage_reuses_its_finished_shards(
     many_parts: Path,
     in_one_thread: dict[str, Any],
     tmp_path: Path,

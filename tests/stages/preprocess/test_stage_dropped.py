@@ -1,4 +1,4 @@
-"""What stage 2 drops beside exact duplicates and bad text, and how that is told."""
+"""Documents that stage 2 drops other than exact duplicates and bad text, and their reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THINGS = "apple boat candle drum engine fence garden hammer island jacket kettle
 
 
 def sentence(number: int) -> str:
-    """Sentences that share few words in a row."""
+    """Sentences that share few word sequences."""
     name, other = NAMES[number % 16], NAMES[(number * 7 + number // 16) % 16]
     things = [THINGS[(number // 12**power * 5 + number) % 12] for power in range(4)]
     return f"{name}{number} gave {things[0]} {number * 17} and {things[1]} to {other} for a {things[2]} or {things[3]}."
@@ -70,7 +70,7 @@ def preprocessed(collected: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return out
 
 
-def test_what_is_dropped_is_listed_beside_what_it_repeats(preprocessed: Path) -> None:
+def test_dropped_documents_are_listed_with_their_originals(preprocessed: Path) -> None:
     (near,) = iter_dropped(preprocessed, "near-duplicate")
     assert (near["text"], near["original"]) == (NEAR + " after that.", NEAR + " afterwards.")
     assert 0.8 <= near["similarity"] < 1
@@ -116,21 +116,24 @@ def test_show_dropped(preprocessed: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run_command_line(["show", str(preprocessed), "--dropped", "lorem-ipsum"]) == 3
 
 
-def test_switched_off(collected: Path, tmp_path: Path) -> None:
+def test_deduplication_and_decontamination_can_be_switched_off(collected: Path, tmp_path: Path) -> None:
     dropped, texts = run(collected, tmp_path / "out", near_duplicates=False, decontaminate="off", dropped_listed=0)
     assert dropped == {"exact_duplicate": 1, "max_symbol_ratio": 1}
     assert {QUOTE, "Hello there"} <= set(texts)
     assert not dropped_rules(tmp_path / "out")
 
 
-def test_reported_and_kept(collected: Path, tmp_path: Path) -> None:
+def test_contaminated_documents_can_be_reported_and_kept(collected: Path, tmp_path: Path) -> None:
     dropped, texts = run(collected, tmp_path / "out", decontaminate="report", near_duplicate_threshold=1.0)
     assert dropped == {"exact_duplicate": 1, "max_symbol_ratio": 1}
     assert QUOTE in texts
     listed = {each["text"]: each["original"] for each in iter_dropped(tmp_path / "out", "contaminated") if each["kept"]}
     assert listed == {QUOTE: PROTECTED, "Hello there": "Hello there"}
     warnings = [event["sentence"] for event in read_events(tmp_path / "out") if event["event"] == "warning"]
-    assert any("protected texts are in 2 documents, kept as --decontaminate report asks" in each for each in warnings)
+    assert any(
+        "2 documents with word sequences of held-out or protected texts kept, because --decontaminate is report" in each
+        for each in warnings
+    )
 
 
 def test_personal_data_and_language(collected: Path, tmp_path: Path) -> None:
@@ -144,13 +147,13 @@ def test_personal_data_and_language(collected: Path, tmp_path: Path) -> None:
     assert len(list(iter_dropped(tmp_path / "out", "language"))) == 1
 
 
-def test_languages_of_some_documents_are_shown_unasked(
+def test_languages_of_a_sample_are_shown_by_default(
     preprocessed: Path, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A language is no reason to drop a document then; without the package there is nothing to be shown."""
+    """The language is then not a reason to drop a document; without the package, no languages are shown."""
     pytest.importorskip("py3langid")
     (funnel,) = (event for event in read_events(preprocessed) if event["event"] == "funnel")
-    assert sum(funnel["languages"].values()) == funnel["languages_of"] > 450  # of 503, a share is chosen by hash
+    assert sum(funnel["languages"].values()) == funnel["languages_of"] > 450  # of 503; a fraction is chosen by hash
     assert funnel["languages"]["en"] > 300
     assert "language (of 4" in to_text(run_lines(preprocessed, Page()), Page())
     monkeypatch.setattr(steps, "is_installed", lambda: False)
@@ -160,8 +163,8 @@ def test_languages_of_some_documents_are_shown_unasked(
     assert hash_file(tmp_path / "out" / "train.tokens") == hash_file(preprocessed / "train.tokens")
 
 
-def test_personal_data_is_in_nothing_that_is_written(tmp_path: Path) -> None:
-    """Neither in the text nor in what is told of dropped documents and of the example."""
+def test_personal_data_is_in_no_file(tmp_path: Path) -> None:
+    """Not in the text, the lists of dropped documents, or the example."""
     address = "ada.lovelace@example.org"
     texts = [f"{sentence(0)} Write to {address}.", *map(sentence, range(1, 400)), f"buy now {address} " * 30]
     texts += [f"{NEAR} {address}", f"{NEAR} {address} too", f"Lorem ipsum, {address}"]
@@ -176,13 +179,13 @@ def test_personal_data_is_in_nothing_that_is_written(tmp_path: Path) -> None:
 
 
 def read_all(folder: Path) -> str:
-    """Every file of a folder that is text, or packed text."""
+    """Every text file of a folder, decompressed."""
     whole = [path.read_text(encoding="utf-8") for path in folder.glob("*.json*") if path.suffix != ".zst"]
     opened = [zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read() for path in folder.glob("*.zst")]
     return "\n".join([*whole, *(content.decode() for content in opened)])
 
 
-def test_what_is_protected_is_part_of_the_identity(collected: Path, tmp_path: Path) -> None:
+def test_protected_files_are_part_of_the_identity(collected: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(collected, out)
     with pytest.raises(UsageError, match="input protect"):

@@ -1,4 +1,4 @@
-"""The faster encoder of stage 2: where its ids differ, the tokenizer encodes, which is said."""
+"""The fast encoder of stage 2: if its ids differ, the tokenizer is used instead, with a warning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Different:
         return ids[::-1].copy(), lengths
 
 
-def test_a_failed_check_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_check_falls_back_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"In the year {number} a boat {number * 7} went by the house of number {number}." for number in range(300)]
     (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     collect([tmp_path / "text.jsonl"], tmp_path / "collect")
@@ -36,10 +36,10 @@ def test_a_failed_check_falls_back_and_says_so(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(fast_encoder, "can_encode", lambda _: True)
     monkeypatch.setattr(fast_encoder, "_Gigatoken", Different)
     assert preprocess(tmp_path / "collect", tmp_path / "with").outputs == expected.outputs
-    told = list(read_events(tmp_path / "with"))
-    (warning,) = (event for event in told if event.get("rule") == "fast_encoder_refused")
+    logged = list(read_events(tmp_path / "with"))
+    (warning,) = (event for event in logged if event.get("rule") == "fast_encoder_refused")
     assert warning["sentence"] == (
-        "gigatoken is installed, but it failed or its ids differ from the tokenizer's, which encoded instead."
+        "gigatoken is installed, but it failed or its ids differ from the tokenizer's, which was used instead."
     )
-    (report,) = (event for event in told if event["event"] == "tokenizer_report")
+    (report,) = (event for event in logged if event["event"] == "tokenizer_report")
     assert (report["trainer"], report["encoders"]) == ("tokenizers", ["tokenizers"])

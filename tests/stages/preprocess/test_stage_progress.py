@@ -1,4 +1,4 @@
-"""Progress tells how fast a step goes, not how long ago the stage began."""
+"""Progress counts the seconds of a step, not those since the stage began."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def test_a_step_is_timed_from_its_own_beginning(tmp_path: Path, monkeypatch: pyt
     lines = [f"Number {n} liked the {word} near the river.\n" for n in range(80) for word in ("film", "hotel", "soup")]
     (tmp_path / "text.txt").write_text("".join(lines), encoding="utf-8")
     collect([tmp_path / "text.txt"], tmp_path / "collect")
-    clock = count()  # a second at each look
+    clock = count()  # each reading is a second later
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     monkeypatch.setattr(module, "PROGRESS_SECONDS", 0.0)
     preprocess(tmp_path / "collect", tmp_path / "out")
-    told = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
-    assert [(event["unit"], event["elapsed_seconds"]) for event in told] == [
+    logged = [event for event in read_events(tmp_path / "out") if event["event"] == "progress"]
+    assert [(event["unit"], event["elapsed_seconds"]) for event in logged] == [
         ("documents cleaned", 1.0),
         ("documents encoded", 1.0),
     ]

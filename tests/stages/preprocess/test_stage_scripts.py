@@ -1,4 +1,4 @@
-"""Text in a script without blanks is measured in characters, from the corpus to the token shards."""
+"""Text in a script without spaces is measured in characters, from the corpus to the token shards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("script", PARTS)
-def test_a_script_without_blanks_is_enough_to_learn_from(tmp_path: Path, script: str) -> None:
+def test_text_without_spaces_is_enough_to_learn_from(tmp_path: Path, script: str) -> None:
     draw = random.Random(0)
     lines = ["".join(draw.choice(words) for _ in range(20) for words in PARTS[script]) for _ in range(60)]
     (tmp_path / "text.txt").write_text("\n".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Muon's precision; and on a GPU larger micro-batches, and a word where updates are too small to keep it busy."""
+"""Muon's precision; on a GPU, larger micro-batches, and a notice if updates are too small to keep it busy."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def test_muon_computes_in_the_precision_of_the_model(compute: Compute) -> None:
     assert optimizer_config(CONFIG, replace(compute, precision="fp32")).dtype == torch.float32
 
 
-def test_updates_too_small_for_a_gpu_are_told() -> None:
+def test_updates_too_small_for_a_gpu_give_a_notice() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
     assert len(describe_compute(GPU, large, wants_compiling=True)) == 1
-    [_, told] = describe_compute(GPU, CONFIG, wants_compiling=True)
-    assert told.startswith("An update of 4,096 tokens is too little to keep a GPU busy")
+    [_, notice] = describe_compute(GPU, CONFIG, wants_compiling=True)
+    assert notice.startswith("An update of 4,096 tokens is too small to keep a GPU busy")
     assert len(describe_compute(CPU, CONFIG, wants_compiling=False)) == 1
 
 
-def test_a_missing_compiler_is_told_where_it_would_help() -> None:
+def test_a_missing_compiler_gives_a_notice_if_it_would_help() -> None:
     large = replace(CONFIG, tokens_per_step=65_536)
     for compute, needed in ((CPU, "a C++ compiler (g++"), (replace(GPU, is_compiled=False), "Triton, a C compiler")):
-        [_, told] = describe_compute(compute, large, wants_compiling=True)
-        assert told.startswith(f"The slower uncompiled path is used: compiling needs {needed}")
+        [_, notice] = describe_compute(compute, large, wants_compiling=True)
+        assert notice.startswith(f"Training is not compiled and therefore slower: compiling needs {needed}")
         assert len(describe_compute(compute, replace(large, compile="off"), wants_compiling=True)) == 1

@@ -1,4 +1,4 @@
-"""A dry run writes nothing, and what it foresees by arithmetic is what a run really has."""
+"""A dry run writes nothing, and the numbers that it works out match those of a run."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_minutes_are_met_and_more_tokens_take_longer(preprocessed_folder: Path) 
     assert seconds() < seconds(tokens=4_200_000)
 
 
-def test_it_says_what_it_rests_on(preprocessed_folder: Path) -> None:
+def test_it_names_its_measurement(preprocessed_folder: Path) -> None:
     found = forecast(preprocessed_folder, PretrainConfig(**SETTINGS))
-    said = " ".join(found.describe())
-    for words in ("tiny", "minutes", "GB of memory", "MB of disk", "tried out here", "Nothing was written"):
-        assert words in said
+    described = " ".join(found.describe())
+    for words in ("tiny", "minutes", "GB of memory", "MB of disk", "trial updates", "Nothing was written"):
+        assert words in described
     assert found.memory_bytes > 100_000_000

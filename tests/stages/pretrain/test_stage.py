@@ -1,4 +1,4 @@
-"""Stage 3 on a small corpus: what it writes, logs, skips and refuses."""
+"""Stage 3 on a small corpus: its files, logs, skips and refusals."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ def test_it_learns(events: list[Event]) -> None:
     [references] = of_kind(events, "references")
     rows = of_kind(events, "evaluation")
     assert rows[0]["loss"] == pytest.approx(references["uniform_nats"], abs=0.3)
-    assert rows[-1]["loss"] < references["unigram_nats"] - 0.3  # a third of it are sentences that training has not seen
+    assert (
+        rows[-1]["loss"] < references["unigram_nats"] - 0.3
+    )  # a third of the text are sentences that are not in the training text
     assert rows[-1]["accuracy"] > references["most_frequent_share"]
 
 
@@ -192,7 +194,7 @@ def test_a_model_says_how_long_the_rows_were_that_it_was_trained_on(preprocessed
 def test_minutes_are_kept_and_the_plan_is_corrected_once(
     preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a clock of our own: 14 updates of calibration take 50 ms each, those of the training 60."""
+    """With a fake clock: 14 updates of calibration take 50 ms each, those of the training 60."""
     clock, updates, original = [100.0], [0], Optimizer.step
 
     def step(self: Optimizer, rate: float) -> None:
@@ -216,10 +218,10 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
 
 
-def test_a_refused_update_is_told_and_survived(
+def test_a_refused_update_is_logged_and_survived(
     preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One step with a loss that is not finite: it is told, and the run ends with finite weights and a whole log."""
+    """A step with a non-finite loss is logged, and the run ends with finite weights and a complete log."""
     from pretune.stages.pretrain import stage
 
     original, calls = stage.MaskedObjective.__call__, [0]
@@ -248,7 +250,7 @@ class Killed(BaseException):
 
 
 def run_until(step: int, source: Path, out: Path, patch: pytest.MonkeyPatch, **settings: Any) -> None:
-    """Run the stage and die before the update of a step; 14 updates calibrate."""
+    """Run the stage and die before the update of a step; the first 14 updates are calibration."""
     updates, original = [0], Optimizer.step
 
     def update(self: Optimizer, rate: float) -> None:
@@ -284,7 +286,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], dict[str, Any]]] = {
 }
 
 
-def test_what_was_changed_stops_a_resume_and_is_named(
+def test_a_changed_input_stops_a_resume_and_is_named(
     out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_until(24, preprocessed_folder, tmp_path / "out", monkeypatch)
@@ -295,12 +297,12 @@ def test_what_was_changed_stops_a_resume_and_is_named(
         with pytest.raises((InputDataError, StageDiffersError), match=sentence):
             run(source, tmp_path / "out", **settings)
         assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
-    run(preprocessed_folder, tmp_path / "out")  # with all as it was, it goes on to the same end
+    run(preprocessed_folder, tmp_path / "out")  # with unchanged inputs, it resumes to the same end
     weights = "checkpoint/model.safetensors"
     assert (tmp_path / "out" / weights).read_bytes() == (out / weights).read_bytes()
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
+def test_a_damaged_checkpoint_is_logged_and_the_one_before_is_used(
     out: Path, preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"checkpoint_minutes": 1e6}  # checkpoints of the plan only

@@ -1,1 +1,1 @@
-"""Stage 1: read text as it is found, with its source."""
+"""Stage 1: read text in any supported format, with its source."""

@@ -1,4 +1,4 @@
-"""Stage 1: files, folders, patterns, stdin or the built-in world in; documents as they were found, with source, out."""
+"""Stage 1: files, folders, patterns, stdin or the built-in world in; unchanged documents with their source out."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ BUILTIN_LABELS, BUILTIN_TEST_LABELS = "labels-train.jsonl", "labels-test.jsonl"
 PROGRESS_SECONDS = 1.0
 EXAMPLE_STORED = 10_000  # characters of the example
 EXAMPLE_CANDIDATES = 20_000
-FILES_WORTH_A_WORD = 10_000  # so many take seconds before the first document is read
-WORK_NAME = ".work"  # the folder of what workers have read; gone when the stage is finished
+FILES_WORTH_A_NOTICE = 10_000  # so many take seconds to fingerprint, before the first document is read
+WORK_NAME = ".work"  # the folder of the workers' results; removed when the stage is finished
 
 
 def collect(
@@ -61,12 +61,12 @@ def collect(
     """Read text into `out`, as documents with their source.
 
     The training texts of `split`, a folder that `pretune split` wrote, come first and are marked; its held-out texts
-    are left out. Without paths they are all there is, and without either the built-in world writes documents and two
-    label files. A path may be the name of a public data set in `registry`: it
-    is taken from `data_root`, or downloaded to it once `agree`, told what, says yes; `say` hears how far it is. A path
-    `hf:OWNER/NAME` is a data set of the Hugging Face hub, which is not asked again for a folder that is finished, nor
-    for one that goes on while the files are still there. Raises InputDataError for input that is missing, unreadable,
-    empty, binary, or malformed beyond repair; such a refusal leaves no folder behind.
+    are left out. Without paths, the corpus is these texts; without paths and split, it is the built-in world, with two
+    label files. A path may be the name of a public data set in `registry`: it is read from `data_root`, or downloaded
+    to it if `agree`, called with a description, returns true; `say` receives the progress. A path `hf:OWNER/NAME` is a
+    data set of the Hugging Face hub, which is not contacted again for a folder that is finished, nor for a resumed one
+    if the files are still there. Raises InputDataError for input that is missing, unreadable, empty, binary, or
+    malformed beyond repair; after such an error there is no folder.
     """
     findings = Findings()
     obtained = {} if redo else obtained_before(Path(out))
@@ -82,12 +82,12 @@ def collect(
                 groups.append(files)
             else:
                 if path in registry:
-                    also = f"{path} is read from this folder; the public data set of that name is {PREFIX}{path}."
-                    findings.notices.append(also)
+                    notice = f"Reading {path} from this folder; the public data set of that name is {PREFIX}{path}."
+                    findings.notices.append(notice)
                 groups.append(_rename(find_files([path], findings), path, name))
         num_files = sum(map(len, groups))
-        if num_files >= FILES_WORTH_A_WORD:
-            say(f"{num_files:,} files were found; what they hold is looked at, to recognise them another time.")
+        if num_files >= FILES_WORTH_A_NOTICE:
+            say(f"Found {num_files:,} files; computing their fingerprints.")
         from_hub = {path: obtained[path] for path, _ in named if path in obtained}
         inputs = {
             f"corpus {number}": from_hub[path].fingerprint if path in from_hub else fingerprint_files(group)
@@ -112,7 +112,7 @@ def collect(
 
 @contextmanager
 def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
-    """Each path with its name; what can be read only once (stdin, pipes) is first written to a temporary file."""
+    """Each path with its name; stdin and pipes, which can be read only once, are first copied to a temporary file."""
     with tempfile.TemporaryDirectory(prefix="pretune-") as temporary:
         named = []
         for number, path in enumerate(paths):
@@ -132,7 +132,7 @@ def _pipes_as_files(paths: list[str]) -> Iterator[list[tuple[str, str]]]:
 
 
 def _from_hub(name: str, obtained: dict[str, Obtained], findings: Findings, say: Say) -> list[TextFile]:
-    """The files of a data set of the hub, which is asked where nothing is known of it."""
+    """The files of a data set of the hub, which is contacted only if they are not in `obtained`."""
     if name not in obtained:
         files, about = hub_files(name, findings, say)
         obtained[name] = Obtained(files=files, about=about, fingerprint=fingerprint_files(files))
@@ -145,7 +145,7 @@ def _rename(files: list[TextFile], path: str, name: str) -> list[TextFile]:
 
 
 class _Collection:
-    """One run of the stage: what its steps share, and the steps in order."""
+    """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
         self,
@@ -162,47 +162,47 @@ class _Collection:
         self.pieces, self.engine = pieces, engine
         self.is_builtin = not files and split is None
         self.example = _ExampleChoice()
-        self._kinds_told: set[tuple[str | None, ...]] = set()
+        self._kinds_logged: set[tuple[str | None, ...]] = set()
         self._next_progress = self.start + PROGRESS_SECONDS
 
     def run(self) -> None:
         inputs = [file.name for file in self.files[:20]] + ([str(self.split)] if self.split else [])
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=inputs, synthetic=self.is_builtin)
         if self.engine.workers > 1 or self.engine.name != "threads":
-            self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
+            self.folder.log.write("notice", sentence=f"Running on {describe_engine(self.engine)}.")
         with CorpusWriter(self.folder.path) as writer:
             for document in self._own_documents():
                 writer.write(
                     document.text, source=document.source, line=document.line, from_labels=document.from_labels
                 )
                 self.example.offer(document)
-                self._tell_progress(writer.num_documents, self.findings)
+                self._log_progress(writer.num_documents, self.findings)
         self.num_documents, self.num_characters = writer.num_documents, writer.num_characters
         self._read()
         if not self.num_documents:
-            raise InputDataError("The input holds no text; expected at least one document.")
+            raise InputDataError("The input contains no text; expected at least one document.")
         self._finish()
 
     def _read(self) -> None:
-        """Read the files, on the engine."""
+        """Read the files on the engine."""
         own = self.num_documents
         reader = PiecesReader(
             self.engine,
             self.folder.path / WORK_NAME,
             _reading(self.config),
-            lambda documents, findings: self._tell_progress(own + documents, findings),
+            lambda documents, findings: self._log_progress(own + documents, findings),
         )
         documents, characters = reader.read(self.pieces, self.findings, self.folder.path)
         refuse_unreadable(documents, self.findings)
         self.num_documents += documents
         self.num_characters += characters
-        self._tell_detections(self.findings)
+        self._log_detections(self.findings)
         if documents and self.example.wants_more():
             for document in islice(iter_corpus(self.folder.path), own, own + EXAMPLE_CANDIDATES):
                 self.example.offer(Document(**document))
 
     def _own_documents(self) -> Iterator[Document]:
-        """What this process reads or makes by itself: labelled texts, or the built-in world."""
+        """The documents that this process reads or makes itself: labelled texts, or the built-in world."""
         if self.is_builtin:
             yield from self._builtin_documents()
         elif self.split is not None:
@@ -210,7 +210,7 @@ class _Collection:
 
     def _builtin_documents(self) -> Iterator[Document]:
         count, seed = self.config.builtin_documents, self.config.seed
-        sentence = f"No text was given: {count:,} documents of the built-in, synthetic world are written (seed {seed})."
+        sentence = f"No text given: writing {count:,} documents of the built-in, synthetic world (seed {seed})."
         self.folder.log.write("detected", path=BUILTIN_SOURCE, format="synthetic", sentence=sentence)
         labelled, test = world.labeled_rows(seed=seed), world.test_rows(seed=seed)
         for name, rows in ((BUILTIN_LABELS, labelled), (BUILTIN_TEST_LABELS, test)):
@@ -224,15 +224,15 @@ class _Collection:
         rows = split.by_split["train"]
         self.findings.num_files += 1
         self.findings.bytes_read += sum(len(row.raw.encode("utf-8", "replace")) for row in rows)
-        sentence = f"{len(rows):,} training texts of {split.path}; the held-out ones are not part of the text."
+        sentence = f"{len(rows):,} training texts of {split.path}; its held-out texts are left out."
         self.folder.log.write("detected", path=split.path, format="split", sentence=sentence)
         _, example = example_of(split)
         self.example.decide(example.raw, split.path)
         for row in rows:
             yield Document(row.raw, split.path, row.line, from_labels=True)
 
-    def _tell_progress(self, num_documents: int, findings: Findings) -> None:
-        self._tell_detections(findings)
+    def _log_progress(self, num_documents: int, findings: Findings) -> None:
+        self._log_detections(findings)
         now = time.monotonic()
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_SECONDS
@@ -241,10 +241,10 @@ class _Collection:
                 "progress", done=num_documents, total=total, unit="documents", elapsed_seconds=now - self.start
             )
 
-    def _tell_detections(self, findings: Findings) -> None:
+    def _log_detections(self, findings: Findings) -> None:
         for detection in findings.detections:
-            if detection.kind not in self._kinds_told:
-                self._kinds_told.add(detection.kind)
+            if detection.kind not in self._kinds_logged:
+                self._kinds_logged.add(detection.kind)
                 self.folder.log.write("detected", **detection.to_event())
 
     def _finish(self) -> None:
@@ -272,9 +272,9 @@ class _Collection:
 
 
 class _ExampleChoice:
-    """The text carried through all stages: a test row if there are labelled rows, which no stage learns from.
+    """The example that all stages show: a test row, from which no stage learns, if there are labelled rows.
 
-    Without labelled rows it is a document: the readable one with the smallest hash.
+    Without labelled rows it is the readable document with the smallest hash.
     """
 
     def __init__(self) -> None:
@@ -284,12 +284,12 @@ class _ExampleChoice:
         self._num_offered = 0
 
     def decide(self, text: str | None, source: str) -> None:
-        """Take this text, whatever the documents are."""
+        """Take this text, regardless of the documents."""
         if text is not None:
             self.text, self.source, self._is_decided = text[:EXAMPLE_STORED], source, True
 
     def wants_more(self) -> bool:
-        """Whether a further document might be chosen; only the first thousands are worth the time of hashing."""
+        """Whether another document might be chosen; only the first thousands are hashed, to save time."""
         return not self._is_decided and self._num_offered < EXAMPLE_CANDIDATES
 
     def offer(self, document: Document) -> None:

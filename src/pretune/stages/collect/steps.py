@@ -1,4 +1,4 @@
-"""The step of stage 1: workers read pieces of the input, and what they read is put in the order of the input."""
+"""The step of stage 1: work units of the input in, read by workers; documents in the order of the input out."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pretune.text.collect.work_units import Piece
 from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Findings
 
-Tell = Callable[[int, Findings], None]  # documents read so far, and what was found in the last ones
-Read = tuple[Path, dict[str, Any]]  # the folder of a piece, and what `collect_piece` returned
+OnProgress = Callable[[int, Findings], None]  # documents read so far, and the findings in the last ones
+Read = tuple[Path, dict[str, Any]]  # the folder of a work unit, and the result of `collect_piece`
 
 
 class PiecesReader:
-    """Reads pieces on an engine; `tell(documents, findings)` is called now and then."""
+    """Reads work units on an engine; `on_progress(documents, findings)` is called now and then."""
 
-    def __init__(self, engine: Engine, work: Path, reading: Reading, tell: Tell) -> None:
-        self.engine, self.work, self.reading, self._tell = engine, work, reading, tell
+    def __init__(self, engine: Engine, work: Path, reading: Reading, on_progress: OnProgress) -> None:
+        self.engine, self.work, self.reading, self._on_progress = engine, work, reading, on_progress
         self._num_read = 0
 
     def read(self, pieces: Sequence[Piece], findings: Findings, out: Path) -> tuple[int, int]:
-        """Write the documents of all pieces behind those that `out` holds; how many, and their characters."""
+        """Append the documents of all work units to those in `out`; returns the counts of documents and characters."""
         stamps = {piece.files[0].path: stamp_of(piece.files[0].path) for piece in pieces if piece.slice is not None}
         read = self._run(pieces)
         irregular = irregular_files(pieces, [result for _, result in read])
@@ -50,23 +50,25 @@ class PiecesReader:
 
     def _run(self, pieces: Sequence[Piece]) -> list[Read]:
         tasks = [task_of(piece, self.reading) for piece in pieces]
-        step = self.work / hash_json(tasks)[:16]  # not what an attempt with other input left
+        step = self.work / hash_json(tasks)[:16]  # not the results of an attempt with other input
 
         def on_part(_number: int, result: dict[str, Any]) -> None:
             self._num_read += result["documents"]
-            self._tell(self._num_read, Findings())
+            self._on_progress(self._num_read, Findings())
 
         work = collect_piece
-        if self.engine.name == "threads" and self.engine.workers == 1:  # then this is the process that works
-            work = partial(collect_piece, tell=lambda done, findings: self._tell(self._num_read + done, findings))
+        if self.engine.name == "threads" and self.engine.workers == 1:  # then this process does the work
+            work = partial(
+                collect_piece, tell=lambda done, findings: self._on_progress(self._num_read + done, findings)
+            )
         results = run_step(self.engine, step, work, tasks, on_part)
         return [(part_folder(step, number), result) for number, result in enumerate(results)]
 
 
 def _in_order(pieces: Sequence[Piece], read: Sequence[Read], whole: dict[str, Read]) -> Iterator[Read]:
-    """What was read of each piece; of a file that was read again as a whole, that in the place of its first slice."""
-    for piece, of_piece in zip(pieces, read, strict=True):
+    """The results of all units in order; a file that was read again as a whole takes the place of its first slice."""
+    for piece, result in zip(pieces, read, strict=True):
         if piece.slice is None or piece.files[0].path not in whole:
-            yield of_piece
+            yield result
         elif not piece.slice.start:
             yield whole[piece.files[0].path]

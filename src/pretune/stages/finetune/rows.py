@@ -1,4 +1,4 @@
-"""The labelled rows of a fine-tuning: read, made into batches, weighed by their class, and written with predictions."""
+"""The labelled rows of a prepare folder in; batches with class weights, and files of predictions, out."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _EVALUATION_ROWS = 128
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of one split of a prepare folder. Raises InputDataError where the file is missing."""
+    """The rows of one split of a prepare folder. Raises InputDataError if the file is missing."""
     if not path.is_file():
         raise InputDataError(f"{path} does not exist; expected a split that the prepare stage wrote.")
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
+    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
         return [json.loads(line) for line in file]
 
 
@@ -42,8 +42,8 @@ def make_rows(
 ) -> ClassificationRows:
     """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
 
-    Rows are as wide as a multiple of `width_multiple`, which the tensor cores of a GPU like to be 8. Only training rows
-    have tokens hidden, and with `is_balanced` are weighed by their class.
+    The width of a batch is a multiple of `width_multiple`; 8 suits the tensor cores of a GPU. Only training rows have
+    tokens hidden and, with `is_balanced`, class weights.
     """
     data = load_labeled(prepared, split, list(labels), num_rows)
     is_training = split == "train"
@@ -59,13 +59,13 @@ def make_rows(
 
 
 def class_weights(labels: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float32]:
-    """The weight of a row of each class in the loss, so that all classes weigh the same together."""
+    """The weight (num_classes,) of a row of each class in the loss; all classes have the same total weight."""
     counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
     return (len(labels) / (len(counts) * counts)).astype(np.float32)
 
 
 def write_predictions(path: Path, rows: Sequence[dict[str, Any]], probabilities: npt.NDArray[np.float64]) -> None:
-    """A line for each row: its label, what was predicted, and the probability of every class."""
+    """Write a JSON line for each row: its label, the predicted class, and the probability of every class."""
     lines = []
     for row, given in zip(rows, probabilities, strict=True):
         fields = {

@@ -1,4 +1,4 @@
-"""Stage 5: a pre-trained model and prepared examples in, a model that does the task out; or its control."""
+"""Stage 5: a pre-trained model and prepared rows in; a classifier, or its control from scratch, out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from pretune.training.trial_plan import PlannedTrial, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
-_HANG_SECONDS = 60.0  # after so long a process that the others wait for counts as hanging
+_HANG_SECONDS = 60.0  # a process that the others wait for longer counts as hung
 
 
 def finetune(
@@ -55,11 +55,11 @@ def finetune(
 ) -> Manifest:
     """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
-    With `config.from_scratch` only the geometry and the tokenizer of that model are used. Learning rates are tried
-    with the first seed, the best on validation is used for the others; the test rows are read once, at the end. The
-    same call goes on after an interruption. The processes of a launch train together, unless this one is `alone` to
-    make the call. Raises ModelNotFoundError or CorruptModelError for the model,
-    InputDataError for the rows, InterruptedByUserError or StoppedError after a signal and a commit.
+    With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
+    the first seed, and the best on validation is used for all seeds; the test rows are read once, at the end. The same
+    call resumes after an interruption. The processes of a launch train together, unless only this one makes the call,
+    with `alone`. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows,
+    InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
@@ -73,7 +73,7 @@ def finetune(
 
     folder = open_together(ranks, Path(out), open_folder)
     if folder.is_finished:
-        if ranks.is_first:  # there only where the stage was killed in the very last moment
+        if ranks.is_first:  # still there only if the stage was killed at the very end
             remove_folder(folder.path / _TRIALS_NAME)
         return folder.manifest
     try:
@@ -81,7 +81,7 @@ def finetune(
         with stop_on_signals() as stop, ranks.naming_losses():
             _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
     except InputDataError:
-        # Refused before it began: the corrected command needs no --redo.
+        # Refused before it began, so that the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / _TRIALS_NAME).is_dir():
             folder.close()
             remove_folder(folder.path)
@@ -93,7 +93,7 @@ def finetune(
 
 
 def model_folder_of(path: Path) -> Path:
-    """The model folder inside a stage folder, or the path itself where it is one."""
+    """The model folder inside a stage folder, or the path itself if it is a model folder."""
     return path / "checkpoint" if (path / "checkpoint").is_dir() else path
 
 
@@ -103,7 +103,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 class _Finetuning:
-    """One run of the stage: trials in order, then the test rows once."""
+    """One run of the stage: the trials in order, then the test rows once."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Finetuning:
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
         self.config, self.ranks = config, ranks
         self.compute = self._choose_compute()
-        # A prediction must not read more of a text than training did.
+        # A prediction must not read more of a text than training does.
         max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
         labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
@@ -129,12 +129,12 @@ class _Finetuning:
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
             raise InputDataError(
-                f"{prepared} was encoded with another tokenizer than that of {loaded.path}; run prepare with "
+                f"{prepared} was encoded with a different tokenizer than that of {loaded.path}; run prepare with "
                 f"--base {loaded.path.parent}."
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
-        # `prepare` decided on all rows whether the classes are imbalanced: macro-F1 and class weights follow together.
+        # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
@@ -151,13 +151,13 @@ class _Finetuning:
         self.test = self._make_rows("test", config.seed)
 
     def run(self, stop: StopFlag) -> None:
-        """All trials, the choice among them, and the test."""
+        """Run all trials, choose one, and test."""
         trials = self.ranks.answer(self._trials_done, "the trials that are done")
-        if not self.ranks.answer(self._trial_folder(0).parent.is_dir, "the trials that were begun"):
+        if not self.ranks.answer(self._trial_folder(0).parent.is_dir, "the trials that have begun"):
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
-            self._announce()
-        elif len(trials) == len(self.course):  # what comes after the last trial is done again
+            self._log_start()
+        elif len(trials) == len(self.course):  # the steps after the last trial run again
             self.folder.log.write("resumed", trial=len(trials), from_step=0)
         for planned in self.course[len(trials) :]:
             rate = planned.learning_rate or max(trials, key=self._score)["learning_rate"]
@@ -180,8 +180,10 @@ class _Finetuning:
         self._finish(trials, chosen, tests)
 
     def _trials_done(self) -> list[dict[str, Any]]:
-        """The trials of earlier attempts, up to the first whose weights are needed and not whole: that one goes on from
-        an older checkpoint, and those behind it begin again."""
+        """The finished trials of earlier attempts, before the first whose weights are needed but damaged.
+
+        That one resumes from an older checkpoint, and later ones start over.
+        """
         trials = list(self.folder.manifest.summary.get("trials", []))
         for number, trial in enumerate(trials):
             if trial["is_search"]:
@@ -196,7 +198,7 @@ class _Finetuning:
         return trials
 
     def _note(self, trials: list[dict[str, Any]]) -> None:
-        """Keep what the next attempt goes on from: the trials that are done, and the time that it took."""
+        """Record the finished trials and the time spent, from which the next attempt resumes."""
         self.folder.note(trials=trials, spent_seconds=time.monotonic() - self.start)
 
     # -- trials --------------------------------------------------------------------------------------------------
@@ -227,19 +229,22 @@ class _Finetuning:
             measure=self._measure,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
-            pieces=int(self.folder.manifest.summary.get("pieces", 1)),  # what one that was short of memory left
+            # As many as an earlier attempt ended with because a process ran out of memory.
+            pieces=int(self.folder.manifest.summary.get("pieces", 1)),
         ).run(stop)
         return {**vars(planned), **best}
 
     def _choose_compute(self) -> Compute:
-        """What this process computes on, in the precision that the first one chooses."""
+        """The device of this process; precision as chosen by the first process."""
         own = choose_compute(precision=self.config.precision, compile="off", processes=self.ranks.size)
         precision = self.ranks.answer(lambda: own.precision, "the start")
         return replace(own, precision=precision)
 
     def _make_model(self, seed: int) -> SequenceClassifier:
-        """The network at the start of a trial: random, or pre-trained under a random head (its own head, if it has one
-        for these very labels)."""
+        """The network at the start of a trial: random, or pre-trained with a random head.
+
+        A base with a head for the same labels keeps its head.
+        """
         model = SequenceClassifier(self.model_config, len(self.label_names))
         initialize(model, derive_seed(seed, "classifier"))
         if not self.config.from_scratch:
@@ -276,15 +281,13 @@ class _Finetuning:
     # -- the test rows, once -------------------------------------------------------------------------------------
 
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
-        """What the test rows say of each seed; the first process alone reads them."""
+        """The results of each seed on the test rows, which only the first process reads."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
         model = SequenceClassifier(self.model_config, len(self.label_names)).to(self.compute.device)
         objective = ClassificationObjective(model, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
         if not len(self.test.labels):
-            self.folder.log.write(
-                "notice", sentence="There are no test rows, so the result is known on validation only."
-            )
+            self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
         for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
             model.load_state_dict(load_best(self._trial_folder(trial["trial"])))
             if not len(self.test.labels):
@@ -307,7 +310,7 @@ class _Finetuning:
         slices = np.array([row.get("slice", "") for row in self.rows["test"]])
         named = [name for name in sorted(set(slices.tolist())) if name]
         if named:
-            figures["slices"] = {name: _share(right[slices == name]) for name in named}
+            figures["slices"] = {name: _accuracy(right[slices == name]) for name in named}
         self.folder.log.write("test", **figures)
         return figures
 
@@ -328,9 +331,9 @@ class _Finetuning:
             probability=float(probabilities[predicted]),
         )
 
-    # -- telling -------------------------------------------------------------------------------------------------
+    # -- logging -------------------------------------------------------------------------------------------------
 
-    def _announce(self) -> None:
+    def _log_start(self) -> None:
         log, config = self.folder.log, self.config
         log.write(
             "stage_started",
@@ -349,19 +352,20 @@ class _Finetuning:
         )
         if self.is_balanced:
             sentence = (
-                "The classes are of unequal size, so rows of rare classes weigh more in training. The training loss is "
-                "then on another scale than the validation loss, and the two are not shown on one axis."
+                "The classes are imbalanced, so rows of rare classes have larger weights in training. The training "
+                "loss is therefore on a different scale than the validation loss, and they are not shown on one axis."
             )
             log.write("notice", sentence=sentence)
         if self.metric == "macro_f1":
             log.write(
-                "notice", sentence="Early stopping looks at macro-F1 on validation, which counts every class alike."
+                "notice",
+                sentence="Early stopping uses macro-F1 on validation, which gives every class the same weight.",
             )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
         return (
-            f"Kept is the run with seed {chosen['seed']} and rate {chosen['learning_rate']:g}"
+            f"Keeping the run with seed {chosen['seed']} and rate {chosen['learning_rate']:g}"
             f"{best_of} on validation ({self.metric.replace('_', '-')} "
             f"{chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
         )
@@ -389,13 +393,13 @@ class _Finetuning:
             tests=tests,
             label_names=list(self.label_names),
             synthetic=self.source.summary.get("synthetic", False),
-            spent_seconds=None,  # the log has it; the summaries of two equal runs are equal
+            spent_seconds=None,  # it is in the log; the summaries of two equal runs are equal
         )
-        if self.ranks.is_first:  # not before: a resume that has only the end to do reads from it
+        if self.ranks.is_first:  # last, because a run resumed just before reads from it
             remove_folder(self._trial_folder(0).parent)
 
     def _save_seen(self) -> None:
-        """Hand on which texts the new model has learned from: those of its base, if it has one, and its own rows."""
+        """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
         texts, before = [row["text"] for row in self.rows["train"]], None
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
@@ -405,7 +409,7 @@ class _Finetuning:
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
 
 
-def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+def _accuracy(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {
         "n": len(right),
         "accuracy": float(right.mean()),

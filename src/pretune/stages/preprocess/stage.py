@@ -1,7 +1,7 @@
 """Stage 2: documents in; clean, filtered, deduplicated text, a tokenizer and token shards out.
 
-The line: repair, quality rules, exact duplicates, near duplicates, held-out and contaminated texts, split, tokenizer
-on the training part only, token shards.
+The order: repair, quality rules, exact duplicates, near duplicates, held-out and contaminated texts, split, tokenizer
+on the training split only, token shards.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 
 PROGRESS_SECONDS = 1.0
-MIN_WORDS = 100  # of training text: with fewer there is nothing to learn
-FEW_WORDS = 20_000  # of training text: with fewer a warning
-MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, where there are fewer than 200
-NOTEWORTHY_SHARE = 0.2  # of the documents dropped by one rule
-WORK_NAME = ".work"  # the folder of what the steps hand on to each other; gone when the stage is finished
+MIN_WORDS = 100  # of training text; with fewer there is nothing to learn
+FEW_WORDS = 20_000  # of training text; with fewer there is a warning
+MIN_VALIDATION_DOCUMENTS = 20  # or a tenth of the documents, if there are fewer than 200
+NOTEWORTHY_FRACTION = 0.2  # of the documents, dropped by one rule
+WORK_NAME = ".work"  # the folder of the steps' results; removed when the stage is finished
 _ROUND_TRIPS = 1000
 
 
@@ -57,14 +57,14 @@ def preprocess(
     protect: Sequence[str | Path] = (),
     redo: bool = False,
 ) -> Manifest:
-    """Clean the documents in `collected`, train a tokenizer on the training part, and write token shards to `out`.
+    """Clean the documents in `collected`, train a tokenizer on the training split, and write token shards to `out`.
 
-    The held-out texts of `split`, a folder that `pretune split` wrote, are taken out, along with documents that share
-    words in a row with them or with the texts of the files in `protect`. Raises InputDataError if too little text is
-    left, or less than the vocabulary asked for needs, or if the documents were collected with another split; such a
-    refusal leaves no folder behind.
+    The held-out texts of `split`, a folder that `pretune split` wrote, are removed, and so are documents that share
+    word sequences with them or with the files in `protect`. Raises InputDataError if too little text is left, or less
+    than a vocabulary of the given size needs, or if the documents were collected with another split; after such an
+    error there is no folder.
     """
-    quality_rules(disabled=config.disabled_rules)  # refuses unknown names at once
+    quality_rules(disabled=config.disabled_rules)  # raises for unknown names
     if config.language is not None:
         check_language(config.language)
     source = read_manifest(Path(collected), "collect")
@@ -73,10 +73,10 @@ def preprocess(
         inputs["split"] = read_manifest(Path(split), "split").fingerprint
     collected_with = source.inputs.get("split")
     if collected_with is not None and collected_with != inputs.get("split"):
-        given = "no split is given" if split is None else f"{split} is another"
+        given = "no split is given" if split is None else f"{split} is a different one"
         raise InputDataError(
-            f"{collected} holds the training texts of a split (fingerprint {collected_with[:12]}), and {given}; give "
-            "that split here as well, or collect again with this one."
+            f"{collected} contains the training texts of a split (fingerprint {collected_with[:12]}), but {given}; "
+            "give that split here as well, or collect again with this one."
         )
     if protect:
         inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
@@ -94,7 +94,7 @@ def preprocess(
 
 
 class _Preprocessing:
-    """One run of the stage: what its steps share, and the steps in order."""
+    """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
         self,
@@ -110,9 +110,9 @@ class _Preprocessing:
         self.collected, self.source, self.folder, self.config, self.split = collected, source, folder, config, split
         self.engine, self.protected = engine, protected
         self.funnel: dict[str, Any] = {}
-        self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._tell_progress)
+        self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._log_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
-        self._step_start = self.start  # of the step whose progress is told
+        self._step_start = self.start  # of the step whose progress is logged
 
     @property
     def path(self) -> Path:
@@ -123,16 +123,16 @@ class _Preprocessing:
         is_synthetic = bool(self.source.summary.get("synthetic", False))
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=names, synthetic=is_synthetic)
         if self.engine.workers > 1 or self.engine.name != "threads":
-            self.folder.log.write("notice", sentence=f"The work is done by {describe_engine(self.engine)}.")
+            self.folder.log.write("notice", sentence=f"Running on {describe_engine(self.engine)}.")
         self._clean()
         config, counts = self.config, self.steps.count_words()
-        # Where there are workers, they write meanwhile; the library lets go of Python's lock.
-        with ThreadPoolExecutor(2) as beside:
-            training = beside.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
-            identifying = beside.submit(self.steps.identify_sample)
+        # Meanwhile the workers, if any, write; the library releases the GIL.
+        with ThreadPoolExecutor(2) as pool:
+            training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
+            identifying = pool.submit(self.steps.identify_sample)
             self.steps.write(self.path)
             identifying.result()
-            self._tell_funnel()
+            self._log_funnel()
             self._check_size(self.steps.num_kept)
             self.training = training.result()
         tokenizer = self.training.tokenizer
@@ -154,19 +154,19 @@ class _Preprocessing:
             raise RuntimeError(f"{steps.num_kept} kept and {steps.dropped.total} dropped are not all documents")
         self._ensure_validation(num_validation)
 
-    def _tell_funnel(self) -> None:
+    def _log_funnel(self) -> None:
         self.funnel = self.steps.funnel()
         self.folder.log.write("funnel", **self.funnel)
 
     def _protect(self) -> None:
-        """Name the texts that stage 3 must not see: the held-out rows, and the files given for it."""
+        """Collect the texts that stage 3 must not see: the held-out rows, and the files in `protect`."""
         held_out = [] if self.split is None else [row.text for row in open_split(self.split).held_out]
         self.steps.protect(held_out, protected_texts(self.protected))
 
     def _ensure_validation(self, num_validation: int) -> None:
-        """Where too few documents are left to validate on, the training ones with the largest hashes are moved there.
+        """If too few documents are left for validation, move the training documents with the largest hashes there.
 
-        That happens by chance in a small corpus, and always if the labelled texts are the corpus: the texts with the
+        This happens by chance in a small corpus, and always if the labelled texts are the corpus: the texts with the
         largest hashes are then held-out rows, which are not collected.
         """
         num_kept = self.steps.num_kept
@@ -176,7 +176,7 @@ class _Preprocessing:
             return
         self.steps.take_for_validation(need)
         left = _documents(num_validation)
-        sentence = f"Left to validate on: {left}, which is too few; now there are {need:,}, chosen by hash."
+        sentence = f"Too few documents left for validation ({left}), so {need:,} were chosen by hash."
         self.folder.log.write("notice", sentence=sentence)
 
     def _check_size(self, num_documents: int) -> None:
@@ -186,40 +186,44 @@ class _Preprocessing:
             why = f" (most were dropped because {most.reason}: {most.count:,})" if most else ""
             raise InputDataError(
                 f"The clean text has {words:,} words for training in {num_documents:,} documents{why}, which is too "
-                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, and best {FEW_WORDS:,}."
+                f"little to learn from; expected at least {MIN_WORDS} words in 2 documents, better {FEW_WORDS:,} words."
             )
         if words < FEW_WORDS:
-            sentence = f"The training text has {words:,} words only; below {FEW_WORDS:,} there is little to learn."
+            sentence = (
+                f"The training text has only {words:,} words; expected at least {FEW_WORDS:,} for a useful model."
+            )
             self.folder.log.write("warning", rule="small_corpus", count=words, sentence=sentence)
 
     # --- token shards
 
     def _encode(self, tokenizer: Tokenizer) -> dict[str, TokenShard]:
         sha256 = hash_file(self.path / TOKENIZER_NAME)
-        shards, told = self.steps.encode(self.path, tokenizer.vocab_size, sha256)
-        if not all(part["is_exact"] for part in told):
-            self.folder.log.write("notice", sentence="The fast way to encode did not agree; the slow way was taken.")
-        if any(part["is_refused"] for part in told):
-            what = "it failed or its ids differ from the tokenizer's, which encoded instead"
-            sentence = f"{FAST_LIBRARY} is installed, but {what}."
+        shards, encoded = self.steps.encode(self.path, tokenizer.vocab_size, sha256)
+        if not all(shard["is_exact"] for shard in encoded):
+            self.folder.log.write(
+                "notice", sentence="The fast encoder gave different results, so the slow one was used."
+            )
+        if any(shard["is_refused"] for shard in encoded):
+            problem = "it failed or its ids differ from the tokenizer's, which was used instead"
+            sentence = f"{FAST_LIBRARY} is installed, but {problem}."
             self.folder.log.write("warning", rule="fast_encoder_refused", sentence=sentence)
-        self.encoders = sorted({part["encoder"] for part in told})
-        self._check_tokens(tokenizer, shards, sum(part["bytes"] for part in told))
+        self.encoders = sorted({shard["encoder"] for shard in encoded})
+        self._check_tokens(tokenizer, shards, sum(shard["bytes"] for shard in encoded))
         return shards
 
     def _check_tokens(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], num_bytes: int) -> None:
-        """Count again, independently, that the shards hold the text to the last byte."""
+        """Check by an independent count that the shards contain all of the text. Raises RuntimeError if not."""
         num_tokens = sum(shard.num_tokens for shard in shards.values())
-        sentence = f"All {num_tokens:,} tokens of the clean text are in the shards"
+        sentence = f"Checked: all {num_tokens:,} tokens of the clean text are in the shards"
         if tokenizer.kind == "bpe" and not self.config.lowercase:
-            bytes_of = np.array([len(piece) for piece in tokenizer.token_bytes], dtype=np.int64)
+            bytes_of = np.array([len(token) for token in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
             if in_shards != num_bytes:
-                raise RuntimeError(f"the shards stand for {in_shards} bytes of text, and the text has {num_bytes}")
-            sentence += f"; they stand for all of its {num_bytes:,} bytes"
+                raise RuntimeError(f"the shards decode to {in_shards} bytes of text, but the text has {num_bytes}")
+            sentence += f"; they decode to all of its {num_bytes:,} bytes"
         self.folder.log.write("notice", sentence=sentence + ".")
 
-    # --- telling
+    # --- logging
 
     def _texts(self) -> Iterator[str]:
         return (document["text"] for document in iter_corpus(self.path))
@@ -245,26 +249,26 @@ class _Preprocessing:
             fertility=round(num_tokens / max(1, words), 4),
             unknown_share=round(unknown_share, 6),
             longest_tokens=sorted(surfaces, key=lambda surface: (-len(surface), surface))[:10],
-            round_trip_share=sum(self._returns(tokenizer, *pair) for pair in zip(sample, sample_ids, strict=True))
+            round_trip_share=sum(self._is_restored(tokenizer, *pair) for pair in zip(sample, sample_ids, strict=True))
             / len(sample),
             characters_per_token=round(self.steps.num_characters / max(1, num_tokens), 4),
         )
         self.views = {view: measure_view(shards["train"], ROW_TOKENS, view).as_json for view in get_args(View)}
         self.folder.log.write("views", **self.views)
         if unknown_share > 0.05:
-            sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe knows every text."
+            sentence = f"{unknown_share:.1%} of the words are unknown; --tokenizer bpe can encode any text."
             self.folder.log.write(
                 "warning", rule="unknown_words", count=round(unknown_share * num_tokens), sentence=sentence
             )
 
-    def _returns(self, tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
-        """Whether decoding gives the text back; without regard to blanks but for BPE, which alone keeps them."""
+    def _is_restored(self, tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
+        """Whether decoding restores the text; spaces are ignored except for BPE, which alone keeps them."""
         decoded = tokenizer.decode(ids)
         if tokenizer.kind != "bpe":
             decoded, text = decoded.replace(" ", ""), text.replace(" ", "")
         return decoded == (text.lower() if self.config.lowercase else text)
 
-    def _tell_progress(self, done: int, unit: str) -> None:
+    def _log_progress(self, done: int, unit: str) -> None:
         now = time.monotonic()
         if not done:
             self._step_start = now
@@ -275,10 +279,10 @@ class _Preprocessing:
                 total -= self.steps.dropped.total
             self.folder.log.write("progress", done=done, total=total, unit=unit, elapsed_seconds=now - self._step_start)
 
-    def _tell_drops(self) -> None:
+    def _log_drops(self) -> None:
         total = self.source.summary["documents"]
         for rule in self.steps.dropped.rules.values():
-            if rule.count > NOTEWORTHY_SHARE * total:
+            if rule.count > NOTEWORTHY_FRACTION * total:
                 sentence = f"{rule.count:,} of {total:,} documents were dropped ({rule.name}): {rule.reason}."
                 self.folder.log.write("warning", rule=rule.name, count=rule.count, sentence=sentence)
         if self.steps.repairs:
@@ -289,13 +293,13 @@ class _Preprocessing:
             self.folder.log.write("notice", sentence=f"Personal data replaced: {replaced}.")
         if self.steps.num_reported:
             sentence = (
-                f"Words in a row of held-out or protected texts are in {_documents(self.steps.num_reported)}, kept as "
-                "--decontaminate report asks."
+                f"{_documents(self.steps.num_reported)} with word sequences of held-out or protected texts kept, "
+                "because --decontaminate is report."
             )
             self.folder.log.write("warning", rule="contaminated", count=self.steps.num_reported, sentence=sentence)
 
     def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
-        self._tell_drops()
+        self._log_drops()
         before = self.source.summary["example"]["text"]
         is_personal_replaced = self.config.personal_data == "replace"
         text = clean_document(before, is_personal_replaced=is_personal_replaced)
@@ -343,6 +347,6 @@ def _documents(number: int) -> str:
 
 
 def _sum_of(value_of_token: np.ndarray[Any, np.dtype[np.int64]], shard: TokenShard, step: int = 1 << 22) -> int:
-    """The sum over all tokens of a shard, a stretch at a time."""
+    """The sum over all tokens of a shard, in chunks of `step` tokens."""
     tokens = shard.tokens
     return sum(int(value_of_token[tokens[i : i + step]].sum()) for i in range(0, len(tokens), step))

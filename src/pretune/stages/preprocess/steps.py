@@ -1,8 +1,7 @@
-"""The steps of stage 2 over the parts of the corpus: what is a map, what a reduce, and what each hands to the next.
+"""The steps of stage 2 as maps and reduces: shards of the collected corpus in; clean documents and token shards out.
 
-A part is one file of the collected corpus, so the parts are a matter of the input alone. `engine` does each step for
-all parts, or for all ranges of hashes, at once; the files of every step lie in a folder of its own until the stage is
-finished.
+A shard is one file of the collected corpus, so the shards depend on the input alone. `engine` runs a step for all
+shards, or for all ranges of hashes, in parallel; each step has a folder for its files until the stage is finished.
 """
 
 from __future__ import annotations
@@ -62,19 +61,21 @@ OnProgress = Callable[[int, str], None]
 
 
 class Steps:
-    """The steps in their order; `dropped` and `repairs` tell what became of the documents that went in."""
+    """The steps in order; `dropped` and `repairs` count what happened to the documents."""
 
     def __init__(
-        self, engine: Engine, work: Path, collected: Path, config: PreprocessConfig, tell_progress: OnProgress
+        self, engine: Engine, work: Path, collected: Path, config: PreprocessConfig, on_progress: OnProgress
     ) -> None:
-        self.engine, self.work, self.config, self._tell_progress = engine, work, config, tell_progress
+        self.engine, self.work, self.config, self._on_progress = engine, work, config, on_progress
         self.documents = corpus_files(collected)
-        self.threshold = 1.0 - config.validation_fraction  # the unit from which on a text is for validation
+        self.threshold = (
+            1.0 - config.validation_fraction
+        )  # texts whose hash, as a number from 0 to 1, is at least this are for validation
         self.dropped = Tally()
         self.repairs: Counter[str] = Counter()
         self.num_words: Counter[str] = Counter()  # by split
         self.num_documents: Counter[str] = Counter()  # by split
-        self.personal_data: Counter[str] = Counter()  # pieces that were replaced, by kind
+        self.personal_data: Counter[str] = Counter()  # replaced, by kind
         self._languages: Counter[str] = Counter()
         self._is_sampled = config.language is None and is_installed()
         self._sample: list[str] = []  # kept texts
@@ -83,9 +84,9 @@ class Steps:
         self._protected: Path | None = None
         self._protected_texts: Path | None = None
         self._num_contaminated = self._num_characters = self._train_characters = 0
-        self._counts: dict[str, int] = {}  # parts of each step
-        self._num_texts: list[int] = []  # of each cleaned part
-        self._num_signed: list[int] = []  # entries of each cleaned part
+        self._counts: dict[str, int] = {}  # outputs of each step
+        self._num_texts: list[int] = []  # of each cleaned shard
+        self._num_signed: list[int] = []  # entries of each cleaned shard
         self._near: list[str] = []  # folders with near duplicates
 
     @property
@@ -93,7 +94,7 @@ class Steps:
         return self.num_documents.total()
 
     def protect(self, held_out: Sequence[str], protected: Sequence[str]) -> None:
-        """Name the texts to leave out of the corpus, and those that no document of it may share words in a row with."""
+        """Set the texts to leave out of the corpus, and those whose word sequences no document of it may contain."""
         is_replaced = self._screening["is_personal_replaced"]
         texts = [clean_document(text, is_personal_replaced=is_replaced) for text in (*held_out, *protected)]
         left_out = texts if self.config.decontaminate == "drop" else texts[: len(held_out)]
@@ -101,12 +102,12 @@ class Steps:
         np.save(self.work / "held_out.npy", hash_array([hash_text(text) for text in left_out]))
         if texts and self.config.decontaminate != "off":
             self._protected, self._protected_texts = self.work / "protected", self.work / "protected.flat"
-            shutil.rmtree(self._protected, ignore_errors=True)  # of an attempt that was interrupted
+            shutil.rmtree(self._protected, ignore_errors=True)  # left by an interrupted attempt
             save_protected(self._protected, protect_texts(texts))
             FlatText.from_texts(texts).save(self._protected_texts)
 
     def clean(self) -> None:
-        """Map: repair, quality rules, and what the searches of the next steps need of every text."""
+        """Map: repair, quality rules, and the hashes and signatures that the next steps need."""
         config = self.config
         shared = {
             "rules": self._rules,
@@ -127,47 +128,51 @@ class Steps:
             self._found.add(result["documents"], result["found_characters"], result["repaired_characters"])
 
     def find_duplicates(self) -> None:
-        """Reduce: equal hashes, range by range of the hashes; then similar texts among those that are left."""
+        """Reduce: equal hashes, one range of hashes at a time; then similar texts among the rest."""
         ranges = num_ranges(self.num_documents.pop("clean"), len(self.documents))
-        tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
+        tasks = [{"parts": self._outputs("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
         if self.config.near_duplicates:
             self._find_near_duplicates()
 
     def _find_near_duplicates(self) -> None:
-        """Map: similar pairs, range by range of the keys of each band; reduce: who goes for them. Then again for those
-        that had nobody to repeat but who went as well."""
+        """Map: similar pairs, one range of each band's keys at a time. Reduce: which document of each pair is dropped.
+
+        This is repeated for documents whose only originals were dropped themselves.
+        """
         sizes = {"texts": self._num_texts, "entries": self._num_signed}
-        self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._parts("exact")}])
-        at_first = marks = f"{self._parts('marked')[0]}/{MARKS_NAME}"
-        shared = {**sizes, "parts": self._parts("clean"), "threshold": self.config.near_duplicate_threshold}
+        self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._outputs("exact")}])
+        at_first = marks = f"{self._outputs('marked')[0]}/{MARKS_NAME}"
+        shared = {**sizes, "parts": self._outputs("clean"), "threshold": self.config.near_duplicate_threshold}
         looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
         for attempt in range(MOST_ATTEMPTS):
-            where = key_ranges(num_entries, len(self.documents))
-            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
+            ranges = key_ranges(num_entries, len(self.documents))
+            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in ranges]
             self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
-            pairs += self._parts(f"pairs-{attempt}")
+            pairs += self._outputs(f"pairs-{attempt}")
             task = {**sizes, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
             (result,) = self._run(f"near-{attempt}", decide_among_pairs, [task])
-            self._near = self._parts(f"near-{attempt}")
+            self._near = self._outputs(f"near-{attempt}")
             marks, looked_for = f"{self._near[0]}/{MARKS_NAME}", f"{self._near[0]}/{LOOKED_FOR_NAME}"
             num_entries = result["looked_for"]
             if not num_entries:
                 break
 
     def find_contaminated(self) -> None:
-        """Reduce: who shares words with protected texts that are no common phrase."""
-        duplicates = [*self._parts("exact"), *self._near]
-        task = {"parts": self._parts("clean"), "duplicates": duplicates}
+        """Reduce: documents that share word sequences, other than common phrases, with protected texts."""
+        duplicates = [*self._outputs("exact"), *self._near]
+        task = {"parts": self._outputs("clean"), "duplicates": duplicates}
         for result in self._run("contaminated", find_in_parts, [] if self._protected is None else [task]):
             self._num_contaminated = result["contaminated"]
 
     def select(self) -> int:
-        """Map: who is kept. The number of documents for validation."""
+        """Map: which documents are kept. Returns the number of documents for validation."""
         shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
         if self._is_sampled:
             shared["sampled_share"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
-        tasks = [{"cleaned": part, "part": number, **shared} for number, part in enumerate(self._parts("clean"))]
+        tasks = [
+            {"cleaned": cleaned, "part": number, **shared} for number, cleaned in enumerate(self._outputs("clean"))
+        ]
         results = self._run("select", select_part, tasks)
         self._sample = [text for result in results for text in result["sample"]]
         for result in results:
@@ -181,32 +186,32 @@ class Steps:
     def take_for_validation(self, count: int) -> None:
         """Choose `count` documents for validation: those with the largest hashes."""
         largest = np.zeros(0)
-        for cleaned, selected in zip(self._parts("clean"), self._parts("select"), strict=True):
+        for cleaned, selected in zip(self._outputs("clean"), self._outputs("select"), strict=True):
             largest = np.sort(np.append(largest, units_of(kept_hashes(Path(cleaned), Path(selected)))))[-count:]
         self.threshold = float(largest[0])
 
     def count_words(self) -> Stretches:
-        """Map and reduce: how often each stretch between blanks occurs in the training text."""
-        share = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
+        """Map and reduce: how often each whitespace-delimited word occurs in the training text."""
+        fraction = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
         ranges = num_word_ranges(self._train_characters)
-        tasks = [{**task, "counted_share": share, "word_ranges": ranges} for task in self._kept()]
+        tasks = [{**task, "counted_share": fraction, "word_ranges": ranges} for task in self._kept()]
         self._run("counts", count_part, tasks)
-        tasks = [{"parts": self._parts("counts"), "range": number} for number in range(ranges)]
+        tasks = [{"parts": self._outputs("counts"), "range": number} for number in range(ranges)]
         by_count: Counter[int] = Counter()
         for result in self._run("words", sum_word_counts, tasks):
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
-        return load_word_counts([Path(part) for part in self._parts("words")], by_count)
+        return load_word_counts([Path(output) for output in self._outputs("words")], by_count)
 
     def identify_sample(self) -> None:
-        """Find out the languages of some of the kept texts, where none is asked for; for people to look at."""
+        """Detect the languages of a sample of the kept texts, for the report, if no language is required."""
         self._languages.update(count_languages(self._sample))
 
     def write(self, out: Path) -> None:
-        """Map: the documents of this stage; reduce: what was dropped, to look at."""
+        """Map: write the documents of this stage. Reduce: list the dropped ones."""
         dropped = {
             **self._lists,
-            "cleaned": self._parts("clean"),
-            "selected": self._parts("select"),
+            "cleaned": self._outputs("clean"),
+            "selected": self._outputs("select"),
             "most_listed": self.config.dropped_listed,
             "protected_texts": None if self._protected_texts is None else str(self._protected_texts),
         }
@@ -218,27 +223,27 @@ class Steps:
             self.num_documents.update(result["by_split"])
             self._num_characters += result["characters"]
             self._lengths += np.array(result["lengths"])
-        for number, part in enumerate(self._parts("write")):
-            place_file(Path(part) / DOCUMENTS_NAME, corpus_file(out, number))
+        for number, output in enumerate(self._outputs("write")):
+            place_file(Path(output) / DOCUMENTS_NAME, corpus_file(out, number))
         save_seen(out, PRETRAINING, hashes=self._train_hashes())
-        for folder in self._parts("dropped"):
+        for folder in self._outputs("dropped"):
             for file in sorted(Path(folder).glob("*.jsonl.zst")):
                 place_file(file, out / file.name)
 
     def _train_hashes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """(training documents,): the first 8 bytes of the hash of each."""
-        parts = zip(self._parts("clean"), self._parts("select"), strict=True)
-        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in parts]
+        pairs = zip(self._outputs("clean"), self._outputs("select"), strict=True)
+        kept = [kept_hashes(Path(cleaned), Path(selected)) for cleaned, selected in pairs]
         return np.concatenate([hashes[units_of(hashes) < self.threshold, 0] for hashes in kept])
 
     def funnel(self) -> dict[str, Any]:
-        """The fields of a `funnel` event. Raises RuntimeError where documents or characters do not add up."""
+        """The fields of a `funnel` event. Raises RuntimeError if documents or characters do not add up."""
         rules = quality_rules(**self._rules)
         names = dict.fromkeys([rule.name for rule in (*rules.short, *rules.long)] + [LANGUAGE_RULE, *REASONS])
         funnel = self._found.then_dropped([self.dropped.rules[name] for name in names if name in self.dropped.rules])
         kept = {"documents": self.num_kept, "characters": self._num_characters}
         if funnel[-1] != {"step": funnel[-1]["step"], **kept}:
-            raise RuntimeError(f"{kept} are kept, and after the last rule there were {funnel[-1]}")
+            raise RuntimeError(f"{kept} are kept, but after the last rule there were {funnel[-1]}")
         fields: dict[str, Any] = {"steps": funnel, "lengths": name_lengths(self._lengths.tolist())}
         if self._languages:
             fields["languages"] = dict(self._languages.most_common())
@@ -250,12 +255,12 @@ class Steps:
 
     @property
     def num_characters(self) -> int:
-        """Of the texts that are kept."""
+        """Characters of the kept texts."""
         return self._num_characters
 
     @property
     def num_reported(self) -> int:
-        """Contaminated documents that are kept, since they are only to be reported."""
+        """Contaminated documents that are kept, because `decontaminate` is `report`."""
         return self._num_contaminated if self.config.decontaminate == "report" else 0
 
     @property
@@ -275,31 +280,31 @@ class Steps:
 
     @property
     def _lists(self) -> dict[str, list[str]]:
-        """The folders with lists of documents that the steps before the selection found."""
-        contaminated = self._parts("contaminated")
+        """The folders with the lists of documents that earlier steps found."""
+        contaminated = self._outputs("contaminated")
         is_dropped = self.config.decontaminate == "drop"
         return {
-            "exact_duplicates": self._parts("exact"),
+            "exact_duplicates": self._outputs("exact"),
             "near_duplicates": self._near,
             "contaminated": contaminated if is_dropped else [],
             "reported": [] if is_dropped else contaminated,
         }
 
     def encode(self, out: Path, vocab_size: int, tokenizer_sha256: str) -> tuple[dict[str, TokenShard], Results]:
-        """Map: token ids; then the shards in one piece, with what every part's encoding told."""
+        """Map: token ids. Then join the shards; returns them with the result of encoding each one."""
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
         results = self._run("encode", encode_part, tasks, "documents encoded")
-        folders = [Path(part) for part in self._parts("encode")]
+        folders = [Path(output) for output in self._outputs("encode")]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
         return shards, results
 
     def _kept(self) -> list[dict[str, Any]]:
-        pairs = zip(self._parts("clean"), self._parts("select"), strict=True)
+        pairs = zip(self._outputs("clean"), self._outputs("select"), strict=True)
         return [{"cleaned": c, "selected": s, "threshold": self.threshold} for c, s in pairs]
 
-    def _parts(self, step: str) -> list[str]:
-        """The folders of a step's parts, in order."""
+    def _outputs(self, step: str) -> list[str]:
+        """The folders of a step's outputs, in order."""
         count = self._counts[step]
         return [str(part_folder(self.work / step, number)) for number in range(count)]
 
@@ -307,16 +312,16 @@ class Steps:
         return run_steps(self.engine, [self._step(step, work, tasks, unit)])[0]
 
     def _step(self, step: str, work: Work, tasks: Results, unit: str | None = None) -> Step:
-        """A step; with `unit`, it is told that it begins, and how many documents are ready."""
+        """A step; with `unit`, its start and the number of finished documents are reported."""
         done = 0
         if unit is not None:
-            self._tell_progress(done, unit)
+            self._on_progress(done, unit)
 
         def on_part(_number: int, result: dict[str, Any]) -> None:
             nonlocal done
             if unit is not None:
                 done += result["documents"]
-                self._tell_progress(done, unit)
+                self._on_progress(done, unit)
 
         self._counts[step] = len(tasks)
         return Step(self.work / step, work, tasks, on_part)

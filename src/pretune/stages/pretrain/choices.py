@@ -1,9 +1,6 @@
-"""What the settings of pre-training mean for a given budget, text and machine."""
+"""The settings of pre-training, a corpus and a machine in; the choices that were left open out: size, rows, rates."""
 
 from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
 
 from pretune.compute.device import Compute, gains_from_compiling, needed_to_compile
 from pretune.data.pretraining_data import Corpus, RowSettings
@@ -12,25 +9,23 @@ from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import PretrainConfig
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
-from pretune.training.budget import Budget, Pace, Shape
+from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
-from pretune.training.schedule import Plan
 
 DEFAULT_MINUTES = 10.0
-_COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute, which a shorter budget does not earn back
+_COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute; a shorter budget does not earn it back
 _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
-_OTHER_RATE = 3e-3  # of embeddings and norms, by AdamW
-_MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # a GPU is kept busy by large products, and has the memory
-_GPU_STEP_TOKENS = 32_768  # smaller updates are over before the next operations are asked for
+_OTHER_RATE = 3e-3  # for embeddings and norms, which AdamW updates
+_MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a GPU busy, and it has the memory
+_GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
 _TOKENS_UP_TO = (("tiny", 6e6), ("micro", 15e6), ("mini", 300e6), ("small", _INFINITE))
 _MINUTES_UP_TO = (("tiny", 2), ("micro", 10), ("mini", 120), ("small", _INFINITE))  # on two cores that compute in bf16
 
 
 def budget_of(config: PretrainConfig) -> Budget:
-    """The budget that was given, or ten minutes."""
+    """The given budget, or ten minutes."""
     if config.minutes is None and config.tokens is None and config.epochs is None:
         return Budget(minutes=DEFAULT_MINUTES)
     return Budget(minutes=config.minutes, tokens=config.tokens, epochs=config.epochs)
@@ -39,8 +34,10 @@ def budget_of(config: PretrainConfig) -> Budget:
 def row_settings(
     config: PretrainConfig, budget: Budget, device: str = "cpu", micro_batch_tokens: int | None = None
 ) -> RowSettings:
-    """How rows are made; evaluations are kept to a few per cent of the budget. Masks are drawn for each micro-batch, so
-    a run keeps those `micro_batch_tokens` that it began with."""
+    """How rows are built. The validation rows are so few that evaluations take a few per cent of the budget.
+
+    Masks are drawn for each micro-batch, so a resumed run passes the `micro_batch_tokens` that it began with.
+    """
     validation_tokens = 64_000.0
     if budget.minutes is not None:
         validation_tokens = 8_000 + 4_000 * budget.minutes
@@ -58,7 +55,7 @@ def row_settings(
 
 
 def shape_of(config: PretrainConfig, corpus: Corpus) -> Shape:
-    """How the run is divided; a text without long documents needs no long rows."""
+    """How the run is divided; a corpus without long documents has no long rows."""
     return Shape(
         warmup_fraction=config.warmup_fraction,
         decay_fraction=config.decay_fraction,
@@ -69,19 +66,19 @@ def shape_of(config: PretrainConfig, corpus: Corpus) -> Shape:
 
 
 def is_worth_compiling(budget: Budget, tokens_per_epoch: int) -> bool:
-    """Whether a run is long enough to earn back what compiling costs."""
+    """Whether a run is long enough to earn back the time of compiling."""
     if budget.minutes is not None:
         return budget.minutes >= _COMPILING_PAYS_MINUTES
     return budget_tokens(budget, tokens_per_epoch) >= _COMPILING_PAYS_TOKENS
 
 
 def budget_tokens(budget: Budget, tokens_per_epoch: int) -> float:
-    """The tokens of a budget that was given in tokens or in epochs."""
+    """The tokens of a budget in tokens or epochs."""
     return budget.tokens or (budget.epochs or 1.0) * tokens_per_epoch
 
 
 def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compute) -> str:
-    """The size asked for; with `auto`, the largest that sees enough tokens to beat the next smaller one."""
+    """The given size; for `auto`, the largest that sees enough tokens to beat the next smaller one."""
     if size != "auto":
         return size
     if budget.minutes is None:
@@ -89,13 +86,15 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
         return next(name for name, limit in _TOKENS_UP_TO if tokens < limit)
     if compute.device == "cuda":
         return "small"
-    slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 computes about four times slower
+    slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 is about four times slower
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
 def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
-    """Rates and decay: the peak of the matrices as given, or the optimizer's own. Muon's products are in the precision
-    of the model's."""
+    """Rates and decay; the default peak rate of the matrices depends on the optimizer.
+
+    Muon computes in the precision of the model.
+    """
     return OptimizerConfig(
         kind=config.optimizer,
         matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
@@ -106,14 +105,14 @@ def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfi
 
 
 def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str) -> None:
-    """Raise OutOfResourcesError, with what would fit, where model and micro-batch do not fit in the memory there is.
+    """Raise OutOfResourcesError, with settings that would fit, if model and micro-batch do not fit into memory.
 
-    A GPU says when its memory is full, and the micro-batch is cut then, so there a single row must fit; Linux promises
-    a processor's memory more than once, and ends the process that takes it at its word.
+    A GPU reports when its memory is full, and the micro-batch is then split, so on a GPU a single row must fit. Linux
+    overcommits main memory and kills the process that uses it, so on a CPU the whole micro-batch must fit.
     """
     available, longest = _available_bytes(device), longest_row(config, corpus)
-    places = corpus.micro_batch_tokens if device == "cpu" else longest
-    needed = cost.train_memory_bytes(model, places, longest, config.mask_prob)
+    tokens_at_once = corpus.micro_batch_tokens if device == "cpu" else longest
+    needed = cost.train_memory_bytes(model, tokens_at_once, longest, config.mask_prob)
     if available is None or needed <= available:
         return
 
@@ -121,14 +120,16 @@ def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: 
         smaller = PRESETS[preset](model.vocab_size)
         return cost.train_memory_bytes(smaller, tokens, longest, config.mask_prob) <= available
 
-    sizes = [f"--size {preset}" for preset in PRESETS if fits(preset, places)]
-    halves = [places >> shift for shift in range(1, places.bit_length()) if places >> shift >= longest]
+    sizes = [f"--size {preset}" for preset in PRESETS if fits(preset, tokens_at_once)]
+    halves = [
+        tokens_at_once >> shift for shift in range(1, tokens_at_once.bit_length()) if tokens_at_once >> shift >= longest
+    ]
     steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(size, tokens)]
     would = " or ".join([*sizes[-1:], *steps[:1]])
     raise OutOfResourcesError(
-        f"{size} with {places:,} tokens at once, in rows of up to {longest:,}, needs about {needed / 1e9:.1f} GB of "
-        f"memory, and {available / 1e9:.1f} GB are free; "
-        + (f"{would} would fit." if would else "no smaller size or step would fit, so make some memory free.")
+        f"{size} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
+        f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free; "
+        + (f"{would} would fit." if would else "no smaller size or step would fit, so free some memory.")
     )
 
 
@@ -141,50 +142,22 @@ def _available_bytes(device: str) -> int | None:
 
 
 def longest_row(config: PretrainConfig, corpus: Corpus) -> int:
-    """Tokens of the longest rows of a run."""
+    """Length of the longest rows of a run, in tokens."""
     return config.row_tokens if corpus.long is None else corpus.long.table.row_tokens
 
 
 def describe_compute(compute: Compute, config: PretrainConfig, *, wants_compiling: bool) -> list[str]:
-    """What the run computes on, and what would make it faster where something would."""
+    """Sentences on the device of the run, and on anything that would make it faster."""
     sentences = [f"Training on {compute.describe()}."]
     gains = wants_compiling and gains_from_compiling(compute.device, compute.precision)
     if config.compile == "auto" and gains and not compute.is_compiled:
         needed = needed_to_compile(compute.device)
-        sentences.append(f"The slower uncompiled path is used: compiling needs {needed}, which is not found here.")
+        sentences.append(
+            f"Training is not compiled and therefore slower: compiling needs {needed}, which was not found."
+        )
     if compute.device == "cuda" and config.tokens_per_step < _GPU_STEP_TOKENS:
         sentences.append(
-            f"An update of {config.tokens_per_step:,} tokens is too little to keep a GPU busy; where the budget "
-            f"allows, --tokens-per-step {_GPU_STEP_TOKENS} or more and --row-tokens 256 or more train on more tokens a "
-            "second."
+            f"An update of {config.tokens_per_step:,} tokens is too small to keep a GPU busy; if the budget allows, "
+            f"--tokens-per-step {_GPU_STEP_TOKENS} or more and --row-tokens 256 or more process more tokens a second."
         )
     return sentences
-
-
-def disk_bytes(model: ModelConfig, config: PretrainConfig, preprocessed: Path, pace: Pace, plan: Plan) -> int:
-    """What the stage's folder holds at its end: the model, the checkpoint before the decay, and the last one or two."""
-    tokenizer = sum((preprocessed / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
-    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
-    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
-    each = cost.checkpoint_bytes(model, config.optimizer)
-    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
-
-
-def estimate(
-    config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
-) -> dict[str, Any]:
-    """What a run is expected to take, by measurement and by arithmetic, disk apart; on a GPU its own memory."""
-    by_spans = compute.device == "cuda" and compute.precision == "bf16"
-    places, longest = corpus.micro_batch_tokens, config.row_tokens
-    return {
-        "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
-        "memory_bytes": cost.train_memory_bytes(model, places, longest, config.mask_prob, by_spans=by_spans),
-        "parameters": cost.count_parameters(model),
-        **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
-    }
-
-
-def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """The budget as it was given, and the tokens that the plan makes of it."""
-    given = {name: value for name, value in vars(budget).items() if value is not None}
-    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}

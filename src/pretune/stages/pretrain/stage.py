@@ -1,4 +1,4 @@
-"""Stage 3: token shards in, a model that predicts missing words out; with its trace, and exact under interruption."""
+"""Stage 3: token shards in, a model that predicts missing words out; a resumed run ends with the same weights."""
 
 from __future__ import annotations
 
@@ -35,15 +35,19 @@ from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
     choose_size,
-    describe_budget,
     describe_compute,
-    disk_bytes,
-    estimate,
     is_worth_compiling,
     longest_row,
     optimizer_config,
     row_settings,
     shape_of,
+)
+from pretune.stages.pretrain.estimate import (
+    describe_budget,
+    disk_bytes,
+    estimate_fields,
+    seconds_of_plan,
+    tokenizer_bytes,
 )
 from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen
@@ -61,9 +65,9 @@ from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_w
 from pretune.training.schedule import Plan
 from pretune.training.threaded_objective import in_lanes
 
-_NUM_WATCHED = 6
-_WATCHED_POOL = 2000  # validation documents among which the watched sentences are drawn
-_WATCHED_CANDIDATES = 120  # so many are drawn, to watch those that the training text does not hold
+_NUM_PROBES = 6
+_PROBE_POOL = 2000  # validation documents from which the sentences are drawn
+_PROBE_CANDIDATES = 120  # so many are drawn, to keep those that are not in the training text
 
 
 def pretrain(
@@ -71,8 +75,8 @@ def pretrain(
 ) -> Manifest:
     """Train a transformer to predict masked tokens of the shards in `preprocessed`, into `out/checkpoint`.
 
-    The same call goes on after an interruption, with the same result as if there had been none. Raises InputDataError
-    where the text is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
+    The same call resumes after an interruption, with the same result as without one. Raises InputDataError if the text
+    is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     refuse_without_compiler(config.compile)
@@ -89,7 +93,7 @@ def pretrain(
         with stop_on_signals() as stop, ranks.naming_losses():
             _Pretraining(Path(preprocessed), source, folder, config, ranks).run(stop)
     except (InputDataError, OutOfResourcesError):
-        # Refused before it began: the corrected command needs no --redo.
+        # Refused before it began, so that the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / "checkpoints").is_dir():
             folder.close()
             remove_folder(folder.path)
@@ -101,7 +105,7 @@ def pretrain(
 
 
 class _Pretraining:
-    """One run of the stage: what the steps share, and the steps in order."""
+    """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
         self, preprocessed: Path, source: Manifest, folder: StageFolder, config: PretrainConfig, ranks: Ranks
@@ -114,17 +118,17 @@ class _Pretraining:
         self.budget = budget_of(config)
         self.corpus = Corpus(
             preprocessed,
-            # As the run began, also where it goes on with another device.
+            # As the run began, even if it is resumed on another device.
             row_settings(config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
             Share(rank=ranks.rank, size=ranks.size),
         )
         self.shape = shape_of(config, self.corpus)
-        self.watched, self.example = self._choose_watched()
+        self.probes, self.example = self._choose_probes()
         self.compute = self._choose_compute()
         self.model_config = self._choose_model()
-        if ranks.size == 1:  # several share the rows
+        if ranks.size == 1:  # with several, each one has a slice of the rows
             check_memory(self.size, self.model_config, config, self.corpus, self.compute.device)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks)
@@ -133,7 +137,7 @@ class _Pretraining:
         self.course = self._make_course(start)
 
     def run(self, stop: StopFlag) -> None:
-        """Restore or begin, train to the end of the plan, save the model."""
+        """Resume or start, train to the end of the plan, save the model."""
         course, was_begun = self.course, self.folder.is_resumed
         restored = go_on_together(
             self.parallel,
@@ -146,14 +150,14 @@ class _Pretraining:
         if restored is not None:
             self._resume(restored)
         else:
-            self._start_anew()
+            self._start()
         course.train(stop)
         self._finish()
 
     # -- before the first step -----------------------------------------------------------------------------------
 
     def _choose_compute(self) -> Compute:
-        """What this process computes on; precision and compiling as the first process chooses."""
+        """The device of this process; precision and compiling as chosen by the first process."""
         config, ranks = self.config, self.ranks
         own = choose_compute(
             precision=config.precision,
@@ -165,7 +169,9 @@ class _Pretraining:
         return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
 
     def _choose_model(self) -> ModelConfig:
-        begun = self.folder.manifest.summary.get("size")  # another machine, where the run goes on, might choose another
+        begun = self.folder.manifest.summary.get(
+            "size"
+        )  # when it is resumed, another machine might choose another size
         tokens = self.corpus.tokens_per_epoch
         self.size = begun or self.ranks.answer(
             lambda: choose_size(self.config.size, self.budget, tokens, self.compute), "the start"
@@ -175,8 +181,8 @@ class _Pretraining:
         config = replace(config, max_seq_len=max(config.max_seq_len, longest_row(self.config, self.corpus)))
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
 
-    def _choose_watched(self) -> tuple[list[HiddenWord], HiddenWord | None]:
-        """Sentences to watch that the training text does not hold, and the example that all stages carry.
+    def _choose_probes(self) -> tuple[list[HiddenWord], HiddenWord | None]:
+        """Sentences to probe that are not in the training text, and the example of the run.
 
         On built-in data the sunrise comes first.
         """
@@ -184,10 +190,10 @@ class _Pretraining:
         sunrise = hide_word(SUNRISE, tokenizer, seed, word="east") if summary.get("synthetic") else None
         candidates = [] if sunrise is None else [sunrise]
         held_out = (row["text"] for row in iter_corpus(self.source_path) if row["split"] == "validation")
-        candidates += hide_words(islice(held_out, _WATCHED_POOL), tokenizer, _WATCHED_CANDIDATES, seed)
-        watched = choose_unseen(candidates, _NUM_WATCHED, self.corpus.train, tokenizer)
+        candidates += hide_words(islice(held_out, _PROBE_POOL), tokenizer, _PROBE_CANDIDATES, seed)
+        probes = choose_unseen(candidates, _NUM_PROBES, self.corpus.train, tokenizer)
         example = summary.get("example")
-        return watched, hide_word(example["text"], tokenizer, seed) if example else None
+        return probes, hide_word(example["text"], tokenizer, seed) if example else None
 
     def _make_course(self, start: float) -> Course:
         config = self.config
@@ -215,7 +221,7 @@ class _Pretraining:
         return course
 
     def _describe_text(self) -> dict[str, Any]:
-        """Tokenizer and token shards by hash, to name the one that differs where a run is to go on."""
+        """Hashes of tokenizer and token shards, to name the one that differs when a run is resumed."""
         hashes = {name: output["sha256"][:12] for name, output in self.source.outputs.items()}
         shards = {name: value for name, value in hashes.items() if Path(name).suffix in SHARD_ENDINGS}
         settings = self.corpus.settings
@@ -240,7 +246,7 @@ class _Pretraining:
         self.parallel.spread(write)
         self.course.reset_optimizer()
 
-    def _start_anew(self) -> None:
+    def _start(self) -> None:
         log = self.folder.log
         log.write(
             "stage_started",
@@ -250,8 +256,8 @@ class _Pretraining:
         )
         for sentence in describe_compute(self.compute, self.config, wants_compiling=self._wants_compiling()):
             log.write("notice", sentence=sentence)
-        if any(word.is_in_training for word in self.watched):
-            sentence = "The training text holds every sentence of the validation text that could be watched."
+        if any(word.is_in_training for word in self.probes):
+            sentence = "All probe sentences from the validation text also occur in the training text."
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
         if self.config.initial_embedding == "vectors":
@@ -265,9 +271,9 @@ class _Pretraining:
         self.folder.note(plan=plan.to_dict(), size=self.size, micro_batch_tokens=micro_batch_tokens)
         log.write(
             "estimate",
-            **estimate(self.config, self.model_config, self.compute, self.corpus, pace),
-            minutes=(self.course.elapsed() + pace.seconds(plan, self.config.evaluations)) / 60,
-            disk_bytes=disk_bytes(self.model_config, self.config, self.source_path, pace, plan),
+            **estimate_fields(self.config, self.model_config, self.compute, self.corpus, pace),
+            minutes=(self.course.elapsed() + seconds_of_plan(plan, pace, self.config)) / 60,
+            disk_bytes=disk_bytes(self.config, self.model_config, plan, pace, tokenizer_bytes(self.source_path)),
             size=self.size,
         )
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))
@@ -284,7 +290,7 @@ class _Pretraining:
 
     @property
     def _noted_pieces(self) -> int:
-        """What an earlier attempt of several processes left, one of which was short of memory."""
+        """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
         return int(self.folder.manifest.summary.get("pieces", 1))
 
     def _finish(self) -> None:
@@ -335,7 +341,7 @@ class _Pretraining:
             "n": found.count,
             "row_losses": found.row_losses,
             "row_counts": found.row_counts,
-            "sentences": predict_hidden(self.model, self.watched, self.tokenizer),
+            "sentences": predict_hidden(self.model, self.probes, self.tokenizer),
         }
 
     def _wants_compiling(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is said before a run: larger budgets, texts and models take longer, and a disk that is too small is named."""
+"""The estimate before a run: larger budgets, texts and models take longer; a disk that is too small is named."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from pretune import expectation
-from pretune.expectation import Expectation, describe, expect
+from pretune import estimate_run as module
+from pretune.estimate_run import RunEstimate, describe, estimate_run
 from pretune.recipe import Recipe, override
 
 
 @pytest.fixture(autouse=True)
 def steady_chip(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chip of 100 GFLOP/s, so that nothing here is measured."""
-    monkeypatch.setattr(expectation, "_matrix_rate", lambda _device, _precision: 100e9)
+    monkeypatch.setattr(module, "_matrix_rate", lambda _device, _precision: 100e9)
 
 
 def seconds(**values: Any) -> float:
-    """What a recipe with these settings takes."""
-    return expect(override(Recipe(), values)).seconds
+    """Estimated seconds of a run with these settings."""
+    return estimate_run(override(Recipe(), values)).seconds
 
 
-def test_minutes_are_taken_at_their_word() -> None:
-    assert expect(override(Recipe(), {"pretrain": {"minutes": 2}})).pretrain_seconds == 120
+def test_a_budget_in_minutes_takes_these_minutes() -> None:
+    assert estimate_run(override(Recipe(), {"pretrain": {"minutes": 2}})).pretrain_seconds == 120
 
 
 def test_more_takes_longer() -> None:
@@ -37,40 +37,40 @@ def test_more_takes_longer() -> None:
     assert seconds(pretrain=small, finetune={"seeds": 1}) < seconds(pretrain=small, finetune={"seeds": 5})
 
 
-def test_the_control_may_be_left_out() -> None:
+def test_the_control_may_be_skipped() -> None:
     pretrain = {"minutes": 1, "size": "small"}
-    both = expect(override(Recipe(), {"pretrain": pretrain}))
-    without = expect(override(Recipe(), {"control": False, "pretrain": pretrain}))
+    both = estimate_run(override(Recipe(), {"pretrain": pretrain}))
+    without = estimate_run(override(Recipe(), {"control": False, "pretrain": pretrain}))
     assert both.control_seconds > both.task_seconds > 0
     assert both.control_seconds == pytest.approx(3 * both.task_seconds)
     assert without.control_seconds == 0
     assert without.seconds < both.seconds
 
 
-def test_a_long_control_says_how_to_do_without(tmp_path: Path) -> None:
-    values = {"text_seconds": 0.0, "task_seconds": 1.0, "memory_bytes": 1.0, "disk_bytes": 1.0}
-    for pretrain_seconds, control_seconds, is_said in ((60, 500, False), (60, 700, True), (900, 700, False)):
-        found = Expectation(pretrain_seconds=pretrain_seconds, control_seconds=control_seconds, **values)
-        assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_said
+def test_a_long_control_mentions_how_to_skip_it(tmp_path: Path) -> None:
+    values = {"starting_seconds": 0.0, "text_seconds": 0.0, "task_seconds": 1.0, "memory_bytes": 1.0, "disk_bytes": 1.0}
+    for pretrain_seconds, control_seconds, is_mentioned in ((60, 500, False), (60, 700, True), (900, 700, False)):
+        found = RunEstimate(pretrain_seconds=pretrain_seconds, control_seconds=control_seconds, **values)
+        assert ("--without-control" in " ".join(describe(found, tmp_path))) == is_mentioned
 
 
 def test_files_folders_and_patterns_are_weighed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"x" * 4000)
     (tmp_path / "b.txt.zst").write_bytes(b"x" * 1000)
     for corpus in ([str(tmp_path)], [str(tmp_path / "*")], [str(tmp_path / "a.txt"), str(tmp_path / "b.txt.zst"), "-"]):
-        found = expect(override(Recipe(), {"corpus": corpus, "pretrain": {"minutes": 1}}))
+        found = estimate_run(override(Recipe(), {"corpus": corpus, "pretrain": {"minutes": 1}}))
         assert found.text_seconds == pytest.approx(7000 / 4e6)
         assert found.task_seconds == found.control_seconds == 0
 
 
 def test_a_public_data_set_is_weighed_by_its_archive() -> None:
-    found = expect(override(Recipe(), {"corpus": ["imdb", "hf:owner/name"], "pretrain": {"minutes": 1}}))
+    found = estimate_run(override(Recipe(), {"corpus": ["imdb", "hf:owner/name"], "pretrain": {"minutes": 1}}))
     assert found.text_seconds == pytest.approx(3 * 84_125_825 / 4e6)
 
 
 def test_a_disk_that_is_too_small_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = expect(override(Recipe(), {"control": False, "pretrain": {"minutes": 1}}))
+    found = estimate_run(override(Recipe(), {"control": False, "pretrain": {"minutes": 1}}))
     assert len(describe(found, tmp_path / "runs" / "a")) == 1
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10**9, 10**9, 10**6))
-    assert describe(found, tmp_path)[1].startswith("Only 1 MB of disk are free")
+    assert describe(found, tmp_path)[1].startswith("Only 1.0 MB of disk space is free")

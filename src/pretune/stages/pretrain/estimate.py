@@ -1,0 +1,110 @@
+"""The arithmetic of every estimate of a pre-training: a pace and a plan in; seconds, memory and disk out.
+
+The pace is worked out from the chip's matrix rate (`estimate_run`), from a few trial updates (`forecast`), or measured
+by the stage itself when it starts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pretune.compute.device import Compute, has_compiled_before
+from pretune.data.pretraining_data import Corpus
+from pretune.model import cost
+from pretune.model.config import ModelConfig
+from pretune.settings import PretrainConfig
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+from pretune.training.budget import CALIBRATION_STEPS, Budget, Pace
+from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
+from pretune.training.schedule import Plan
+
+STARTING_SECONDS = 4.0  # to load libraries and data, for each part of a run
+_COMPILING_SECONDS = {False: 30.0, True: 6.0}  # by whether its cache has been filled before
+_COMPILED_FRACTION = 0.9  # of an uncompiled update's time (docs/guide/performance.md)
+_VECTOR_SECONDS_PER_TOKEN = 1.0e-6
+_VECTOR_SECONDS_PER_ENTRY = 1.0e-7  # of the table of words by words
+_VECTOR_BYTES_PER_TOKEN, _VECTOR_BYTES_PER_ENTRY = 45, 20
+
+
+def pace_on(compute: Compute, uncompiled: Pace) -> Pace:
+    """The pace after compiling, if the run is compiled."""
+    factor = _COMPILED_FRACTION if compute.is_compiled else 1.0
+    return Pace(
+        short_step_seconds=factor * uncompiled.short_step_seconds,
+        long_step_seconds=factor * uncompiled.long_step_seconds,
+        evaluation_seconds=uncompiled.evaluation_seconds,
+    )
+
+
+def seconds_before_plan(
+    config: PretrainConfig,
+    model: ModelConfig,
+    compute: Compute,
+    uncompiled: Pace,
+    tokens_per_epoch: int,
+    *,
+    has_long_rows: bool,
+) -> float:
+    """Seconds of the initial vectors, of compiling, and of the calibration, after which the stage makes its plan."""
+    step_seconds = uncompiled.short_step_seconds + (uncompiled.long_step_seconds if has_long_rows else 0.0)
+    seconds = (1 + CALIBRATION_STEPS) * step_seconds + 2 * uncompiled.evaluation_seconds
+    if compute.is_compiled:
+        seconds += _COMPILING_SECONDS[has_compiled_before()]
+    if config.initial_embedding == "vectors":
+        seconds += _VECTOR_SECONDS_PER_TOKEN * min(tokens_per_epoch, MAX_TOKENS)
+        seconds += _VECTOR_SECONDS_PER_ENTRY * min(model.vocab_size, MAX_WORDS) ** 2
+    return seconds
+
+
+def seconds_of_plan(plan: Plan, pace: Pace, config: PretrainConfig) -> float:
+    """Seconds from the plan to the end: its updates, and its evaluations with that of the untrained model."""
+    return pace.seconds(plan, config.evaluations + 1)
+
+
+def memory_bytes(config: PretrainConfig, model: ModelConfig, compute: Compute, micro_batch_tokens: int) -> int:
+    """Peak memory in training; on a GPU, that of the GPU."""
+    by_spans = compute.device == "cuda" and compute.precision == "bf16"
+    return cost.train_memory_bytes(model, micro_batch_tokens, config.row_tokens, config.mask_prob, by_spans=by_spans)
+
+
+def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: int) -> int:
+    """Memory of the tables of counts from which the initial vectors are made."""
+    if config.initial_embedding != "vectors":
+        return 0
+    entries = min(model.vocab_size, MAX_WORDS) ** 2
+    return _VECTOR_BYTES_PER_ENTRY * entries + _VECTOR_BYTES_PER_TOKEN * min(tokens_per_epoch, MAX_TOKENS)
+
+
+def disk_bytes(config: PretrainConfig, model: ModelConfig, plan: Plan, pace: Pace, tokenizer: int) -> int:
+    """Size of the stage's folder at its end: the model, the checkpoint before the decay, and the last one or two.
+
+    Each of them includes the files of the tokenizer, of `tokenizer` bytes.
+    """
+    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
+    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
+    each = cost.checkpoint_bytes(model, config.optimizer)
+    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
+
+
+def tokenizer_bytes(preprocessed: Path) -> int:
+    """Size of the tokenizer's files in a preprocess folder."""
+    return sum((preprocessed / name).stat().st_size for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME))
+
+
+def estimate_fields(
+    config: PretrainConfig, model: ModelConfig, compute: Compute, corpus: Corpus, pace: Pace
+) -> dict[str, Any]:
+    """The fields of an `estimate` event that do not depend on the plan."""
+    return {
+        "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
+        "memory_bytes": memory_bytes(config, model, compute, corpus.micro_batch_tokens),
+        "parameters": cost.count_parameters(model),
+        **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
+    }
+
+
+def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """The budget as given, and the tokens that the plan reaches with it."""
+    given = {name: value for name, value in vars(budget).items() if value is not None}
+    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}
