@@ -24,10 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from pretune.runtime.workers import open_engine
 from pretune.text.arrays.word_hashes import fold_words
-from pretune.text.dedup.minhash import shingle_words, sign_texts
+from pretune.text.dedup.minhash import SHINGLE_WORDS, sign_texts, write_signatures
+from pretune.text.steps.clean_shard import SIGNATURES_NAME
+from pretune.text.steps.exact_duplicates import load_duplicates
 from pretune.text.steps.near_duplicates import find_near_duplicates
 from pretune.version import VERSION
 
@@ -135,7 +136,7 @@ def change(text: list[str], chance: random.Random, words: list[str]) -> None:
 
 def by_length(a: list[str], b: list[str]) -> float:
     """The Jaccard index of this project."""
-    n = shingle_words(min(len(a), len(b)))
+    n = next(n for first, n in reversed(SHINGLE_WORDS) if min(len(a), len(b)) >= first)
     return jaccard(
         {tuple(a[i : i + n]) for i in range(len(a) - n + 1)}, {tuple(b[i : i + n]) for i in range(len(b) - n + 1)}
     )
@@ -194,8 +195,12 @@ def compare(dropped: set[int], earlier: list[list[int]]) -> dict[str, Any]:
 
 def search(texts: list[str]) -> set[int]:
     """This project."""
-    found = find_near_duplicates([sign_texts(texts, THRESHOLD)], THRESHOLD)
-    return set(np.flatnonzero(found.original >= 0).tolist())
+    signed = sign_texts(texts, THRESHOLD)
+    with tempfile.TemporaryDirectory() as folder, open_engine("threads", 1) as engine:
+        write_signatures(Path(folder, SIGNATURES_NAME), signed)
+        cleaned = {"parts": [folder], "texts": [len(texts)], "entries": [len(signed.text)]}
+        near = find_near_duplicates(engine, Path(folder), cleaned, [], THRESHOLD)
+        return set(load_duplicates(map(Path, near), 0)["row"].tolist())
 
 
 def search_with_datatrove(texts: list[str]) -> set[int]:

@@ -11,7 +11,6 @@ from pretune.text.dedup.minhash import (
     Signatures,
     band_keys,
     read_signatures,
-    shingle_words,
     sign_texts,
     write_signatures,
 )
@@ -27,6 +26,11 @@ def keys(signed: Signatures) -> UInt64s:
     return band_keys(signed.shingles, signed.offsets, signed.n)
 
 
+def shingle_words(num_words: int) -> int:
+    """The words in a shingle of a text of that length."""
+    return next(n for first, n in reversed(SHINGLE_WORDS) if num_words >= first)
+
+
 def test_a_text_is_signed_for_its_length_and_for_the_shorter_texts_it_may_resemble() -> None:
     signed = sign_texts(TEXTS, threshold=0.8)
     sizes: dict[int, list[int]] = {}
@@ -38,7 +42,6 @@ def test_a_text_is_signed_for_its_length_and_for_the_shorter_texts_it_may_resemb
         1: [1], 9: [1], 10: [1, 2], 11: [1, 2], 12: [2], 24: [2], 25: [2, 3], 29: [2, 3], 30: [3], 50: [3, 5],
         60: [3, 5], 61: [5],
     }  # fmt: skip
-    assert {shingle_words(n) for n in range(1, 100)} == {n for _, n in SHINGLE_WORDS}
 
 
 def test_shingles_are_the_different_ngrams() -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pretune.runtime.workers import open_engine
 from pretune.text.arrays.text_buffer import FlatText
-from pretune.text.dedup.candidate_pairs import key_ranges
 from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import DocumentWriter, iter_corpus_file
 from pretune.text.splits import hash_text
@@ -19,7 +19,7 @@ from pretune.text.steps.clean_shard import clean_part, hash_array
 from pretune.text.steps.contaminated import find_in_parts
 from pretune.text.steps.dropped import dropped_rules, iter_dropped, list_dropped
 from pretune.text.steps.exact_duplicates import find_exact_duplicates
-from pretune.text.steps.near_duplicates import MARKS_NAME, decide_among_pairs, find_pairs_of_range, mark_exact
+from pretune.text.steps.near_duplicates import find_near_duplicates
 from pretune.text.steps.select import DOCUMENTS_NAME, select_part, write_part
 
 WORDS = st.sampled_from("a film good bad very 東京 größer \u200b ... ### <br> \n w1 w2 w3 w4 w5 w6 w7 w8 w9".split(" "))
@@ -70,12 +70,13 @@ def go_through(
     sizes = {"texts": [result["kept"] for result in results], "entries": [result["signed"] for result in results]}
     find_exact_duplicates(new("exact"), {"parts": cleaned, "range": 0, "ranges": 1})
     exact = [str(folder / "exact")]
-    near = find_near(new, cleaned, sizes, exact)
-    find_in_parts(new("contaminated"), {"parts": cleaned, "duplicates": [*exact, near]})
+    with open_engine("threads", 1) as engine:
+        near = find_near_duplicates(engine, folder, {"parts": cleaned, **sizes}, exact, 0.8)
+    find_in_parts(new("contaminated"), {"parts": cleaned, "duplicates": [*exact, *near]})
     contaminated = [str(folder / "contaminated")]
     lists = {
         "exact_duplicates": exact,
-        "near_duplicates": [near],
+        "near_duplicates": near,
         "contaminated": contaminated if is_dropped else [],
         "reported": [] if is_dropped else contaminated,
     }
@@ -95,21 +96,6 @@ def go_through(
         kept,
         {path.name.split(".")[0]: list(iter_dropped(folder / "lists", rule)) for rule, path in files.items()},
     )
-
-
-def find_near(new: Callable[[str], Path], cleaned: list[str], sizes: dict[str, list[int]], exact: list[str]) -> str:
-    """The folder with the near duplicates that a first look finds."""
-    mark_exact(new("marked"), {**sizes, "exact_duplicates": exact})
-    marks = str(new("near").with_name("marked") / MARKS_NAME)
-    pairs = []
-    for number, where in enumerate(key_ranges(sum(sizes["entries"]))):
-        pairs.append(str(new(f"pairs-{number}")))
-        shared = {**sizes, "parts": cleaned, "marks": marks, "threshold": 0.8, "looked_for": None}
-        find_pairs_of_range(Path(pairs[-1]), {**shared, "range": list(where)})
-    near = Path(marks).parent.with_name("near")
-    task = {**sizes, "marks_at_first": marks, "marks": marks, "pairs": pairs, "latest": len(pairs)}
-    assert not decide_among_pairs(near, task)["looked_for"]
-    return str(near)
 
 
 def count(counts: dict[str, int], result: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from pretune.text.arrays.counted_words import Stretches
+from pretune.text.arrays.counted_words import count_stretches
 from pretune.text.tokenizer.pretokens import count_pieces
 
 
@@ -39,4 +39,4 @@ def test_many_stretches_keep_their_counts(monkeypatch: pytest.MonkeyPatch) -> No
     found = count_pieces(counts, backend())
     assert found["Ġwordc"] == 2
     assert sum(found.values()) == sum(counts.values())
-    assert count_pieces(Stretches.of(counts).as_dict(), backend()) == found
+    assert count_pieces(count_stretches(Counter(counts).elements()).as_dict(), backend()) == found

@@ -2,7 +2,6 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 import tokenizers
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
-from pretune.text.arrays.counted_words import Stretches
+from pretune.text.arrays.counted_words import count_stretches
 from pretune.text.tokenizer.tokenizer import TokenizerKind
 from pretune.text.tokenizer.training import train_on_counts, train_tokenizer
 
@@ -57,7 +56,7 @@ def test_two_processes_learn_the_same_bytes() -> None:
 
 
 def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
-    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
+    counts = count_stretches(TEXTS)
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
     assert training.size_rule == (
@@ -67,7 +66,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
     )
     assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
     assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
-    many = Stretches.of({f"w{number}": 5 for number in range(9000)})
+    many = count_stretches(f"w{number}" for number in range(9000) for _ in range(5))
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
     assert training.told.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
@@ -75,7 +74,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
 
 
 def test_what_is_not_deterministic_is_stated() -> None:
-    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
+    counts = count_stretches(TEXTS)
     assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
     assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
 

@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.arrays.counted_words import Stretches, count_stretches
+from pretune.text.arrays.counted_words import count_stretches
 from pretune.text.tokenizer.word_counts import (
     count_words,
     keep_common,
@@ -51,7 +51,7 @@ def test_the_least_count_fills_the_room(stretches_by_count: dict[int, int], most
 
 
 def test_few_stretches_are_all_kept() -> None:
-    counts = Stretches.of({"a": 1, "b": 3})
+    counts = count_stretches(["a b b b"])
     assert keep_common(counts).as_dict() == {"a": 1, "b": 3}
 
 

@@ -24,7 +24,6 @@ from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_ins
 from pretune.text.clean.personal_data import PERSONAL_DATA
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
-from pretune.text.dedup.candidate_pairs import key_ranges
 from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Tally
@@ -36,14 +35,7 @@ from pretune.text.steps.dropped import list_dropped
 from pretune.text.steps.encode_shard import encode_part, join_shards
 from pretune.text.steps.exact_duplicates import find_exact_duplicates, num_ranges
 from pretune.text.steps.funnel import Funnel, name_lengths
-from pretune.text.steps.near_duplicates import (
-    LOOKED_FOR_NAME,
-    MARKS_NAME,
-    MOST_ATTEMPTS,
-    decide_among_pairs,
-    find_pairs_of_range,
-    mark_exact,
-)
+from pretune.text.steps.near_duplicates import find_near_duplicates
 from pretune.text.steps.select import (
     DOCUMENTS_NAME,
     LENGTHS,
@@ -132,28 +124,9 @@ class Steps:
         tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
         if self.config.near_duplicates:
-            self._find_near_duplicates()
-
-    def _find_near_duplicates(self) -> None:
-        """Map: similar pairs, range by range of the keys of each band; reduce: who goes for them. Then again for those
-        that had nobody to repeat but who went as well."""
-        sizes = {"texts": self._num_texts, "entries": self._num_signed}
-        self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._parts("exact")}])
-        at_first = marks = f"{self._parts('marked')[0]}/{MARKS_NAME}"
-        shared = {**sizes, "parts": self._parts("clean"), "threshold": self.config.near_duplicate_threshold}
-        looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
-        for attempt in range(MOST_ATTEMPTS):
-            where = key_ranges(num_entries, len(self.documents))
-            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in where]
-            self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
-            pairs += self._parts(f"pairs-{attempt}")
-            task = {**sizes, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
-            (result,) = self._run(f"near-{attempt}", decide_among_pairs, [task])
-            self._near = self._parts(f"near-{attempt}")
-            marks, looked_for = f"{self._near[0]}/{MARKS_NAME}", f"{self._near[0]}/{LOOKED_FOR_NAME}"
-            num_entries = result["looked_for"]
-            if not num_entries:
-                break
+            cleaned = {"parts": self._parts("clean"), "texts": self._num_texts, "entries": self._num_signed}
+            exact, threshold = self._parts("exact"), self.config.near_duplicate_threshold
+            self._near = find_near_duplicates(self.engine, self.work, cleaned, exact, threshold)
 
     def find_contaminated(self) -> None:
         """Reduce: who shares words with protected texts that are no common phrase."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,12 +35,6 @@ class Stretches:
     def at_least(self, count: int) -> Stretches:
         """Those that occur so often."""
         return self._only(np.flatnonzero(self.counts >= count))
-
-    @classmethod
-    def of(cls, counts: Mapping[str, int]) -> Stretches:
-        """Stretches that were counted elsewhere."""
-        found = count_stretches(counts)
-        return cls(found.hashes, np.array([counts[text] for text in found.texts.texts()], dtype=np.int64), found.texts)
 
     def as_dict(self) -> dict[str, int]:
         """How often each occurs."""

@@ -37,15 +37,15 @@ Marks = np.ndarray[Any, np.dtype[np.uint8]]  # of every document: 0 where it tak
 class Signed:
     """The signatures of all parts, whose documents and entries are numbered one after the other."""
 
-    parts: Sequence[Signatures | Path]
+    parts: Sequence[Path]
     first_documents: Int64s  # parts + 1
     first_entries: Int64s  # parts + 1
     # Not beyond a task: in the next run of the same process there is another file of that name.
     _opened: dict[int, Signatures] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, parts: Sequence[Signatures | Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
-        """Signatures, or the files with them, with the texts and the entries of each."""
+    def of(cls, parts: Sequence[Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
+        """Files of signatures, with the number of texts and of entries in each."""
         return cls(parts, np.cumsum([0, *num_texts]), np.cumsum([0, *num_entries]))
 
     @property
@@ -57,13 +57,10 @@ class Signed:
         return int(self.first_entries[-1])
 
     def __getitem__(self, number: int) -> Signatures:
-        part = self.parts[number]
-        if not isinstance(part, Path):
-            return part
         if number not in self._opened:
             if len(self._opened) >= _MOST_OPEN:  # parts are gone through in order: the last one is missed the least
                 self._opened.popitem()
-            self._opened[number] = read_signatures(part)
+            self._opened[number] = read_signatures(self.parts[number])
         return self._opened[number]
 
 

@@ -65,11 +65,6 @@ class Signatures:
         return len(self.text).bit_length()
 
 
-def shingle_words(num_words: int) -> int:
-    """How many words make a shingle of a text with `num_words` words, of which there is at least one."""
-    return next(n for first, n in reversed(SHINGLE_WORDS) if num_words >= first)
-
-
 def sign_texts(texts: Sequence[str], threshold: float, words: HashedWords | None = None) -> Signatures:
     """The signatures of a batch; `words` are those of the texts, where they were hashed already."""
     words = words or hash_words(texts)

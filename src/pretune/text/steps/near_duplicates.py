@@ -11,9 +11,8 @@ Everything that grows with the documents lies in files: a byte for each in `mark
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.arrays.word_hashes import Bools, Int64s
+from pretune.runtime.map_reduce import part_folder, run_step
+from pretune.runtime.workers import Engine
+from pretune.text.arrays.word_hashes import Int64s
 from pretune.text.dedup.candidate_pairs import (
     PAIR,
     PAIRS_NAME,
@@ -31,57 +32,15 @@ from pretune.text.dedup.candidate_pairs import (
     find_pairs,
     key_ranges,
 )
-from pretune.text.dedup.minhash import Signatures
 from pretune.text.steps.clean_shard import SIGNATURES_NAME
 from pretune.text.steps.exact_duplicates import DUPLICATE, DUPLICATES_NAME, load_duplicates
 
-DEFAULT_THRESHOLD = 0.8
 MOST_ATTEMPTS = 12
 OUT, REPEATS = 1, 2  # marks: a document takes no part; it repeats an earlier one
 MARKS_NAME, LOOKED_FOR_NAME = "marks.npy", "looked-for.npy"
 _DOCUMENTS_AT_ONCE = 1 << 20
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-
 NEAR_DUPLICATE = np.dtype([*DUPLICATE.descr, ("similarity", "<f4")])
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """What was found, by document number: `original` is the earlier, kept document that each repeats, or -1."""
-
-    original: Int64s
-    similarity: Floats  # their Jaccard index; 0 where there is none
-
-    def __len__(self) -> int:
-        return int((self.original >= 0).sum())
-
-
-def find_near_duplicates(
-    batches: Sequence[Signatures], threshold: float = DEFAULT_THRESHOLD, is_out: Bools | None = None
-) -> NearDuplicates:
-    """Which documents repeat an earlier one; those that `is_out` marks take no part. In memory, for small corpora."""
-    signed = Signed.of(batches, [int(b.num_texts[0]) for b in batches], [len(b.text) for b in batches])
-    at_first = np.zeros(signed.num_documents, dtype=np.uint8)
-    if is_out is not None:
-        at_first[is_out] = OUT
-    marks, looked_for = at_first, None
-    found: list[PairArray] = []
-    repeats: list[PairArray] = []
-    for _ in range(MOST_ATTEMPTS):
-        ranges = key_ranges(signed.num_entries if looked_for is None else len(looked_for), len(batches))
-        latest = [find_pairs(signed, marks, keys_of, threshold, looked_for) for keys_of in ranges]
-        found += latest
-        decision = Decision(at_first.copy(), before=marks)
-        repeats = list(decision.decide([partial(_between, pairs) for pairs in found], len(latest)))
-        marks, looked_for = decision.marks, decision.looked_for
-        if not len(looked_for):
-            break
-    original = np.full(signed.num_documents, -1, dtype=np.int64)
-    similarity = np.zeros(signed.num_documents, dtype=np.float32)
-    for some in repeats:
-        original[some["number"]], similarity[some["number"]] = some["of"], some["similarity"]
-    return NearDuplicates(original, similarity)
 
 
 Between = Callable[[int, int], PairArray]  # of some pairs, those of the documents from the first to before the last
@@ -129,7 +88,34 @@ def _between(pairs: PairArray, first: int, last: int) -> PairArray:
     return np.array(pairs[slice(*np.searchsorted(pairs["number"], [first, last]))])
 
 
-# --- the same over files
+def find_near_duplicates(
+    engine: Engine, work: Path, cleaned: Mapping[str, Any], exact_duplicates: Sequence[str], threshold: float
+) -> list[str]:
+    """Search all shards for near duplicates; returns the folders with the lists of them.
+
+    `cleaned` has `parts`, the folders of the cleaned shards, and `texts` and `entries`, the number of each in every
+    shard. Documents in the lists of the folders `exact_duplicates` are ignored. The folders of every step are created
+    in `work`.
+    """
+    num_shards, num_entries = len(cleaned["parts"]), sum(cleaned["entries"])
+    run_step(engine, work / "marked", mark_exact, [{**cleaned, "exact_duplicates": list(exact_duplicates)}])
+    at_first = marks = str(part_folder(work / "marked", 0) / MARKS_NAME)
+    looked_for: str | None = None
+    pairs: list[str] = []
+    near = Path()
+    for attempt in range(MOST_ATTEMPTS):
+        shared = {**cleaned, "threshold": threshold, "marks": marks, "looked_for": looked_for}
+        tasks = [{**shared, "range": list(keys)} for keys in key_ranges(num_entries, num_shards)]
+        run_step(engine, work / f"pairs-{attempt}", find_pairs_of_range, tasks)
+        pairs += [str(part_folder(work / f"pairs-{attempt}", number)) for number in range(len(tasks))]
+        task = {**cleaned, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
+        (result,) = run_step(engine, work / f"near-{attempt}", decide_among_pairs, [task])
+        near = part_folder(work / f"near-{attempt}", 0)
+        marks, looked_for = str(near / MARKS_NAME), str(near / LOOKED_FOR_NAME)
+        num_entries = result["looked_for"]
+        if not num_entries:
+            break
+    return [str(near)]
 
 
 def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
