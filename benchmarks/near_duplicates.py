@@ -198,7 +198,7 @@ def search(texts: list[str]) -> set[int]:
     signed = sign_texts(texts, THRESHOLD)
     with tempfile.TemporaryDirectory() as folder, open_engine("threads", 1) as engine:
         write_signatures(Path(folder, SIGNATURES_NAME), signed)
-        cleaned = {"parts": [folder], "texts": [len(texts)], "entries": [len(signed.text)]}
+        cleaned = {"shards": [folder], "texts": [len(texts)], "entries": [len(signed.text)]}
         near = find_near_duplicates(engine, Path(folder), cleaned, [], THRESHOLD)
         return set(load_duplicates(map(Path, near), 0)["row"].tolist())
 

@@ -234,7 +234,7 @@ def test_the_slices_have_equal_means(count_of, test: list[world.WorldRow]) -> No
 
 
 def test_a_quarter_of_the_test_is_unseen(test: list[world.WorldRow]) -> None:
-    assert abs(np.mean([row.slice == "unseen" for row in test]) - world.UNSEEN_SHARE) < 0.03
+    assert abs(np.mean([row.slice == "unseen" for row in test]) - world.UNSEEN_FRACTION) < 0.03
 
 
 def test_a_linear_model_reads_seen_words_and_guesses_at_unseen_ones(

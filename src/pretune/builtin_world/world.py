@@ -20,10 +20,10 @@ from pretune.builtin_world.words import FAMILIES, KINDS, Family
 from pretune.runtime.randomness import derive_seed
 
 SLICES = ("seen", "unseen")
-UNSEEN_SHARE = 0.25  # of the test rows
-FACT_SHARE = 0.10  # of the unlabelled documents
-SUMMARY_SHARE = 0.3  # likewise: a verdict in a few words
-STRAIGHT_SHARE = 0.75  # of the unlabelled reviews and stories; labelled ones may all be roundabout
+UNSEEN_FRACTION = 0.25  # of the test rows
+FACT_FRACTION = 0.10  # of the unlabelled documents
+SUMMARY_FRACTION = 0.3  # likewise: a verdict in a few words
+STRAIGHT_FRACTION = 0.75  # of the unlabelled reviews and stories; labelled ones may all be roundabout
 HELD_OUT_SENTENCES = tuple(as_sentence(fact) for fact in HELD_OUT_FACTS)  # no text has these words in a row
 SUNRISE = HELD_OUT_SENTENCES[0]
 
@@ -72,35 +72,35 @@ def iter_documents(count: int, seed: int = 0) -> Iterator[str]:
     for _ in range(count):
         verdict = 1 if rng.random() < 0.5 else -1
         chance = rng.random()
-        if chance < FACT_SHARE:
+        if chance < FACT_FRACTION:
             yield writer.facts()
-        elif chance < FACT_SHARE + SUMMARY_SHARE:
+        elif chance < FACT_FRACTION + SUMMARY_FRACTION:
             yield writer.summary(verdict)
         else:
-            manner = STRAIGHT if rng.random() < STRAIGHT_SHARE else ROUNDABOUT
+            manner = STRAIGHT if rng.random() < STRAIGHT_FRACTION else ROUNDABOUT
             yield writer.opinion(verdict, manner, with_outcome=True)
 
 
 def labeled_rows(count: int = 10_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[WorldRow]:
     """Labelled texts for training, all different, with the seen families only."""
-    return _draw_rows(count, seed, split, part="train", unseen_share=0.0)
+    return _draw_rows(count, seed, split, part="train", unseen_fraction=0.0)
 
 
 def test_rows(count: int = 2_000, seed: int = 0, split: FamilySplit = DEFAULT_SPLIT) -> list[WorldRow]:
     """Labelled texts for the test, all different; a quarter of them with the unseen families only."""
-    return _draw_rows(count, seed, split, part="test", unseen_share=UNSEEN_SHARE)
+    return _draw_rows(count, seed, split, part="test", unseen_fraction=UNSEEN_FRACTION)
 
 
 test_rows.__test__ = False  # type: ignore[attr-defined]  # for pytest: a function with an unlucky name, not a test
 
 
-def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_share: float) -> list[WorldRow]:
+def _draw_rows(count: int, seed: int, split: FamilySplit, *, part: Part, unseen_fraction: float) -> list[WorldRow]:
     """Slice, then label, then text, the same way for both slices: they differ in the families alone."""
     rng = Random(derive_seed(seed, "world", part))
     writers = {"seen": Writer(rng, part, split.seen), "unseen": Writer(rng, part, split.unseen)}
     rows: dict[str, WorldRow] = {}
     while len(rows) < count:
-        slice_name = "unseen" if rng.random() < unseen_share else "seen"
+        slice_name = "unseen" if rng.random() < unseen_fraction else "seen"
         label, verdict = ("positive", 1) if rng.random() < 0.5 else ("negative", -1)
         text = writers[slice_name].opinion(verdict, ROUNDABOUT, with_outcome=False)
         rows.setdefault(text, WorldRow(text, label, slice_name))

@@ -337,7 +337,7 @@ def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
         (texts / f"{number}.txt").write_text(f"{sentence(number)}\nEin größeres Wörtchen.\n", encoding="utf-8")
     config = CollectConfig(engine=engine, workers=workers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretune.text.collect.work_units.BYTES_PER_PIECE", 4_000)
+        patch.setattr("pretune.text.collect.work_units.BYTES_PER_UNIT", 4_000)
         outputs = collect([texts], folder, config).outputs
     assert len(outputs) > 8
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [".lock"]
@@ -376,7 +376,7 @@ def test_an_interrupted_stage_goes_on_with_the_parts_it_has(
     step: str,
     error: type[BaseException],
 ) -> None:
-    function = f"{step}_part"
+    function = f"{step}_shard"
     original = getattr(pretune.stages.preprocess.steps, function)
     calls = []
 

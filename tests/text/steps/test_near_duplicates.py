@@ -78,7 +78,7 @@ def search(
     """Search the texts, `shard_size` of them in a shard, those that `exact_duplicates` names apart."""
     firsts = list(range(0, max(1, len(texts)), shard_size))
     with tempfile.TemporaryDirectory() as name, open_engine("threads", 1) as engine:
-        cleaned: dict[str, list[Any]] = {"parts": [], "texts": [], "entries": []}
+        cleaned: dict[str, list[Any]] = {"shards": [], "texts": [], "entries": []}
         for first in firsts:
             signed = sign_texts(texts[first : first + shard_size], threshold)
             folder = Path(name, f"clean-{first}")
@@ -87,13 +87,13 @@ def search(
             for key, value in zip(cleaned, (str(folder), int(signed.num_texts[0]), len(signed.text)), strict=True):
                 cleaned[key].append(value)
         exact = np.zeros(len(exact_duplicates), dtype=DUPLICATE)
-        exact["part"], exact["row"] = np.divmod(np.array(exact_duplicates, dtype=np.int64), shard_size)
+        exact["shard"], exact["row"] = np.divmod(np.array(exact_duplicates, dtype=np.int64), shard_size)
         save_duplicates(Path(name), exact)
         folders = find_near_duplicates(engine, Path(name), cleaned, [name], threshold)
         found = Found(np.full(len(texts), -1, dtype=np.int64), np.zeros(len(texts), dtype=np.float32))
         for shard, first in enumerate(firsts):
             listed = load_duplicates([Path(folder) for folder in folders], shard)
-            found.original[first + listed["row"]] = np.array(firsts)[listed["of_part"]] + listed["of_row"]
+            found.original[first + listed["row"]] = np.array(firsts)[listed["of_shard"]] + listed["of_row"]
             found.similarity[first + listed["row"]] = listed["similarity"]
         return found
 

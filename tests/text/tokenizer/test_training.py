@@ -68,7 +68,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
     assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
     many = count_stretches(f"w{number}" for number in range(9000) for _ in range(5))
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
-    assert training.told.keys() == {
+    assert training.summary.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
     }  # fmt: skip
 

@@ -28,7 +28,7 @@ def summed(folder: Path, parts: list[list[str]], ranges: int) -> Counter[str]:
     for number in range(ranges):
         outs.append(folder / f"range{number}")
         outs[-1].mkdir()
-        task = {"parts": [str(folder / f"part{n}") for n in range(len(parts))], "range": number}
+        task = {"shards": [str(folder / f"part{n}") for n in range(len(parts))], "range": number}
         found = sum_word_counts(outs[-1], task)["stretches_by_count"]
         by_count.update({int(count): stretches for count, stretches in found.items()})
     return Counter(load_word_counts(outs, by_count).as_dict())

@@ -29,10 +29,10 @@ from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Tally
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.splits import hash_text
-from pretune.text.steps.clean_shard import clean_part, hash_array, units_of
-from pretune.text.steps.contaminated import find_in_parts
+from pretune.text.steps.clean_shard import clean_shard, hash_array, units_of
+from pretune.text.steps.contaminated import find_in_shards
 from pretune.text.steps.dropped import list_dropped
-from pretune.text.steps.encode_shard import encode_part, join_shards
+from pretune.text.steps.encode_shard import encode_shard, join_shards
 from pretune.text.steps.exact_duplicates import find_exact_duplicates, num_ranges
 from pretune.text.steps.funnel import Funnel, name_lengths
 from pretune.text.steps.near_duplicates import find_near_duplicates
@@ -41,10 +41,10 @@ from pretune.text.steps.select import (
     LENGTHS,
     REASONS,
     SPLITS,
-    count_part,
+    count_shard,
     kept_hashes,
-    select_part,
-    write_part,
+    select_shard,
+    write_shard,
 )
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
@@ -108,7 +108,7 @@ class Steps:
             "protected": None if self._protected is None else str(self._protected),
         }
         tasks = [{"documents": str(path), **shared} for path in self.documents]
-        for result in self._run("clean", clean_part, tasks, "documents cleaned"):
+        for result in self._run("clean", clean_shard, tasks, "documents cleaned"):
             self.dropped.add_all(result["dropped"])
             self.repairs.update(result["repairs"])
             self.personal_data.update(result["personal_data"])
@@ -121,27 +121,27 @@ class Steps:
     def find_duplicates(self) -> None:
         """Reduce: equal hashes, range by range of the hashes; then similar texts among those that are left."""
         ranges = num_ranges(self.num_documents.pop("clean"), len(self.documents))
-        tasks = [{"parts": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
+        tasks = [{"shards": self._parts("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
         if self.config.near_duplicates:
-            cleaned = {"parts": self._parts("clean"), "texts": self._num_texts, "entries": self._num_signed}
+            cleaned = {"shards": self._parts("clean"), "texts": self._num_texts, "entries": self._num_signed}
             exact, threshold = self._parts("exact"), self.config.near_duplicate_threshold
             self._near = find_near_duplicates(self.engine, self.work, cleaned, exact, threshold)
 
     def find_contaminated(self) -> None:
         """Reduce: who shares words with protected texts that are no common phrase."""
         duplicates = [*self._parts("exact"), *self._near]
-        task = {"parts": self._parts("clean"), "duplicates": duplicates}
-        for result in self._run("contaminated", find_in_parts, [] if self._protected is None else [task]):
+        task = {"shards": self._parts("clean"), "duplicates": duplicates}
+        for result in self._run("contaminated", find_in_shards, [] if self._protected is None else [task]):
             self._num_contaminated = result["contaminated"]
 
     def select(self) -> int:
         """Map: who is kept. The number of documents for validation."""
         shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
         if self._is_sampled:
-            shared["sampled_share"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
-        tasks = [{"cleaned": part, "part": number, **shared} for number, part in enumerate(self._parts("clean"))]
-        results = self._run("select", select_part, tasks)
+            shared["sampled_fraction"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
+        tasks = [{"cleaned": part, "shard": number, **shared} for number, part in enumerate(self._parts("clean"))]
+        results = self._run("select", select_shard, tasks)
         self._sample = [text for result in results for text in result["sample"]]
         for result in results:
             self.dropped.add_all(result["dropped"])
@@ -162,9 +162,9 @@ class Steps:
         """Map and reduce: how often each stretch between blanks occurs in the training text."""
         share = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
         ranges = num_word_ranges(self._train_characters)
-        tasks = [{**task, "counted_share": share, "word_ranges": ranges} for task in self._kept()]
-        self._run("counts", count_part, tasks)
-        tasks = [{"parts": self._parts("counts"), "range": number} for number in range(ranges)]
+        tasks = [{**task, "counted_fraction": share, "word_ranges": ranges} for task in self._kept()]
+        self._run("counts", count_shard, tasks)
+        tasks = [{"shards": self._parts("counts"), "range": number} for number in range(ranges)]
         by_count: Counter[int] = Counter()
         for result in self._run("words", sum_word_counts, tasks):
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
@@ -184,7 +184,7 @@ class Steps:
             "protected_texts": None if self._protected_texts is None else str(self._protected_texts),
         }
         listing = self._step("dropped", list_dropped, [dropped] if self.config.dropped_listed else [])
-        _, results = run_steps(self.engine, [listing, self._step("write", write_part, self._kept())])
+        _, results = run_steps(self.engine, [listing, self._step("write", write_shard, self._kept())])
         self.num_documents.clear()
         for result in results:
             self.num_words.update(result["words"])
@@ -262,7 +262,7 @@ class Steps:
         """Map: token ids; then the shards in one piece, with what every part's encoding told."""
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
-        results = self._run("encode", encode_part, tasks, "documents encoded")
+        results = self._run("encode", encode_shard, tasks, "documents encoded")
         folders = [Path(part) for part in self._parts("encode")]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
         return shards, results

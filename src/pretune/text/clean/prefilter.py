@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretune.text.arrays.word_hashes import BLOCK_BYTES, Bools, HashedWords, Int64s, UInt64s
-from pretune.text.clean.rule_measures import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_SHARE, WORDS_TO_JUDGE
+from pretune.text.clean.rule_measures import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_FRACTION, WORDS_TO_JUDGE
 
 _BITS = 20  # for each of three counts in one number; a text that has more of anything is looked at
 _BLANK, _LETTER, _NOT_ASCII = 1, 1 << _BITS, 1 << 2 * _BITS
@@ -96,7 +96,7 @@ def is_repetitive(words: HashedWords) -> Bools:
     packed.sort()
     is_new = np.append(True, packed[1:] != packed[:-1])
     different = np.bincount((packed[is_new] >> np.uint64(32)).astype(np.int64), minlength=len(texts))
-    flags[texts] = different < MIN_DISTINCT_SHARE * of_text
+    flags[texts] = different < MIN_DISTINCT_FRACTION * of_text
     return flags
 
 

@@ -23,9 +23,9 @@ CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese;
 LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer
 FIRST_WORDS = 200  # what the rules about words look at
 LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
-MIN_DISTINCT_SHARE = 0.2  # of the first words, where there are enough of them to judge
+MIN_DISTINCT_FRACTION = 0.2  # of the first words, where there are enough of them to judge
 WORDS_TO_JUDGE = 20
-MAX_BROKEN_SHARE = 0.05  # of the characters
+MAX_BROKEN_FRACTION = 0.05  # of the characters
 LINES_TO_JUDGE = 4  # with fewer, shares of them mean nothing
 
 LOREM_IPSUM = ("orem ipsum", "OREM IPSUM")
@@ -102,7 +102,7 @@ def repeats_words(sample: Sample) -> bool:
         return sample.is_repetitive
     start = sample.text[:FIRST_WORDS]
     different = {start[i : i + 4] for i in range(len(start) - 3)}
-    return len(different) < MIN_DISTINCT_SHARE * (len(start) - 3)
+    return len(different) < MIN_DISTINCT_FRACTION * (len(start) - 3)
 
 
 def _unwrapped(paragraph: str) -> list[str]:
@@ -120,7 +120,7 @@ def _unwrapped(paragraph: str) -> list[str]:
 def is_broken(sample: Sample) -> bool:
     """Whether much of a text is replacement characters."""
     text = sample.text
-    return "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_SHARE * len(text)
+    return "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_FRACTION * len(text)
 
 
 def has_too_many_symbols(sample: Sample, max_ratio: float) -> bool:

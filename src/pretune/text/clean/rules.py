@@ -119,7 +119,7 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         QualityRule("min_words", f"fewer than {min_words} words", lambda sample: sample.num_words < min_words),
         QualityRule(
             "broken_characters",
-            f"more than {rule_measures.MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
+            f"more than {rule_measures.MAX_BROKEN_FRACTION:.0%} of the characters are lost to a wrong encoding",
             rule_measures.is_broken,
         ),
         QualityRule(
@@ -134,7 +134,7 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         ),
         QualityRule(
             "repetition",
-            f"less than {rule_measures.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
+            f"less than {rule_measures.MIN_DISTINCT_FRACTION:.0%} of the words are different ones",
             rule_measures.repeats_words,
         ),
         QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),

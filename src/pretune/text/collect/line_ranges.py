@@ -34,7 +34,7 @@ CHARACTERS_AT_ONCE = 1_000_000
 Batch = tuple[list[str], list[str], list[int | None]]  # texts; the file of each; the line it starts on
 
 
-def iter_slice(
+def iter_line_range(
     file: TextFile, stream: ByteStream, first_line: int, seen: Detection, findings: Findings, reading: Reading
 ) -> Iterator[Batch]:
     """The documents in some lines of a jsonl file or of a text file with one a line, which was `seen` to be UTF-8.

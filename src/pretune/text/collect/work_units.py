@@ -16,12 +16,12 @@ from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 
-BYTES_PER_PIECE = 8_000_000  # at most
-LEAST_BYTES, PIECES = 2_000_000, 40  # little text makes more and smaller pieces, so that all workers end together
+BYTES_PER_UNIT = 8_000_000  # at most
+LEAST_BYTES, UNITS = 2_000_000, 40  # little text makes more and smaller units, so that all workers end together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
+class LineRange:
     """Whole lines of a file: its bytes from `start` to before `end`."""
 
     start: int
@@ -34,52 +34,52 @@ class Slice:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Slice:
+    def from_json(cls, values: dict[str, Any]) -> LineRange:
         """What `to_json` gave."""
         return cls(**{**values, "seen": Detection(**values["seen"])})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
+class WorkUnit:
     """What is read at a time: several files, or a slice of one."""
 
     files: list[TextFile]
-    slice: Slice | None = None
+    line_range: LineRange | None = None
 
 
-def divide_files(files: Sequence[TextFile], reading: Reading) -> list[Piece]:
-    """All files, in their order, in pieces of about the same number of bytes."""
-    pieces: list[Piece] = []
+def divide_files(files: Sequence[TextFile], reading: Reading) -> list[WorkUnit]:
+    """All files, in their order, in units of about the same number of bytes."""
+    units: list[WorkUnit] = []
     together: list[TextFile] = []
     num_bytes = 0
     sizes = [_size_of(file) for file in files]
-    most = min(BYTES_PER_PIECE, max(LEAST_BYTES, sum(sizes) // PIECES))
+    most = min(BYTES_PER_UNIT, max(LEAST_BYTES, sum(sizes) // UNITS))
     for file, size in zip(files, sizes, strict=True):
-        slices = slice_file(file, reading, most) if size >= 2 * most else []
+        slices = divide_lines(file, reading, most) if size >= 2 * most else []
         if together and (slices or num_bytes + size > most):
-            pieces.append(Piece(files=together))
+            units.append(WorkUnit(files=together))
             together, num_bytes = [], 0
         if slices:
-            pieces += [Piece(files=[file], slice=one) for one in slices]
+            units += [WorkUnit(files=[file], line_range=one) for one in slices]
         else:
             together.append(file)
             num_bytes += size
-    return [*pieces, Piece(files=together)] if together else pieces
+    return [*units, WorkUnit(files=together)] if together else units
 
 
-def bytes_to_share(pieces: Sequence[Piece]) -> int:
+def bytes_to_divide(units: Sequence[WorkUnit]) -> int:
     """How much several workers have to share; nothing, where one of them would have all of it."""
-    sizes = {file.path: _size_of(file) for piece in pieces for file in piece.files}
-    return sum(sizes.values()) if len(pieces) > 1 else 0
+    sizes = {file.path: _size_of(file) for unit in units for file in unit.files}
+    return sum(sizes.values()) if len(units) > 1 else 0
 
 
-def slice_file(file: TextFile, reading: Reading, num_bytes: int) -> list[Slice]:
+def divide_lines(file: TextFile, reading: Reading, num_bytes: int) -> list[LineRange]:
     """A file in slices of about so many bytes; none where it has to be read in one go."""
     seen = _look(file, reading)
     ends = [] if seen is None else _line_ends(file.path, num_bytes)
     starts = [(0, 1), *ends[:-1]]
     return [
-        Slice(start=start, end=end, first_line=line, seen=seen)
+        LineRange(start=start, end=end, first_line=line, seen=seen)
         for (start, line), (end, _) in zip(starts, ends, strict=False)
         if seen is not None
     ]

@@ -21,32 +21,32 @@ from pretune.text.dedup.minhash import BANDS, Signatures, band_keys, read_signat
 
 MOST_LEADERS = 16  # of one bucket: only the first documents that differ are compared with all others of it
 LEADERS_OF_LARGE, LARGE_BUCKET = 2, 64  # of a bucket with more entries, before it is divided
-ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range, where parts are few
+ENTRIES_AT_ONCE = 1 << 20  # of one band, at most, in a range, where shards are few
 _SHINGLES_AT_ONCE = 1 << 20  # in a comparison, about 30 MB
-_MOST_SHINGLES_HELD = 1 << 24  # of a range, 64 MB; of more, each turn gathers anew what it compares, from all parts
+_MOST_SHINGLES_HELD = 1 << 24  # of a range, 64 MB; of more, each turn gathers anew what it compares, from all shards
 _MOST_OPEN = 400  # files at once
 
 PAIRS_NAME = "pairs.npy"
 # Document `number` is like the earlier document `of`, by this Jaccard index.
 PAIR = np.dtype([("number", "<i8"), ("of", "<i8"), ("similarity", "<f4")])
 PairArray = np.ndarray[Any, np.dtype[np.void]]
-Marks = np.ndarray[Any, np.dtype[np.uint8]]  # of every document: 0 where it takes part
+Marks = np.ndarray[Any, np.dtype[np.uint8]]  # of every document: 0 where it takes shard
 
 
 @dataclass(frozen=True)
 class Signed:
-    """The signatures of all parts, whose documents and entries are numbered one after the other."""
+    """The signatures of all shards, whose documents and entries are numbered one after the other."""
 
-    parts: Sequence[Path]
-    first_documents: Int64s  # parts + 1
-    first_entries: Int64s  # parts + 1
+    shards: Sequence[Path]
+    first_documents: Int64s  # shards + 1
+    first_entries: Int64s  # shards + 1
     # Not beyond a task: in the next run of the same process there is another file of that name.
     _opened: dict[int, Signatures] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, parts: Sequence[Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
+    def of(cls, shards: Sequence[Path], num_texts: Sequence[int], num_entries: Sequence[int]) -> Signed:
         """Files of signatures, with the number of texts and of entries in each."""
-        return cls(parts, np.cumsum([0, *num_texts]), np.cumsum([0, *num_entries]))
+        return cls(shards, np.cumsum([0, *num_texts]), np.cumsum([0, *num_entries]))
 
     @property
     def num_documents(self) -> int:
@@ -58,18 +58,18 @@ class Signed:
 
     def __getitem__(self, number: int) -> Signatures:
         if number not in self._opened:
-            if len(self._opened) >= _MOST_OPEN:  # parts are gone through in order: the last one is missed the least
+            if len(self._opened) >= _MOST_OPEN:  # shards are gone through in order: the last one is missed the least
                 self._opened.popitem()
-            self._opened[number] = read_signatures(self.parts[number])
+            self._opened[number] = read_signatures(self.shards[number])
         return self._opened[number]
 
 
 Range = tuple[int, int, int]  # a band, bits and a number: the keys of the band whose first bits are that number
 
 
-def key_ranges(num_entries: int, num_parts: int = 1) -> list[Range]:
-    """The keys of all bands, in ranges of at most about ENTRIES_AT_ONCE of so many entries; of many parts, more."""
-    bits = max(0, (num_entries - 1) // amount_of_range(ENTRIES_AT_ONCE, num_parts)).bit_length()
+def key_ranges(num_entries: int, num_shards: int = 1) -> list[Range]:
+    """The keys of all bands, in ranges of at most about ENTRIES_AT_ONCE of so many entries; of many shards, more."""
+    bits = max(0, (num_entries - 1) // amount_of_range(ENTRIES_AT_ONCE, num_shards)).bit_length()
     return [(band, bits, number) for band in range(BANDS) for number in range(1 << bits)]
 
 
@@ -96,16 +96,16 @@ def find_pairs(
 
 
 def _packed(signed: Signed, marks: Marks, keys_of: Range, wanted: UInt64s | None) -> Iterator[UInt64s]:
-    """The keys of the range, part by part, each with its upper bits that differ before the number of its entry."""
+    """The keys of the range, shard by shard, each with its upper bits that differ before the number of its entry."""
     band, bits, number = keys_of
     id_bits = np.uint64(signed.num_entries.bit_length())
     bounds = [number << (64 - bits), ((number + 1) << (64 - bits)) - 1]
     if wanted is not None:
         wanted = wanted[np.searchsorted(wanted, np.uint64(bounds[0])) : np.searchsorted(wanted, np.uint64(bounds[1]))]
     for place, first in enumerate(signed.first_entries[:-1]):
-        part = signed[place]
-        own_bits = np.uint64(part.entry_bits)
-        keys = part.keys[band]
+        shard = signed[place]
+        own_bits = np.uint64(shard.entry_bits)
+        keys = shard.keys[band]
         if wanted is None:
             start = np.searchsorted(keys, np.uint64(bounds[0]))
             keys = keys[start : np.searchsorted(keys, np.uint64(bounds[1]), side="right")]
@@ -115,7 +115,7 @@ def _packed(signed: Signed, marks: Marks, keys_of: Range, wanted: UInt64s | None
             ends = np.searchsorted(keys, (lowest << own_bits) | ((np.uint64(1) << own_bits) - np.uint64(1)), "right")
             keys = keys[ranges(starts, ends - starts)]
         entries = keys & ((np.uint64(1) << own_bits) - np.uint64(1))
-        is_in = marks[part.text[entries.astype(np.int64)] + signed.first_documents[place]] == 0
+        is_in = marks[shard.text[entries.astype(np.int64)] + signed.first_documents[place]] == 0
         upper = ((keys[is_in] >> own_bits << own_bits) << np.uint64(bits)) >> id_bits << id_bits
         yield upper | (entries[is_in] + np.uint64(first))
 
@@ -125,13 +125,13 @@ def _keys_of(signed: Signed, documents: Int64s, band: int) -> UInt64s:
     found = [np.zeros(0, dtype=np.uint64)]
     cuts = np.searchsorted(documents, signed.first_documents)
     for place in np.flatnonzero(np.diff(cuts)).tolist():
-        part = signed[place]
+        shard = signed[place]
         texts = documents[cuts[place] : cuts[place + 1]] - signed.first_documents[place]
-        starts, ends = np.searchsorted(part.text, texts), np.searchsorted(part.text, texts, side="right")
+        starts, ends = np.searchsorted(shard.text, texts), np.searchsorted(shard.text, texts, side="right")
         entries = ranges(starts, ends - starts)
-        sizes = part.offsets[entries + 1] - part.offsets[entries]
-        shingles = part.shingles[ranges(part.offsets[entries], sizes)]
-        found.append(band_keys(shingles, np.append(0, np.cumsum(sizes)), part.n[entries], [band])[0])
+        sizes = shard.offsets[entries + 1] - shard.offsets[entries]
+        shingles = shard.shingles[ranges(shard.offsets[entries], sizes)]
+        found.append(band_keys(shingles, np.append(0, np.cumsum(sizes)), shard.n[entries], [band])[0])
     return np.unique(np.concatenate(found))
 
 
@@ -141,18 +141,18 @@ class _Comparison:
     def __init__(self, signed: Signed, entries: Int64s, band: int, threshold: float, looked_for: Int64s | None) -> None:
         self.signed, self.band, self.threshold = signed, band, threshold
         self.ids, self.places = np.unique(entries, return_inverse=True)
-        self.cuts = np.searchsorted(self.ids, signed.first_entries)  # the ids of part p are those from cut p to p + 1
+        self.cuts = np.searchsorted(self.ids, signed.first_entries)  # the ids of shard p are those from cut p to p + 1
         count = len(self.ids)
         self.document, self.start = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
         self.size = np.empty(count, dtype=np.int64)
         self.is_own, self.n = np.empty(count, dtype=bool), np.empty(count, dtype=np.int8)
         for place in np.flatnonzero(np.diff(self.cuts)).tolist():
-            part, here = signed[place], slice(self.cuts[place], self.cuts[place + 1])
-            of_part = self.ids[here] - signed.first_entries[place]
-            self.document[here] = part.text[of_part] + signed.first_documents[place]
-            self.start[here] = part.offsets[of_part]
-            self.size[here] = part.offsets[of_part + 1] - self.start[here]
-            self.is_own[here], self.n[here] = part.is_own[of_part], part.n[of_part]
+            shard, here = signed[place], slice(self.cuts[place], self.cuts[place + 1])
+            of_shard = self.ids[here] - signed.first_entries[place]
+            self.document[here] = shard.text[of_shard] + signed.first_documents[place]
+            self.start[here] = shard.offsets[of_shard]
+            self.size[here] = shard.offsets[of_shard + 1] - self.start[here]
+            self.is_own[here], self.n[here] = shard.is_own[of_shard], shard.n[of_shard]
         self.held: UInt32s | None = None
         if 0 < self.size.sum() <= _MOST_SHINGLES_HELD:
             held = self._shingles(np.arange(count))
@@ -226,8 +226,8 @@ class _Comparison:
 
     def _similarity(self, a: Int64s, b: Int64s) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The Jaccard index of each pair of entries."""
-        parts = self._some(np.arange(len(a)), self.size[a] + self.size[b])
-        return np.concatenate([np.zeros(0), *(self._jaccard(a[some], b[some]) for some in parts)])
+        blocks = self._some(np.arange(len(a)), self.size[a] + self.size[b])
+        return np.concatenate([np.zeros(0), *(self._jaccard(a[some], b[some]) for some in blocks)])
 
     def _some(self, which: Int64s, sizes: Int64s) -> Iterator[Int64s]:
         """The same in stretches with about as many shingles as are compared at once."""
@@ -255,7 +255,7 @@ class _Comparison:
             return self.held[ranges(self.start[entries], sizes)]
         ends = np.cumsum(sizes)
         gathered = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint32)
-        order = np.argsort(entries, kind="stable")  # parts one after the other
+        order = np.argsort(entries, kind="stable")  # shards one after the other
         cuts = np.searchsorted(entries[order], self.cuts)
         for place in np.flatnonzero(np.diff(cuts)).tolist():
             here = order[cuts[place] : cuts[place + 1]]

@@ -15,7 +15,7 @@ from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
 FEW_ROWS = 20  # of a class; below, its figures say little
-MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memory
+MAX_SHARED_FRACTION = 0.2  # of the test rows: beyond, the test would measure memory
 MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
 MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
 _SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
@@ -189,10 +189,10 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
     train_texts = {row.key for row in train}
     test_texts = {row.key for row in test}
     num_touched = sum(row.key in train_texts for row in test)
-    if num_touched > MAX_SHARED_SHARE * len(test):
+    if num_touched > MAX_SHARED_FRACTION * len(test):
         raise InputDataError(
             f"{num_touched:,} of the {_rows(len(test))} of {test_path} also occur in the training file "
-            f"(at most {MAX_SHARED_SHARE:.0%} are tolerated); a test needs texts of its own."
+            f"(at most {MAX_SHARED_FRACTION:.0%} are tolerated); a test needs texts of its own."
         )
     kept = []
     for row in train:

@@ -31,7 +31,7 @@ from pretune.text.sources.detect import (
 SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
 MIN_ONE_HOT = 3  # columns of 0 and 1
-MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
+MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:
         distinct = set(cells)
         if not distinct or not are_short(distinct):
             continue
-        if len(distinct) > max(2, MOST_LABELS_SHARE * len(cells)):
+        if len(distinct) > max(2, MAX_LABELS_FRACTION * len(cells)):
             continue
         # A column with one value tells nothing: it is taken only where there is no other.
         rank = len(distinct) if len(distinct) > 1 else len(records)

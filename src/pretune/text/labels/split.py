@@ -23,7 +23,7 @@ from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_o
 LABELS_NAME = "labels.json"
 EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
 EXAMPLE_CHARACTERS = 600
-PARTS_DIFFER = 0.1  # of the rows would have to be of another part, for validation to have the parts of the test
+SLICES_DIFFER = 0.1  # of the rows would have to be of another part, for validation to have the parts of the test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LabelledSplit:
         counts = [len(file) + file.findings.dropped.total for file in self.files] or [len(self.all)]
         return dict(zip(titles, counts, strict=False))
 
-    def count_parts(self) -> dict[str, dict[str, int]]:
+    def count_slices(self) -> dict[str, dict[str, int]]:
         """How many rows of each part (column `slice`) each split has; empty if the rows have no parts."""
         counts: dict[str, dict[str, int]] = {}
         for split in SPLITS:
@@ -116,7 +116,7 @@ def split_labels(
         files=files,
         lint=lint,
     )
-    _compare_parts(found)
+    _compare_slices(found)
     return found
 
 
@@ -146,15 +146,15 @@ def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
         lint.warn("reading", 1, sentence)
 
 
-def _compare_parts(split: LabelledSplit) -> None:
+def _compare_slices(split: LabelledSplit) -> None:
     """Warn if the test rows are of other parts than the validation rows, which decide when training stops."""
-    parts = split.count_parts()
+    parts = split.count_slices()
     num_validation, num_test = len(split.by_split["validation"]), len(split.by_split["test"])
     if not parts or not num_test:
         return
     excess = {part: counts["test"] / num_test - counts["validation"] / num_validation for part, counts in parts.items()}
     most = max(excess, key=lambda part: excess[part])
-    if excess[most] > PARTS_DIFFER:
+    if excess[most] > SLICES_DIFFER:
         in_test, in_validation = parts[most]["test"] / num_test, parts[most]["validation"] / num_validation
         split.lint.warn(
             "parts_differ",
@@ -213,7 +213,7 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
     """Log how the files were read, which rows were moved, the parts, and every concern."""
     for file in found.files:
         log.write("detected", **file.detected)
-    sentences = [describe_parts(found)]
+    sentences = [describe_slices(found)]
     if found.num_moved:
         rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
         sentences.append(f"Moved {rows} between splits so that every class has training and validation rows.")
@@ -281,9 +281,9 @@ def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
     ]
 
 
-def describe_parts(split: LabelledSplit) -> str | None:
+def describe_slices(split: LabelledSplit) -> str | None:
     """A sentence with the rows of every part in each split; None if the rows have no parts."""
-    parts = split.count_parts()
+    parts = split.count_slices()
     if not parts:
         return None
     shown = [f"{part} {', '.join(f'{parts[part][side]:,} {side}' for side in SPLITS)}" for part in sorted(parts)]

@@ -1,6 +1,6 @@
-"""Map: one part of the corpus as it was found becomes clean text with the hash of every text.
+"""Map: one shard of the corpus as it was found becomes clean text with the hash of every text.
 
-A cleaned part is a folder with
+A cleaned shard is a folder with
     texts.flat     the clean texts that passed the quality rules (`FlatText`), in the order of the corpus
     hashes.npy     (texts, 2) uint64: the first 16 bytes of `hash_text` of each, sorted
     rows.npy       (texts,) int32: which text each hash is of
@@ -41,7 +41,7 @@ HashArray = npt.NDArray[np.uint64]
 IndexArray = npt.NDArray[np.int32]
 
 
-def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+def clean_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Repair the documents of `task["documents"]`, a file of the collected corpus, and apply the quality rules.
 
     `task["screening"]` are options of `screen_documents`; `task["most_listed"]` of the documents that a rule drops are
@@ -120,7 +120,7 @@ def save_hashes(folder: Path, digests: list[bytes]) -> None:
 
 
 def load_hashes(folder: Path) -> HashArray:
-    """(texts, 2): the hashes of a cleaned part in the order of its texts."""
+    """(texts, 2): the hashes of a cleaned shard in the order of its texts."""
     rows = np.load(folder / ROWS_NAME)
     hashes = np.empty((len(rows), 2), dtype=np.uint64)
     hashes[rows] = np.load(folder / HASHES_NAME)
@@ -134,6 +134,6 @@ def units_of(hashes: HashArray) -> npt.NDArray[np.float64]:
 
 
 def load_sources(folder: Path) -> tuple[list[str], IndexArray]:
-    """The names of the sources of a cleaned part, and for each text the number of its source."""
+    """The names of the sources of a cleaned shard, and for each text the number of its source."""
     names: list[str] = json.loads((folder / SOURCE_NAMES_NAME).read_text(encoding="utf-8"))
     return names, np.load(folder / SOURCES_NAME)

@@ -20,20 +20,20 @@ from pretune.text.steps.select import REASONS, REASONS_NAME
 LONGEST_LISTED = 10_000  # characters of a text; the rest is cut off
 _SUFFIX = ".jsonl.zst"
 
-Place = tuple[int, int]  # part and row of a text
+Place = tuple[int, int]  # shard and row of a text
 Named = tuple[str, str]  # a text and its source
 
 
 def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Reduce: write `dropped-RULE.jsonl.zst` for every rule, with at most `task["most_listed"]` documents in order.
 
-    `task["cleaned"]` and `task["selected"]` are the folders of the parts, the other keys those of `select_part`;
+    `task["cleaned"]` and `task["selected"]` are the folders of the shards, the other keys those of `select_shard`;
     `task["reported"]` names folders with contaminated documents that are kept: their file is `kept-contaminated`.
     """
     listed = _list_of_rules(out, task)
     wanted = _wanted(task)
     places = {place for found in wanted.values() for each in found for place in each[:2] if place is not None}
-    texts = _load_texts([Path(part) for part in task["cleaned"]], places)
+    texts = _load_texts([Path(shard) for shard in task["cleaned"]], places)
     protected = FlatText.load(Path(task["protected_texts"])) if task.get("protected_texts") else None
     for name, found in wanted.items():
         if not found:
@@ -58,11 +58,11 @@ def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_of_rules(out: Path, task: dict[str, Any]) -> dict[str, int]:
-    """The documents that quality rules dropped, as the parts listed them."""
+    """The documents that quality rules dropped, as the shards listed them."""
     writers: dict[str, DocumentWriter] = {}
     listed: dict[str, int] = {}
-    for part in task["cleaned"]:
-        for document in iter_corpus_file(Path(part) / DROPPED_NAME):
+    for shard in task["cleaned"]:
+        for document in iter_corpus_file(Path(shard) / DROPPED_NAME):
             name = file_stem(document["rule"])
             listed[name] = listed.get(name, 0) + 1
             if listed[name] <= task["most_listed"]:
@@ -80,7 +80,7 @@ def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
     """Who is listed in which file, with what it repeats."""
     wanted: dict[str, list[Found]] = {}
     places = {name: number for number, name in enumerate(REASONS, 1)}
-    for part, selected in enumerate(task["selected"]):
+    for shard, selected in enumerate(task["selected"]):
         reasons = np.load(Path(selected) / REASONS_NAME)
         for rule, lists in (
             ("exact_duplicate", task["exact_duplicates"]),
@@ -90,25 +90,27 @@ def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
         ):
             found = wanted.setdefault(file_stem(rule), [])
             rows = np.flatnonzero(reasons == places[rule])[: task["most_listed"] - len(found)].tolist()
-            found += _beside_whom(part, rule, rows, lists or [])
+            found += _beside_whom(shard, rule, rows, lists or [])
         kept = wanted.setdefault("kept-contaminated", [])
-        reported = [row for folder in task["reported"] for row in load_contaminated(Path(folder), part)["row"].tolist()]
+        reported = [
+            row for folder in task["reported"] for row in load_contaminated(Path(folder), shard)["row"].tolist()
+        ]
         rows = [row for row in reported if reasons[row] == 0][: task["most_listed"] - len(kept)]
-        kept += _beside_whom(part, "contaminated", rows, task["reported"])
+        kept += _beside_whom(shard, "contaminated", rows, task["reported"])
     return wanted
 
 
-def _beside_whom(part: int, rule: str, rows: list[int], lists: list[str]) -> list[Found]:
+def _beside_whom(shard: int, rule: str, rows: list[int], lists: list[str]) -> list[Found]:
     if rule == "held_out" or not rows:
-        return [((part, row), None, None, None) for row in rows]
+        return [((shard, row), None, None, None) for row in rows]
     if rule == "contaminated":
-        of_row = _rows(lists, lambda folder: load_contaminated(folder, part))
-        return [((part, row), None, None, int(of_row[row]["text"])) for row in rows]
-    of_row = _rows(lists, lambda folder: load_duplicates([folder], part))
+        of_row = _rows(lists, lambda folder: load_contaminated(folder, shard))
+        return [((shard, row), None, None, int(of_row[row]["text"])) for row in rows]
+    of_row = _rows(lists, lambda folder: load_duplicates([folder], shard))
     return [
         (
-            (part, row),
-            (int(of_row[row]["of_part"]), int(of_row[row]["of_row"])),
+            (shard, row),
+            (int(of_row[row]["of_shard"]), int(of_row[row]["of_row"])),
             float(of_row[row]["similarity"]) if rule == "near_duplicate" else None,
             None,
         )
@@ -117,21 +119,21 @@ def _beside_whom(part: int, rule: str, rows: list[int], lists: list[str]) -> lis
 
 
 def _rows(folders: list[str], load: Callable[[Path], Any]) -> dict[int, Any]:
-    """The records of a part by row."""
+    """The records of a shard by row."""
     return {int(record["row"]): record for folder in folders for record in load(Path(folder))}
 
 
 def _load_texts(cleaned: list[Path], places: set[Place]) -> dict[Place, Named]:
-    """The beginning of each text, and its source; every part is read once."""
-    by_part: dict[int, list[int]] = {}
-    for part, row in places:
-        by_part.setdefault(part, []).append(row)
+    """The beginning of each text, and its source; every shard is read once."""
+    by_shard: dict[int, list[int]] = {}
+    for shard, row in places:
+        by_shard.setdefault(shard, []).append(row)
     found: dict[Place, Named] = {}
-    for part, rows in by_part.items():
-        texts = FlatText.load(cleaned[part] / TEXTS_NAME)
-        names, source_of = load_sources(cleaned[part])
+    for shard, rows in by_shard.items():
+        texts = FlatText.load(cleaned[shard] / TEXTS_NAME)
+        names, source_of = load_sources(cleaned[shard])
         for row in rows:
-            found[part, row] = texts[row][:LONGEST_LISTED], names[source_of[row]]
+            found[shard, row] = texts[row][:LONGEST_LISTED], names[source_of[row]]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Map: the kept texts of one part as token ids; then all parts one after another as the shards of a stage."""
+"""Map: the kept texts of one shard as token ids; then all shards one after another as the shards of a stage."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pretune.text.tokenizer.fast_encoder import CleanTextEncoding
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _BATCH_TEXTS = 20_000
-_of_thread = threading.local()  # the encoder of each worker, with what it learnt from the parts before
+_of_thread = threading.local()  # the encoder of each worker, with what it learnt from the shards before
 
 
-def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Encode the kept texts of a part (see `selection.kept_texts`) with the tokenizer in `task["tokenizer"]`.
+def encode_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Encode the kept texts of a shard (see `selection.kept_texts`) with the tokenizer in `task["tokenizer"]`.
 
     Writes one token shard a split. Returns documents, bytes (of all texts, each with the blank before its first word),
     encoder (who did it), is_refused (whether a faster library was there and did not agree) and is_exact (whether the
@@ -46,11 +46,11 @@ def _encoder(folder: str, sha256: str) -> CleanTextEncoding:
 
 
 def join_shards(folders: Sequence[Path], out: Path, split: str, vocab_size: int) -> TokenShard:
-    """One shard of a split in `out`, of those of all parts in their order."""
+    """One shard of a split in `out`, of those of all shards in their order."""
     with ShardWriter(out, split, vocab_size) as writer:
         for folder in folders:
-            part = TokenShard(folder, split)
-            writer.add_many(part.tokens, part.lengths)
+            shard = TokenShard(folder, split)
+            writer.add_many(shard.tokens, shard.lengths)
     shard = TokenShard(out, split)
     if (shard.num_tokens, len(shard)) != (writer.num_tokens, writer.num_documents):
         raise RuntimeError(f"the {split} shard does not hold what was written to it")

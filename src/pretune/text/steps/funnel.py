@@ -19,7 +19,7 @@ class Funnel:
     repaired_characters: int = 0
 
     def add(self, documents: int, found_characters: int, repaired_characters: int) -> None:
-        """Count a part of the corpus."""
+        """Count a shard of the corpus."""
         self.documents += documents
         self.found_characters += found_characters
         self.repaired_characters += repaired_characters

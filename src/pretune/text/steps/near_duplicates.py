@@ -93,11 +93,11 @@ def find_near_duplicates(
 ) -> list[str]:
     """Search all shards for near duplicates; returns the folders with the lists of them.
 
-    `cleaned` has `parts`, the folders of the cleaned shards, and `texts` and `entries`, the number of each in every
+    `cleaned` has `shards`, the folders of the cleaned shards, and `texts` and `entries`, the number of each in every
     shard. Documents in the lists of the folders `exact_duplicates` are ignored. The folders of every step are created
     in `work`.
     """
-    num_shards, num_entries = len(cleaned["parts"]), sum(cleaned["entries"])
+    num_shards, num_entries = len(cleaned["shards"]), sum(cleaned["entries"])
     run_step(engine, work / "marked", mark_exact, [{**cleaned, "exact_duplicates": list(exact_duplicates)}])
     at_first = marks = str(part_folder(work / "marked", 0) / MARKS_NAME)
     looked_for: str | None = None
@@ -121,13 +121,13 @@ def find_near_duplicates(
 def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Reduce: write `marks.npy` with the exact duplicates in the folders `task["exact_duplicates"]` marked.
 
-    `task["texts"]` and `task["entries"]` are how many there are in each of the cleaned parts `task["parts"]`.
+    `task["texts"]` and `task["entries"]` are how many there are in each of the cleaned shards `task["shards"]`.
     """
     firsts = np.cumsum([0, *task["texts"]])
     folders = [Path(folder) for folder in task["exact_duplicates"]]
     with _new_marks(out, int(firsts[-1])) as marks:
-        for part, first in enumerate(firsts[:-1]):
-            marks[first + load_duplicates(folders, part)["row"]] = OUT
+        for shard, first in enumerate(firsts[:-1]):
+            marks[first + load_duplicates(folders, shard)["row"]] = OUT
     return {}
 
 
@@ -161,7 +161,7 @@ def decide_among_pairs(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signed(task: dict[str, Any]) -> Signed:
-    return Signed.of([Path(part) / SIGNATURES_NAME for part in task["parts"]], task["texts"], task["entries"])
+    return Signed.of([Path(shard) / SIGNATURES_NAME for shard in task["shards"]], task["texts"], task["entries"])
 
 
 def _between_in_file(path: Path, first: int, last: int) -> PairArray:
@@ -181,10 +181,10 @@ def _new_marks(folder: Path, count: int) -> Iterator[Marks]:
 
 
 def _places_of(pairs: PairArray, firsts: Int64s) -> PairArray:
-    """The same by part and row."""
+    """The same by shard and row."""
     listed = np.empty(len(pairs), dtype=NEAR_DUPLICATE)
     for prefix, numbers in (("", pairs["number"]), ("of_", pairs["of"])):
-        parts = np.searchsorted(firsts, numbers, side="right") - 1
-        listed[f"{prefix}part"], listed[f"{prefix}row"] = parts, numbers - firsts[parts]
+        shards = np.searchsorted(firsts, numbers, side="right") - 1
+        listed[f"{prefix}shard"], listed[f"{prefix}row"] = shards, numbers - firsts[shards]
     listed["similarity"] = pairs["similarity"]
     return listed

@@ -1,7 +1,7 @@
-"""Map: which texts of a cleaned part are kept; then their words are counted, and they are written with their split.
+"""Map: which texts of a cleaned shard are kept; then their words are counted, and they are written with their split.
 
-A selected part is a folder with `reasons.npy`, (texts,) uint8: 0 for a text that is kept, else 1 + the place of the
-reason in `REASONS`. A counted part has the counts of `word_counts`, a written one `documents.jsonl.zst`.
+A selected shard is a folder with `reasons.npy`, (texts,) uint8: 0 for a text that is kept, else 1 + the place of the
+reason in `REASONS`. A counted shard has the counts of `word_counts`, a written one `documents.jsonl.zst`.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ REASONS = {
 BoolArray = npt.NDArray[np.bool_]
 
 
-def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Decide about every text of the cleaned part `task["cleaned"]`, which is part `task["part"]` of the corpus.
+def select_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Decide about every text of the cleaned shard `task["cleaned"]`, which is shard `task["shard"]` of the corpus.
 
     `task["exact_duplicates"]` and `task["near_duplicates"]` are the folders with the lists of duplicates,
     `task["contaminated"]` those with the lists of contaminated documents, `task["held_out"]` is a file of hashes,
-    `task["threshold"]` the unit from which on a text is for validation, `task["sampled_share"]` the share of the kept
-    texts, chosen by hash, that is handed back to be looked at. Returns kept, validation (of the kept),
+    `task["threshold"]` the unit from which on a text is for validation, `task["sampled_fraction"]` the fraction of
+    the kept texts, chosen by hash, that is handed back to be looked at. Returns kept, validation (of the kept),
     train_characters (bytes of UTF-8), sample (the beginnings of texts) and dropped (a tally).
     """
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
     reasons = np.zeros(len(hashes), dtype=np.uint8)
-    drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["part"])["row"])
-    drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["part"])["row"])
+    drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["shard"])["row"])
+    drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["shard"])["row"])
     drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
     for folder in task.get("contaminated", []):
-        drop(reasons, "contaminated", load_contaminated(Path(folder), task["part"])["row"])
+        drop(reasons, "contaminated", load_contaminated(Path(folder), task["shard"])["row"])
     np.save(out / REASONS_NAME, reasons)
     is_kept = reasons == 0
     is_validation = units_of(hashes) >= task["threshold"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     sizes = np.diff(texts.offsets)
-    sampled = np.flatnonzero(is_kept & (_second_units(hashes) < task.get("sampled_share", 0.0)))
+    sampled = np.flatnonzero(is_kept & (_second_units(hashes) < task.get("sampled_fraction", 0.0)))
     return {
         "kept": int(is_kept.sum()),
         "validation": int((is_kept & is_validation).sum()),
@@ -107,30 +107,30 @@ def kept_hashes(cleaned: Path, selected: Path) -> HashArray:
 
 
 def kept_texts(task: dict[str, Any], flat: FlatText | None = None) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
-    """The kept texts of part `task["cleaned"]`, `task["selected"]`; their rows; and which are for validation."""
+    """The kept texts of shard `task["cleaned"]`, `task["selected"]`; their rows; and which are for validation."""
     cleaned = Path(task["cleaned"])
     rows = np.flatnonzero(np.load(Path(task["selected"]) / REASONS_NAME) == 0)
     texts = (flat or FlatText.load(cleaned / TEXTS_NAME)).texts()
     return [texts[row] for row in rows.tolist()], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
 
 
-def count_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+def count_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Count the words of the kept texts that are for training.
 
-    Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash.
+    Of a large corpus only a share of the texts, `task["counted_fraction"]`, is counted, chosen by hash.
     """
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
     is_counted = np.load(Path(task["selected"]) / REASONS_NAME) == 0
     is_counted &= units_of(hashes) < task["threshold"]
-    is_counted &= _second_units(hashes) < task["counted_share"]
+    is_counted &= _second_units(hashes) < task["counted_fraction"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     counts = count_in_bytes(texts.joined_bytes(np.flatnonzero(is_counted), b" "))
     save_counts(out, counts, task["word_ranges"])
     return {"texts": int(is_counted.sum())}
 
 
-def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+def write_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Write the kept texts with source and split.
 
     Returns words and documents by split, characters, and documents by length as in LENGTHS.

@@ -27,7 +27,7 @@ TokenizerKind = Literal["bpe", "wordpiece", "words"]
 
 PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
-HEAD_SHARE = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
+HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
 CONTINUES = "##"  # before a piece of WordPiece that goes on inside its word
 
@@ -216,7 +216,7 @@ def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
     """At most `max_seq_len` ids: the first quarter and the last three quarters of what fits, with [BOS] and [EOS]."""
     if len(ids) <= max_seq_len:
         return ids
-    head = max(1, int(max_seq_len * HEAD_SHARE))
+    head = max(1, int(max_seq_len * HEAD_FRACTION))
     return ids[:head] + ids[len(ids) - (max_seq_len - head) :]
 
 

@@ -17,7 +17,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.tokenizer.pretokens import count_pieces
+from pretune.text.tokenizer.pretokens import count_pretokens
 from pretune.text.tokenizer.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
 from pretune.text.tokenizer.word_counts import count_words, keep_common
 
@@ -49,7 +49,7 @@ class Training:
     determinism: str
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """All that is to be said of it, as JSON values."""
         return {name: value for name, value in vars(self).items() if name != "tokenizer"}
 
@@ -131,7 +131,7 @@ def _train(backend: tokenizers.Tokenizer, counts: Mapping[str, int], trainer: An
         backend.train_from_iterator(_repeat(counts), trainer)
         return
     # The library would cut every repetition of a stretch anew; so each is cut once, and it is given the pieces.
-    pieces = count_pieces(counts, backend)
+    pieces = count_pretokens(counts, backend)
     pre_tokenizer, backend.pre_tokenizer = backend.pre_tokenizer, pre_tokenizers.CharDelimiterSplit(" ")
     normalizer, backend.normalizer = backend.normalizer, None
     backend.train_from_iterator(_repeat(pieces), trainer)

@@ -1,6 +1,6 @@
-"""How often each stretch between two blanks occurs: what tokenizers are trained on, counted by parts and summed up.
+"""How often each stretch between two blanks occurs: what tokenizers are trained on, counted by shards and summed up.
 
-The counts of a part or of a sum are files, three for each range of a hash of the stretch, so that equal stretches meet
+The counts of a shard or of a sum are files, three for each range of a hash of the stretch, so that equal stretches meet
 in one task. What is kept of them depends on the text alone, not on the order or the way in which it was divided.
 """
 
@@ -32,17 +32,17 @@ def count_words(texts: Iterable[str]) -> Stretches:
 
 
 def save_counts(folder: Path, counts: Stretches, num_ranges: int) -> None:
-    """Write the counts of a part, range by range."""
+    """Write the counts of a shard, range by range."""
     for number in range(num_ranges):
         counts.in_range(number, num_ranges).save(folder, number)
 
 
 def sum_word_counts(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce: the counts of range `task["range"]` in the folders `task["parts"]`, summed up.
+    """Reduce: the counts of range `task["range"]` in the folders `task["shards"]`, summed up.
 
     Returns how many stretches occur once, twice and so on, as {count: stretches}.
     """
-    total = sum_stretches(Stretches.load(Path(part), task["range"]) for part in task["parts"])
+    total = sum_stretches(Stretches.load(Path(shard), task["range"]) for shard in task["shards"])
     total.save(out, task["range"])
     counts, stretches = np.unique(total.counts, return_counts=True)
     return {"stretches_by_count": dict(zip(map(str, counts.tolist()), stretches.tolist(), strict=True))}
