@@ -172,7 +172,7 @@ def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
     """The documents of a stage folder, in the order in which they were written."""
     files = corpus_files(folder)
     if not files:
-        raise InputDataError(f"{folder} holds no documents-*.jsonl.zst; expected those that the stage wrote.")
+        raise InputDataError(f"{folder} contains no documents-*.jsonl.zst; expected the files that the stage wrote.")
     for path in files:
         yield from iter_corpus_file(path)
 

@@ -141,7 +141,7 @@ class Findings:
         kind = _NUMBER.sub("0", _FOUND.sub("", problem.replace(name, "")))
         if num_kept:
             kind += IN_PART
-            problem += f" What was read of it before is kept: {num_kept:,} documents."
+            problem += f" Documents read before that are kept: {num_kept:,}."
         self.unreadable.add(kind, problem, name)
 
     def to_json(self) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Findings:
     def sentences_about_more_files(self) -> list[str]:
         """For every kind with several files: how many more were read like the one that was shown."""
         return [
-            f"{self.files_by_kind[d.kind]:,} files in all were read in the same way as {d.path}."
+            f"{self.files_by_kind[d.kind]:,} files in total were read like {d.path}."
             for d in self.detections
             if self.files_by_kind[d.kind] > 1
         ]

@@ -75,13 +75,13 @@ def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
     """A sentence for an evaluation: how many of its rows the model has learned from, or that it is not known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return "Whether the model has learned from some of these rows is not known: its folder was copied alone."
+        return "It is not known whether the model has learned from some of these rows: its folder was copied alone."
     where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
     if not found:
         return f"None of the {num_rows:,} rows was in the model's pre-training text or among its training rows."
     shown = " and ".join(found)
-    return f"The model has learned from some of the {num_rows:,} rows: {shown}. New texts may get worse figures."
+    return f"The model has learned from some of the {num_rows:,} rows: {shown}. Figures on new texts may be worse."
 
 
 def _file_name(seen_in: SeenIn) -> str:

@@ -115,8 +115,8 @@ class TokenShard:
             or size != (num_tokens * bytes_per_token)
         ):
             raise InputDataError(
-                f"{tokens_path} holds {size:,} bytes, which do not match the {num_tokens:,} tokens that "
-                f"{offsets_path.name} promises; run the stage that wrote it again with --redo."
+                f"{tokens_path} has {size:,} bytes, which does not match the {num_tokens:,} tokens that "
+                f"{offsets_path.name} lists; run the stage that wrote it again with --redo."
             )
         dtype = np.dtype(f"<u{bytes_per_token}")
         # An empty file cannot be mapped.

@@ -200,7 +200,7 @@ def test_a_small_text_is_warned_of(preprocessed: Path) -> None:
 
 
 def test_a_vocabulary_beyond_the_text_is_refused(collected: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 30,000 were asked for"):
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, not the 30,000 asked for"):
         preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=30_000))
     preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=300))
     assert load_tokenizer(tmp_path / "out").vocab_size == 300

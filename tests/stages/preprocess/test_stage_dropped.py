@@ -85,7 +85,7 @@ def test_what_is_dropped_is_listed_beside_what_it_repeats(preprocessed: Path) ->
     assert list(dropped_rules(preprocessed)) == [
         "contaminated", "exact-duplicate", "held-out", "max-symbol-ratio", "near-duplicate",
     ]  # fmt: skip
-    with pytest.raises(InputDataError, match="lists no documents dropped by 'nope'; it lists those of contaminated, "):
+    with pytest.raises(InputDataError, match="lists no documents dropped by 'nope'; it has lists for contaminated, "):
         next(iter_dropped(preprocessed, "nope"))
 
 

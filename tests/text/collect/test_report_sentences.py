@@ -18,15 +18,15 @@ def test_files_with_the_same_problem_are_told_together() -> None:
     findings.could_not_read("b.txt", "b.txt is 12 % noise.", num_kept=1200)
     assert remarks(findings, 99) == [
         Remark(
-            sentence="5 files could not be read and are passed over; the first: x/0.gz is a "
-            "damaged gz file (Error 0 there); get it again. It is the same with x/1.gz, x/2.gz and 2 more.",
+            sentence="5 files could not be read and were skipped; the first: x/0.gz is a "
+            "damaged gz file (Error 0 there); get it again. Also affected: x/1.gz, x/2.gz and 2 more.",
             is_warning=True,
             rule="unreadable",
             count=5,
         ),
         Remark(
-            sentence="A file could be read only in part: b.txt is 12 % noise. What was read "
-            "of it before is kept: 1,200 documents.",
+            sentence="A file could be read only in part: b.txt is 12 % noise. "
+            "Documents read before that are kept: 1,200.",
             is_warning=True,
             rule="unreadable",
             count=1,
@@ -52,8 +52,8 @@ def test_many_problems_are_summed_up() -> None:
         findings.could_not_read("a", f"a has the problem {chr(97 + number)}.")
     findings.warnings += [f"Warning {number}." for number in range(MOST_WARNINGS + 3)]
     told = sentences(findings)
-    assert told[MOST_PROBLEMS] == "Files that could not be read for yet other reasons: 2."
-    assert told[-1] == "There are 3 more warnings about files, like the last ones."
+    assert told[MOST_PROBLEMS] == "Files that could not be read for other reasons: 2."
+    assert told[-1] == "3 more warnings about files, like the last ones, are not shown."
     assert len(told) == MOST_PROBLEMS + 1 + MOST_WARNINGS + 1
 
 
@@ -66,10 +66,10 @@ def test_what_was_left_aside() -> None:
     findings.dropped.add("ragged_row", "a row with too few or too many cells", "a.csv, line 2")
     assert sentences(findings) == [
         "A notice.",
-        "Files and folders that were passed over: 2 no ending of a text file (paper.tex, old.doc), 1 hidden folder "
-        "(.git). What has another ending is read when it is named, as in '*.tex', outside of archives.",
-        "Lines of quoted replies and signatures that were left out of mails: 2.",
-        "Attachments and other parts of mails that are not read: 3.",
-        "1 documents were too long and go on in the next one.",
+        "Skipped files and folders: 2 no ending of a text file (paper.tex, old.doc), 1 hidden folder "
+        "(.git). To read files with another ending, name them, as in '*.tex' (not inside archives).",
+        "Lines of quoted replies and signatures left out of mails: 2.",
+        "Attachments and other mail parts not read: 3.",
+        "1 documents were too long and are continued in the next one.",
         "Left out, a row with too few or too many cells: 1; the first is a.csv, line 2.",
     ]

@@ -81,8 +81,8 @@ def test_parts_that_validation_lacks_are_named(tmp_path: Path, validation_slice:
     sentences = [concern.sentence for concern in split.lint.concerns if concern.rule == "parts_differ"]
     if validation_slice == "seen":
         assert sentences == [
-            "The part 'unseen' is 50% of the test rows and 0% of the validation rows, so a validation score does not "
-            "predict the test score."
+            "Slice 'unseen' makes up 50% of the test rows and 0% of the validation rows, so a validation score "
+            "does not predict the test score."
         ]
         shown = describe_slices(split)
         assert shown is not None

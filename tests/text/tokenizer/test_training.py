@@ -60,12 +60,12 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
     assert training.size_rule == (
-        "The text has 1,560 characters in 27 different words. A pair of pieces becomes a token where it occurs 20 "
-        f"times or more, since a rarer one could not be learnt: that gives {training.tokenizer.vocab_size:,} tokens. "
-        "--vocab-size N chooses another size."
+        "The text has 1,560 characters in 27 different words. A pair of subwords becomes a token if it occurs at least "
+        f"20 times, since a rarer one could not be learned: that gives {training.tokenizer.vocab_size:,} tokens. "
+        "--vocab-size N sets another size."
     )
     assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
-    assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
+    assert "A word becomes a token if it occurs at least 3 times" in train_on_counts(counts, "words").size_rule
     many = count_stretches(f"w{number}" for number in range(9000) for _ in range(5))
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
     assert training.summary.keys() == {
@@ -104,13 +104,13 @@ def test_an_alphabet_fills_at_most_half_of_the_vocabulary() -> None:
 
 
 def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
-    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 5,000 were asked for"):
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, not the 5,000 asked for"):
         train_tokenizer(TEXTS, vocab_size=5000)
 
 
 @pytest.mark.parametrize(("kind", "least"), [("bpe", 260), ("wordpiece", 31), ("words", 6)])
 def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -> None:
-    with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, which has no room .*; expected at least \d+\."):
+    with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, too small for .*; expected at least \d+\."):
         train_tokenizer(TEXTS, kind, vocab_size=min(least - 1, 4))
     if kind != "wordpiece":
         assert train_tokenizer(TEXTS, kind, vocab_size=least).vocab_size == least

@@ -12,10 +12,10 @@ import ftfy
 
 REPAIRS = {
     "mojibake": "decoded with the wrong encoding, repaired by ftfy",
-    "markup": "HTML tags, taken out",
-    "entities": "HTML entities, written out",
-    "control_characters": "control characters and invisible marks, taken out",
-    "unicode_form": "composed to Unicode NFC",
+    "markup": "HTML tags, removed",
+    "entities": "HTML entities, decoded",
+    "control_characters": "control characters and invisible marks, removed",
+    "unicode_form": "normalised to Unicode NFC",
 }
 
 # UTF-8 that was read as a one-byte encoding shows as pairs of a letter and a sign that no language writes together.

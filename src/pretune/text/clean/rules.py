@@ -96,7 +96,7 @@ def quality_rules(
     unknown = sorted(set(disabled) - set(names))
     if unknown:
         raise UsageError(
-            f"There is no quality rule {unknown[0]!r} to switch off; the rules are {join_names(names, len(names))}."
+            f"Unknown quality rule {unknown[0]!r}; the rules that can be disabled are {join_names(names, len(names))}."
         )
     long = {
         "short": short,
@@ -129,15 +129,15 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         ),
         QualityRule(
             "long_words",
-            f"words of more than {rule_measures.LONGEST_MEAN_WORD} characters on average",
+            f"words longer than {rule_measures.LONGEST_MEAN_WORD} characters on average",
             rule_measures.has_long_words,
         ),
         QualityRule(
             "repetition",
-            f"less than {rule_measures.MIN_DISTINCT_FRACTION:.0%} of the words are different ones",
+            f"fewer than {rule_measures.MIN_DISTINCT_FRACTION:.0%} of the words are distinct",
             rule_measures.repeats_words,
         ),
-        QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),
+        QualityRule("lorem_ipsum", "contains the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),
     ]
 
 
@@ -150,7 +150,7 @@ def _page_rules() -> list[QualityRule]:
             "words of fewer than 3 or more than 10 characters on average (Gopher)",
             rule_measures.has_odd_word_length,
         ),
-        QualityRule("gopher_symbols", "more than one # or ... to ten words (Gopher)", rule_measures.has_many_marks),
+        QualityRule("gopher_symbols", "more than one # or ... per ten words (Gopher)", rule_measures.has_many_marks),
         QualityRule(
             "gopher_bullet_lines",
             "more than 90% of the lines begin with a bullet (Gopher)",
@@ -168,7 +168,7 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "gopher_stop_words",
-            "fewer than 2 different ones of the, be, to, of, and, that, have, with (Gopher)",
+            "fewer than 2 different words out of the, be, to, of, and, that, have, with (Gopher)",
             rule_measures.has_few_stop_words,
         ),
         QualityRule(
@@ -178,17 +178,17 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "gopher_top_ngram",
-            "one 2-, 3- or 4-gram makes more than 20%, 18% or 16% of the characters (Gopher)",
+            "one 2-, 3- or 4-gram makes up more than 20%, 18% or 16% of the characters (Gopher)",
             lambda sample: sample.has_frequent_ngram and not sample.is_without_blanks,
         ),
         QualityRule(
             "gopher_duplicate_ngrams",
-            "repeated 5- to 10-grams make more than 15% to 10% of the characters (Gopher)",
+            "repeated 5- to 10-grams make up more than 15% to 10% of the characters (Gopher)",
             lambda sample: sample.has_repeated_ngrams and not sample.is_without_blanks,
         ),
         QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", rule_measures.has_few_sentences),
         QualityRule(
-            "c4_curly_bracket", "it holds a curly bracket, as program code does (C4)", rule_measures.has_curly_bracket
+            "c4_curly_bracket", "contains a curly bracket, as program code does (C4)", rule_measures.has_curly_bracket
         ),
         QualityRule("c4_javascript", "half of its lines ask for JavaScript (C4)", rule_measures.asks_for_javascript),
         QualityRule("c4_policy", "half of its lines are about cookies or terms of use (C4)", rule_measures.is_policy),
@@ -199,12 +199,12 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "fineweb_short_lines",
-            "67% of the lines or more have at most 30 characters (FineWeb)",
+            "at least 67% of the lines have at most 30 characters (FineWeb)",
             rule_measures.has_short_lines,
         ),
         QualityRule(
             "fineweb_duplicate_characters",
-            "10% of the characters or more are in lines that repeat another (FineWeb)",
+            "at least 10% of the characters are in lines that repeat another (FineWeb)",
             repetition.repeats_line_characters,
         ),
     ]

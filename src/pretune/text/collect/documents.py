@@ -41,7 +41,7 @@ from pretune.text.sources.files import TextFile
 
 LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
 NO_TEXT = "a file without text"
-_BY_CONTENT = ", as its content shows"  # and not its name
+_BY_CONTENT = " (detected by content)"  # despite the name
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
 
 
@@ -130,9 +130,7 @@ def iter_file_documents(
 def warn_of_change(file: TextFile, before: tuple[int, int] | None, findings: Findings) -> None:
     """Warn of a file that is no longer what it was when its stamp was taken."""
     if stamp_of(file.path) != before:
-        findings.warnings.append(
-            f"{file.name} changed while it was read; no more of it was read than it held at first."
-        )
+        findings.warnings.append(f"{file.name} changed while it was being read; at most its original size was read.")
 
 
 def stamp_of(path: str) -> tuple[int, int] | None:
@@ -151,9 +149,9 @@ def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: 
         found = True
         yield document
     if not found:
-        sentence = f"{file.name} holds no text"
+        sentence = f"{file.name} contains no text"
         if file.is_named:
-            raise InputDataError(f"{sentence}; expected at least one line or row of it.")
+            raise InputDataError(f"{sentence}; expected at least one line or row.")
         findings.ignored_files.add(NO_TEXT, NO_TEXT, file.name)
 
 
@@ -210,12 +208,12 @@ def _iter_parquet(opened: Opened) -> Iterator[Document]:
 
 
 def _iter_pdf(opened: Opened) -> Iterator[Document]:
-    _tell(opened, unit="file", what="the text of its pages is a document")
+    _tell(opened, unit="file", what="the text of all its pages is one document")
     return _one_document(pdf_lines(opened.stream, opened.findings), opened)
 
 
 def _iter_docx(opened: Opened) -> Iterator[Document]:
-    _tell(opened, unit="file", what="the text of its paragraphs is a document")
+    _tell(opened, unit="file", what="the text of all its paragraphs is one document")
     return _one_document(docx_lines(opened.stream), opened)
 
 
@@ -266,7 +264,7 @@ _UNIT_SENTENCES: dict[TextUnit, str] = {
     "paragraph": "every block between blank lines is a document",
     "file": "every file is a document",
 }
-_WRAPPED_SENTENCE = "every paragraph of the wrapped lines, which ends with a short one, is a document"
+_WRAPPED_SENTENCE = "lines are wrapped; every paragraph, up to a short line, is a document"
 
 
 def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
@@ -283,7 +281,7 @@ def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
 def _iter_md(opened: Opened, text: TextStream) -> Iterator[Document]:
     unit = _given_unit(opened) or "file"
     is_plain = opened.reading.markdown == "plain"
-    how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "markup and all"
+    how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "with its markup"
     _tell(opened, unit=unit, what=f"{_UNIT_SENTENCES[unit]}, {how}")
     yield from _iter_units(plain_lines(text.lines()) if is_plain else text.lines(), unit, opened)
 
@@ -305,7 +303,7 @@ def _iter_xml(opened: Opened, text: TextStream) -> Iterator[Document]:
         for pair, line in iter_pairs(text.blocks(), opened.file.name):
             yield Document(pair, opened.file.name, line)
     else:
-        _tell(opened, unit="file", what="the text of all its elements is a document")
+        _tell(opened, unit="file", what="the text of all its elements is one document")
         yield from _one_document(iter_lines(text.blocks(), opened.file.name), opened)
 
 
@@ -394,7 +392,7 @@ def _tell(
 ) -> None:
     """Record how a file is read, with a sentence for the user."""
     seen = opened.seen
-    shown = encoding or seen.encoding.upper() + (" by the look of it" if seen.is_guess else "")
+    shown = encoding or seen.encoding.upper() + (" (a guess)" if seen.is_guess else "")
     how = ", ".join(part for part in (seen.format + seen.note, seen.compression, shown) if part)
     sentence = f"{seen.path}: {how}; {what}."
     opened.findings.detected(replace(seen, unit=unit, text_column=text_column, sentence=sentence))

@@ -97,23 +97,22 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
-            f"{path} has one label only ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes to "
-            "tell apart."
+            f"{path} has only one label ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes."
         )
     singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
     if singles:
         row = next(row for row in rows if row.label == singles[0])
-        others = f", and so have {len(singles) - 1} other labels" if len(singles) > 1 else ""
+        others = f", as do {len(singles) - 1} other labels" if len(singles) > 1 else ""
         raise InputDataError(
             f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a class needs "
-            f"at least {MIN_ROWS} (better {FEW_ROWS}): add rows, merge classes, or remove these."
+            f"at least {MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge classes, or remove these."
         )
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
-    lint.warn("alike_labels", len(alike), f"Labels that differ in case, spacing or punctuation only: {shown}.")
+    lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
 
 
 def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
@@ -130,8 +129,8 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
             break
     if joined and first is not None:
         raise InputDataError(
-            f"{path}, line {first.line}: {shorten(first.label, 60)!r} is several labels; expected one a row: keep "
-            "the rows with one label, or keep the most important label of each."
+            f"{path}, line {first.line}: {shorten(first.label, 60)!r} contains several labels; expected one per row: "
+            "keep only the rows with one label, or the most important label of each row."
         )
 
 
@@ -144,8 +143,9 @@ def _refuse_measures(path: str, counts: Counter[str]) -> None:
     if (has_fractions and len(counts) > 2) or (len(counts) > MANY_NUMBERS and min(counts.values()) < MIN_ROWS):
         shown = join_names(sort_labels(counts), 5)
         raise InputDataError(
-            f"{path}: the labels are {len(counts):,} different numbers ({shown}), a measure and not classes; "
-            "group them into a few classes, such as low and high, or name another column with --label-column."
+            f"{path}: the labels are {len(counts):,} different numbers ({shown}), which look like a "
+            "measurement, not classes; group them into a few classes, such as low and high, or name another column "
+            "with --label-column."
         )
 
 
@@ -157,7 +157,7 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         labels = first_with.setdefault(row.key, {})
         num_repeats += row.label in labels
         labels.setdefault(row.label, row)
-    sentence = f"{path}: {_rows(num_repeats)} with text and label of an earlier row; kept, on one side of the split."
+    sentence = f"{path}: {_rows(num_repeats)} with the same text and label as an earlier row; kept, in the same split."
     lint.warn("duplicate", num_repeats, sentence)
     torn = [list(labels.values()) for labels in first_with.values() if len(labels) > 1]
     if torn:
@@ -192,7 +192,7 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
     if num_touched > MAX_SHARED_FRACTION * len(test):
         raise InputDataError(
             f"{num_touched:,} of the {_rows(len(test))} of {test_path} also occur in the training file "
-            f"(at most {MAX_SHARED_FRACTION:.0%} are tolerated); a test needs texts of its own."
+            f"(at most {MAX_SHARED_FRACTION:.0%} is allowed); test texts must not appear in the training file."
         )
     kept = []
     for row in train:
@@ -201,7 +201,9 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
         else:
             kept.append(row)
     num_removed = len(train) - len(kept)
-    lint.warn("in_test", num_removed, f"{_rows(num_removed)} left out of training, with texts that are in {test_path}.")
+    lint.warn(
+        "in_test", num_removed, f"{_rows(num_removed)} left out of training because their texts are in {test_path}."
+    )
     return kept
 
 
@@ -212,13 +214,13 @@ def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split],
     lost = [label for label in sort_labels(every) if not counts["train"][label]]
     if lost:
         raise InputDataError(
-            f"{path}: no row is left to learn the label {shorten(lost[0], 60)!r} from, once validation and test rows "
-            "are set apart; add rows with other texts."
+            f"{path}: no training row is left for the label {shorten(lost[0], 60)!r} after the validation and test "
+            "rows are taken; add rows with other texts."
         )
     if not counts["validation"]:
         raise InputDataError(
-            f"{path}: no row falls on the validation split, which decides when to stop; "
-            "give more rows, or a larger --validation-fraction."
+            f"{path}: the validation split, which decides when to stop, is empty; "
+            "add rows, or raise --validation-fraction."
         )
     _warn_of_absence("validation", every, counts["validation"], lint)
 
@@ -226,7 +228,7 @@ def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split],
 def check_test_split(rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
     """Warn of a test split, taken from the training file, that is empty or lacks classes."""
     if not test:
-        lint.warn("no_test", 1, "No row falls on the test split, so nothing can be measured on it; give --test-labels.")
+        lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
         return
     _warn_of_absence("test", Counter(row.label for row in rows), Counter(row.label for row in test), lint)
 
@@ -247,7 +249,7 @@ def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]
     for label, name in read_renaming(label_names).items():
         if label not in renamed:
             raise InputDataError(
-                f"--label-names renames {label!r}, which is no label here; the labels are {join_names(labels)}."
+                f"--label-names renames {label!r}, which is not a label here; the labels are {join_names(labels)}."
             )
         renamed[label] = name
     names = list(renamed.values())

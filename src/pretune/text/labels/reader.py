@@ -69,7 +69,7 @@ def read_labeled(
     expected = [name for name in (text_column, label_column) if name]
     records, how = _read_records(Path(path), findings, expected)
     if not records:
-        raise InputDataError(f"{path} has no rows; expected labelled examples, one a row with a text and a label.")
+        raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
     columns = list(dict.fromkeys(name for record in records for name in record.fields))
     wanted = {name: column for name, column in (preferred or {}).items() if has_column(records, column)}
     text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
@@ -79,7 +79,7 @@ def read_labeled(
     used = [column for column in (text, label, slice_column) if column]
     unread = [column for column in columns if column not in used]
     sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): text in {text!r}, label in {label!r}"
-    sentence += f", part in {slice_column!r}" if slice_column else ""
+    sentence += f", slice in {slice_column!r}" if slice_column else ""
     sentence += f"; not read: {join_names(unread)}." if unread else "."
     return LabeledRows(
         path=str(path),
@@ -109,9 +109,9 @@ def _blank_words_for_nothing(
                 record.fields[column] = ""
                 found[word] += 1
         for word, count in found.items():
-            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} say{'s' * (count == 1)}"
+            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} contain{'s' * (count == 1)}"
             findings.warnings.append(
-                f"{cells} {word!r} and count as missing; if that is a class or a text, write it in another way."
+                f"{cells} only {word!r}, taken as missing; if that is a class or a text, spell it differently."
             )
 
 
@@ -148,12 +148,12 @@ def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
         if found is None and line.strip():
             raise InputDataError(
                 f"{stream.name}, line {number}: expected a label such as __label__good before the text, found "
-                f"{shorten(line, 60)!r}; give every line one."
+                f"{shorten(line, 60)!r}; every line needs one."
             )
         labels = [] if found is None else found[0].replace("__label__", " ").split()
         if len(labels) > 1:
             raise InputDataError(
-                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one a line."
+                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one per line."
             )
         if found is not None:
             yield Record({"text": line[found.end() :], "label": labels[0]}, number)
@@ -193,8 +193,8 @@ def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]
     flags = [c for c in columns if {record.fields.get(c, "").strip() for record in records} == {"0", "1"}]
     if len(flags) >= MIN_ONE_HOT:
         raise InputDataError(
-            f"{path} has a column of 0 and 1 for each of several labels ({join_names(flags)}); expected one label a "
-            "row: name one of the columns with --label-column, or keep the rows with one label in a single column."
+            f"{path} has a 0/1 column for each of several labels ({join_names(flags)}); expected one label per row: "
+            "name one of the columns with --label-column, or keep the rows with one label, in a single column."
         )
 
 

@@ -125,7 +125,7 @@ def _split(rows: Sequence[LabeledRow], validation_fraction: float, test_fraction
     if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
         raise UsageError(
             f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
-            "fractions that together stay below 1, with some rows for validation."
+            "fractions that add up to less than 1, with the validation fraction above 0."
         )
     texts = [row.key for row in rows]
     splits = assign_splits(texts, [row.label for row in rows], validation_fraction, test_fraction)
@@ -140,7 +140,7 @@ def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
         for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
             lint.dropped.add(rule.name, rule.reason, example)
         lint.warn(rule.name, rule.count, f"{file.path}: {rule.count:,} left out, {rule.reason}.")
-    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they read as U+FFFD."
+    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they were replaced by U+FFFD."
     lint.warn("broken_bytes", found.broken_bytes, sentence)
     for sentence in found.warnings:
         lint.warn("reading", 1, sentence)
@@ -159,8 +159,8 @@ def _compare_slices(split: LabelledSplit) -> None:
         split.lint.warn(
             "parts_differ",
             parts[most]["test"],
-            f"The part {most!r} is {in_test:.0%} of the test rows and {in_validation:.0%} of the validation rows, so a "
-            "validation score does not predict the test score.",
+            f"Slice {most!r} makes up {in_test:.0%} of the test rows and {in_validation:.0%} of the validation "
+            "rows, so a validation score does not predict the test score.",
         )
 
 
@@ -206,7 +206,7 @@ def fingerprint_labels(path: Path) -> str:
     try:
         return hash_file(path)
     except PermissionError as error:
-        raise InputDataError(f"{shorten(str(path))} may not be read; change its permissions.") from error
+        raise InputDataError(f"{shorten(str(path))} is not readable; change its permissions.") from error
 
 
 def log_split(log: EventLog, found: LabelledSplit) -> None:
@@ -260,8 +260,8 @@ def open_split(folder: Path) -> LabelledSplit:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputDataError(
-            f"{folder} is not a whole split folder ({error!r:.200}); expected what `pretune split` wrote, restore it "
-            "or make it again."
+            f"{folder} is not a complete split folder ({error!r:.200}); expected the output of `pretune split`: "
+            "restore it, or run that command again."
         ) from error
 
 
@@ -287,4 +287,4 @@ def describe_slices(split: LabelledSplit) -> str | None:
     if not parts:
         return None
     shown = [f"{part} {', '.join(f'{parts[part][side]:,} {side}' for side in SPLITS)}" for part in sorted(parts)]
-    return f"Rows by part: {join_names(shown, limit=10)}."
+    return f"Rows by slice: {join_names(shown, limit=10)}."

@@ -156,8 +156,8 @@ def iter_dropped(folder: Path, rule: str) -> Iterator[dict[str, Any]]:
     files = dropped_rules(folder)
     name = rule.replace("_", "-")
     if name not in files:
-        there = "it lists none: expected a folder of preprocess in which something was dropped"
+        there = "it has no lists: expected a preprocess folder in which something was dropped"
         if files:
-            there = f"it lists those of {', '.join(files)}"
+            there = f"it has lists for {', '.join(files)}"
         raise InputDataError(f"{folder} lists no documents dropped by {rule!r}; {there}.")
     yield from iter_corpus_file(files[name])

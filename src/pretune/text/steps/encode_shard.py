@@ -53,5 +53,5 @@ def join_shards(folders: Sequence[Path], out: Path, split: str, vocab_size: int)
             writer.add_many(shard.tokens, shard.lengths)
     shard = TokenShard(out, split)
     if (shard.num_tokens, len(shard)) != (writer.num_tokens, writer.num_documents):
-        raise RuntimeError(f"the {split} shard does not hold what was written to it")
+        raise RuntimeError(f"the {split} shard does not contain what was written to it")
     return shard

@@ -30,10 +30,10 @@ LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in
 
 # In the order in which they are asked; the first that applies is the one that is counted.
 REASONS = {
-    "exact_duplicate": "the same text, white space and case apart, came before",
-    "near_duplicate": "nearly the same words came before",
-    "held_out": "the text is one of the labelled validation or test rows, or a protected one",
-    "contaminated": "13 words in a row, 8 in a short text, are those of a held-out or protected text",
+    "exact_duplicate": "repeats an earlier text, ignoring white space and case",
+    "near_duplicate": "nearly repeats an earlier text",
+    "held_out": "is a labelled validation or test row, or a protected text",
+    "contaminated": "shares 13 words in a row (8 if short) with a held-out or protected text",
 }
 
 BoolArray = npt.NDArray[np.bool_]

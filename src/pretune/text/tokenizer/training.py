@@ -82,8 +82,8 @@ def train_on_counts(
     tokenizer = Tokenizer(_finish(backend, lowercase))
     if vocab_size is not None and tokenizer.vocab_size < vocab_size:
         raise InputDataError(
-            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, and {vocab_size:,} were asked for; "
-            f"give more text, or --vocab-size {tokenizer.vocab_size} or less, or leave it out."
+            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, not the {vocab_size:,} asked for; "
+            f"give more text, set --vocab-size to {tokenizer.vocab_size} or less, or leave it out."
         )
     least_in_text = max(1, round(least_count * scale))
     return Training(
@@ -97,31 +97,31 @@ def train_on_counts(
 
 
 _DETERMINISM: dict[TokenizerKind, str] = {
-    "bpe": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+    "bpe": "The same words give the same tokenizer, byte for byte, in any order.",
     "wordpiece": (
         "The library's WordPiece trainer is not deterministic: it numbers the characters inside words in the order of "
-        "a hash table that differs from run to run, and breaks ties by these numbers. Here they are numbered "
-        "beforehand, by their code points, and with that the same words have given the same tokenizer, byte for byte, "
-        "in every test; the library does not promise it."
+        "a hash table that differs from run to run, and breaks ties by these numbers. pretune numbers "
+        "them beforehand by code point; with that, the same words have given the same tokenizer, byte for byte, "
+        "in every test, but the library does not guarantee it."
     ),
-    "words": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+    "words": "The same words give the same tokenizer, byte for byte, in any order.",
 }
 
 
 def _size_rule(tokenizer: Tokenizer, asked: int | None, characters: int, words: int, least_count: int) -> str:
     """Why the vocabulary has the size it has: what was seen, what was chosen, and how to choose otherwise."""
-    size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of pieces"
+    size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of subwords"
     if asked is not None:
         return f"{size:,} tokens, as --vocab-size asks."
     seen = f"The text has {characters:,} characters in {words:,} different words."
     if size >= MAX_VOCAB_SIZE:
         return (
-            f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, which is the most that is chosen without "
-            "being asked: beyond that, a small model is mostly vocabulary. --vocab-size N chooses another size."
+            f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, the largest size chosen by "
+            "default: beyond that, a small model is mostly vocabulary. --vocab-size N sets another size."
         )
     return (
-        f"{seen} A {what} becomes a token where it occurs {least_count:,} times or more, since a rarer one could not "
-        f"be learnt: that gives {size:,} tokens. --vocab-size N chooses another size."
+        f"{seen} A {what} becomes a token if it occurs at least {least_count:,} times, since a rarer one could not "
+        f"be learned: that gives {size:,} tokens. --vocab-size N sets another size."
     )
 
 
@@ -188,8 +188,7 @@ def _check_room(kind: TokenizerKind, vocab_size: int | None, alphabet: list[str]
     if vocab_size is not None and vocab_size < least:
         what = {"bpe": "the 256 bytes", "wordpiece": f"{len(alphabet):,} characters", "words": "a word"}[kind]
         raise UsageError(
-            f"--vocab-size is {vocab_size:,}, which has no room for the special tokens and {what}; expected at least "
-            f"{least:,}."
+            f"--vocab-size is {vocab_size:,}, too small for the special tokens and {what}; expected at least {least:,}."
         )
 
 
