@@ -1,4 +1,4 @@
-"""Reduce: which documents of all shards share too many words in a row with a protected text."""
+"""Reduce: find the documents of all shards that share too many words in a row with a protected text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pretune.text.steps.exact_duplicates import load_duplicates
 
 CONTAMINATED_NAME = "contaminated.npy"
 
-# A document (row `row` of shard `shard`), and the number of the protected text with which it shares words.
+# A document (row `row` of shard `shard`) and the number of the protected text that it shares words with.
 CONTAMINATED = np.dtype([("shard", "<i4"), ("row", "<i4"), ("text", "<i4")])
 
 
 def find_in_shards(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce, over the hits in the cleaned shards `task["shards"]`; documents that repeat others do not count.
+    """Reduce: find contaminated documents from the hits in the cleaned shards `task["shards"]`.
 
-    `task["duplicates"]` are the folders with lists of duplicates. Writes `contaminated.npy`, sorted by shard and row.
+    Documents in the lists of duplicates in the folders `task["duplicates"]` are ignored. Writes `contaminated.npy`,
+    sorted by shard and row.
     """
     folders = [Path(folder) for folder in task["duplicates"]]
     hits = []

@@ -1,7 +1,7 @@
-"""Exact duplicates after normalisation, over all shards of the corpus, of which the first is kept.
+"""Reduce: find exact duplicates after normalisation, over all shards of the corpus; the first of each group is kept.
 
-Reduce: every task takes one range of the hashes of all shards, so that equal hashes meet in one task. It writes
-`duplicates.npy`: who is dropped, and beside whom, sorted by shard and row.
+Every task takes one range of the hashes of all shards, so that equal hashes meet in one task. It writes
+`duplicates.npy`: the dropped texts, each with the one that is kept, sorted by shard and row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pretune.runtime.map_reduce import amount_of_range
 from pretune.text.steps.clean_shard import HASHES_NAME, ROWS_NAME, HashArray
 
 DUPLICATES_NAME = "duplicates.npy"
-TEXTS_PER_RANGE = 500_000  # about 30 MB while they are compared
+TEXTS_PER_RANGE = 500_000  # about 30 MB during the comparison
 
 # A text (row `row` of shard `shard`) and the one that it repeats.
 DUPLICATE = np.dtype([("shard", "<i4"), ("row", "<i4"), ("of_shard", "<i4"), ("of_row", "<i4")])
@@ -25,18 +25,18 @@ DuplicateArray = npt.NDArray[np.void]
 
 
 def num_ranges(num_texts: int, num_shards: int = 1) -> int:
-    """How many tasks the hashes of a corpus are divided into: a matter of the corpus alone."""
+    """The number of tasks that the hashes of a corpus are divided into; it depends on the corpus alone."""
     return max(1, -(-num_texts // amount_of_range(TEXTS_PER_RANGE, num_shards)))
 
 
 def find_exact_duplicates(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce, over range `task["range"]` of `task["ranges"]` of the hashes in the folders `task["shards"]`."""
+    """Reduce: find duplicates in the folders `task["shards"]`, range `task["range"]` of `task["ranges"]` of hashes."""
     hashes, shards, rows = _load_range([Path(shard) for shard in task["shards"]], task["range"], task["ranges"])
     order = np.lexsort((rows, shards, hashes[:, 1], hashes[:, 0]))
     hashes, shards, rows = hashes[order], shards[order], rows[order]
     is_first = np.ones(len(hashes), dtype=np.bool_)
     is_first[1:] = (hashes[1:] != hashes[:-1]).any(axis=1)
-    first = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]  # for every text the first of its group
+    first = np.flatnonzero(is_first)[np.cumsum(is_first) - 1]  # for every text, the first of its group
     found = np.empty(np.count_nonzero(~is_first), dtype=DUPLICATE)
     found["shard"], found["row"] = shards[~is_first], rows[~is_first]
     found["of_shard"], found["of_row"] = shards[first[~is_first]], rows[first[~is_first]]
