@@ -58,7 +58,9 @@ class WorkUnitReader:
 
         work = collect_work_unit
         if self.engine.name == "threads" and self.engine.workers == 1:  # then this is the process that works
-            work = partial(collect_work_unit, tell=lambda done, findings: self._tell(self._num_read + done, findings))
+            work = partial(
+                collect_work_unit, on_progress=lambda done, findings: self._tell(self._num_read + done, findings)
+            )
         results = run_step(self.engine, step, work, tasks, on_part)
         return [(part_folder(step, number), result) for number, result in enumerate(results)]
 

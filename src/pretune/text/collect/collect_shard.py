@@ -1,6 +1,6 @@
-"""Map: some files, or lines of one, become documents as they were found; and what several workers read is put together.
+"""Map: read a work unit, which is some files or a range of lines of one, into documents as found.
 
-A collected unit is a folder with documents-00000.jsonl.zst and so on.
+The result of a unit is a folder with documents-00000.jsonl.zst and so on.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pretune.text.readers.records import UNPARSABLE_ROW
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile
 
-MOST_UNPARSABLE = 100  # rows, from which on the share of them decides whether to go on, wherever in a file they are
+MOST_UNPARSABLE = 100  # rows; from there on, their fraction in the whole file decides whether it is refused
 _DOCUMENTS_AT_ONCE = 1000
 
-Told = Callable[[int, Findings], None]
+OnProgress = Callable[[int, Findings], None]
 
 
 def task_of(unit: WorkUnit, reading: Reading) -> dict[str, Any]:
@@ -35,11 +35,11 @@ def task_of(unit: WorkUnit, reading: Reading) -> dict[str, Any]:
     }
 
 
-def collect_work_unit(out: Path, task: dict[str, Any], tell: Told | None = None) -> dict[str, Any]:
-    """Read a unit and write its documents; `tell(documents, findings)` is called from time to time.
+def collect_work_unit(out: Path, task: dict[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Read a work unit and write its documents; `on_progress(documents, findings)` is called from time to time.
 
-    Returns documents, characters, findings (as JSON) and is_regular: false where the lines of a slice do not go on as
-    the file began, so that it has to be read as a whole.
+    Returns documents, characters, findings (as JSON) and is_regular, which is false if the lines of a range differ in
+    form from the beginning of the file, so that the file has to be read as a whole.
     """
     findings = Findings()
     files = [_file_from_json(values) for values in task["files"]]
@@ -49,8 +49,8 @@ def collect_work_unit(out: Path, task: dict[str, Any], tell: Told | None = None)
         try:
             for texts, sources, lines in _iter_batches(files, task["line_range"], findings, reading):
                 writer.write_many(texts, source=sources, line=lines, from_labels=[False] * len(texts))
-                if tell is not None:
-                    tell(writer.num_documents, findings)
+                if on_progress is not None:
+                    on_progress(writer.num_documents, findings)
         except InputDataError:
             if task["line_range"] is None:
                 raise
@@ -69,7 +69,7 @@ def _iter_batches(
     (file,), part = files, LineRange.from_json(values)
     stream = open_slice(file.path, file.name, part.start, part.end)
     yield from iter_line_range(file, stream, part.first_line, part.seen, findings, reading)
-    if part.start:  # the file is counted, and shown, with its first lines
+    if part.start:  # the file is counted and shown with its first lines
         findings.detections, findings.files_by_kind = [], {}
     else:
         findings.num_files = 1
@@ -80,10 +80,10 @@ def _file_from_json(values: dict[str, Any]) -> TextFile:
 
 
 def irregular_files(units: Sequence[WorkUnit], results: Sequence[dict[str, Any]]) -> set[str]:
-    """The paths of the files whose slices have to be read again as a whole.
+    """The paths of the files that were read by line ranges and have to be read again as a whole.
 
-    Besides those with a slice that is not regular, these are files without a document, and files with so many rows that
-    do not parse that their share counts: all others are accepted as well when they are read from beginning to end.
+    These are files with an irregular range, files without a document, and files with so many unparsable rows that their
+    fraction matters. All others would also be accepted when read from beginning to end.
     """
     unparsable: dict[str, int] = {}
     documents: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""What readers came across, as sentences for the user: notices of what was left aside, warnings of what went wrong."""
+"""Turn findings of readers into sentences for the user: notices of what was skipped, warnings of what went wrong."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from pretune.text.reading_report import IN_PART, Findings, Rule, join_names
 from pretune.text.sources.files import NO_ENDING
 
-MOST_PROBLEMS = 8  # ways in which files could not be read, of which each is shown
+MOST_PROBLEMS = 8  # kinds of unreadable files that are shown
 MOST_WARNINGS = 20  # of other kinds
-MUCH_WITHOUT_TEXT = 0.1  # of the documents, from which on it is worth a warning that they are empty
+MUCH_WITHOUT_TEXT = 0.1  # of the documents: if more are empty, warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """A sentence, and what the event that carries it is called and holds besides."""
+    """A sentence, with the kind and the other fields of its event."""
 
     sentence: str
     is_warning: bool = False
@@ -36,7 +36,7 @@ class Remark:
 
 
 def remarks(findings: Findings, num_documents: int) -> list[Remark]:
-    """All there is to say when so many documents have been read, in the order in which it is shown."""
+    """All remarks after `num_documents` documents have been read, in the order in which they are shown."""
     notices = [Remark(sentence=sentence) for sentence in _notices(findings)]
     return [
         *notices,
@@ -51,7 +51,7 @@ def _notices(findings: Findings) -> Iterator[str]:
     yield from findings.notices
     yield from findings.sentences_about_more_files()
     if findings.ignored_files.total:
-        # Of other endings more than one is shown: they may be of several kinds.
+        # For unknown endings several examples are shown: the files may be of several kinds.
         shown = [
             (rule, rule.examples[: 3 if rule.name == NO_ENDING else 1])
             for rule in findings.ignored_files.rules.values()
@@ -69,7 +69,7 @@ def _notices(findings: Findings) -> Iterator[str]:
 
 
 def _unreadable(findings: Findings) -> Iterator[Remark]:
-    """The problems that stood in the way of most files first."""
+    """The most frequent problems first."""
     rules = sorted(findings.unreadable.rules.values(), key=lambda rule: -rule.count)
     for rule in rules[:MOST_PROBLEMS]:
         yield Remark(sentence=_problem(rule), is_warning=True, rule="unreadable", count=rule.count)

@@ -1,7 +1,7 @@
-"""Which worker reads what: files that belong together, or lines of a large one; a matter of the files alone.
+"""Divide the input into work units: several files, or a range of lines of a large one; it depends on the files alone.
 
-A jsonl file, or a text file with a document a line, is cut at line ends where it is plain UTF-8. Any other file is read
-from its beginning to its end: what a quote, a byte or a blank line means there depends on what came before.
+A jsonl file, or a text file with one document per line, is divided at line ends if it is plain UTF-8. Any other file is
+read from beginning to end: what a quote, a byte or a blank line means there depends on what came before.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 
 BYTES_PER_UNIT = 8_000_000  # at most
-LEAST_BYTES, UNITS = 2_000_000, 40  # little text makes more and smaller units, so that all workers end together
+LEAST_BYTES, UNITS = 2_000_000, 40  # little text makes more, smaller units, so that all workers finish together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,25 +30,25 @@ class LineRange:
     seen: Detection  # how the file is read
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The range as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> LineRange:
-        """What `to_json` gave."""
+        """The range from the values of `to_json`."""
         return cls(**{**values, "seen": Detection(**values["seen"])})
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkUnit:
-    """What is read at a time: several files, or a slice of one."""
+    """The input of one task: several files, or a range of lines of one."""
 
     files: list[TextFile]
     line_range: LineRange | None = None
 
 
 def divide_files(files: Sequence[TextFile], reading: Reading) -> list[WorkUnit]:
-    """All files, in their order, in units of about the same number of bytes."""
+    """Divide all files, in order, into units of about the same number of bytes."""
     units: list[WorkUnit] = []
     together: list[TextFile] = []
     num_bytes = 0
@@ -68,14 +68,14 @@ def divide_files(files: Sequence[TextFile], reading: Reading) -> list[WorkUnit]:
 
 
 def bytes_to_divide(units: Sequence[WorkUnit]) -> int:
-    """How much several workers have to share; nothing, where one of them would have all of it."""
+    """The bytes to divide among workers; 0 if a single unit has all of them."""
     sizes = {file.path: _size_of(file) for unit in units for file in unit.files}
     return sum(sizes.values()) if len(units) > 1 else 0
 
 
 def divide_lines(file: TextFile, reading: Reading, num_bytes: int) -> list[LineRange]:
-    """A file in slices of about so many bytes; none where it has to be read in one go."""
-    seen = _look(file, reading)
+    """Divide a file into ranges of about `num_bytes`; none if it has to be read as a whole."""
+    seen = _detect_lines(file, reading)
     ends = [] if seen is None else _line_ends(file.path, num_bytes)
     starts = [(0, 1), *ends[:-1]]
     return [
@@ -85,13 +85,13 @@ def divide_lines(file: TextFile, reading: Reading, num_bytes: int) -> list[LineR
     ]
 
 
-def _look(file: TextFile, reading: Reading) -> Detection | None:
-    """How a file is read, where it is plain UTF-8 with a document a line."""
+def _detect_lines(file: TextFile, reading: Reading) -> Detection | None:
+    """How a file is read, if it is plain UTF-8 with one document per line; otherwise None."""
     findings = Findings()
     documents = iter_file_documents(file, findings, reading)
     try:
         next(documents, None)
-    except InputDataError:  # to be said by who reads it
+    except InputDataError:  # reported by the worker that reads the file
         return None
     finally:
         documents.close()
@@ -104,9 +104,9 @@ def _look(file: TextFile, reading: Reading) -> Detection | None:
 
 
 def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
-    """Places behind line feeds, about so many bytes apart and the last at the end; the number of the line there.
+    """Offsets after line feeds, about `num_bytes` apart and the last at the end, each with the number of its line.
 
-    None where a line is longer than that, or the file cannot be read.
+    Empty if a line is longer than that, or if the file cannot be read.
     """
     ends: list[tuple[int, int]] = []
     place, line = 0, 1
@@ -119,7 +119,7 @@ def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
                 block += rest
                 place += len(block)
                 line += block.count(b"\n")
-                if b"\r" in block:  # alone it ends a line, too
+                if b"\r" in block:  # a lone carriage return also ends a line
                     line += block.count(b"\r") - block.count(b"\r\n")
                 ends.append((place, line))
     except OSError:
@@ -130,5 +130,5 @@ def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
 def _size_of(file: TextFile) -> int:
     try:
         return Path(file.path).stat().st_size
-    except (OSError, ValueError):  # to be said by who reads it
+    except (OSError, ValueError):  # reported by the worker that reads the file
         return 0
