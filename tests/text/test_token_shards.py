@@ -61,7 +61,7 @@ def test_a_truncated_shard_is_refused(tmp_path: Path, ending: str) -> None:
         writer.add([1, 2, 3, 4, 5])
     path = tmp_path / f"x{ending}"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputDataError, match="do not match"):
+    with pytest.raises(InputDataError, match="does not match"):
         TokenShard(tmp_path, "x")
 
 

@@ -207,7 +207,7 @@ def test_a_vocabulary_beyond_the_text_is_refused(collected: Path, tmp_path: Path
 
 
 def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no quality rule 'nope'"):
+    with pytest.raises(UsageError, match="Unknown quality rule 'nope'"):
         preprocess(collected, tmp_path / "out", PreprocessConfig(disabled_rules=("nope",)))
     assert not (tmp_path / "out").exists()
 

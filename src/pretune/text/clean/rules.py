@@ -1,13 +1,13 @@
-"""Named quality rules: each says of a clean text whether to drop it; a profile says which rules a text is asked.
+"""Named quality rules, each of which decides whether to drop a clean text, and profiles that select the rules.
 
-Profile `short` suits samples of a sentence or two. Profile `long` is what is published for web pages: the quality and
-repetition rules of Gopher (Rae et al. 2021, appendix A1.1 and table A1), of C4 (Raffel et al. 2020, section 2.2) and of
-FineWeb (Penedo et al. 2024, section 3.6), with their parameters. It would delete every short sample, and with the stop
-words every text that is not English.
+Profile `short` suits samples of a sentence or two. Profile `long` has the published rules for web pages: the quality
+and repetition rules of Gopher (Rae et al. 2021, appendix A1.1 and table A1), of C4 (Raffel et al. 2020, section 2.2)
+and of FineWeb (Penedo et al. 2024, section 3.6), with their parameters. It would drop every short sample and, with the
+stop words, every text that is not English.
 
-Profile `auto` asks a text of fewer than 50 words the rules of `short`, and a longer one those of `long` that do not
-presume an English web page. That is decided text by text, since a decision about the whole corpus would let a few
-documents more or less change the verdict on all others, and since real corpora hold both.
+Profile `auto` applies the rules of `short` to a text of fewer than 50 words, and to a longer one those of `long` that
+do not presume an English web page. This is decided for each text, since with a decision for the whole corpus a few
+more or fewer documents would change the result for all others, and since real corpora contain both.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class QualityRule:
 
 
 class QualityRules:
-    """The rules of a profile, for texts below and from LONG_WORDS words on, in the order in which they are asked."""
+    """The rules of a profile, for texts below LONG_WORDS words and for others, in the order in which they apply."""
 
     def __init__(
         self, short: Sequence[QualityRule], long: Sequence[QualityRule], limits: dict[str, Any] | None
     ) -> None:
         self.short, self.long = short, long
-        self._limits = limits  # of the rules for any length, where a short text is asked no others
+        self._limits = limits  # of the rules for any length, if short texts have no other rules
 
     def first_broken(self, sample: Sample) -> QualityRule | None:
-        """The first rule that drops a text, which is the one that is counted."""
+        """The first rule that drops a text; only that one is counted."""
         for rule in self.short if sample.num_stretches < LONG_WORDS else self.long:
             if rule.applies(sample):
                 return rule
         return None
 
     def judge(self, texts: Sequence[str], found: Sequence[str], words: HashedWords) -> list[QualityRule | None]:
-        """`first_broken` of every text, as it was found and with its words hashed; most are cleared at a glance."""
+        """`first_broken` for every clean text, given as found and with its hashed words; most pass without a check."""
         repetitive = is_repetitive(words)
         frequent, repeated = break_ngram_rules(words)
         is_wanted = np.ones(len(texts), dtype=bool)
@@ -82,10 +82,10 @@ def quality_rules(
     disabled: Sequence[str] = (),
     language: str | None = None,
 ) -> QualityRules:
-    """The rules of a profile without those that are switched off.
+    """The rules of a profile without the disabled ones.
 
-    `language` is that of the texts, where it is known: `auto` asks for English stop words only of English.
-    Raises UsageError where `disabled` names a rule that does not exist.
+    `language` is the language of the texts, if known: `auto` applies the rule on English stop words only to English.
+    Raises UsageError if `disabled` names a rule that does not exist.
     """
     short = _short_rules(min_words, max_symbol_ratio)
     page = _page_rules()
@@ -113,7 +113,7 @@ def _without(rules: Sequence[QualityRule], disabled: Sequence[str]) -> list[Qual
 
 
 def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
-    """Rules that hold for a text of any length."""
+    """Rules for texts of any length."""
     return [
         QualityRule("empty", "no text is left after the repair", lambda sample: not sample.text),
         QualityRule("min_words", f"fewer than {min_words} words", lambda sample: sample.num_words < min_words),

@@ -1,4 +1,4 @@
-"""What is wrong with labelled rows: refused where it cannot work, warned of where it probably will not."""
+"""Check labelled rows: refuse what cannot work, and warn about what probably will not."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
-FEW_ROWS = 20  # of a class; below, its figures say little
-MAX_SHARED_FRACTION = 0.2  # of the test rows: beyond, the test would measure memory
-MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
-MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
+FEW_ROWS = 20  # of a class; below that, its figures mean little
+MAX_SHARED_FRACTION = 0.2  # of the test rows; beyond that, the test would measure memory
+MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
+MANY_NUMBERS = 20  # different labels, all of them numbers and some of them rare
 _SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
-# From this ratio of the largest class to the smallest on, accuracy says little: macro-F1 and class weights take over.
+# From this ratio of the largest to the smallest class, accuracy means little: macro-F1 and class weights are used.
 IMBALANCE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concern:
-    """A warning: which rule, how many cases, and what to know about it."""
+    """A warning: the rule, the number of cases, and a sentence for the user."""
 
     rule: str
     count: int
@@ -34,9 +34,9 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class LabeledRow:
-    """One usable row: the `row`th of its file, from 0, on line `line`.
+    """One usable row: number `row` of its file, counted from 0, on line `line`.
 
-    `text` is clean, as the model sees it, and `raw` is as found; rows with the same `key` have the same clean text.
+    `text` is clean, as the model sees it; `raw` is as found. Rows with the same `key` have the same clean text.
     """
 
     row: int
@@ -55,7 +55,7 @@ class LabeledRow:
 
 @dataclass
 class Lint:
-    """What was found: rows left out, by rule, and concerns."""
+    """The result of the checks: rows left out, by rule, and warnings."""
 
     dropped: Tally = field(default_factory=Tally)
     concerns: list[Concern] = field(default_factory=list)
@@ -90,7 +90,7 @@ def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
 
 
 def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-    """Refuse one class and classes of one row; warn of small classes and of names that differ in spelling only."""
+    """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling."""
     counts = Counter(row.label for row in rows)
     _refuse_several_labels(path, rows, counts)
     _refuse_measures(path, counts)
@@ -122,7 +122,7 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
     for sign in () if joined else _SIGNS_BETWEEN_LABELS:
         together = [label for label in counts if sign in label]
         single = {part.strip() for label in counts for part in label.split(sign)}
-        # Each of the parts is a label of its own somewhere, and there are fewer of them than combinations.
+        # Each part is also a label by itself somewhere, and there are fewer parts than combinations.
         num_known = sum(any(part.strip() in counts for part in label.split(sign)) for label in together)
         if num_known >= MIN_JOINED and len(single) < len(counts):
             joined, first = True, next(row for row in rows if sign in row.label)
@@ -135,7 +135,7 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
 
 
 def _refuse_measures(path: str, counts: Counter[str]) -> None:
-    """Refuse numbers that measure something: with fractions, or far too many different ones for classes."""
+    """Refuse numbers that are measurements: fractions, or far too many different values for classes."""
     numbers = [_number(label) for label in counts]
     if any(number is None for number in numbers):
         return
@@ -185,7 +185,7 @@ def check_test_labels(train: Sequence[LabeledRow], test: Sequence[LabeledRow], t
 
 
 def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> list[LabeledRow]:
-    """The training rows whose text is not in the test; refused where this touches too much of the test."""
+    """The training rows whose text is not in the test. Raises InputDataError if too many test rows are affected."""
     train_texts = {row.key for row in train}
     test_texts = {row.key for row in test}
     num_touched = sum(row.key in train_texts for row in test)
@@ -208,7 +208,7 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
 
 
 def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
-    """Refuse a class without training rows and an empty validation split; warn of classes that cannot be measured."""
+    """Refuse a class without training rows or an empty validation split; warn of classes that cannot be measured."""
     counts = {name: Counter(r.label for r, s in zip(rows, splits, strict=True) if s == name) for name in SPLITS}
     every = Counter(row.label for row in rows)
     lost = [label for label in sort_labels(every) if not counts["train"][label]]
@@ -226,7 +226,7 @@ def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split],
 
 
 def check_test_split(rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
-    """Warn of a test split, taken from the training file, that is empty or lacks classes."""
+    """Warn if a test split taken from the training file is empty or lacks classes."""
     if not test:
         lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
         return
@@ -234,16 +234,16 @@ def check_test_split(rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lin
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
-    """In numeric order where all are numbers, else alphabetically: the order of the classes."""
+    """The order of the classes: numeric if all labels are numbers, otherwise alphabetical."""
     every = set(labels)
     numbers = {label: number for label in every if (number := _number(label)) is not None}
     return sorted(every, key=lambda label: (numbers[label], label)) if len(numbers) == len(every) else sorted(every)
 
 
 def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]:
-    """The names of the classes: the labels themselves, but for those renamed by `0=negative`.
+    """The names of the classes: the labels themselves, except those renamed by items such as `0=negative`.
 
-    Raises InputDataError where a renaming does not read so, renames what is not there, or makes two names equal.
+    Raises InputDataError if an item is malformed, renames a label that does not exist, or makes two names equal.
     """
     renamed = dict(zip(labels, labels, strict=True))
     for label, name in read_renaming(label_names).items():
@@ -260,7 +260,7 @@ def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]
 
 
 def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
-    """New names by label, from items such as `0=negative`. Raises InputDataError for one that does not read so."""
+    """New names by label, from items such as `0=negative`. Raises InputDataError for a malformed item."""
     renamed = {}
     for item in label_names:
         label, sign, name = (part.strip() for part in item.partition("="))
@@ -271,7 +271,7 @@ def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
 
 
 def imbalance_of(labels: Iterable[str]) -> float:
-    """How many times as many rows the largest class has as the smallest."""
+    """The ratio of the largest class to the smallest, in rows."""
     counts = Counter(labels).values()
     return max(counts) / min(counts)
 

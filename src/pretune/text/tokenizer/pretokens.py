@@ -1,4 +1,4 @@
-"""The pretokens within which a byte-level tokenizer merges, and how often each occurs in counted stretches."""
+"""Count the pretokens, within which a byte-level tokenizer merges, from counted stretches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import tokenizers
 BLANK = "\u0120"  # how byte-level tokenizers write a blank, which begins every stretch and nothing else
 _STRETCHES_AT_ONCE = 5000
 
-# What GPT-2's pattern, which the library has, makes of printable ASCII with single blanks. Python's expressions do it
-# in a tenth of the time.
+# Equal to GPT-2's pattern, which the library has, on printable ASCII with single blanks. Python's expressions take a
+# tenth of the time.
 _ASCII_PRETOKEN = re.compile("'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^ A-Za-z0-9]+")
 
 
 def count_pretokens(counts: Mapping[str, int], backend: tokenizers.Tokenizer) -> Counter[str]:
-    """How often each pretoken occurs that `backend` cuts stretches into; those of a single byte, which nothing merges,
-    are left out."""
+    """The count of each pretoken that `backend` cuts stretches into; those of one byte, which merge with nothing, are
+    left out."""
     plain = [stretch for stretch in counts if stretch.isascii() and stretch.isprintable() and stretch]
     if backend.normalizer is not None:
         plain = []
@@ -54,4 +54,4 @@ def _add(pretokens: Counter[str], found: Iterable[list[str]], counts: list[int])
             stretch += pretoken[0] == BLANK
             pretokens[pretoken] += counts[stretch]
     if stretch + 1 != len(counts):
-        raise RuntimeError(f"{len(counts)} stretches were cut into pretokens of {stretch + 1}")
+        raise RuntimeError(f"{len(counts)} stretches gave the pretokens of {stretch + 1}")
