@@ -39,7 +39,7 @@ class DocumentWriter:
         self._file = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(path.open("wb"), closefd=True)
 
     def write(self, text: str, **fields: Any) -> None:
-        """Append one document with what is known of it."""
+        """Append one document with its other fields."""
         if not self._texts:
             self._fields = {name: [] for name in fields}
         for name, value in fields.items():
@@ -115,7 +115,7 @@ class CorpusWriter:
             left.unlink()
 
     def write(self, text: str, **fields: Any) -> None:
-        """Append one document with what is known of it."""
+        """Append one document with its other fields."""
         self._file_with_room().write(text, **fields)
         self._room -= len(text) + 1
         self.num_documents += 1

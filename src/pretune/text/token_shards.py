@@ -22,7 +22,7 @@ TokenArray = npt.NDArray[np.unsignedinteger]
 
 
 def token_type(vocab_size: int) -> np.dtype[np.unsignedinteger]:
-    """The smallest type that holds every id: two bytes up to 65,536 tokens, four beyond."""
+    """The smallest type that fits every id: two bytes up to 65,536 tokens, four beyond."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 

@@ -128,7 +128,7 @@ ANY = st.one_of(
 
 
 @given(st.lists(ANY, max_size=12), st.sampled_from(["short", "auto", "long"]), st.integers(1, 3), st.floats(0.1, 0.9))
-def test_what_is_cleared_at_a_glance_breaks_no_rule(
+def test_texts_that_pass_the_prefilter_break_no_rule(
     found: list[str], profile: Profile, min_words: int, max_symbol_ratio: float
 ) -> None:
     rules = quality_rules(profile, min_words=min_words, max_symbol_ratio=max_symbol_ratio)

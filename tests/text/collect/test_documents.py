@@ -147,14 +147,14 @@ def test_patterns_and_repeated_paths(tmp_path: Path) -> None:
         ("a.txt", b"\xff\xd8\xff\xe0", "is an image"),
     ],
 )
-def test_what_holds_no_text_is_refused(tmp_path: Path, name: str, data: bytes | None, sentence: str) -> None:
+def test_files_without_text_are_refused(tmp_path: Path, name: str, data: bytes | None, sentence: str) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(InputDataError, match=sentence):
         read(tmp_path / name)
 
 
-def test_a_folder_without_text_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_text_is_refused_with_its_content(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputDataError, match=r"holds no text \(it holds x.png\); expected files such as"):
         read(tmp_path)

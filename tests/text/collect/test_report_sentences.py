@@ -6,11 +6,11 @@ def sentences(findings: Findings) -> list[str]:
     return [remark.sentence for remark in remarks(findings, 99)]
 
 
-def test_nothing_found_is_nothing_said() -> None:
+def test_no_findings_give_no_remarks() -> None:
     assert remarks(Findings(), 9) == []
 
 
-def test_files_with_the_same_problem_are_told_together() -> None:
+def test_files_with_the_same_problem_are_reported_together() -> None:
     findings = Findings()
     for number in range(5):
         problem = f"x/{number}.gz is a damaged gz file (Error {number} there); get it again."
@@ -51,13 +51,13 @@ def test_many_problems_are_summed_up() -> None:
     for number in range(MOST_PROBLEMS + 2):
         findings.could_not_read("a", f"a has the problem {chr(97 + number)}.")
     findings.warnings += [f"Warning {number}." for number in range(MOST_WARNINGS + 3)]
-    told = sentences(findings)
-    assert told[MOST_PROBLEMS] == "Files that could not be read for other reasons: 2."
-    assert told[-1] == "3 more warnings about files, like the last ones, are not shown."
-    assert len(told) == MOST_PROBLEMS + 1 + MOST_WARNINGS + 1
+    shown = sentences(findings)
+    assert shown[MOST_PROBLEMS] == "Files that could not be read for other reasons: 2."
+    assert shown[-1] == "3 more warnings about files, like the last ones, are not shown."
+    assert len(shown) == MOST_PROBLEMS + 1 + MOST_WARNINGS + 1
 
 
-def test_what_was_left_aside() -> None:
+def test_skipped_content_is_reported() -> None:
     findings = Findings(num_attachments=3, num_quoted_lines=2, num_continued=1, notices=["A notice."])
     for name in ("paper.tex", "old.doc"):
         findings.ignored_files.add("no ending of a text file", "x", name)

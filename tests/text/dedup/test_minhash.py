@@ -76,7 +76,7 @@ def test_the_share_of_equal_minima_is_the_similarity() -> None:
     assert abs((keys(left) == keys(right)).mean() - 0.8**5) < 0.02
 
 
-def test_keys_are_sorted_and_say_whose_they_are() -> None:
+def test_keys_are_sorted_and_have_the_number_of_their_entry() -> None:
     signed = sign_texts(TEXTS, 0.8)
     mask = np.uint64((1 << signed.entry_bits) - 1)
     for sorted_keys, of_entries in zip(signed.keys, keys(signed), strict=True):

@@ -1,4 +1,4 @@
-"""What cannot work is refused with file and line; what probably will not is counted and said."""
+"""Rows that cannot work are refused with file and line; those that probably will not are counted and reported."""
 
 from __future__ import annotations
 

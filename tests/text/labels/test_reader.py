@@ -1,4 +1,4 @@
-"""Columns are found by what they are called, or by what is in them, and the reader is told which."""
+"""Columns are found by name or by content, and the choice is reported."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_the_example_does_not_depend_on_the_order(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("validation_slice", ["seen", "unseen"])
-def test_parts_that_validation_lacks_are_named(tmp_path: Path, validation_slice: str) -> None:
+def test_slices_that_validation_lacks_are_reported(tmp_path: Path, validation_slice: str) -> None:
     rows = [{"text": f"A text of number {n}", "label": n % 2, "slice": "seen"} for n in range(200)]
     test = [{"text": f"Another text {n}", "label": n % 2, "slice": "seen"} for n in range(40)]
     for row in test[:20] if validation_slice == "seen" else []:

@@ -99,6 +99,6 @@ def go_through(
 
 
 def count(counts: dict[str, int], result: dict[str, Any]) -> None:
-    """Add what a step dropped."""
+    """Add the documents that a step dropped."""
     for rule in result["dropped"]:
         counts[rule["name"]] = counts.get(rule["name"], 0) + rule["count"]

@@ -35,7 +35,7 @@ def jaccard(a: str, b: str) -> float:
 
 
 def first_kept(texts: list[str], threshold: float) -> list[int]:
-    """What is dropped where every text is compared with every earlier one that is kept."""
+    """The texts that are dropped if every text is compared with every earlier one that is kept."""
     kept: list[int] = []
     dropped = []
     for number, text in enumerate(texts):
@@ -47,7 +47,7 @@ def first_kept(texts: list[str], threshold: float) -> list[int]:
 
 
 def planted(rng: np.random.Generator, count: int, shortest: int, longest: int) -> list[str]:
-    """Texts of random words, a third of them an earlier one with some words replaced, taken out or put in."""
+    """Texts of random words, a third of them an earlier one with some words replaced, removed or inserted."""
     texts: list[list[str]] = []
     for _ in range(count):
         if len(texts) > 5 and rng.random() < 0.35:
@@ -75,7 +75,7 @@ class Found:
 def search(
     texts: list[str], shard_size: int = 1000, threshold: float = 0.8, exact_duplicates: Sequence[int] = ()
 ) -> Found:
-    """Search the texts, `shard_size` of them in a shard, those that `exact_duplicates` names apart."""
+    """Search the texts in shards of `shard_size`, ignoring those that `exact_duplicates` lists."""
     firsts = list(range(0, max(1, len(texts)), shard_size))
     with tempfile.TemporaryDirectory() as name, open_engine("threads", 1) as engine:
         cleaned: dict[str, list[Any]] = {"shards": [], "texts": [], "entries": []}
@@ -114,7 +114,7 @@ def test_planted_duplicates_are_found_at_every_length(bucket: tuple[int, int]) -
         assert found.similarity[number] >= 0.8
 
 
-def test_length_limits_are_no_walls() -> None:
+def test_texts_are_compared_across_length_limits() -> None:
     """Nine and ten words, 24 and 25, 49 and 50 are compared, though their own n differ."""
     for num_words in (9, 24, 49):
         words = [f"w{i}" for i in range(num_words)]
@@ -135,7 +135,7 @@ def test_the_outcome_depends_on_nothing_but_the_texts(monkeypatch: pytest.Monkey
 
 
 def test_texts_that_have_little_to_compare_are_left_alone() -> None:
-    """The known trap: texts with fewer words than n are no duplicates of each other."""
+    """The known trap: texts with fewer words than n are not duplicates of each other."""
     assert len(search(["", "!!!", "yes", "no", "\U0001f600", "good film", "bad film", "\U0001f601 \U0001f602"])) == 0
     assert len(search(["good film", "Good film!!!"])) == 1
     assert (
@@ -173,7 +173,7 @@ def test_duplicates_among_texts_from_one_template() -> None:
     assert 0.6 < jaccard(texts[0], texts[1]) < 0.8
 
 
-def test_documents_that_are_out_already_take_no_part() -> None:
+def test_exact_duplicates_are_ignored() -> None:
     texts = ["a b c d e", "A b c d e", "a b c d e!"]
     assert search(texts).original.tolist() == [-1, 0, 0]
     assert search(texts, exact_duplicates=[0]).original.tolist() == [-1, -1, 1]

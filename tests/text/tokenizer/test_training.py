@@ -55,7 +55,7 @@ def test_two_processes_learn_the_same_bytes() -> None:
     assert len(set(found[0].splitlines())) == 3
 
 
-def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
+def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
     counts = count_stretches(TEXTS)
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
@@ -73,14 +73,14 @@ def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
     }  # fmt: skip
 
 
-def test_what_is_not_deterministic_is_stated() -> None:
+def test_nondeterminism_is_reported() -> None:
     counts = count_stretches(TEXTS)
     assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
     assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
 
 
-def test_wordpiece_is_as_the_library_makes_it() -> None:
-    """Special tokens are the five of every tokenizer; what the trainer was told to number first is plain text again."""
+def test_wordpiece_equals_that_of_the_library() -> None:
+    """Only the five special tokens are special; characters that the trainer numbers first are plain text again."""
     tokenizer = train_tokenizer(TEXTS * 3, "wordpiece")
     assert [token.content for token in tokenizer.backend.get_added_tokens_decoder().values()] == [
         "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]",
@@ -126,7 +126,7 @@ def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_pieces_give_what_the_library_learns_from_the_text_itself(lowercase: bool) -> None:
+def test_pretokens_give_the_same_tokenizer_as_the_text(lowercase: bool) -> None:
     draw = random.Random(1)
     parts = ["con", "Ta", "min", "ré", "n't", "it's", "12", "...", "er,", "\u6771", "\U0001f600", "_x"]
     texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(300)]

@@ -68,7 +68,7 @@ class Lint:
 def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
     """The rows that have a text, after cleaning, and a label. Raises InputDataError if no row has both."""
     kept, without_text, without_label = [], [], []
-    for row, (raw, label, part, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
+    for row, (raw, label, group, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
         text = clean_text(raw)
         if not text:
             without_text.append(line)
@@ -77,7 +77,7 @@ def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
             without_label.append(line)
             lint.dropped.add("no_label", "a row without a label", raw)
         else:
-            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=part))
+            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=group))
     for rule, lines, what in (("empty_text", without_text, "text"), ("no_label", without_label, "label")):
         sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
         lint.warn(rule, len(lines), sentence)

@@ -148,17 +148,19 @@ def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
 
 def _compare_slices(split: LabelledSplit) -> None:
     """Warn if the test rows have other slices than the validation rows, which decide when training stops."""
-    parts = split.count_slices()
+    slices = split.count_slices()
     num_validation, num_test = len(split.by_split["validation"]), len(split.by_split["test"])
-    if not parts or not num_test:
+    if not slices or not num_test:
         return
-    excess = {part: counts["test"] / num_test - counts["validation"] / num_validation for part, counts in parts.items()}
-    most = max(excess, key=lambda part: excess[part])
+    excess = {
+        name: counts["test"] / num_test - counts["validation"] / num_validation for name, counts in slices.items()
+    }
+    most = max(excess, key=lambda name: excess[name])
     if excess[most] > SLICES_DIFFER:
-        in_test, in_validation = parts[most]["test"] / num_test, parts[most]["validation"] / num_validation
+        in_test, in_validation = slices[most]["test"] / num_test, slices[most]["validation"] / num_validation
         split.lint.warn(
             "parts_differ",
-            parts[most]["test"],
+            slices[most]["test"],
             f"Slice {most!r} makes up {in_test:.0%} of the test rows and {in_validation:.0%} of the validation "
             "rows, so a validation score does not predict the test score.",
         )
@@ -283,8 +285,8 @@ def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
 
 def describe_slices(split: LabelledSplit) -> str | None:
     """A sentence with the rows of every slice in each split; None if the rows have no slices."""
-    parts = split.count_slices()
-    if not parts:
+    slices = split.count_slices()
+    if not slices:
         return None
-    shown = [f"{part} {', '.join(f'{parts[part][side]:,} {side}' for side in SPLITS)}" for part in sorted(parts)]
+    shown = [f"{name} {', '.join(f'{slices[name][side]:,} {side}' for side in SPLITS)}" for name in sorted(slices)]
     return f"Rows by slice: {join_names(shown, limit=10)}."
