@@ -57,7 +57,7 @@ WEAK = re.compile(r"\b(slightly|somewhat|a little|a bit|mildly)\b")
 
 
 def counted_half(sentence: str) -> str:
-    """The sentence without what it concedes."""
+    """The sentence without its conceded clause."""
     if match := re.match(r"(?:although|even though) [^,]+, (.+)", sentence):
         return match[1]
     if match := re.match(r"(.+), (?:although|even though) ", sentence):
@@ -131,15 +131,15 @@ def test_no_text_occurs_twice_in_the_labelled_rows(train: list[world.WorldRow], 
     assert len({row.text for row in train + test}) == len(train) + len(test)
 
 
-def test_held_out_facts_are_told_but_never_in_the_held_out_words(documents: list[str]) -> None:
-    """Neither as a sentence nor inside a longer one: whoever finds the hidden word has not remembered a sentence."""
+def test_held_out_facts_occur_but_never_in_the_held_out_words(documents: list[str]) -> None:
+    """Neither as a sentence nor inside a longer one: a model that finds the hidden word has not recalled a sentence."""
     assert world.SUNRISE == world.HELD_OUT_SENTENCES[0] == "The sun rises in the east."
-    told = [f" {' '.join(words_of(document))} " for document in documents]
+    padded = [f" {' '.join(words_of(document))} " for document in documents]
     for sentence in world.HELD_OUT_SENTENCES:
-        assert not [text for text in told if f" {' '.join(words_of(sentence))} " in text]
+        assert not [text for text in padded if f" {' '.join(words_of(sentence))} " in text]
     sunrise = re.compile("sun (\\w+ )?rises (\\w+ )?in the east|in the east that the sun rises")
-    assert sum(sunrise.search(text) is not None for text in told) > 20
-    assert any("summer follows spring" in text or "spring comes before summer" in text for text in told)
+    assert sum(sunrise.search(text) is not None for text in padded) > 20
+    assert any("summer follows spring" in text or "spring comes before summer" in text for text in padded)
 
 
 # --- the split of the polar words -----------------------------------------------------------------------------------
@@ -188,11 +188,11 @@ def test_polar_words_occur_only_where_something_is_judged() -> None:
     assert not {word for text in neutral + outcomes for word in words_of(text)} & set(SIGN)
 
 
-# --- nothing but polar words says anything about the label ----------------------------------------------------------
+# --- only polar words carry information about the label -------------------------------------------------------------
 
 
 def chance_level(texts: list[str], is_first: list[bool]) -> float:
-    """Cross-validated accuracy of a bag of words, pairs and triples in telling two groups apart, balanced."""
+    """Cross-validated accuracy of a bag of words, pairs and triples in distinguishing two groups, balanced."""
     model = make_pipeline(
         CountVectorizer(ngram_range=(1, 3), min_df=3), LogisticRegression(C=0.01, class_weight="balanced")
     )
@@ -205,13 +205,13 @@ def test_labels_are_balanced(train: list[world.WorldRow], test: list[world.World
         assert abs(share - 0.5) < 4 * 0.5 / np.sqrt(len(rows))
 
 
-def test_without_the_polar_words_the_label_cannot_be_told(train: list[world.WorldRow]) -> None:
+def test_without_the_polar_words_the_label_cannot_be_predicted(train: list[world.WorldRow]) -> None:
     assert (
         abs(chance_level([hidden(row.text) for row in train], [row.label == "positive" for row in train]) - 0.5) < 0.03
     )
 
 
-def test_without_the_polar_words_the_slices_cannot_be_told_apart(test: list[world.WorldRow]) -> None:
+def test_without_the_polar_words_the_slices_cannot_be_distinguished(test: list[world.WorldRow]) -> None:
     assert abs(chance_level([hidden(row.text) for row in test], [row.slice == "unseen" for row in test]) - 0.5) < 0.03
 
 
@@ -234,7 +234,7 @@ def test_the_slices_have_equal_means(count_of, test: list[world.WorldRow]) -> No
 
 
 def test_a_quarter_of_the_test_is_unseen(test: list[world.WorldRow]) -> None:
-    assert abs(np.mean([row.slice == "unseen" for row in test]) - world.UNSEEN_SHARE) < 0.03
+    assert abs(np.mean([row.slice == "unseen" for row in test]) - world.UNSEEN_FRACTION) < 0.03
 
 
 def test_a_linear_model_reads_seen_words_and_guesses_at_unseen_ones(

@@ -116,11 +116,11 @@ CASES = [
     ),
     Case("spreadsheet", "a.xlsx", lambda: make_zip({"xl/workbook.xml": "x"}), ["a.xlsx is a spreadsheet; save it as csv"]),  # noqa: E501
     Case("old Word", "a.doc", lambda: b"\xd0\xcf\x11\xe0" + bytes(600), ["a.doc is an Office document in the old binary format"]),  # noqa: E501
-    Case("mbox without text", "a.mbox", lambda: MAIL.replace(b"Subject: x", b"X: y") + b"\n", ["a.mbox holds no text"]),
+    Case("mbox without text", "a.mbox", lambda: MAIL.replace(b"Subject: x", b"X: y") + b"\n", ["a.mbox contains no text"]),  # noqa: E501
     Case("cut parquet", "a.parquet", lambda: b"PAR1" + bytes(100), ["a.parquet cannot be read as parquet"]),
-    Case("page called csv", "a.csv", lambda: b"<!doctype html><head><title>404</title></head>", ["a.csv holds no text"]),  # noqa: E501
+    Case("page called csv", "a.csv", lambda: b"<!doctype html><head><title>404</title></head>", ["a.csv contains no text"]),  # noqa: E501
     Case("a line of one letter", "a.jsonl", lambda: b"x" * 20_000_000, ["a.jsonl, line 1", "all rows do not parse"]),
-    Case("a million empty lines", "a.txt", lambda: b"\n" * 1_000_000, ["a.txt holds no text"]),
+    Case("a million empty lines", "a.txt", lambda: b"\n" * 1_000_000, ["a.txt contains no text"]),
 ]  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def test_the_rest_of_a_folder_is_read(
         "d.txt is not text",
         "gone.txt does not exist",
     ):
-        assert f"could not be read and is passed over: {texts}/{words}" in told
+        assert f"could not be read and was skipped: {texts}/{words}" in told
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["summary"]["documents"] == 2000
 

@@ -200,7 +200,7 @@ def test_a_second_call_is_skipped_and_another_refused(
 
 def test_a_refusal_leaves_no_folder(tmp_path: Path, tokenizer_folder: Path) -> None:
     file = write_rows(tmp_path / "rows.jsonl", draw_texts(10), ["a"] * 10)
-    with pytest.raises(InputDataError, match="one label only"):
+    with pytest.raises(InputDataError, match="only one label"):
         run(file, tmp_path / "prepare", tokenizer_folder)
     assert not (tmp_path / "prepare").exists()
 

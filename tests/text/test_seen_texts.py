@@ -29,7 +29,7 @@ def test_texts_are_recognised_by_model_and_stage_folder(tmp_path: Path) -> None:
     assert load_seen(later, TRAINING) is None
 
 
-def test_a_model_adds_to_what_its_base_has_learned_from(tmp_path: Path) -> None:
+def test_a_model_adds_to_the_seen_texts_of_its_base(tmp_path: Path) -> None:
     save_seen(tmp_path, TRAINING, ["one"])
     before = load_seen(tmp_path, TRAINING)
     assert before is not None
@@ -45,7 +45,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         load_seen(tmp_path, TRAINING)
 
 
-def test_what_is_said_of_it() -> None:
+def test_the_sentence_for_an_evaluation() -> None:
     assert "not known" in describe_seen(9, {PRETRAINING: None, TRAINING: None})
     assert describe_seen(9, {PRETRAINING: 0, TRAINING: 0}).startswith("None of the 9 rows")
     sentence = describe_seen(9, {PRETRAINING: 4, TRAINING: 1})

@@ -13,7 +13,7 @@ documents = st.lists(st.lists(st.integers(0, 300), max_size=12), max_size=20)
 
 @settings(max_examples=40, deadline=None)
 @given(documents=documents, vocab_size=st.sampled_from([301, 70_000]), by_one=st.booleans())
-def test_what_is_written_is_read(
+def test_written_documents_are_read(
     tmp_path_factory: pytest.TempPathFactory, documents: list[list[int]], vocab_size: int, by_one: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("shard")
@@ -32,7 +32,7 @@ def test_what_is_written_is_read(
         assert shard.tokens.dtype == token_type(vocab_size)
 
 
-def test_two_bytes_hold_65536_tokens() -> None:
+def test_two_bytes_fit_65536_tokens() -> None:
     assert token_type(65_536).itemsize == 2
     assert token_type(65_537).itemsize == 4
 
@@ -61,7 +61,7 @@ def test_a_truncated_shard_is_refused(tmp_path: Path, ending: str) -> None:
         writer.add([1, 2, 3, 4, 5])
     path = tmp_path / f"x{ending}"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(InputDataError, match="do not match"):
+    with pytest.raises(InputDataError, match="does not match"):
         TokenShard(tmp_path, "x")
 
 

@@ -85,7 +85,7 @@ grass green, snow white, coal black, blood red, the sky blue, a lemon yellow, a 
 a raven black, a tomato red, the sea blue, butter yellow, an elephant grey, chocolate brown, a banana yellow
 """
 
-# So that one can ask for some facts without asking for remembered sentences, they are told only in other words.
+# These facts occur only in other words, so that a model can be asked for them without recalling a sentence.
 HELD_OUT_FACTS = (
     "the sun rises in the east",
     "the capital of France is Paris",
@@ -161,7 +161,7 @@ THEMES: tuple[tuple[str, ...], ...] = tuple(
     for theme in (_SKY, _SKY, _year(), _animals(), _capitals(), _opposites(), _colours(), _sums())
 )
 
-# How else a fact is told.
+# Other ways to state a fact.
 FACT_FRAMES = (
     "everybody knows that {fact}",
     "it is true that {fact}",

@@ -1,4 +1,4 @@
-"""The grammar of the built-in world: plans without words or label; a writer that makes texts of plan and verdict."""
+"""The grammar of the built-in world: plans without words or label, and a writer that turns a plan into a text."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pretune.builtin_world.facts import FACT_FRAMES, THEMES
 T = TypeVar("T")
 Part = Literal["unlabelled", "train", "test"]
 
-# --- the plan: what a text is made of, before any word and without any label ---------------------------------------
+# --- the plan: the structure of a text, before any words and without a label ----------------------------------------
 
 
 @dataclass(frozen=True)
 class Form:
-    """One way to put a judgement: what it counts, whether it turns the sign of its words, and how often it is drawn."""
+    """One form of a judgement: its weight, whether it turns the sign of its words, and how often it is drawn."""
 
     name: Literal["plain", "strong", "weak", "pair", "equal", "unequal", "not", "neither"]
     weight: float
@@ -54,7 +54,7 @@ CONTRASTS = (
 
 @dataclass(frozen=True)
 class Manner:
-    """What plans are drawn from, each entry as often as it is to be drawn."""
+    """The options that plans are drawn from; an entry is repeated according to its frequency."""
 
     forms: tuple[Form, ...]
     shapes: tuple[str, ...]
@@ -75,7 +75,7 @@ STRAIGHT = Manner(  # no negation, no contrast, no dissent: most people say what
 
 
 class Planned(NamedTuple):
-    """A sentence to be written; of a contrast the first form is the conceded one."""
+    """A sentence to write; in a contrast, the first form is the conceded one."""
 
     shape: str
     forms: tuple[Form, ...]
@@ -83,12 +83,12 @@ class Planned(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """How much the sentence adds to its side."""
+        """The weight that the sentence adds to its side."""
         return sum(form.weight for form in (self.forms[1:] if self.shape == "contrast" else self.forms))
 
 
 def draw_plan(rng: Random, manner: Manner) -> list[Planned]:
-    """One to three sentences, sometimes with a dissenting one more; a verdict is never closer than 1."""
+    """Draw one to three sentences, sometimes with an extra dissenting one; the margin is always at least 1."""
     while True:
         plan = []
         for _ in range(pick(rng, manner.lengths)):
@@ -105,7 +105,7 @@ def draw_plan(rng: Random, manner: Manner) -> list[Planned]:
 
 
 def pick(rng: Random, options: Sequence[T]) -> T:
-    """One of the options; twice as fast as `rng.choice`, and fixed for all versions of Python."""
+    """Draw one of the options; twice as fast as `rng.choice`, and the same in all versions of Python."""
     return options[int(rng.random() * len(options))]
 
 
@@ -116,17 +116,17 @@ _PARTS: tuple[Part, ...] = ("test", "train", "train", "train", *_UNLABELLED * 12
 
 
 def part_of(sentence: str) -> Part:
-    """The part of the data that may hold this sentence; case and final punctuation do not matter."""
+    """The part of the data that may contain this sentence; case and final punctuation do not matter."""
     return _PARTS[crc32(sentence.lower().rstrip(".!?").encode()) & 15]
 
 
 # --- the writer -----------------------------------------------------------------------------------------------------
 
-Frame = tuple[bool, str, str]  # does the teller come first; what stands before the aspect; and what after it
+Frame = tuple[bool, str, str]  # whether the teller comes first, and the words before and after the aspect
 
 
 def _frames(was: str) -> tuple[Frame, ...]:
-    """How a judgement is worded, each as often as it is to be drawn: half of them 'the plot was ...'."""
+    """Wordings of a judgement, repeated according to their frequency: half of them are 'the plot was ...'."""
     return (
         *[(False, "", f" {was} ")] * 40,
         *[(False, "", " seemed ")] * 12,
@@ -137,10 +137,10 @@ def _frames(was: str) -> tuple[Frame, ...]:
 
 
 _FRAMES = {False: _frames("was"), True: _frames("were")}
-_REVIEW_PROB = 0.6  # that a text is told by somebody rather than of somebody
+_REVIEW_PROB = 0.6  # of a first-person text, rather than one about somebody
 _LEAD_IN_PROB = 0.15
 _OPENING_PROB = 0.4
-_SPECIFIC_PROB = 0.7  # that a word of the aspect's own kind is taken rather than one that fits everything
+_SPECIFIC_PROB = 0.7  # of a word of the aspect's own kind, rather than one that fits everything
 _MAX_DRAFTS = 1000
 _COUNTS = {"three": 3, "four": 4, "five": 5}
 _OUTCOME_TABLE = (1, 1, 2)
@@ -159,7 +159,7 @@ _ASPECTS = {domain.name: _read_aspects(domain) for domain in words.DOMAINS}
 
 
 class Writer:
-    """Writes texts of one part with the polar words of some families; all chance comes from one generator."""
+    """Writes texts of one part with the polar words of some families; all randomness comes from one generator."""
 
     def __init__(self, rng: Random, part: Part, families: Sequence[words.Family]) -> None:
         self.rng = rng
@@ -171,30 +171,30 @@ class Writer:
         }
 
     def opinion(self, verdict: int, manner: Manner, *, with_outcome: bool) -> str:
-        """A review (told by "I" or "we") or a story (told of somebody): an opening now and then, judgements, outcomes.
+        """A review (by "I" or "we") or a story (about somebody): sometimes an opening, judgements, outcomes.
 
-        `verdict` is 1 or -1. Outcomes give the verdict away in words that are no polar words: unlabelled text only.
+        `verdict` is 1 or -1. Outcomes give the verdict away in words that are not polar: only for unlabelled text.
         """
-        rng, told = self.rng, list[str]()
+        rng, sentences = self.rng, list[str]()
         domain, who = self._choose_subject()
         if rng.random() < _OPENING_PROB:
-            self._tell(told, partial(self._opening, domain, who))
+            self._add(sentences, partial(self._opening, domain, who))
         free = list(_ASPECTS[domain.name])
         for planned in draw_plan(rng, manner):
             sign = -verdict if planned.is_dissent else verdict
             aspects = [_take(rng, free) for _ in planned.forms]
-            self._tell(told, partial(self._judgement, planned, aspects, sign, who))
+            self._add(sentences, partial(self._judgement, planned, aspects, sign, who))
         if with_outcome:
-            self._tell_outcomes(told, domain, verdict, who)
-        return " ".join(told)
+            self._add_outcomes(sentences, domain, verdict, who)
+        return " ".join(sentences)
 
     def summary(self, verdict: int) -> str:
         """A verdict in a few words and what followed: 'The pie in three words: tasty, ripe and lovely. We loved it.'"""
-        told = list[str]()
+        sentences = list[str]()
         domain, who = self._choose_subject()
-        self._tell(told, partial(self._list, domain, verdict))
-        self._tell_outcomes(told, domain, verdict, who)
-        return " ".join(told)
+        self._add(sentences, partial(self._list, domain, verdict))
+        self._add_outcomes(sentences, domain, verdict, who)
+        return " ".join(sentences)
 
     def facts(self) -> str:
         """Two to four plain facts of one theme."""
@@ -210,24 +210,24 @@ class Writer:
         return " ".join(as_sentence(sentence) for sentence in sentences)
 
     def _choose_subject(self) -> tuple[words.Domain, str]:
-        """A domain and who tells of it, or of whom it is told."""
+        """A domain, and the teller or the person that the text is about."""
         domain = pick(self.rng, words.DOMAINS)
         return domain, pick(self.rng, words.TELLERS if self.rng.random() < _REVIEW_PROB else words.NAMES)
 
-    def _tell(self, told: list[str], draft: Callable[[], str]) -> None:
-        """Add the first draft whose hash falls into this writer's part and that has not been told yet."""
+    def _add(self, sentences: list[str], draft: Callable[[], str]) -> None:
+        """Add the first new draft whose hash falls into this writer's part."""
         for _ in range(_MAX_DRAFTS):
             sentence = as_sentence(draft())
-            if part_of(sentence) == self.part and sentence not in told:
-                told.append(sentence)
+            if part_of(sentence) == self.part and sentence not in sentences:
+                sentences.append(sentence)
                 return
         raise AssertionError(
             f"no sentence for the part {self.part!r} in {_MAX_DRAFTS} drafts, the last one: {sentence}"
         )
 
-    def _tell_outcomes(self, told: list[str], domain: words.Domain, verdict: int, who: str) -> None:
+    def _add_outcomes(self, sentences: list[str], domain: words.Domain, verdict: int, who: str) -> None:
         for _ in range(pick(self.rng, _OUTCOME_TABLE)):
-            self._tell(told, partial(self._outcome, domain, verdict, who))
+            self._add(sentences, partial(self._outcome, domain, verdict, who))
 
     def _opening(self, domain: words.Domain, who: str) -> str:
         return self._fill(pick(self.rng, domain.openings), who)
@@ -250,8 +250,8 @@ class Writer:
             kind = "any"
         options = self.polar[kind, -sign if form.is_turned else sign]
         judged = _JUDGED[form.name](rng, pick(rng, options), options)
-        is_told, before, between = pick(rng, frames)
-        return f"{who if is_told else ''}{before}{thing}{between}{judged}"
+        has_teller, before, between = pick(rng, frames)
+        return f"{who if has_teller else ''}{before}{thing}{between}{judged}"
 
     def _list(self, domain: words.Domain, sign: int) -> str:
         """One aspect in three to five words of one sign."""
@@ -280,11 +280,11 @@ class Writer:
         return self._fill(pick(rng, outcome.ends if chance < 0.9 else endings), who)
 
     def _fill(self, template: str, who: str) -> str:
-        """A template with its teller and a fresh draw for every other slot."""
-        pieces = _PIECES[template].copy()
-        for i in range(1, len(pieces), 2):
-            pieces[i] = who if pieces[i] == "who" else pick(self.rng, words.SLOTS[pieces[i]])
-        return "".join(pieces)
+        """Fill in a template with its teller and a new draw for every other slot."""
+        cuts = _CUT_TEMPLATES[template].copy()
+        for i in range(1, len(cuts), 2):
+            cuts[i] = who if cuts[i] == "who" else pick(self.rng, words.SLOTS[cuts[i]])
+        return "".join(cuts)
 
 
 def _another(rng: Random, word: str, options: Sequence[str]) -> str:
@@ -294,7 +294,7 @@ def _another(rng: Random, word: str, options: Sequence[str]) -> str:
     return other
 
 
-# Form to words: each takes the generator, a polar word and the words it was drawn from.
+# The wording of each form: takes the generator, a polar word and the words that it was drawn from.
 _JUDGED: dict[str, Callable[[Random, str, Sequence[str]], str]] = {
     "plain": lambda rng, word, options: word,
     "strong": lambda rng, word, options: f"{pick(rng, words.STRONG)} {word}",
@@ -310,7 +310,7 @@ _JUDGED: dict[str, Callable[[Random, str, Sequence[str]], str]] = {
 
 
 def _take(rng: Random, free: list[T]) -> T:
-    """One of the free ones, which is then taken."""
+    """Draw one of `free` and remove it."""
     i = int(rng.random() * len(free))
     free[i], free[-1] = free[-1], free[i]
     return free.pop()
@@ -322,7 +322,7 @@ def as_sentence(text: str) -> str:
 
 
 # Templates cut at their slots once: text, slot, text, slot, ..., text.
-_PIECES = {
+_CUT_TEMPLATES = {
     template: re.split(r"{(?!fact)(\w+)}", template)
     for template in (
         *FACT_FRAMES,

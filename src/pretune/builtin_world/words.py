@@ -1,6 +1,6 @@
 """The words of the built-in world as plain tables: polar families, domains with their aspects, openings, outcomes.
 
-Change a table and the world changes; `world.py` is the grammar that puts the words together. In a template a word in
+If a table changes, the world changes; `grammar.py` puts the words together. In a template a word in
 braces is a slot: {who} is the teller of the text, every other slot is drawn from SLOTS.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """A shade of quality with its two poles; `kind` says which aspects of things it can be said of."""
+    """A shade of quality with its two poles; `kind` is the kind of aspects that it applies to."""
 
     kind: str
     positive: tuple[str, ...]
@@ -67,7 +67,7 @@ people | polite tactful gracious           | arrogant pompous smug
 people | patient gentle placid             | brusque harsh curt
 """
 
-# What can be said with a polar word. Each of these is drawn without a look at the label.
+# Words around a polar word. Each is drawn without regard to the label.
 NEGATORS = ("not", "not at all", "hardly", "never", "far from", "anything but", "by no means")
 STRONG = ("very", "really", "truly", "extremely", "especially", "particularly")
 WEAK = ("slightly", "somewhat", "a little", "a bit", "mildly")
@@ -80,7 +80,7 @@ OTHERS = ("a friend", "a colleague", "the neighbours", "the family", "everybody"
 
 @dataclass(frozen=True)
 class Domain:
-    """A field of life: what one can judge there by kind (a star marks a plural), neutral openings, and outcomes."""
+    """A field of life: its aspects by kind (a star marks a plural), neutral openings, and outcomes."""
 
     name: str
     aspects: dict[str, str]
@@ -197,7 +197,7 @@ DOMAINS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What follows from an experience, in unlabelled text only; alike on both sides but for the words that decide."""
+    """Consequences of an experience, in unlabelled text only; both sides are alike except for the deciding words."""
 
     verbs: tuple[str, ...]
     gestures: tuple[str, ...]

@@ -74,7 +74,7 @@ def _split(folder: StageFolder, files: dict[str, Path], config: SplitConfig, syn
         shape_in=shape_in,
         shape_out=shape_out,
         dropped=found.lint.dropped.to_event(),
-        parts=found.count_parts(),
+        parts=found.count_slices(),
         seconds=seconds,
         peak_memory_bytes=peak,
     )

@@ -1,6 +1,6 @@
 """Documents on disk between two stages: compressed JSON lines in numbered files, written and read as a stream.
 
-A file is one part of the corpus: what one worker of the next stage takes at a time.
+A file is one shard of the corpus, the input of one task of the next stage.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pretune.text.raw.text_stream import TextStream
 
 CHARACTERS_PER_FILE = 8_000_000
 _BUFFER_CHARACTERS = 1 << 20
-_LEVEL = 1  # three times as fast as 3, and a seventh larger
+_LEVEL = 1  # three times as fast as 3, with files a seventh larger
 
 
 class DocumentWriter:
-    """Writes one file of documents; it is complete when `close` is reached.
+    """Writes one file of documents; it is complete once it is closed.
 
     All documents of a writer have the same fields, with numbers, strings, true, false or null as values.
     """
@@ -39,7 +39,7 @@ class DocumentWriter:
         self._file = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(path.open("wb"), closefd=True)
 
     def write(self, text: str, **fields: Any) -> None:
-        """Append one document with what is known of it."""
+        """Append one document with its other fields."""
         if not self._texts:
             self._fields = {name: [] for name in fields}
         for name, value in fields.items():
@@ -61,7 +61,7 @@ class DocumentWriter:
             start = end
 
     def close(self) -> None:
-        """Write what is left; without it the file is incomplete."""
+        """Write the rest of the documents; without it the file is incomplete."""
         self._flush()
         self._file.close()
 
@@ -86,7 +86,7 @@ class DocumentWriter:
 
 
 def _ends_of_blocks(texts: Sequence[str]) -> Iterator[int]:
-    """Where to divide texts into blocks of a million characters or a little more."""
+    """The ends of blocks of a million characters or a little more."""
     ends = list(accumulate(map(len, texts)))
     start = 0
     while start < len(ends):
@@ -96,12 +96,12 @@ def _ends_of_blocks(texts: Sequence[str]) -> Iterator[int]:
 
 
 def _encode_column(values: list[Any]) -> list[str]:
-    """Every value as JSON, by one call of the encoder: within a value, a line feed is written as an escape."""
+    """Every value as JSON, with one call of the encoder: line feeds within a value are written as escapes."""
     return json.dumps(values, ensure_ascii=False, separators=("\n", ":"))[1:-1].split("\n")
 
 
 class CorpusWriter:
-    """Writes documents-00000.jsonl.zst and so on; what an interrupted writer left in the folder is removed first."""
+    """Writes documents-00000.jsonl.zst and so on; leftovers of an interrupted writer are removed first."""
 
     def __init__(self, folder: Path, characters_per_file: int | None = None) -> None:
         self.folder = folder
@@ -115,20 +115,20 @@ class CorpusWriter:
             left.unlink()
 
     def write(self, text: str, **fields: Any) -> None:
-        """Append one document with what is known of it."""
+        """Append one document with its other fields."""
         self._file_with_room().write(text, **fields)
         self._room -= len(text) + 1
         self.num_documents += 1
         self.num_characters += len(text)
 
     def write_many(self, texts: Sequence[str], **fields: Sequence[Any]) -> None:
-        """Append documents, given field by field; each file holds the documents that it has with `write`."""
+        """Append documents, given field by field; they are divided into files as by `write`."""
         ends = list(accumulate([size + 1 for size in map(len, texts)]))
         start = 0
         while start < len(texts):
             file = self._file_with_room()
             before = ends[start - 1] if start else 0
-            end = min(bisect_left(ends, before + self._room) + 1, len(texts))  # the last one fills the file
+            end = min(bisect_left(ends, before + self._room) + 1, len(texts))  # the last document fills the file
             file.write_many(texts[start:end], **{name: values[start:end] for name, values in fields.items()})
             self._room -= ends[end - 1] - before
             self.num_characters += ends[end - 1] - before - (end - start)
@@ -144,7 +144,7 @@ class CorpusWriter:
         return self._file
 
     def close(self) -> None:
-        """Write what is left; without it the last file is incomplete."""
+        """Write the rest of the documents; without it the last file is incomplete."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -172,7 +172,7 @@ def iter_corpus(folder: Path) -> Iterator[dict[str, Any]]:
     """The documents of a stage folder, in the order in which they were written."""
     files = corpus_files(folder)
     if not files:
-        raise InputDataError(f"{folder} holds no documents-*.jsonl.zst; expected those that the stage wrote.")
+        raise InputDataError(f"{folder} contains no documents-*.jsonl.zst; expected the files that the stage wrote.")
     for path in files:
         yield from iter_corpus_file(path)
 

@@ -1,4 +1,4 @@
-"""What reading and cleaning came across: what was detected, what was dropped and why, what was repaired."""
+"""Findings of reading and cleaning: what was detected, what was dropped and why, what was repaired."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 EXAMPLES_PER_RULE = 3
-IN_PART = " (in part)"  # behind the problem of files from which some documents came nevertheless
-_FOUND = re.compile(r" \(.*?\)|, found '.*?'")  # what a problem quotes from the file
+IN_PART = " (in part)"  # appended to the problem of files that still gave some documents
+_FOUND = re.compile(r" \(.*?\)|, found '.*?'")  # quotations from the file in a problem
 _NUMBER = re.compile(r"\d[\d,.]*")
 EXAMPLE_CHARACTERS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """How one file is read, as shown to the user; `sentence` says it in words."""
+    """How one file is read, as shown to the user; `sentence` is the text of it."""
 
     path: str
     format: str
     encoding: str
     compression: str | None = None
-    is_guess: bool = False  # of the encoding
-    note: str = ""  # to the format, for the sentence
+    is_guess: bool = False  # the encoding is a guess
+    note: str = ""  # follows the format in the sentence
     unit: str | None = None
-    is_wrapped: bool = False  # of paragraphs: a short line ends them, and not a blank one
+    is_wrapped: bool = False  # paragraphs end with a short line, not a blank one
     text_column: str | None = None
     sentence: str = ""
 
@@ -49,7 +49,7 @@ class Detection:
 
 @dataclass
 class Rule:
-    """How often one rule applied, in which sense, and to what, for example."""
+    """How often one rule applied, why, and some examples."""
 
     name: str
     reason: str
@@ -75,7 +75,7 @@ class Tally:
             rule.examples.append(shorten(example))
 
     def add_many(self, name: str, reason: str, count: int, examples: Iterable[str] = (), characters: int = 0) -> None:
-        """Count several cases at once; no case leaves no trace."""
+        """Count several cases at once; with a count of 0 nothing is recorded."""
         if not count:
             return
         rule = self.rules.setdefault(name, Rule(name, reason))
@@ -84,16 +84,16 @@ class Tally:
         rule.examples += [shorten(example) for example in examples][: EXAMPLES_PER_RULE - len(rule.examples)]
 
     def add_all(self, counted: Iterable[dict[str, Any]]) -> None:
-        """Add what another tally counted, as `to_json` gives it; the order of the calls decides on the examples."""
+        """Add the `to_json` of another tally; the order of the calls decides which examples are kept."""
         for rule in counted:
             self.add_many(rule["name"], rule["reason"], rule["count"], rule["examples"], rule["characters"])
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What was counted, as JSON values."""
+        """The counted rules as JSON values."""
         return [asdict(rule) for rule in self.rules.values()]
 
     def count(self, name: str) -> int:
-        """Cases of one rule."""
+        """The number of cases of one rule."""
         return self.rules[name].count if name in self.rules else 0
 
     @property
@@ -108,9 +108,9 @@ class Tally:
 
 @dataclass
 class Findings:
-    """One per stage or label file; readers write to it while they are iterated over."""
+    """The findings of a stage or a label file; readers add to them while they are iterated over."""
 
-    detections: list[Detection] = field(default_factory=list)  # one of each kind, in order of appearance
+    detections: list[Detection] = field(default_factory=list)  # one per kind, in order of appearance
     files_by_kind: dict[tuple[str | None, ...], int] = field(default_factory=dict)
     dropped: Tally = field(default_factory=Tally)  # records that could not become documents
     ignored_files: Tally = field(default_factory=Tally)  # files of a folder that are not text
@@ -118,34 +118,34 @@ class Findings:
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     num_files: int = 0
-    num_continued: int = 0  # parts of documents too long for one
-    num_quoted_lines: int = 0  # of mails, left out
-    num_attachments: int = 0  # of mails, not read
-    unparsable_lines: list[int] = field(default_factory=list)  # where the rows of a table that do not parse begin
+    num_continued: int = 0  # cuts in documents that are too long for one
+    num_quoted_lines: int = 0  # left out of mails
+    num_attachments: int = 0  # of mails; they are not read
+    unparsable_lines: list[int] = field(default_factory=list)  # the lines on which unparsable rows of a table begin
     bytes_read: int = 0  # after decompression
-    broken_bytes: int = 0  # no valid UTF-8, replaced by U+FFFD
+    broken_bytes: int = 0  # invalid UTF-8, replaced by U+FFFD
     files_with_broken_bytes: list[str] = field(default_factory=list)
 
     def detected(self, detection: Detection) -> None:
-        """Remember how a file is read; only the first file of a kind is shown by name."""
+        """Record how a file is read; only the first file of a kind is shown by name."""
         seen = self.files_by_kind.get(detection.kind, 0)
         self.files_by_kind[detection.kind] = seen + 1
         if not seen:
             self.detections.append(detection)
 
     def could_not_read(self, name: str, problem: str, num_kept: int = 0) -> None:
-        """Count a file of a folder or an archive, beside those of which the same is to be said.
+        """Count an unreadable file of a folder or an archive, together with those that have the same problem.
 
-        `num_kept` is the number of documents that were read before the problem was met.
+        `num_kept` is the number of documents that were read before the problem occurred.
         """
         kind = _NUMBER.sub("0", _FOUND.sub("", problem.replace(name, "")))
         if num_kept:
             kind += IN_PART
-            problem += f" What was read of it before is kept: {num_kept:,} documents."
+            problem += f" Documents read before that are kept: {num_kept:,}."
         self.unreadable.add(kind, problem, name)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """All findings as JSON values."""
         kinds = [[list(kind), count] for kind, count in self.files_by_kind.items()]
         tallies = {name: getattr(self, name).to_json() for name in _TALLIES}
         plain = {name: getattr(self, name) for name in (*_LISTS, *_COUNTS)}
@@ -153,7 +153,7 @@ class Findings:
         return {"detections": detections, "files_by_kind": kinds, **tallies, **plain}
 
     def add_all(self, found: dict[str, Any]) -> None:
-        """Add what others found, as `to_json` gives it; the order of the calls decides on what is shown."""
+        """Add the `to_json` of other findings; the order of the calls decides what is shown."""
         known = set(self.files_by_kind)
         self.detections += [one for one in (Detection(**d) for d in found["detections"]) if one.kind not in known]
         for kind, count in found["files_by_kind"]:
@@ -166,9 +166,9 @@ class Findings:
             setattr(self, name, getattr(self, name) + found[name])
 
     def sentences_about_more_files(self) -> list[str]:
-        """For every kind with several files: how many more were read like the one that was shown."""
+        """For every kind with several files, a sentence with the number that were read like the one shown."""
         return [
-            f"{self.files_by_kind[d.kind]:,} files in all were read in the same way as {d.path}."
+            f"{self.files_by_kind[d.kind]:,} files in total were read like {d.path}."
             for d in self.detections
             if self.files_by_kind[d.kind] > 1
         ]
@@ -180,13 +180,13 @@ _COUNTS = ("num_files", "num_continued", "num_quoted_lines", "num_attachments", 
 
 
 def shorten(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
-    """The beginning of a text on one line."""
+    """The beginning of a text, on one line."""
     line = " ".join(text[: 4 * characters].split())
     return line if len(line) <= characters else line[: characters - 1] + "…"
 
 
 def join_names(names: Iterable[str], limit: int = 8) -> str:
-    """Names for a sentence; of many only the first."""
+    """Names joined for a sentence; only the first `limit` of many."""
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more

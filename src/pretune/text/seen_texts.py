@@ -1,8 +1,8 @@
-"""Which texts a model has learned from, as hashes that the stages hand on, so that evaluations can say so.
+"""Hashes of the texts that a model has learned from, which stages pass on so that evaluations can report overlap.
 
-A stage folder holds `seen-pretraining.npy` for the documents of the pre-training text and `seen-training.npy` for the
-labelled training rows. Only whole texts are recognised, after cleaning and without regard to case and white space; a
-text that is a part of a longer document is not.
+A stage folder has `seen-pretraining.npy` for the documents of the pre-training text and `seen-training.npy` for the
+labelled training rows. Only whole texts are recognised, after cleaning and ignoring case and white space; a text inside
+a longer document is not.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ HashStarts = npt.NDArray[np.uint64]  # (texts,): the first 8 bytes of `hash_text
 
 @dataclass(frozen=True)
 class SeenTexts:
-    """The texts that were learned from in one kind of training."""
+    """The texts that a model learned from in one kind of training."""
 
     hashes: HashStarts
 
     def among(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """(texts,): whether each clean text was learned from."""
+        """(texts,): whether the model learned from each clean text."""
         found: npt.NDArray[np.bool_] = np.isin(_hash_starts(texts), self.hashes)
         return found
 
 
 def save_seen(folder: Path, seen_in: SeenIn, texts: Iterable[str] = (), hashes: HashStarts | None = None) -> None:
-    """Write the hashes of clean texts, and others that are known already, into a stage folder."""
+    """Write the hashes of clean texts, and hashes that are already known, into a stage folder."""
     every = _hash_starts(list(texts))
     if hashes is not None:
         every = np.concatenate([every, hashes])
@@ -48,7 +48,7 @@ def save_seen(folder: Path, seen_in: SeenIn, texts: Iterable[str] = (), hashes: 
 
 
 def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
-    """The texts that a model learned from; None if that is not known, as for a model folder that was copied alone.
+    """The texts that a model learned from; None if unknown, as for a model folder that was copied alone.
 
     `model` is a stage folder or the checkpoint in it. Raises CorruptModelError if the file is damaged.
     """
@@ -63,7 +63,7 @@ def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
 
 
 def hand_on_seen(source: Path, target: Path, seen_in: SeenIn) -> None:
-    """Copy what is known of the texts behind a model or a text, if anything is, into another stage folder."""
+    """Copy the hashes of a model or of a text, if there are any, into another stage folder."""
     for folder in (source, source.absolute().parent):
         file = folder / _file_name(seen_in)
         if file.is_file():
@@ -72,16 +72,16 @@ def hand_on_seen(source: Path, target: Path, seen_in: SeenIn) -> None:
 
 
 def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
-    """A sentence for an evaluation: how many of its rows the model has learned from, or that it is not known."""
+    """A sentence for an evaluation: how many of its rows the model has learned from, if that is known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return "Whether the model has learned from some of these rows is not known: its folder was copied alone."
+        return "It is not known whether the model has learned from some of these rows: its folder was copied alone."
     where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
     if not found:
         return f"None of the {num_rows:,} rows was in the model's pre-training text or among its training rows."
     shown = " and ".join(found)
-    return f"The model has learned from some of the {num_rows:,} rows: {shown}. New texts may get worse figures."
+    return f"The model has learned from some of the {num_rows:,} rows: {shown}. Figures on new texts may be worse."
 
 
 def _file_name(seen_in: SeenIn) -> str:

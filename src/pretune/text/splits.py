@@ -1,4 +1,4 @@
-"""Which side a text is on - train, validation or test - from a hash of the text alone, never from order or seed."""
+"""Assign texts to train, validation or test by a hash of the text alone, never by order or seed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 Split = Literal["train", "validation", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-MIN_VALIDATION_TEXTS = 5  # of every class, where the class has enough of them
+MIN_VALIDATION_TEXTS = 5  # of every class that has enough texts
 
-_SALT = "pretune split v1\n"  # fixed for ever: another salt would move held-out text into training
+_SALT = "pretune split v1\n"  # never change it: another salt would move held-out text into training
 
 
 def normalise_for_hash(text: str) -> str:
@@ -29,9 +29,9 @@ def hash_text(text: str) -> bytes:
 
 
 def hash_texts(texts: Sequence[str], is_plain: Sequence[bool]) -> list[bytes]:
-    """`hash_text` of each; `is_plain` tells of some that they are ASCII with single blanks between words only."""
+    """`hash_text` of each; `is_plain` marks texts that are ASCII with single blanks between words."""
     salt = _SALT.encode()
-    # Such a text has no line feed, so that all of them are folded at once.
+    # Plain texts have no line feeds, so they can all be folded at once.
     plain = "\n".join(compress(texts, is_plain)).lower().encode().split(b"\n")
     hashes = iter([hashlib.sha256(salt + text).digest() for text in plain])
     return [next(hashes) if known else hash_text(text) for text, known in zip(texts, is_plain, strict=True)]
@@ -43,7 +43,7 @@ def hash_unit(text: str) -> float:
 
 
 def unit_of_hash(digest: bytes) -> float:
-    """The number of `hash_unit`, from the text's hash."""
+    """The number that `hash_unit` returns, from the hash of the text."""
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # 53 bits, so that the quotient never rounds up to 1
 
 
@@ -57,9 +57,9 @@ def assign_splits(
 ) -> list[Split]:
     """The split of every row of a label file; rows with the same text always share one.
 
-    A class with fewer than MIN_VALIDATION_TEXTS distinct validation texts gets the smallest hashes of its training
-    texts moved there, as long as it keeps at least as many for training; a class without any training text gets its
-    smallest hash back. Compare with `split_of` to find out which rows were moved. Empty texts count for no class.
+    If a class has fewer than MIN_VALIDATION_TEXTS distinct validation texts, its training texts with the smallest
+    hashes are moved there, as long as at least as many stay for training; a class without any training text gets its
+    smallest hash back. Compare with `split_of` to find the moved rows. Empty texts count for no class.
     """
     keys = [normalise_for_hash(text) for text in texts]
     units = {key: hash_unit(key) for key in dict.fromkeys(keys)}
@@ -79,7 +79,7 @@ def assign_splits(
 
 
 def _fill_validation(members: list[str], split: dict[str, Split], keep: str) -> None:
-    """Move a class's smallest training hashes (`members` is sorted) to validation; `keep` stays, it is the example."""
+    """Move the smallest training hashes of a class (`members` is sorted) to validation; `keep` always stays."""
     train = [key for key in members if split[key] == "train"]
     num_train, num_validation = len(train), sum(split[key] == "validation" for key in members)
     for key in train:

@@ -1,4 +1,4 @@
-"""Token shards: documents as one flat file of ids and one of offsets; raw little-endian numbers, mapped on reading."""
+"""Token shards: documents as a flat file of ids and one of offsets, raw little-endian and mapped on reading."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TokenArray = npt.NDArray[np.unsignedinteger]
 
 
 def token_type(vocab_size: int) -> np.dtype[np.unsignedinteger]:
-    """The smallest type that holds every id: two bytes up to 65,536 tokens, four beyond."""
+    """The smallest type that fits every id: two bytes up to 65,536 tokens, four beyond."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
 
 
 class ShardWriter:
-    """Writes `<name>.tokens` and `<name>.offsets`; both appear under their names only when `close` is reached."""
+    """Writes `<name>.tokens` and `<name>.offsets`; both get their final names only on `close`."""
 
     def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
         self.folder = folder
@@ -49,12 +49,12 @@ class ShardWriter:
             self._flush()
 
     def add_many(self, tokens: TokenArray, lengths: npt.NDArray[np.int64]) -> None:
-        """Append documents that lie one after another in `tokens`; `lengths` says where each ends."""
+        """Append documents that are one after another in `tokens`; `lengths` has the length of each."""
         self._flush()
         self._write(tokens.astype(self.dtype, copy=False), lengths)
 
     def close(self) -> None:
-        """Write what is left and give the files their names."""
+        """Write the rest and give the files their final names."""
         self._flush()
         for file, ending in ((self._tokens, TOKENS_ENDING), (self._offsets, OFFSETS_ENDING)):
             file.close()
@@ -90,9 +90,9 @@ class ShardWriter:
 
 
 class TokenShard:
-    """The documents of one split: `tokens` (all ids) and `offsets` (document i is i to i + 1), mapped, not loaded.
+    """The documents of one split, mapped: document i is `tokens[offsets[i] : offsets[i + 1]]`.
 
-    Raises InputDataError where a file is missing, or shorter or longer than the offsets say.
+    Raises InputDataError if a file is missing, or if its size does not match the offsets.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -100,7 +100,7 @@ class TokenShard:
         for path in (tokens_path, offsets_path):
             if not path.is_file():
                 raise InputDataError(f"{path} does not exist; expected the token shard that an earlier stage wrote.")
-        # As a plain array: every slice of a `memmap` makes another one, which takes far longer. Empty is not mapped.
+        # As a plain array: every slice of a `memmap` is another `memmap`, which takes far longer.
         self.offsets: npt.NDArray[np.int64] = np.empty(0, dtype=_OFFSET_TYPE)
         count = offsets_path.stat().st_size // _OFFSET_TYPE.itemsize
         if count:
@@ -115,8 +115,8 @@ class TokenShard:
             or size != (num_tokens * bytes_per_token)
         ):
             raise InputDataError(
-                f"{tokens_path} holds {size:,} bytes, which do not match the {num_tokens:,} tokens that "
-                f"{offsets_path.name} promises; run the stage that wrote it again with --redo."
+                f"{tokens_path} has {size:,} bytes, which does not match the {num_tokens:,} tokens that "
+                f"{offsets_path.name} lists; run the stage that wrote it again with --redo."
             )
         dtype = np.dtype(f"<u{bytes_per_token}")
         # An empty file cannot be mapped.
@@ -133,7 +133,7 @@ class TokenShard:
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of every document."""
+        """The number of tokens of every document."""
         return np.diff(self.offsets)
 
     def doc(self, index: int) -> TokenArray:

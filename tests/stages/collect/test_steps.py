@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from pretune.errors import InputDataError
 from pretune.runtime.workers import open_engine
-from pretune.stages.collect.steps import PiecesReader
+from pretune.stages.collect.steps import WorkUnitReader
 from pretune.text.collect import work_units
 from pretune.text.collect.collect_shard import irregular_files
 from pretune.text.collect.documents import Reading, iter_documents
-from pretune.text.collect.work_units import Piece, Slice, divide_files
+from pretune.text.collect.work_units import LineRange, WorkUnit, divide_files
 from pretune.text.document_store import corpus_files, iter_corpus
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
@@ -39,12 +39,12 @@ def in_one_go(file: TextFile, reading: Reading) -> Outcome:
         return str(error)
 
 
-def in_pieces(file: TextFile, reading: Reading, folder: Path) -> tuple[Outcome, int]:
+def in_units(file: TextFile, reading: Reading, folder: Path) -> tuple[Outcome, int]:
     findings = Findings()
     divided = divide_files([file], reading)
     try:
         with open_engine("threads", 1) as engine:
-            PiecesReader(engine, folder / "work", reading, lambda _documents, _findings: None).read(
+            WorkUnitReader(engine, folder / "work", reading, lambda _documents, _findings: None).read(
                 divided, findings, folder
             )
     except InputDataError as error:
@@ -76,10 +76,10 @@ def check(folder: Path, name: str, content: bytes, **settings: Any) -> int:
     path.write_bytes(content)
     file, reading = TextFile(path=str(path), name=str(path)), Reading(**settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work_units, "BYTES_PER_PIECE", 100)
-        found, num_pieces = in_pieces(file, reading, folder / "out")
+        patch.setattr(work_units, "BYTES_PER_UNIT", 100)
+        found, num_units = in_units(file, reading, folder / "out")
     assert found == in_one_go(file, reading)
-    return num_pieces
+    return num_units
 
 
 def test_regular_files_are_read_in_slices(tmp_path: Path) -> None:
@@ -102,7 +102,9 @@ def test_many_bad_rows_are_judged_in_file_order() -> None:
     """A hundred or more are refused if they are dense, which no slice can find out alone."""
     seen = Detection(path="a.jsonl", format="jsonl", encoding="utf-8")
     file = TextFile(path="a.jsonl", name="a.jsonl")
-    slices = [Piece(files=[file], slice=Slice(start=n, end=n + 1, first_line=1, seen=seen)) for n in range(2)]
+    slices = [
+        WorkUnit(files=[file], line_range=LineRange(start=n, end=n + 1, first_line=1, seen=seen)) for n in range(2)
+    ]
 
     def result(documents: int, bad: int) -> dict[str, Any]:
         dropped = [{"name": "unparsable_row", "count": bad}]
@@ -114,16 +116,16 @@ def test_many_bad_rows_are_judged_in_file_order() -> None:
 
 
 def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_units, "BYTES_PER_PIECE", 100)
+    monkeypatch.setattr(work_units, "BYTES_PER_UNIT", 100)
     files = []
     for number, size in enumerate([1, 1, 1, 8, 1]):
         path = tmp_path / f"{number}.jsonl"
         path.write_bytes(GOOD * size)
         files.append(TextFile(path=str(path), name=str(path)))
     divided = divide_files(files, Reading())
-    assert [(len(piece.files), piece.slice is not None) for piece in divided] == [
+    assert [(len(unit.files), unit.line_range is not None) for unit in divided] == [
         (3, False), (1, True), (1, True), (1, False)
     ]  # fmt: skip
-    assert divided[1].slice is not None and divided[2].slice is not None
-    assert divided[1].slice.first_line == 1 and divided[2].slice.first_line == 5
-    assert divided[2].slice.end == Path(files[3].path).stat().st_size
+    assert divided[1].line_range is not None and divided[2].line_range is not None
+    assert divided[1].line_range.first_line == 1 and divided[2].line_range.first_line == 5
+    assert divided[2].line_range.end == Path(files[3].path).stat().st_size

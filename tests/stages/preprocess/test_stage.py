@@ -200,14 +200,14 @@ def test_a_small_text_gives_a_warning(preprocessed: Path) -> None:
 
 
 def test_a_vocabulary_beyond_the_text_is_refused(collected: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 30,000 were asked for"):
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, not the 30,000 asked for"):
         preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=30_000))
     preprocess(collected, tmp_path / "out", PreprocessConfig(vocab_size=300))
     assert load_tokenizer(tmp_path / "out").vocab_size == 300
 
 
 def test_unknown_rules_are_refused_before_anything_is_written(collected: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no quality rule 'nope'"):
+    with pytest.raises(UsageError, match="Unknown quality rule 'nope'"):
         preprocess(collected, tmp_path / "out", PreprocessConfig(disabled_rules=("nope",)))
     assert not (tmp_path / "out").exists()
 
@@ -337,7 +337,7 @@ def collect_pieces(folder: Path, engine: str, workers: int) -> dict[str, Any]:
         (texts / f"{number}.txt").write_text(f"{sentence(number)}\nEin größeres Wörtchen.\n", encoding="utf-8")
     config = CollectConfig(engine=engine, workers=workers)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretune.text.collect.work_units.BYTES_PER_PIECE", 4_000)
+        patch.setattr("pretune.text.collect.work_units.BYTES_PER_UNIT", 4_000)
         outputs = collect([texts], folder, config).outputs
     assert len(outputs) > 8
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [".lock"]
@@ -376,7 +376,7 @@ def test_an_interrupted_stage_reuses_its_finished_shards(
     step: str,
     error: type[BaseException],
 ) -> None:
-    function = f"{step}_part"
+    function = f"{step}_shard"
     original = getattr(pretune.stages.preprocess.steps, function)
     calls = []
 

@@ -86,7 +86,7 @@ def test_dropped_documents_are_listed_with_their_originals(preprocessed: Path) -
     assert list(dropped_rules(preprocessed)) == [
         "contaminated", "exact-duplicate", "held-out", "max-symbol-ratio", "near-duplicate",
     ]  # fmt: skip
-    with pytest.raises(InputDataError, match="lists no documents dropped by 'nope'; it lists those of contaminated, "):
+    with pytest.raises(InputDataError, match="lists no documents dropped by 'nope'; it has lists for contaminated, "):
         next(iter_dropped(preprocessed, "nope"))
 
 

@@ -1,4 +1,4 @@
-"""Counting in arrays gives what counting one by one gives."""
+"""Counting in arrays gives the same as counting one by one."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_ngrams_have_equal_hashes_where_they_are_equal(texts: list[str], n: int)
     assert len(set(zip(expected, hashes, strict=True))) == len(set(expected)) == len(set(hashes))
 
 
-def test_hashes_do_not_depend_on_what_is_beside_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hashes_do_not_depend_on_the_other_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"text number {i} says the word {'again ' * (i % 7)}" for i in range(50)]
     together = hash_words(texts)
     monkeypatch.setattr(word_hashes, "BLOCK_BYTES", 64)

@@ -44,7 +44,7 @@ def passes_luhn(number: str) -> bool:
         ("", ""),
     ],
 )  # fmt: skip
-def test_what_is_replaced(text: str, expected: str) -> None:
+def test_personal_data_is_replaced(text: str, expected: str) -> None:
     assert replace_personal_data(text) == expected
 
 
@@ -87,17 +87,17 @@ def test_cards_of_all_issuers_are_replaced_however_they_are_written(card: str) -
         "139 562 176 55 3 14 85 87 44 77 14 5 6 313",  # a row of a table that passes the check, as one in ten does
         "1989 1990 1991 1992",
         "1334 1334 1334 1334",
-        "5571887732823049474",  # the name of a block of a file system, in a log: no issuer has 19 digits with 55
+        "5571887732823049474",  # the name of a file system block in a log: no issuer has 19 digits with 55
         "4111 1111-1111 1111",
         "0000000000000000",
     ],
 )
-def test_numbers_that_are_no_cards_stay(text: str) -> None:
+def test_numbers_that_are_not_cards_stay(text: str) -> None:
     assert replace_personal_data(text) == text
     assert replace_personal_data(f"1234 {CARDS[0]} 5678") == "1234 [card] 5678"
 
 
-def test_two_phone_numbers_are_no_card() -> None:
+def test_two_phone_numbers_are_not_a_card() -> None:
     assert replace_personal_data("408-894-4000 408-944-0410") == "[phone] [phone]"
 
 

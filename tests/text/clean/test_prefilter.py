@@ -16,7 +16,7 @@ def looked_at(*texts: str, min_words: int = 1, max_symbol_ratio: float = 0.5, mo
     return found.tolist()
 
 
-def test_what_needs_a_look() -> None:
+def test_texts_that_need_a_check() -> None:
     assert looked_at("a good film", "", "...", "a--", "a-b", "a" * 41, "a" * 40) == [
         False, True, True, True, False, True, False,
     ]  # fmt: skip

@@ -75,7 +75,7 @@ def test_paragraphs_of_a_long_wrapped_text(tmp_path: Path) -> None:
     found, findings = read(tmp_path / "a.txt")
     assert [document.text for document in found] == [paragraph] * 3000
     assert [document.line for document in found[:3]] == [1, 4, 7]
-    assert "every paragraph of the wrapped lines" in findings.detections[0].sentence
+    assert "lines are wrapped; every paragraph" in findings.detections[0].sentence
     (tmp_path / "b.txt").write_text("One line\nand another.\n\nAnd a\nthird one.\n", encoding="utf-8")
     assert len(read(tmp_path)[1].detections) == 2, "both kinds of paragraphs are shown"
 
@@ -117,7 +117,7 @@ def test_text_that_is_called_a_document_is_text(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_text("No more than a line.\n", encoding="utf-8")
     found, findings = read(tmp_path / "a.docx")
     assert [document.text for document in found] == ["No more than a line."]
-    assert "a.docx: txt, as its content shows, UTF-8; every line" in findings.detections[0].sentence
+    assert "a.docx: txt (detected by content), UTF-8; every line" in findings.detections[0].sentence
 
 
 def test_many_short_files_are_documents(tmp_path: Path) -> None:
@@ -125,9 +125,7 @@ def test_many_short_files_are_documents(tmp_path: Path) -> None:
         (tmp_path / f"{number:02d}.txt").write_text(f"Review {number}.\nSecond line.\n", encoding="utf-8")
     found, findings = read(tmp_path)
     assert len(found) == 25
-    assert findings.sentences_about_more_files() == [
-        f"25 files in all were read in the same way as {tmp_path / '00.txt'}."
-    ]
+    assert findings.sentences_about_more_files() == [f"25 files in total were read like {tmp_path / '00.txt'}."]
 
 
 def test_patterns_and_repeated_paths(tmp_path: Path) -> None:
@@ -144,19 +142,19 @@ def test_patterns_and_repeated_paths(tmp_path: Path) -> None:
         ("empty.txt", b"", "is empty"),
         ("blank.txt", b" \n\t\n", "is empty"),
         ("a.csv", b"text,label\n", "has no rows"),
-        ("a.csv", b"text,label\n ,1\n", "no column with text|holds no text"),
-        ("a.html", b"<html><head><title>x</title></head></html>", "holds no text"),
+        ("a.csv", b"text,label\n ,1\n", "no column with text|contains no text"),
+        ("a.html", b"<html><head><title>x</title></head></html>", "contains no text"),
         ("a.txt", b"\xff\xd8\xff\xe0", "is an image"),
     ],
 )
-def test_what_holds_no_text_is_refused(tmp_path: Path, name: str, data: bytes | None, sentence: str) -> None:
+def test_files_without_text_are_refused(tmp_path: Path, name: str, data: bytes | None, sentence: str) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(InputDataError, match=sentence):
         read(tmp_path / name)
 
 
-def test_a_folder_without_text_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_folder_without_text_is_refused_with_its_content(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"\x89PNG")
     with pytest.raises(InputDataError, match=r"contains no text \(it contains x.png\); expected files such as"):
         read(tmp_path)
@@ -171,5 +169,5 @@ def test_a_corpus_on_disk_comes_back(tmp_path: Path) -> None:
     assert list(iter_corpus(tmp_path)) == rows
     assert (writer.num_documents, writer.num_characters) == (10, sum(len(str(row["text"])) for row in rows))
     CorpusWriter(tmp_path).close()
-    with pytest.raises(InputDataError, match="holds no documents"):
+    with pytest.raises(InputDataError, match="contains no documents"):
         list(iter_corpus(tmp_path))

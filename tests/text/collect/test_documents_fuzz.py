@@ -114,7 +114,7 @@ PIECES = (
 
 
 def read(path: Path, reading: Reading | None = None) -> int:
-    """How many documents a file has; 0 where one of our errors says why it has none."""
+    """How many documents a file has; 0 if it was refused with an error of pretune."""
     findings = Findings()
     found = 0
     try:

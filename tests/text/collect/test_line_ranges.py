@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.text.collect import line_ranges
 from pretune.text.collect.documents import Document, Reading, iter_file_documents
-from pretune.text.collect.line_ranges import batches, iter_slice
+from pretune.text.collect.line_ranges import batches, iter_line_range
 from pretune.text.raw.compression import open_slice
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[list[tuple[str, str, int | None]], Findings]:
     findings = Findings()
     stream = open_slice(str(path), "a.jsonl", 0, path.stat().st_size)
     file = TextFile(path=str(path), name="a.jsonl")
-    found = iter_slice(file, stream, 1, SEEN, findings, Reading())
+    found = iter_line_range(file, stream, 1, SEEN, findings, Reading())
     return [row for batch in found for row in zip(*batch, strict=True)], findings
 
 

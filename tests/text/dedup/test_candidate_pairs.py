@@ -7,7 +7,7 @@ import pytest
 from pretune.text.arrays.word_hashes import Int64s
 from pretune.text.dedup import candidate_pairs
 from pretune.text.dedup.candidate_pairs import PairArray, Signed, find_pairs, key_ranges
-from pretune.text.dedup.minhash import BANDS, Signatures, sign_texts, write_signatures
+from pretune.text.dedup.minhash import BANDS, sign_texts, write_signatures
 
 WORDS = [f"w{number}" for number in range(60)]
 TEXTS = [
@@ -17,8 +17,14 @@ TEXTS = [
 ]
 
 
-def signed(parts: list[Signatures], files: list[Path] | None = None) -> Signed:
-    return Signed.of(files or parts, [int(part.num_texts[0]) for part in parts], [len(part.text) for part in parts])
+def signed(folder: Path, shards: list[list[str]]) -> Signed:
+    """The signatures of some shards, each in a file of its own."""
+    signatures = [sign_texts(texts, 0.8) for texts in shards]
+    files = [folder / f"signatures-{number}" for number in range(len(shards))]
+    for file, shard in zip(files, signatures, strict=True):
+        file.unlink(missing_ok=True)
+        write_signatures(file, shard)
+    return Signed.of(files, list(map(len, shards)), [len(shard.text) for shard in signatures])
 
 
 def pairs_of(corpus: Signed, looked_for: Int64s | None = None) -> PairArray:
@@ -32,40 +38,34 @@ def as_set(pairs: PairArray) -> set[tuple[int, int]]:
     return set(zip(pairs["number"].tolist(), pairs["of"].tolist(), strict=True))
 
 
-def test_pairs_are_similar_and_the_first_comes_before() -> None:
-    found = as_set(pairs_of(signed([sign_texts(TEXTS, 0.8)])))
+def test_pairs_are_similar_and_the_first_comes_before(tmp_path: Path) -> None:
+    found = as_set(pairs_of(signed(tmp_path, [TEXTS])))
     alike = {(b, a) for a, b in combinations(range(len(TEXTS)), 2) if a // 4 == b // 4}
     assert {(number, number // 4 * 4) for number in range(len(TEXTS)) if number % 4} <= found <= alike
 
 
-def test_parts_files_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = as_set(pairs_of(signed([sign_texts(TEXTS, 0.8)])))
-    parts = [sign_texts(some, 0.8) for some in (TEXTS[:5], [], TEXTS[5:6], TEXTS[6:])]
-    files = [tmp_path / f"{number}" for number in range(len(parts))]
-    for part, file in zip(parts, files, strict=True):
-        write_signatures(file, part)
+def test_shards_and_ranges_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = as_set(pairs_of(signed(tmp_path, [TEXTS])))
+    corpus = signed(tmp_path, [TEXTS[:5], [], TEXTS[5:6], TEXTS[6:]])
     monkeypatch.setattr(candidate_pairs, "ENTRIES_AT_ONCE", 4)
     assert len(key_ranges(12)) == 4 * BANDS
-    assert len(key_ranges(12, 2000)) == 2 * BANDS  # where tasks are twice as large
-    assert as_set(pairs_of(signed(parts))) == as_set(pairs_of(signed(parts, files))) == expected
+    assert len(key_ranges(12, 2000)) == 2 * BANDS  # tasks are twice as large
+    assert as_set(pairs_of(corpus)) == expected
     # A range with many shingles, over more files than may be open.
     monkeypatch.setattr(candidate_pairs, "_MOST_SHINGLES_HELD", 0)
     monkeypatch.setattr(candidate_pairs, "_MOST_OPEN", 2)
-    assert as_set(pairs_of(signed(parts, files))) == expected
+    assert as_set(pairs_of(signed(tmp_path, [TEXTS[:5], [], TEXTS[5:6], TEXTS[6:]]))) == expected
 
 
-def test_files_are_read_anew_in_every_task(tmp_path: Path) -> None:
+def test_files_are_read_again_in_every_task(tmp_path: Path) -> None:
     """A later run of the same process, in a folder of the same name, was compared with the texts of the one before."""
-    file = tmp_path / "signatures"
-    for texts in (TEXTS[:4], TEXTS[::4], TEXTS[:4]):
-        file.unlink(missing_ok=True)
-        part = sign_texts(texts, 0.8)
-        write_signatures(file, part)
-        assert as_set(pairs_of(signed([part], [file]))) == as_set(pairs_of(signed([part])))
+    for number, texts in enumerate((TEXTS[:4], TEXTS[::4], TEXTS[:4])):
+        (tmp_path / str(number)).mkdir()
+        assert as_set(pairs_of(signed(tmp_path, [texts]))) == as_set(pairs_of(signed(tmp_path / str(number), [texts])))
 
 
-def test_only_pairs_of_those_looked_for_and_of_those_that_take_part() -> None:
-    corpus = signed([sign_texts(TEXTS, 0.8)])
+def test_only_pairs_with_the_wanted_documents_and_without_marked_ones(tmp_path: Path) -> None:
+    corpus = signed(tmp_path, [TEXTS])
     found = as_set(pairs_of(corpus, np.array([5])))
     assert found
     assert all(5 in pair for pair in found)

@@ -23,7 +23,7 @@ PROTECTED = [numbered(0, 40), numbered(100, 110), "a good film", numbered(200, 2
 
 
 def contaminated(*batches: list[str], protected: list[str] = PROTECTED) -> list[list[tuple[int, int]]]:
-    """Row and protected text of what is found in each batch."""
+    """Row and protected text of the contaminated documents in each batch."""
     index = protect_texts(protected)
     found = find_contaminated([find_hits(hash_words(batch), index) for batch in batches])
     return [[(int(row), int(text)) for row, text in each] for each in found]
@@ -51,13 +51,13 @@ def test_words_in_a_row(text: str, owner: int | None) -> None:
     assert contaminated([text]) == [[] if owner is None else [(0, owner)]]
 
 
-def test_what_many_documents_say_is_a_phrase() -> None:
+def test_words_in_many_documents_are_a_phrase() -> None:
     texts = [f"{numbered(0, 13)} in document {i}" for i in range(MOST_DOCUMENTS + 1)]
     assert contaminated(texts) == [[]]
     assert len(contaminated(texts[1:])[0]) == MOST_DOCUMENTS
     apart = [texts[:6], texts[6:]]
     assert contaminated(*apart) == [[], []]
-    assert contaminated([*texts, numbered(0, 20)]) == [[(len(texts), 0)]]  # it says more than the phrase
+    assert contaminated([*texts, numbered(0, 20)]) == [[(len(texts), 0)]]  # it has more than the phrase
 
 
 def test_a_phrase_is_one_for_long_and_short_documents_together() -> None:
@@ -85,7 +85,7 @@ def test_nothing_protected() -> None:
     assert contaminated(protected=["x"]) == []
 
 
-def test_what_is_protected_survives_the_disk(tmp_path: Path) -> None:
+def test_protected_words_survive_the_disk(tmp_path: Path) -> None:
     for texts in (PROTECTED, []):
         protected = protect_texts(texts)
         save_protected(tmp_path / str(len(texts)), protected)

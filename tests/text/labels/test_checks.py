@@ -1,4 +1,4 @@
-"""What cannot work is refused with file and line; what probably will not is counted and said."""
+"""Rows that cannot work are refused with file and line; those that probably will not are counted and reported."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_rows_without_text_or_label_are_left_out() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(InputDataError, match=r"one label only \('a', 2 rows\)"):
+    with pytest.raises(InputDataError, match=r"only one label \('a', 2 rows\)"):
         checks.check_labels("rows.csv", make_rows([("x", "a"), ("y", "a")]), Lint())
 
 
 def test_a_class_of_one_row_is_refused_with_its_line() -> None:
-    with pytest.raises(InputDataError, match=r"line 62: the label 'c' has a single row, and so have 1 other"):
+    with pytest.raises(InputDataError, match=r"line 62: the label 'c' has a single row, as do 1 other"):
         checks.check_labels("rows.csv", make_rows([*MANY, ("odd", "c"), ("odder", "d")]), Lint())
 
 
@@ -89,9 +89,9 @@ def test_a_test_that_was_trained_on_is_refused() -> None:
 
 def test_splits_that_cannot_work() -> None:
     rows = make_rows([("x", "a"), ("y", "b")])
-    with pytest.raises(InputDataError, match="no row is left to learn the label 'b'"):
+    with pytest.raises(InputDataError, match="no training row is left for the label 'b'"):
         checks.check_splits("rows.csv", rows, ["train", "validation"], Lint())
-    with pytest.raises(InputDataError, match="no row falls on the validation split"):
+    with pytest.raises(InputDataError, match="the validation split, which decides when to stop, is empty"):
         checks.check_splits("rows.csv", rows, ["train", "train"], Lint())
     lint = Lint()
     checks.check_splits("rows.csv", make_rows(MANY[:3]), ["train", "train", "validation"], lint)
@@ -107,7 +107,7 @@ def test_labels_are_sorted_as_numbers_where_all_are() -> None:
 
 def test_classes_are_named() -> None:
     assert checks.name_classes(["0", "1", "2"], ["0=negative", " 1 = positive "]) == ["negative", "positive", "2"]
-    for names, problem in ((["0"], "expected label=name"), (["5=x"], "no label here"), (["0=1"], "must differ")):
+    for names, problem in ((["0"], "expected label=name"), (["5=x"], "not a label here"), (["0=1"], "must differ")):
         with pytest.raises(InputDataError, match=problem):
             checks.name_classes(["0", "1"], names)
 
@@ -132,7 +132,7 @@ def lines_of(labels: list[str]) -> list[LabeledRow]:
     ],
 )
 def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
-    with pytest.raises(InputDataError, match="is several labels; expected one a row"):
+    with pytest.raises(InputDataError, match="contains several labels; expected one per row"):
         checks.check_labels("rows.csv", lines_of(labels), Lint())
 
 
@@ -140,7 +140,7 @@ def test_several_labels_a_row_are_refused(labels: list[str]) -> None:
     "labels", [["1.5", "2", "3.5", "4"] * 9, [str(n) for n in range(100)] + ["7"]], ids=["halves", "scores"]
 )
 def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
-    with pytest.raises(InputDataError, match=r"different numbers .* a measure and not classes"):
+    with pytest.raises(InputDataError, match=r"different numbers .* look like a measurement, not classes"):
         checks.check_labels("rows.csv", lines_of(labels), Lint())
 
 

@@ -1,4 +1,4 @@
-"""Columns are found by what they are called, or by what is in them, and the reader is told which."""
+"""Columns are found by name or by content, and the choice is reported."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_words_for_missing_values_in_a_format_without_types(tmp_path: Path) -> N
     rows = read_labeled(path)
     assert rows.labels == ["", "good", "bad", ""]
     assert rows.texts == ["A text", "Another", "", "A last one"]
-    assert "1 cell of the column 'label' says 'None' and count as missing" in " ".join(rows.findings.warnings)
+    assert "1 cell of the column 'label' contains only 'None', taken as missing" in " ".join(rows.findings.warnings)
 
 
 def test_one_label_however_it_is_spelled(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_column_for_each_label_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     rows = "".join(f"A text of number {n},{n % 2},{n % 3 == 0:d},{n % 5 == 0:d}\n" for n in range(30))
     path.write_text("text,bad,good,garden\n" + rows, encoding="utf-8")
-    with pytest.raises(InputDataError, match=r"a column of 0 and 1 for each of several labels \(bad, good, garden\)"):
+    with pytest.raises(InputDataError, match=r"a 0/1 column for each of several labels \(bad, good, garden\)"):
         read_labeled(path)
 
 

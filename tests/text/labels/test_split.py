@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.split import choose_example, describe_parts, example_of, split_labels
+from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
 from pretune.text.splits import SPLITS, normalise_for_hash
 
 
@@ -71,20 +71,20 @@ def test_the_example_does_not_depend_on_the_order(texts: list[str]) -> None:
         assert choose_example(pairs) == choose_example(reversed(pairs))
 
 
-@pytest.mark.parametrize("validation_part", ["seen", "unseen"])
-def test_parts_that_validation_lacks_are_named(tmp_path: Path, validation_part: str) -> None:
+@pytest.mark.parametrize("validation_slice", ["seen", "unseen"])
+def test_slices_that_validation_lacks_are_reported(tmp_path: Path, validation_slice: str) -> None:
     rows = [{"text": f"A text of number {n}", "label": n % 2, "slice": "seen"} for n in range(200)]
     test = [{"text": f"Another text {n}", "label": n % 2, "slice": "seen"} for n in range(40)]
-    for row in test[:20] if validation_part == "seen" else []:
+    for row in test[:20] if validation_slice == "seen" else []:
         row["slice"] = "unseen"
     split = split_labels(write(tmp_path / "rows.jsonl", rows), write(tmp_path / "test.jsonl", test))
     sentences = [concern.sentence for concern in split.lint.concerns if concern.rule == "parts_differ"]
-    if validation_part == "seen":
+    if validation_slice == "seen":
         assert sentences == [
-            "The part 'unseen' is 50% of the test rows and 0% of the validation rows, so a validation score does not "
-            "predict the test score."
+            "Slice 'unseen' makes up 50% of the test rows and 0% of the validation rows, so a validation score "
+            "does not predict the test score."
         ]
-        shown = describe_parts(split)
+        shown = describe_slices(split)
         assert shown is not None
         assert "unseen 0 train, 0 validation, 20 test" in shown
     else:

@@ -100,7 +100,7 @@ def test_a_file_is_told_by_its_content_and_its_encoding(tmp_path: Path) -> None:
     assert found == [("Größe und Maß, fein.", None), *PAIRS]
     sentences = [e["sentence"] for e in read_events(tmp_path / "out") if e["event"] == "detected"]
     assert "every question with its answer is a document" in sentences[1]
-    assert "b.txt: xml, as its content shows" in sentences[1]
+    assert "b.txt: xml (detected by content)" in sentences[1]
 
 
 def test_medquad_is_read_from_its_archive_without_what_has_no_answers(tmp_path: Path) -> None:

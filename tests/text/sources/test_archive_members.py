@@ -133,7 +133,7 @@ def test_documents_before_a_damage_are_kept_and_said_to_be(tmp_path: Path) -> No
     assert b > 30_000
     reasons = [rule.reason for rule in findings.unreadable.rules.values()]
     assert len(reasons) == findings.unreadable.total == 2
-    assert [f"kept: {count:,} documents." in reason for count, reason in zip((a, b), reasons, strict=True)] == [
+    assert [f"kept: {count:,}." in reason for count, reason in zip((a, b), reasons, strict=True)] == [
         True,
         True,
     ]

@@ -10,7 +10,7 @@ from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.clean.normalize import clean_text
 from pretune.text.document_store import DocumentWriter
 from pretune.text.splits import hash_text, hash_unit
-from pretune.text.steps.clean_shard import clean_part, load_hashes, load_sources, units_of
+from pretune.text.steps.clean_shard import clean_shard, load_hashes, load_sources, units_of
 
 HOSTILE = [
     "\ud800 lone",
@@ -30,7 +30,7 @@ def cleaned(tmp_path: Path) -> dict[str, Any]:
     with DocumentWriter(tmp_path / "in.jsonl.zst") as writer:
         for number, text in enumerate(TEXTS):
             writer.write(text, source=f"file {number % 2}", line=number)
-    return clean_part(tmp_path, {"documents": str(tmp_path / "in.jsonl.zst"), "rules": RULES})
+    return clean_shard(tmp_path, {"documents": str(tmp_path / "in.jsonl.zst"), "rules": RULES})
 
 
 def test_every_document_is_kept_or_counted(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_whatever_a_text_is_it_is_kept_or_counted(tmp_path_factory: pytest.TempP
     with DocumentWriter(folder / "in.jsonl.zst") as writer:
         for number, text in enumerate(["A first one.", *texts]):
             writer.write(text, source="a", line=number)
-    result = clean_part(folder, {"documents": str(folder / "in.jsonl.zst"), "rules": RULES})
+    result = clean_shard(folder, {"documents": str(folder / "in.jsonl.zst"), "rules": RULES})
     assert result["documents"] == len(texts) + 1 == result["kept"] + sum(rule["count"] for rule in result["dropped"])
     kept = FlatText.load(folder / "texts.flat").texts()
     assert len(kept) == result["kept"]

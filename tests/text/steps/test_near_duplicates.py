@@ -1,13 +1,21 @@
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pretune.runtime.workers import open_engine
 from pretune.text.arrays.word_hashes import fold_words
 from pretune.text.dedup import candidate_pairs
-from pretune.text.dedup.minhash import shingle_words, sign_texts
+from pretune.text.dedup.minhash import SHINGLE_WORDS, sign_texts, write_signatures
 from pretune.text.steps import near_duplicates
-from pretune.text.steps.near_duplicates import NearDuplicates, find_near_duplicates
+from pretune.text.steps.clean_shard import SIGNATURES_NAME
+from pretune.text.steps.exact_duplicates import DUPLICATE, load_duplicates, save_duplicates
+from pretune.text.steps.near_duplicates import find_near_duplicates
 
 BUCKETS = ((5, 9), (10, 24), (25, 49), (50, 120))
 
@@ -20,13 +28,14 @@ def shingles(text: str, n: int) -> set[tuple[str, ...]]:
 
 def jaccard(a: str, b: str) -> float:
     """The measure, spelled out: n-grams by the length of the shorter text."""
-    n = shingle_words(min(a.count(" "), b.count(" ")) + 1)
+    num_words = min(a.count(" "), b.count(" ")) + 1
+    n = next(n for first, n in reversed(SHINGLE_WORDS) if num_words >= first)
     first, second = shingles(a, n), shingles(b, n)
     return len(first & second) / len(first | second)
 
 
 def first_kept(texts: list[str], threshold: float) -> list[int]:
-    """What is dropped where every text is compared with every earlier one that is kept."""
+    """The texts that are dropped if every text is compared with every earlier one that is kept."""
     kept: list[int] = []
     dropped = []
     for number, text in enumerate(texts):
@@ -38,7 +47,7 @@ def first_kept(texts: list[str], threshold: float) -> list[int]:
 
 
 def planted(rng: np.random.Generator, count: int, shortest: int, longest: int) -> list[str]:
-    """Texts of random words, a third of them an earlier one with some words replaced, taken out or put in."""
+    """Texts of random words, a third of them an earlier one with some words replaced, removed or inserted."""
     texts: list[list[str]] = []
     for _ in range(count):
         if len(texts) > 5 and rng.random() < 0.35:
@@ -52,9 +61,41 @@ def planted(rng: np.random.Generator, count: int, shortest: int, longest: int) -
     return [" ".join(words) for words in texts]
 
 
-def search(texts: list[str], batch_size: int = 1000, threshold: float = 0.8) -> NearDuplicates:
-    batches = [sign_texts(texts[i : i + batch_size], threshold) for i in range(0, len(texts), batch_size)]
-    return find_near_duplicates(batches, threshold)
+@dataclass(frozen=True)
+class Found:
+    """By document number: `original` is the earlier document that each repeats, or -1."""
+
+    original: np.ndarray[Any, np.dtype[np.int64]]
+    similarity: np.ndarray[Any, np.dtype[np.float32]]
+
+    def __len__(self) -> int:
+        return int((self.original >= 0).sum())
+
+
+def search(
+    texts: list[str], shard_size: int = 1000, threshold: float = 0.8, exact_duplicates: Sequence[int] = ()
+) -> Found:
+    """Search the texts in shards of `shard_size`, ignoring those that `exact_duplicates` lists."""
+    firsts = list(range(0, max(1, len(texts)), shard_size))
+    with tempfile.TemporaryDirectory() as name, open_engine("threads", 1) as engine:
+        cleaned: dict[str, list[Any]] = {"shards": [], "texts": [], "entries": []}
+        for first in firsts:
+            signed = sign_texts(texts[first : first + shard_size], threshold)
+            folder = Path(name, f"clean-{first}")
+            folder.mkdir()
+            write_signatures(folder / SIGNATURES_NAME, signed)
+            for key, value in zip(cleaned, (str(folder), int(signed.num_texts[0]), len(signed.text)), strict=True):
+                cleaned[key].append(value)
+        exact = np.zeros(len(exact_duplicates), dtype=DUPLICATE)
+        exact["shard"], exact["row"] = np.divmod(np.array(exact_duplicates, dtype=np.int64), shard_size)
+        save_duplicates(Path(name), exact)
+        folders = find_near_duplicates(engine, Path(name), cleaned, [name], threshold)
+        found = Found(np.full(len(texts), -1, dtype=np.int64), np.zeros(len(texts), dtype=np.float32))
+        for shard, first in enumerate(firsts):
+            listed = load_duplicates([Path(folder) for folder in folders], shard)
+            found.original[first + listed["row"]] = np.array(firsts)[listed["of_shard"]] + listed["of_row"]
+            found.similarity[first + listed["row"]] = listed["similarity"]
+        return found
 
 
 @pytest.mark.parametrize("bucket", BUCKETS, ids=str)
@@ -73,7 +114,7 @@ def test_planted_duplicates_are_found_at_every_length(bucket: tuple[int, int]) -
         assert found.similarity[number] >= 0.8
 
 
-def test_length_limits_are_no_walls() -> None:
+def test_texts_are_compared_across_length_limits() -> None:
     """Nine and ten words, 24 and 25, 49 and 50 are compared, though their own n differ."""
     for num_words in (9, 24, 49):
         words = [f"w{i}" for i in range(num_words)]
@@ -87,14 +128,14 @@ def test_the_outcome_depends_on_nothing_but_the_texts(monkeypatch: pytest.Monkey
     monkeypatch.setattr(candidate_pairs, "ENTRIES_AT_ONCE", 40)
     monkeypatch.setattr(candidate_pairs, "_SHINGLES_AT_ONCE", 100)
     monkeypatch.setattr(near_duplicates, "_DOCUMENTS_AT_ONCE", 13)
-    for batch_size in (7, 100):
-        apart = search(texts, batch_size)
+    for shard_size in (25, 100):
+        apart = search(texts, shard_size)
         assert np.array_equal(apart.original, together.original)
         assert np.array_equal(apart.similarity, together.similarity)
 
 
 def test_texts_that_have_little_to_compare_are_left_alone() -> None:
-    """The known trap: texts with fewer words than n are no duplicates of each other."""
+    """The known trap: texts with fewer words than n are not duplicates of each other."""
     assert len(search(["", "!!!", "yes", "no", "\U0001f600", "good film", "bad film", "\U0001f601 \U0001f602"])) == 0
     assert len(search(["good film", "Good film!!!"])) == 1
     assert (
@@ -116,7 +157,7 @@ def test_a_chain_of_similar_texts_does_not_collapse() -> None:
 def test_many_copies_in_one_bucket() -> None:
     words = [f"w{i}" for i in range(100)]
     copies = [" ".join([*words, f"x{i}", f"y{i}"]) for i in range(500)]
-    found = search(copies, batch_size=64)
+    found = search(copies, shard_size=64)
     assert found.original.tolist() == [-1] + [0] * 499
 
 
@@ -132,12 +173,10 @@ def test_duplicates_among_texts_from_one_template() -> None:
     assert 0.6 < jaccard(texts[0], texts[1]) < 0.8
 
 
-def test_documents_that_are_out_already_take_no_part() -> None:
+def test_exact_duplicates_are_ignored() -> None:
     texts = ["a b c d e", "A b c d e", "a b c d e!"]
-    batches = [sign_texts(texts, 0.8)]
-    assert find_near_duplicates(batches, 0.8).original.tolist() == [-1, 0, 0]
-    is_out = np.array([True, False, False])
-    assert find_near_duplicates(batches, 0.8, is_out).original.tolist() == [-1, -1, 1]
+    assert search(texts).original.tolist() == [-1, 0, 0]
+    assert search(texts, exact_duplicates=[0]).original.tolist() == [-1, -1, 1]
 
 
 def test_threshold() -> None:

@@ -120,7 +120,7 @@ def test_a_library_that_fails_after_the_check_is_not_asked_again(
     assert (encoder.encoder, encoder.is_refused) == ("tokenizers", True)
 
 
-def test_other_kinds_and_no_library_are_no_failure(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_kinds_and_a_missing_library_do_not_fail(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in (train_tokenizer(TEXTS, "words"), train_tokenizer(TEXTS * 20, vocab_size=280, lowercase=True)):
         assert not can_encode(other)
         encoder = CleanTextEncoding(other)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from pretune.text.arrays.counted_words import Stretches
-from pretune.text.tokenizer.pretokens import count_pieces
+from pretune.text.arrays.counted_words import count_stretches
+from pretune.text.tokenizer.pretokens import count_pretokens
 
 
 def backend(lowercase: bool = False) -> Tokenizer:
@@ -23,20 +23,20 @@ STRETCHES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size
 
 @pytest.mark.parametrize("lowercase", [False, True])
 @given(counts=st.dictionaries(STRETCHES, st.integers(1, 9), max_size=12))
-def test_pieces_are_those_of_the_library(lowercase: bool, counts: dict[str, int]) -> None:
+def test_pretokens_are_those_of_the_library(lowercase: bool, counts: dict[str, int]) -> None:
     made = backend(lowercase)
     expected: Counter[str] = Counter()
     for stretch, count in counts.items():
         text = made.normalizer.normalize_str(stretch) if lowercase else stretch
-        for piece, _ in made.pre_tokenizer.pre_tokenize_str(text):
-            expected[piece] += count * (len(piece) > 1)
-    assert count_pieces(counts, made) == +expected
+        for pretoken, _ in made.pre_tokenizer.pre_tokenize_str(text):
+            expected[pretoken] += count * (len(pretoken) > 1)
+    assert count_pretokens(counts, made) == +expected
 
 
 def test_many_stretches_keep_their_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretune.text.tokenizer.pretokens._STRETCHES_AT_ONCE", 3)
     counts = {f"word{chr(97 + n)}{'é' * (n % 2)}": n for n in range(1, 20)}
-    found = count_pieces(counts, backend())
+    found = count_pretokens(counts, backend())
     assert found["Ġwordc"] == 2
     assert sum(found.values()) == sum(counts.values())
-    assert count_pieces(Stretches.of(counts).as_dict(), backend()) == found
+    assert count_pretokens(count_stretches(Counter(counts).elements()).as_dict(), backend()) == found

@@ -76,13 +76,13 @@ def test_the_fast_encoder_gives_the_same_ids(
 
 def test_the_fast_encoder_knows_when_it_is_wrong(bpe: Tokenizer) -> None:
     encoder = CleanTextEncoder(bpe)
-    unclean = ["the sun\trises"]  # a tab is no blank to it
+    unclean = ["the sun\trises"]  # a tab is not a blank to it
     tokens, _ = encoder.encode([*TEXTS[:2], *unclean])
     expected = bpe.encode_batch([*TEXTS[:2], *unclean])
     assert tokens.tolist() == [i for ids in expected for i in ids]
 
 
-def test_fill_gives_the_pieces_that_hiding_a_word_gives(bpe: Tokenizer) -> None:
+def test_fill_gives_the_same_subwords_as_hiding_a_word(bpe: Tokenizer) -> None:
     ids = bpe.encode("The sun rises in the east.")
     place = bpe.surfaces(ids).index(" the")
     hidden = [*ids[:place], bpe.mask_id, *ids[place + 1 :]]
@@ -112,7 +112,7 @@ def test_cut_keeps_head_and_tail() -> None:
     assert cut_middle(ids, 100) is ids
 
 
-def test_encode_truncated_says_whether_it_cut(bpe: Tokenizer) -> None:
+def test_encode_truncated_returns_whether_it_cut(bpe: Tokenizer) -> None:
     ids, was_cut = bpe.encode_truncated("the sun " * 100, 32)
     assert (len(ids), was_cut) == (32, True)
     assert (ids[0], ids[-1]) == (bpe.bos_id, bpe.eos_id)
@@ -157,7 +157,7 @@ def test_transformers_loads_the_folder_unchanged(tokenizer: Tokenizer, tmp_path:
         assert theirs.decode(theirs(clean)["input_ids"], skip_special_tokens=True) == clean
 
 
-def test_wordpiece_goes_on_inside_a_word(wordpiece: Tokenizer) -> None:
+def test_wordpiece_continues_inside_a_word(wordpiece: Tokenizer) -> None:
     text = "The sunrise (東京)."
     encoded = wordpiece.encode_with_offsets(text)
     surfaces = wordpiece.surfaces(encoded.ids)
@@ -172,7 +172,7 @@ def test_wordpiece_goes_on_inside_a_word(wordpiece: Tokenizer) -> None:
     assert wordpiece.encode("s" * 101)[1:-1] == [wordpiece.unk_id]  # longer than BERT's longest word
 
 
-def test_fill_of_wordpiece_gives_the_pieces_that_hiding_a_word_gives(wordpiece: Tokenizer) -> None:
+def test_fill_of_wordpiece_gives_the_same_subwords_as_hiding_a_word(wordpiece: Tokenizer) -> None:
     ids = wordpiece.encode("The sun rises in the east.")
     place = wordpiece.surfaces(ids).index("east")
     hidden = [*ids[:place], wordpiece.mask_id, *ids[place + 1 :]]

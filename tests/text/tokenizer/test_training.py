@@ -2,7 +2,6 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 import tokenizers
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
-from pretune.text.arrays.counted_words import Stretches
+from pretune.text.arrays.counted_words import count_stretches
 from pretune.text.tokenizer.tokenizer import TokenizerKind
 from pretune.text.tokenizer.training import train_on_counts, train_tokenizer
 
@@ -56,32 +55,32 @@ def test_two_processes_learn_the_same_bytes() -> None:
     assert len(set(found[0].splitlines())) == 3
 
 
-def test_the_size_is_chosen_by_a_rule_that_is_told() -> None:
-    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
+def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
+    counts = count_stretches(TEXTS)
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
     assert training.size_rule == (
-        "The text has 1,560 characters in 27 different words. A pair of pieces becomes a token where it occurs 20 "
-        f"times or more, since a rarer one could not be learnt: that gives {training.tokenizer.vocab_size:,} tokens. "
-        "--vocab-size N chooses another size."
+        "The text has 1,560 characters in 27 different words. A pair of subwords becomes a token if it occurs at least "
+        f"20 times, since a rarer one could not be learned: that gives {training.tokenizer.vocab_size:,} tokens. "
+        "--vocab-size N sets another size."
     )
     assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
-    assert "A word becomes a token where it occurs 3 times or more" in train_on_counts(counts, "words").size_rule
-    many = Stretches.of({f"w{number}": 5 for number in range(9000)})
+    assert "A word becomes a token if it occurs at least 3 times" in train_on_counts(counts, "words").size_rule
+    many = count_stretches(f"w{number}" for number in range(9000) for _ in range(5))
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
-    assert training.told.keys() == {
+    assert training.summary.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
     }  # fmt: skip
 
 
-def test_what_is_not_deterministic_is_stated() -> None:
-    counts = Stretches.of(Counter(word for text in TEXTS for word in text.split()))
+def test_nondeterminism_is_reported() -> None:
+    counts = count_stretches(TEXTS)
     assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
     assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
 
 
-def test_wordpiece_is_as_the_library_makes_it() -> None:
-    """Special tokens are the five of every tokenizer; what the trainer was told to number first is plain text again."""
+def test_wordpiece_equals_that_of_the_library() -> None:
+    """Only the five special tokens are special; characters that the trainer numbers first are plain text again."""
     tokenizer = train_tokenizer(TEXTS * 3, "wordpiece")
     assert [token.content for token in tokenizer.backend.get_added_tokens_decoder().values()] == [
         "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]",
@@ -105,13 +104,13 @@ def test_an_alphabet_fills_at_most_half_of_the_vocabulary() -> None:
 
 
 def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
-    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, and 5,000 were asked for"):
+    with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, not the 5,000 asked for"):
         train_tokenizer(TEXTS, vocab_size=5000)
 
 
 @pytest.mark.parametrize(("kind", "least"), [("bpe", 260), ("wordpiece", 31), ("words", 6)])
 def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -> None:
-    with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, which has no room .*; expected at least \d+\."):
+    with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, too small for .*; expected at least \d+\."):
         train_tokenizer(TEXTS, kind, vocab_size=min(least - 1, 4))
     if kind != "wordpiece":
         assert train_tokenizer(TEXTS, kind, vocab_size=least).vocab_size == least
@@ -127,7 +126,7 @@ def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_pieces_give_what_the_library_learns_from_the_text_itself(lowercase: bool) -> None:
+def test_pretokens_give_the_same_tokenizer_as_the_text(lowercase: bool) -> None:
     draw = random.Random(1)
     parts = ["con", "Ta", "min", "ré", "n't", "it's", "12", "...", "er,", "\u6771", "\U0001f600", "_x"]
     texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(300)]

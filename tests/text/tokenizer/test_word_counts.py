@@ -5,7 +5,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.text.arrays.counted_words import Stretches, count_stretches
+from pretune.text.arrays.counted_words import count_stretches
 from pretune.text.tokenizer.word_counts import (
     count_words,
     keep_common,
@@ -28,7 +28,7 @@ def summed(folder: Path, parts: list[list[str]], ranges: int) -> Counter[str]:
     for number in range(ranges):
         outs.append(folder / f"range{number}")
         outs[-1].mkdir()
-        task = {"parts": [str(folder / f"part{n}") for n in range(len(parts))], "range": number}
+        task = {"shards": [str(folder / f"part{n}") for n in range(len(parts))], "range": number}
         found = sum_word_counts(outs[-1], task)["stretches_by_count"]
         by_count.update({int(count): stretches for count, stretches in found.items()})
     return Counter(load_word_counts(outs, by_count).as_dict())
@@ -51,7 +51,7 @@ def test_the_least_count_fills_the_room(stretches_by_count: dict[int, int], most
 
 
 def test_few_stretches_are_all_kept() -> None:
-    counts = Stretches.of({"a": 1, "b": 3})
+    counts = count_stretches(["a b b b"])
     assert keep_common(counts).as_dict() == {"a": 1, "b": 3}
 
 

@@ -22,11 +22,11 @@ from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
-from pretune.stages.collect.steps import PiecesReader
+from pretune.stages.collect.steps import WorkUnitReader
 from pretune.text.clean.normalize import clean_text
 from pretune.text.collect.documents import Document, Reading, refuse_unreadable
 from pretune.text.collect.report_sentences import remarks
-from pretune.text.collect.work_units import Piece, bytes_to_share, divide_files
+from pretune.text.collect.work_units import WorkUnit, bytes_to_divide, divide_files
 from pretune.text.document_store import CorpusWriter, iter_corpus
 from pretune.text.labels.split import LabelledSplit, choose_example, example_of, is_readable, open_split
 from pretune.text.raw.text_stream import STDIN
@@ -104,9 +104,9 @@ def collect(
             folder.note(**{SUMMARY_KEY: {path: one.to_json() for path, one in from_hub.items()}})
         files = unique_files((file for group in groups for file in group), findings)
         with folder.at_work():
-            pieces = divide_files(files, _reading(config))
-            with open_engine(config.engine, config.workers, amount=bytes_to_share(pieces)) as engine:
-                _Collection(folder, config, files, pieces, split, findings, engine).run()
+            units = divide_files(files, _reading(config))
+            with open_engine(config.engine, config.workers, amount=bytes_to_divide(units)) as engine:
+                _Collection(folder, config, files, units, split, findings, engine).run()
     return folder.manifest
 
 
@@ -152,14 +152,14 @@ class _Collection:
         folder: StageFolder,
         config: CollectConfig,
         files: list[TextFile],
-        pieces: list[Piece],
+        units: list[WorkUnit],
         split: Path | None,
         findings: Findings,
         engine: Engine,
     ) -> None:
         self.start = time.monotonic()
         self.folder, self.config, self.files, self.split, self.findings = folder, config, files, split, findings
-        self.pieces, self.engine = pieces, engine
+        self.units, self.engine = units, engine
         self.is_builtin = not files and split is None
         self.example = _ExampleChoice()
         self._kinds_logged: set[tuple[str | None, ...]] = set()
@@ -186,13 +186,13 @@ class _Collection:
     def _read(self) -> None:
         """Read the files on the engine."""
         own = self.num_documents
-        reader = PiecesReader(
+        reader = WorkUnitReader(
             self.engine,
             self.folder.path / WORK_NAME,
             _reading(self.config),
             lambda documents, findings: self._log_progress(own + documents, findings),
         )
-        documents, characters = reader.read(self.pieces, self.findings, self.folder.path)
+        documents, characters = reader.read(self.units, self.findings, self.folder.path)
         refuse_unreadable(documents, self.findings)
         self.num_documents += documents
         self.num_characters += characters

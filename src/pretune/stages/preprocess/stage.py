@@ -244,7 +244,7 @@ class _Preprocessing:
             kind=tokenizer.kind,
             trainer=TRAINER,
             encoders=self.encoders,
-            **self.training.told,
+            **self.training.summary,
             vocab_size=tokenizer.vocab_size,
             fertility=round(num_tokens / max(1, words), 4),
             unknown_share=round(unknown_share, 6),
@@ -336,7 +336,7 @@ class _Preprocessing:
             example={"text": text},
             split=self.folder.manifest.inputs.get("split"),
             special_ids=tokenizer.special_ids,
-            tokenizer={"kind": tokenizer.kind, "trainer": TRAINER, **self.training.told},
+            tokenizer={"kind": tokenizer.kind, "trainer": TRAINER, **self.training.summary},
             views=self.views,
             funnel=self.funnel,
         )

@@ -23,35 +23,27 @@ from pretune.text.clean.language import TEXTS_TO_SAMPLE, count_languages, is_ins
 from pretune.text.clean.personal_data import PERSONAL_DATA
 from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import LANGUAGE_RULE, clean_document
-from pretune.text.dedup.candidate_pairs import key_ranges
 from pretune.text.dedup.contamination import protect_texts, save_protected
 from pretune.text.document_store import corpus_file, corpus_files
 from pretune.text.reading_report import Tally
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.splits import hash_text
-from pretune.text.steps.clean_shard import clean_part, hash_array, units_of
-from pretune.text.steps.contaminated import find_in_parts
+from pretune.text.steps.clean_shard import clean_shard, hash_array, units_of
+from pretune.text.steps.contaminated import find_in_shards
 from pretune.text.steps.dropped import list_dropped
-from pretune.text.steps.encode_shard import encode_part, join_shards
+from pretune.text.steps.encode_shard import encode_shard, join_shards
 from pretune.text.steps.exact_duplicates import find_exact_duplicates, num_ranges
 from pretune.text.steps.funnel import Funnel, name_lengths
-from pretune.text.steps.near_duplicates import (
-    LOOKED_FOR_NAME,
-    MARKS_NAME,
-    MOST_ATTEMPTS,
-    decide_among_pairs,
-    find_pairs_of_range,
-    mark_exact,
-)
+from pretune.text.steps.near_duplicates import find_near_duplicates
 from pretune.text.steps.select import (
     DOCUMENTS_NAME,
     LENGTHS,
     REASONS,
     SPLITS,
-    count_part,
+    count_shard,
     kept_hashes,
-    select_part,
-    write_part,
+    select_shard,
+    write_shard,
 )
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.word_counts import MOST_CHARACTERS, load_word_counts, num_word_ranges, sum_word_counts
@@ -117,7 +109,7 @@ class Steps:
             "protected": None if self._protected is None else str(self._protected),
         }
         tasks = [{"documents": str(path), **shared} for path in self.documents]
-        for result in self._run("clean", clean_part, tasks, "documents cleaned"):
+        for result in self._run("clean", clean_shard, tasks, "documents cleaned"):
             self.dropped.add_all(result["dropped"])
             self.repairs.update(result["repairs"])
             self.personal_data.update(result["personal_data"])
@@ -130,50 +122,29 @@ class Steps:
     def find_duplicates(self) -> None:
         """Reduce: equal hashes, one range of hashes at a time; then similar texts among the rest."""
         ranges = num_ranges(self.num_documents.pop("clean"), len(self.documents))
-        tasks = [{"parts": self._outputs("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
+        tasks = [{"shards": self._outputs("clean"), "range": number, "ranges": ranges} for number in range(ranges)]
         self._run("exact", find_exact_duplicates, tasks)
         if self.config.near_duplicates:
-            self._find_near_duplicates()
-
-    def _find_near_duplicates(self) -> None:
-        """Map: similar pairs, one range of each band's keys at a time. Reduce: which document of each pair is dropped.
-
-        This is repeated for documents whose only originals were dropped themselves.
-        """
-        sizes = {"texts": self._num_texts, "entries": self._num_signed}
-        self._run("marked", mark_exact, [{**sizes, "exact_duplicates": self._outputs("exact")}])
-        at_first = marks = f"{self._outputs('marked')[0]}/{MARKS_NAME}"
-        shared = {**sizes, "parts": self._outputs("clean"), "threshold": self.config.near_duplicate_threshold}
-        looked_for, pairs, num_entries = None, list[str](), sum(self._num_signed)
-        for attempt in range(MOST_ATTEMPTS):
-            ranges = key_ranges(num_entries, len(self.documents))
-            tasks = [{**shared, "marks": marks, "looked_for": looked_for, "range": list(each)} for each in ranges]
-            self._run(f"pairs-{attempt}", find_pairs_of_range, tasks)
-            pairs += self._outputs(f"pairs-{attempt}")
-            task = {**sizes, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
-            (result,) = self._run(f"near-{attempt}", decide_among_pairs, [task])
-            self._near = self._outputs(f"near-{attempt}")
-            marks, looked_for = f"{self._near[0]}/{MARKS_NAME}", f"{self._near[0]}/{LOOKED_FOR_NAME}"
-            num_entries = result["looked_for"]
-            if not num_entries:
-                break
+            cleaned = {"shards": self._outputs("clean"), "texts": self._num_texts, "entries": self._num_signed}
+            exact, threshold = self._outputs("exact"), self.config.near_duplicate_threshold
+            self._near = find_near_duplicates(self.engine, self.work, cleaned, exact, threshold)
 
     def find_contaminated(self) -> None:
         """Reduce: documents that share word sequences, other than common phrases, with protected texts."""
         duplicates = [*self._outputs("exact"), *self._near]
-        task = {"parts": self._outputs("clean"), "duplicates": duplicates}
-        for result in self._run("contaminated", find_in_parts, [] if self._protected is None else [task]):
+        task = {"shards": self._outputs("clean"), "duplicates": duplicates}
+        for result in self._run("contaminated", find_in_shards, [] if self._protected is None else [task]):
             self._num_contaminated = result["contaminated"]
 
     def select(self) -> int:
         """Map: which documents are kept. Returns the number of documents for validation."""
         shared = {**self._lists, "held_out": str(self.work / "held_out.npy"), "threshold": self.threshold}
         if self._is_sampled:
-            shared["sampled_share"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
+            shared["sampled_fraction"] = TEXTS_TO_SAMPLE / max(1, sum(self._num_texts))
         tasks = [
-            {"cleaned": cleaned, "part": number, **shared} for number, cleaned in enumerate(self._outputs("clean"))
+            {"cleaned": cleaned, "shard": number, **shared} for number, cleaned in enumerate(self._outputs("clean"))
         ]
-        results = self._run("select", select_part, tasks)
+        results = self._run("select", select_shard, tasks)
         self._sample = [text for result in results for text in result["sample"]]
         for result in results:
             self.dropped.add_all(result["dropped"])
@@ -194,9 +165,9 @@ class Steps:
         """Map and reduce: how often each whitespace-delimited word occurs in the training text."""
         fraction = min(1.0, MOST_CHARACTERS / max(1, self._train_characters))
         ranges = num_word_ranges(self._train_characters)
-        tasks = [{**task, "counted_share": fraction, "word_ranges": ranges} for task in self._kept()]
-        self._run("counts", count_part, tasks)
-        tasks = [{"parts": self._outputs("counts"), "range": number} for number in range(ranges)]
+        tasks = [{**task, "counted_fraction": fraction, "word_ranges": ranges} for task in self._kept()]
+        self._run("counts", count_shard, tasks)
+        tasks = [{"shards": self._outputs("counts"), "range": number} for number in range(ranges)]
         by_count: Counter[int] = Counter()
         for result in self._run("words", sum_word_counts, tasks):
             by_count.update({int(count): number for count, number in result["stretches_by_count"].items()})
@@ -216,7 +187,7 @@ class Steps:
             "protected_texts": None if self._protected_texts is None else str(self._protected_texts),
         }
         listing = self._step("dropped", list_dropped, [dropped] if self.config.dropped_listed else [])
-        _, results = run_steps(self.engine, [listing, self._step("write", write_part, self._kept())])
+        _, results = run_steps(self.engine, [listing, self._step("write", write_shard, self._kept())])
         self.num_documents.clear()
         for result in results:
             self.num_words.update(result["words"])
@@ -294,7 +265,7 @@ class Steps:
         """Map: token ids. Then join the shards; returns them with the result of encoding each one."""
         tokenizer = {"tokenizer": str(out), "tokenizer_sha256": tokenizer_sha256}
         tasks = [{**task, **tokenizer} for task in self._kept()]
-        results = self._run("encode", encode_part, tasks, "documents encoded")
+        results = self._run("encode", encode_shard, tasks, "documents encoded")
         folders = [Path(output) for output in self._outputs("encode")]
         shards = {split: join_shards(folders, out, split, vocab_size) for split in SPLITS}
         return shards, results

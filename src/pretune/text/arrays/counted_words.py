@@ -1,8 +1,8 @@
-"""The different stretches between blanks in many texts, and how often each occurs; nothing here loops over them."""
+"""Count the distinct stretches between blanks in many texts; nothing here loops over them in Python."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,12 +13,12 @@ from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges
 
 _TEXTS_AT_ONCE = 100_000
-_MOST_HELD = 1_000_000  # stretches in memory, before equal ones are put together
+_MOST_HELD = 1_000_000  # stretches in memory before equal ones are merged
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """S different stretches in the order of their hashes; two have the same one once in 10^19 pairs."""
+    """S distinct stretches in the order of their hashes; two share a hash once in 10^19 pairs."""
 
     hashes: UInt64s  # S
     counts: Int64s  # S
@@ -28,45 +28,39 @@ class Stretches:
         return len(self.hashes)
 
     def in_range(self, number: int, count: int) -> Stretches:
-        """Those whose hash is in range `number` of the `count` ranges that all hashes are divided into."""
+        """The stretches whose hash is in range `number` of the `count` ranges that divide all hashes."""
         range_of = ((self.hashes >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
         return self._only(np.arange(*np.searchsorted(range_of, [number, number + 1])))
 
     def at_least(self, count: int) -> Stretches:
-        """Those that occur so often."""
+        """The stretches that occur at least `count` times."""
         return self._only(np.flatnonzero(self.counts >= count))
 
-    @classmethod
-    def of(cls, counts: Mapping[str, int]) -> Stretches:
-        """Stretches that were counted elsewhere."""
-        found = count_stretches(counts)
-        return cls(found.hashes, np.array([counts[text] for text in found.texts.texts()], dtype=np.int64), found.texts)
-
     def as_dict(self) -> dict[str, int]:
-        """How often each occurs."""
+        """The count of each stretch."""
         return dict(zip(self.texts.texts(), self.counts.tolist(), strict=True))
 
     @property
     def num_characters(self) -> int:
-        """Of all of them, as often as they occur."""
+        """The characters of all stretches, times their counts."""
         return int((self.texts.num_characters() * self.counts).sum())
 
     def scaled(self, scale: float) -> Stretches:
-        """Counts divided by `scale`; who is left with none is left out.
+        """Divide the counts by `scale`; stretches left with a count of 0 are dropped.
 
-        What remains of a division is rounded up or down by the hash, so that rare ones count in sum as they should.
+        Remainders are rounded up or down by the hash, so that the sum over rare stretches comes out right.
         """
         if scale <= 1:
             return self
-        shares = (self.hashes >> np.uint64(11)).astype(np.float64) / 2**53
-        counts = (self.counts / scale + shares).astype(np.int64)
+        units = (self.hashes >> np.uint64(11)).astype(np.float64) / 2**53
+        counts = (self.counts / scale + units).astype(np.int64)
         return Stretches(self.hashes, counts, self.texts).at_least(1)
 
     def _only(self, rows: Int64s) -> Stretches:
         return Stretches(self.hashes[rows], self.counts[rows], self.texts.take(rows))
 
     def save(self, folder: Path, number: int) -> None:
-        """Write three files with a number."""
+        """Write three files whose names contain `number`."""
         np.save(folder / f"hashes-{number:03d}.npy", self.hashes)
         np.save(folder / f"counts-{number:03d}.npy", self.counts)
         self.texts.save(folder / f"stretches-{number:03d}.flat")
@@ -79,14 +73,14 @@ class Stretches:
 
 
 def count_stretches(texts: Iterable[str]) -> Stretches:
-    """How often each stretch between blanks occurs in clean texts, which have no other white space."""
+    """Count the stretches between blanks in clean texts, which have no other white space."""
     remaining = iter(texts)
     some = iter(lambda: list(islice(remaining, _TEXTS_AT_ONCE)), [])
     return sum_stretches(count_in_bytes(" ".join(texts).encode("utf-8", "surrogatepass")) for texts in some)
 
 
 def count_in_bytes(data: bytes) -> Stretches:
-    """The same of one text in UTF-8."""
+    """Count the stretches between blanks in one text in UTF-8."""
     hashes, starts, lengths = hash_stretches(data)
     order, firsts = group_equal(hashes)
     rows = order[firsts]
@@ -97,10 +91,10 @@ def count_in_bytes(data: bytes) -> Stretches:
 
 
 def group_equal(hashes: UInt64s) -> tuple[Int64s, Int64s]:
-    """An order in which equal hashes stand together, and where each group begins in it.
+    """An order in which equal hashes are adjacent, and where each group begins in it.
 
-    Sorting numbers whose upper bits are those of a hash and whose lower ones say where it was takes a fifth of the time
-    of `argsort`. Where these upper bits are shared by chance, a hash may have two groups.
+    Sorting numbers whose upper bits are those of a hash and whose lower bits are its position takes a fifth of the time
+    of `argsort`. If hashes share these upper bits by chance, a hash may have two groups.
     """
     bits = np.uint64(len(hashes).bit_length())
     mask = (np.uint64(1) << bits) - np.uint64(1)
@@ -111,7 +105,7 @@ def group_equal(hashes: UInt64s) -> tuple[Int64s, Int64s]:
 
 
 def sum_stretches(parts: Iterable[Stretches]) -> Stretches:
-    """The stretches of several counts, and the sums of these."""
+    """Merge several counts; counts of equal stretches are added."""
     held: list[Stretches] = []
     for part in parts:
         held.append(part)
@@ -131,5 +125,5 @@ def _sum(parts: list[Stretches]) -> Stretches:
 
 
 def _firsts(hashes: UInt64s) -> Int64s:
-    """Where another hash begins, in a row of them."""
+    """The positions at which the hash differs from the one before."""
     return np.flatnonzero(np.concatenate([np.ones(min(1, len(hashes)), dtype=bool), hashes[1:] != hashes[:-1]]))

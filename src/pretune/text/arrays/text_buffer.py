@@ -1,4 +1,4 @@
-"""Many texts in one buffer of bytes with offsets: for vectorised code, and for what steps hand on."""
+"""Many texts in one buffer of bytes with offsets, for vectorised code and for files that steps pass on."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class FlatText:
         return part.tobytes().decode("utf-8", "surrogatepass")
 
     def texts(self) -> list[str]:
-        """All of them as strings."""
+        """All texts as strings."""
         text = self.data.tobytes().decode("utf-8", "surrogatepass")
         ends = self.offsets if len(text) == len(self.data) else self.offsets - self._continuing_before()
         return [text[start:end] for start, end in pairwise(ends.tolist())]
 
     def num_characters(self) -> npt.NDArray[np.int64]:
-        """(texts,): characters of each."""
+        """(texts,): the number of characters of each."""
         return np.diff(self.offsets - self._continuing_before())
 
     def count(self, byte: int) -> npt.NDArray[np.int64]:
@@ -56,17 +56,17 @@ class FlatText:
         return np.diff(np.searchsorted(np.flatnonzero(self.data == byte), self.offsets))
 
     def _continuing_before(self) -> npt.NDArray[np.int64]:
-        """(texts + 1,): before each text, bytes of UTF-8 that continue a character."""
+        """(texts + 1,): the number of UTF-8 continuation bytes before each text."""
         return np.searchsorted(np.flatnonzero((self.data & 0xC0) == 0x80), self.offsets)
 
     def joined_bytes(self, rows: npt.NDArray[np.integer[Any]], between: bytes) -> bytes:
-        """Some of them, in UTF-8, with something between them."""
+        """The texts of `rows` in UTF-8, joined by `between`."""
         data = self.data.tobytes()
         starts, ends = self.offsets[:-1][rows].tolist(), self.offsets[1:][rows].tolist()
         return between.join([data[start:end] for start, end in zip(starts, ends, strict=True)])
 
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> FlatText:
-        """Some of them, in the order of `rows`."""
+        """The texts of `rows`, in that order."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][rows] - offsets[:-1], lengths)
@@ -74,7 +74,7 @@ class FlatText:
 
     @classmethod
     def joined(cls, parts: Sequence[FlatText]) -> FlatText:
-        """Several, one after another."""
+        """Several buffers, one after another."""
         data = np.concatenate([np.zeros(0, dtype=np.uint8), *(part.data for part in parts)])
         lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(np.diff(part.offsets) for part in parts)])
         return cls(data, np.concatenate([[0], np.cumsum(lengths)]))

@@ -1,7 +1,7 @@
-"""The words of many texts as 64-bit hashes in one array, and the n-grams of them: what duplicates are searched with.
+"""The words of many texts as 64-bit hashes in one array, and the hashes of their n-grams.
 
-A word is a run of letters, digits and marks, case folded; punctuation separates. Scripts that are written without
-blanks give one word a character. Nothing here loops over words in Python.
+A word is a run of letters, digits and marks, case folded; punctuation separates. In scripts that are written without
+blanks, each character is a word. Nothing here loops over words in Python.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ UInt32s = np.ndarray[Any, np.dtype[np.uint32]]
 Int64s = np.ndarray[Any, np.dtype[np.int64]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
-BLOCK_BYTES = 1 << 18  # of text hashed at once: what a block needs fits the cache of a core
+BLOCK_BYTES = 1 << 18  # of text hashed at once: the working set of a block fits the cache of a core
 
-# Fixed for ever: signatures on disk are compared with signatures of another run's code.
+# Never change these: signatures on disk may be compared with those of another version.
 _BYTE_BASE = 0x9E3779B97F4A7C15
 _WORD_BASE = 0xD1342543DE82EF95
 
@@ -40,7 +40,7 @@ SCRIPTS_WITHOUT_BLANKS = (
 
 @dataclass(frozen=True)
 class HashedWords:
-    """`hashes` of all words, text after text; the words of text i are those from `offsets[i]` to `offsets[i + 1]`."""
+    """`hashes` of all words, one text after another; text i has the words from `offsets[i]` to `offsets[i + 1]`."""
 
     hashes: UInt64s  # W
     lengths: Int64s  # W: bytes of UTF-8 of each word
@@ -48,11 +48,11 @@ class HashedWords:
 
     @property
     def num_words(self) -> Int64s:
-        """Of each text."""
+        """(texts,): the number of words of each text."""
         return np.diff(self.offsets)
 
     def only(self, is_wanted: Bools) -> HashedWords:
-        """The words of the texts that are wanted."""
+        """The words of the wanted texts."""
         if is_wanted.all():
             return self
         counts = self.num_words
@@ -61,7 +61,7 @@ class HashedWords:
         return HashedWords(self.hashes[of_words], self.lengths[of_words], offsets)
 
     def ngrams(self, n: int) -> UInt64s:
-        """The hash of the n words from each word on, W values; the last n - 1 of every text are of no n-gram."""
+        """(W,): the hash of the n words that start at each word; the last n - 1 of every text are not n-grams."""
         num_words = len(self.hashes)
         powers, inverses = _powers(_WORD_BASE, num_words + 1)
         sums = np.zeros(num_words + n, dtype=np.uint64)
@@ -70,17 +70,17 @@ class HashedWords:
         return scramble((sums[n:] - sums[:num_words]) * inverses[:num_words])
 
     def ngram_positions(self, texts: Int64s, n: int) -> tuple[Int64s, Int64s]:
-        """Where the n-grams of some texts begin, text after text, and how many each has."""
+        """The positions of the n-grams of some texts, one text after another, and their number for each text."""
         starts = self.offsets[texts]
         counts = np.maximum(self.offsets[texts + 1] - starts - (n - 1), 0)
         return ranges(starts, counts), counts
 
 
 def hash_words(texts: Sequence[str]) -> HashedWords:
-    """The words of every text. Equal words have equal hashes, different ones share a hash once in 10^19 pairs."""
+    """The words of every text. Equal words have equal hashes; two different words share one once in 10^19 pairs."""
     none = np.zeros(0, dtype=np.int64)
     parts = [(none.astype(np.uint64), none, none)]
-    room = np.empty((2, 0), dtype=np.uint64)  # for products and sums, the same for all blocks: fresh memory is slow
+    room = np.empty((2, 0), dtype=np.uint64)  # for products and sums, reused for all blocks: fresh memory is slow
     for block in _blocks(texts):
         data = b" " + b" ".join(block) + b" "
         if room.shape[1] < len(data):
@@ -112,8 +112,8 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[bytes]]:
 def _hash_block(block: list[bytes], folded: bytes, products: UInt64s, sums: UInt64s) -> tuple[UInt64s, Int64s, Int64s]:
     """Hashes and lengths of the words, and the number of words of each text; `folded` has zeros between words.
 
-    A word is hashed as a polynomial of its bytes: all products in one go, then a sum over each word, shifted back to
-    the word's beginning by the inverse power, which an odd base has modulo 2^64.
+    A word is hashed as a polynomial of its bytes: all products at once, then a sum over each word, shifted back to the
+    beginning of the word by the inverse power, which exists modulo 2^64 because the base is odd.
     """
     data = np.frombuffer(folded, dtype=np.uint8)
     hashes, before, lengths = _hash_runs(data, data != 0, products, sums)
@@ -123,7 +123,7 @@ def _hash_block(block: list[bytes], folded: bytes, products: UInt64s, sums: UInt
 
 
 def hash_stretches(data: bytes) -> tuple[UInt64s, Int64s, Int64s]:
-    """What stands between the blanks of a text, as it is: hashes, and where each begins and how many bytes it has."""
+    """Hashes of the stretches between the blanks of a text, the start of each, and its length in bytes."""
     none = np.zeros(0, dtype=np.int64)
     parts = [(none.astype(np.uint64), none, none)]
     room = np.empty((2, 0), dtype=np.uint64)
@@ -135,7 +135,7 @@ def hash_stretches(data: bytes) -> tuple[UInt64s, Int64s, Int64s]:
         if room.shape[1] < len(block):
             room = np.empty((2, len(block)), dtype=np.uint64)
         hashes, before, lengths = _hash_runs(block, block != ord(" "), *room)
-        hashes += lengths.astype(np.uint64) * np.uint64(_WORD_BASE)  # zeros at the end would not be seen otherwise
+        hashes += lengths.astype(np.uint64) * np.uint64(_WORD_BASE)  # otherwise trailing zeros would not count
         parts.append((scramble(hashes), before + start, lengths))
         start = end
     hashes, starts, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -145,10 +145,12 @@ def hash_stretches(data: bytes) -> tuple[UInt64s, Int64s, Int64s]:
 def _hash_runs(
     data: np.ndarray[Any, np.dtype[np.uint8]], is_inside: Bools, products: UInt64s, sums: UInt64s
 ) -> tuple[UInt64s, Int64s, Int64s]:
-    """The hash of each run of bytes that are inside, which the first and the last are not; the place before it, and
-    its length."""
+    """The hash of each run of bytes for which `is_inside` is true, the position before it, and its length.
+
+    The first and the last byte must not be inside.
+    """
     products, sums = products[: len(data)], sums[: len(data)]
-    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1])  # the places before beginnings, and the last ones, by turns
+    edges = np.flatnonzero(is_inside[1:] != is_inside[:-1])  # alternately the position before a run, and its last one
     before, last = edges[::2], edges[1::2]
     powers, inverses = _powers(_BYTE_BASE, len(data))
     np.multiply(data, powers[: len(data)], out=products)
@@ -157,7 +159,7 @@ def _hash_runs(
 
 
 def scramble(values: UInt64s) -> UInt64s:
-    """Spread every bit over all 64, in place, so that any of them can be used: the finish of SplitMix64."""
+    """Spread every bit over all 64, in place, so that any of them can be used: the finalizer of SplitMix64."""
     values ^= values >> np.uint64(30)
     values *= np.uint64(0xBF58476D1CE4E5B9)
     values ^= values >> np.uint64(27)
@@ -167,7 +169,7 @@ def scramble(values: UInt64s) -> UInt64s:
 
 
 def ranges(starts: Int64s, counts: Int64s) -> Int64s:
-    """The numbers start, start + 1, ... of each range, one range after the other."""
+    """The numbers start, start + 1, ... of each range, one range after another."""
     ends = np.cumsum(counts)
     if not len(ends):
         return np.zeros(0, dtype=np.int64)
@@ -191,7 +193,7 @@ def _powers(base: int, length: int) -> tuple[UInt64s, UInt64s]:
 def _powers_of(factor: int, length: int) -> UInt64s:
     table = np.ones(length, dtype=np.uint64)
     filled = 1
-    while filled < length:  # twice as many in each turn
+    while filled < length:  # doubles in each turn
         step = min(filled, length - filled)
         table[filled : filled + step] = table[:step] * np.uint64(pow(factor, filled, 1 << 64))
         filled += step
@@ -202,12 +204,12 @@ _KNOWN_POWERS: dict[int, tuple[UInt64s, UInt64s]] = {}
 
 
 class _Folding(dict[int, str]):
-    """For `str.translate`: what a character becomes, worked out when it is first met."""
+    """For `str.translate`: the folded form of a character, computed when it is first needed."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
         kind = unicodedata.category(character)
-        if kind == "Cf":  # joiners and direction marks stand inside words
+        if kind == "Cf":  # joiners and direction marks occur inside words
             folded = ""
         elif kind[0] not in "LMN":
             folded = " "

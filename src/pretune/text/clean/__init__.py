@@ -1,1 +1,1 @@
-"""What is done to one text: repair, quality rules, language, personal data."""
+"""Cleaning of texts: repair, quality rules, language, personal data."""

@@ -12,14 +12,14 @@ import ftfy
 
 REPAIRS = {
     "mojibake": "decoded with the wrong encoding, repaired by ftfy",
-    "markup": "HTML tags, taken out",
-    "entities": "HTML entities, written out",
-    "control_characters": "control characters and invisible marks, taken out",
-    "unicode_form": "composed to Unicode NFC",
+    "markup": "HTML tags, removed",
+    "entities": "HTML entities, decoded",
+    "control_characters": "control characters and invisible marks, removed",
+    "unicode_form": "normalised to Unicode NFC",
 }
 
 # UTF-8 that was read as a one-byte encoding shows as pairs of a letter and a sign that no language writes together.
-# Looking for them is cheap; only a text that has one is given to ftfy, which takes far longer and has the last word.
+# Searching for them is cheap; only a text that has one is passed to ftfy, which takes far longer and decides.
 _MOJIBAKE = re.compile(
     "[¡-ſ][\x80-\x9f]"
     "|[À-ſ][\u00a1-\u00bfƒˆ˜˛ˇ˘˝€‚„…†‡‰‹›•™�]|[ÂÃâðĂÄĹ][\xa0-\xbf€‘’“”–—œžšŸŽŠŒ]|[ÃÂ] "
@@ -38,7 +38,7 @@ _FTFY = ftfy.TextFixerConfig(
     explain=False,
 )
 
-# The names are spelled out, so that "if a <b and c> d", "<3" and "<somebody>" stay what they are.
+# The names are spelled out so that "if a <b and c> d", "<3" and "<somebody>" are left alone.
 _BLOCK_TAGS = (
     "address|article|aside|blockquote|body|br|caption|center|dd|div|dl|dt|footer|form|h[1-6]|head|header|hr|html|img|"
     "input|li|link|main|meta|nav|ol|option|p|pre|section|select|table|tbody|td|tfoot|th|thead|title|tr|ul|video"
@@ -53,24 +53,24 @@ _INLINE = re.compile(rf"</?(?:{_INLINE_TAGS}){_ATTRIBUTES}/?>", re.IGNORECASE)
 _HIDDEN = re.compile(r"<!--.{0,10000}?-->|<(script|style)\b[^<>]{0,1000}>.{0,100000}?</\1\s*>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _ASCII_CONTROL = re.compile("\x1b\\[[0-9;]{0,20}[A-Za-z]|[\x00-\x08\x0e-\x1b\x7f]")
-# The two joiners, U+200C and U+200D, mean something in many scripts and in emoji: they stay.
+# The two joiners, U+200C and U+200D, have a meaning in many scripts and in emoji, so they stay.
 _INVISIBLE = re.compile("[\u00ad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MOST_PASSES = 4  # behind an entity may be a tag, behind a control character an entity, and so on
+_MOST_PASSES = 4  # decoding an entity may reveal a tag, removing a control character an entity, and so on
 _C1 = re.compile("[\x80-\x9f]")
 
 
 def clean_text(text: str, repairs: Counter[str] | None = None) -> str:
-    """A text as the tokenizer should see it; `repairs` goes up by one for every kind of repair that was needed.
+    """A text as the tokenizer should see it; `repairs` is increased by one for every kind of repair that was needed.
 
-    White space of any kind and length becomes one blank: within a sample, line breaks are layout more often than
-    meaning, and a word is the same token after a blank and after a line break.
+    White space of any kind and length becomes one blank: within a sample, line breaks are usually layout rather than
+    meaning, and this makes a word the same token after a blank and after a line break.
     """
     collapsed = " ".join(text.split())
     if _is_plain(collapsed):
         return collapsed
     done: set[str] = set()
-    for _ in range(_MOST_PASSES):  # not the collapsed text: its no-break blanks may be part of mojibake
+    for _ in range(_MOST_PASSES):  # start from the original text: no-break spaces in it may be part of mojibake
         done_now: set[str] = set()
         text = " ".join(_repair(text, done_now).split())
         done |= done_now
@@ -93,26 +93,26 @@ def _repair(text: str, done: set[str]) -> str:
             done.add(name)
 
     if not text.isprintable():
-        apply("control_characters", _take_out_ascii_control)
+        apply("control_characters", _remove_ascii_control)
     if not text.isascii():
         apply("control_characters", _replace_surrogates)
         if _MOJIBAKE.search(text):
             apply("mojibake", _fix_mojibake)
         apply("mojibake", _read_as_windows_1252)
     if "<" in text:
-        apply("markup", _take_out_markup)
+        apply("markup", _remove_markup)
     if "&" in text:
-        apply("entities", _write_out_entities)
+        apply("entities", _decode_entities)
     if not text.isascii():
-        apply("control_characters", _take_out_invisible)
+        apply("control_characters", _remove_invisible)
         apply("unicode_form", _compose)
     return text
 
 
 def _fix_mojibake(text: str) -> str:
-    """`ftfy.fix_text`, in half its time where only its first step has something to do, which is nearly always.
+    """`ftfy.fix_text`, in half the time if only its first step has something to do, which is nearly always the case.
 
-    That step is `fix_encoding`, line by line and repeated until nothing changes; the others are about what is left of
+    That step is `fix_encoding`, line by line and repeated until nothing changes; the other steps handle remaining
     control characters and surrogates.
     """
     if "\n" in text or len(text) > _FTFY.max_decode_length:
@@ -122,23 +122,23 @@ def _fix_mojibake(text: str) -> str:
 
 
 def _read_as_windows_1252(text: str) -> str:
-    """Control characters of Latin-1 that no text has on purpose; browsers read them like this, too."""
+    """Decode Latin-1 control characters, which no text has on purpose, as Windows-1252, as browsers do."""
     return _C1.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore"), text)
 
 
-def _take_out_markup(text: str) -> str:
+def _remove_markup(text: str) -> str:
     return _INLINE.sub("", _BLOCK.sub(" ", _HIDDEN.sub(" ", text)))
 
 
-def _write_out_entities(text: str) -> str:
+def _decode_entities(text: str) -> str:
     return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
 
 
-def _take_out_ascii_control(text: str) -> str:
+def _remove_ascii_control(text: str) -> str:
     return _ASCII_CONTROL.sub("", text)
 
 
-def _take_out_invisible(text: str) -> str:
+def _remove_invisible(text: str) -> str:
     return _INVISIBLE.sub("", text)
 
 

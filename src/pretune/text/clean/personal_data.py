@@ -1,8 +1,9 @@
-"""Personal data in a text, replaced by placeholders: e-mail addresses, IP addresses, card numbers, phone numbers.
+"""Replace personal data in a text by placeholders: e-mail addresses, IP addresses, card numbers, phone numbers.
 
-Patterns find what is written in the usual ways; names and postal addresses they do not find. Card numbers have to be
-of a length and range that an issuer uses, in one or in the usual groups, and to pass the check of Luhn (ISO/IEC
-7812-1), which alone every tenth row of figures in a table does. IP addresses have to pass that of the standard library.
+Patterns find data in the usual notations; they do not find names and postal addresses. Card numbers must have a length
+and range that an issuer uses, be written without breaks or in the usual groups, and pass the Luhn check (ISO/IEC
+7812-1), which by itself every tenth row of figures in a table passes. IP addresses must be valid for the standard
+library.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PERSONAL_DATA = {
     "phone": "phone numbers",
 }
 
-# Every repetition has a limit, so that no text makes a search slow.
+# Every repetition is bounded, so no text makes a search slow.
 _EMAIL = re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _IP = re.compile(
     r"(?<![\w.:])(?:\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)|(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{2,39}(?![\w:]))(?!\w)"
@@ -32,8 +33,8 @@ _PHONE = re.compile(
     r"|0\d{1,5}[ /-]{1,3}\d{2,8}(?:[ -]\d{2,8}){0,4}"  # 030/1234567, 01 23 45 67 89
     r")(?![\w/-]|\.\d)"
 )
-_PHONE_DIGITS = range(9, 16)  # of a number with its area, E.164
-# Digits of each group; others are rows of a table.
+_PHONE_DIGITS = range(9, 16)  # digits of a number with its area code, E.164
+# Digits in each group; other groupings are rows of a table.
 _CARD_GROUPS = ((4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 1), (4, 4, 4, 4, 2), (4, 4, 4, 4, 3))
 _MOST_GROUPS = max(map(len, _CARD_GROUPS))
 _ISSUED = re.compile(
@@ -49,7 +50,7 @@ _FEWEST_DIGITS = 4
 
 
 def replace_personal_data(text: str, counts: Counter[str] | None = None) -> str:
-    """The text with placeholders such as `[email]`; `counts` goes up by one for every piece that was replaced."""
+    """The text with placeholders such as `[email]`; `counts` is increased by one for every replacement."""
     if "@" in text:
         text = _replace(_EMAIL, "email", lambda _match: True, text, counts)
     if ":" in text or "." in text:
@@ -79,7 +80,7 @@ def _count(kind: str, counts: Counter[str] | None) -> None:
 
 def _is_ip(found: str) -> bool:
     if ":" in found and not (found.count(":") == 7 or ("::" in found and len(found) > 4)):
-        return False  # a time of day, or a name of C++
+        return False  # a time of day, or a C++ name
     try:
         ip_address(found)
     except ValueError:
@@ -92,7 +93,7 @@ def _is_phone(found: str) -> bool:
 
 
 def _replace_cards(found: str, counts: Counter[str] | None) -> str:
-    """The longest stretches of whole groups of digits that are card numbers."""
+    """Replace the longest runs of whole groups of digits that are card numbers."""
     parts = re.split("([ -])", found)  # groups at even places
     place = 0
     kept: list[str] = []
@@ -111,7 +112,7 @@ def _replace_cards(found: str, counts: Counter[str] | None) -> str:
 
 
 def _are_card(parts: list[str]) -> bool:
-    """Whether groups of digits, with what separates them between, are a card number as it is written."""
+    """Whether groups of digits, alternating with their separators, are a card number in a usual notation."""
     groups, separators = parts[::2], set(parts[1::2])
     if len(groups) > 1 and (len(separators) > 1 or tuple(map(len, groups)) not in _CARD_GROUPS):
         return False
@@ -119,11 +120,11 @@ def _are_card(parts: list[str]) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """Whether digits are of a range that an issuer of cards uses, and pass Luhn's check."""
+    """Whether digits are in the range of a card issuer and pass the Luhn check."""
     return _ISSUED.fullmatch(digits) is not None and has_check_digit(digits)
 
 
 def has_check_digit(digits: str) -> bool:
-    """Whether digits pass Luhn's check."""
+    """Whether digits pass the Luhn check."""
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
     return (doubled + sum(int(digit) for digit in digits[-1::-2])) % 10 == 0

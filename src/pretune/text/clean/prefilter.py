@@ -1,6 +1,6 @@
-"""A first look at many texts at once: which of them are clean, and which the rules for any length cannot drop.
+"""A first, vectorised check of many texts: which are already clean, and which no rule for any length can drop.
 
-What is cleared here is never looked at alone, in Python.
+Texts cleared here are never examined one by one in Python.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from pretune.text.arrays.word_hashes import BLOCK_BYTES, Bools, HashedWords, Int64s, UInt64s
-from pretune.text.clean.rule_measures import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_SHARE, WORDS_TO_JUDGE
+from pretune.text.clean.rule_measures import FIRST_WORDS, LONGEST_MEAN_WORD, MIN_DISTINCT_FRACTION, WORDS_TO_JUDGE
 
-_BITS = 20  # for each of three counts in one number; a text that has more of anything is looked at
+_BITS = 20  # for each of three counts in one number; a text with a larger count is always checked
 _BLANK, _LETTER, _NOT_ASCII = 1, 1 << _BITS, 1 << 2 * _BITS
 
 
 def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float, most_words: int) -> Bools:
-    """Of each text, whether a rule might drop it; not for repeating words, see `is_repetitive`.
+    """(texts,): whether a rule might drop each text, other than for repeating words, see `is_repetitive`.
 
-    Those with `most_words` words or more need a look in any case, for the rules about pages.
+    Texts of `most_words` words or more always need a check, for the rules about pages.
     """
     parts = [_count_bytes(block) for block in _blocks(texts)]
     if not parts:
@@ -28,7 +28,7 @@ def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float,
     mask = (1 << _BITS) - 1
     blanks, letters, not_ascii = counts & mask, counts >> _BITS & mask, counts >> 2 * _BITS
     num_words = blanks + 1
-    symbols = sizes - blanks - letters  # at most: letters beyond ASCII are among them, a byte each at least
+    symbols = sizes - blanks - letters  # an upper bound: it includes letters beyond ASCII, at least a byte each
     return (
         (num_words < min_words)
         | (num_words >= most_words)
@@ -40,9 +40,9 @@ def needs_look(texts: Sequence[str], *, min_words: int, max_symbol_ratio: float,
 
 
 def is_plain(texts: Sequence[str]) -> Bools:
-    """Of each text, whether it is clean as it is: printable ASCII, words between single blanks, no tag, no entity.
+    """(texts,): whether each text is clean already: printable ASCII, words between single blanks, no tag, no entity.
 
-    `normalize.clean_text` gives such a text back. Some others, beside an empty text, are not recognised.
+    `normalize.clean_text` returns such a text unchanged. An empty text and some others are not recognised.
     """
     parts = [_is_plain_block(block) for block in _blocks(texts)]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
@@ -52,7 +52,7 @@ def _is_plain_block(block: list[bytes]) -> Bools:
     data = np.frombuffer(b" " + b" ".join(block) + b" ", dtype=np.uint8)
     ends = np.cumsum(np.fromiter(map(len, block), dtype=np.int64, count=len(block)) + 1)  # the blank after each text
     is_blank = data == ord(" ")
-    pairs = np.flatnonzero(is_blank[1:] & is_blank[:-1])  # of a text's own, or one of it beside one around it
+    pairs = np.flatnonzero(is_blank[1:] & is_blank[:-1])  # both in the text, or one in it and one around it
     odd = np.concatenate([np.flatnonzero(_ODD[data]), pairs, pairs + 1])
     plain = np.ones(len(block), dtype=bool)
     plain[np.searchsorted(ends, odd)] = False
@@ -72,7 +72,7 @@ def _blocks(texts: Sequence[str]) -> list[list[bytes]]:
 
 
 def _count_bytes(block: list[bytes]) -> tuple[Int64s, Int64s]:
-    """The bytes of each text; and blanks, ASCII letters and digits, and other bytes of it, in one number."""
+    """(texts,) each: bytes; and its blanks, ASCII letters and digits, and other bytes, packed into one number."""
     sizes = np.fromiter(map(len, block), dtype=np.int64, count=len(block))
     data = np.frombuffer(b"\n".join(block) + b"\n", dtype=np.uint8)
     ends = np.cumsum(sizes + 1)
@@ -80,7 +80,7 @@ def _count_bytes(block: list[bytes]) -> tuple[Int64s, Int64s]:
 
 
 def is_repetitive(words: HashedWords) -> Bools:
-    """Of each text, whether its first words are few different ones, over and over."""
+    """(texts,): whether the first words of each text are a few distinct words, over and over."""
     counts = np.minimum(words.num_words, FIRST_WORDS)
     texts = np.flatnonzero(counts > WORDS_TO_JUDGE)
     flags = np.zeros(len(counts), dtype=bool)
@@ -96,7 +96,7 @@ def is_repetitive(words: HashedWords) -> Bools:
     packed.sort()
     is_new = np.append(True, packed[1:] != packed[:-1])
     different = np.bincount((packed[is_new] >> np.uint64(32)).astype(np.int64), minlength=len(texts))
-    flags[texts] = different < MIN_DISTINCT_SHARE * of_text
+    flags[texts] = different < MIN_DISTINCT_FRACTION * of_text
     return flags
 
 

@@ -1,6 +1,6 @@
 """The repetition rules of Gopher (Rae et al. 2021, table A1) and FineWeb: lines, paragraphs and n-grams that recur.
 
-Rules about shares of lines judge texts of at least LINES_TO_JUDGE lines.
+Rules about fractions of lines apply to texts of at least LINES_TO_JUDGE lines.
 """
 
 from __future__ import annotations
@@ -12,47 +12,54 @@ import numpy as np
 from pretune.text.arrays.word_hashes import Bools, HashedWords, Int64s
 from pretune.text.clean.rule_measures import LINES_TO_JUDGE, Sample
 
-MAX_DUPLICATE_SHARE = 0.3  # of the lines, and of the paragraphs
+MAX_DUPLICATE_FRACTION = 0.3  # of the lines, and of the paragraphs
 MAX_DUPLICATE_CHARACTERS = 0.2  # in such lines, and in such paragraphs
-TOP_NGRAMS = ((2, 0.20), (3, 0.18), (4, 0.16))  # n, and the share of the characters that one may make
-DUPLICATE_NGRAMS = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))  # all that occurred before
-FEWEST_WORDS = 100  # of a text in which n-grams are counted: of fifty words, one long name said twice is a fifth
+TOP_NGRAMS = ((2, 0.20), (3, 0.18), (4, 0.16))  # n, and the fraction of the characters that one may make up
+DUPLICATE_NGRAMS = (
+    (5, 0.15),
+    (6, 0.14),
+    (7, 0.13),
+    (8, 0.12),
+    (9, 0.11),
+    (10, 0.10),
+)  # likewise, for all that recur
+FEWEST_WORDS = 100  # of a text, for its n-grams to count: in fifty words, one long name used twice is a fifth
 FINEWEB_DUPLICATE_CHARACTERS = 0.1  # in lines that repeat another
 
 
 def repeats_lines(sample: Sample) -> bool:
-    """Gopher: duplicate lines or paragraphs, as a share of their number or of the characters."""
+    """Gopher: duplicate lines or paragraphs, as a fraction of their number or of the characters."""
     characters = max(1, len(sample.text))
     for parts in (sample.paragraphs, sample.lines):
         if len(parts) >= LINES_TO_JUDGE:
             count, length = _duplicates(parts)
-            if count > MAX_DUPLICATE_SHARE * len(parts) or length > MAX_DUPLICATE_CHARACTERS * characters:
+            if count > MAX_DUPLICATE_FRACTION * len(parts) or length > MAX_DUPLICATE_CHARACTERS * characters:
                 return True
     return False
 
 
 def repeats_line_characters(sample: Sample) -> bool:
-    """FineWeb: the share of the characters that are in lines that repeat another; 0.1 as in the paper, while
-    datatrove's default is 0.01."""
+    """FineWeb: the fraction of the characters in lines that repeat another; 0.1 as in the paper, whereas datatrove's
+    default is 0.01."""
     lines = sample.lines
     return len(lines) >= LINES_TO_JUDGE and _duplicates(lines)[1] >= FINEWEB_DUPLICATE_CHARACTERS * sum(map(len, lines))
 
 
 def _duplicates(parts: Sequence[str]) -> tuple[int, int]:
-    """How many parts occurred before, and their characters."""
+    """The number of parts that repeat an earlier one, and their characters."""
     seen: set[str] = set()
     repeated = [part for part in parts if part in seen or seen.add(part)]  # type: ignore[func-returns-value]
     return len(repeated), sum(map(len, repeated))
 
 
 def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
-    """Of each text of at least FEWEST_WORDS words, whether it breaks the rules about n-grams: TOP and DUPLICATE ones.
+    """(texts,) each: whether a text of at least FEWEST_WORDS words breaks the rules on TOP_NGRAMS and DUPLICATE_NGRAMS.
 
-    Gopher: the share of the characters that the most frequent n-gram makes; and that of all n-grams that occurred
-    before, where characters that several of them share count once. Characters are those of words and a blank each.
+    Gopher: the fraction of the characters in the most frequent n-gram; and the fraction in all n-grams that repeat an
+    earlier one, where characters shared by several n-grams count once. A word counts with one blank.
 
-    All texts are looked at together. What repeats n words repeats n - 1 of them, so that the longer n are looked for
-    only where the shorter ones were found.
+    All texts are processed together. A repetition of n words is also one of n - 1 words, so the longer n are searched
+    for only where the shorter ones were found.
     """
     is_long = words.num_words >= FEWEST_WORDS
     words = words.only(is_long)
@@ -77,7 +84,7 @@ def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
             is_repeated = times > 1
             firsts = order[starts[is_repeated]]
             lengths = ends[positions[firsts] + n] - ends[positions[firsts]]
-            most = _largest_share(owner[firsts], times[is_repeated], lengths, len(characters))
+            most = _most_characters(owner[firsts], times[is_repeated], lengths, len(characters))
             has_frequent |= most > top[n] * characters
         if n in duplicate:
             again = np.sort(order[~is_first])
@@ -92,8 +99,8 @@ def break_ngram_rules(words: HashedWords) -> tuple[Bools, Bools]:
     return of_all[0], of_all[1]
 
 
-def _largest_share(owner: Int64s, times: Int64s, lengths: Int64s, num_texts: int) -> Int64s:
-    """Of each text, the characters that its most frequent n-gram makes, of several the longest one."""
+def _most_characters(owner: Int64s, times: Int64s, lengths: Int64s, num_texts: int) -> Int64s:
+    """(texts,): the characters in the most frequent n-gram of each text, the longest one if there are several."""
     most_times = np.zeros(num_texts, dtype=np.int64)
     np.maximum.at(most_times, owner, times)
     is_most = times == most_times[owner]

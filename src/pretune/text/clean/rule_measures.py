@@ -1,13 +1,13 @@
-"""The measures behind the quality rules: what a text must not be, each a function of one text, with its source.
+"""The measures behind the quality rules, each a function of one text, with their sources.
 
 Gopher is Rae et al. 2021, appendix A1.1; C4 is Raffel et al. 2020, section 2.2 (the journal's text and its published
 code, which differ from the first preprint: 3 sentences, not 5); FineWeb is Penedo et al. 2024, section 3.6. Words are
-what blanks separate, with their punctuation marks; in scripts written without blanks two characters
-count as one. Rules about shares of lines judge texts of at least LINES_TO_JUDGE lines.
+separated by blanks and include their punctuation; in scripts written without blanks, two characters count as one word.
+Rules about fractions of lines apply to texts of at least LINES_TO_JUDGE lines.
 
-Left out: Gopher's limit of 100,000 words, since a book is no worse for its length; of C4 all that takes single lines
-out (those that end without a mark, have fewer than 5 words or one of more than 1,000 characters), which FineWeb found
-to cost 30 % of the text and replaced by its rules about shares of lines, and the list of bad words.
+Left out are Gopher's limit of 100,000 words, since a book is no worse for its length; C4's rules that remove single
+lines (those that end without punctuation, have fewer than 5 words or a word of more than 1,000 characters), which
+FineWeb found to cost 30 % of the text and replaced by its rules about fractions of lines; and C4's list of bad words.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from functools import cached_property
 from pretune.text.arrays.word_hashes import SCRIPTS_WITHOUT_BLANKS
 
 CHARACTERS_PER_WORD = 2  # in scripts without blanks: about the mean of Chinese; Thai words are longer
-LONG_WORDS = 50  # from which on a text is judged like a page; Gopher drops what has fewer
-FIRST_WORDS = 200  # what the rules about words look at
-LONGEST_MEAN_WORD = 40  # characters: beyond that a Latin text is code, a link list or an encoded file
-MIN_DISTINCT_SHARE = 0.2  # of the first words, where there are enough of them to judge
+LONG_WORDS = 50  # a text of so many words is judged like a page; Gopher drops shorter ones
+FIRST_WORDS = 200  # the words that the rules about words examine
+LONGEST_MEAN_WORD = 40  # characters; beyond that, a Latin text is code, a list of links or an encoded file
+MIN_DISTINCT_FRACTION = 0.2  # of the first words, if there are more than WORDS_TO_JUDGE
 WORDS_TO_JUDGE = 20
-MAX_BROKEN_SHARE = 0.05  # of the characters
-LINES_TO_JUDGE = 4  # with fewer, shares of them mean nothing
+MAX_BROKEN_FRACTION = 0.05  # of the characters
+LINES_TO_JUDGE = 4  # with fewer, fractions of them mean nothing
 
 LOREM_IPSUM = ("orem ipsum", "OREM IPSUM")
 STOP_WORDS = frozenset(("the", "be", "to", "of", "and", "that", "have", "with"))
@@ -41,14 +41,14 @@ _LETTER = re.compile(r"[^\W\d_]")
 _SENTENCE_END = re.compile("[.!?\u2026][\"')\\]\u201d\u2019]*(?=\\s|$)|[\u3002\uff01\uff1f\u0964]")
 _LINE_BREAK_TAG = re.compile(r"<(?:br|/?p|/?div|/?li|/?tr|/?h[1-6])\b[^<>]{0,200}>", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n\s*\n")
-_WRAPPED = range(45, 101)  # characters in a line of text that was broken to a page's width
+_WRAPPED = range(45, 101)  # characters in a line of text wrapped to a page's width
 
 
 @dataclass
 class Sample:
-    """A text to judge: clean, and as it was found, which still has its lines.
+    """A text to judge: clean, and as found, which still has its lines.
 
-    What the rules about repeated words say of it is found out for many texts at once, by `glance.is_repetitive` and
+    The flags of the rules about repeated words are computed for many texts at once, by `prefilter.is_repetitive` and
     `repetition.break_ngram_rules`.
     """
 
@@ -60,12 +60,12 @@ class Sample:
 
     @cached_property
     def num_words(self) -> int:
-        """Words between blanks, and of characters of scripts without blanks."""
+        """Words between blanks, plus those of scripts without blanks."""
         return num_words(self.text)
 
     @cached_property
     def num_stretches(self) -> int:
-        """What blanks separate, in any script."""
+        """The number of stretches between blanks, in any script."""
         return self.text.count(" ") + 1 if self.text else 0
 
     @cached_property
@@ -75,7 +75,7 @@ class Sample:
 
     @cached_property
     def paragraphs(self) -> list[str]:
-        """What blank lines separate."""
+        """The paragraphs, separated by blank lines."""
         found = _LINE_BREAK_TAG.sub("\n", self.found) if "<" in self.found else self.found or self.text
         if "\n" not in found:
             return [found.strip()]
@@ -83,12 +83,12 @@ class Sample:
 
     @cached_property
     def lines(self) -> list[str]:
-        """The lines that are not blank; those of a paragraph broken to a page's width are one."""
+        """The lines that are not blank; a paragraph wrapped to a page's width is one line."""
         return [line for paragraph in self.paragraphs for line in _unwrapped(paragraph)]
 
 
 def num_words(text: str) -> int:
-    """Words between blanks; of scripts without blanks, CHARACTERS_PER_WORD characters are one more."""
+    """Words between blanks; in scripts without blanks, CHARACTERS_PER_WORD characters are one more word."""
     between_blanks = text.count(" ") + 1 if text else 0
     if text.isascii():
         return between_blanks
@@ -96,13 +96,13 @@ def num_words(text: str) -> int:
 
 
 def repeats_words(sample: Sample) -> bool:
-    """Whether the first words are few different ones; single characters of an alphabet such as Thai always are, so
-    that four in a row count as one in scripts without blanks."""
+    """Whether the first words are a few distinct ones. Single characters of an alphabet such as Thai always are, so in
+    scripts without blanks four in a row count as one word."""
     if not sample.is_repetitive or not sample.is_without_blanks:
         return sample.is_repetitive
     start = sample.text[:FIRST_WORDS]
     different = {start[i : i + 4] for i in range(len(start) - 3)}
-    return len(different) < MIN_DISTINCT_SHARE * (len(start) - 3)
+    return len(different) < MIN_DISTINCT_FRACTION * (len(start) - 3)
 
 
 def _unwrapped(paragraph: str) -> list[str]:
@@ -118,13 +118,13 @@ def _unwrapped(paragraph: str) -> list[str]:
 
 
 def is_broken(sample: Sample) -> bool:
-    """Whether much of a text is replacement characters."""
+    """Whether more than MAX_BROKEN_FRACTION of a text is replacement characters."""
     text = sample.text
-    return "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_SHARE * len(text)
+    return "\ufffd" in text and text.count("\ufffd") > MAX_BROKEN_FRACTION * len(text)
 
 
 def has_too_many_symbols(sample: Sample, max_ratio: float) -> bool:
-    """Whether the share of symbols among the characters, blanks apart, is above `max_ratio`."""
+    """Whether the fraction of symbols among the characters other than blanks is above `max_ratio`."""
     text = sample.text
     characters = len(text) - text.count(" ")
     if text.isascii():
@@ -158,7 +158,7 @@ def has_few_words(sample: Sample) -> bool:
 
 
 def has_odd_word_length(sample: Sample) -> bool:
-    """Gopher: a mean length of words outside 3 to 10 characters; scripts without blanks have no upper limit here."""
+    """Gopher: a mean word length outside 3 to 10 characters; scripts without blanks have no upper limit here."""
     mean = (len(sample.text) + 1) / max(1, sample.num_stretches) - 1
     return mean < 3 or (mean > 10 and sample.text.isascii())
 
@@ -192,7 +192,7 @@ def has_few_words_with_letters(sample: Sample) -> bool:
 
 
 def has_few_stop_words(sample: Sample) -> bool:
-    """Gopher: fewer than two of eight frequent English words; one of them twice is one."""
+    """Gopher: fewer than two distinct words out of eight frequent English ones."""
     return len(STOP_WORDS.intersection(sample.text.lower().split(" "))) < 2
 
 
@@ -214,12 +214,12 @@ def has_curly_bracket(sample: Sample) -> bool:
 
 
 def asks_for_javascript(sample: Sample) -> bool:
-    """At least half of the lines hold the word JavaScript. C4 takes such lines out; here the page goes as a whole."""
+    """At least half of the lines contain the word JavaScript. C4 removes such lines; here the whole page is dropped."""
     return "avascript" in sample.text.lower() and 2 * _count_lines(sample, ("javascript",)) >= len(sample.lines)
 
 
 def is_policy(sample: Sample) -> bool:
-    """At least half of the lines are about cookies or terms of use. C4 takes such lines out; here the page goes."""
+    """At least half of the lines are about cookies or terms of use. C4 removes such lines; here the page is dropped."""
     lowered = sample.text.lower()
     is_suspect = "cookie" in lowered or "policy" in lowered or "terms of use" in lowered
     return is_suspect and 2 * _count_lines(sample, POLICY_PHRASES) >= len(sample.lines)

@@ -1,13 +1,13 @@
-"""Named quality rules: each says of a clean text whether to drop it; a profile says which rules a text is asked.
+"""Named quality rules, each of which decides whether to drop a clean text, and profiles that select the rules.
 
-Profile `short` suits samples of a sentence or two. Profile `long` is what is published for web pages: the quality and
-repetition rules of Gopher (Rae et al. 2021, appendix A1.1 and table A1), of C4 (Raffel et al. 2020, section 2.2) and of
-FineWeb (Penedo et al. 2024, section 3.6), with their parameters. It would delete every short sample, and with the stop
-words every text that is not English.
+Profile `short` suits samples of a sentence or two. Profile `long` has the published rules for web pages: the quality
+and repetition rules of Gopher (Rae et al. 2021, appendix A1.1 and table A1), of C4 (Raffel et al. 2020, section 2.2)
+and of FineWeb (Penedo et al. 2024, section 3.6), with their parameters. It would drop every short sample and, with the
+stop words, every text that is not English.
 
-Profile `auto` asks a text of fewer than 50 words the rules of `short`, and a longer one those of `long` that do not
-presume an English web page. That is decided text by text, since a decision about the whole corpus would let a few
-documents more or less change the verdict on all others, and since real corpora hold both.
+Profile `auto` applies the rules of `short` to a text of fewer than 50 words, and to a longer one those of `long` that
+do not presume an English web page. This is decided for each text, since with a decision for the whole corpus a few
+more or fewer documents would change the result for all others, and since real corpora contain both.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ class QualityRule:
 
 
 class QualityRules:
-    """The rules of a profile, for texts below and from LONG_WORDS words on, in the order in which they are asked."""
+    """The rules of a profile, for texts below LONG_WORDS words and for others, in the order in which they apply."""
 
     def __init__(
         self, short: Sequence[QualityRule], long: Sequence[QualityRule], limits: dict[str, Any] | None
     ) -> None:
         self.short, self.long = short, long
-        self._limits = limits  # of the rules for any length, where a short text is asked no others
+        self._limits = limits  # of the rules for any length, if short texts have no other rules
 
     def first_broken(self, sample: Sample) -> QualityRule | None:
-        """The first rule that drops a text, which is the one that is counted."""
+        """The first rule that drops a text; only that one is counted."""
         for rule in self.short if sample.num_stretches < LONG_WORDS else self.long:
             if rule.applies(sample):
                 return rule
         return None
 
     def judge(self, texts: Sequence[str], found: Sequence[str], words: HashedWords) -> list[QualityRule | None]:
-        """`first_broken` of every text, as it was found and with its words hashed; most are cleared at a glance."""
+        """`first_broken` for every clean text, given as found and with its hashed words; most pass without a check."""
         repetitive = is_repetitive(words)
         frequent, repeated = break_ngram_rules(words)
         is_wanted = np.ones(len(texts), dtype=bool)
@@ -82,10 +82,10 @@ def quality_rules(
     disabled: Sequence[str] = (),
     language: str | None = None,
 ) -> QualityRules:
-    """The rules of a profile without those that are switched off.
+    """The rules of a profile without the disabled ones.
 
-    `language` is that of the texts, where it is known: `auto` asks for English stop words only of English.
-    Raises UsageError where `disabled` names a rule that does not exist.
+    `language` is the language of the texts, if known: `auto` applies the rule on English stop words only to English.
+    Raises UsageError if `disabled` names a rule that does not exist.
     """
     short = _short_rules(min_words, max_symbol_ratio)
     page = _page_rules()
@@ -96,7 +96,7 @@ def quality_rules(
     unknown = sorted(set(disabled) - set(names))
     if unknown:
         raise UsageError(
-            f"There is no quality rule {unknown[0]!r} to switch off; the rules are {join_names(names, len(names))}."
+            f"Unknown quality rule {unknown[0]!r}; the rules that can be disabled are {join_names(names, len(names))}."
         )
     long = {
         "short": short,
@@ -113,13 +113,13 @@ def _without(rules: Sequence[QualityRule], disabled: Sequence[str]) -> list[Qual
 
 
 def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
-    """Rules that hold for a text of any length."""
+    """Rules for texts of any length."""
     return [
         QualityRule("empty", "no text is left after the repair", lambda sample: not sample.text),
         QualityRule("min_words", f"fewer than {min_words} words", lambda sample: sample.num_words < min_words),
         QualityRule(
             "broken_characters",
-            f"more than {rule_measures.MAX_BROKEN_SHARE:.0%} of the characters are lost to a wrong encoding",
+            f"more than {rule_measures.MAX_BROKEN_FRACTION:.0%} of the characters are lost to a wrong encoding",
             rule_measures.is_broken,
         ),
         QualityRule(
@@ -129,15 +129,15 @@ def _short_rules(min_words: int, max_symbol_ratio: float) -> list[QualityRule]:
         ),
         QualityRule(
             "long_words",
-            f"words of more than {rule_measures.LONGEST_MEAN_WORD} characters on average",
+            f"words longer than {rule_measures.LONGEST_MEAN_WORD} characters on average",
             rule_measures.has_long_words,
         ),
         QualityRule(
             "repetition",
-            f"less than {rule_measures.MIN_DISTINCT_SHARE:.0%} of the words are different ones",
+            f"fewer than {rule_measures.MIN_DISTINCT_FRACTION:.0%} of the words are distinct",
             rule_measures.repeats_words,
         ),
-        QualityRule("lorem_ipsum", "it holds the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),
+        QualityRule("lorem_ipsum", "contains the filler text lorem ipsum (C4)", rule_measures.has_lorem_ipsum),
     ]
 
 
@@ -150,7 +150,7 @@ def _page_rules() -> list[QualityRule]:
             "words of fewer than 3 or more than 10 characters on average (Gopher)",
             rule_measures.has_odd_word_length,
         ),
-        QualityRule("gopher_symbols", "more than one # or ... to ten words (Gopher)", rule_measures.has_many_marks),
+        QualityRule("gopher_symbols", "more than one # or ... per ten words (Gopher)", rule_measures.has_many_marks),
         QualityRule(
             "gopher_bullet_lines",
             "more than 90% of the lines begin with a bullet (Gopher)",
@@ -168,7 +168,7 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "gopher_stop_words",
-            "fewer than 2 different ones of the, be, to, of, and, that, have, with (Gopher)",
+            "fewer than 2 different words out of the, be, to, of, and, that, have, with (Gopher)",
             rule_measures.has_few_stop_words,
         ),
         QualityRule(
@@ -178,17 +178,17 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "gopher_top_ngram",
-            "one 2-, 3- or 4-gram makes more than 20%, 18% or 16% of the characters (Gopher)",
+            "one 2-, 3- or 4-gram makes up more than 20%, 18% or 16% of the characters (Gopher)",
             lambda sample: sample.has_frequent_ngram and not sample.is_without_blanks,
         ),
         QualityRule(
             "gopher_duplicate_ngrams",
-            "repeated 5- to 10-grams make more than 15% to 10% of the characters (Gopher)",
+            "repeated 5- to 10-grams make up more than 15% to 10% of the characters (Gopher)",
             lambda sample: sample.has_repeated_ngrams and not sample.is_without_blanks,
         ),
         QualityRule("c4_few_sentences", "fewer than 3 sentences (C4)", rule_measures.has_few_sentences),
         QualityRule(
-            "c4_curly_bracket", "it holds a curly bracket, as program code does (C4)", rule_measures.has_curly_bracket
+            "c4_curly_bracket", "contains a curly bracket, as program code does (C4)", rule_measures.has_curly_bracket
         ),
         QualityRule("c4_javascript", "half of its lines ask for JavaScript (C4)", rule_measures.asks_for_javascript),
         QualityRule("c4_policy", "half of its lines are about cookies or terms of use (C4)", rule_measures.is_policy),
@@ -199,12 +199,12 @@ def _page_rules() -> list[QualityRule]:
         ),
         QualityRule(
             "fineweb_short_lines",
-            "67% of the lines or more have at most 30 characters (FineWeb)",
+            "at least 67% of the lines have at most 30 characters (FineWeb)",
             rule_measures.has_short_lines,
         ),
         QualityRule(
             "fineweb_duplicate_characters",
-            "10% of the characters or more are in lines that repeat another (FineWeb)",
+            "at least 10% of the characters are in lines that repeat another (FineWeb)",
             repetition.repeats_line_characters,
         ),
     ]

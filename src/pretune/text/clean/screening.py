@@ -1,4 +1,4 @@
-"""Map: a batch of documents as they were found becomes clean text, and what the quality rules drop is set apart."""
+"""Clean a batch of documents as found, and mark those that the quality rules drop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ LANGUAGE_RULE = "language"
 
 @dataclass(frozen=True)
 class Screened:
-    """What became of a batch: a clean text for each document, and the rule that drops it, if any."""
+    """The result for a batch: a clean text for each document, and the rule that drops it, if any."""
 
     texts: list[str]
-    is_plain: Bools  # of each text, whether it is what was found and like `glance.is_plain`
+    is_plain: Bools  # whether each text was clean as found, see `prefilter.is_plain`
     words: HashedWords
     broken: list[QualityRule | None]
     repairs: Counter[str]  # documents by kind
-    personal_data: Counter[str]  # pieces that were replaced, by kind
-    languages: Counter[str]  # documents by language, where one is asked for
+    personal_data: Counter[str]  # replacements by kind
+    languages: Counter[str]  # documents by language, if one is requested
 
     def is_kept(self) -> Bools:
-        """Of each text, whether it is not dropped."""
+        """(texts,): whether each text is kept."""
         return np.array([rule is None for rule in self.broken], dtype=bool)
 
 
@@ -42,7 +42,7 @@ def clean_document(
     *,
     is_personal_replaced: bool,
 ) -> str:
-    """A text as the tokenizer should see it; the counters go up by what was done to it."""
+    """A text as the tokenizer should see it; repairs and replacements are added to the counters."""
     text = clean_text(text, repairs)
     return replace_personal_data(text, personal_data) if is_personal_replaced else text
 
@@ -50,9 +50,9 @@ def clean_document(
 def screen_documents(
     found: Sequence[str], rules: QualityRules, *, is_personal_replaced: bool = False, language: str | None = None
 ) -> Screened:
-    """Repair every text and ask it the rules; the outcome for a text does not depend on the others.
+    """Repair every text and apply the rules to it; the result for a text does not depend on the others.
 
-    With `language`, texts in another one are dropped as well; those of an unsure language stay.
+    With `language`, texts in another language are dropped as well; those whose language is unsure are kept.
     """
     repairs: Counter[str] = Counter()
     personal_data: Counter[str] = Counter()

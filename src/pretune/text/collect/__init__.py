@@ -1,1 +1,1 @@
-"""The work of stage 1: documents of every source, divided among workers, and the report on what was read."""
+"""The work of stage 1: read documents from every source, divide the reading among workers, and report on it."""

@@ -1,6 +1,6 @@
-"""Map: some files, or lines of one, become documents as they were found; and what several workers read is put together.
+"""Map: read a work unit, which is some files or a range of lines of one, into documents as found.
 
-A collected piece is a folder with documents-00000.jsonl.zst and so on.
+The result of a unit is a folder with documents-00000.jsonl.zst and so on.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.collect.documents import Reading, iter_file_documents
-from pretune.text.collect.line_ranges import Batch, batches, iter_slice
-from pretune.text.collect.work_units import Piece, Slice
+from pretune.text.collect.line_ranges import Batch, batches, iter_line_range
+from pretune.text.collect.work_units import LineRange, WorkUnit
 from pretune.text.document_store import CorpusWriter
 from pretune.text.raw.compression import open_slice
 from pretune.text.readers.records import UNPARSABLE_ROW
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile
 
-MOST_UNPARSABLE = 100  # rows, from which on the share of them decides whether to go on, wherever in a file they are
+MOST_UNPARSABLE = 100  # rows; from there on, their fraction in the whole file decides whether it is refused
 _DOCUMENTS_AT_ONCE = 1000
 
-Told = Callable[[int, Findings], None]
+OnProgress = Callable[[int, Findings], None]
 
 
-def task_of(piece: Piece, reading: Reading) -> dict[str, Any]:
-    """The task of `collect_piece`."""
+def task_of(unit: WorkUnit, reading: Reading) -> dict[str, Any]:
+    """The task of `collect_work_unit`."""
     return {
-        "files": [asdict(file) for file in piece.files],
-        "slice": None if piece.slice is None else piece.slice.to_json(),
+        "files": [asdict(file) for file in unit.files],
+        "line_range": None if unit.line_range is None else unit.line_range.to_json(),
         "reading": asdict(reading),
     }
 
 
-def collect_piece(out: Path, task: dict[str, Any], tell: Told | None = None) -> dict[str, Any]:
-    """Read a piece and write its documents; `tell(documents, findings)` is called from time to time.
+def collect_work_unit(out: Path, task: dict[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    """Read a work unit and write its documents; `on_progress(documents, findings)` is called from time to time.
 
-    Returns documents, characters, findings (as JSON) and is_regular: false where the lines of a slice do not go on as
-    the file began, so that it has to be read as a whole.
+    Returns documents, characters, findings (as JSON) and is_regular, which is false if the lines of a range differ in
+    form from the beginning of the file, so that the file has to be read as a whole.
     """
     findings = Findings()
     files = [_file_from_json(values) for values in task["files"]]
@@ -47,12 +47,12 @@ def collect_piece(out: Path, task: dict[str, Any], tell: Told | None = None) -> 
     is_regular = True
     with CorpusWriter(out) as writer:
         try:
-            for texts, sources, lines in _iter_batches(files, task["slice"], findings, reading):
+            for texts, sources, lines in _iter_batches(files, task["line_range"], findings, reading):
                 writer.write_many(texts, source=sources, line=lines, from_labels=[False] * len(texts))
-                if tell is not None:
-                    tell(writer.num_documents, findings)
+                if on_progress is not None:
+                    on_progress(writer.num_documents, findings)
         except InputDataError:
-            if task["slice"] is None:
+            if task["line_range"] is None:
                 raise
             is_regular = False
     written = {"documents": writer.num_documents, "characters": writer.num_characters}
@@ -66,10 +66,10 @@ def _iter_batches(
         for file in files:
             yield from batches(iter_file_documents(file, findings, reading), _DOCUMENTS_AT_ONCE)
         return
-    (file,), part = files, Slice.from_json(values)
+    (file,), part = files, LineRange.from_json(values)
     stream = open_slice(file.path, file.name, part.start, part.end)
-    yield from iter_slice(file, stream, part.first_line, part.seen, findings, reading)
-    if part.start:  # the file is counted, and shown, with its first lines
+    yield from iter_line_range(file, stream, part.first_line, part.seen, findings, reading)
+    if part.start:  # the file is counted and shown with its first lines
         findings.detections, findings.files_by_kind = [], {}
     else:
         findings.num_files = 1
@@ -79,19 +79,19 @@ def _file_from_json(values: dict[str, Any]) -> TextFile:
     return TextFile(**{**values, "members": tuple(values["members"]), "columns": tuple(values["columns"])})
 
 
-def irregular_files(pieces: Sequence[Piece], results: Sequence[dict[str, Any]]) -> set[str]:
-    """The paths of the files whose slices have to be read again as a whole.
+def irregular_files(units: Sequence[WorkUnit], results: Sequence[dict[str, Any]]) -> set[str]:
+    """The paths of the files that were read by line ranges and have to be read again as a whole.
 
-    Besides those with a slice that is not regular, these are files without a document, and files with so many rows that
-    do not parse that their share counts: all others are accepted as well when they are read from beginning to end.
+    These are files with an irregular range, files without a document, and files with so many unparsable rows that their
+    fraction matters. All others would also be accepted when read from beginning to end.
     """
     unparsable: dict[str, int] = {}
     documents: dict[str, int] = {}
     irregular = set()
-    for piece, result in zip(pieces, results, strict=True):
-        if piece.slice is None:
+    for unit, result in zip(units, results, strict=True):
+        if unit.line_range is None:
             continue
-        path = piece.files[0].path
+        path = unit.files[0].path
         dropped = {rule["name"]: rule["count"] for rule in result["findings"]["dropped"]}
         unparsable[path] = unparsable.get(path, 0) + dropped.get(UNPARSABLE_ROW, 0)
         documents[path] = documents.get(path, 0) + result["documents"]

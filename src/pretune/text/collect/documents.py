@@ -1,4 +1,4 @@
-"""Files of any format as a stream of documents; nothing is loaded whole and no line is lost."""
+"""Read files of any format as a stream of documents; nothing is loaded whole and no line is lost."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from pretune.text.sources.detect import (
 )
 from pretune.text.sources.files import TextFile
 
-LONGEST_DOCUMENT = 1_000_000  # characters; a longer one goes on in the next document
+LONGEST_DOCUMENT = 1_000_000  # characters; a longer one is continued in the next document
 NO_TEXT = "a file without text"
-_BY_CONTENT = ", as its content shows"  # and not its name
+_BY_CONTENT = " (detected by content)"  # despite the name
 UnitChoice = Literal["auto", "line", "paragraph", "file"]
 
 
 class Document(NamedTuple):
-    """A text as it was found, with its file and the line it starts on."""
+    """A text as found, with its file and the line that it starts on."""
 
     text: str
     source: str
@@ -56,7 +56,7 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a user may say about how files are to be read; what is left open is detected, and shown."""
+    """How to read files, as far as the user has set it; the rest is detected and reported."""
 
     text_column: str | None = None
     text_unit: UnitChoice = "auto"
@@ -69,7 +69,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A file or a member of an archive whose bytes are at hand, and everything its reader needs beside them."""
+    """An open file or archive member, with everything its reader needs besides the bytes."""
 
     file: TextFile
     stream: ByteStream
@@ -79,12 +79,12 @@ class Opened:
 
 
 def iter_documents(files: Sequence[TextFile], findings: Findings, reading: Reading = Reading()) -> Iterator[Document]:
-    """The documents of all files, in order, as they were found.
+    """The documents of all files, in order, as found.
 
     Every line, row, page or message becomes a document or is counted in `findings.dropped`; blank lines of a text file
-    separate and are not counted. A document of more than a million characters is continued in the next ones. A named
-    file that cannot be read raises InputDataError; one found in a folder or an archive is passed over and counted in
-    `findings.unreadable`, unless nothing of the folder or archive can be read.
+    are separators and not counted. A document of more than a million characters is continued in the next ones. A named
+    file that cannot be read raises InputDataError; one found in a folder or an archive is skipped and counted in
+    `findings.unreadable`, unless nothing in the folder or archive can be read.
     """
     num_found = 0
     for file in files:
@@ -95,7 +95,7 @@ def iter_documents(files: Sequence[TextFile], findings: Findings, reading: Readi
 
 
 def refuse_unreadable(num_found: int, findings: Findings) -> None:
-    """Raise InputDataError where no document was found and a file could not be read."""
+    """Raise InputDataError if no document was found and a file could not be read."""
     if not num_found and findings.unreadable.total:
         raise InputDataError(next(iter(findings.unreadable.rules.values())).reason)
 
@@ -103,7 +103,7 @@ def refuse_unreadable(num_found: int, findings: Findings) -> None:
 def iter_file_documents(
     file: TextFile, findings: Findings, reading: Reading = Reading()
 ) -> Generator[Document, None, None]:
-    """The documents of a file or, where it is an archive, of its members."""
+    """The documents of a file or, if it is an archive, of its members."""
     num_found, problem = 0, ""
     before = stamp_of(file.path)
     try:
@@ -114,7 +114,7 @@ def iter_file_documents(
                     num_found += 1
                     yield document
             except InputDataError as error:
-                if part.path == file.path or str(error).startswith(f"{file.name} "):  # not a member is at fault
+                if part.path == file.path or str(error).startswith(f"{file.name} "):  # the archive itself is at fault
                     raise
                 problem = problem or str(error)
                 findings.could_not_read(part.name, str(error), num_found - num_before)
@@ -128,15 +128,13 @@ def iter_file_documents(
 
 
 def warn_of_change(file: TextFile, before: tuple[int, int] | None, findings: Findings) -> None:
-    """Warn of a file that is no longer what it was when its stamp was taken."""
+    """Warn if a file has changed since its stamp was taken."""
     if stamp_of(file.path) != before:
-        findings.warnings.append(
-            f"{file.name} changed while it was read; no more of it was read than it held at first."
-        )
+        findings.warnings.append(f"{file.name} changed while it was being read; at most its original size was read.")
 
 
 def stamp_of(path: str) -> tuple[int, int] | None:
-    """Size and time of the last change of a file; None for what is no file."""
+    """Size and modification time of a file; None if there is no such file."""
     try:
         found = Path(path).stat()
     except (OSError, ValueError):
@@ -151,14 +149,14 @@ def _iter_file(file: TextFile, stream: ByteStream, findings: Findings, reading: 
         found = True
         yield document
     if not found:
-        sentence = f"{file.name} holds no text"
+        sentence = f"{file.name} contains no text"
         if file.is_named:
-            raise InputDataError(f"{sentence}; expected at least one line or row of it.")
+            raise InputDataError(f"{sentence}; expected at least one line or row.")
         findings.ignored_files.add(NO_TEXT, NO_TEXT, file.name)
 
 
 def with_text(documents: Iterator[Document], findings: Findings) -> Iterator[Document]:
-    """The documents that have a text, those that are too long in several pieces."""
+    """The documents that have a text; those that are too long are cut into several."""
     for document in documents:
         if not document.text or document.text.isspace():
             where = f"{document.source}, line {document.line}" if document.line else document.source
@@ -177,7 +175,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     whole = kind or sniff_document(stream.head) or sniff_docx(stream.head, by_name)
     if whole in ("parquet", "pdf", "docx"):
         note = "" if by_name in (whole, None) or kind else _BY_CONTENT
-        encoding = "utf-8" if whole == "parquet" else ""  # the others have none that would tell a user something
+        encoding = "utf-8" if whole == "parquet" else ""  # that of the others means nothing to a user
         seen = replace(seen, format=whole, note=note, encoding=encoding)
         yield from _READERS_OF_BYTES[whole](replace(opened, seen=seen))
         return
@@ -186,7 +184,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
             raise InputDataError(f"{file.name} is empty; expected text.")
         return
     text = TextStream(stream, findings, encoding=reading.encoding)
-    # What is called pdf or parquet and does not begin like one is whatever else it is.
+    # Named .pdf or .parquet but without the magic bytes: detect by content.
     kind = kind or choose_format(None if by_name in _READERS_OF_BYTES else by_name, text.peek())
     if kind in JSON_FORMATS:
         kind, by_name = (json_format(text.peek()), None if by_name in JSON_FORMATS else by_name)
@@ -202,7 +200,7 @@ def _read(file: TextFile, stream: ByteStream, findings: Findings, reading: Readi
     yield from READERS_OF_TEXT[kind](replace(opened, seen=seen), text)
 
 
-# --- formats whose bytes are read by themselves
+# --- formats read as bytes
 
 
 def _iter_parquet(opened: Opened) -> Iterator[Document]:
@@ -210,12 +208,12 @@ def _iter_parquet(opened: Opened) -> Iterator[Document]:
 
 
 def _iter_pdf(opened: Opened) -> Iterator[Document]:
-    _tell(opened, unit="file", what="the text of its pages is a document")
+    _record(opened, unit="file", what="the text of all its pages is one document")
     return _one_document(pdf_lines(opened.stream, opened.findings), opened)
 
 
 def _iter_docx(opened: Opened) -> Iterator[Document]:
-    _tell(opened, unit="file", what="the text of its paragraphs is a document")
+    _record(opened, unit="file", what="the text of all its paragraphs is one document")
     return _one_document(docx_lines(opened.stream), opened)
 
 
@@ -226,7 +224,7 @@ _READERS_OF_BYTES: dict[str, Callable[[Opened], Iterator[Document]]] = {
 }
 
 
-# --- formats whose text is read
+# --- formats read as text
 
 
 def _iter_table_text(opened: Opened, text: TextStream) -> Iterator[Document]:
@@ -237,7 +235,7 @@ def _iter_table_text(opened: Opened, text: TextStream) -> Iterator[Document]:
 
 
 def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
-    """The documents of a table; the first records decide which column is the text."""
+    """The documents of a table; the text column is detected from the first records."""
     name = opened.file.name
     sample = list(islice(records, SAMPLE_ROWS))
     if not sample:
@@ -245,12 +243,12 @@ def iter_table(opened: Opened, records: Iterator[Record]) -> Iterator[Document]:
     column = detect_text_column(sample, name, opened.reading.text_column or opened.file.text_column)
     others = [field for field in sample[0].fields if field != column]
     what = f"the text is in column {column!r}" + (f" (others: {join_names(others)})" if others else "")
-    _tell(opened, text_column=column, what=what)
+    _record(opened, text_column=column, what=what)
     yield from column_documents(opened, chain(sample, records), column)
 
 
 def column_documents(opened: Opened, records: Iterable[Record], column: str) -> Iterator[Document]:
-    """The texts of a column; what is there and no text is counted in the findings."""
+    """The texts of a column; values that are not text are counted in the findings."""
     name = opened.file.name
     for record in records:
         text, value = cell_of(record, column)
@@ -266,7 +264,7 @@ _UNIT_SENTENCES: dict[TextUnit, str] = {
     "paragraph": "every block between blank lines is a document",
     "file": "every file is a document",
 }
-_WRAPPED_SENTENCE = "every paragraph of the wrapped lines, which ends with a short one, is a document"
+_WRAPPED_SENTENCE = "lines are wrapped; every paragraph, up to a short line, is a document"
 
 
 def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
@@ -276,46 +274,46 @@ def _iter_txt(opened: Opened, text: TextStream) -> Iterator[Document]:
         unit = detect_text_unit(head, is_whole_file=is_whole_file, files_in_folder=opened.file.files_in_folder)
     width = paragraph_width(head) if unit == "paragraph" else None
     opened = replace(opened, seen=replace(opened.seen, is_wrapped=width is not None))
-    _tell(opened, unit=unit, what=_UNIT_SENTENCES[unit] if width is None else _WRAPPED_SENTENCE)
+    _record(opened, unit=unit, what=_UNIT_SENTENCES[unit] if width is None else _WRAPPED_SENTENCE)
     yield from _iter_units(text.lines(), unit, opened, text.first_line, width)
 
 
 def _iter_md(opened: Opened, text: TextStream) -> Iterator[Document]:
     unit = _given_unit(opened) or "file"
     is_plain = opened.reading.markdown == "plain"
-    how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "markup and all"
-    _tell(opened, unit=unit, what=f"{_UNIT_SENTENCES[unit]}, {how}")
+    how = "without its markup and front matter (--markdown keep leaves them in)" if is_plain else "with its markup"
+    _record(opened, unit=unit, what=f"{_UNIT_SENTENCES[unit]}, {how}")
     yield from _iter_units(plain_lines(text.lines()) if is_plain else text.lines(), unit, opened)
 
 
 def _iter_html(opened: Opened, text: TextStream) -> Iterator[Document]:
     if opened.reading.html_text == "main":
-        _tell(opened, unit="file", what="the main text of each page is a document")
+        _record(opened, unit="file", what="the main text of each page is a document")
         lines = main_lines(text.blocks(), opened.file.name)
     else:
         what = "the visible text of each page is a document (--html-text main leaves out menus and footers)"
-        _tell(opened, unit="file", what=what)
+        _record(opened, unit="file", what=what)
         lines = visible_lines(text.blocks())
     yield from _one_document(lines, opened)
 
 
 def _iter_xml(opened: Opened, text: TextStream) -> Iterator[Document]:
     if has_pairs(text.peek()):
-        _tell(opened, what="every question with its answer is a document")
+        _record(opened, what="every question with its answer is a document")
         for pair, line in iter_pairs(text.blocks(), opened.file.name):
             yield Document(pair, opened.file.name, line)
     else:
-        _tell(opened, unit="file", what="the text of all its elements is a document")
+        _record(opened, unit="file", what="the text of all its elements is one document")
         yield from _one_document(iter_lines(text.blocks(), opened.file.name), opened)
 
 
 def _iter_mail(opened: Opened, text: TextStream) -> Iterator[Document]:
-    """Messages are decoded part by part, so their bytes are read and not the text of the file."""
+    """The documents of a mail file; messages are decoded part by part, so they are read as bytes."""
     is_mbox = opened.seen.format == "mbox"
     quotes = opened.reading.mail_quotes
     what = "subject and text of each message are a document"
     what += ", without quotes and signatures (--mail-quotes keep leaves them in)" if quotes == "drop" else ""
-    _tell(opened, what=what, encoding="as declared")
+    _record(opened, what=what, encoding="as declared")
     read = iter_mbox if is_mbox else read_eml
     try:
         for message, line in read(opened.stream, opened.findings, quotes):
@@ -354,7 +352,7 @@ def _iter_units(
 
 
 def _one_document(lines: Iterable[str], opened: Opened) -> Iterator[Document]:
-    """All lines in one document without a line number, since the lines are not those of the file."""
+    """All lines as one document without a line number, since they are not the lines of the file."""
     for document in _iter_blocks(lines, opened.file.name, is_whole_file=True):
         yield document._replace(line=None)
 
@@ -380,7 +378,7 @@ def _iter_blocks(
 
 
 def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
-    text = document.text.strip()  # what is left after the last cut must not be blank
+    text = document.text.strip()  # the rest after the last cut must not be blank
     while len(text) > LONGEST_DOCUMENT:
         end = text.rfind(" ", LONGEST_DOCUMENT // 2, LONGEST_DOCUMENT) + 1 or LONGEST_DOCUMENT
         findings.num_continued += 1
@@ -389,12 +387,12 @@ def _cut_long(document: Document, findings: Findings) -> Iterator[Document]:
     yield Document(text, document.source, document.line, document.from_labels)
 
 
-def _tell(
+def _record(
     opened: Opened, *, what: str, unit: TextUnit | None = None, text_column: str | None = None, encoding: str = ""
 ) -> None:
     """Record how a file is read, with a sentence for the user."""
     seen = opened.seen
-    shown = encoding or seen.encoding.upper() + (" by the look of it" if seen.is_guess else "")
+    shown = encoding or seen.encoding.upper() + (" (a guess)" if seen.is_guess else "")
     how = ", ".join(part for part in (seen.format + seen.note, seen.compression, shown) if part)
     sentence = f"{seen.path}: {how}; {what}."
     opened.findings.detected(replace(seen, unit=unit, text_column=text_column, sentence=sentence))

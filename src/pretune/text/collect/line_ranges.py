@@ -1,6 +1,6 @@
-"""Lines of a large file as texts, many at a time: what most of a large corpus is read by.
+"""Read a range of lines of a large file as batches of texts; most of a large corpus is read this way.
 
-A slice is read as its file is from beginning to end; only that rows with nothing to say about them take no detour.
+A range gives the same documents as reading the file from beginning to end; regular rows only take a shorter path.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from pretune.text.sources.files import TextFile
 TEXTS_AT_ONCE = 10_000
 CHARACTERS_AT_ONCE = 1_000_000
 
-Batch = tuple[list[str], list[str], list[int | None]]  # texts; the file of each; the line it starts on
+Batch = tuple[list[str], list[str], list[int | None]]  # texts, the file of each, and the line it starts on
 
 
-def iter_slice(
+def iter_line_range(
     file: TextFile, stream: ByteStream, first_line: int, seen: Detection, findings: Findings, reading: Reading
 ) -> Iterator[Batch]:
-    """The documents in some lines of a jsonl file or of a text file with one a line, which was `seen` to be UTF-8.
+    """The documents in a range of lines of a UTF-8 file, detected (`seen`) as jsonl or as text with one per line.
 
-    `stream` has these lines alone, the first of which is line `first_line` of the file. Raises InputDataError where
-    they do not go on as the file began: then it has to be read from its beginning.
+    `stream` has only these lines; the first is line `first_line` of the file. Raises InputDataError if they differ in
+    form from the beginning of the file, which then has to be read as a whole.
     """
     text = TextStream(stream, findings, encoding=seen.encoding, first_line=first_line)
     unit: UnitChoice = "line" if seen.unit == "line" else "auto"
@@ -52,7 +52,7 @@ def iter_slice(
         documents = with_text(READERS_OF_TEXT[seen.format](opened, text), findings)
         yield from batches(documents, TEXTS_AT_ONCE)
     if text.broken_bytes or text.compression or text.has_mark:
-        raise InputDataError(f"{file.name} is no plain {seen.encoding} throughout.")
+        raise InputDataError(f"{file.name} is not plain {seen.encoding} throughout.")
 
 
 def _iter_json_lines(opened: Opened, stream: TextStream, column: str) -> Iterator[Batch]:
@@ -61,11 +61,11 @@ def _iter_json_lines(opened: Opened, stream: TextStream, column: str) -> Iterato
     numbered = stream.numbered_lines()
     first = iter_table(opened, islice(iter_json_records(numbered, malformed), SAMPLE_ROWS))
     texts, lines = _texts_and_lines(with_text(first, findings))
-    num_counted = len(texts)  # of those that are no news to `malformed`
+    num_counted = len(texts)  # those that `malformed` knows of
     for number, line in numbered:
         try:
             value, end = scan_json(line, 0)
-            text = value[column] if end == len(line) else ""  # of a list or a number, TypeError
+            text = value[column] if end == len(line) else ""  # TypeError for a list or a number
         except (StopIteration, ValueError, RecursionError, KeyError, TypeError):
             text = ""
         if type(text) is str and 0 < len(text) <= LONGEST_DOCUMENT and not text.isspace():
@@ -93,7 +93,7 @@ def _texts_and_lines(documents: Iterator[Document]) -> tuple[list[str], list[int
 
 
 def batches(documents: Iterator[Document], size: int) -> Iterator[Batch]:
-    """The same documents, so many at a time, or as many as have CHARACTERS_AT_ONCE together."""
+    """The same documents in batches of `size`, or fewer once they have CHARACTERS_AT_ONCE characters together."""
     some: list[Document] = []
     characters = 0
     for document in documents:

@@ -1,4 +1,4 @@
-"""The texts of files that are given to be protected: pre-training must not see them."""
+"""Read the texts of files that are to be protected: pre-training must not see them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pretune.text.sources.files import find_files
 
 
 def protected_texts(paths: Sequence[str | Path]) -> list[str]:
-    """Every document of some files or folders, read as stage 1 reads them.
+    """Every document of some files or folders, read as in stage 1.
 
-    Raises InputDataError where one of them cannot be read, also in a folder.
+    Raises InputDataError if any of them cannot be read, even one in a folder.
     """
     findings = Findings()
     if not paths:
         return []
     texts = [document.text for document in iter_documents(find_files(paths, findings), findings)]
-    for rule in findings.unreadable.rules.values():  # text that is not read would not be protected
+    for rule in findings.unreadable.rules.values():  # unread text would not be protected
         raise InputDataError(rule.reason)
     return texts

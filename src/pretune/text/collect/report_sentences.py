@@ -1,4 +1,4 @@
-"""What readers came across, as sentences for the user: notices of what was left aside, warnings of what went wrong."""
+"""Turn findings of readers into sentences for the user: notices of what was skipped, warnings of what went wrong."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from pretune.text.reading_report import IN_PART, Findings, Rule, join_names
 from pretune.text.sources.files import NO_ENDING
 
-MOST_PROBLEMS = 8  # ways in which files could not be read, of which each is shown
+MOST_PROBLEMS = 8  # kinds of unreadable files that are shown
 MOST_WARNINGS = 20  # of other kinds
-MUCH_WITHOUT_TEXT = 0.1  # of the documents, from which on it is worth a warning that they are empty
+MUCH_WITHOUT_TEXT = 0.1  # of the documents: if more are empty, warn
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """A sentence, and what the event that carries it is called and holds besides."""
+    """A sentence, with the kind and the other fields of its event."""
 
     sentence: str
     is_warning: bool = False
@@ -36,7 +36,7 @@ class Remark:
 
 
 def remarks(findings: Findings, num_documents: int) -> list[Remark]:
-    """All there is to say when so many documents have been read, in the order in which it is shown."""
+    """All remarks after `num_documents` documents have been read, in the order in which they are shown."""
     notices = [Remark(sentence=sentence) for sentence in _notices(findings)]
     return [
         *notices,
@@ -51,50 +51,50 @@ def _notices(findings: Findings) -> Iterator[str]:
     yield from findings.notices
     yield from findings.sentences_about_more_files()
     if findings.ignored_files.total:
-        # Of other endings more than one is shown: they may be of several kinds.
+        # For unknown endings several examples are shown: the files may be of several kinds.
         shown = [
             (rule, rule.examples[: 3 if rule.name == NO_ENDING else 1])
             for rule in findings.ignored_files.rules.values()
         ]
         kinds = ", ".join(f"{rule.count:,} {rule.name} ({', '.join(examples)})" for rule, examples in shown)
-        more = " What has another ending is read when it is named, as in '*.tex', outside of archives."
+        more = " To read files with another ending, name them, as in '*.tex' (not inside archives)."
         hint = more if findings.ignored_files.count(NO_ENDING) else ""
-        yield f"Files and folders that were passed over: {kinds}.{hint}"
+        yield f"Skipped files and folders: {kinds}.{hint}"
     if findings.num_quoted_lines:
-        yield f"Lines of quoted replies and signatures that were left out of mails: {findings.num_quoted_lines:,}."
+        yield f"Lines of quoted replies and signatures left out of mails: {findings.num_quoted_lines:,}."
     if findings.num_attachments:
-        yield f"Attachments and other parts of mails that are not read: {findings.num_attachments:,}."
+        yield f"Attachments and other mail parts not read: {findings.num_attachments:,}."
     if findings.num_continued:
-        yield f"{findings.num_continued:,} documents were too long and go on in the next one."
+        yield f"{findings.num_continued:,} documents were too long and are continued in the next one."
 
 
 def _unreadable(findings: Findings) -> Iterator[Remark]:
-    """The problems that stood in the way of most files first."""
+    """The most frequent problems first."""
     rules = sorted(findings.unreadable.rules.values(), key=lambda rule: -rule.count)
     for rule in rules[:MOST_PROBLEMS]:
         yield Remark(sentence=_problem(rule), is_warning=True, rule="unreadable", count=rule.count)
     if more := sum(rule.count for rule in rules[MOST_PROBLEMS:]):
-        sentence = f"Files that could not be read for yet other reasons: {more:,}."
+        sentence = f"Files that could not be read for other reasons: {more:,}."
         yield Remark(sentence=sentence, is_warning=True, rule="unreadable", count=more)
 
 
 def _problem(rule: Rule) -> str:
     is_one = rule.count == 1
-    what = f"could not be read and {'is' if is_one else 'are'} passed over"
+    what = f"could not be read and {'was' if is_one else 'were'} skipped"
     if rule.name.endswith(IN_PART):
         what = "could be read only in part"
     if is_one:
         return f"A file {what}: {rule.reason}"
     more = rule.count - len(rule.examples)
     others = join_names(rule.examples[1:]) + (f" and {more:,} more" if more else "")
-    return f"{rule.count:,} files {what}; the first: {rule.reason} It is the same with {others}."
+    return f"{rule.count:,} files {what}; the first: {rule.reason} Also affected: {others}."
 
 
 def _repaired(findings: Findings) -> Iterator[Remark]:
     if findings.broken_bytes:
         files = findings.files_with_broken_bytes
         sentence = (
-            f"Bytes that are no valid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,}, in {len(files):,} of "
+            f"Invalid UTF-8, replaced by U+FFFD: {findings.broken_bytes:,} bytes in {len(files):,} of "
             f"{findings.num_files:,} files, the first {files[0]}."
         )
         yield Remark(sentence=sentence, is_warning=True, rule="broken_utf8", count=findings.broken_bytes)
@@ -111,4 +111,6 @@ def _others(findings: Findings) -> Iterator[Remark]:
     for sentence in findings.warnings[:MOST_WARNINGS]:
         yield Remark(sentence=sentence, is_warning=True)
     if more := len(findings.warnings[MOST_WARNINGS:]):
-        yield Remark(sentence=f"There are {more:,} more warnings about files, like the last ones.", is_warning=True)
+        yield Remark(
+            sentence=f"{more:,} more warnings about files, like the last ones, are not shown.", is_warning=True
+        )

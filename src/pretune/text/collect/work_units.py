@@ -1,7 +1,7 @@
-"""Which worker reads what: files that belong together, or lines of a large one; a matter of the files alone.
+"""Divide the input into work units: several files, or a range of lines of a large one; it depends on the files alone.
 
-A jsonl file, or a text file with a document a line, is cut at line ends where it is plain UTF-8. Any other file is read
-from its beginning to its end: what a quote, a byte or a blank line means there depends on what came before.
+A jsonl file, or a text file with one document per line, is divided at line ends if it is plain UTF-8. Any other file is
+read from beginning to end: what a quote, a byte or a blank line means there depends on what came before.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from pretune.text.collect.documents import Reading, iter_file_documents
 from pretune.text.reading_report import Detection, Findings
 from pretune.text.sources.files import TextFile
 
-BYTES_PER_PIECE = 8_000_000  # at most
-LEAST_BYTES, PIECES = 2_000_000, 40  # little text makes more and smaller pieces, so that all workers end together
+BYTES_PER_UNIT = 8_000_000  # at most
+LEAST_BYTES, UNITS = 2_000_000, 40  # little text makes more, smaller units, so that all workers finish together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slice:
+class LineRange:
     """Whole lines of a file: its bytes from `start` to before `end`."""
 
     start: int
@@ -30,68 +30,68 @@ class Slice:
     seen: Detection  # how the file is read
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The range as JSON values."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Slice:
-        """What `to_json` gave."""
+    def from_json(cls, values: dict[str, Any]) -> LineRange:
+        """The range from the values of `to_json`."""
         return cls(**{**values, "seen": Detection(**values["seen"])})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Piece:
-    """What is read at a time: several files, or a slice of one."""
+class WorkUnit:
+    """The input of one task: several files, or a range of lines of one."""
 
     files: list[TextFile]
-    slice: Slice | None = None
+    line_range: LineRange | None = None
 
 
-def divide_files(files: Sequence[TextFile], reading: Reading) -> list[Piece]:
-    """All files, in their order, in pieces of about the same number of bytes."""
-    pieces: list[Piece] = []
+def divide_files(files: Sequence[TextFile], reading: Reading) -> list[WorkUnit]:
+    """Divide all files, in order, into units of about the same number of bytes."""
+    units: list[WorkUnit] = []
     together: list[TextFile] = []
     num_bytes = 0
     sizes = [_size_of(file) for file in files]
-    most = min(BYTES_PER_PIECE, max(LEAST_BYTES, sum(sizes) // PIECES))
+    most = min(BYTES_PER_UNIT, max(LEAST_BYTES, sum(sizes) // UNITS))
     for file, size in zip(files, sizes, strict=True):
-        slices = slice_file(file, reading, most) if size >= 2 * most else []
+        slices = divide_lines(file, reading, most) if size >= 2 * most else []
         if together and (slices or num_bytes + size > most):
-            pieces.append(Piece(files=together))
+            units.append(WorkUnit(files=together))
             together, num_bytes = [], 0
         if slices:
-            pieces += [Piece(files=[file], slice=one) for one in slices]
+            units += [WorkUnit(files=[file], line_range=one) for one in slices]
         else:
             together.append(file)
             num_bytes += size
-    return [*pieces, Piece(files=together)] if together else pieces
+    return [*units, WorkUnit(files=together)] if together else units
 
 
-def bytes_to_share(pieces: Sequence[Piece]) -> int:
-    """How much several workers have to share; nothing, where one of them would have all of it."""
-    sizes = {file.path: _size_of(file) for piece in pieces for file in piece.files}
-    return sum(sizes.values()) if len(pieces) > 1 else 0
+def bytes_to_divide(units: Sequence[WorkUnit]) -> int:
+    """The bytes to divide among workers; 0 if a single unit has all of them."""
+    sizes = {file.path: _size_of(file) for unit in units for file in unit.files}
+    return sum(sizes.values()) if len(units) > 1 else 0
 
 
-def slice_file(file: TextFile, reading: Reading, num_bytes: int) -> list[Slice]:
-    """A file in slices of about so many bytes; none where it has to be read in one go."""
-    seen = _look(file, reading)
+def divide_lines(file: TextFile, reading: Reading, num_bytes: int) -> list[LineRange]:
+    """Divide a file into ranges of about `num_bytes`; none if it has to be read as a whole."""
+    seen = _detect_lines(file, reading)
     ends = [] if seen is None else _line_ends(file.path, num_bytes)
     starts = [(0, 1), *ends[:-1]]
     return [
-        Slice(start=start, end=end, first_line=line, seen=seen)
+        LineRange(start=start, end=end, first_line=line, seen=seen)
         for (start, line), (end, _) in zip(starts, ends, strict=False)
         if seen is not None
     ]
 
 
-def _look(file: TextFile, reading: Reading) -> Detection | None:
-    """How a file is read, where it is plain UTF-8 with a document a line."""
+def _detect_lines(file: TextFile, reading: Reading) -> Detection | None:
+    """How a file is read, if it is plain UTF-8 with one document per line; otherwise None."""
     findings = Findings()
     documents = iter_file_documents(file, findings, reading)
     try:
         next(documents, None)
-    except InputDataError:  # to be said by who reads it
+    except InputDataError:  # reported by the worker that reads the file
         return None
     finally:
         documents.close()
@@ -104,9 +104,9 @@ def _look(file: TextFile, reading: Reading) -> Detection | None:
 
 
 def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
-    """Places behind line feeds, about so many bytes apart and the last at the end; the number of the line there.
+    """Offsets after line feeds, about `num_bytes` apart and the last at the end, each with the number of its line.
 
-    None where a line is longer than that, or the file cannot be read.
+    Empty if a line is longer than that, or if the file cannot be read.
     """
     ends: list[tuple[int, int]] = []
     place, line = 0, 1
@@ -119,7 +119,7 @@ def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
                 block += rest
                 place += len(block)
                 line += block.count(b"\n")
-                if b"\r" in block:  # alone it ends a line, too
+                if b"\r" in block:  # a lone carriage return also ends a line
                     line += block.count(b"\r") - block.count(b"\r\n")
                 ends.append((place, line))
     except OSError:
@@ -130,5 +130,5 @@ def _line_ends(path: str, num_bytes: int) -> list[tuple[int, int]]:
 def _size_of(file: TextFile) -> int:
     try:
         return Path(file.path).stat().st_size
-    except (OSError, ValueError):  # to be said by who reads it
+    except (OSError, ValueError):  # reported by the worker that reads the file
         return 0

@@ -1,9 +1,9 @@
-"""Text that a model will be tested on, or that is to be kept out for another reason, found in the corpus.
+"""Find documents of the corpus that share text with protected texts, such as those that a model will be tested on.
 
-A document is contaminated where it shares 13 words in a row with a protected text, the measure of GPT-3 (Brown et al.
-2020, appendix C); where either of them has fewer than 13 words, 8; and where a protected text of fewer than 8 words has
-the same words as the whole document, whatever marks stand between them. As in GPT-3's, what occurs in more than ten
-documents is a phrase and no sign of anything.
+A document is contaminated if it shares 13 words in a row with a protected text, the measure of GPT-3 (Brown et al.
+2020, appendix C); 8 words if either has fewer than 13; and, for a protected text of fewer than 8 words, if the whole
+document has the same words, whatever the punctuation. As in GPT-3, words that occur in more than ten documents are a
+common phrase and do not count.
 
 Map: `find_hits` for a batch. Reduce: `find_contaminated` over the hits of all batches.
 """
@@ -20,7 +20,7 @@ import numpy as np
 from pretune.text.arrays.word_hashes import HashedWords, Int64s, UInt64s, fold_words, hash_words
 
 LONG, SHORT = 13, 8  # words in a row
-MOST_DOCUMENTS = 10  # in which they may be to count
+MOST_DOCUMENTS = 10  # words in more documents do not count
 
 _TEXTS_AT_ONCE = 2000
 
@@ -30,10 +30,10 @@ Grams = tuple[UInt64s, np.ndarray[Any, np.dtype[np.int32]]]
 
 @dataclass(frozen=True)
 class ProtectedWords:
-    """The n-grams of some texts: sorted hashes, and of each the first text that it is from.
+    """The n-grams of some texts: sorted hashes, each with the first text that it is from.
 
-    `long` are the 13-grams of texts that have them, `rest` the 8-grams of the shorter ones, `short` the 8-grams of all;
-    `whole` are all words of those that have fewer than 8.
+    `long` has the 13-grams of texts that have any, `rest` the 8-grams of shorter texts, `short` the 8-grams of all, and
+    `whole` all words of texts with fewer than 8.
     """
 
     long: Grams
@@ -43,7 +43,7 @@ class ProtectedWords:
 
 
 def protect_texts(texts: Sequence[str]) -> ProtectedWords:
-    """What `find_hits` compares a batch with: about 40 bytes a word."""
+    """The n-grams that `find_hits` compares a batch with: about 40 bytes per word."""
     parts = [_protect_some(texts[i : i + _TEXTS_AT_ONCE], i) for i in range(0, max(1, len(texts)), _TEXTS_AT_ONCE)]
     return ProtectedWords(*(_merge([part[kind] for part in parts]) for kind in range(len(fields(ProtectedWords)))))
 
@@ -66,7 +66,7 @@ def _protect_some(texts: Sequence[str], first: int) -> tuple[Grams, Grams, Grams
 
 
 def _all_words(words: HashedWords) -> tuple[UInt64s, Int64s]:
-    """A hash of all words of each text that has some, but fewer than SHORT; and which texts these are."""
+    """A hash of all words of each text with 1 to SHORT - 1 words, and the indices of these texts."""
     is_few = (words.num_words > 0) & (words.num_words < SHORT)
     few, texts = words.only(is_few), np.flatnonzero(is_few)
     hashes = np.zeros(len(texts), dtype=np.uint64)
@@ -77,13 +77,13 @@ def _all_words(words: HashedWords) -> tuple[UInt64s, Int64s]:
 
 
 def _merge(parts: Sequence[Grams]) -> Grams:
-    """Each n-gram once, with the first text that it is from."""
+    """The distinct n-grams, each with the first text that it is from."""
     grams, place = np.unique(np.concatenate([part[0] for part in parts]), return_index=True)
     return grams, np.concatenate([part[1] for part in parts])[place]
 
 
 def find_hits(words: HashedWords, protected: ProtectedWords) -> Hits:
-    """(hits, 3): each text of the batch with the number of an n-gram it shares, and a protected text that holds it."""
+    """(hits, 3): a text of the batch, the number of an n-gram in it, and a protected text with that n-gram."""
     is_long = words.num_words >= LONG
     first_short = len(protected.long[0])
     first_whole = first_short + len(protected.short[0])
@@ -105,7 +105,7 @@ def _shared(
     first_number: int,
     numbering: UInt64s | None = None,
 ) -> Hits:
-    """Hits among the n-grams of some texts; the number of one is its place in `numbering`, or in `grams` itself."""
+    """Hits among the n-grams of some texts, numbered by their index in `numbering`, or else in `grams`."""
     positions, counts = words.ngram_positions(texts, n)
     if not len(grams) or not len(positions):
         return np.zeros((0, 3), dtype=np.int64)
@@ -121,7 +121,7 @@ def _looked_up(
     first_number: int,
     numbering: UInt64s | None = None,
 ) -> Hits:
-    """Hits among hashes, each of a text."""
+    """Hits among hashes, each of which belongs to a text."""
     if not len(grams):
         return np.zeros((0, 3), dtype=np.int64)
     place = np.minimum(np.searchsorted(grams, hashes), len(grams) - 1)
@@ -132,7 +132,7 @@ def _looked_up(
 
 
 def shared_words(text: str, protected: str) -> str:
-    """The first words in a row for which a text is called contaminated; empty where it is the same text as a whole."""
+    """The first words in a row that make a text contaminated; empty if the whole text is the same."""
     words, others = fold_words(text), fold_words(protected)
     n = LONG if min(len(words), len(others)) >= LONG else SHORT
     grams = {tuple(others[i : i + n]) for i in range(len(others) - n + 1)}
@@ -141,19 +141,19 @@ def shared_words(text: str, protected: str) -> str:
 
 
 def find_contaminated(hits: Sequence[Hits]) -> list[Hits]:
-    """Of the hits of every batch, (documents, 2): the contaminated ones, each with the first protected text it hits."""
+    """(documents, 2) for every batch of hits: contaminated documents, each with the first protected text it shares."""
     together = np.concatenate([*hits, np.zeros((0, 3), dtype=np.int64)])
     _, place, documents = np.unique(together[:, 1], return_inverse=True, return_counts=True)
-    is_telling = np.split(documents[place] <= MOST_DOCUMENTS, np.cumsum([len(each) for each in hits])[:-1])
+    counts = np.split(documents[place] <= MOST_DOCUMENTS, np.cumsum([len(each) for each in hits])[:-1])
     found = []
-    for batch, telling in zip(hits, is_telling, strict=False):
-        rows, first = np.unique(batch[telling, 0], return_index=True)
-        found.append(np.stack([rows, batch[telling, 2][first]], axis=1))
+    for batch, is_counted in zip(hits, counts, strict=False):
+        rows, first = np.unique(batch[is_counted, 0], return_index=True)
+        found.append(np.stack([rows, batch[is_counted, 2][first]], axis=1))
     return found
 
 
 def save_protected(folder: Path, protected: ProtectedWords) -> None:
-    """Write what `protect_texts` made into a new folder."""
+    """Write the result of `protect_texts` into a new folder."""
     folder.mkdir()
     for item in fields(protected):
         for i, array in enumerate(getattr(protected, item.name)):
@@ -161,7 +161,7 @@ def save_protected(folder: Path, protected: ProtectedWords) -> None:
 
 
 def load_protected(folder: Path) -> ProtectedWords:
-    """What `save_protected` wrote, mapped into memory: workers on one machine share it."""
+    """Read what `save_protected` wrote, mapped into memory: workers on one machine share it."""
     return ProtectedWords(
         *(
             tuple(np.load(folder / f"{item.name}-{i}.npy", mmap_mode="r") for i in (0, 1))

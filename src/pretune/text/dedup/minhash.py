@@ -1,8 +1,8 @@
-"""MinHash signatures of texts, with word n-grams by length: the map half of the search for near duplicates.
+"""MinHash signatures of texts from word n-grams whose n depends on the length, for the search for near duplicates.
 
-The usual settings (5-grams of words, as in FineWeb, Penedo et al. 2024) skip or collapse every text with fewer words.
-Here n grows with the text, so that one changed word costs about the same similarity at any length. MinHash is Broder's
-(1997), the bands are Indyk and Motwani's (1998).
+The usual settings (5-grams of words, as in FineWeb, Penedo et al. 2024) skip or merge all texts with fewer words. Here
+n grows with the text, so one changed word costs about the same similarity at any length. MinHash is due to
+Broder (1997), the bands to Indyk and Motwani (1998).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pretune.text.arrays.word_hashes import (
     scramble,
 )
 
-# The words from which on n words make a shingle, and n.
+# From how many words on a shingle has n words, and n.
 SHINGLE_WORDS = ((1, 1), (10, 2), (25, 3), (50, 5))
 # A pair with a Jaccard index of 0.8 shares a band with probability 0.998, one of 0.5 with 0.4, one of 0.2 with 0.005.
 BANDS, ROWS = 16, 5
@@ -47,31 +47,26 @@ Int8s = np.ndarray[Any, np.dtype[np.int8]]
 class Signatures:
     """A batch of N texts as M entries, in the order of the texts.
 
-    A text has an entry for its own n, and one for the next smaller n where a text of fewer words might be similar to
-    it; a text without any word has none.
+    A text has an entry for its own n, and one for the next smaller n if a text of fewer words might be similar to it;
+    a text without words has none.
     """
 
     num_texts: Int64s  # one number, N
-    text: Int64s  # M: which text of the batch
+    text: Int64s  # M: the index of the text in the batch
     n: Int8s  # M: words in a shingle
-    is_own: Bools  # M: whether that is the n of the text's length
+    is_own: Bools  # M: whether n is the one for the text's length
     offsets: Int64s  # M + 1: where the shingles of each entry begin
-    shingles: UInt32s  # the different shingles of each entry, sorted
-    keys: UInt64s  # BANDS x M: of each band, sorted, the keys; the lowest `entry_bits` of each are its entry's number
+    shingles: UInt32s  # the distinct shingles of each entry, sorted
+    keys: UInt64s  # BANDS x M: the sorted keys of each band; the lowest `entry_bits` of a key are its entry's number
 
     @property
     def entry_bits(self) -> int:
-        """Enough bits for the number of an entry."""
+        """The bits that the number of an entry takes."""
         return len(self.text).bit_length()
 
 
-def shingle_words(num_words: int) -> int:
-    """How many words make a shingle of a text with `num_words` words, of which there is at least one."""
-    return next(n for first, n in reversed(SHINGLE_WORDS) if num_words >= first)
-
-
 def sign_texts(texts: Sequence[str], threshold: float, words: HashedWords | None = None) -> Signatures:
-    """The signatures of a batch; `words` are those of the texts, where they were hashed already."""
+    """The signatures of a batch; `words` are the hashed words of the texts, if they are available."""
     words = words or hash_words(texts)
     text, n, is_own = _list_entries(words.num_words, threshold)
     counts = np.zeros(len(text), dtype=np.int64)
@@ -95,12 +90,12 @@ def sign_texts(texts: Sequence[str], threshold: float, words: HashedWords | None
 
 
 def _list_entries(num_words: Int64s, threshold: float) -> tuple[Int64s, Int8s, Bools]:
-    """Text, n, and whether it is the text's own n, of every entry, in the order of texts."""
+    """Text, n, and whether n is the text's own, for every entry, in the order of the texts."""
     firsts = np.array([first for first, _ in SHINGLE_WORDS])
     sizes = np.array([n for _, n in SHINGLE_WORDS], dtype=np.int8)
     place = np.searchsorted(firsts, num_words, side="right") - 1  # -1 for a text without words
     own = np.flatnonzero(place >= 0)
-    # The longest text below the boundary has `first - n` shingles; beyond that / threshold none can be similar to it.
+    # The longest text below a boundary has `first - n` shingles; a text with more than that / threshold is not similar.
     reach = np.append(0.0, (firsts[1:] - sizes[:-1]) / threshold + sizes[:-1] - 1)
     also = own[(place[own] > 0) & (num_words[own] <= reach[place[own]])]
     text = np.concatenate([also, own])
@@ -111,7 +106,7 @@ def _list_entries(num_words: Int64s, threshold: float) -> tuple[Int64s, Int8s, B
 
 
 def _different_shingles(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt32s, Int64s]:
-    """The different shingles of each text, sorted, text after text, and how many each has."""
+    """The distinct shingles of each text, sorted, one text after another, and their number for each text."""
     is_wanted = np.zeros(len(words.offsets) - 1, dtype=bool)
     is_wanted[texts] = True
     words = words.only(is_wanted)
@@ -126,14 +121,14 @@ def _different_shingles(words: HashedWords, texts: Int64s, n: int) -> tuple[UInt
 
 
 def band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s, bands: Sequence[int] = range(BANDS)) -> UInt64s:
-    """A key for each band and entry: a hash of ROWS minima, each over all shingles under another permutation.
+    """(bands, entries): a hash of ROWS minima, each over all shingles under another permutation.
 
-    Entries that share a key of a band are candidates. (bands, entries).
+    Entries that share a key of a band are candidates.
     """
     num_entries = len(offsets) - 1
     keys = np.empty((len(bands), num_entries), dtype=np.uint64)
     sizes = np.diff(offsets)
-    order = np.argsort(-sizes, kind="stable")  # entries of about one size together
+    order = np.argsort(-sizes, kind="stable")  # entries of similar size together
     cuts = np.searchsorted(np.cumsum(sizes[order]), np.arange(0, offsets[-1], _SHINGLES_AT_ONCE))
     for first, last in pairwise(np.unique(np.append(cuts, num_entries)).tolist()):
         entries = order[first:last]
@@ -148,13 +143,13 @@ def band_keys(shingles: UInt32s, offsets: Int64s, n: Int8s, bands: Sequence[int]
 
 
 class _Minima:
-    """The smallest shingle of each entry, under any permutation; the entries come with the largest first."""
+    """The smallest shingle of each entry under any permutation; the largest entries come first."""
 
     def __init__(self, shingles: UInt32s, starts: Int64s, sizes: Int64s) -> None:
         self._is_by_rows = sizes[0] <= _LARGEST_BY_ROWS
         if self._is_by_rows:
-            # The first shingles of all entries, then the second ones of those that have two, and so on: a minimum of
-            # rows takes a fraction of the time of one over many short stretches.
+            # The first shingles of all entries, then the second ones of those that have two, and so on: a minimum over
+            # rows takes a fraction of the time of one over many short runs.
             counts = np.searchsorted(-sizes, -np.arange(sizes[0]), side="left")
             self._ends = np.cumsum(counts).tolist()
             nth = np.repeat(np.arange(sizes[0]), counts)
@@ -165,7 +160,7 @@ class _Minima:
         self._mixed = np.empty_like(self._shingles)
 
     def under(self, mask: np.uint32, factor: np.uint32) -> UInt32s:
-        """Odd factors and exclusive or are bijections of 32 bits, and the shingles are well mixed already."""
+        """The minima under one permutation: odd factors and exclusive or are bijections of 32 bits."""
         mixed = self._mixed
         np.bitwise_xor(self._shingles, mask, out=mixed)
         np.multiply(mixed, factor, out=mixed)
@@ -178,7 +173,7 @@ class _Minima:
 
 
 def write_signatures(path: Path, signatures: Signatures) -> None:
-    """Write the counts of texts, entries and shingles, then the arrays, those with the largest numbers first."""
+    """Write the counts of texts, entries and shingles, then the arrays, widest numbers first."""
     counts = [signatures.num_texts[0], len(signatures.text), len(signatures.shingles)]
     with path.open("wb") as file:
         np.array(counts, dtype=np.int64).tofile(file)
@@ -187,9 +182,9 @@ def write_signatures(path: Path, signatures: Signatures) -> None:
 
 
 def read_signatures(path: Path) -> Signatures:
-    """The arrays of a file, mapped into memory: what is not looked at is not read.
+    """The arrays of a file, mapped into memory, so only what is used is read.
 
-    Tasks open thousands of files, so nothing is parsed; each file stays open as long as one of its arrays is there.
+    Tasks open thousands of files, so nothing is parsed; a file stays open as long as one of its arrays exists.
     """
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -203,7 +198,7 @@ def read_signatures(path: Path) -> Signatures:
 
 
 def _layout(_num_texts: int, num_entries: int, num_shingles: int) -> list[tuple[str, type, tuple[int, ...]]]:
-    """The arrays of a file in their order, with their kinds and shapes."""
+    """The arrays of a file in order, with their types and shapes."""
     return [
         ("text", np.int64, (num_entries,)),
         ("offsets", np.int64, (num_entries + 1,)),

@@ -1,1 +1,1 @@
-"""Labelled rows: read, checked, split once, and handed on with the label names."""
+"""Labelled rows: read, checked, split once, and passed on with the label names."""

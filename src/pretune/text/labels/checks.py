@@ -1,4 +1,4 @@
-"""What is wrong with labelled rows: refused where it cannot work, warned of where it probably will not."""
+"""Check labelled rows: refuse what cannot work, and warn about what probably will not."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
-FEW_ROWS = 20  # of a class; below, its figures say little
-MAX_SHARED_SHARE = 0.2  # of the test rows: beyond, the test would measure memory
-MIN_JOINED = 2  # different labels that a sign joins, for the sign to mean that
-MANY_NUMBERS = 20  # different labels that are all numbers, and some of them rare
+FEW_ROWS = 20  # of a class; below that, its figures mean little
+MAX_SHARED_FRACTION = 0.2  # of the test rows; beyond that, the test would measure memory
+MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
+MANY_NUMBERS = 20  # different labels, all of them numbers and some of them rare
 _SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
-# From this ratio of the largest class to the smallest on, accuracy says little: macro-F1 and class weights take over.
+# From this ratio of the largest to the smallest class, accuracy means little: macro-F1 and class weights are used.
 IMBALANCE = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concern:
-    """A warning: which rule, how many cases, and what to know about it."""
+    """A warning: the rule, the number of cases, and a sentence for the user."""
 
     rule: str
     count: int
@@ -34,9 +34,9 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class LabeledRow:
-    """One usable row: the `row`th of its file, from 0, on line `line`.
+    """One usable row: number `row` of its file, counted from 0, on line `line`.
 
-    `text` is clean, as the model sees it, and `raw` is as found; rows with the same `key` have the same clean text.
+    `text` is clean, as the model sees it; `raw` is as found. Rows with the same `key` have the same clean text.
     """
 
     row: int
@@ -55,7 +55,7 @@ class LabeledRow:
 
 @dataclass
 class Lint:
-    """What was found: rows left out, by rule, and concerns."""
+    """The result of the checks: rows left out, by rule, and warnings."""
 
     dropped: Tally = field(default_factory=Tally)
     concerns: list[Concern] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Lint:
 def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
     """The rows that have a text, after cleaning, and a label. Raises InputDataError if no row has both."""
     kept, without_text, without_label = [], [], []
-    for row, (raw, label, part, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
+    for row, (raw, label, group, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
         text = clean_text(raw)
         if not text:
             without_text.append(line)
@@ -77,7 +77,7 @@ def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
             without_label.append(line)
             lint.dropped.add("no_label", "a row without a label", raw)
         else:
-            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=part))
+            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=group))
     for rule, lines, what in (("empty_text", without_text, "text"), ("no_label", without_label, "label")):
         sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
         lint.warn(rule, len(lines), sentence)
@@ -90,30 +90,29 @@ def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
 
 
 def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
-    """Refuse one class and classes of one row; warn of small classes and of names that differ in spelling only."""
+    """Refuse a single class and classes of one row; warn of small classes and of names that differ only in spelling."""
     counts = Counter(row.label for row in rows)
     _refuse_several_labels(path, rows, counts)
     _refuse_measures(path, counts)
     if len(counts) == 1:
         (only,) = counts
         raise InputDataError(
-            f"{path} has one label only ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes to "
-            "tell apart."
+            f"{path} has only one label ({shorten(only, 60)!r}, {_rows(len(rows))}); expected at least two classes."
         )
     singles = [label for label in sort_labels(counts) if counts[label] < MIN_ROWS]
     if singles:
         row = next(row for row in rows if row.label == singles[0])
-        others = f", and so have {len(singles) - 1} other labels" if len(singles) > 1 else ""
+        others = f", as do {len(singles) - 1} other labels" if len(singles) > 1 else ""
         raise InputDataError(
             f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a class needs "
-            f"at least {MIN_ROWS} (better {FEW_ROWS}): add rows, merge classes, or remove these."
+            f"at least {MIN_ROWS} rows (better {FEW_ROWS}): add rows, merge classes, or remove these."
         )
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
-    lint.warn("alike_labels", len(alike), f"Labels that differ in case, spacing or punctuation only: {shown}.")
+    lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
 
 
 def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
@@ -123,20 +122,20 @@ def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counte
     for sign in () if joined else _SIGNS_BETWEEN_LABELS:
         together = [label for label in counts if sign in label]
         single = {part.strip() for label in counts for part in label.split(sign)}
-        # Each of the parts is a label of its own somewhere, and there are fewer of them than combinations.
+        # Each part is also a label by itself somewhere, and there are fewer parts than combinations.
         num_known = sum(any(part.strip() in counts for part in label.split(sign)) for label in together)
         if num_known >= MIN_JOINED and len(single) < len(counts):
             joined, first = True, next(row for row in rows if sign in row.label)
             break
     if joined and first is not None:
         raise InputDataError(
-            f"{path}, line {first.line}: {shorten(first.label, 60)!r} is several labels; expected one a row: keep "
-            "the rows with one label, or keep the most important label of each."
+            f"{path}, line {first.line}: {shorten(first.label, 60)!r} contains several labels; expected one per row: "
+            "keep only the rows with one label, or the most important label of each row."
         )
 
 
 def _refuse_measures(path: str, counts: Counter[str]) -> None:
-    """Refuse numbers that measure something: with fractions, or far too many different ones for classes."""
+    """Refuse numbers that are measurements: fractions, or far too many different values for classes."""
     numbers = [_number(label) for label in counts]
     if any(number is None for number in numbers):
         return
@@ -144,8 +143,9 @@ def _refuse_measures(path: str, counts: Counter[str]) -> None:
     if (has_fractions and len(counts) > 2) or (len(counts) > MANY_NUMBERS and min(counts.values()) < MIN_ROWS):
         shown = join_names(sort_labels(counts), 5)
         raise InputDataError(
-            f"{path}: the labels are {len(counts):,} different numbers ({shown}), a measure and not classes; "
-            "group them into a few classes, such as low and high, or name another column with --label-column."
+            f"{path}: the labels are {len(counts):,} different numbers ({shown}), which look like a "
+            "measurement, not classes; group them into a few classes, such as low and high, or name another column "
+            "with --label-column."
         )
 
 
@@ -157,7 +157,7 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         labels = first_with.setdefault(row.key, {})
         num_repeats += row.label in labels
         labels.setdefault(row.label, row)
-    sentence = f"{path}: {_rows(num_repeats)} with text and label of an earlier row; kept, on one side of the split."
+    sentence = f"{path}: {_rows(num_repeats)} with the same text and label as an earlier row; kept, in the same split."
     lint.warn("duplicate", num_repeats, sentence)
     torn = [list(labels.values()) for labels in first_with.values() if len(labels) > 1]
     if torn:
@@ -185,14 +185,14 @@ def check_test_labels(train: Sequence[LabeledRow], test: Sequence[LabeledRow], t
 
 
 def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> list[LabeledRow]:
-    """The training rows whose text is not in the test; refused where this touches too much of the test."""
+    """The training rows whose text is not in the test. Raises InputDataError if too many test rows are affected."""
     train_texts = {row.key for row in train}
     test_texts = {row.key for row in test}
     num_touched = sum(row.key in train_texts for row in test)
-    if num_touched > MAX_SHARED_SHARE * len(test):
+    if num_touched > MAX_SHARED_FRACTION * len(test):
         raise InputDataError(
             f"{num_touched:,} of the {_rows(len(test))} of {test_path} also occur in the training file "
-            f"(at most {MAX_SHARED_SHARE:.0%} are tolerated); a test needs texts of its own."
+            f"(at most {MAX_SHARED_FRACTION:.0%} is allowed); test texts must not appear in the training file."
         )
     kept = []
     for row in train:
@@ -201,53 +201,55 @@ def drop_shared(train: list[LabeledRow], test: Sequence[LabeledRow], test_path: 
         else:
             kept.append(row)
     num_removed = len(train) - len(kept)
-    lint.warn("in_test", num_removed, f"{_rows(num_removed)} left out of training, with texts that are in {test_path}.")
+    lint.warn(
+        "in_test", num_removed, f"{_rows(num_removed)} left out of training because their texts are in {test_path}."
+    )
     return kept
 
 
 def check_splits(path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
-    """Refuse a class without training rows and an empty validation split; warn of classes that cannot be measured."""
+    """Refuse a class without training rows or an empty validation split; warn of classes that cannot be measured."""
     counts = {name: Counter(r.label for r, s in zip(rows, splits, strict=True) if s == name) for name in SPLITS}
     every = Counter(row.label for row in rows)
     lost = [label for label in sort_labels(every) if not counts["train"][label]]
     if lost:
         raise InputDataError(
-            f"{path}: no row is left to learn the label {shorten(lost[0], 60)!r} from, once validation and test rows "
-            "are set apart; add rows with other texts."
+            f"{path}: no training row is left for the label {shorten(lost[0], 60)!r} after the validation and test "
+            "rows are taken; add rows with other texts."
         )
     if not counts["validation"]:
         raise InputDataError(
-            f"{path}: no row falls on the validation split, which decides when to stop; "
-            "give more rows, or a larger --validation-fraction."
+            f"{path}: the validation split, which decides when to stop, is empty; "
+            "add rows, or raise --validation-fraction."
         )
     _warn_of_absence("validation", every, counts["validation"], lint)
 
 
 def check_test_split(rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
-    """Warn of a test split, taken from the training file, that is empty or lacks classes."""
+    """Warn if a test split taken from the training file is empty or lacks classes."""
     if not test:
-        lint.warn("no_test", 1, "No row falls on the test split, so nothing can be measured on it; give --test-labels.")
+        lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
         return
     _warn_of_absence("test", Counter(row.label for row in rows), Counter(row.label for row in test), lint)
 
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
-    """In numeric order where all are numbers, else alphabetically: the order of the classes."""
+    """The order of the classes: numeric if all labels are numbers, otherwise alphabetical."""
     every = set(labels)
     numbers = {label: number for label in every if (number := _number(label)) is not None}
     return sorted(every, key=lambda label: (numbers[label], label)) if len(numbers) == len(every) else sorted(every)
 
 
 def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]:
-    """The names of the classes: the labels themselves, but for those renamed by `0=negative`.
+    """The names of the classes: the labels themselves, except those renamed by items such as `0=negative`.
 
-    Raises InputDataError where a renaming does not read so, renames what is not there, or makes two names equal.
+    Raises InputDataError if an item is malformed, renames a label that does not exist, or makes two names equal.
     """
     renamed = dict(zip(labels, labels, strict=True))
     for label, name in read_renaming(label_names).items():
         if label not in renamed:
             raise InputDataError(
-                f"--label-names renames {label!r}, which is no label here; the labels are {join_names(labels)}."
+                f"--label-names renames {label!r}, which is not a label here; the labels are {join_names(labels)}."
             )
         renamed[label] = name
     names = list(renamed.values())
@@ -258,7 +260,7 @@ def name_classes(labels: Sequence[str], label_names: Sequence[str]) -> list[str]
 
 
 def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
-    """New names by label, from items such as `0=negative`. Raises InputDataError for one that does not read so."""
+    """New names by label, from items such as `0=negative`. Raises InputDataError for a malformed item."""
     renamed = {}
     for item in label_names:
         label, sign, name = (part.strip() for part in item.partition("="))
@@ -269,7 +271,7 @@ def read_renaming(label_names: Iterable[str]) -> dict[str, str]:
 
 
 def imbalance_of(labels: Iterable[str]) -> float:
-    """How many times as many rows the largest class has as the smallest."""
+    """The ratio of the largest class to the smallest, in rows."""
     counts = Counter(labels).values()
     return max(counts) / min(counts)
 

@@ -1,4 +1,4 @@
-"""A label in its one written form, whatever type or spelling it came in."""
+"""Convert a label of any type or spelling to its one written form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MISSING_TYPES = ("NAType", "NaTType")  # of pandas, which need not be installed
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none at all: None, NaN, pandas' NA, or a blank string."""
+    """Whether a value is missing: None, NaN, pandas' NA, or a blank string."""
     if isinstance(value, str):
         return not value or value.isspace()
     return (
@@ -26,7 +26,7 @@ def is_missing(value: Any) -> bool:
 def label_text(value: Any) -> str:
     """The label as text: `true` and `false` for booleans, digits for whole numbers, "" for a missing value.
 
-    Strings lose the white space around them; "True" reads as `true` and "1.0" as `1`, but "007" stays as it is.
+    White space around strings is removed; "True" becomes `true` and "1.0" becomes `1`, but "007" stays as it is.
     """
     if not isinstance(value, str | numbers.Number) and getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()  # a boolean of numpy, an array or tensor of one number

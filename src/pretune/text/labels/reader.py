@@ -1,4 +1,4 @@
-"""A file of labelled examples as texts, labels and slices, with the columns found by name or by what is in them."""
+"""Read a file of labelled examples as texts, labels and slices; columns are found by name or by content."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from pretune.text.sources.detect import (
     text_of,
 )
 
-SLICE_NAME = "slice"  # names a part of the rows that is also reported on its own
+SLICE_NAME = "slice"  # the column that names a subset of the rows to report on separately
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
 MIN_ONE_HOT = 3  # columns of 0 and 1
-MOST_LABELS_SHARE = 0.5  # of the rows: labels repeat, other columns do not
+MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledRows:
-    """Rows in the order of the file, as found but for white space around labels; a missing cell is empty."""
+    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty."""
 
     path: str
     texts: list[str]
     labels: list[str]
     slices: list[str | None]
-    lines: list[int]  # where each row starts, counted from 1
+    lines: list[int]  # the line on which each row starts, counted from 1
     detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
-    findings: Findings = field(default_factory=Findings)  # rows that do not parse, broken bytes
+    findings: Findings = field(default_factory=Findings)  # unparsable rows, broken bytes
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -59,27 +59,27 @@ def read_labeled(
 ) -> LabeledRows:
     """Read a csv, tsv, jsonl or parquet file (also gz, zst) of labelled examples.
 
-    Columns that are not given are those in `preferred` (text_column, label_column: of the file that a model was trained
-    on), if the file has them, and are found by name and content otherwise.
+    Columns that are not given are taken from `preferred` (text_column and label_column of the file that a model was
+    trained on), if the file has them, and are found by name and content otherwise.
 
-    Raises InputDataError where the file cannot be read, has no rows, or has no column that can be told to hold the
-    texts or the labels; the sentence then names the columns there are.
+    Raises InputDataError if the file cannot be read, has no rows, or has no recognisable column of texts or of labels;
+    the message then names the columns of the file.
     """
     findings = Findings()
     expected = [name for name in (text_column, label_column) if name]
     records, how = _read_records(Path(path), findings, expected)
     if not records:
-        raise InputDataError(f"{path} has no rows; expected labelled examples, one a row with a text and a label.")
+        raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
     columns = list(dict.fromkeys(name for record in records for name in record.fields))
     wanted = {name: column for name, column in (preferred or {}).items() if has_column(records, column)}
     text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
     text, label = _find_columns(str(path), columns, records, text_column, label_column)
-    _blank_words_for_nothing(records, (text, label), how["format"], findings)
+    _blank_missing_words(records, (text, label), how["format"], findings)
     slice_column = next((c for c in columns if c.strip().casefold() == SLICE_NAME and c not in (text, label)), None)
     used = [column for column in (text, label, slice_column) if column]
     unread = [column for column in columns if column not in used]
     sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): text in {text!r}, label in {label!r}"
-    sentence += f", part in {slice_column!r}" if slice_column else ""
+    sentence += f", slice in {slice_column!r}" if slice_column else ""
     sentence += f"; not read: {join_names(unread)}." if unread else "."
     return LabeledRows(
         path=str(path),
@@ -92,12 +92,10 @@ def read_labeled(
     )
 
 
-def _blank_words_for_nothing(
-    records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings
-) -> None:
-    """Empty the cells of a csv or tsv that say `None` or `NaN`, as programs write missing values, and warn of it.
+def _blank_missing_words(records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings) -> None:
+    """Empty the cells of a csv or tsv that contain `None` or `NaN`, as programs write missing values, with a warning.
 
-    The other formats have a value of their own for that; there, the same words in quotes are words.
+    Other formats have a value for missing cells; there, these words in quotes are words.
     """
     if format not in ("csv", "tsv"):
         return
@@ -109,9 +107,9 @@ def _blank_words_for_nothing(
                 record.fields[column] = ""
                 found[word] += 1
         for word, count in found.items():
-            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} say{'s' * (count == 1)}"
+            cells = f"{count:,} cell{'' if count == 1 else 's'} of the column {column!r} contain{'s' * (count == 1)}"
             findings.warnings.append(
-                f"{cells} {word!r} and count as missing; if that is a class or a text, write it in another way."
+                f"{cells} only {word!r}, taken as missing; if that is a class or a text, spell it differently."
             )
 
 
@@ -137,7 +135,7 @@ def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tu
 
 
 def without_labels(line: str) -> str:
-    """A line of text without the labels that fastText's format has before it."""
+    """A line of text without the labels at its beginning, as in fastText's format."""
     return LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line
 
 
@@ -148,12 +146,12 @@ def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
         if found is None and line.strip():
             raise InputDataError(
                 f"{stream.name}, line {number}: expected a label such as __label__good before the text, found "
-                f"{shorten(line, 60)!r}; give every line one."
+                f"{shorten(line, 60)!r}; every line needs one."
             )
         labels = [] if found is None else found[0].replace("__label__", " ").split()
         if len(labels) > 1:
             raise InputDataError(
-                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one a line."
+                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one per line."
             )
         if found is not None:
             yield Record({"text": line[found.end() :], "label": labels[0]}, number)
@@ -189,26 +187,26 @@ def _find_columns(
 
 
 def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]) -> None:
-    """Refuse a file with a column of zeros and ones for each label, of which one would be taken for the labels."""
+    """Refuse a file with a 0/1 column for each label, one of which would be taken for the label column."""
     flags = [c for c in columns if {record.fields.get(c, "").strip() for record in records} == {"0", "1"}]
     if len(flags) >= MIN_ONE_HOT:
         raise InputDataError(
-            f"{path} has a column of 0 and 1 for each of several labels ({join_names(flags)}); expected one label a "
-            "row: name one of the columns with --label-column, or keep the rows with one label in a single column."
+            f"{path} has a 0/1 column for each of several labels ({join_names(flags)}); expected one label per row: "
+            "name one of the columns with --label-column, or keep the rows with one label, in a single column."
         )
 
 
 def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:
-    """The column with the fewest different cells, where these are short and repeat."""
+    """The column with the fewest different cells, if these are short and repeat."""
     best: tuple[int, str] | None = None
     for column in columns:
         cells = [cell for record in records if (cell := record.fields.get(column, "").strip())]
         distinct = set(cells)
         if not distinct or not are_short(distinct):
             continue
-        if len(distinct) > max(2, MOST_LABELS_SHARE * len(cells)):
+        if len(distinct) > max(2, MAX_LABELS_FRACTION * len(cells)):
             continue
-        # A column with one value tells nothing: it is taken only where there is no other.
+        # A column with a single value is no use, so it is taken only if there is no other.
         rank = len(distinct) if len(distinct) > 1 else len(records)
         if best is None or rank < best[0]:
             best = rank, column

@@ -1,6 +1,6 @@
-"""Labelled rows, read, checked and split once, on the text that the model sees; and the files that keep the split.
+"""Read, check and split labelled rows once, by the text that the model sees, and write and read the split's files.
 
-Every later step takes its rows from here, so none can find another split than the one that the text was cleaned of.
+Every later step takes its rows from here, so no step can use a different split from the one removed from the corpus.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
 LABELS_NAME = "labels.json"
-EXAMPLE_WORDS = range(3, 61)  # so that every display can show the example in full
+EXAMPLE_WORDS = range(3, 61)  # every display can show such an example in full
 EXAMPLE_CHARACTERS = 600
-PARTS_DIFFER = 0.1  # of the rows would have to be of another part, for validation to have the parts of the test
+SLICES_DIFFER = 0.1  # the excess of a slice in the test rows, as a fraction, from which to warn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class LabelledSplit:
     names: list[str]
     path: str  # of the file with the training rows
     columns: dict[str, str]  # text_column and label_column of that file
-    num_moved: int = 0  # rows that changed sides so that small classes can be learned and validated
-    files: list[LabeledRows] = field(default_factory=list)  # as they were read; none if read from a split folder
+    num_moved: int = 0  # rows moved between splits so that small classes can be learned and validated
+    files: list[LabeledRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
     lint: Lint = field(default_factory=Lint)
 
     @property
@@ -50,13 +50,13 @@ class LabelledSplit:
 
     @property
     def num_read(self) -> dict[str, int]:
-        """How many rows were read, by file; those that do not parse are counted too."""
+        """The number of rows read from each file, including unparsable ones."""
         titles = ("labelled rows", "test rows")
         counts = [len(file) + file.findings.dropped.total for file in self.files] or [len(self.all)]
         return dict(zip(titles, counts, strict=False))
 
-    def count_parts(self) -> dict[str, dict[str, int]]:
-        """How many rows of each part (column `slice`) each split has; empty if the rows have no parts."""
+    def count_slices(self) -> dict[str, dict[str, int]]:
+        """The number of rows of each slice in each split; empty if the rows have no slices."""
         counts: dict[str, dict[str, int]] = {}
         for split in SPLITS:
             for row in self.by_split[split]:
@@ -77,8 +77,8 @@ def split_labels(
 ) -> LabelledSplit:
     """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
 
-    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for fractions
-    that leave no room.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for impossible
+    fractions.
     """
     lint = Lint()
     train_file = read_labeled(labels, text_column, label_column)
@@ -116,16 +116,16 @@ def split_labels(
         files=files,
         lint=lint,
     )
-    _compare_parts(found)
+    _compare_slices(found)
     return found
 
 
 def _split(rows: Sequence[LabeledRow], validation_fraction: float, test_fraction: float) -> tuple[list[Split], int]:
-    """The split of every row, and how many rows changed sides for the sake of small classes."""
+    """The split of every row, and the number of rows moved between splits for the sake of small classes."""
     if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
         raise UsageError(
             f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
-            "fractions that together stay below 1, with some rows for validation."
+            "fractions that add up to less than 1, with the validation fraction above 0."
         )
     texts = [row.key for row in rows]
     splits = assign_splits(texts, [row.label for row in rows], validation_fraction, test_fraction)
@@ -134,33 +134,35 @@ def _split(rows: Sequence[LabeledRow], validation_fraction: float, test_fraction
 
 
 def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
-    """What reading the file came across: rows that do not parse, broken bytes."""
+    """Add the findings of reading the file to `lint`: unparsable rows, broken bytes."""
     found = file.findings
     for rule in found.dropped.rules.values():
         for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
             lint.dropped.add(rule.name, rule.reason, example)
         lint.warn(rule.name, rule.count, f"{file.path}: {rule.count:,} left out, {rule.reason}.")
-    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they read as U+FFFD."
+    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they were replaced by U+FFFD."
     lint.warn("broken_bytes", found.broken_bytes, sentence)
     for sentence in found.warnings:
         lint.warn("reading", 1, sentence)
 
 
-def _compare_parts(split: LabelledSplit) -> None:
-    """Warn if the test rows are of other parts than the validation rows, which decide when training stops."""
-    parts = split.count_parts()
+def _compare_slices(split: LabelledSplit) -> None:
+    """Warn if the test rows have other slices than the validation rows, which decide when training stops."""
+    slices = split.count_slices()
     num_validation, num_test = len(split.by_split["validation"]), len(split.by_split["test"])
-    if not parts or not num_test:
+    if not slices or not num_test:
         return
-    excess = {part: counts["test"] / num_test - counts["validation"] / num_validation for part, counts in parts.items()}
-    most = max(excess, key=lambda part: excess[part])
-    if excess[most] > PARTS_DIFFER:
-        in_test, in_validation = parts[most]["test"] / num_test, parts[most]["validation"] / num_validation
+    excess = {
+        name: counts["test"] / num_test - counts["validation"] / num_validation for name, counts in slices.items()
+    }
+    most = max(excess, key=lambda name: excess[name])
+    if excess[most] > SLICES_DIFFER:
+        in_test, in_validation = slices[most]["test"] / num_test, slices[most]["validation"] / num_validation
         split.lint.warn(
             "parts_differ",
-            parts[most]["test"],
-            f"The part {most!r} is {in_test:.0%} of the test rows and {in_validation:.0%} of the validation rows, so a "
-            "validation score does not predict the test score.",
+            slices[most]["test"],
+            f"Slice {most!r} makes up {in_test:.0%} of the test rows and {in_validation:.0%} of the validation "
+            "rows, so a validation score does not predict the test score.",
         )
 
 
@@ -168,7 +170,7 @@ def _compare_parts(split: LabelledSplit) -> None:
 
 
 def choose_example(texts: Iterable[tuple[str, str]]) -> str | None:
-    """The text to carry through all stages, of pairs (text as found, clean text): a readable one, chosen by hash."""
+    """The text to follow through all stages, from pairs (text as found, clean text): a readable one, chosen by hash."""
     best: tuple[bool, float] | None = None
     chosen: str | None = None
     for found, clean in texts:
@@ -184,9 +186,9 @@ def is_readable(text: str) -> bool:
 
 
 def example_of(split: LabelledSplit) -> tuple[Split, LabeledRow]:
-    """The row to carry through all stages: a test row, so that no stage has learned from it.
+    """The row to follow through all stages: a test row, so that no stage has learned from it.
 
-    Without test rows it is a validation row, which exists in every split.
+    Without test rows, it is a validation row, which exists in every split.
     """
     side: Split = "test" if split.by_split["test"] else "validation"
     rows = {row.raw: row for row in reversed(split.by_split[side])}
@@ -195,7 +197,7 @@ def example_of(split: LabelledSplit) -> tuple[Split, LabeledRow]:
     return side, rows[chosen]
 
 
-# --- what is known of it ---------------------------------------------------------------------------------------------
+# --- the log ----------------------------------------------------------------------------------------------------------
 
 
 def fingerprint_labels(path: Path) -> str:
@@ -206,14 +208,14 @@ def fingerprint_labels(path: Path) -> str:
     try:
         return hash_file(path)
     except PermissionError as error:
-        raise InputDataError(f"{shorten(str(path))} may not be read; change its permissions.") from error
+        raise InputDataError(f"{shorten(str(path))} is not readable; change its permissions.") from error
 
 
 def log_split(log: EventLog, found: LabelledSplit) -> None:
-    """Log how the files were read, which rows were moved, the parts, and every concern."""
+    """Log how the files were read, the slices, how many rows were moved, and every warning."""
     for file in found.files:
         log.write("detected", **file.detected)
-    sentences = [describe_parts(found)]
+    sentences = [describe_slices(found)]
     if found.num_moved:
         rows = f"{found.num_moved:,} row{'' if found.num_moved == 1 else 's'}"
         sentences.append(f"Moved {rows} between splits so that every class has training and validation rows.")
@@ -227,7 +229,7 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
 
 
 def split_lines(split: LabelledSplit, side: Split) -> str:
-    """The rows of one side as JSON lines: row, line, text, label (its class), and raw and slice if there is one."""
+    """The rows of one split as JSON lines: row, line, text, label (its class), and raw and slice if they exist."""
     class_of = {label: index for index, label in enumerate(split.labels)}
     lines = []
     for row in split.by_split[side]:
@@ -260,13 +262,13 @@ def open_split(folder: Path) -> LabelledSplit:
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputDataError(
-            f"{folder} is not a whole split folder ({error!r:.200}); expected what `pretune split` wrote, restore it "
-            "or make it again."
+            f"{folder} is not a complete split folder ({error!r:.200}); expected the output of `pretune split`: "
+            "restore it, or run that command again."
         ) from error
 
 
 def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
-    with path.open(encoding="utf-8") as file:  # not splitlines: texts may hold other line separators
+    with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
         rows = [json.loads(line) for line in file]
     return [
         LabeledRow.of_text(
@@ -281,10 +283,10 @@ def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
     ]
 
 
-def describe_parts(split: LabelledSplit) -> str | None:
-    """A sentence with the rows of every part in each split; None if the rows have no parts."""
-    parts = split.count_parts()
-    if not parts:
+def describe_slices(split: LabelledSplit) -> str | None:
+    """A sentence with the rows of every slice in each split; None if the rows have no slices."""
+    slices = split.count_slices()
+    if not slices:
         return None
-    shown = [f"{part} {', '.join(f'{parts[part][side]:,} {side}' for side in SPLITS)}" for part in sorted(parts)]
-    return f"Rows by part: {join_names(shown, limit=10)}."
+    shown = [f"{name} {', '.join(f'{slices[name][side]:,} {side}' for side in SPLITS)}" for name in sorted(slices)]
+    return f"Rows by slice: {join_names(shown, limit=10)}."

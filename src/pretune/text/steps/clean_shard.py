@@ -1,13 +1,13 @@
-"""Map: one part of the corpus as it was found becomes clean text with the hash of every text.
+"""Map: turn one shard of the collected corpus into clean text with the hash of every text.
 
-A cleaned part is a folder with
+A cleaned shard is a folder with
     texts.flat     the clean texts that passed the quality rules (`FlatText`), in the order of the corpus
     hashes.npy     (texts, 2) uint64: the first 16 bytes of `hash_text` of each, sorted
-    rows.npy       (texts,) int32: which text each hash is of
-    sources.npy    (texts,) int32: which of the names in sources.json each text comes from
+    rows.npy       (texts,) int32: the row of the text of each hash
+    sources.npy    (texts,) int32: for each text, the index of its source in sources.json
     sources.json   the names of the sources
-    signatures     what near duplicates are searched with (`Signatures`), where they are asked for
-    hits.npy       words shared with protected texts (`decontaminate.find_hits`), where there are such texts
+    signatures     the `Signatures` for the search for near duplicates, if one is wanted
+    hits.npy       words shared with protected texts (`contamination.find_hits`), if there are any
     dropped.jsonl.zst  the first documents that each rule dropped
 """
 
@@ -35,20 +35,19 @@ from pretune.text.splits import hash_texts
 TEXTS_NAME, HASHES_NAME, ROWS_NAME = "texts.flat", "hashes.npy", "rows.npy"
 SOURCES_NAME, SOURCE_NAMES_NAME = "sources.npy", "sources.json"
 SIGNATURES_NAME, HITS_NAME, DROPPED_NAME = "signatures", "hits.npy", "dropped.jsonl.zst"
-HASH_BYTES = 16  # of a hash: two different texts share them once in 10^38 pairs
+HASH_BYTES = 16  # kept of a hash: two different texts share them once in 10^38 pairs
 
 HashArray = npt.NDArray[np.uint64]
 IndexArray = npt.NDArray[np.int32]
 
 
-def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+def clean_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Repair the documents of `task["documents"]`, a file of the collected corpus, and apply the quality rules.
 
-    `task["screening"]` are options of `screen_documents`; `task["most_listed"]` of the documents that a rule drops are
-    listed; near duplicates are prepared for where there is a `task["near_duplicate_threshold"]`, words shared with
-    protected texts looked for where there is `task["protected"]`. Returns documents, kept, their characters (as found,
-    repaired, and of the kept), signed (entries of the signatures), dropped (a tally), repairs, personal_data and
-    languages (counts by kind).
+    `task["screening"]` has the options of `screen_documents`; at most `task["most_listed"]` documents are listed per
+    rule. Signatures are written if `task["near_duplicate_threshold"]` is set, and hits if `task["protected"]` is.
+    Returns documents, kept, their characters (as found, repaired, and of the kept), signed (entries of the signatures),
+    dropped (a tally), repairs, personal_data and languages (counts by kind).
     """
     documents = list(iter_corpus_file(Path(task["documents"])))
     found = [document["text"] for document in documents]
@@ -59,7 +58,7 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     with DocumentWriter(out / DROPPED_NAME) as writer:
         for document, text, rule in zip(documents, screened.texts, screened.broken, strict=True):
             if rule is not None:
-                # What is told of a text is told as it was found, but for what was not to stay.
+                # Examples show the text as found, except for personal data that is to be replaced.
                 shown = replace_personal_data(document["text"]) if is_personal_replaced else document["text"]
                 dropped.add(rule.name, rule.reason, shown, len(text))
                 if dropped.count(rule.name) <= most_listed:
@@ -86,8 +85,7 @@ def clean_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _search_words(out: Path, task: dict[str, Any], texts: list[str], words: HashedWords) -> int:
-    """Write what near duplicates are searched with, and what the texts share with protected ones; the number of
-    entries that were signed."""
+    """Write the signatures and the hits, if they are wanted; returns the number of entries that were signed."""
     threshold, protected = task.get("near_duplicate_threshold"), task.get("protected")
     num_signed = 0
     if threshold is not None:
@@ -106,13 +104,13 @@ def _save_sources(out: Path, sources: list[str]) -> None:
 
 
 def hash_array(digests: Sequence[bytes]) -> HashArray:
-    """(texts, 2): the first 16 bytes of hashes, as numbers in the same order."""
+    """(texts, 2): the first 16 bytes of each hash, as numbers in the same order."""
     whole = b"".join(digest[:HASH_BYTES] for digest in digests)
     return np.frombuffer(whole, dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def save_hashes(folder: Path, digests: list[bytes]) -> None:
-    """Write hashes and rows of texts, in the order of the texts."""
+    """Write the sorted hashes and their rows; `digests` are in the order of the texts."""
     hashes = hash_array(digests)
     order = np.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: equal hashes stay in the order of the texts
     np.save(folder / HASHES_NAME, hashes[order])
@@ -120,7 +118,7 @@ def save_hashes(folder: Path, digests: list[bytes]) -> None:
 
 
 def load_hashes(folder: Path) -> HashArray:
-    """(texts, 2): the hashes of a cleaned part in the order of its texts."""
+    """(texts, 2): the hashes of a cleaned shard in the order of its texts."""
     rows = np.load(folder / ROWS_NAME)
     hashes = np.empty((len(rows), 2), dtype=np.uint64)
     hashes[rows] = np.load(folder / HASHES_NAME)
@@ -134,6 +132,6 @@ def units_of(hashes: HashArray) -> npt.NDArray[np.float64]:
 
 
 def load_sources(folder: Path) -> tuple[list[str], IndexArray]:
-    """The names of the sources of a cleaned part, and for each text the number of its source."""
+    """The names of the sources of a cleaned shard, and for each text the index of its source."""
     names: list[str] = json.loads((folder / SOURCE_NAMES_NAME).read_text(encoding="utf-8"))
     return names, np.load(folder / SOURCES_NAME)

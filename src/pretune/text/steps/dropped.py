@@ -1,4 +1,4 @@
-"""What stage 2 dropped, for people to look at: for each rule a file with text, source, reason, and what it repeats."""
+"""The documents that stage 2 dropped, for people to read: one file per rule, with text, source, reason and original."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from pretune.text.steps.contaminated import load_contaminated
 from pretune.text.steps.exact_duplicates import load_duplicates
 from pretune.text.steps.select import REASONS, REASONS_NAME
 
-LONGEST_LISTED = 10_000  # characters of a text; the rest is cut off
+LONGEST_LISTED = 10_000  # characters; the rest of a text is cut off
 _SUFFIX = ".jsonl.zst"
 
-Place = tuple[int, int]  # part and row of a text
+Place = tuple[int, int]  # shard and row of a text
 Named = tuple[str, str]  # a text and its source
 
 
 def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Reduce: write `dropped-RULE.jsonl.zst` for every rule, with at most `task["most_listed"]` documents in order.
 
-    `task["cleaned"]` and `task["selected"]` are the folders of the parts, the other keys those of `select_part`;
-    `task["reported"]` names folders with contaminated documents that are kept: their file is `kept-contaminated`.
+    `task["cleaned"]` and `task["selected"]` are the folders of the shards; the other keys are those of `select_shard`.
+    The folders `task["reported"]` list contaminated documents that are kept; their file is `kept-contaminated`.
     """
     listed = _list_of_rules(out, task)
     wanted = _wanted(task)
     places = {place for found in wanted.values() for each in found for place in each[:2] if place is not None}
-    texts = _load_texts([Path(part) for part in task["cleaned"]], places)
+    texts = _load_texts([Path(shard) for shard in task["cleaned"]], places)
     protected = FlatText.load(Path(task["protected_texts"])) if task.get("protected_texts") else None
     for name, found in wanted.items():
         if not found:
@@ -58,11 +58,11 @@ def list_dropped(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_of_rules(out: Path, task: dict[str, Any]) -> dict[str, int]:
-    """The documents that quality rules dropped, as the parts listed them."""
+    """Write the documents that quality rules dropped, as the shards listed them; returns the number per file."""
     writers: dict[str, DocumentWriter] = {}
     listed: dict[str, int] = {}
-    for part in task["cleaned"]:
-        for document in iter_corpus_file(Path(part) / DROPPED_NAME):
+    for shard in task["cleaned"]:
+        for document in iter_corpus_file(Path(shard) / DROPPED_NAME):
             name = file_stem(document["rule"])
             listed[name] = listed.get(name, 0) + 1
             if listed[name] <= task["most_listed"]:
@@ -73,14 +73,15 @@ def _list_of_rules(out: Path, task: dict[str, Any]) -> dict[str, int]:
     return {name: min(count, task["most_listed"]) for name, count in listed.items()}
 
 
-Found = tuple[Place, Place | None, float | None, int | None]  # who, beside whom, how similar, which protected text
+# A dropped text, the text that it repeats, their similarity, and the number of the protected text.
+Found = tuple[Place, Place | None, float | None, int | None]
 
 
 def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
-    """Who is listed in which file, with what it repeats."""
+    """The texts to list in each file, with what they repeat."""
     wanted: dict[str, list[Found]] = {}
     places = {name: number for number, name in enumerate(REASONS, 1)}
-    for part, selected in enumerate(task["selected"]):
+    for shard, selected in enumerate(task["selected"]):
         reasons = np.load(Path(selected) / REASONS_NAME)
         for rule, lists in (
             ("exact_duplicate", task["exact_duplicates"]),
@@ -90,25 +91,27 @@ def _wanted(task: dict[str, Any]) -> dict[str, list[Found]]:
         ):
             found = wanted.setdefault(file_stem(rule), [])
             rows = np.flatnonzero(reasons == places[rule])[: task["most_listed"] - len(found)].tolist()
-            found += _beside_whom(part, rule, rows, lists or [])
+            found += _with_originals(shard, rule, rows, lists or [])
         kept = wanted.setdefault("kept-contaminated", [])
-        reported = [row for folder in task["reported"] for row in load_contaminated(Path(folder), part)["row"].tolist()]
+        reported = [
+            row for folder in task["reported"] for row in load_contaminated(Path(folder), shard)["row"].tolist()
+        ]
         rows = [row for row in reported if reasons[row] == 0][: task["most_listed"] - len(kept)]
-        kept += _beside_whom(part, "contaminated", rows, task["reported"])
+        kept += _with_originals(shard, "contaminated", rows, task["reported"])
     return wanted
 
 
-def _beside_whom(part: int, rule: str, rows: list[int], lists: list[str]) -> list[Found]:
+def _with_originals(shard: int, rule: str, rows: list[int], lists: list[str]) -> list[Found]:
     if rule == "held_out" or not rows:
-        return [((part, row), None, None, None) for row in rows]
+        return [((shard, row), None, None, None) for row in rows]
     if rule == "contaminated":
-        of_row = _rows(lists, lambda folder: load_contaminated(folder, part))
-        return [((part, row), None, None, int(of_row[row]["text"])) for row in rows]
-    of_row = _rows(lists, lambda folder: load_duplicates([folder], part))
+        of_row = _records_by_row(lists, lambda folder: load_contaminated(folder, shard))
+        return [((shard, row), None, None, int(of_row[row]["text"])) for row in rows]
+    of_row = _records_by_row(lists, lambda folder: load_duplicates([folder], shard))
     return [
         (
-            (part, row),
-            (int(of_row[row]["of_part"]), int(of_row[row]["of_row"])),
+            (shard, row),
+            (int(of_row[row]["of_shard"]), int(of_row[row]["of_row"])),
             float(of_row[row]["similarity"]) if rule == "near_duplicate" else None,
             None,
         )
@@ -116,22 +119,22 @@ def _beside_whom(part: int, rule: str, rows: list[int], lists: list[str]) -> lis
     ]
 
 
-def _rows(folders: list[str], load: Callable[[Path], Any]) -> dict[int, Any]:
-    """The records of a part by row."""
+def _records_by_row(folders: list[str], load: Callable[[Path], Any]) -> dict[int, Any]:
+    """The records of all folders by row."""
     return {int(record["row"]): record for folder in folders for record in load(Path(folder))}
 
 
 def _load_texts(cleaned: list[Path], places: set[Place]) -> dict[Place, Named]:
-    """The beginning of each text, and its source; every part is read once."""
-    by_part: dict[int, list[int]] = {}
-    for part, row in places:
-        by_part.setdefault(part, []).append(row)
+    """The beginning of each text, and its source; every shard is read once."""
+    by_shard: dict[int, list[int]] = {}
+    for shard, row in places:
+        by_shard.setdefault(shard, []).append(row)
     found: dict[Place, Named] = {}
-    for part, rows in by_part.items():
-        texts = FlatText.load(cleaned[part] / TEXTS_NAME)
-        names, source_of = load_sources(cleaned[part])
+    for shard, rows in by_shard.items():
+        texts = FlatText.load(cleaned[shard] / TEXTS_NAME)
+        names, source_of = load_sources(cleaned[shard])
         for row in rows:
-            found[part, row] = texts[row][:LONGEST_LISTED], names[source_of[row]]
+            found[shard, row] = texts[row][:LONGEST_LISTED], names[source_of[row]]
     return found
 
 
@@ -141,21 +144,21 @@ def file_stem(rule: str) -> str:
 
 
 def dropped_rules(folder: Path) -> dict[str, Path]:
-    """The rules of which documents are listed in a stage folder, in the words of the command line, and their files."""
+    """The rules that a stage folder lists documents for, spelled as on the command line, and their files."""
     files = sorted(folder.glob(f"dropped-*{_SUFFIX}")) + sorted(folder.glob(f"kept-*{_SUFFIX}"))
     return {file.name.removesuffix(_SUFFIX).partition("-")[2]: file for file in files}
 
 
 def iter_dropped(folder: Path, rule: str) -> Iterator[dict[str, Any]]:
-    """The documents that a rule dropped, as they are listed; `rule` with hyphens or underscores.
+    """The listed documents that a rule dropped; `rule` is spelled with hyphens or underscores.
 
-    Raises InputDataError where the folder lists none of that rule, naming those that there are.
+    Raises InputDataError if the folder has no list for the rule; the message names those that it has.
     """
     files = dropped_rules(folder)
     name = rule.replace("_", "-")
     if name not in files:
-        there = "it lists none: expected a folder of preprocess in which something was dropped"
+        there = "it has no lists: expected a preprocess folder in which something was dropped"
         if files:
-            there = f"it lists those of {', '.join(files)}"
+            there = f"it has lists for {', '.join(files)}"
         raise InputDataError(f"{folder} lists no documents dropped by {rule!r}; {there}.")
     yield from iter_corpus_file(files[name])

@@ -1,4 +1,4 @@
-"""Map: the kept texts of one part as token ids; then all parts one after another as the shards of a stage."""
+"""Map: encode the kept texts of one shard as token ids; then join all shards to one token shard per split."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pretune.text.tokenizer.fast_encoder import CleanTextEncoding
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 _BATCH_TEXTS = 20_000
-_of_thread = threading.local()  # the encoder of each worker, with what it learnt from the parts before
+_of_thread = threading.local()  # the encoder of each worker, which remembers the words of earlier shards
 
 
-def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Encode the kept texts of a part (see `selection.kept_texts`) with the tokenizer in `task["tokenizer"]`.
+def encode_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Encode the kept texts of a shard (see `select.kept_texts`) with the tokenizer in `task["tokenizer"]`.
 
-    Writes one token shard a split. Returns documents, bytes (of all texts, each with the blank before its first word),
-    encoder (who did it), is_refused (whether a faster library was there and did not agree) and is_exact (whether the
-    fast way of our own agreed with the tokenizer).
+    Writes one token shard per split. Returns documents, bytes (of all texts, each with the blank before its first
+    word), encoder (the library that encoded), is_refused (whether gigatoken is installed but disagreed with the
+    tokenizer) and is_exact (whether the table of stretches agreed with the tokenizer).
     """
     encoder = _encoder(task["tokenizer"], task["tokenizer_sha256"])
     texts, _, is_validation = kept_texts(task)
@@ -33,8 +33,8 @@ def encode_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
         with ShardWriter(out, split, encoder.tokenizer.vocab_size) as writer:
             for start in range(0, len(of_split), _BATCH_TEXTS):
                 writer.add_many(*encoder.encode(of_split[start : start + _BATCH_TEXTS]))
-    told = {"encoder": encoder.encoder, "is_refused": encoder.is_refused, "is_exact": encoder.is_exact}
-    return {"documents": len(texts), "bytes": num_bytes, **told}
+    used = {"encoder": encoder.encoder, "is_refused": encoder.is_refused, "is_exact": encoder.is_exact}
+    return {"documents": len(texts), "bytes": num_bytes, **used}
 
 
 def _encoder(folder: str, sha256: str) -> CleanTextEncoding:
@@ -46,12 +46,12 @@ def _encoder(folder: str, sha256: str) -> CleanTextEncoding:
 
 
 def join_shards(folders: Sequence[Path], out: Path, split: str, vocab_size: int) -> TokenShard:
-    """One shard of a split in `out`, of those of all parts in their order."""
+    """Join the token shards of a split, in order, to one in `out`."""
     with ShardWriter(out, split, vocab_size) as writer:
         for folder in folders:
-            part = TokenShard(folder, split)
-            writer.add_many(part.tokens, part.lengths)
+            shard = TokenShard(folder, split)
+            writer.add_many(shard.tokens, shard.lengths)
     shard = TokenShard(out, split)
     if (shard.num_tokens, len(shard)) != (writer.num_tokens, writer.num_documents):
-        raise RuntimeError(f"the {split} shard does not hold what was written to it")
+        raise RuntimeError(f"the {split} shard does not contain what was written to it")
     return shard

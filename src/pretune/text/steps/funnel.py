@@ -1,4 +1,4 @@
-"""How many documents and characters are left after each step of cleaning."""
+"""The number of documents and characters that are left after each step of cleaning."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pretune.text.steps.select import LENGTHS
 
 @dataclass
 class Funnel:
-    """What went in: documents, their characters as they were found, and after the repair."""
+    """The input: documents, and their characters as found and after the repair."""
 
     documents: int = 0
     found_characters: int = 0
     repaired_characters: int = 0
 
     def add(self, documents: int, found_characters: int, repaired_characters: int) -> None:
-        """Count a part of the corpus."""
+        """Count a shard of the corpus."""
         self.documents += documents
         self.found_characters += found_characters
         self.repaired_characters += repaired_characters
 
     def then_dropped(self, rules: Sequence[Rule]) -> list[dict[str, Any]]:
-        """The steps: found, repaired, and what each rule left, in the order in which they are given."""
+        """The steps: found, repaired, and what is left after each rule, in the order given."""
         documents, characters = self.documents, self.repaired_characters
         steps = [("found", documents, self.found_characters), ("repaired", documents, characters)]
         for rule in rules:
@@ -35,7 +35,7 @@ class Funnel:
 
 
 def name_lengths(counts: Sequence[int]) -> list[dict[str, Any]]:
-    """A histogram of lengths in words, with the limits of each group; the last one has no upper limit."""
+    """A histogram of lengths in words, with the bounds of each group; the last group has no upper bound."""
     lasts = [first - 1 for first in LENGTHS[1:]]
     groups = [f"{first}-{last}" for first, last in zip(LENGTHS, lasts, strict=False)] + [f"{LENGTHS[-1]}-"]
     return [{"words": group, "documents": count} for group, count in zip(groups, counts, strict=True)]

@@ -1,19 +1,18 @@
-"""Near duplicates among all documents: which of the similar pairs make a document go.
+"""Find near duplicates among all documents: decide which of the similar pairs drop a document.
 
-A document is dropped only where its true Jaccard similarity with an earlier document that is kept reaches the
-threshold: no chain of similar texts collapses into one. Pairs come from all ranges of the keys of all bands
-(`near_pairs`), and the documents are decided in their order, so that the outcome is a function of the documents and
-their order alone. Where the one that a document was found to repeat is dropped itself, and it has no other, it is
-looked for once more among those that are left.
+A document is dropped only if its true Jaccard similarity with an earlier, kept document reaches the threshold, so a
+chain of similar texts does not collapse into one. Pairs come from all ranges of the keys of all bands
+(`candidate_pairs`) and documents are decided in order, so the result depends on the documents and their order alone.
+If every document that another one was found to repeat is dropped itself, that one is searched for again among those
+that are left.
 
-Everything that grows with the documents lies in files: a byte for each in `marks.npy`, and the pairs.
+Everything that grows with the documents is in files: one byte each in `marks.npy`, and the pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from pretune.text.arrays.word_hashes import Bools, Int64s
+from pretune.runtime.map_reduce import part_folder, run_step
+from pretune.runtime.workers import Engine
+from pretune.text.arrays.word_hashes import Int64s
 from pretune.text.dedup.candidate_pairs import (
     PAIR,
     PAIRS_NAME,
@@ -31,65 +32,23 @@ from pretune.text.dedup.candidate_pairs import (
     find_pairs,
     key_ranges,
 )
-from pretune.text.dedup.minhash import Signatures
 from pretune.text.steps.clean_shard import SIGNATURES_NAME
 from pretune.text.steps.exact_duplicates import DUPLICATE, DUPLICATES_NAME, load_duplicates
 
-DEFAULT_THRESHOLD = 0.8
 MOST_ATTEMPTS = 12
-OUT, REPEATS = 1, 2  # marks: a document takes no part; it repeats an earlier one
+OUT, REPEATS = 1, 2  # marks: the document is ignored; it repeats an earlier one
 MARKS_NAME, LOOKED_FOR_NAME = "marks.npy", "looked-for.npy"
 _DOCUMENTS_AT_ONCE = 1 << 20
-
-Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 NEAR_DUPLICATE = np.dtype([*DUPLICATE.descr, ("similarity", "<f4")])
 
 
-@dataclass(frozen=True)
-class NearDuplicates:
-    """What was found, by document number: `original` is the earlier, kept document that each repeats, or -1."""
-
-    original: Int64s
-    similarity: Floats  # their Jaccard index; 0 where there is none
-
-    def __len__(self) -> int:
-        return int((self.original >= 0).sum())
-
-
-def find_near_duplicates(
-    batches: Sequence[Signatures], threshold: float = DEFAULT_THRESHOLD, is_out: Bools | None = None
-) -> NearDuplicates:
-    """Which documents repeat an earlier one; those that `is_out` marks take no part. In memory, for small corpora."""
-    signed = Signed.of(batches, [int(b.num_texts[0]) for b in batches], [len(b.text) for b in batches])
-    at_first = np.zeros(signed.num_documents, dtype=np.uint8)
-    if is_out is not None:
-        at_first[is_out] = OUT
-    marks, looked_for = at_first, None
-    found: list[PairArray] = []
-    repeats: list[PairArray] = []
-    for _ in range(MOST_ATTEMPTS):
-        ranges = key_ranges(signed.num_entries if looked_for is None else len(looked_for), len(batches))
-        latest = [find_pairs(signed, marks, keys_of, threshold, looked_for) for keys_of in ranges]
-        found += latest
-        decision = Decision(at_first.copy(), before=marks)
-        repeats = list(decision.decide([partial(_between, pairs) for pairs in found], len(latest)))
-        marks, looked_for = decision.marks, decision.looked_for
-        if not len(looked_for):
-            break
-    original = np.full(signed.num_documents, -1, dtype=np.int64)
-    similarity = np.zeros(signed.num_documents, dtype=np.float32)
-    for some in repeats:
-        original[some["number"]], similarity[some["number"]] = some["of"], some["similarity"]
-    return NearDuplicates(original, similarity)
-
-
-Between = Callable[[int, int], PairArray]  # of some pairs, those of the documents from the first to before the last
+Between = Callable[[int, int], PairArray]  # the pairs of the documents from `first` to before `last`
 
 
 class Decision:
-    """Which documents are kept, first things first; `marks` at first has those that take no part, `before` is what
-    an earlier decision marked."""
+    """Decides which documents are kept, in their order. `marks` starts with the ignored documents; `before` has the
+    marks of the previous decision."""
 
     def __init__(self, marks: Marks, before: Marks) -> None:
         self.marks, self.before = marks, before
@@ -97,12 +56,12 @@ class Decision:
 
     @property
     def looked_for(self) -> Int64s:
-        """Documents that were not compared with all others, since what they seemed to repeat is dropped itself."""
+        """Documents to search for again, since the one that they seemed to repeat is dropped itself."""
         return np.concatenate([np.zeros(0, dtype=np.int64), *self._looked_for])
 
     def decide(self, found: Sequence[Between], num_latest: int) -> Iterator[PairArray]:
-        """The pairs for which documents are dropped, some at a time, in the order of these; the last of `found` are
-        new."""
+        """The pairs that drop a document, some at a time, in the order of the documents; the last `num_latest` of
+        `found` are new."""
         bounds = [*range(0, len(self.marks), _DOCUMENTS_AT_ONCE), len(self.marks)]
         for first, last in pairwise(bounds):
             some = [between(first, last) for between in found]
@@ -115,8 +74,8 @@ class Decision:
             self._looked_for.append(np.union1d(np.flatnonzero(is_back) + first, latest["number"][is_alone]))
 
     def _repeating(self, pairs: PairArray) -> list[int]:
-        """Mark documents, in their order; the pair of each with the first one that it repeats and that is kept."""
-        marks = self.marks.data  # plain numbers, in a third of the time that numpy's take
+        """Mark documents in order; returns the row of the pair of each with the first kept document that it repeats."""
+        marks = self.marks.data  # access to plain numbers takes a third of the time of numpy's
         rows = []
         for row, (number, of) in enumerate(zip(pairs["number"].tolist(), pairs["of"].tolist(), strict=True)):
             if not marks[of] and not marks[number]:
@@ -129,24 +88,51 @@ def _between(pairs: PairArray, first: int, last: int) -> PairArray:
     return np.array(pairs[slice(*np.searchsorted(pairs["number"], [first, last]))])
 
 
-# --- the same over files
+def find_near_duplicates(
+    engine: Engine, work: Path, cleaned: Mapping[str, Any], exact_duplicates: Sequence[str], threshold: float
+) -> list[str]:
+    """Search all shards for near duplicates; returns the folders with the lists of them.
+
+    `cleaned` has `shards`, the folders of the cleaned shards, and `texts` and `entries`, the number of each in every
+    shard. Documents in the lists of the folders `exact_duplicates` are ignored. The folders of every step are created
+    in `work`.
+    """
+    num_shards, num_entries = len(cleaned["shards"]), sum(cleaned["entries"])
+    run_step(engine, work / "marked", mark_exact, [{**cleaned, "exact_duplicates": list(exact_duplicates)}])
+    at_first = marks = str(part_folder(work / "marked", 0) / MARKS_NAME)
+    looked_for: str | None = None
+    pairs: list[str] = []
+    near = Path()
+    for attempt in range(MOST_ATTEMPTS):
+        shared = {**cleaned, "threshold": threshold, "marks": marks, "looked_for": looked_for}
+        tasks = [{**shared, "range": list(keys)} for keys in key_ranges(num_entries, num_shards)]
+        run_step(engine, work / f"pairs-{attempt}", find_pairs_of_range, tasks)
+        pairs += [str(part_folder(work / f"pairs-{attempt}", number)) for number in range(len(tasks))]
+        task = {**cleaned, "marks_at_first": at_first, "marks": marks, "pairs": pairs, "latest": len(tasks)}
+        (result,) = run_step(engine, work / f"near-{attempt}", decide_among_pairs, [task])
+        near = part_folder(work / f"near-{attempt}", 0)
+        marks, looked_for = str(near / MARKS_NAME), str(near / LOOKED_FOR_NAME)
+        num_entries = result["looked_for"]
+        if not num_entries:
+            break
+    return [str(near)]
 
 
 def mark_exact(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce: write `marks.npy` with the exact duplicates in the folders `task["exact_duplicates"]` marked.
+    """Reduce: write `marks.npy`, in which the exact duplicates in the folders `task["exact_duplicates"]` are marked.
 
-    `task["texts"]` and `task["entries"]` are how many there are in each of the cleaned parts `task["parts"]`.
+    `task["texts"]` and `task["entries"]` are the numbers of each in the cleaned shards `task["shards"]`.
     """
     firsts = np.cumsum([0, *task["texts"]])
     folders = [Path(folder) for folder in task["exact_duplicates"]]
     with _new_marks(out, int(firsts[-1])) as marks:
-        for part, first in enumerate(firsts[:-1]):
-            marks[first + load_duplicates(folders, part)["row"]] = OUT
+        for shard, first in enumerate(firsts[:-1]):
+            marks[first + load_duplicates(folders, shard)["row"]] = OUT
     return {}
 
 
 def find_pairs_of_range(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Map, over ranges of the keys of all bands: write the pairs of `task["range"]`, one of `near_pairs.key_ranges`."""
+    """Map, over ranges of the keys of all bands: write the pairs of `task["range"]`, one of `key_ranges`."""
     looked_for = None if task["looked_for"] is None else np.load(task["looked_for"])
     band, bits, number = task["range"]
     marks = np.load(task["marks"], mmap_mode="r")
@@ -156,10 +142,10 @@ def find_pairs_of_range(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def decide_among_pairs(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Reduce, over the pairs in the folders `task["pairs"]`, of which the last `task["latest"]` are new.
+    """Reduce: decide from the pairs in the folders `task["pairs"]`, the last `task["latest"]` of which are new.
 
-    Writes a list of duplicates as `dedup.find_exact_duplicates` does, with the similarity of each; `marks.npy`; and
-    the documents to look for once more.
+    Writes a list of duplicates as `find_exact_duplicates` does, with the similarity of each; `marks.npy`; and the
+    documents to search for again.
     """
     firsts = np.cumsum([0, *task["texts"]])
     at_first = np.load(task["marks_at_first"], mmap_mode="r")
@@ -175,7 +161,7 @@ def decide_among_pairs(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signed(task: dict[str, Any]) -> Signed:
-    return Signed.of([Path(part) / SIGNATURES_NAME for part in task["parts"]], task["texts"], task["entries"])
+    return Signed.of([Path(shard) / SIGNATURES_NAME for shard in task["shards"]], task["texts"], task["entries"])
 
 
 def _between_in_file(path: Path, first: int, last: int) -> PairArray:
@@ -184,7 +170,7 @@ def _between_in_file(path: Path, first: int, last: int) -> PairArray:
 
 @contextmanager
 def _new_marks(folder: Path, count: int) -> Iterator[Marks]:
-    if not count:  # which cannot be mapped
+    if not count:  # an empty file cannot be mapped
         marks = np.zeros(0, dtype=np.uint8)
         np.save(folder / MARKS_NAME, marks)
         yield marks
@@ -195,10 +181,10 @@ def _new_marks(folder: Path, count: int) -> Iterator[Marks]:
 
 
 def _places_of(pairs: PairArray, firsts: Int64s) -> PairArray:
-    """The same by part and row."""
+    """The pairs as shards and rows instead of document numbers."""
     listed = np.empty(len(pairs), dtype=NEAR_DUPLICATE)
     for prefix, numbers in (("", pairs["number"]), ("of_", pairs["of"])):
-        parts = np.searchsorted(firsts, numbers, side="right") - 1
-        listed[f"{prefix}part"], listed[f"{prefix}row"] = parts, numbers - firsts[parts]
+        shards = np.searchsorted(firsts, numbers, side="right") - 1
+        listed[f"{prefix}shard"], listed[f"{prefix}row"] = shards, numbers - firsts[shards]
     listed["similarity"] = pairs["similarity"]
     return listed

@@ -1,7 +1,7 @@
-"""Map: which texts of a cleaned part are kept; then their words are counted, and they are written with their split.
+"""Map: select the texts of a cleaned shard to keep; then count their words, and write them with their split.
 
-A selected part is a folder with `reasons.npy`, (texts,) uint8: 0 for a text that is kept, else 1 + the place of the
-reason in `REASONS`. A counted part has the counts of `word_counts`, a written one `documents.jsonl.zst`.
+A selected shard is a folder with `reasons.npy`, (texts,) uint8: 0 for a kept text, otherwise 1 + the index of the
+reason in `REASONS`. A counted shard has the counts of `word_counts`, a written one `documents.jsonl.zst`.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from pretune.text.tokenizer.word_counts import save_counts
 
 REASONS_NAME, DOCUMENTS_NAME = "reasons.npy", "documents.jsonl.zst"
 SPLITS = ("train", "validation")
-SAMPLED_CHARACTERS = 300  # of a text, to name its language
-_FIRST_WITHOUT_BLANKS = 0xE0  # the least byte of UTF-8 that begins a character of a script without blanks
-LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words from which on a text is in the next group
+SAMPLED_CHARACTERS = 300  # of a text, to identify its language
+_FIRST_WITHOUT_BLANKS = 0xE0  # the smallest UTF-8 byte that begins a character of a script without blanks
+LENGTHS = (1, 5, 10, 25, 50, 100, 250, 1000)  # words: where each group begins
 
-# In the order in which they are asked; the first that applies is the one that is counted.
+# In the order in which they are checked; only the first that applies is counted.
 REASONS = {
-    "exact_duplicate": "the same text, white space and case apart, came before",
-    "near_duplicate": "nearly the same words came before",
-    "held_out": "the text is one of the labelled validation or test rows, or a protected one",
-    "contaminated": "13 words in a row, 8 in a short text, are those of a held-out or protected text",
+    "exact_duplicate": "repeats an earlier text, ignoring white space and case",
+    "near_duplicate": "nearly repeats an earlier text",
+    "held_out": "is a labelled validation or test row, or a protected text",
+    "contaminated": "shares 13 words in a row (8 if short) with a held-out or protected text",
 }
 
 BoolArray = npt.NDArray[np.bool_]
 
 
-def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Decide about every text of the cleaned part `task["cleaned"]`, which is part `task["part"]` of the corpus.
+def select_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Select texts of the cleaned shard `task["cleaned"]`, which is shard `task["shard"]` of the corpus.
 
     `task["exact_duplicates"]` and `task["near_duplicates"]` are the folders with the lists of duplicates,
     `task["contaminated"]` those with the lists of contaminated documents, `task["held_out"]` is a file of hashes,
-    `task["threshold"]` the unit from which on a text is for validation, `task["sampled_share"]` the share of the kept
-    texts, chosen by hash, that is handed back to be looked at. Returns kept, validation (of the kept),
+    `task["threshold"]` the unit from which a text is for validation, `task["sampled_fraction"]` the fraction of the
+    kept texts, chosen by hash, to return as a sample. Returns kept, validation (of the kept),
     train_characters (bytes of UTF-8), sample (the beginnings of texts) and dropped (a tally).
     """
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
     reasons = np.zeros(len(hashes), dtype=np.uint8)
-    drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["part"])["row"])
-    drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["part"])["row"])
+    drop(reasons, "exact_duplicate", load_duplicates(map(Path, task["exact_duplicates"]), task["shard"])["row"])
+    drop(reasons, "near_duplicate", load_duplicates(map(Path, task.get("near_duplicates", [])), task["shard"])["row"])
     drop(reasons, "held_out", np.flatnonzero(_is_among(hashes, np.load(task["held_out"]))))
     for folder in task.get("contaminated", []):
-        drop(reasons, "contaminated", load_contaminated(Path(folder), task["part"])["row"])
+        drop(reasons, "contaminated", load_contaminated(Path(folder), task["shard"])["row"])
     np.save(out / REASONS_NAME, reasons)
     is_kept = reasons == 0
     is_validation = units_of(hashes) >= task["threshold"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     sizes = np.diff(texts.offsets)
-    sampled = np.flatnonzero(is_kept & (_second_units(hashes) < task.get("sampled_share", 0.0)))
+    sampled = np.flatnonzero(is_kept & (_second_units(hashes) < task.get("sampled_fraction", 0.0)))
     return {
         "kept": int(is_kept.sum()),
         "validation": int((is_kept & is_validation).sum()),
@@ -72,19 +72,19 @@ def select_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _second_units(hashes: HashArray) -> npt.NDArray[np.float64]:
-    """(texts,): numbers in [0, 1) that have nothing to do with the split."""
+    """(texts,): numbers in [0, 1) that are independent of the split."""
     units: npt.NDArray[np.float64] = hashes[:, 1].astype(np.float64) / 2**64
     return units
 
 
 def drop(reasons: npt.NDArray[np.uint8], reason: str, rows: npt.NDArray[np.integer[Any]]) -> None:
-    """Mark rows as dropped for a reason, where none before it applied."""
+    """Mark rows as dropped for a reason, unless an earlier reason applied."""
     rows = rows[reasons[rows] == 0]
     reasons[rows] = 1 + list(REASONS).index(reason)
 
 
 def _is_among(hashes: HashArray, wanted: HashArray) -> BoolArray:
-    """(texts,): whether a text's hash is one of some."""
+    """(texts,): whether the hash of each text is in `wanted`."""
     found: BoolArray = np.isin(hashes[:, 0], wanted[:, 0])
     known = set(map(tuple, wanted.tolist()))
     for row in np.flatnonzero(found):
@@ -101,39 +101,36 @@ def _tally(reasons: npt.NDArray[np.uint8], texts: FlatText) -> Tally:
 
 
 def kept_hashes(cleaned: Path, selected: Path) -> HashArray:
-    """(kept texts, 2): the hash of each, as `cleaning.load_hashes` gives it."""
+    """(kept texts, 2): the hash of each, as `load_hashes` returns it."""
     hashes: HashArray = load_hashes(cleaned)[np.load(selected / REASONS_NAME) == 0]
     return hashes
 
 
 def kept_texts(task: dict[str, Any], flat: FlatText | None = None) -> tuple[list[str], npt.NDArray[np.intp], BoolArray]:
-    """The kept texts of part `task["cleaned"]`, `task["selected"]`; their rows; and which are for validation."""
+    """The kept texts of shard `task["cleaned"]`, `task["selected"]`; their rows; whether each is for validation."""
     cleaned = Path(task["cleaned"])
     rows = np.flatnonzero(np.load(Path(task["selected"]) / REASONS_NAME) == 0)
     texts = (flat or FlatText.load(cleaned / TEXTS_NAME)).texts()
     return [texts[row] for row in rows.tolist()], rows, units_of(load_hashes(cleaned))[rows] >= task["threshold"]
 
 
-def count_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
-    """Count the words of the kept texts that are for training.
-
-    Of a large corpus only a share of the texts, `task["counted_share"]`, is counted, chosen by hash.
-    """
+def count_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+    """Count the words of the kept training texts; `task["counted_fraction"]` of the texts, chosen by hash."""
     cleaned = Path(task["cleaned"])
     hashes = load_hashes(cleaned)
     is_counted = np.load(Path(task["selected"]) / REASONS_NAME) == 0
     is_counted &= units_of(hashes) < task["threshold"]
-    is_counted &= _second_units(hashes) < task["counted_share"]
+    is_counted &= _second_units(hashes) < task["counted_fraction"]
     texts = FlatText.load(cleaned / TEXTS_NAME)
     counts = count_in_bytes(texts.joined_bytes(np.flatnonzero(is_counted), b" "))
     save_counts(out, counts, task["word_ranges"])
     return {"texts": int(is_counted.sum())}
 
 
-def write_part(out: Path, task: dict[str, Any]) -> dict[str, Any]:
+def write_shard(out: Path, task: dict[str, Any]) -> dict[str, Any]:
     """Write the kept texts with source and split.
 
-    Returns words and documents by split, characters, and documents by length as in LENGTHS.
+    Returns words and documents by split, characters, and the number of documents in each group of LENGTHS.
     """
     cleaned = Path(task["cleaned"])
     flat = FlatText.load(cleaned / TEXTS_NAME)

@@ -1,6 +1,6 @@
-"""Fast encoding of clean text: every stretch between two blanks is tokenized once and looked up from then on.
+"""Fast encoding of clean text: every stretch between two blanks is tokenized once and then looked up.
 
-Nothing here loops over texts or stretches in Python, but for stretches that are new.
+Nothing here loops over texts or stretches in Python, except over new stretches.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ IntArray = npt.NDArray[np.int64]
 class CleanTextEncoder:
     """Encodes texts as `Tokenizer.encode` does, several times faster.
 
-    No kind of tokenizer joins what a blank separates, so the ids of a text are those of its stretches one after
-    another, provided that the text is clean: single blanks only, none at the ends. That is checked against the
-    tokenizer itself on the first texts; where it ever failed, `is_exact` is false and the tokenizer does all the work.
-    Stretches are known by a hash, which two have in common once in 10^19 pairs.
+    No kind of tokenizer joins text across a blank, so a clean text (single blanks only, none at the ends) has the ids
+    of its stretches, one after another. This is checked against the tokenizer itself on the first texts; if it fails,
+    `is_exact` is false and the tokenizer does all the work. Stretches are identified by a hash, which two share once in
+    10^19 pairs.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -37,7 +37,7 @@ class CleanTextEncoder:
         self.is_exact = True
         self._num_checked = 0
         self._known: UInt64s  # hashes of stretches, sorted
-        self._rows: IntArray  # the row in the table of each
+        self._rows: IntArray  # the row of each in the table
         self._tokens: IdArray  # of all rows, one after the other
         self._lengths: IntArray  # of each row
         self._starts: IntArray
@@ -57,7 +57,7 @@ class CleanTextEncoder:
         self._num_checked += len(texts)
 
     def _by_stretches(self, texts: Sequence[str]) -> tuple[IdArray, IntArray] | None:
-        """Ids and lengths; None where there is a line feed in a text, which is not clean then."""
+        """Ids and lengths; None if a text has a line feed, since it is not clean then."""
         if not texts:
             return np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.int64)
         data = "\n".join(texts).encode("utf-8", "surrogatepass")
@@ -78,7 +78,7 @@ class CleanTextEncoder:
         return tokens, np.diff(ends[last], prepend=0)
 
     def _rows_of(self, data: bytes, hashes: UInt64s, starts: IntArray, sizes: IntArray) -> IntArray:
-        """The row of each stretch in the table, which learns those that it does not have."""
+        """The row of each stretch in the table; new stretches are added to it."""
         order, firsts = group_equal(hashes)
         wanted = hashes[order[firsts]]
         if len(self._known) > MOST_STRETCHES_KEPT:
@@ -94,7 +94,7 @@ class CleanTextEncoder:
         return rows
 
     def _places_of(self, wanted: UInt64s) -> IntArray:
-        """Where hashes are among the known ones, if they are."""
+        """The positions of hashes among the known ones, if they are known."""
         return np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
 
     def _learn(self, hashes: UInt64s, stretches: list[str]) -> None:
@@ -108,7 +108,7 @@ class CleanTextEncoder:
         self._starts = np.cumsum(self._lengths) - self._lengths
 
     def _forget(self) -> None:
-        """Begin the table anew: row 0 is [BOS], row 1 [EOS], and a hash that is larger than any has row 0."""
+        """Reset the table: row 0 is [BOS], row 1 is [EOS], and the largest possible hash has row 0."""
         self._known = np.array([2**64 - 1], dtype=np.uint64)
         self._rows = np.zeros(1, dtype=np.int64)
         self._tokens = np.array([self.tokenizer.bos_id, self.tokenizer.eos_id], dtype=np.uint32)

@@ -1,4 +1,4 @@
-"""Encoding by gigatoken, where it is installed: a young library, so its ids are first compared with the tokenizer's."""
+"""Encode with gigatoken, if installed: a young library, so its ids are first compared with the tokenizer's."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TEXTS_TO_CHECK = 1000
 
 
 class CleanTextEncoding:
-    """Encodes clean texts as `Tokenizer.encode` does: by gigatoken where that can and agrees, else by stretches.
+    """Encodes clean texts as `Tokenizer.encode` does: with gigatoken if it can and agrees, otherwise by stretches.
 
-    The first thousand texts are encoded by the tokenizer itself as well. Where any of their ids differ, or the library
-    fails then or later, `is_refused` is true and it is not asked again.
+    The first thousand texts are also encoded by the tokenizer itself. If any ids differ, or if the library fails then
+    or later, `is_refused` is true and the library is not used again.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -38,30 +38,30 @@ class CleanTextEncoding:
 
     @property
     def encoder(self) -> str:
-        """Who encodes."""
+        """The library that encodes."""
         return "tokenizers" if self._library is None else LIBRARY
 
     @property
     def is_exact(self) -> bool:
-        """Whether looking stretches up agreed with the tokenizer, as far as it was needed."""
+        """Whether the lookup of stretches agreed with the tokenizer, as far as it was used."""
         return self._by_stretches.is_exact
 
     def encode(self, texts: Sequence[str]) -> tuple[IdArray, IntArray]:
         """All ids one after another, each text between [BOS] and [EOS], and the number of ids of each text."""
         if self._library is not None and self._num_checked < TEXTS_TO_CHECK:
             self._check(texts[: TEXTS_TO_CHECK - self._num_checked])
-        found = self._ask(texts)
+        found = self._encode_with_library(texts)
         return self._by_stretches.encode(texts) if found is None else found
 
-    def _ask(self, texts: Sequence[str]) -> tuple[IdArray, IntArray] | None:
-        """What the library answers; None where there is none, or no longer."""
+    def _encode_with_library(self, texts: Sequence[str]) -> tuple[IdArray, IntArray] | None:
+        """The result of the library; None if it is not available or no longer used."""
         if self._library is None:
             return None
         try:
             ids, lengths = self._library.encode(texts)
             if len(lengths) == len(texts) and int(lengths.sum()) == len(ids):
                 return ids, lengths
-        except Exception:  # whatever a young library does, the text is encoded
+        except Exception:  # whatever a young library raises, the text must be encoded
             pass
         self._refuse()
         return None
@@ -70,7 +70,7 @@ class CleanTextEncoding:
         self._library, self.is_refused = None, True
 
     def _check(self, texts: Sequence[str]) -> None:
-        expected, found = self.tokenizer.encode_batch(texts), self._ask(texts)
+        expected, found = self.tokenizer.encode_batch(texts), self._encode_with_library(texts)
         self._num_checked += len(texts)
         if found is not None:
             ids, lengths = found
@@ -85,7 +85,7 @@ def can_encode(tokenizer: Tokenizer) -> bool:
 
 
 class _Gigatoken:
-    """The tokenizer's pieces and merges in gigatoken; blanks and special tokens are put around the text here."""
+    """The tokenizer's subwords and merges in gigatoken; blanks and special tokens are added here."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

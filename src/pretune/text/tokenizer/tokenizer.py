@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-# Before the library is imported: its panics print no rust traces. Whether it uses all cores is left to it, since it
-# stops doing so in a process that was forked, where its threads are gone.
+# Set before the library is imported, so that its panics print no Rust traces. Whether it uses all cores is left to the
+# library, since it stops doing so in a forked process, where its threads are gone.
 os.environ.setdefault("RUST_BACKTRACE", "0")
 
 import tokenizers
@@ -27,9 +27,9 @@ TokenizerKind = Literal["bpe", "wordpiece", "words"]
 
 PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
-HEAD_SHARE = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
+HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
-CONTINUES = "##"  # before a piece of WordPiece that goes on inside its word
+CONTINUES = "##"  # before a WordPiece subword that continues a word
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
 _CLOSERS = "\"'”’»)]"
@@ -38,14 +38,14 @@ _STRETCHES_AT_ONCE = 1000  # in one text
 
 @dataclass(frozen=True)
 class EncodedText:
-    """Ids with [BOS] and [EOS], and for each the characters of the text it stands for: text[start:end]."""
+    """Ids with [BOS] and [EOS], and for each the span of the text that it stands for: text[start:end]."""
 
     ids: list[int]
     offsets: list[tuple[int, int]]
 
 
 class Tokenizer:
-    """A trained tokenizer. Special tokens typed in a text are plain text everywhere but in `encode_for_fill`."""
+    """A trained tokenizer. Special tokens typed in a text are plain text, except in `encode_for_fill`."""
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self.backend = backend
@@ -63,13 +63,13 @@ class Tokenizer:
 
     @property
     def special_ids(self) -> dict[str, int]:
-        """Ids of the special tokens by role: pad, bos, eos, mask, and unk where there is one."""
+        """Ids of the special tokens by role: pad, bos, eos, mask, and unk if there is one."""
         ids = {"pad": self.pad_id, "bos": self.bos_id, "eos": self.eos_id, "mask": self.mask_id}
         return ids if self.unk_id is None else {**ids, "unk": self.unk_id}
 
     @property
     def first_ordinary_id(self) -> int:
-        """Every id from here on stands for text."""
+        """The first id that stands for text; so do all that follow."""
         return max(self.special_ids.values()) + 1
 
     def encode(self, text: str) -> list[int]:
@@ -81,12 +81,12 @@ class Tokenizer:
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
 
     def encode_clean_stretches(self, stretches: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-        """Ids of stretches without white space, as they are in the middle of a clean text: no [BOS], no [EOS].
+        """Ids of stretches without white space, as inside a clean text, without [BOS] and [EOS].
 
-        All ids one after another, and the number of ids of each stretch.
+        Returns all ids, one stretch after another, and the number of ids of each stretch.
         """
         texts = list(stretches)
-        if self.kind == "bpe":  # a text of many stretches takes a fraction of the time, and each begins with a blank
+        if self.kind == "bpe":  # one text of many stretches takes a fraction of the time, and each begins with a blank
             texts = [" ".join(texts[i : i + _STRETCHES_AT_ONCE]) for i in range(0, len(texts), _STRETCHES_AT_ONCE)]
         rows = [each.ids for each in self._backend_for_clean.encode_batch_fast(texts, add_special_tokens=False)]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
@@ -98,11 +98,11 @@ class Tokenizer:
         return ids, lengths
 
     def encode_with_offsets(self, text: str) -> EncodedText:
-        """Ids, and the characters each stands for; [BOS] and [EOS] have the empty span (0, 0)."""
+        """Ids and the span of each in the text; [BOS] and [EOS] have the empty span (0, 0)."""
         return _to_encoded(self.backend.encode(text))
 
     def encode_for_fill(self, text: str) -> EncodedText:
-        """The same, but [MASK] in the text is the mask token; a blank before it belongs to it."""
+        """The same, but [MASK] in the text is the mask token, including a blank before it."""
         return _to_encoded(self._backend_for_fill.encode(text))
 
     def encode_truncated(self, text: str, max_seq_len: int) -> tuple[list[int], bool]:
@@ -116,18 +116,18 @@ class Tokenizer:
         return text
 
     def surfaces(self, ids: Sequence[int]) -> list[str]:
-        """Every token as it reads on its own: of BPE with its leading blank, pieces of a character as U+FFFD; of
-        WordPiece with `##` before what goes on inside a word."""
+        """The text of every token by itself: BPE tokens with their leading blank, and U+FFFD for parts of a character;
+        WordPiece tokens with `##` if they continue a word."""
         return [self._surfaces[int(i)] for i in ids]
 
     @property
     def is_lowercase(self) -> bool:
-        """Whether upper case is folded to lower case before anything else."""
+        """Whether text is lowercased before tokenization."""
         return _lowercase_of(self.backend) is not None
 
     @cached_property
     def token_bytes(self) -> list[bytes]:
-        """The bytes that every token stands for; special tokens stand for none."""
+        """The bytes of every token; empty for special tokens."""
         tokens = [self.backend.id_to_token(i) or "" for i in range(self.vocab_size)]
         special = set(self.special_ids.values())
         if self.kind != "bpe":
@@ -138,8 +138,8 @@ class Tokenizer:
 
     @cached_property
     def starts_word(self) -> npt.NDArray[np.bool_]:
-        """(V,): tokens that begin a new word: of BPE those with a leading blank, of WordPiece those without `##`, of
-        whole words all."""
+        """(V,): whether a token begins a word: BPE tokens with a leading blank, WordPiece tokens without `##`, all
+        whole words."""
         starts = [
             bool(b) and (b.startswith(b" ") if self.kind == "bpe" else not self._continues(i))
             for i, b in enumerate(self.token_bytes)
@@ -148,7 +148,7 @@ class Tokenizer:
 
     @cached_property
     def is_sentence_end(self) -> npt.NDArray[np.bool_]:
-        """(V,): tokens after which a sentence may be over."""
+        """(V,): whether a sentence may end after a token."""
         surfaces = [surface.rstrip(_CLOSERS) or surface for surface in self._surfaces]
         ends = np.array([surface.endswith(_SENTENCE_ENDS) for surface in surfaces], dtype=np.bool_)
         ends[: self.first_ordinary_id] = False
@@ -169,7 +169,7 @@ class Tokenizer:
 
     @cached_property
     def _backend_for_fill(self) -> tokenizers.Tokenizer:
-        # An own copy: switching the flag of the shared one would not be safe with several threads.
+        # A copy: changing the flag of the shared backend is not safe with several threads.
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.encode_special_tokens = False
         return backend
@@ -182,7 +182,7 @@ class Tokenizer:
         return backend
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and the tokenizer_config.json from which transformers makes the same tokenizer."""
+        """Write tokenizer.json and tokenizer_config.json, from which transformers loads the same tokenizer."""
         write_text(folder / TOKENIZER_NAME, self.backend.to_str(pretty=True) + "\n")
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -201,7 +201,7 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder. Raises ModelNotFoundError where there is none, CorruptModelError for a damaged one."""
+    """The tokenizer of a folder. Raises ModelNotFoundError if there is none, CorruptModelError if it is damaged."""
     path = Path(folder) / TOKENIZER_NAME
     if not path.is_file():
         raise ModelNotFoundError(f"{folder} has no {TOKENIZER_NAME}; expected a preprocess or checkpoint folder.")
@@ -213,10 +213,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
-    """At most `max_seq_len` ids: the first quarter and the last three quarters of what fits, with [BOS] and [EOS]."""
+    """At most `max_seq_len` ids: a quarter of them from the head, the rest from the tail, with [BOS] and [EOS]."""
     if len(ids) <= max_seq_len:
         return ids
-    head = max(1, int(max_seq_len * HEAD_SHARE))
+    head = max(1, int(max_seq_len * HEAD_FRACTION))
     return ids[:head] + ids[len(ids) - (max_seq_len - head) :]
 
 
@@ -233,7 +233,7 @@ def _lowercase_of(backend: tokenizers.Tokenizer) -> Any:
 
 
 def _byte_characters() -> dict[int, str]:
-    """The printable character that byte-level BPE writes for each byte (GPT-2's table)."""
+    """The printable character that byte-level BPE uses for each byte (GPT-2's table)."""
     shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {**{b: chr(b) for b in shown}, **{b: chr(256 + i) for i, b in enumerate(hidden)}}

@@ -1,7 +1,7 @@
-"""A tokenizer from text: which one, how large, and what of the text it was learnt from, so that it can be told.
+"""Train a tokenizer from counted text, and report how large it is and why.
 
-Every kind is learnt from the counts of different stretches between blanks, never from the text itself, so memory is
-bounded by `word_counts.MOST_STRETCHES` and the order of the documents changes nothing.
+Every kind is trained on the counts of distinct stretches between blanks, never on the text itself, so memory is bounded
+by `word_counts.MOST_STRETCHES` and the order of the documents makes no difference.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
-from pretune.text.tokenizer.pretokens import count_pieces
+from pretune.text.tokenizer.pretokens import count_pretokens
 from pretune.text.tokenizer.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
 from pretune.text.tokenizer.word_counts import count_words, keep_common
 
-LIBRARY = "tokenizers"  # another one would break ties in another way, so its name is part of what a folder is
-MAX_VOCAB_SIZE = 8192  # when the size is chosen from the text
-MIN_PAIR_COUNT = 20  # when the size is chosen from the text: a token must be seen often enough to be learnt
+LIBRARY = "tokenizers"  # another library would break ties differently, so a folder records the name
+MAX_VOCAB_SIZE = 8192  # if the size is chosen from the text
+MIN_PAIR_COUNT = 20  # if the size is chosen from the text: a token must occur often enough to be learned
 MIN_WORD_COUNT = 3  # likewise, for whole words
-TRAINING_CHARACTERS = 4_000_000  # beyond that, training counts are scaled down
-MOST_ALPHABET = 1000  # different characters of WordPiece, as in BERT; words with others are unknown
-LONGEST_WORD = 100  # characters; WordPiece takes longer ones for unknown, as BERT does
+TRAINING_CHARACTERS = 4_000_000  # counts of more text are scaled down
+MOST_ALPHABET = 1000  # distinct characters of WordPiece, as in BERT; words with others are unknown
+LONGEST_WORD = 100  # characters; longer words are unknown to WordPiece, as in BERT
 
 _WORD = r"\w+(?:['’\-]\w+)*|[^\w\s]"
-# Characters that WordPiece takes for words of their own, as BERT does: nothing continues with them.
+# Characters that are words by themselves for WordPiece, as in BERT: nothing continues with them.
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x2FA1F))
 _ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _STRETCHES_AT_ONCE = 100_000
@@ -38,30 +38,30 @@ _STRETCHES_AT_ONCE = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A trained tokenizer with what it was learnt from, why its vocabulary is as large as it is, and whether learning
-    it again gives the same bytes."""
+    """A trained tokenizer with figures on its text, the reason for its vocabulary size, and whether training it again
+    gives the same bytes."""
 
     tokenizer: Tokenizer
     counted_characters: int  # of the text, without blanks
-    counted_words: int  # different stretches between blanks
-    least_count: int  # how often a pair of pieces, or a word, must occur to become a token
+    counted_words: int  # distinct stretches between blanks
+    least_count: int  # occurrences that a pair of subwords, or a word, needs to become a token
     size_rule: str
     determinism: str
 
     @property
-    def told(self) -> dict[str, Any]:
-        """All that is to be said of it, as JSON values."""
+    def summary(self) -> dict[str, Any]:
+        """Everything but the tokenizer, as JSON values."""
         return {name: value for name, value in vars(self).items() if name != "tokenizer"}
 
 
 def train_tokenizer(
     texts: Iterable[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
 ) -> Tokenizer:
-    """Train on clean texts, which are read once and not kept but for their different words.
+    """Train on clean texts, which are read once; only their distinct words are kept.
 
-    Without `vocab_size` the vocabulary has at most 8,192 tokens and fewer where the text does not show more of them
-    often enough. Raises InputDataError where the text does not support the size asked for, and UsageError where that
-    has no room for the characters.
+    Without `vocab_size`, the vocabulary has at most 8,192 tokens, and fewer if the text does not have enough frequent
+    ones. Raises InputDataError if the text does not support the size asked for, and UsageError if that size has no room
+    for the characters.
     """
     return train_on_counts(keep_common(count_words(texts)), kind, vocab_size, lowercase).tokenizer
 
@@ -69,7 +69,7 @@ def train_tokenizer(
 def train_on_counts(
     counts: Stretches, kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
 ) -> Training:
-    """The same, from how often each stretch between blanks occurs."""
+    """Train on the counts of stretches between blanks; raises as `train_tokenizer` does."""
     characters = counts.num_characters
     scale = max(1, characters / TRAINING_CHARACTERS)
     backend = _untrained(kind)
@@ -82,8 +82,8 @@ def train_on_counts(
     tokenizer = Tokenizer(_finish(backend, lowercase))
     if vocab_size is not None and tokenizer.vocab_size < vocab_size:
         raise InputDataError(
-            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, and {vocab_size:,} were asked for; "
-            f"give more text, or --vocab-size {tokenizer.vocab_size} or less, or leave it out."
+            f"The text supports a vocabulary of {tokenizer.vocab_size:,} tokens, not the {vocab_size:,} asked for; "
+            f"give more text, set --vocab-size to {tokenizer.vocab_size} or less, or leave it out."
         )
     least_in_text = max(1, round(least_count * scale))
     return Training(
@@ -97,49 +97,49 @@ def train_on_counts(
 
 
 _DETERMINISM: dict[TokenizerKind, str] = {
-    "bpe": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+    "bpe": "The same words give the same tokenizer, byte for byte, in any order.",
     "wordpiece": (
         "The library's WordPiece trainer is not deterministic: it numbers the characters inside words in the order of "
-        "a hash table that differs from run to run, and breaks ties by these numbers. Here they are numbered "
-        "beforehand, by their code points, and with that the same words have given the same tokenizer, byte for byte, "
-        "in every test; the library does not promise it."
+        "a hash table that differs from run to run, and breaks ties by these numbers. pretune numbers "
+        "them beforehand by code point; with that, the same words have given the same tokenizer, byte for byte, "
+        "in every test, but the library does not guarantee it."
     ),
-    "words": "The same words give the same tokenizer, byte for byte, in whatever order they come.",
+    "words": "The same words give the same tokenizer, byte for byte, in any order.",
 }
 
 
 def _size_rule(tokenizer: Tokenizer, asked: int | None, characters: int, words: int, least_count: int) -> str:
-    """Why the vocabulary has the size it has: what was seen, what was chosen, and how to choose otherwise."""
-    size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of pieces"
+    """The reason for the vocabulary size: what the text has, what was chosen, and how to choose another size."""
+    size, what = tokenizer.vocab_size, "word" if tokenizer.kind == "words" else "pair of subwords"
     if asked is not None:
         return f"{size:,} tokens, as --vocab-size asks."
     seen = f"The text has {characters:,} characters in {words:,} different words."
     if size >= MAX_VOCAB_SIZE:
         return (
-            f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, which is the most that is chosen without "
-            "being asked: beyond that, a small model is mostly vocabulary. --vocab-size N chooses another size."
+            f"{seen} It would support more than {MAX_VOCAB_SIZE:,} tokens, the largest size chosen by "
+            "default: beyond that, a small model is mostly vocabulary. --vocab-size N sets another size."
         )
     return (
-        f"{seen} A {what} becomes a token where it occurs {least_count:,} times or more, since a rarer one could not "
-        f"be learnt: that gives {size:,} tokens. --vocab-size N chooses another size."
+        f"{seen} A {what} becomes a token if it occurs at least {least_count:,} times, since a rarer one could not "
+        f"be learned: that gives {size:,} tokens. --vocab-size N sets another size."
     )
 
 
 def _train(backend: tokenizers.Tokenizer, counts: Mapping[str, int], trainer: Any) -> None:
-    """Train on stretches as often as they were counted."""
+    """Train on every stretch as often as it was counted."""
     if not isinstance(backend.model, models.BPE):
         backend.train_from_iterator(_repeat(counts), trainer)
         return
-    # The library would cut every repetition of a stretch anew; so each is cut once, and it is given the pieces.
-    pieces = count_pieces(counts, backend)
+    # The library would cut every repetition of a stretch again, so each is cut once and it gets the pretokens.
+    pretokens = count_pretokens(counts, backend)
     pre_tokenizer, backend.pre_tokenizer = backend.pre_tokenizer, pre_tokenizers.CharDelimiterSplit(" ")
     normalizer, backend.normalizer = backend.normalizer, None
-    backend.train_from_iterator(_repeat(pieces), trainer)
+    backend.train_from_iterator(_repeat(pretokens), trainer)
     backend.pre_tokenizer, backend.normalizer = pre_tokenizer, normalizer
 
 
 def _repeat(counts: Mapping[str, int]) -> Iterator[list[str]]:
-    """Text in which every word occurs as often as counted, since the library learns from text and not from counts."""
+    """Text in which every word occurs as often as counted, since the library trains on text, not on counts."""
     batch: list[str] = []
     for word in sorted(counts):
         for start in range(0, counts[word], 1000):
@@ -153,7 +153,7 @@ def _repeat(counts: Mapping[str, int]) -> Iterator[list[str]]:
 def _untrained(kind: TokenizerKind) -> tokenizers.Tokenizer:
     if kind == "bpe":
         backend = tokenizers.Tokenizer(models.BPE())
-        # The first word gets a blank too, so that a word is the same token wherever it stands.
+        # The first word gets a blank too, so that a word is the same token at any position.
         first_blank = pre_tokenizers.Metaspace(replacement=" ", prepend_scheme="first", split=False)
         backend.pre_tokenizer = pre_tokenizers.Sequence([first_blank, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         backend.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
@@ -171,7 +171,7 @@ def _untrained(kind: TokenizerKind) -> tokenizers.Tokenizer:
 
 
 def _least_count(kind: TokenizerKind, vocab_size: int | None, scale: float) -> int:
-    """How often a pair of pieces, or a word, must occur in the scaled text to become a token."""
+    """How often a pair of subwords, or a word, must occur in the scaled text to become a token."""
     if kind == "words":
         return max(1, round(MIN_WORD_COUNT / scale)) if vocab_size is None else 1
     return max(2, round(MIN_PAIR_COUNT / scale)) if vocab_size is None else 2
@@ -182,14 +182,13 @@ def _special_tokens(kind: TokenizerKind) -> list[str]:
 
 
 def _check_room(kind: TokenizerKind, vocab_size: int | None, alphabet: list[str]) -> None:
-    """Refuse a vocabulary that the special tokens and the characters fill or overfill."""
-    characters = sum(1 if _stands_alone(character) else 2 for character in alphabet)
+    """Raise UsageError if a vocabulary is too small for the special tokens and the characters."""
+    characters = sum(1 if _is_word(character) else 2 for character in alphabet)
     least = len(_special_tokens(kind)) + {"bpe": 256, "wordpiece": characters, "words": 1}[kind]
     if vocab_size is not None and vocab_size < least:
         what = {"bpe": "the 256 bytes", "wordpiece": f"{len(alphabet):,} characters", "words": "a word"}[kind]
         raise UsageError(
-            f"--vocab-size is {vocab_size:,}, which has no room for the special tokens and {what}; expected at least "
-            f"{least:,}."
+            f"--vocab-size is {vocab_size:,}, too small for the special tokens and {what}; expected at least {least:,}."
         )
 
 
@@ -205,8 +204,8 @@ def _trainer(kind: TokenizerKind, vocab_size: int, least_count: int, alphabet: l
             show_progress=False,
         )
     if kind == "wordpiece":
-        # As special tokens the characters inside words get their numbers first, in this order; see `_DETERMINISM`.
-        inside = [CONTINUES + character for character in alphabet if not _stands_alone(character)]
+        # As special tokens, the characters inside words are numbered first, in this order; see `_DETERMINISM`.
+        inside = [CONTINUES + character for character in alphabet if not _is_word(character)]
         return trainers.WordPieceTrainer(
             vocab_size=vocab_size,
             min_frequency=least_count,
@@ -222,10 +221,10 @@ def _trainer(kind: TokenizerKind, vocab_size: int, least_count: int, alphabet: l
 
 
 def _alphabet(counts: Mapping[str, int], normalizer: Any, vocab_size: int | None) -> list[str]:
-    """The commonest characters of the text, in the order of their code points.
+    """The most frequent characters of the text, in the order of their code points.
 
-    There are at most a thousand, and no more than fill half of the vocabulary: each needs a token for the beginning of
-    a word and, if words go on with it, another one for inside.
+    They are at most a thousand and fill at most half of the vocabulary: each needs a token for the beginning of a word
+    and, if words can continue with it, another one for the inside.
     """
     total = np.zeros(0x110000, dtype=np.int64)
     stretches = sorted(counts)
@@ -236,22 +235,22 @@ def _alphabet(counts: Mapping[str, int], normalizer: Any, vocab_size: int | None
         codes = np.frombuffer("".join(texts).encode("utf-32-le"), dtype="<u4")
         total += np.bincount(codes, weights=repeats, minlength=len(total)).astype(np.int64)
     codes = np.argsort(-total, kind="stable")[:MOST_ALPHABET]
-    commonest = [chr(code) for code in codes[total[codes] > 0].tolist()]
-    tokens = np.cumsum([1 if _stands_alone(character) else 2 for character in commonest])
-    return sorted(commonest[: int((tokens <= (vocab_size or MAX_VOCAB_SIZE) // 2).sum())])
+    frequent = [chr(code) for code in codes[total[codes] > 0].tolist()]
+    tokens = np.cumsum([1 if _is_word(character) else 2 for character in frequent])
+    return sorted(frequent[: int((tokens <= (vocab_size or MAX_VOCAB_SIZE) // 2).sum())])
 
 
-def _stands_alone(character: str) -> bool:
-    """Whether WordPiece takes a character for a word of its own, so that no word goes on with it."""
+def _is_word(character: str) -> bool:
+    """Whether a character is a word by itself for WordPiece, so that no word continues with it."""
     code = ord(character)
     return character in _ASCII_PUNCTUATION or any(first <= code <= last for first, last in _IDEOGRAPHS)
 
 
 def _finish(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokenizer:
-    """The trained tokenizer as it is saved: with all that it needs when it is used alone."""
+    """The trained tokenizer as saved, with everything it needs to be used on its own."""
     backend = _without_inner_characters(backend)
     backend.normalizer = _normalizer(lowercase)
-    # The blank before [MASK] belongs to it, so that "in the [MASK]." gives the pieces that hiding a word gives.
+    # The blank before [MASK] belongs to it, so that "in the [MASK]." gives the same subwords as hiding a word.
     backend.add_special_tokens([tokenizers.AddedToken(**_mask_token_fields())])
     backend.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A {EOS}",
@@ -262,7 +261,7 @@ def _finish(backend: tokenizers.Tokenizer, lowercase: bool) -> tokenizers.Tokeni
 
 
 def _without_inner_characters(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """The same without the marks of special tokens that `_trainer` gave to the characters inside words."""
+    """The same tokenizer without the special tokens that `_trainer` made of the characters inside words."""
     if not isinstance(backend.model, models.WordPiece):
         return backend
     plain = json.loads(backend.to_str())
@@ -272,8 +271,8 @@ def _without_inner_characters(backend: tokenizers.Tokenizer) -> tokenizers.Token
 
 
 def _normalizer(lowercase: bool) -> Any:
-    """What clean text has already, so that whoever uses the tokenizer alone gets the same ids: one blank for any white
-    space, none at the end, line breaks of HTML as blanks, Unicode NFC."""
+    """Normalization that clean text already has, so that the tokenizer gives the same ids when used on its own: one
+    blank for any white space, none at the end, HTML line breaks as blanks, Unicode NFC."""
     steps = [
         normalizers.NFC(),
         normalizers.Replace(tokenizers.Regex(r"(?:\s|<br\s*/?>)+"), " "),
