@@ -196,7 +196,7 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
 
     epochs: list[int] = []  # at each step
 
-    def is_new_epoch(course: pretraining_run.Course) -> bool:
+    def is_new_epoch(course: pretraining_run.PretrainingRun) -> bool:
         epochs.append(int(course.state.tokens / course.corpus.tokens_per_epoch))
         return epochs[-1] != epochs[-2:][0]
 
@@ -204,8 +204,8 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
         _then(objective.MaskedObjective, "__call__", lambda _: end(not torch.is_grad_enabled()))
         _then(objective.ClassificationObjective, "logits", lambda _: end(not torch.is_grad_enabled()))
     elif place == "epoch":
-        _then(pretraining_run.Course, "_count", lambda course: end(is_new_epoch(course)))
-        _then(finetuning_trial.Trial, "_evaluate", lambda _: end(True))
+        _then(pretraining_run.PretrainingRun, "_count", lambda course: end(is_new_epoch(course)))
+        _then(finetuning_trial.FinetuningTrial, "_evaluate", lambda _: end(True))
     finetune.remove_folder = lambda path: None if path.name == "checkpoints" else artifacts.remove_folder(path)
     sys.argv = ["pretune", *words]
     return run_command_line(words)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.prefetch import Ahead, feed
+from pretune.data.prefetch import Prefetcher, feed
 
 
 def batch_of(step: int) -> Batch:
@@ -25,11 +25,11 @@ def test_a_processor_makes_its_batches_itself() -> None:
         return [batch_of(step)]
 
     assert feed(batches, "cpu") is batches
-    assert isinstance(feed(batches, "cuda"), Ahead)
+    assert isinstance(feed(batches, "cuda"), Prefetcher)
 
 
 def test_steps_may_follow_each_other_or_not() -> None:
-    ahead = Ahead(lambda step: [batch_of(step), batch_of(-step)], "cpu")
+    ahead = Prefetcher(lambda step: [batch_of(step), batch_of(-step)], "cpu")
     assert [numbers(ahead(step)) for step in (3, 4, 5, 5, 9, 2, 3)] == [[step, -step] for step in (3, 4, 5, 5, 9, 2, 3)]
 
 
@@ -42,7 +42,7 @@ def test_the_next_step_is_made_while_nobody_asks() -> None:
             is_made.set()
         return [batch_of(step)]
 
-    ahead = Ahead(batches, "cpu")
+    ahead = Prefetcher(batches, "cpu")
     assert numbers(list(ahead(7))) == [7]
     assert is_made.wait(timeout=30)
     assert made == [7, 8]
@@ -56,7 +56,7 @@ def test_an_error_comes_when_its_step_is_asked_for() -> None:
             raise OSError("the shard is gone")
         return [batch_of(step)]
 
-    ahead = Ahead(batches, "cpu")
+    ahead = Prefetcher(batches, "cpu")
     assert numbers(list(ahead(1))) == [1]
     for _ in range(2):
         with pytest.raises(OSError, match="the shard is gone"):
@@ -67,7 +67,7 @@ def test_an_error_comes_when_its_step_is_asked_for() -> None:
 def test_a_gpu_finds_its_batches_pinned_and_cut_into_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     pinned: list[torch.Tensor] = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
-    [batch] = Ahead(lambda step: [batch_of(step)], "cuda")(1)
+    [batch] = Prefetcher(lambda step: [batch_of(step)], "cuda")(1)
     assert batch.attention.spans is not None
     assert {id(tensor) for tensor in (batch.input_ids, batch.labels, batch.attention.document_ids)} <= {
         id(tensor) for tensor in pinned

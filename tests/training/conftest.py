@@ -13,7 +13,7 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
 
@@ -96,7 +96,13 @@ def iter_steps() -> Steps:
         batches: Callable[[int], Sequence[Batch]],
         **settings: Any,
     ) -> Iterator[StepResult]:
-        usual = {"rate": lambda _: 1.0, "first_step": 1, "clip_norm": 1.0, "guard": Guard(), "pieces": Pieces()}
+        usual = {
+            "rate": lambda _: 1.0,
+            "first_step": 1,
+            "clip_norm": 1.0,
+            "guard": Guard(),
+            "microbatch_split": MicrobatchSplit(),
+        }
         return train_steps(model, objective, optimizer, batches, **{**usual, **settings})
 
     return begin

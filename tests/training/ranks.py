@@ -25,10 +25,10 @@ from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
 from pretune.training.checkpoint import TrainingState, list_steps
-from pretune.training.distributed_checkpoint import go_back_together, save_together
+from pretune.training.distributed_checkpoint import roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
@@ -83,7 +83,7 @@ def begin(
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
         parallel=parallel,
     )
     return parallel, optimizer, objective, steps
@@ -122,7 +122,7 @@ def go_back(ranks: Ranks, folder: Path, tokenizer_folder: Path) -> dict[str, Any
     next(steps)
     save(3)
     found["is_kept_after_update"] = equals(kept)
-    state = go_back_together(parallel, folder, optimizer, until=2, made_from={}, report=lambda _: None)
+    state = roll_back_together(parallel, folder, optimizer, until=2, made_from={}, report=lambda _: None)
     assert state is not None
     ranks.answer(lambda: None, "looking at what is left")
     found |= {"is_kept_after_return": equals(kept), "left": list_steps(folder), "guard": vars(state.guard)}
@@ -209,7 +209,7 @@ def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, tor
         )
         batches = [texts.part(ranks.rank, ranks.size)]
     [weight] = parallel.sum([total_weight(batches)], "the labels of an update")
-    accumulate(objective, batches, weight, parallel, Pieces())
+    accumulate(objective, batches, weight, parallel, MicrobatchSplit())
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 

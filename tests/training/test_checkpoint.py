@@ -21,9 +21,9 @@ from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
     list_steps,
+    log_compute_change,
     restore_newest,
     save_checkpoint,
-    tell_change,
 )
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
@@ -247,9 +247,9 @@ def test_what_a_killed_save_left_is_removed(make_run: Callable[..., Run]) -> Non
 
 def test_a_change_of_machine_is_said_once_and_what_was_never_noted_is_no_change(tmp_path: Path) -> None:
     log, state = EventLog(tmp_path, "finetune"), TrainingState(compute={"threads": 1, "chip": "A"})
-    tell_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
-    tell_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
-    tell_change(TrainingState(), {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(TrainingState(), {"threads": 2, "chip": "A"}, log, trial=3)
     [event] = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
     assert event["sentence"].startswith("This run began with threads 1 (now 2); it goes on")
     assert (event["event"], event["trial"], state.compute) == ("warning", 3, {"threads": 2, "chip": "A"})

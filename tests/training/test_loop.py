@@ -19,7 +19,7 @@ from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
@@ -52,7 +52,7 @@ def one_step(model: nn.Module, objective: Any, batches: list[Batch], clip_norm: 
         first_step=1,
         clip_norm=clip_norm,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
     )
     return next(steps), recorder.gradients
 
@@ -237,7 +237,7 @@ def test_a_step_waits_for_the_device_once(
         MaskedObjective(model, torch.bfloat16, compiled=False),
         Optimizer(model, config),
         lambda _: [draw_masked(4, 9, 0), draw_masked(4, 9, 1)],
-        pieces=Pieces(count=pieces),
+        microbatch_split=MicrobatchSplit(count=pieces),
     )
     assert [result.refusal for result in islice(steps, 3)] == [None] * 3
     assert [[value.device.type for value in values] for values in read] == [["meta"] * 3] * 3

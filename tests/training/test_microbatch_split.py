@@ -16,7 +16,7 @@ from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces, is_out_of_memory
+from pretune.training.microbatch_split import MicrobatchSplit, is_out_of_memory
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
@@ -46,7 +46,7 @@ def limited(objective: Any, rows: int, error: Exception, *, in_backward: bool = 
     return call
 
 
-def train(model: Any, objective: Any, draw: Any, pieces: Pieces, **draw_settings: Any) -> list[Any]:
+def train(model: Any, objective: Any, draw: Any, microbatch_split: MicrobatchSplit, **draw_settings: Any) -> list[Any]:
     config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.01)
     steps = train_steps(
         model,
@@ -57,7 +57,7 @@ def train(model: Any, objective: Any, draw: Any, pieces: Pieces, **draw_settings
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=pieces,
+        microbatch_split=microbatch_split,
     )
     return list(islice(steps, 6))
 
@@ -68,11 +68,13 @@ def test_the_result_is_the_same_in_pieces(
     make_language_model: Any, draw_masked: Any, error: Exception, rows: int, count: int, in_backward: bool
 ) -> None:
     whole, cut = make_language_model(), make_language_model()
-    pieces = Pieces()
-    expected = train(whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, Pieces(), masked=11)
+    split = MicrobatchSplit()
+    expected = train(
+        whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, MicrobatchSplit(), masked=11
+    )
     objective = limited(MaskedObjective(cut, torch.float32, compiled=False), rows, error, in_backward=in_backward)
-    found = train(cut, objective, draw_masked, pieces, masked=11)
-    assert pieces.count == count
+    found = train(cut, objective, draw_masked, split, masked=11)
+    assert split.count == count
     for one, two in zip(expected, found, strict=True):
         assert one.loss == pytest.approx(two.loss, abs=1e-5)
         assert replace(one, loss=0.0, grad_norm=0.0) == replace(two, loss=0.0, grad_norm=0.0)
@@ -103,7 +105,7 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
 
     def gradient(count: int) -> tuple[float, Tensor]:
         model.zero_grad()
-        loss, _ = accumulate(objective, batches, total_weight(batches), alone(model), Pieces(count=count))
+        loss, _ = accumulate(objective, batches, total_weight(batches), alone(model), MicrobatchSplit(count=count))
         return float(loss), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     loss, whole = gradient(1)
@@ -116,10 +118,14 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
 def test_weighed_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
     whole, cut = make_classifier(), make_classifier()
     train(
-        whole, ClassificationObjective(whole, torch.float32, compiled=False), draw_labelled, Pieces(), is_weighed=True
+        whole,
+        ClassificationObjective(whole, torch.float32, compiled=False),
+        draw_labelled,
+        MicrobatchSplit(),
+        is_weighed=True,
     )
     objective = limited(ClassificationObjective(cut, torch.float32, compiled=False), 2, MemoryError())
-    train(cut, objective, draw_labelled, Pieces(), is_weighed=True)
+    train(cut, objective, draw_labelled, MicrobatchSplit(), is_weighed=True)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
@@ -128,7 +134,7 @@ def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, 
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
     with pytest.raises(OutOfResourcesError, match="does not hold the training on a single row of 12 tokens") as caught:
-        train(model, objective, draw_masked, Pieces(), masked=5)
+        train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
     assert caught.value.exit_code == 5
 
 
@@ -144,11 +150,11 @@ class OneOfTwo(Ranks):
 
 
 def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any, draw_masked: Any) -> None:
-    model, ranks, pieces = make_language_model(), OneOfTwo(), Pieces()
+    model, ranks, split = make_language_model(), OneOfTwo(), MicrobatchSplit()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
     parallel = Parallel(model, ranks)
     with pytest.raises(ShortOfMemoryError, match=r"memory of process 1 of 2 .* be cut into 2 pieces") as caught:
-        accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, pieces)
+        accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, split)
     assert caught.value.exit_code == 75
     assert ranks.left == [{"pieces": 2}]
 
@@ -157,7 +163,7 @@ def test_other_errors_are_not_taken_for_a_full_memory(make_language_model: Any, 
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        train(model, objective, draw_masked, Pieces(), masked=5)
+        train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
 
 
 def test_the_words_of_the_allocator_are_known() -> None:

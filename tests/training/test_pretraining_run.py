@@ -110,14 +110,14 @@ def test_after_a_few_refusals_it_goes_back_and_reads_on(machine: Machine, tmp_pa
     assert machine.places == [*range(1, 28), *range(28, 28 + STEPS - DECAY)]
     [told] = of_kind(events, "rolled_back")
     assert (told["step"], told["from_step"]) == (DECAY + 1, 27)
-    assert "number 5 in a row to be refused. The run went back to its checkpoint of step 20" in told["sentence"]
+    assert "5 updates in a row were skipped. Rolled back to the checkpoint of step 20" in told["sentence"]
     assert of_kind(events, "skipped_update") == []  # they belong to what was given up
     rows = of_kind(events, "evaluation")
     assert [row["step"] for row in rows] == [0, 8, 17, 26, 34]
     assert all(math.isfinite(row["loss"]) for row in rows)
     assert ["loss_change_error" in row for row in rows] == [False, True, True, True, True]
     found = state(tmp_path / "out")
-    assert (found["data_shift"], found["retreats"], found["anchors"]) == (7, 0, [DECAY, STEPS])
+    assert (found["data_shift"], found["rollbacks"], found["anchors"]) == (7, 0, [DECAY, STEPS])
 
 
 def test_four_refusals_are_told_and_survived(machine: Machine, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_where_going_back_does_not_help_it_stops_and_explains(machine: Machine, 
         with pytest.raises(DivergedError, match="Training diverged") as caught:
             machine.run(tmp_path / "out")
         assert caught.value.exit_code == EXIT_MODEL
-        assert "lower --learning-rate than 0.002, with --redo" in str(caught.value)
+        assert "--learning-rate lower than 0.002, with --redo" in str(caught.value)
         assert list_steps(tmp_path / "out" / "checkpoints")[0] == 0
         events = read_events(tmp_path / "out")
         assert events[-1]["event"] == "diverged"
@@ -222,13 +222,13 @@ def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine,
     machine.rows = 3
     with pytest.raises(Killed):
         machine.run(tmp_path / "out", kill_at=25, precision="fp32")
-    assert state(tmp_path / "out")["pieces"] == {"count": 4}  # of eight rows
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 4}  # of eight rows
     machine.rows = 10**9
     events = machine.run(tmp_path / "out", precision="fp32")
     [told] = of_kind(events, "pieces_doubled")
     assert (told["pieces"], told["step"]) == (4, 0)
     assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
-    assert state(tmp_path / "out")["pieces"] == {"count": 4}
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 4}
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
     # Sums in another order: the last bits differ, and training makes such differences grow: in bf16 to some per cent.
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
@@ -245,5 +245,5 @@ def test_memory_that_becomes_too_small_is_remembered_at_once(machine: Machine, t
     with pytest.raises(Killed):
         machine.run(tmp_path / "out", kill_at=13)
     assert list_steps(tmp_path / "out" / "checkpoints") == [0, 11]
-    assert state(tmp_path / "out")["pieces"] == {"count": 2}
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 2}
     assert state(tmp_path / "out")["anchors"] == [0]

@@ -16,7 +16,7 @@ from pretune.data.batch import Attention, Batch
 from pretune.training.loop import evaluate
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.threaded_objective import SideBySide, in_lanes
+from pretune.training.threaded_objective import ThreadedObjective, in_lanes
 
 LANES = Lanes(2, 2)
 
@@ -48,7 +48,7 @@ def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: in
     model, batch = make_classifier(), draw_labeled(rows, is_weighed=is_weighed)
     objective = ClassificationObjective(model, torch.float32, compiled=False)
     one, expected = gradients(model, objective, batch)
-    two, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    two, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     assert two.weight == pytest.approx(one.weight, rel=1e-6)
     assert (int(two.correct), two.count) == (int(one.correct), one.count)
     torch.testing.assert_close(two.loss, one.loss, rtol=1e-5, atol=1e-5)
@@ -60,7 +60,7 @@ def test_compiled_code_and_several_processes_go_without_lanes(make_language_mode
     model = make_language_model()
     objective = MaskedObjective(model, torch.float32, compiled=False)
     compute = replace(choose_compute(compile="off"), device="cpu")
-    assert isinstance(in_lanes(objective, model, compute), SideBySide)
+    assert isinstance(in_lanes(objective, model, compute), ThreadedObjective)
     assert in_lanes(objective, model, replace(compute, is_compiled=True)) is objective
     assert in_lanes(objective, model, replace(compute, processes=2)) is objective
 
@@ -72,7 +72,7 @@ def test_masked_prediction_can_be_cut_as_well(
     model, batch = make_language_model(), draw_masked(8, 20)
     objective = MaskedObjective(model, dtype, compiled=False)
     _, expected = gradients(model, objective, batch)
-    _, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    _, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     for name, gradient in expected.items():
         assert float((found[name] - gradient).norm() / gradient.norm()) < rounding, name
 
@@ -80,7 +80,7 @@ def test_masked_prediction_can_be_cut_as_well(
 def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) -> None:
     def train() -> dict[str, torch.Tensor]:
         model = make_classifier()
-        objective = SideBySide(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
+        objective = ThreadedObjective(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
         config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.0)
         steps = iter_steps(
             model, objective, Optimizer(model, config), lambda step: [draw_labeled(16, step), draw_labeled(5, -step)]
@@ -96,7 +96,7 @@ def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) 
 def test_nothing_is_recorded_where_nothing_is_learnt(make_classifier: Any) -> None:
     model, batches = make_classifier(), [draw_labeled(9, seed) for seed in range(3)]
     objective = ClassificationObjective(model, torch.float32, compiled=False)
-    side_by_side = SideBySide(objective, model, LANES)
+    side_by_side = ThreadedObjective(objective, model, LANES)
     assert evaluate(side_by_side, batches) == pytest.approx(evaluate(objective, batches), rel=1e-6)
     with torch.no_grad():
         assert not side_by_side(batches[0]).loss.requires_grad

@@ -31,7 +31,7 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=tokenizer.first_ordinary_id)
 
 
-def ordinary_share(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
+def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
     """The share of the tokens that may be hidden, counted a stretch at a time."""
     counts = (np.count_nonzero(tokens[i : i + step] >= first_ordinary) for i in range(0, len(tokens), step))
     return sum(counts) / max(1, len(tokens))
@@ -60,7 +60,7 @@ class MaskedRows:
         self.seed = seed
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         # Special tokens are never hidden, and in short documents they are a large share of all tokens.
-        ordinary = self.tokens_per_batch * ordinary_share(self.tokens, special.first_ordinary)
+        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special.first_ordinary)
         self.masked_per_batch = max(1, round(mask_prob * ordinary))
         self._known = (-1, np.empty(0, dtype=np.int64))  # an epoch and its order, together: threads may ask at once
 

@@ -31,7 +31,7 @@ class RowTable:
 
     @property
     def fill(self) -> float:
-        """Share of the places that hold a token."""
+        """Fraction of the places that hold a token."""
         return self.num_tokens / max(1, len(self) * self.row_tokens)
 
 

@@ -15,10 +15,10 @@ Batches = Callable[[int], Sequence[Batch]]
 def feed(batches: Batches, device: str) -> Batches:
     """The same batches: for a GPU made a step ahead, in pinned memory; as they are where the processor trains, whose
     cores have no time to spare."""
-    return Ahead(batches, device) if device == "cuda" else batches
+    return Prefetcher(batches, device) if device == "cuda" else batches
 
 
-class Ahead:
+class Prefetcher:
     """While one step is computed, a thread makes the batches of the next.
 
     `batches` must be a function of the step alone for as long as this is asked: what is ahead is not made again.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pretune.data.batch import Batch
 from pretune.data.masked_rows import MaskedRows, SpecialIds
 from pretune.data.packing import RowTable, build_rows
-from pretune.data.rank_slice import ALONE, Share
+from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.errors import InputDataError, UsageError
 from pretune.text.token_shards import TokenShard
 
@@ -46,7 +46,7 @@ class Corpus:
         settings: RowSettings,
         special: SpecialIds,
         is_sentence_end: npt.NDArray[np.bool_],
-        share: Share = ALONE,
+        share: RankSlice = ALONE,
     ) -> None:
         train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
         self.train, self.settings, self.share = train, settings, share

@@ -9,7 +9,7 @@ from pretune.data.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class RankSlice:
     """Process `rank` of `size`. Rows and masks are drawn for the whole step before they are dealt out."""
 
     rank: int = 0
@@ -27,4 +27,4 @@ class Share:
         return count % self.size == 0 or rows >= self.size
 
 
-ALONE = Share()
+ALONE = RankSlice()

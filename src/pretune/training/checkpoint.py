@@ -18,7 +18,7 @@ from pretune.runtime.artifacts import MANIFEST_NAME, describe_differences, remov
 from pretune.runtime.atomic import remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
 from pretune.training.guard import Guard
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.optimizer import Optimizer
 
 STATE_FOLDER = "training_state"
@@ -36,9 +36,9 @@ class TrainingState:
     correct_sum: float = 0.0
     label_count: int = 0
     guard: Guard = field(default_factory=Guard)
-    pieces: Pieces = field(default_factory=Pieces)
+    microbatch_split: MicrobatchSplit = field(default_factory=MicrobatchSplit)
     anchors: list[int] = field(default_factory=list)  # steps of the last two checkpoints to which the run may go back
-    retreats: int = 0  # how often it went back since the last of them
+    rollbacks: int = 0  # how often it went back since the last of them
     data_shift: int = 0  # by how many steps the data is ahead of `step`, for having gone back
     plan: dict[str, Any] = field(default_factory=dict)
     compute: dict[str, Any] = field(default_factory=dict)  # what may differ where the run goes on, within rounding
@@ -47,8 +47,9 @@ class TrainingState:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> TrainingState:
-        """The state that `asdict` took apart. Raises TypeError or KeyError where it is of another version."""
-        return cls(**{**fields, "guard": Guard(**fields["guard"]), "pieces": Pieces(**fields["pieces"])})
+        """The state from the result of `asdict`. Raises TypeError or KeyError if another version wrote it."""
+        guard, split = Guard(**fields["guard"]), MicrobatchSplit(**fields["microbatch_split"])
+        return cls(**{**fields, "guard": guard, "microbatch_split": split})
 
     def count(
         self, loss: float, accuracy: float, num_labels: int, num_tokens: int, *, is_refused: bool = False
@@ -65,7 +66,7 @@ class TrainingState:
     def anchor(self) -> None:
         """Let the run go back to this step, if its updates are not being refused just now."""
         if self.guard.refused_in_a_row == 0:
-            self.anchors, self.retreats = [*self.anchors, self.step][-2:], 0
+            self.anchors, self.rollbacks = [*self.anchors, self.step][-2:], 0
 
     def take_means(self) -> tuple[float | None, float | None]:
         """Loss and accuracy since the last call, and begin anew; None where nothing was counted."""
@@ -147,7 +148,7 @@ def list_steps(folder: Path) -> list[int]:
     return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
 
 
-def go_on(
+def resume(
     folder: Path,
     model: nn.Module,
     optimizer: Optimizer,
@@ -169,7 +170,7 @@ def go_on(
     return state
 
 
-def tell_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
+def log_compute_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
     """Say what a run that goes on is computed on otherwise than before, and take it up into its state."""
     before = state.compute or compute  # a training that begins has none yet
     changed = [

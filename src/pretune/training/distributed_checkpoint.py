@@ -20,9 +20,9 @@ from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
-    go_on,
     list_steps,
     restore_newest,
+    resume,
     save_checkpoint,
 )
 from pretune.training.optimizer import Optimizer
@@ -52,7 +52,7 @@ def save_together(
     return folder / parallel.ranks.answer(save, f"saving step {state.step:,}")
 
 
-def go_on_together(
+def resume_together(
     parallel: Parallel,
     folder: Path,
     optimizer: Optimizer,
@@ -62,15 +62,15 @@ def go_on_together(
     made_from: dict[str, Any],
     **trial: int,
 ) -> TrainingState | None:
-    """`go_on` for all processes: the first one reads, and gives the others what it read."""
+    """`resume` for all processes: the first one reads, and gives the others what it read."""
 
     def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
-        return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
+        return resume(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
 
     return _restore_together(parallel, optimizer, read, "reading the checkpoint")
 
 
-def go_back_together(
+def roll_back_together(
     parallel: Parallel,
     folder: Path,
     optimizer: Optimizer,

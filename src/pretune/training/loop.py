@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pretune.compute.device import in_fixed_order
 from pretune.data.batch import Batch
 from pretune.training.guard import Guard, Refusal
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import LossSum, Objective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel, alone
@@ -49,7 +49,7 @@ def train_steps(
     first_step: int,
     clip_norm: float,
     guard: Guard,
-    pieces: Pieces,
+    microbatch_split: MicrobatchSplit,
     parallel: Parallel | None = None,
 ) -> Iterator[StepResult]:
     """Update the model step after step, without end; the caller decides when to stop.
@@ -68,7 +68,7 @@ def train_steps(
         micro_batches = batches(step)
         counts = [total_weight(micro_batches), *_counts(micro_batches)]
         weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
-        sums = accumulate(objective, micro_batches, weight, parallel, pieces)
+        sums = accumulate(objective, micro_batches, weight, parallel, microbatch_split)
         found = read_back(*sums, parallel.clip(clip_norm))
         loss, correct, norms = parallel.sum(found, f"the end of step {step:,}")
         # The norm is that of the whole gradient in every process; the mean of all is the same number everywhere.
@@ -91,14 +91,18 @@ def train_steps(
 
 
 def accumulate(
-    objective: Objective, micro_batches: Sequence[Batch], weight: float, parallel: Parallel, pieces: Pieces
+    objective: Objective,
+    micro_batches: Sequence[Batch],
+    weight: float,
+    parallel: Parallel,
+    microbatch_split: MicrobatchSplit,
 ) -> tuple[Tensor, Tensor]:
     """This process's loss and right answers of a step with labels of this `weight`; its gradient is in the parameters.
 
     A process that is alone cuts its batches anew where they do not fit; several could not agree in the midst of a pass.
     """
     while True:
-        batches = [piece for batch in micro_batches for piece in batch.cut(pieces.count)]
+        batches = [piece for batch in micro_batches for piece in batch.cut(microbatch_split.count)]
         try:
             sums = []
             for index, batch in enumerate(batches):
@@ -108,9 +112,9 @@ def accumulate(
             losses, corrects = zip(*sums, strict=True)
             return sum(losses[1:], losses[0]), sum(corrects[1:], corrects[0])
         except (RuntimeError, MemoryError) as error:
-            pieces.double(micro_batches, error)
+            microbatch_split.double(micro_batches, error)
             if parallel.ranks.size > 1:
-                pieces.leave(parallel.ranks, error)
+                microbatch_split.leave(parallel.ranks, error)
         clear_gradients(parallel)  # not before: the error holds on to the activations that did not fit
 
 

@@ -16,7 +16,7 @@ _ALLOCATOR_WORDS = ("can't allocate memory", "not enough memory", "out of memory
 
 
 @dataclass(kw_only=True)
-class Pieces:
+class MicrobatchSplit:
     """Into how many pieces each micro-batch is cut; a checkpoint keeps the number, which only ever doubles."""
 
     count: int = 1

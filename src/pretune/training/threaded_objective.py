@@ -20,10 +20,10 @@ def in_lanes(objective: Objective, model: nn.Module, compute: Compute) -> Object
     threads by itself, and where there are several processes, whose gradients travel while a pass goes backwards."""
     if compute.is_compiled or compute.processes > 1:
         return objective
-    return SideBySide(objective, model, lanes_for(compute.device))
+    return ThreadedObjective(objective, model, lanes_for(compute.device))
 
 
-class SideBySide:
+class ThreadedObjective:
     """The same sums and gradients as `objective`, but for rounding, with a part of the rows in every lane.
 
     The gradients of the parts are added in the order of the parts, so which lane is first changes nothing.

@@ -42,7 +42,7 @@ from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.loop import evaluate, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.schedule import Plan
@@ -153,7 +153,7 @@ def _try_out(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, 
             first_step=1,
             clip_norm=1.0,
             guard=Guard(),
-            pieces=Pieces(),
+            microbatch_split=MicrobatchSplit(),
         )
         return median_seconds(steps, _TRIED_STEPS)
 
