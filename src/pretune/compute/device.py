@@ -165,15 +165,15 @@ def in_fixed_order(device: str) -> Iterator[None]:
         memory.fill_uninitialized_memory = before[1]
 
 
-def compile_options(device: str, *, graphs: bool = False) -> dict[str, Any] | None:
+def compile_options(device: str) -> dict[str, Any] | None:
     """Settings of torch.compile: for a GPU, code chosen by rules and not by the clock, so that it is the same in every
-    process, and with `graphs` recorded as CUDA graphs. None for a CPU."""
+    process. None for a CPU."""
     if device != "cuda":
         return None
     import torch._inductor.config as known
 
     options = {"deterministic": True} if hasattr(known, "deterministic") else {}
-    return {**options, "triton.cudagraphs": graphs}
+    return {**options, "triton.cudagraphs": False}
 
 
 def use_own_compile_cache() -> None:

@@ -21,9 +21,9 @@ from pretune.model.config import ModelConfig
 
 INITIAL_DEVIATION = 0.02
 
-Sight = Tensor | Spans  # who sees whom: a bias for the scores (B, 1, T, T), or the same in the words of a GPU's kernel
-Mix = Callable[[Tensor, Tensor, Tensor, Sight], Tensor]
-Finish = Callable[[Tensor, Tensor], Tensor]
+AttentionMask = Tensor | Spans  # an additive bias (B, 1, T, T), or the same as spans for a GPU's varlen kernel
+AttentionHalf = Callable[[Tensor, Tensor, Tensor, AttentionMask], Tensor]
+FeedForwardHalf = Callable[[Tensor, Tensor], Tensor]
 
 
 class Linear(nn.Linear):
@@ -82,7 +82,7 @@ def attention_bias(
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
-    It comes in two halves, `mix` and `finish`, so that the last layer can finish only the positions that are asked for.
+    It is computed in two halves, so that the last layer can run the feed-forward half at the requested positions only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -96,35 +96,39 @@ class Block(nn.Module):
         self.gate_up_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
         self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T D"]:
-        return self.finish(x, self.mix(x, cos, sin, sight))
+    def forward(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: AttentionMask
+    ) -> Float[Tensor, "B T D"]:
+        return self.feed_forward_half(x, self.attention_half(x, cos, sin, mask))
 
-    def mix(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T HK"]:
-        """The part in which positions look at each other: every head's mixture of values.
+    def attention_half(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: AttentionMask
+    ) -> Float[Tensor, "B T HK"]:
+        """The half in which positions see each other: every head's weighted mean of values.
 
-        `sight` also says in which precision to compute.
+        The dtype of `mask` is the precision of the computation.
         """
         c = self.config
         b, t, _ = x.shape
-        h = self.attention_norm(x).to(sight.dtype)
+        h = self.attention_norm(x).to(mask.dtype)
         q, k, v = self.qkv_proj(h).split(
             [c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.num_kv_heads * c.head_dim], dim=-1
         )
         q = rotate(q.view(b, t, c.num_heads, c.head_dim), cos, sin)
         k = rotate(k.view(b, t, c.num_kv_heads, c.head_dim), cos, sin)
         v = v.view(b, t, c.num_kv_heads, c.head_dim)
-        if isinstance(sight, Spans):
-            return attend_spans(q, k, v, sight).flatten(2)
+        if isinstance(mask, Spans):
+            return attend_spans(q, k, v, mask).flatten(2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
         if c.num_kv_heads != c.num_heads:
             k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
-        return attend(q, k, v, sight).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+        return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
-    def finish(self, x: Float[Tensor, "*N D"], mixed: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
-        """The part in which every position is on its own: the mixture joins the residual stream, then feed-forward."""
-        x = x + self.out_proj(mixed)
-        return x + self.feed_forward(x, mixed.dtype)
+    def feed_forward_half(self, x: Float[Tensor, "*N D"], heads: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
+        """The half in which positions are independent: add the heads to the residual stream, then feed-forward."""
+        x = x + self.out_proj(heads)
+        return x + self.feed_forward(x, heads.dtype)
 
     def feed_forward(self, x: Float[Tensor, "*N D"], dtype: torch.dtype) -> Float[Tensor, "*N D"]:
         """What the feed-forward layer adds to the residual stream."""
@@ -157,7 +161,7 @@ class Transformer(nn.Module):
         is_causal: Bool[Tensor, "B"] | None = None,
         dtype: torch.dtype = torch.float32,
         positions: Int[Tensor, "M"] | None = None,
-        layers: Sequence[tuple[Mix, Finish]] | None = None,
+        layers: Sequence[tuple[AttentionHalf, FeedForwardHalf]] | None = None,
         spans: Spans | None = None,
     ) -> Float[Tensor, "*N D"]:
         """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
@@ -169,16 +173,19 @@ class Transformer(nn.Module):
         """
         cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
         if spans is not None and can_attend(input_ids.device, dtype, self.config.head_dim):
-            sight: Sight = spans._replace(dtype=dtype)
+            mask: AttentionMask = spans._replace(dtype=dtype)
         else:
-            sight = attention_bias(document_ids, is_causal, dtype)
+            mask = attention_bias(document_ids, is_causal, dtype)
         x = self.embed_tokens(input_ids)
-        halves = layers or [(cast(Mix, block.mix), cast(Finish, block.finish)) for block in self.blocks]
-        for number, (mix, finish) in enumerate(halves, 1):
-            mixed = mix(x, cos, sin, sight)
+        halves = layers or [
+            (cast(AttentionHalf, block.attention_half), cast(FeedForwardHalf, block.feed_forward_half))
+            for block in self.blocks
+        ]
+        for number, (attention_half, feed_forward_half) in enumerate(halves, 1):
+            heads = attention_half(x, cos, sin, mask)
             if positions is not None and number == len(halves):
-                x, mixed = x.flatten(0, 1)[positions], mixed.flatten(0, 1)[positions]
-            x = finish(x, mixed)
+                x, heads = x.flatten(0, 1)[positions], heads.flatten(0, 1)[positions]
+            x = feed_forward_half(x, heads)
         return self.final_norm(x)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from pretune.compute.device import compile_options
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
-    Finish,
+    AttentionHalf,
+    FeedForwardHalf,
     LanguageModel,
-    Mix,
     SequenceClassifier,
     Transformer,
     mean_over_text,
@@ -60,19 +60,15 @@ class MaskedObjective:
 
     Blocks and head are compiled apart, not the whole model: the layers share one compiled block, which is several times
     less to compile, and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
-
-    With `graphs` a GPU repeats what was recorded of the compiled parts instead of being asked for each operation. The
-    next pass writes over the gradients of the last, so a step must be one micro-batch.
     """
 
-    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool, graphs: bool = False) -> None:
+    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
         self.dtype = dtype
-        self.layers = layers_of(model.transformer, compiled=compiled, graphs=graphs)
-        options = compile_options(model.lm_head.weight.device.type, graphs=graphs)
+        self.layers = layers_of(model.transformer, compiled=compiled)
+        options = compile_options(model.lm_head.weight.device.type)
         self.head = torch.compile(predict_tokens_sum, options=options) if compiled else predict_tokens_sum
         self.evaluation_head = torch.compile(predict_each_token, options=options) if compiled else predict_each_token
-        self.graphs = graphs
 
     def __call__(self, batch: Batch) -> LossSum:
         assert batch.positions is not None
@@ -90,10 +86,7 @@ class MaskedObjective:
             loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
         else:
             losses, correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
-            losses = losses.clone() if self.graphs else losses
             loss = losses.sum()
-        if self.graphs:
-            correct = correct.clone()  # which is read after the next pass may have begun
         return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels), losses=losses)
 
 
@@ -121,15 +114,18 @@ class ClassificationObjective:
         return LossSum(loss=losses.sum(), weight=batch.weight, correct=correct, count=len(batch.labels))
 
 
-def layers_of(transformer: Transformer, *, compiled: bool, graphs: bool = False) -> list[tuple[Mix, Finish]] | None:
-    """The two halves of each block, compiled: the layers share the compiled code. None where they stay as they are.
+def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[AttentionHalf, FeedForwardHalf]] | None:
+    """The two halves of each block, compiled: the layers share the compiled code. None if not `compiled`.
 
-    What picks positions out lies between them and stays uncompiled: its compiled gradient adds in no fixed order.
+    Positions are picked between the halves, uncompiled: the compiled gradient of that adds in no fixed order.
     """
     if not compiled:
         return None
-    options = compile_options(transformer.embed_tokens.weight.device.type, graphs=graphs)
-    return [(_compiled(block, "mix", options), _compiled(block, "finish", options)) for block in transformer.blocks]
+    options = compile_options(transformer.embed_tokens.weight.device.type)
+    return [
+        (_compiled(block, "attention_half", options), _compiled(block, "feed_forward_half", options))
+        for block in transformer.blocks
+    ]
 
 
 def _compiled(block: nn.Module, name: str, options: dict[str, Any] | None) -> Callable[..., Tensor]:
