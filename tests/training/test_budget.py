@@ -50,13 +50,13 @@ def test_the_pace_of_a_mixture_is_its_mean() -> None:
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [
-        (Budget(tokens=5000), r"gives 5 updates of 1,000 tokens.*give --tokens 20000 or more, or a smaller --tok"),
-        (Budget(epochs=0.01), r"gives 5 updates of 1,000 tokens.*give --epochs 0\.1 or more"),
+        (Budget(tokens=5000), r"enough for 5 updates of 1,000 tokens.*give --tokens 20000 or more, or a smaller --tok"),
+        (Budget(epochs=0.01), r"enough for 5 updates of 1,000 tokens.*give --epochs 0\.1 or more"),
         (
             Budget(minutes=0.15),
-            r"0\.15 minutes leave room for 8 updates, and training needs 20; give --minutes 0\.3 or more",
+            r"0\.15 minutes are enough for 8 updates, but training needs 20; give --minutes 0\.3 or more",
         ),
-        (Budget(minutes=0.01), r"leave room for 0 updates"),
+        (Budget(minutes=0.01), r"enough for 0 updates"),
     ],
 )
 def test_too_small_a_budget_is_a_sentence(budget: Budget, sentence: str) -> None:

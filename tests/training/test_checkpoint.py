@@ -147,10 +147,10 @@ def test_a_checkpoint_damaged_in_any_file_is_put_aside_for_the_one_before(
         assert state.step == 2, name
         assert all(torch.equal(p, resumed.weights()[key]) for key, p in older.items())
         assert all(torch.equal(tensor, resumed.optimizer.state()[key]) for key, tensor in optimizer.items())
-        [said] = resumed.sentences
+        [sentence] = resumed.sentences
         is_gone = (name, damage) == ("manifest.json", "removed")
-        assert (str(newest) if is_gone else str(newest / name)) in said
-        assert said.endswith("put aside as step-00000004.corrupt, and training goes on from an older checkpoint.")
+        assert (str(newest) if is_gone else str(newest / name)) in sentence
+        assert sentence.endswith("Renamed it to step-00000004.corrupt; trying an older checkpoint.")
         assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
         shutil.copytree(whole, newest)
     assert resumed.folder == run.folder
@@ -251,5 +251,5 @@ def test_a_change_of_machine_is_said_once_and_what_was_never_noted_is_no_change(
     log_compute_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
     log_compute_change(TrainingState(), {"threads": 2, "chip": "A"}, log, trial=3)
     [event] = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
-    assert event["sentence"].startswith("This run began with threads 1 (now 2); it goes on")
+    assert event["sentence"].startswith("This run started with threads 1 (now 2). It continues")
     assert (event["event"], event["trial"], state.compute) == ("warning", 3, {"threads": 2, "chip": "A"})

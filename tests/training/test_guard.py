@@ -29,7 +29,7 @@ def test_what_is_not_finite_is_refused_from_the_first_step(loss: float, grad_nor
     refusal = guard.judge(1234, loss, grad_norm)
     assert refusal is not None
     assert refusal.reason == "not finite"
-    assert "step 1,234 was not finite, so the weights were left as they were" in refusal.sentence
+    assert "step 1,234 was not finite. Skipped this update." in refusal.sentence
     assert guard.losses == guard.grad_norms == []
 
 
@@ -38,7 +38,7 @@ def test_a_spike_is_what_lies_six_deviations_above_the_last_128_steps() -> None:
     refusal = full_guard().judge(129, 3.5 + 6 * 0.5 + 1e-9, 1.5)
     assert refusal is not None
     assert refusal.reason == "spike"
-    assert "The loss of step 129 was 6.5, where the last 128 steps let expect at most 6.5" in refusal.sentence
+    assert "The loss of step 129 was 6.5; the last 128 steps predicted at most 6.5" in refusal.sentence
     steep = full_guard().judge(129, 3.5, 1.5 + 6 * 0.5 + 1e-9)
     assert steep is not None
     assert steep.sentence.startswith("The gradient norm of step 129 was 4.5")

@@ -133,7 +133,7 @@ def test_weighed_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelle
 def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
-    with pytest.raises(OutOfResourcesError, match="does not hold the training on a single row of 12 tokens") as caught:
+    with pytest.raises(OutOfResourcesError, match="Not enough memory to train on a single row of 12 tokens") as caught:
         train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
     assert caught.value.exit_code == 5
 
@@ -153,7 +153,9 @@ def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any,
     model, ranks, split = make_language_model(), OneOfTwo(), MicrobatchSplit()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
     parallel = Parallel(model, ranks)
-    with pytest.raises(ShortOfMemoryError, match=r"memory of process 1 of 2 .* be cut into 2 pieces") as caught:
+    with pytest.raises(
+        ShortOfMemoryError, match=r"Process 1 of 2 ran out of memory.* be split into 2 pieces"
+    ) as caught:
         accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, split)
     assert caught.value.exit_code == 75
     assert ranks.left == [{"pieces": 2}]

@@ -227,7 +227,7 @@ def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine,
     events = machine.run(tmp_path / "out", precision="fp32")
     [told] = of_kind(events, "pieces_doubled")
     assert (told["pieces"], told["step"]) == (4, 0)
-    assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
+    assert "A micro-batch did not fit into memory, so each is now split into 4 pieces" in told["sentence"]
     assert state(tmp_path / "out")["microbatch_split"] == {"count": 4}
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
     # Sums in another order: the last bits differ, and training makes such differences grow: in bf16 to some per cent.

@@ -42,7 +42,7 @@ Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSettings:
-    """What sets one trial apart, and what all of them share."""
+    """The settings of one trial."""
 
     trial: int
     learning_rate: float
@@ -50,14 +50,14 @@ class TrialSettings:
     epochs: int
     patience: int
     weight_decay: float
-    metric: str  # "accuracy" or "macro_f1": what early stopping looks at
-    is_search: bool  # a short trial that only helps to choose the rate
+    metric: str  # "accuracy" or "macro_f1": the score that early stopping compares
+    is_search: bool  # a short trial that only serves to choose the learning rate
     dtype: torch.dtype
     device: str
 
 
 class FinetuningTrial:
-    """Trains `model` in place; afterwards it holds the weights of its best epoch."""
+    """Trains `model` in place; afterwards it has the weights of its best epoch."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class FinetuningTrial:
         self.run_log = RunLog(log, peak_rate=settings.learning_rate, trial=settings.trial)
         self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
         in_lanes = ThreadedObjective(self.objective, model, lanes_for(settings.device))
-        self.trained_on = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
+        self.training_objective = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
         rate = settings.learning_rate
         self.optimizer = Optimizer(
             model,
@@ -151,7 +151,7 @@ class FinetuningTrial:
             return
         steps = train_steps(
             self.model,
-            self.trained_on,
+            self.training_objective,
             self.optimizer,
             feed(self._step_batches, self.settings.device),
             rate=self._rate,
@@ -274,9 +274,9 @@ def row_losses(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floa
 def predict_probabilities(
     objective: ClassificationObjective, rows: ClassificationRows, device: str, ranks: Ranks = ALONE
 ) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN.
+    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; uniform for a row with NaN.
 
-    Several processes share the rows, and each is given all of the probabilities.
+    Several processes divide the rows among themselves, and all of them return all probabilities.
     """
 
     def logits_of(batch: Batch) -> Tensor:

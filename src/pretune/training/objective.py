@@ -1,4 +1,4 @@
-"""The loss of a micro-batch, summed over its labels; dividing by the labels of a whole step is for the loop."""
+"""A micro-batch goes in, its loss summed over the labels comes out; the loop divides by the labels of the step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pretune.model.transformer import (
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
     """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Masked
-    prediction gives the `losses` (N,) of single labels, too, when nothing is learned from them."""
+    prediction also has the `losses` (N,) of single labels when gradients are off."""
 
     loss: Tensor
     weight: float
@@ -42,7 +42,7 @@ Objective = Callable[[Batch], LossSum]
 def predict_tokens_sum(
     hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy in nats, and how many were right, of token prediction through the tied embedding."""
+    """Summed cross-entropy in nats, and number of correct predictions, through the tied embedding."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
     return F.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
 
@@ -50,7 +50,7 @@ def predict_tokens_sum(
 def predict_each_token(
     hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
 ) -> tuple[Float[Tensor, "N"], Tensor]:
-    """As `predict_tokens_sum`, with the cross-entropy of each label."""
+    """Like `predict_tokens_sum`, with the cross-entropy of each label."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
     return F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(-1) == labels).sum()
 
@@ -58,8 +58,8 @@ def predict_each_token(
 class MaskedObjective:
     """Masked prediction with logits at masked positions only: the same sum, at a fifth of the cost of the head.
 
-    Blocks and head are compiled apart, not the whole model: the layers share one compiled block, which is several times
-    less to compile, and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
+    Blocks and head are compiled separately: all layers share one compiled block, so compiling is several times faster.
+    The embedding is not compiled, because its compiled gradient adds floats in no fixed order.
     """
 
     def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
@@ -91,7 +91,7 @@ class MaskedObjective:
 
 
 class ClassificationObjective:
-    """Cross-entropy of labelled texts, each weighted by `label_weights` where given."""
+    """Cross-entropy of labelled texts, each weighted by `label_weights` if given."""
 
     def __init__(self, model: SequenceClassifier, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model

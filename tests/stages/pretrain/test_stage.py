@@ -153,9 +153,9 @@ def test_another_setting_or_input_is_refused(out: Path, preprocessed_folder: Pat
     [
         (
             {"tokens": 300},
-            r"The budget gives 2 updates of 1\d\d tokens, and training needs at least 20; give --tok",
+            r"The budget is enough for 2 updates of 1\d\d tokens, but training needs 20; give --tok",
         ),
-        ({"tokens": None, "minutes": 0.001}, r"0\.001 minutes leave room for 0 updates"),
+        ({"tokens": None, "minutes": 0.001}, r"0\.001 minutes are enough for 0 updates"),
     ],
 )
 def test_too_small_a_budget_is_a_sentence_and_leaves_nothing(
@@ -235,7 +235,7 @@ def test_a_refused_update_is_told_and_survived(
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")
     [skipped] = of_kind(events, "skipped_update")
-    assert "was not finite, so the weights were left as they were" in skipped["sentence"]
+    assert "was not finite. Skipped this update." in skipped["sentence"]
     assert skipped["step"] not in {event["step"] for event in of_kind(events, "train")}
     assert all(math.isfinite(row["loss"]) for row in of_kind(events, "evaluation"))
     state = load_model_folder(tmp_path / "out" / "checkpoint").model.state_dict()
