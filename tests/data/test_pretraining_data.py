@@ -105,7 +105,7 @@ def test_too_little_text_is_refused_in_a_sentence(make_corpus: MakeCorpus) -> No
         InputDataError, match=r"tokens in 3 documents and the validation .* in rows of 16 tokens; give more text"
     ):
         make_corpus(count=3, longest=10)
-    with pytest.raises(InputDataError, match="validation part 0 tokens"):
+    with pytest.raises(InputDataError, match="validation split 0 tokens"):
         make_corpus(validation=0)
 
 

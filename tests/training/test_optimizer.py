@@ -118,7 +118,7 @@ def test_all_matrices_at_once_are_updated_as_one_by_one(
     for model, is_gpu in zip(models, (False, True), strict=True):
         optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1))
         if is_gpu:
-            monkeypatch.setattr(optimizer, "_together", lambda optimizer=optimizer: [list(optimizer.matrices)])
+            monkeypatch.setattr(optimizer, "_groups", lambda optimizer=optimizer: [list(optimizer.matrices)])
         for step in range(3):
             set_gradients(model, step)
             optimizer.step(0.5)

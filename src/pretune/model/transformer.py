@@ -1,7 +1,7 @@
 """The whole model: rotary positions, attention, feed-forward, block, backbone, and the two heads.
 
 A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:2104.09864), SwiGLU (arXiv:2002.05202),
-no biases and tied embeddings. Token ids and a document id per position come in; a document sees only itself.
+no biases and tied embeddings. Token ids and document ids go in; positions attend only within their document.
 
 B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
 """
@@ -27,7 +27,7 @@ FeedForwardHalf = Callable[[Tensor, Tensor], Tensor]
 
 
 class Linear(nn.Linear):
-    """A linear layer without bias that computes in the precision of its input; weights stay in fp32."""
+    """A linear layer without bias that computes in the dtype of its input; its weights stay in fp32."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
 
 
 def rotary_tables(config: ModelConfig, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of position times frequency, each (T, K), with the two halves of K alike."""
+    """Cosine and sine of position times frequency, each (T, K); the two halves of K are equal."""
     exponent = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
     angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), config.rope_theta**-exponent)
     angle = torch.cat([angle, angle], dim=-1)
@@ -67,9 +67,10 @@ def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Te
 def attention_bias(
     document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None, dtype: torch.dtype
 ) -> Float[Tensor, "B 1 T T"]:
-    """0 where a position may look, a very negative number where it may not: other documents, and a causal row's future.
+    """0 where attention is allowed, and a very negative number where it is not: other documents, and later positions
+    in causal rows.
 
-    Padding carries a document id of its own (-1), so it sees only padding and no row is ever empty.
+    Padding has its own document id (-1), so it attends only to padding, and no row of scores is empty.
     """
     visible = document_ids[:, :, None] == document_ids[:, None, :]
     if is_causal is not None:
@@ -131,13 +132,13 @@ class Block(nn.Module):
         return x + self.feed_forward(x, heads.dtype)
 
     def feed_forward(self, x: Float[Tensor, "*N D"], dtype: torch.dtype) -> Float[Tensor, "*N D"]:
-        """What the feed-forward layer adds to the residual stream."""
+        """The feed-forward layer's contribution to the residual stream."""
         gate, up = self.gate_up_proj(self.feed_forward_norm(x).to(dtype)).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Float[Tensor, "B 1 T T"]) -> Float[Tensor, "B H T K"]:
-    """Softmax attention. On CPU plain products: torch's fused kernel spends 27 % of a training step in its backward."""
+    """Softmax attention. Plain products on CPUs: the backward pass of torch's fused kernel takes 27 % of a step."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5)
@@ -145,7 +146,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Float[Tensor, "B 1 T T"]) -> F
 
 
 class Transformer(nn.Module):
-    """Token ids to contextual vectors, after the final norm."""
+    """Token ids go in, contextual vectors come out, after the final norm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -167,9 +168,9 @@ class Transformer(nn.Module):
         """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
 
         `document_ids` is -1 at padding; `dtype` is the precision of the matrix products. With `positions`, the last
-        layer computes nothing that nobody asks for: the same numbers, and 60 % less of that layer's work where a fifth
-        of the positions is asked for. `layers` stand for the two halves of each block: the same, compiled. `spans` say
-        what `document_ids` and `is_causal` say, and are used instead where a GPU has the kernel for it.
+        layer skips the other positions as far as it can: the result is the same, with 60 % less work in that layer for
+        a fifth of the positions. `layers` are the two halves of each block, compiled. `spans` express the same mask as
+        `document_ids` and `is_causal`, and are used instead if the GPU has a kernel for them.
         """
         cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
         if spans is not None and can_attend(input_ids.device, dtype, self.config.head_dim):
@@ -213,7 +214,7 @@ class LanguageModel(nn.Module):
 
 
 class SequenceClassifier(nn.Module):
-    """A transformer that labels a text: the mean over its real positions, then one linear layer."""
+    """A transformer that classifies a text: the mean over its positions without padding, then one linear layer."""
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
@@ -234,9 +235,9 @@ def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B 
 
 
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draw all weights: normal, but zero where a layer writes to the residual stream; the same on every device.
+    """Draw all weights: zero for projections into the residual stream, else normal; the same on every device.
 
-    Zero output projections make every block start as the identity (modded-nanogpt, arXiv:1901.09321).
+    Zero output projections make every block the identity at first (modded-nanogpt, arXiv:1901.09321).
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
