@@ -169,7 +169,7 @@ def resume(
         log.write("resumed", from_step=state.step, checkpoint=checkpoint_path(folder, state.step).name, **trial)
     elif was_begun:
         log.write("resumed", from_step=0, **trial)
-    for sentence in damaged:  # after `resumed`, which drops what was logged before it
+    for sentence in damaged:  # after `resumed`, because readers of the log drop events that precede it
         log.write("warning", sentence=sentence, **trial)
     return state
 

@@ -57,7 +57,11 @@ class TrialSettings:
 
 
 class FinetuningTrial:
-    """Trains `model` in place; afterwards it has the weights of its best epoch."""
+    """Trains `model` in place; afterwards it has the weights of its best epoch.
+
+    After each epoch, the validation scores are compared with the best so far: by the metric of the settings and, if
+    that is equal, by the loss. Training stops after `patience` epochs in a row without a better one.
+    """
 
     def __init__(
         self,
@@ -169,7 +173,7 @@ class FinetuningTrial:
                 self._log_divergence(result)
             if is_epoch_end or (is_hopeless and self.state.more["best"] is None):
                 self._evaluate()
-            is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
+            is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
             self.ranks.expect_pace(is_strict=True)
             if is_epoch_end or is_hopeless or was_split or is_stopped:
                 self._save()

@@ -3,7 +3,7 @@
 They take seconds and save many training steps. Near: positive pointwise mutual information and a truncated singular
 value decomposition (Levy and Goldberg 2014); context counts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015).
 In one document: latent semantic analysis (Deerwester et al. 1990). Words with the same neighbours can replace each
-other ("good" and "bad" are close); documents separate them by what they are said about (they are far apart).
+other ("good" and "bad" are close); documents separate them, since they are about different things.
 Randomised decomposition: arXiv:0909.4061.
 """
 

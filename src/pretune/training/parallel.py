@@ -20,7 +20,7 @@ Parts = tuple[Tensor, float, Tensor, int, Tensor | None]  # the fields of a Loss
 
 
 class Parallel:
-    """How one process or several, `ranks`, train a model, and what they exchange."""
+    """The exchange between the processes, `ranks`, that train a model; there may be only one."""
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
         self.model, self.ranks = model, ranks

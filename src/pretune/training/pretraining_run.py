@@ -144,7 +144,7 @@ class PretrainingRun:
                     break  # prefetched batches were made with the old plan
 
     def _agree(self, stop: StopFlag) -> bool:
-        is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
+        is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
         # Rows of another length are compiled first, which may take a while.
         self.ranks.expect_pace(is_strict=self.state.step != self.plan.long_start_step)
         return is_stopped
