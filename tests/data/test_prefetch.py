@@ -1,4 +1,4 @@
-"""What is made ahead is what would be made in time, whatever is asked for, and what it raises is raised."""
+"""Prefetched batches equal those made on demand, in any order of steps, and errors are raised on use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def numbers(batches: list[Batch]) -> list[int]:
     return [int(batch.input_ids[0, 0]) for batch in batches]
 
 
-def test_a_processor_makes_its_batches_itself() -> None:
+def test_a_cpu_does_not_prefetch() -> None:
     def batches(step: int) -> list[Batch]:
         return [batch_of(step)]
 
@@ -33,7 +33,7 @@ def test_steps_may_follow_each_other_or_not() -> None:
     assert [numbers(ahead(step)) for step in (3, 4, 5, 5, 9, 2, 3)] == [[step, -step] for step in (3, 4, 5, 5, 9, 2, 3)]
 
 
-def test_the_next_step_is_made_while_nobody_asks() -> None:
+def test_the_next_step_is_made_in_the_background() -> None:
     made, is_made = list[int](), threading.Event()
 
     def batches(step: int) -> list[Batch]:
@@ -50,7 +50,7 @@ def test_the_next_step_is_made_while_nobody_asks() -> None:
     assert made[:2] == [7, 8]
 
 
-def test_an_error_comes_when_its_step_is_asked_for() -> None:
+def test_an_error_is_raised_when_its_step_is_requested() -> None:
     def batches(step: int) -> list[Batch]:
         if step == 2:
             raise OSError("the shard is gone")
@@ -64,7 +64,7 @@ def test_an_error_comes_when_its_step_is_asked_for() -> None:
     assert numbers(list(ahead(3))) == [3]
 
 
-def test_a_gpu_finds_its_batches_pinned_and_cut_into_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_for_a_gpu_are_pinned_and_have_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     pinned: list[torch.Tensor] = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     [batch] = Prefetcher(lambda step: [batch_of(step)], "cuda")(1)

@@ -1,4 +1,4 @@
-"""A model goes to disk and back bit for bit; whatever is wrong with a folder is said in a sentence."""
+"""A model survives saving and loading bit for bit; anything wrong with a folder is an error of one sentence."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_classifier_round_trip(tmp_path: Path, tokenizer_folder: Path, classes: 
     num_layers=st.integers(1, 2),
     seed=st.integers(0, 5),
 )
-def test_any_geometry_comes_back(
+def test_any_geometry_survives(
     tmp_path_factory: pytest.TempPathFactory,
     classes: int,
     num_heads: int,

@@ -1,4 +1,4 @@
-"""A trial learns, keeps its best epoch, stops when it no longer improves, and goes on where it was stopped."""
+"""A trial learns, keeps its best epoch, stops early without a better score, and resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(labels: Any, probabilities: Any) -> dict[str, Any]:
 
 
 def write_rows(folder: Path, name: str, count: int, seed: int) -> ClassificationRows:
-    """Texts whose label is told by one of their tokens."""
+    """Texts whose label follows from one of their tokens."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, size=count).tolist()
     with ShardWriter(folder, name, 300) as writer:
@@ -78,7 +78,7 @@ def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> 
 
 
 class StopAfter(StopFlag):
-    """Set at the n-th look."""
+    """Set when read for the n-th time."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
     assert (last["event"], last["stopped"], last["step"]) == ("trial_finished", "patience", 24)
 
 
-def test_of_equal_scores_the_smaller_loss_is_better(make_trial: Callable[..., FinetuningTrial]) -> None:
+def test_the_smaller_loss_decides_between_equal_scores(make_trial: Callable[..., FinetuningTrial]) -> None:
     scripted = iter([0.9, 0.8, 0.85])
 
     def script(labels: Any, probabilities: Any) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def test_of_equal_scores_the_smaller_loss_is_better(make_trial: Callable[..., Fi
 
 
 @pytest.mark.parametrize("looks", [0, 4, 13])
-def test_a_stopped_trial_goes_on_to_the_same_end(
+def test_a_stopped_trial_resumes_to_the_same_end(
     make_trial: Callable[..., FinetuningTrial], tmp_path: Path, looks: int
 ) -> None:
     whole = make_trial("whole")
@@ -167,7 +167,7 @@ def test_a_stopped_trial_goes_on_to_the_same_end(
 
 
 def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., FinetuningTrial], tmp_path: Path) -> None:
-    """As where the process was killed after the last epoch, before the stage noted the result."""
+    """As if the process had been killed after the last epoch, before the stage recorded the result."""
     best = make_trial("a").run(StopFlag())
     again = make_trial("a")
     again.objective = None  # type: ignore[assignment]
@@ -176,7 +176,7 @@ def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., Finetun
     assert kinds.count("trial_finished") == kinds.count("trial_started") == 1
 
 
-def test_the_rate_rises_and_falls_to_nothing(make_trial: Callable[..., FinetuningTrial]) -> None:
+def test_the_rate_rises_and_falls_to_zero(make_trial: Callable[..., FinetuningTrial]) -> None:
     trial = make_trial("a", epochs=10)
     rates = [trial._rate(step) for step in range(1, 61)]
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])

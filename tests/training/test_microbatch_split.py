@@ -1,4 +1,4 @@
-"""What does not fit into memory is trained on in smaller pieces, with the same result."""
+"""Micro-batches that do not fit into memory are trained on in smaller pieces, with the same result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ERRORS = [
 
 
 def limited(objective: Any, rows: int, error: Exception, *, in_backward: bool = False) -> Any:
-    """An objective on a machine that holds so many rows."""
+    """An objective on a machine whose memory fits so many rows."""
 
     def call(batch: Batch) -> LossSum:
         fits = len(batch.input_ids) <= rows
@@ -82,18 +82,18 @@ def test_the_result_is_the_same_in_pieces(
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-# How far the gradient of an update in pieces may be from that of the whole update, relative to its norm. In fp32 the
-# order of a sum makes the difference. In bf16 each piece's part of a sum is rounded to 8 bits as well: 0.2 %;
-# the gradient of these models in bf16 is 0.9 % off the one in fp32. A label lost or counted twice makes 4 %.
+# The largest difference between the gradient of an update in pieces and that of the whole update, relative to its norm.
+# In fp32 it comes from the order of a sum. In bf16 the sum of each piece is also rounded to 8 bits: 0.2 %; the gradient
+# of these models in bf16 differs from that in fp32 by 0.9 %. A label lost or counted twice makes 4 %.
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 
 
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
-@pytest.mark.parametrize("kind", ["masked", "labelled", "weighed"])
+@pytest.mark.parametrize("kind", ["masked", "labelled", "weighted"])
 def test_the_gradient_of_an_update_is_the_same_in_pieces(
     make_language_model: Any, make_classifier: Any, draw_masked: Any, draw_labelled: Any, kind: str, dtype: torch.dtype
 ) -> None:
-    """One update in either precision: training makes a rounding grow, so many updates can be compared in fp32 only."""
+    """One update in each precision. Training amplifies rounding, so only fp32 allows comparing many updates."""
     if kind == "masked":
         model = make_language_model()
         objective: Objective = MaskedObjective(model, dtype, compiled=False)
@@ -101,7 +101,7 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
     else:
         model = make_classifier()
         objective = ClassificationObjective(model, dtype, compiled=False)
-        batches = [draw_labelled(rows, seed=rows, is_weighed=kind == "weighed") for rows in (6, 5)]
+        batches = [draw_labelled(rows, seed=rows, is_weighted=kind == "weighted") for rows in (6, 5)]
 
     def gradient(count: int) -> tuple[float, Tensor]:
         model.zero_grad()
@@ -115,22 +115,22 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
         assert float((cut - whole).norm() / whole.norm()) < ROUNDING[dtype]
 
 
-def test_weighed_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
+def test_weighted_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
     whole, cut = make_classifier(), make_classifier()
     train(
         whole,
         ClassificationObjective(whole, torch.float32, compiled=False),
         draw_labelled,
         MicrobatchSplit(),
-        is_weighed=True,
+        is_weighted=True,
     )
     objective = limited(ClassificationObjective(cut, torch.float32, compiled=False), 2, MemoryError())
-    train(cut, objective, draw_labelled, MicrobatchSplit(), is_weighed=True)
+    train(cut, objective, draw_labelled, MicrobatchSplit(), is_weighted=True)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, draw_masked: Any) -> None:
+def test_a_single_row_that_does_not_fit_is_an_error(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
     with pytest.raises(OutOfResourcesError, match="Not enough memory to train on a single row of 12 tokens") as caught:
@@ -139,7 +139,7 @@ def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, 
 
 
 class OneOfTwo(Ranks):
-    """The second of two processes, which keeps what it leaves for the first."""
+    """The second of two processes; it records the notes that it leaves for the first."""
 
     def __init__(self) -> None:
         super().__init__(Launch(rank=1, size=2))
@@ -149,7 +149,7 @@ class OneOfTwo(Ranks):
         self.left.append(note)
 
 
-def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any, draw_masked: Any) -> None:
+def test_one_of_several_processes_leaves_a_note_and_ends(make_language_model: Any, draw_masked: Any) -> None:
     model, ranks, split = make_language_model(), OneOfTwo(), MicrobatchSplit()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
     parallel = Parallel(model, ranks)
@@ -161,14 +161,14 @@ def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any,
     assert ranks.left == [{"pieces": 2}]
 
 
-def test_other_errors_are_not_taken_for_a_full_memory(make_language_model: Any, draw_masked: Any) -> None:
+def test_other_errors_are_not_mistaken_for_full_memory(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
 
 
-def test_the_words_of_the_allocator_are_known() -> None:
+def test_the_messages_of_the_allocator_are_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)

@@ -62,10 +62,8 @@ class MaskedRows:
         # Special tokens are never hidden, and in short documents they are a large fraction of all tokens.
         ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special.first_ordinary)
         self.masked_per_batch = max(1, round(mask_prob * ordinary))
-        self._known = (
-            -1,
-            np.empty(0, dtype=np.int64),
-        )  # an epoch and its order, in one tuple because several threads may read it
+        # An epoch and its order, in one tuple because several threads may read it.
+        self._known = (-1, np.empty(0, dtype=np.int64))
 
     def batch(self, index: int) -> Batch:
         """The `index`-th batch of an endless sequence of rows: every row once per epoch, in a new order each time.

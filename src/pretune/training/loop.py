@@ -99,7 +99,8 @@ def accumulate(
 ) -> tuple[Tensor, Tensor]:
     """This process's loss and number of correct predictions in a step whose labels have this `weight`.
 
-    Its gradient is added to the `grad` of the parameters. A single process splits its batches further if they do not fit; several could not agree on it during a pass.
+    Its gradient is added to the `grad` of the parameters. A single process splits its batches further if they do not
+    fit; several could not agree on it during a pass.
     """
     while True:
         batches = [piece for batch in micro_batches for piece in batch.cut(microbatch_split.count)]
