@@ -150,7 +150,7 @@ def test_a_checkpoint_with_any_damaged_file_is_renamed_and_the_previous_one_used
         [sentence] = resumed.sentences
         is_gone = (name, damage) == ("manifest.json", "removed")
         assert (str(newest) if is_gone else str(newest / name)) in sentence
-        assert sentence.endswith("Renamed it to step-00000004.corrupt; trying an older checkpoint.")
+        assert sentence.endswith("Renamed the checkpoint to step-00000004.corrupt; trying an older one.")
         assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
         shutil.copytree(whole, newest)
     assert resumed.folder == run.folder

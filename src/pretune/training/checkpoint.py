@@ -211,7 +211,7 @@ def restore_newest(
         try:
             return _restore(path, model, optimizer, made_from)
         except (ModelError, OSError) as error:
-            report(f"{error} {_rename_damaged(path)}; trying an older checkpoint.")
+            report(f"{error} {_rename_damaged(path)}; trying an older one.")
     return None
 
 
@@ -221,8 +221,8 @@ def _rename_damaged(path: Path) -> str:
         remove_folder(renamed)
         path.rename(renamed)
     except OSError as error:
-        return f"It could not be renamed ({error.strerror})"
-    return f"Renamed it to {renamed.name}"
+        return f"The checkpoint could not be renamed ({error.strerror})"
+    return f"Renamed the checkpoint to {renamed.name}"
 
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict[str, Any]) -> TrainingState:

@@ -22,7 +22,7 @@ from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training import pretraining_run
+from pretune.training import run_log
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
 
@@ -200,7 +200,8 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
         clock[0] += 0.05 if updates[0] <= 14 else 0.06
 
     monkeypatch.setattr(Optimizer, "step", step)
-    for module in ("pretune.stages.pretrain.stage", "pretune.training.pretraining_run", "pretune.training.budget"):
+    training = ("pretraining_run", "run_log", "budget")
+    for module in ("pretune.stages.pretrain.stage", *(f"pretune.training.{name}" for name in training)):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
@@ -231,7 +232,7 @@ def test_a_refused_update_is_told_and_survived(
         return sums
 
     monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
-    monkeypatch.setattr(pretraining_run, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(run_log, "LOG_SECONDS", 0.0)
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")
     [skipped] = of_kind(events, "skipped_update")
@@ -311,7 +312,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     run(preprocessed_folder, tmp_path / "out", **settings)
     events = read_events(tmp_path / "out")
     [warning] = of_kind(events, "warning")
-    assert "put aside" in warning["sentence"]
+    assert "Renamed the checkpoint" in warning["sentence"]
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes() == (
         out / "checkpoint" / "model.safetensors"
     ).read_bytes()
