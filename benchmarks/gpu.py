@@ -89,7 +89,7 @@ SHAPES = {
         intermediate=1024,
         row_tokens=64,
         step_tokens=4096,
-        variants=("compiled", "compiled, graphs"),
+        variants=("compiled",),
     ),
     "smoke": Shape(hidden=64, layers=2, intermediate=128, row_tokens=64, step_tokens=1024, variants=("uncompiled",)),
 }
@@ -164,11 +164,10 @@ class Training:
         self.corpus = Corpus(folder, settings, special_ids(tokenizer), tokenizer.is_sentence_end)
         self.model = LanguageModel(self.config).to(self.compute.device)
         initialize(self.model, 0)
-        is_compiled, graphs = self.compute.is_compiled, "graphs" in variant
         self.marks = Marks(self.compute.device)
         self.steps = marked_steps(
             self.model,
-            MaskedObjective(self.model, self.compute.dtype, compiled=is_compiled, graphs=graphs),
+            MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled),
             Optimizer(self.model, optimizer_config(self.compute.precision)),
             self.corpus.short_batches,
             self.marks,
@@ -183,9 +182,9 @@ class Training:
         return results, time.perf_counter() - begun
 
 
-def in_any_order(_device: str, *, graphs: bool = False) -> dict[str, bool]:
+def in_any_order(_device: str) -> dict[str, bool]:
     """What the product would tell torch.compile if the same bits did not matter."""
-    return {"triton.cudagraphs": graphs}
+    return {"triton.cudagraphs": False}
 
 
 def config_of(shape: Shape, vocab_size: int) -> ModelConfig:

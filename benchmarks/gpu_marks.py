@@ -17,7 +17,7 @@ from pretune.model.transformer import LanguageModel
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import LossSum, MaskedObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel
@@ -116,7 +116,7 @@ def marked_steps(
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
         parallel=_Marked(model, marks),
     )
 

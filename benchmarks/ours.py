@@ -23,7 +23,7 @@ from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import in_lanes
@@ -59,7 +59,7 @@ def pretrain(spec: dict[str, Any]) -> None:
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
     )
     started = time.perf_counter()
     next(steps)
@@ -90,7 +90,7 @@ def finetune(spec: dict[str, Any]) -> None:
     from pretune.model.transformer import SequenceClassifier
     from pretune.text.token_shards import TokenShard
     from pretune.training.objective import ClassificationObjective
-    from pretune.training.threaded_objective import SideBySide
+    from pretune.training.threaded_objective import ThreadedObjective
 
     folder = Path(spec["folder"])
     tokenizer = load_tokenizer(folder)
@@ -116,14 +116,16 @@ def finetune(spec: dict[str, Any]) -> None:
 
     steps = train_steps(
         model,
-        SideBySide(ClassificationObjective(model, compute.dtype, compiled=False), model, lanes_for(compute.device)),
+        ThreadedObjective(
+            ClassificationObjective(model, compute.dtype, compiled=False), model, lanes_for(compute.device)
+        ),
         Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=5e-4, other_rate=5e-4, weight_decay=0.05)),
         batches,
         rate=lambda step: 1.0,
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
     )
     for _ in range(_WARMUP_STEPS):
         next(steps)

@@ -1,4 +1,4 @@
-"""A batch moves whole, and is itself where it is already."""
+"""A batch moves as a whole, and is not copied if it is already there."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_gpu_is_fed_from_pinned_memory_without_waiting(monkeypatch: pytest.Mon
     assert len(pinned) == 8
 
 
-def test_a_gpu_is_told_the_spans_and_a_processor_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_gets_spans_and_a_cpu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device, non_blocking=False: tensor)
     there = make_batch().to("cuda").attention.spans
@@ -68,14 +68,14 @@ def test_a_gpu_is_told_the_spans_and_a_processor_is_not(monkeypatch: pytest.Monk
     assert make_batch().to("meta").attention.spans is None
 
 
-def test_what_is_not_there_stays_absent() -> None:
+def test_missing_fields_stay_missing() -> None:
     ids = torch.zeros(1, 2, dtype=torch.long)
     batch = Batch(input_ids=ids, labels=torch.tensor([1]), attention=Attention(document_ids=ids)).to("meta")
     assert (batch.positions, batch.label_weights, batch.attention.is_causal) == (None, None, None)
 
 
-@given(rows=st.integers(1, 7), pieces=st.integers(1, 9), masked=st.lists(st.booleans(), min_size=35, max_size=35))
-def test_cutting_loses_nothing(rows: int, pieces: int, masked: list[bool]) -> None:
+@given(rows=st.integers(1, 7), count=st.integers(1, 9), masked=st.lists(st.booleans(), min_size=35, max_size=35))
+def test_cutting_loses_nothing(rows: int, count: int, masked: list[bool]) -> None:
     ids = torch.arange(rows * 5).view(rows, 5)
     documents = torch.where(ids % 5 == 4, -1, 0)
     positions = torch.tensor([i for i in range(rows * 5) if masked[i]], dtype=torch.long)
@@ -87,8 +87,8 @@ def test_cutting_loses_nothing(rows: int, pieces: int, masked: list[bool]) -> No
         attention=Attention(document_ids=documents, is_causal=torch.arange(rows) % 2 == 0),
         num_tokens=rows * 4,
     )
-    parts = batch.cut(pieces)
-    assert len(parts) == min(rows, pieces)
+    parts = batch.cut(count)
+    assert len(parts) == min(rows, count)
     assert max(len(part.input_ids) for part in parts) - min(len(part.input_ids) for part in parts) <= 1
     assert torch.equal(torch.cat([part.input_ids for part in parts]), ids)
     assert torch.equal(torch.cat([part.attention.document_ids for part in parts]), documents)
@@ -100,15 +100,15 @@ def test_cutting_loses_nothing(rows: int, pieces: int, masked: list[bool]) -> No
     assert sum(part.num_tokens for part in parts) == batch.num_tokens
 
 
-@pytest.mark.parametrize("is_weighed", [True, False])
-def test_labels_of_whole_rows_are_cut_with_them(is_weighed: bool) -> None:
+@pytest.mark.parametrize("is_weighted", [True, False])
+def test_labels_of_whole_rows_are_cut_with_them(is_weighted: bool) -> None:
     ids = torch.arange(15).view(5, 3)
-    weights = torch.rand(5) if is_weighed else None
+    weights = torch.rand(5) if is_weighted else None
     batch = Batch(
         input_ids=ids, labels=ids[:, 0], label_weights=weights, attention=Attention(document_ids=torch.zeros_like(ids))
     )
     parts = batch.cut(2)
     assert [len(part.labels) for part in parts] == [2, 3]
     assert torch.equal(torch.cat([part.labels for part in parts]), ids[:, 0])
-    assert (parts[0].label_weights is not None) == is_weighed
+    assert (parts[0].label_weights is not None) == is_weighted
     assert batch.cut(1) == [batch]

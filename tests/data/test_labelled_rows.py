@@ -1,4 +1,4 @@
-"""Labelled rows: each once per epoch, padded to a little more than the longest, hidden and weighed as a function of
+"""Labelled rows come once per epoch, padded to a little more than the longest; masks and weights are a function of
 seed, epoch and place."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def test_an_epoch_is_a_function_of_seed_and_number(data: LabeledShard, special: 
     assert order(0, 3) == order(0, 3) != order(1, 3)
 
 
-def test_rows_of_a_batch_are_of_like_length(data: LabeledShard, special: SpecialIds) -> None:
+def test_rows_of_a_batch_have_similar_lengths(data: LabeledShard, special: SpecialIds) -> None:
     rows = make_rows(data, special)
     batches = [rows.batch(chosen) for chosen in rows.epoch(0)]
     padded = sum(batch.input_ids.numel() for batch in batches)
@@ -89,7 +89,7 @@ def test_hidden_tokens_are_a_function_of_their_place(data: LabeledShard, special
     assert len({tuple(hidden(*place)) for place in [(0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3)]}) == 4
 
 
-def test_what_is_hidden_does_not_depend_on_the_padding(data: LabeledShard, special: SpecialIds) -> None:
+def test_hidden_tokens_do_not_depend_on_padding(data: LabeledShard, special: SpecialIds) -> None:
     for index, chosen in enumerate(make_rows(data, special).epoch(0)[:5]):
         narrow, wide = (
             make_rows(data, special, mask_augment=0.3, width_multiple=multiple).training_batch(chosen, 0, index)
@@ -98,7 +98,9 @@ def test_what_is_hidden_does_not_depend_on_the_padding(data: LabeledShard, speci
         assert torch.equal(wide.input_ids[:, : narrow.input_ids.shape[1]], narrow.input_ids)
 
 
-def test_only_ordinary_tokens_are_hidden_and_about_as_many_as_asked(data: LabeledShard, special: SpecialIds) -> None:
+def test_only_ordinary_tokens_are_hidden_and_about_the_requested_fraction(
+    data: LabeledShard, special: SpecialIds
+) -> None:
     rows = make_rows(data, special, mask_augment=0.2)
     hidden = ordinary = 0
     for index, chosen in enumerate(rows.epoch(0)):
@@ -110,7 +112,7 @@ def test_only_ordinary_tokens_are_hidden_and_about_as_many_as_asked(data: Labele
     assert hidden / ordinary == pytest.approx(0.2, abs=0.01)
 
 
-def test_labels_weigh_as_their_class(data: LabeledShard, special: SpecialIds) -> None:
+def test_labels_have_the_weight_of_their_class(data: LabeledShard, special: SpecialIds) -> None:
     weights = np.array([0.5, 1.0, 4.0], dtype=np.float32)
     rows = make_rows(data, special, class_weights=weights)
     batch = rows.training_batch(np.array([0, 1, 2, 3]), 0, 0)
@@ -119,7 +121,7 @@ def test_labels_weigh_as_their_class(data: LabeledShard, special: SpecialIds) ->
     assert make_rows(data, special).batch(np.array([0])).label_weights is None
 
 
-def test_some_rows_are_spread_over_all(write_shard: Any, draw_documents: Any, special: SpecialIds) -> None:
+def test_a_subset_of_rows_is_spread_evenly(write_shard: Any, draw_documents: Any, special: SpecialIds) -> None:
     documents = draw_documents(90, 20)
     folder = write_shard(documents, "some")
     data = load_labeled(folder, "some", list(range(90)), 30)

@@ -1,4 +1,4 @@
-"""The batch of a step is a pure function of its number, and an epoch holds every row once."""
+"""The batch of a step is a pure function of its number, and an epoch has every row once."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def test_tokens_and_masks_together_are_the_text(shard: TokenShard, special: Spec
     assert batch.num_tokens == int(real.sum()) == shard.num_tokens
 
 
-def test_pieces_have_document_ids_of_their_own(shard: TokenShard, special: SpecialIds) -> None:
+def test_chunks_have_their_own_document_ids(shard: TokenShard, special: SpecialIds) -> None:
     rows = make_rows(shard, special)
     ids, documents = rows.gather(np.arange(len(rows.table)))
     for row in range(len(rows.table)):
         place = 0
-        for number, piece in enumerate(range(rows.table.firsts[row], rows.table.firsts[row + 1])):
-            start, length = rows.table.starts[piece], rows.table.lengths[piece]
+        for number, chunk in enumerate(range(rows.table.firsts[row], rows.table.firsts[row + 1])):
+            start, length = rows.table.starts[chunk], rows.table.lengths[chunk]
             np.testing.assert_array_equal(ids[row, place : place + length], shard.tokens[start : start + length])
             assert (documents[row, place : place + length] == number).all()
             place += length
@@ -104,10 +104,10 @@ def test_every_batch_has_the_same_shape_and_number_of_labels(shard: TokenShard, 
 
 
 @pytest.mark.parametrize("words", [1, 3, 6, 12, 30, 120])
-def test_the_share_hidden_is_of_ordinary_tokens_whatever_the_length(
+def test_the_hidden_fraction_is_of_ordinary_tokens_whatever_the_length(
     write_shard: Any, special: SpecialIds, words: int
 ) -> None:
-    """With the begin and end of documents counted in, 51 % were hidden of three-word documents at 0.3."""
+    """When begin and end tokens were counted as well, 51 % of three-word documents were hidden at 0.3."""
     documents = [[1, *range(10, 10 + words), 2] for _ in range(3000 // words)]
     shard = TokenShard(write_shard(documents, "train"), "train")
     rows = MaskedRows(shard.tokens, table_of(shard, 64), special, rows_per_batch=8, mask_prob=0.3, seed=0)
@@ -127,7 +127,7 @@ def test_special_ids_are_those_of_the_tokenizer(tokenizer_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("chosen", [[0], [5, 2, 2, 7], list(range(30)), []])
-def test_rows_are_gathered_piece_by_piece(shard: TokenShard, special: SpecialIds, chosen: list[int]) -> None:
+def test_rows_are_gathered_chunk_by_chunk(shard: TokenShard, special: SpecialIds, chosen: list[int]) -> None:
     rows = make_rows(shard, special)
     table = rows.table
     ids, documents = rows.gather(np.array(chosen, dtype=np.int64))
@@ -135,8 +135,8 @@ def test_rows_are_gathered_piece_by_piece(shard: TokenShard, special: SpecialIds
     for i, row in enumerate(chosen):
         expected: list[int] = []
         numbers: list[int] = []
-        for document, piece in enumerate(range(table.firsts[row], table.firsts[row + 1])):
-            start, length = table.starts[piece], table.lengths[piece]
+        for document, chunk in enumerate(range(table.firsts[row], table.firsts[row + 1])):
+            start, length = table.starts[chunk], table.lengths[chunk]
             expected += shard.tokens[start : start + length].tolist()
             numbers += [document] * int(length)
         padding = table.row_tokens - len(expected)

@@ -1,4 +1,4 @@
-"""Masks hit ordinary tokens only, every one of them equally often, and are a function of their names."""
+"""Masks hide ordinary tokens only, all of them equally often, and are a function of their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pretune.data.masking import draw_masked_positions
 
 
 @given(hnp.arrays(np.int64, (3, 8), elements=st.integers(0, 12)), st.integers(0, 30), st.integers(0, 9))
-def test_masks_hit_ordinary_tokens_only(input_ids: np.ndarray, count: int, first: int) -> None:
+def test_only_ordinary_tokens_are_masked(input_ids: np.ndarray, count: int, first: int) -> None:
     positions = draw_masked_positions(input_ids, count, first, 0, "mask", 1)
     assert (input_ids.reshape(-1)[positions] >= first).all()
     assert len(set(positions.tolist())) == len(positions) == min(count, int((input_ids >= first).sum()))

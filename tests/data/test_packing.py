@@ -1,4 +1,4 @@
-"""Packing loses no token, mixes no documents, overfills no row, and cuts at sentence ends where it can."""
+"""Packing loses no token, mixes no documents, overfills no row, and cuts at sentence ends if it can."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_ends(count: int, seed: int) -> npt.NDArray[np.bool_]:
 
 
 @given(Lengths, RowTokens, st.integers(0, 3))
-def test_every_token_is_in_exactly_one_piece_of_its_document(lengths: list[int], row_tokens: int, seed: int) -> None:
+def test_every_token_is_in_exactly_one_chunk_of_its_document(lengths: list[int], row_tokens: int, seed: int) -> None:
     offsets = offsets_of(lengths)
     table = build_rows(offsets, row_tokens, draw_ends(sum(lengths), seed))
     seen = np.zeros(sum(lengths), dtype=int)
@@ -52,21 +52,21 @@ def test_a_cut_is_at_the_last_sentence_end_near_the_end_of_the_row(length: int, 
     ends = draw_ends(length, seed)
     starts, lengths = cut_documents(offsets_of([length]), row_tokens, ends)
     near = max(1, row_tokens // 8)
-    for start, piece in list(zip(starts.tolist(), lengths.tolist(), strict=True))[:-1]:
+    for start, chunk in list(zip(starts.tolist(), lengths.tolist(), strict=True))[:-1]:
         window = range(start + row_tokens - near, start + row_tokens)
         wanted = [place + 1 for place in window if ends[place]]
-        assert start + piece == (wanted[-1] if wanted else start + row_tokens)
+        assert start + chunk == (wanted[-1] if wanted else start + row_tokens)
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=80))
-def test_packing_is_close_to_the_fewest_rows_that_could_do(lengths: list[int]) -> None:
+def test_packing_is_close_to_the_fewest_possible_rows(lengths: list[int]) -> None:
     order, firsts = pack(np.array(lengths, dtype=np.int64), 64)
     assert sorted(order.tolist()) == list(range(len(lengths)))
     fewest = -(-sum(lengths) // 64)
     assert len(firsts) - 1 <= 11 / 9 * max(fewest, sum(x > 32 for x in lengths)) + 6 / 9 + 1
 
 
-def test_the_fullest_row_that_takes_a_piece_gets_it() -> None:
+def test_a_chunk_goes_to_the_fullest_row_that_it_fits_in() -> None:
     order, firsts = pack(np.array([10, 9, 6, 5, 1]), 16)
     rows = [order[a:b].tolist() for a, b in pairwise(firsts)]
     assert rows == [[0, 2], [1, 3, 4]]

@@ -1,4 +1,4 @@
-"""Passages are found where they occur, however the text is cut into stretches."""
+"""Passages are found wherever they occur, however long the stretches are that are searched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pretune.data.passages import find_passages
     st.integers(1, 20),
 )
 def test_it_finds_what_a_plain_search_finds(text: list[int], passages: list[list[int]], stretch: int) -> None:
-    classes = np.array([0, 1, 2, 3, 4, 4])  # the last two tokens are alike
+    classes = np.array([0, 1, 2, 3, 4, 4])  # the last two tokens are equal
     plain = [int(classes[i]) for i in text]
     expected = []
     for passage in passages:

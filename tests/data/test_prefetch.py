@@ -1,4 +1,4 @@
-"""What is made ahead is what would be made in time, whatever is asked for, and what it raises is raised."""
+"""Prefetched batches equal those made on demand, in any order of steps, and errors are raised on use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.prefetch import Ahead, feed
+from pretune.data.prefetch import Prefetcher, feed
 
 
 def batch_of(step: int) -> Batch:
@@ -20,20 +20,20 @@ def numbers(batches: list[Batch]) -> list[int]:
     return [int(batch.input_ids[0, 0]) for batch in batches]
 
 
-def test_a_processor_makes_its_batches_itself() -> None:
+def test_a_cpu_does_not_prefetch() -> None:
     def batches(step: int) -> list[Batch]:
         return [batch_of(step)]
 
     assert feed(batches, "cpu") is batches
-    assert isinstance(feed(batches, "cuda"), Ahead)
+    assert isinstance(feed(batches, "cuda"), Prefetcher)
 
 
 def test_steps_may_follow_each_other_or_not() -> None:
-    ahead = Ahead(lambda step: [batch_of(step), batch_of(-step)], "cpu")
+    ahead = Prefetcher(lambda step: [batch_of(step), batch_of(-step)], "cpu")
     assert [numbers(ahead(step)) for step in (3, 4, 5, 5, 9, 2, 3)] == [[step, -step] for step in (3, 4, 5, 5, 9, 2, 3)]
 
 
-def test_the_next_step_is_made_while_nobody_asks() -> None:
+def test_the_next_step_is_made_in_the_background() -> None:
     made, is_made = list[int](), threading.Event()
 
     def batches(step: int) -> list[Batch]:
@@ -42,7 +42,7 @@ def test_the_next_step_is_made_while_nobody_asks() -> None:
             is_made.set()
         return [batch_of(step)]
 
-    ahead = Ahead(batches, "cpu")
+    ahead = Prefetcher(batches, "cpu")
     assert numbers(list(ahead(7))) == [7]
     assert is_made.wait(timeout=30)
     assert made == [7, 8]
@@ -50,13 +50,13 @@ def test_the_next_step_is_made_while_nobody_asks() -> None:
     assert made[:2] == [7, 8]
 
 
-def test_an_error_comes_when_its_step_is_asked_for() -> None:
+def test_an_error_is_raised_when_its_step_is_requested() -> None:
     def batches(step: int) -> list[Batch]:
         if step == 2:
             raise OSError("the shard is gone")
         return [batch_of(step)]
 
-    ahead = Ahead(batches, "cpu")
+    ahead = Prefetcher(batches, "cpu")
     assert numbers(list(ahead(1))) == [1]
     for _ in range(2):
         with pytest.raises(OSError, match="the shard is gone"):
@@ -64,10 +64,10 @@ def test_an_error_comes_when_its_step_is_asked_for() -> None:
     assert numbers(list(ahead(3))) == [3]
 
 
-def test_a_gpu_finds_its_batches_pinned_and_cut_into_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_for_a_gpu_are_pinned_and_have_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     pinned: list[torch.Tensor] = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
-    [batch] = Ahead(lambda step: [batch_of(step)], "cuda")(1)
+    [batch] = Prefetcher(lambda step: [batch_of(step)], "cuda")(1)
     assert batch.attention.spans is not None
     assert {id(tensor) for tensor in (batch.input_ids, batch.labels, batch.attention.document_ids)} <= {
         id(tensor) for tensor in pinned

@@ -1,4 +1,4 @@
-"""Short rows, long rows and validation rows of one corpus: what a run trains on is a function of its step."""
+"""Short rows, long rows and validation rows of one corpus: the batches of a run are a function of its step."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_long_rows_have_about_as_many_tokens(make_corpus: MakeCorpus) -> None:
 
 
 @pytest.mark.parametrize(("longest", "long_row_tokens"), [(16, 40), (60, 16)])
-def test_there_are_no_long_rows_without_need(make_corpus: MakeCorpus, longest: int, long_row_tokens: int) -> None:
+def test_there_are_no_unnecessary_long_rows(make_corpus: MakeCorpus, longest: int, long_row_tokens: int) -> None:
     corpus = make_corpus(longest=longest, long_row_tokens=long_row_tokens)
     assert corpus.long is None
     assert corpus.batches(9, 5)[0].input_ids.shape[1] == 16
 
 
-def test_a_large_step_is_cut_into_micro_batches(make_corpus: MakeCorpus) -> None:
+def test_a_large_step_is_divided_into_micro_batches(make_corpus: MakeCorpus) -> None:
     corpus = make_corpus(count=1500, tokens_per_step=40_000)
     assert corpus.micro_batches == 3
     batches = corpus.batches(2, 99)
@@ -84,8 +84,8 @@ def test_validation_is_the_same_whatever_the_seed(make_corpus: MakeCorpus) -> No
 
 
 @pytest.mark.parametrize("mask_prob", [0.15, 0.4])
-def test_validation_hides_as_much_as_training(make_corpus: MakeCorpus, mask_prob: float) -> None:
-    """The gap between the two losses means overfitting only if they are of one task."""
+def test_validation_hides_the_same_fraction_as_training(make_corpus: MakeCorpus, mask_prob: float) -> None:
+    """The gap between the two losses means overfitting only if both are of the same task."""
     corpus = make_corpus(mask_prob=mask_prob)
     for batch in (corpus.validation[0], corpus.batches(1, 9)[0]):
         assert batch.positions is not None
@@ -93,19 +93,19 @@ def test_validation_hides_as_much_as_training(make_corpus: MakeCorpus, mask_prob
         assert len(batch.labels) / int(ordinary) == pytest.approx(mask_prob, rel=0.1)
 
 
-def test_validation_keeps_to_its_tokens(make_corpus: MakeCorpus) -> None:
+def test_validation_stays_within_its_tokens(make_corpus: MakeCorpus) -> None:
     tokens = [sum(b.input_ids.numel() for b in make_corpus(validation_tokens=n).validation) for n in (1, 600, 10**6)]
     assert tokens[0] == 32 * 16
     assert tokens[1] == 32 * 16
     assert tokens[2] > 1500
 
 
-def test_too_little_text_is_refused_in_a_sentence(make_corpus: MakeCorpus) -> None:
+def test_too_little_text_is_refused(make_corpus: MakeCorpus) -> None:
     with pytest.raises(
         InputDataError, match=r"tokens in 3 documents and the validation .* in rows of 16 tokens; give more text"
     ):
         make_corpus(count=3, longest=10)
-    with pytest.raises(InputDataError, match="validation part 0 tokens"):
+    with pytest.raises(InputDataError, match="validation split 0 tokens"):
         make_corpus(validation=0)
 
 

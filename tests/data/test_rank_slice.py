@@ -1,4 +1,4 @@
-"""Whatever the number of processes, their shares together are the step."""
+"""The slices of all processes together are the step, whatever their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.rank_slice import Share
+from pretune.data.rank_slice import RankSlice
 
 
 def make(index: int) -> Batch:
@@ -24,8 +24,8 @@ def make(index: int) -> Batch:
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_rows_and_labels_of_all_shares_are_those_of_the_step(size: int, count: int) -> None:
-    shares = [Share(rank=rank, size=size).micro_batches(count, make) for rank in range(size)]
+def test_rows_and_labels_of_all_slices_are_those_of_the_step(size: int, count: int) -> None:
+    slices = [RankSlice(rank=rank, size=size).micro_batches(count, make) for rank in range(size)]
     whole = [make(index) for index in range(count)]
 
     def rows(batches: list[Batch]) -> list[list[int]]:
@@ -34,20 +34,20 @@ def test_rows_and_labels_of_all_shares_are_those_of_the_step(size: int, count: i
     def labels(batches: list[Batch]) -> list[int]:
         return sorted(label for batch in batches for label in batch.labels.tolist())
 
-    dealt = [batch for share in shares for batch in share]
-    assert rows(dealt) == rows(whole)
-    assert labels(dealt) == labels(whole)
-    assert sum(batch.num_tokens for batch in dealt) == 40 * count
+    sliced = [batch for own in slices for batch in own]
+    assert rows(sliced) == rows(whole)
+    assert labels(sliced) == labels(whole)
+    assert sum(batch.num_tokens for batch in sliced) == 40 * count
 
 
-def test_too_many_processes_are_noticed() -> None:
-    assert Share(size=8).can_divide(1, 8)
-    assert not Share(size=9).can_divide(1, 8)
-    assert Share(size=16).can_divide(32, 1)
+def test_too_many_processes_are_detected() -> None:
+    assert RankSlice(size=8).can_divide(1, 8)
+    assert not RankSlice(size=9).can_divide(1, 8)
+    assert RankSlice(size=16).can_divide(32, 1)
 
 
-def test_of_more_processes_than_rows_some_have_none() -> None:
-    shares = [Share(rank=rank, size=10).micro_batches(1, make) for rank in range(10)]
-    assert [len(batch.input_ids) for [batch] in shares] == [1] * 8 + [0, 0]
-    assert sum(len(batch.labels) for [batch] in shares) == 11
-    assert [batch.num_tokens for [batch] in shares[8:]] == [0, 0]
+def test_with_more_processes_than_rows_some_have_none() -> None:
+    slices = [RankSlice(rank=rank, size=10).micro_batches(1, make) for rank in range(10)]
+    assert [len(batch.input_ids) for [batch] in slices] == [1] * 8 + [0, 0]
+    assert sum(len(batch.labels) for [batch] in slices) == 11
+    assert [batch.num_tokens for [batch] in slices[8:]] == [0, 0]

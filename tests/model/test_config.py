@@ -1,4 +1,4 @@
-"""Presets are whole geometries, and grow from one to the next."""
+"""Presets are consistent geometries, each larger than the one before."""
 
 from __future__ import annotations
 

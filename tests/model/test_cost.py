@@ -1,4 +1,4 @@
-"""What is predicted before a run is what a model really has."""
+"""Predictions before a run match the real model."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def test_a_checkpoint_takes_no_more_than_predicted(tmp_path: Path) -> None:
     assert cost.checkpoint_bytes(tiny(300)) == pytest.approx(size, rel=0.01)
 
 
-def test_operations_are_six_a_weight_with_head_and_last_half_layer_only_where_masked() -> None:
+def test_operations_are_six_per_weight_with_head_and_last_half_layer_only_at_masks() -> None:
     config = tiny(1000)
     everywhere = cost.train_flops_per_token(config, seen_tokens=0.0, mask_prob=1.0)
     assert everywhere == 6 * (cost.count_block_parameters(config) + 1000 * 128)
     half = cost.train_flops_per_token(config, seen_tokens=0.0, mask_prob=0.5)
-    finish = 128 * 128 + 3 * 128 * 352  # the output of attention, then gate, up and down
-    assert everywhere - half == pytest.approx(0.5 * 6 * (1000 * 128 + finish))
+    last_half = 128 * 128 + 3 * 128 * 352  # the output of attention, then gate, up and down
+    assert everywhere - half == pytest.approx(0.5 * 6 * (1000 * 128 + last_half))
     # Per layer and head: q.k and p.v, each 2 operations a weight forwards and 4 backwards, over all places of a row.
     assert cost.train_flops_per_token(config, seen_tokens=64.0, mask_prob=1.0) - everywhere == 2 * 2 * 6 * 128 * 64
 
 
-def test_a_gpu_keeps_half_of_it_and_no_scores() -> None:
+def test_a_gpu_keeps_half_of_the_activations_and_no_scores() -> None:
     config = tiny(1000)
     cases = [(False, 64), (False, 512), (True, 64), (True, 512)]
     apart = [cost.train_memory_bytes(config, 1024, row, 0.2, by_spans=spans) for spans, row in cases]

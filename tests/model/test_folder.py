@@ -1,4 +1,4 @@
-"""A model goes to disk and back bit for bit; whatever is wrong with a folder is said in a sentence."""
+"""A model survives saving and loading bit for bit; anything wrong with a folder is an error of one sentence."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_classifier_round_trip(tmp_path: Path, tokenizer_folder: Path, classes: 
     num_layers=st.integers(1, 2),
     seed=st.integers(0, 5),
 )
-def test_any_geometry_comes_back(
+def test_any_geometry_survives(
     tmp_path_factory: pytest.TempPathFactory,
     classes: int,
     num_heads: int,
@@ -164,7 +164,7 @@ def test_missing_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"file is a file"):
         load_model_folder(tmp_path / "file")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelNotFoundError, match=r"empty holds no model"):
+    with pytest.raises(ModelNotFoundError, match=r"empty contains no model"):
         load_model_folder(tmp_path / "empty")
 
 
@@ -180,15 +180,15 @@ def drop_tensor(folder: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
-    (lambda f: os.truncate(f / "model.safetensors", 1000), CorruptModelError, r"model\.safetensors is cut short"),
-    (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors is cut short"),
+    (lambda f: os.truncate(f / "model.safetensors", 1000), CorruptModelError, r"model\.safetensors is truncated"),
+    (lambda f: os.truncate(f / "model.safetensors", 0), CorruptModelError, r"model\.safetensors is truncated"),
     (lambda f: (f / "model.safetensors").unlink(), CorruptModelError, r"model\.safetensors is missing"),
     (lambda f: (f / "config.json").unlink(), CorruptModelError, r"config\.json is missing"),
     (lambda f: (f / "config.json").write_text("{"), CorruptModelError, r"config\.json is not valid JSON"),
     (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), CorruptModelError, r"config\.json is not valid JSON"),
-    (lambda f: (f / "config.json").write_text("[]"), CorruptModelError, r"config\.json holds no JSON object"),
-    (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field or holds a wrong"),
-    (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not hold the weights that config\.json"),
+    (lambda f: (f / "config.json").write_text("[]"), CorruptModelError, r"config\.json is not a JSON object"),
+    (lambda f: edit_config(f, hidden_size="x"), CorruptModelError, r"config\.json lacks a field or has an invalid"),
+    (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not match config\.json"),
     (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"layers\.2.* is missing"),
     (drop_tensor, CorruptModelError, r"model\.norm\.weight' is missing"),
     (lambda f: edit_config(f, model_type="bert"), ModelError, r"type 'bert'; expected one of eurobert, llama"),
@@ -224,10 +224,10 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, tokenizer_folder: Pa
     save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
     (tmp_path / "model" / "manifest.json").unlink()
     (tmp_path / "model" / "labels.json").write_text('{"names": ["a", "b", "c"]}')
-    with pytest.raises(CorruptModelError, match="does not hold the weights"):
+    with pytest.raises(CorruptModelError, match=r"does not match config\.json"):
         load_model_folder(tmp_path / "model")
     (tmp_path / "model" / "labels.json").write_text('{"names": 3}')
-    with pytest.raises(CorruptModelError, match="holds no list of names"):
+    with pytest.raises(CorruptModelError, match="has no list of names"):
         load_model_folder(tmp_path / "model")
 
 

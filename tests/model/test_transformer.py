@@ -1,4 +1,4 @@
-"""Nobody sees what he must not: other documents, padding, the future; the rest is pinned down by tests/parity."""
+"""No position sees other documents, padding or the future; tests/parity checks the rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DOCUMENTS = torch.tensor([[0] * 7 + [1] * 6 + [2] * 4 + [-1] * 3, [0] * 20])
 
 
 def strong(model: torch.nn.Module) -> torch.nn.Module:
-    """Weights so large that attention is far from uniform and a leak would show."""
+    """Weights so large that attention is far from uniform, so that a leak is visible."""
     rng = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -53,7 +53,7 @@ def logits(model: LanguageModel, ids: Tensor, is_causal: Tensor | None = None) -
 @pytest.mark.parametrize("document", [0, 1, 2])
 @pytest.mark.parametrize("causal", [None, True])
 def test_other_documents_of_a_row_change_nothing(model: LanguageModel, document: int, causal: bool | None) -> None:
-    """A probe that would win by leaking: everything but one document is other text."""
+    """A probe for leaks: all text except one document is replaced."""
     is_causal = None if causal is None else torch.tensor([True, True])
     own = (document == DOCUMENTS[0]) & (DOCUMENTS[0] >= 0)
     ids, other = token_ids(0), token_ids(1)
@@ -75,7 +75,7 @@ def test_the_gradient_of_a_document_reaches_no_other(model: LanguageModel) -> No
     assert torch.equal(torch.as_tensor(reached), torch.stack([DOCUMENTS[0] == 1, torch.zeros(20, dtype=torch.bool)]))
 
 
-def test_what_stands_in_padding_changes_nothing(model: LanguageModel) -> None:
+def test_tokens_in_padding_change_nothing(model: LanguageModel) -> None:
     ids = token_ids()
     other = torch.where(DOCUMENTS < 0, 17, ids)
     real = DOCUMENTS >= 0
@@ -90,7 +90,7 @@ def test_more_padding_changes_nothing(model: LanguageModel) -> None:
         torch.testing.assert_close(model(wide_ids, wide_documents)[:, :11], model(ids, documents), atol=1e-5, rtol=1e-5)
 
 
-def test_a_row_of_nothing_but_padding_is_finite(model: LanguageModel) -> None:
+def test_a_row_of_padding_only_is_finite(model: LanguageModel) -> None:
     with torch.no_grad():
         found = model(torch.zeros(1, 5, dtype=torch.long), torch.full((1, 5), -1))
     assert found.isfinite().all()
@@ -107,14 +107,14 @@ def test_a_causal_row_does_not_see_its_future_and_the_others_do(model: LanguageM
     assert (one[0, 7:12] - two[0, 7:12]).abs().amax(-1).min() > 0  # token 12 is in document 1 of row 0
 
 
-def test_logits_at_positions_are_those_of_the_whole(model: LanguageModel) -> None:
+def test_logits_at_positions_equal_those_of_the_whole(model: LanguageModel) -> None:
     positions = torch.tensor([0, 3, 21, 39])
     with torch.no_grad():
         some = model(token_ids(), DOCUMENTS, positions)
     torch.testing.assert_close(some, logits(model, token_ids()).flatten(0, 1)[positions], atol=1e-5, rtol=1e-5)
 
 
-def test_bf16_products_stay_near_those_in_fp32() -> None:
+def test_bf16_products_stay_close_to_those_in_fp32() -> None:
     model = LanguageModel(CONFIG)
     initialize(model, 0)
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_plain_products_are_attention() -> None:
 
 @pytest.mark.parametrize("is_causal", [None, torch.tensor([False, True]), torch.tensor([True, True])])
 @pytest.mark.usefixtures("with_plain_kernel")
-def test_spans_say_what_the_block_mask_says(model: LanguageModel, is_causal: Tensor | None) -> None:
+def test_spans_equal_the_additive_mask(model: LanguageModel, is_causal: Tensor | None) -> None:
     spans, positions = find_spans(DOCUMENTS, is_causal), torch.tensor([0, 3, 21, 39])
     found = []
     for used in (None, spans):
@@ -145,7 +145,7 @@ def test_spans_say_what_the_block_mask_says(model: LanguageModel, is_causal: Ten
 
 
 def moderate() -> LanguageModel:
-    """Weights so large that every layer counts, and small enough for bf16 to follow."""
+    """Weights large enough for every layer to matter, and small enough for bf16."""
     model, rng = LanguageModel(CONFIG), torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -160,8 +160,8 @@ def distance(found: Tensor, expected: Tensor) -> float:
 @torch.no_grad()
 @pytest.mark.parametrize("is_causal", [None, torch.tensor([False, True])])
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def test_bf16_follows_fp32_by_mask_and_by_spans(device: str, is_causal: Tensor | None) -> None:
-    """On a GPU by the kernel itself; far nearer to fp32 on a processor than to what it would be with a leak."""
+def test_bf16_is_close_to_fp32_with_a_mask_and_with_spans(device: str, is_causal: Tensor | None) -> None:
+    """On a GPU with the kernel itself; the difference from fp32 on a CPU is far below that of a leak."""
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     model = moderate()
@@ -183,7 +183,7 @@ def test_without_the_kernel_spans_change_nothing(model: LanguageModel) -> None:
         torch.testing.assert_close(one, model.transformer(token_ids(), DOCUMENTS), atol=0, rtol=0)
 
 
-def test_rotation_keeps_lengths_and_knows_only_distances() -> None:
+def test_rotation_keeps_lengths_and_depends_on_distances_only() -> None:
     cos, sin = rotary_tables(CONFIG, 20, torch.device("cpu"))
     rng = torch.Generator().manual_seed(0)
     q, k = (torch.randn(8, generator=rng).expand(1, 20, 1, 8) for _ in range(2))
@@ -195,7 +195,7 @@ def test_rotation_keeps_lengths_and_knows_only_distances() -> None:
         torch.testing.assert_close(along, along[:1].expand_as(along), atol=1e-4, rtol=1e-4)
 
 
-def test_the_mean_leaves_padding_out() -> None:
+def test_the_mean_excludes_padding() -> None:
     hidden = torch.arange(2 * 20 * 3, dtype=torch.float32).view(2, 20, 3)
     means = mean_over_text(hidden, DOCUMENTS)
     torch.testing.assert_close(means[0], hidden[0, :17].mean(0))
@@ -203,7 +203,7 @@ def test_the_mean_leaves_padding_out() -> None:
     assert mean_over_text(hidden, torch.full_like(DOCUMENTS, -1)).isfinite().all()
 
 
-def test_a_classifier_reads_only_the_text() -> None:
+def test_a_classifier_ignores_padding() -> None:
     model = strong(SequenceClassifier(CONFIG, 3))
     documents = DOCUMENTS.clamp(max=0)
     other = torch.where(documents < 0, 17, token_ids())
@@ -211,7 +211,7 @@ def test_a_classifier_reads_only_the_text() -> None:
         torch.testing.assert_close(model(token_ids(), documents), model(other, documents), atol=0, rtol=0)
 
 
-def test_blocks_begin_as_the_identity_and_weights_depend_on_the_seed() -> None:
+def test_blocks_start_as_the_identity_and_weights_depend_on_the_seed() -> None:
     one, again, other = (LanguageModel(tiny(60)) for _ in range(3))
     for model, seed in ((one, 1), (again, 1), (other, 2)):
         initialize(model, seed)

@@ -139,8 +139,8 @@ SAID = {
     "FULL": "The disk is full",
     "NOSPACE": "The disk is full",
     "READONLY": "cannot be written (Read-only file system)",
-    "SIGTERM": "give the same command again",
-    "SIGINT": "give the same command again",
+    "SIGTERM": "the same command",
+    "SIGINT": "the same command",
 }
 
 

@@ -13,7 +13,7 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer
 
@@ -69,13 +69,13 @@ def draw_masked() -> Callable[..., Batch]:
 
 @pytest.fixture
 def draw_labelled() -> Callable[..., Batch]:
-    """Draws `rows` of 8 tokens with one of three labels, weighed where asked."""
+    """Draws `rows` of 8 tokens with one of three labels, with weights if requested."""
 
-    def draw(rows: int, seed: int = 0, *, is_weighed: bool = False) -> Batch:
+    def draw(rows: int, seed: int = 0, *, is_weighted: bool = False) -> Batch:
         rng = torch.Generator().manual_seed(seed)
         ids = torch.randint(4, 300, (rows, 8), generator=rng)
         labels = torch.randint(0, 3, (rows,), generator=rng)
-        weights = torch.rand(rows, generator=rng) + 0.1 if is_weighed else None
+        weights = torch.rand(rows, generator=rng) + 0.1 if is_weighted else None
         attention = Attention(document_ids=torch.zeros_like(ids))
         return Batch(input_ids=ids, labels=labels, attention=attention, label_weights=weights, num_tokens=8 * rows)
 
@@ -87,7 +87,7 @@ Steps = Callable[..., Iterator[StepResult]]
 
 @pytest.fixture
 def iter_steps() -> Steps:
-    """Updates from the first on at the full rate, where `settings` say nothing else."""
+    """Updates from step 1 at the full rate, unless `settings` say otherwise."""
 
     def begin(
         model: torch.nn.Module,
@@ -96,7 +96,13 @@ def iter_steps() -> Steps:
         batches: Callable[[int], Sequence[Batch]],
         **settings: Any,
     ) -> Iterator[StepResult]:
-        usual = {"rate": lambda _: 1.0, "first_step": 1, "clip_norm": 1.0, "guard": Guard(), "pieces": Pieces()}
+        usual = {
+            "rate": lambda _: 1.0,
+            "first_step": 1,
+            "clip_norm": 1.0,
+            "guard": Guard(),
+            "microbatch_split": MicrobatchSplit(),
+        }
         return train_steps(model, objective, optimizer, batches, **{**usual, **settings})
 
     return begin

@@ -1,7 +1,7 @@
-"""A script that trains a small model as one of several processes; what they find goes into a folder.
+"""A script that trains a small model in several processes and writes their results to a folder.
 
-`python ranks.py FOLDER TOKENIZER SIZE`: imports everything once, computes nothing, and forks SIZE processes that meet
-by gloo.
+`python ranks.py FOLDER TOKENIZER SIZE`: imports everything once, computes nothing, and forks SIZE processes that
+communicate by gloo.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
 from pretune.training.checkpoint import TrainingState, list_steps
-from pretune.training.distributed_checkpoint import go_back_together, save_together
+from pretune.training.distributed_checkpoint import roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
@@ -40,7 +40,7 @@ CONFIG = ModelConfig(
 
 
 def batch_of(index: int) -> Batch:
-    """Rows of 12 tokens with two documents, padding, and more labels the higher the index."""
+    """Rows of 12 tokens with two documents and padding; the number of labels depends on the index."""
     rng = torch.Generator().manual_seed(index)
     ids = torch.randint(4, 301, (4, 12), generator=rng)
     documents = torch.tensor([[0] * 6 + [1] * 4 + [-1] * 2] * 4)
@@ -54,25 +54,25 @@ def batch_of(index: int) -> Batch:
 
 
 def step_of(step: int, rank: int, size: int) -> list[Batch]:
-    """The micro-batches of a step that one process does."""
+    """The micro-batches of a step that one process computes."""
     return [batch_of(step * MICRO_BATCHES + index) for index in range(rank, MICRO_BATCHES, size)]
 
 
 def begin(
-    ranks: Ranks, kind: str, *, compiled: bool = False, is_spoilt: Callable[[], bool] = lambda: False
+    ranks: Ranks, kind: str, *, compiled: bool = False, is_bad: Callable[[], bool] = lambda: False
 ) -> tuple[Parallel, Optimizer, Objective, Iterator[StepResult]]:
-    """The updates of a model whose first process alone knows the initial weights; `is_spoilt` makes a loss NaN."""
+    """Updates of a model whose initial weights only the first process has; `is_bad` makes a loss NaN."""
     model = LanguageModel(CONFIG)
     initialize(model, seed=ranks.rank)
     parallel = Parallel(model, ranks)
     parallel.spread(lambda model: initialize(model, seed=0))
     masked = MaskedObjective(model, torch.float32, compiled=compiled)
 
-    def spoilt(batch: Batch) -> LossSum:
+    def corrupted(batch: Batch) -> LossSum:
         sums = masked(batch)
-        return replace(sums, loss=sums.loss * math.nan) if is_spoilt() else sums
+        return replace(sums, loss=sums.loss * math.nan) if is_bad() else sums
 
-    objective = parallel.wrap(spoilt)
+    objective = parallel.wrap(corrupted)
     optimizer = Optimizer(model, OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01))
     steps = train_steps(
         model,
@@ -83,7 +83,7 @@ def begin(
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
         parallel=parallel,
     )
     return parallel, optimizer, objective, steps
@@ -99,10 +99,10 @@ def train(ranks: Ranks, kind: str, compiled: bool = False) -> tuple[Parallel, Op
     return parallel, optimizer, found
 
 
-def go_back(ranks: Ranks, folder: Path, tokenizer_folder: Path) -> dict[str, Any]:
-    """An update that only the second process finds spoilt; then back to an earlier checkpoint."""
+def roll_back(ranks: Ranks, folder: Path, tokenizer_folder: Path) -> dict[str, Any]:
+    """An update that is bad in the second process only; then a rollback to an earlier checkpoint."""
     is_bad = [False]
-    parallel, optimizer, _, steps = begin(ranks, "muon", is_spoilt=lambda: is_bad[0])
+    parallel, optimizer, _, steps = begin(ranks, "muon", is_bad=lambda: is_bad[0])
 
     def save(step: int) -> dict[str, torch.Tensor]:
         state = TrainingState(step=step, guard=Guard(losses=[float(step)]))
@@ -122,10 +122,10 @@ def go_back(ranks: Ranks, folder: Path, tokenizer_folder: Path) -> dict[str, Any
     next(steps)
     save(3)
     found["is_kept_after_update"] = equals(kept)
-    state = go_back_together(parallel, folder, optimizer, until=2, made_from={}, report=lambda _: None)
+    state = roll_back_together(parallel, folder, optimizer, until=2, made_from={}, report=lambda _: None)
     assert state is not None
-    ranks.answer(lambda: None, "looking at what is left")
-    found |= {"is_kept_after_return": equals(kept), "left": list_steps(folder), "guard": vars(state.guard)}
+    ranks.answer(lambda: None, "listing the checkpoints")
+    found |= {"is_kept_after_rollback": equals(kept), "left": list_steps(folder), "guard": vars(state.guard)}
     return {**found, "num_updates": optimizer.num_updates}
 
 
@@ -135,31 +135,31 @@ def state_of(parallel: Parallel, optimizer: Optimizer) -> dict[str, torch.Tensor
 
 
 def work(folder: Path, tokenizer_folder: Path) -> None:
-    """What every process does."""
+    """The work of every process."""
     torch.set_num_threads(1)
     ranks = join_ranks()
     ranks.open_group("cpu", hang_seconds=60)
-    told: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for kind in ("muon", "adamw"):
         parallel, optimizer, found = train(ranks, kind)
         if ranks.is_first:
             shared = {name: tensor.clone().contiguous() for name, tensor in state_of(parallel, optimizer).items()}
             save_file(shared, folder / f"{kind}.safetensors")
-        told[kind] = found
-    told["return"] = go_back(ranks, folder / "checkpoints", tokenizer_folder)
-    told["traffic"] = [traffic(parallel, count) for count in (1, 3)]
-    told["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
-    told["refusal"] = refusal(ranks)
+        results[kind] = found
+    results["rollback"] = roll_back(ranks, folder / "checkpoints", tokenizer_folder)
+    results["traffic"] = [traffic(parallel, count) for count in (1, 3)]
+    results["answer"] = ranks.answer(lambda: {"rank": ranks.rank}, "a question")
+    results["refusal"] = refusal(ranks)
     for kind, dtype in GRADIENTS:
         gradients = first_gradient(ranks, kind, dtype)
         if ranks.is_first:
             save_file(gradients, folder / f"gradient-{kind}-{dtype}.safetensors")
-    (folder / f"told-{ranks.rank}.json").write_text(json.dumps(told), encoding="utf-8")
+    (folder / f"results-{ranks.rank}.json").write_text(json.dumps(results), encoding="utf-8")
     ranks.close_group()
 
 
 def traffic(parallel: Parallel, count: int) -> int:
-    """How many times gradients are sent in a step of `count` micro-batches."""
+    """How many times gradients are exchanged in a step of `count` micro-batches."""
     objective = parallel.wrap(MaskedObjective(parallel.model, torch.float32, compiled=False))  # type: ignore[arg-type]
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for index in range(count):
@@ -170,7 +170,7 @@ def traffic(parallel: Parallel, count: int) -> int:
 
 
 def refusal(ranks: Ranks) -> str:
-    """The sentence of an error that only the first process meets."""
+    """The message of an error that only the first process raises."""
 
     def refuse() -> None:
         raise InputDataError("There is too little text.")
@@ -186,8 +186,8 @@ GRADIENTS = [(kind, dtype) for kind in ("masked", "labelled", "last") for dtype 
 
 
 def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The gradient of one update of random weights: of masked prediction, of texts with labels, or of a last text that
-    is left for the first process alone."""
+    """The gradient of one update of random weights: of masked prediction, of labelled texts, or of a last text that
+    only the first process gets."""
     model: LanguageModel | SequenceClassifier = (
         LanguageModel(CONFIG) if kind == "masked" else SequenceClassifier(CONFIG, 3)
     )
@@ -209,12 +209,12 @@ def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, tor
         )
         batches = [texts.part(ranks.rank, ranks.size)]
     [weight] = parallel.sum([total_weight(batches)], "the labels of an update")
-    accumulate(objective, batches, weight, parallel, Pieces())
+    accumulate(objective, batches, weight, parallel, MicrobatchSplit())
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def main() -> None:
-    """Fork the processes and wait for all; the exit code is 1 where one failed."""
+    """Fork the processes and wait for them; the exit code is 1 if one failed."""
     folder, tokenizer_folder, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

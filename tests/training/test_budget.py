@@ -1,4 +1,4 @@
-"""A budget becomes a plan that uses it up, or a sentence that says how much it would take."""
+"""A budget becomes a plan that uses it up, or an error that names a sufficient budget."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plan_for(budget: Budget, *, elapsed: float = 0.0, epoch: int = 500_000, pace
 def test_tokens_and_epochs_become_steps() -> None:
     assert plan_for(Budget(tokens=250_000)).steps == 250
     assert plan_for(Budget(epochs=2.0)).steps == 1000
-    assert plan_for(Budget(epochs=0.5), elapsed=1e6).steps == 250  # the clock has no part in it
+    assert plan_for(Budget(epochs=0.5), elapsed=1e6).steps == 250  # whatever the time
     assert plan_for(Budget(tokens=250_000)).tokens_per_step == 1000
 
 
@@ -42,7 +42,7 @@ def test_minutes_are_used_up(minutes: float, elapsed: float, step: float, longer
     assert expected > minutes * 60 - 3 - 3 * longer * step
 
 
-def test_the_pace_of_a_mixture_is_its_mean() -> None:
+def test_the_pace_of_mixed_rows_is_their_mean() -> None:
     assert PACE.step_seconds(0.0) == 0.1
     assert PACE.step_seconds(0.25) == pytest.approx(0.15)
 
@@ -50,24 +50,24 @@ def test_the_pace_of_a_mixture_is_its_mean() -> None:
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [
-        (Budget(tokens=5000), r"gives 5 updates of 1,000 tokens.*give --tokens 20000 or more, or a smaller --tok"),
-        (Budget(epochs=0.01), r"gives 5 updates of 1,000 tokens.*give --epochs 0\.1 or more"),
+        (Budget(tokens=5000), r"enough for 5 updates of 1,000 tokens.*give --tokens 20000 or more, or a smaller --tok"),
+        (Budget(epochs=0.01), r"enough for 5 updates of 1,000 tokens.*give --epochs 0\.1 or more"),
         (
             Budget(minutes=0.15),
-            r"0\.15 minutes leave room for 8 updates, and training needs 20; give --minutes 0\.3 or more",
+            r"0\.15 minutes are enough for 8 updates, but training needs 20; give --minutes 0\.3 or more",
         ),
-        (Budget(minutes=0.01), r"leave room for 0 updates"),
+        (Budget(minutes=0.01), r"enough for 0 updates"),
     ],
 )
-def test_too_small_a_budget_is_a_sentence(budget: Budget, sentence: str) -> None:
+def test_too_small_a_budget_is_refused(budget: Budget, sentence: str) -> None:
     with pytest.raises(InputDataError, match=sentence) as caught:
         plan_for(budget)
     assert caught.value.exit_code == EXIT_DATA
 
 
 @given(st.floats(0, 100), st.floats(0.001, 5), st.floats(1, 8), st.integers(1, 10**7))
-def test_what_is_asked_for_is_enough(elapsed: float, step: float, longer: float, epoch: int) -> None:
-    """As it is typed, also where an update with long rows takes many times longer."""
+def test_the_suggested_budget_is_enough(elapsed: float, step: float, longer: float, epoch: int) -> None:
+    """As typed on the command line, even if an update with long rows takes many times longer."""
     pace = Pace(short_step_seconds=step, long_step_seconds=longer * step, evaluation_seconds=0.2)
     for budget in (Budget(minutes=0.001), Budget(tokens=100), Budget(epochs=1e-6)):
         with pytest.raises(InputDataError) as caught:
@@ -77,7 +77,7 @@ def test_what_is_asked_for_is_enough(elapsed: float, step: float, longer: float,
         assert plan_for(Budget(**{name: kind(value)}), elapsed=elapsed, pace=pace, epoch=epoch).steps >= 20
 
 
-def test_the_decay_takes_what_the_clock_leaves() -> None:
+def test_the_decay_uses_the_time_that_is_left() -> None:
     plan = plan_for(Budget(minutes=2.0))
     pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0)
     on_time = replan(plan, 2.0, pace=pace, elapsed_seconds=60.0, training_seconds=0.1 * plan.decay_start_step)
@@ -87,8 +87,8 @@ def test_the_decay_takes_what_the_clock_leaves() -> None:
     assert slow.is_corrected
 
 
-def test_a_correction_knows_that_long_rows_come_last() -> None:
-    """By the mean of the steps so far, all of them short, the rest would be planned far too long."""
+def test_a_correction_includes_the_long_rows_at_the_end() -> None:
+    """With the mean of the steps so far, all of them short, the plan would be far too long."""
     plan = plan_for(Budget(minutes=2.0))
     assert plan.long_start_step < plan.steps
     pace = Pace(short_step_seconds=0.1, long_step_seconds=0.4, evaluation_seconds=0.0)
@@ -98,14 +98,14 @@ def test_a_correction_knows_that_long_rows_come_last() -> None:
     assert seconds == pytest.approx(120 - 60 - 3, rel=0.02)
 
 
-def test_a_decay_from_the_first_step_on_is_not_corrected() -> None:
+def test_a_decay_from_the_first_step_is_not_corrected() -> None:
     plan = replace(plan_for(Budget(minutes=2.0)), decay_start_step=0)
     pace = Pace(short_step_seconds=0.1, long_step_seconds=0.1, evaluation_seconds=0.0)
     assert replan(plan, 2.0, pace=pace, elapsed_seconds=1.0, training_seconds=0.0) == plan
 
 
 class Clock:
-    """A clock that stands still but for what it is moved on."""
+    """A clock that only advances on request."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -119,25 +119,25 @@ class Clock:
             yield
 
 
-def test_a_median_forgets_the_first_and_the_outliers() -> None:
+def test_the_median_ignores_the_first_item_and_outliers() -> None:
     clock = Clock()
     assert median_seconds(clock.items(50.0, 2.0, 3.0, 100.0, 2.0, 3.0, 2.0), 6, clock) == 3.0
 
 
 @pytest.mark.parametrize("compiled", [1, 3, 4])
-def test_a_median_does_not_learn_from_compiling(compiled: int) -> None:
-    """Which goes on for some items where their shapes differ."""
+def test_the_median_ignores_items_that_compile(compiled: int) -> None:
+    """Several items compile if their shapes differ."""
     clock = Clock()
     assert median_seconds(clock.items(*[30.0] * compiled, *[0.1] * 30), 6, clock) == pytest.approx(0.1)
 
 
-def test_a_median_ends_where_everything_gets_faster_and_faster() -> None:
+def test_the_median_ends_even_if_items_keep_getting_faster() -> None:
     clock = Clock()
     assert median_seconds(clock.items(*(2.0**-i for i in range(100))), 6, clock) < 0.1
 
 
 def test_processes_agree_when_calibration_ends() -> None:
-    """One that found its updates steady by its own clock went on to evaluate while another still waited for it."""
+    """A process with steady updates once started to evaluate while another waited for its next update."""
     clock, asked = Clock(), []
 
     def agree(is_steady: bool) -> bool:
@@ -150,10 +150,10 @@ def test_processes_agree_when_calibration_ends() -> None:
 
 @pytest.mark.parametrize("budget", [Budget(minutes=20.0), Budget(tokens=4_000_000)], ids=str)
 @pytest.mark.parametrize("slowdown", [0.7, 1.0, 1.3])
-def test_the_time_left_is_known_from_a_tenth_on(budget: Budget, slowdown: float) -> None:
-    """Though long rows come last, and the machine is not as fast as while it was measured."""
+def test_the_time_left_is_accurate_after_a_tenth(budget: Budget, slowdown: float) -> None:
+    """Although long rows come last, and the machine is slower than during calibration."""
     plan, minutes = plan_for(budget), budget.minutes
-    told, now, step = [], 0.0, 0
+    reported, now, step = [], 0.0, 0
     while step < plan.steps:
         step += 1
         if step > plan.long_start_step:
@@ -165,8 +165,8 @@ def test_the_time_left_is_known_from_a_tenth_on(budget: Budget, slowdown: float)
             plan = replan(plan, minutes, pace=PACE, elapsed_seconds=now, training_seconds=now)
         measured = now / PACE.seconds_between(plan, 0, step, SHAPE.evaluations)
         common = {"elapsed_seconds": now, "evaluations": SHAPE.evaluations, "slowdown": measured}
-        told.append((step, now, seconds_left(plan, PACE, step=step, minutes=minutes, **common)))
-    for step, at, left in told:
+        reported.append((step, now, seconds_left(plan, PACE, step=step, minutes=minutes, **common)))
+    for step, at, left in reported:
         if step > plan.steps / 10:
             assert left == pytest.approx(now - at, rel=0.05, abs=2.0)
 

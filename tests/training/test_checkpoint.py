@@ -1,4 +1,4 @@
-"""The newest valid checkpoint is where a run goes on, a damaged one is put aside, and old ones go."""
+"""A run resumes from the newest valid checkpoint; damaged ones are renamed, and old ones deleted."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
     list_steps,
+    log_compute_change,
     restore_newest,
     save_checkpoint,
-    tell_change,
 )
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
@@ -31,7 +31,7 @@ CONFIG = OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-3, weight_
 
 
 class Run:
-    """A model that drifts by a seeded step at a time, and is saved where asked."""
+    """A model that changes by one seeded step at a time, and is saved on request."""
 
     def __init__(self, model: LanguageModel, folder: Path, tokenizer_folder: Path) -> None:
         self.model, self.folder, self.tokenizer_folder = model, folder, tokenizer_folder
@@ -72,7 +72,7 @@ def make_run(make_language_model: Any, tmp_path: Path, tokenizer_folder: Path) -
     return lambda seed=0: Run(make_language_model(seed), tmp_path / "checkpoints", tokenizer_folder)
 
 
-def test_a_restored_run_goes_on_as_if_nothing_had_happened(make_run: Callable[..., Run]) -> None:
+def test_a_restored_run_continues_as_if_uninterrupted(make_run: Callable[..., Run]) -> None:
     whole, first, second = make_run(), make_run(), make_run(seed=1)
     whole.train(9)
     first.train(5)
@@ -127,7 +127,7 @@ FILES = (
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_checkpoint_damaged_in_any_file_is_put_aside_for_the_one_before(
+def test_a_checkpoint_with_any_damaged_file_is_renamed_and_the_previous_one_used(
     make_run: Callable[..., Run], damage: str
 ) -> None:
     run = make_run()
@@ -147,17 +147,17 @@ def test_a_checkpoint_damaged_in_any_file_is_put_aside_for_the_one_before(
         assert state.step == 2, name
         assert all(torch.equal(p, resumed.weights()[key]) for key, p in older.items())
         assert all(torch.equal(tensor, resumed.optimizer.state()[key]) for key, tensor in optimizer.items())
-        [said] = resumed.sentences
+        [sentence] = resumed.sentences
         is_gone = (name, damage) == ("manifest.json", "removed")
-        assert (str(newest) if is_gone else str(newest / name)) in said
-        assert said.endswith("put aside as step-00000004.corrupt, and training goes on from an older checkpoint.")
+        assert (str(newest) if is_gone else str(newest / name)) in sentence
+        assert sentence.endswith("Renamed the checkpoint to step-00000004.corrupt; trying an older one.")
         assert sorted(path.name for path in run.folder.iterdir()) == ["step-00000002", "step-00000004.corrupt"]
         shutil.copytree(whole, newest)
     assert resumed.folder == run.folder
 
 
-def test_the_last_two_that_are_whole_stay_whatever_is_damaged(make_run: Callable[..., Run]) -> None:
-    """Damage done to some of six checkpoints, each right after its save."""
+def test_the_last_two_intact_checkpoints_stay_whatever_is_damaged(make_run: Callable[..., Run]) -> None:
+    """Some of six checkpoints are damaged, each right after its save."""
     for pattern in (0b010100, 0b001011, 0b101110, 0b111111):
         run, good = make_run(), list[int]()
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -173,7 +173,7 @@ def test_the_last_two_that_are_whole_stay_whatever_is_damaged(make_run: Callable
         assert (state.step if state else None) == (good[-1] if good else None)
 
 
-def test_another_origin_stops_the_resume_and_touches_nothing(make_run: Callable[..., Run]) -> None:
+def test_different_inputs_stop_the_resume_and_change_nothing(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.state.made_from = {"tokenizer": "aa", "vocab_size": 300, "tokens_per_step": 4096}
     run.train(1)
@@ -190,7 +190,7 @@ def test_another_origin_stops_the_resume_and_touches_nothing(make_run: Callable[
     assert (list_steps(run.folder), resumed.sentences) == ([1], [])
 
 
-def test_where_all_are_damaged_training_begins_again_from_untouched_weights(make_run: Callable[..., Run]) -> None:
+def test_if_all_are_damaged_training_starts_over_from_unchanged_weights(make_run: Callable[..., Run]) -> None:
     run = make_run()
     for _ in range(2):
         run.train(2)
@@ -203,7 +203,7 @@ def test_where_all_are_damaged_training_begins_again_from_untouched_weights(make
     assert resumed.optimizer.num_updates == 0
 
 
-def test_a_state_of_another_version_is_no_obstacle(make_run: Callable[..., Run]) -> None:
+def test_a_state_of_another_version_is_skipped(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.train(2)
     path = run.save()
@@ -231,7 +231,7 @@ def test_another_model_is_refused_before_anything_is_loaded(
     assert all(torch.equal(p, before[name]) for name, p in other.named_parameters())
 
 
-def test_what_a_killed_save_left_is_removed(make_run: Callable[..., Run]) -> None:
+def test_leftovers_of_a_killed_save_are_removed(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.train(2)
     run.save()
@@ -245,11 +245,11 @@ def test_what_a_killed_save_left_is_removed(make_run: Callable[..., Run]) -> Non
     assert checkpoint_path(run.folder, 2).is_dir()
 
 
-def test_a_change_of_machine_is_said_once_and_what_was_never_noted_is_no_change(tmp_path: Path) -> None:
+def test_a_change_of_machine_is_logged_once_and_a_missing_record_is_not_a_change(tmp_path: Path) -> None:
     log, state = EventLog(tmp_path, "finetune"), TrainingState(compute={"threads": 1, "chip": "A"})
-    tell_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
-    tell_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
-    tell_change(TrainingState(), {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(state, {"threads": 2, "chip": "A"}, log, trial=3)
+    log_compute_change(TrainingState(), {"threads": 2, "chip": "A"}, log, trial=3)
     [event] = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
-    assert event["sentence"].startswith("This run began with threads 1 (now 2); it goes on")
+    assert event["sentence"].startswith("This run started with threads 1 (now 2). It continues")
     assert (event["event"], event["trial"], state.compute) == ("warning", 3, {"threads": 2, "chip": "A"})

@@ -1,4 +1,4 @@
-"""What several processes agree on."""
+"""Several processes agree on which signal stops them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pretune.training.distributed_checkpoint import agree_to_stop
 
 
 class TwoRanks(Ranks):
-    """Two processes, of which the other one received a signal or none."""
+    """Two processes; the other one received a signal or none."""
 
     def __init__(self, other: int | None) -> None:
         self.size, self.other = 2, other
@@ -33,7 +33,7 @@ class TwoRanks(Ranks):
     ],
 )
 def test_different_signals_do_not_add_up(ours: int | None, theirs: int | None, agreed: int | None) -> None:
-    """SIGINT (2) here and SIGTERM (15) there were taken for signal 8."""
+    """SIGINT (2) in one process and SIGTERM (15) in the other were once taken for signal 8."""
     stop = StopFlag()
     stop.signal_number = ours
     assert agree_to_stop(TwoRanks(theirs), stop, "a step") == (agreed is not None)

@@ -1,4 +1,4 @@
-"""A trial learns, keeps its best epoch, stops when it no longer improves, and goes on where it was stopped."""
+"""A trial learns, keeps its best epoch, stops early without a better score, and resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.text.token_shards import ShardWriter
 from pretune.training.checkpoint import load_best
-from pretune.training.finetuning_trial import Trial, TrialSettings, predict_probabilities
+from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 
 NAMES = ("zero", "one", "two")
@@ -44,7 +44,7 @@ def measure(labels: Any, probabilities: Any) -> dict[str, Any]:
 
 
 def write_rows(folder: Path, name: str, count: int, seed: int) -> ClassificationRows:
-    """Texts whose label is told by one of their tokens."""
+    """Texts whose label follows from one of their tokens."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, size=count).tolist()
     with ShardWriter(folder, name, 300) as writer:
@@ -57,12 +57,12 @@ def write_rows(folder: Path, name: str, count: int, seed: int) -> Classification
 
 
 @pytest.fixture
-def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> Callable[..., Trial]:
+def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> Callable[..., FinetuningTrial]:
     train, validation = write_rows(tmp_path, "train", 96, 0), write_rows(tmp_path, "validation", 40, 1)
 
-    def make(name: str, measure: Measure = measure, **settings: Any) -> Trial:
+    def make(name: str, measure: Measure = measure, **settings: Any) -> FinetuningTrial:
         (tmp_path / name).mkdir(exist_ok=True)
-        return Trial(
+        return FinetuningTrial(
             make_classifier(),
             train,
             validation,
@@ -78,7 +78,7 @@ def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> 
 
 
 class StopAfter(StopFlag):
-    """Set at the n-th look."""
+    """Set when read for the n-th time."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def without_times(events: list[Event]) -> list[Event]:
     return [{k: v for k, v in e.items() if k not in times} for e in events if e["event"] != "train"]
 
 
-def test_it_learns_and_keeps_the_best(make_trial: Callable[..., Trial], tmp_path: Path) -> None:
+def test_it_learns_and_keeps_the_best(make_trial: Callable[..., FinetuningTrial], tmp_path: Path) -> None:
     trial = make_trial("a")
     best = trial.run(StopFlag())
     events = read_events(tmp_path / "a")
@@ -114,7 +114,7 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., Trial], tmp_path
     assert again["loss"] == pytest.approx(best["loss"], abs=1e-6)
 
 
-def test_probabilities_are_in_the_order_of_the_rows(make_trial: Callable[..., Trial]) -> None:
+def test_probabilities_are_in_the_order_of_the_rows(make_trial: Callable[..., FinetuningTrial]) -> None:
     trial = make_trial("a")
     found = predict_probabilities(trial.objective, trial.validation, "cpu")
     for row in (0, 7, 39):
@@ -125,7 +125,7 @@ def test_probabilities_are_in_the_order_of_the_rows(make_trial: Callable[..., Tr
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
-    make_trial: Callable[..., Trial], tmp_path: Path, metric: str
+    make_trial: Callable[..., FinetuningTrial], tmp_path: Path, metric: str
 ) -> None:
     scripted = iter([(0.5, 0.9), (0.7, 0.8), (0.7, 0.85), (0.6, 0.7)])  # score and loss, epoch by epoch
 
@@ -140,7 +140,7 @@ def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
     assert (last["event"], last["stopped"], last["step"]) == ("trial_finished", "patience", 24)
 
 
-def test_of_equal_scores_the_smaller_loss_is_better(make_trial: Callable[..., Trial]) -> None:
+def test_the_smaller_loss_decides_between_equal_scores(make_trial: Callable[..., FinetuningTrial]) -> None:
     scripted = iter([0.9, 0.8, 0.85])
 
     def script(labels: Any, probabilities: Any) -> dict[str, Any]:
@@ -150,7 +150,9 @@ def test_of_equal_scores_the_smaller_loss_is_better(make_trial: Callable[..., Tr
 
 
 @pytest.mark.parametrize("looks", [0, 4, 13])
-def test_a_stopped_trial_goes_on_to_the_same_end(make_trial: Callable[..., Trial], tmp_path: Path, looks: int) -> None:
+def test_a_stopped_trial_resumes_to_the_same_end(
+    make_trial: Callable[..., FinetuningTrial], tmp_path: Path, looks: int
+) -> None:
     whole = make_trial("whole")
     whole.run(StopFlag())
     with pytest.raises(StoppedError, match=r"Stopped at step .* of 18, trial 2.*same command") as caught:
@@ -164,8 +166,8 @@ def test_a_stopped_trial_goes_on_to_the_same_end(make_trial: Callable[..., Trial
     assert whole.state.more == resumed.state.more
 
 
-def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., Trial], tmp_path: Path) -> None:
-    """As where the process was killed after the last epoch, before the stage noted the result."""
+def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., FinetuningTrial], tmp_path: Path) -> None:
+    """As if the process had been killed after the last epoch, before the stage recorded the result."""
     best = make_trial("a").run(StopFlag())
     again = make_trial("a")
     again.objective = None  # type: ignore[assignment]
@@ -174,7 +176,7 @@ def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., Trial],
     assert kinds.count("trial_finished") == kinds.count("trial_started") == 1
 
 
-def test_the_rate_rises_and_falls_to_nothing(make_trial: Callable[..., Trial]) -> None:
+def test_the_rate_rises_and_falls_to_zero(make_trial: Callable[..., FinetuningTrial]) -> None:
     trial = make_trial("a", epochs=10)
     rates = [trial._rate(step) for step in range(1, 61)]
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])

@@ -1,4 +1,4 @@
-"""Word vectors against a direct small computation of the same definition."""
+"""Word vectors equal a small direct computation of the same definition."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_neighbours_are_counted_within_documents(length: int) -> None:
     np.testing.assert_array_equal(found, found.T)
 
 
-def test_information_is_that_of_the_definition() -> None:
+def test_mutual_information_is_as_defined() -> None:
     counts = np.random.default_rng(0).integers(0, 9, size=(7, 7)).astype(np.float32)
     counts += counts.T
     counts[3] = counts[:, 3] = 0
@@ -53,7 +53,7 @@ def test_information_is_that_of_the_definition() -> None:
             assert found[a, b] == pytest.approx(expected, abs=1e-5)
 
 
-def test_documents_weigh_what_is_rare() -> None:
+def test_rare_tokens_have_larger_document_weights() -> None:
     places = np.array([0, 0, 1, -1, 0, 2, 0, 2, 2])
     documents = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2], dtype=np.int32)
     counts = np.array([[2, 1, 1], [1, 0, 0], [0, 1, 2]])
@@ -63,7 +63,7 @@ def test_documents_weigh_what_is_rare() -> None:
     np.testing.assert_allclose(document_weights(places, documents, 3).toarray(), expected, rtol=1e-5)
 
 
-def test_words_of_the_same_documents_get_like_vectors() -> None:
+def test_words_of_the_same_documents_get_similar_vectors() -> None:
     """Words 0 to 4 of one topic and 5 to 9 of another never meet; 10 and 11 are everywhere."""
     rng = np.random.default_rng(0)
     rows = [np.concatenate([rng.choice(5, 3) + 5 * (i % 2), [10, 11]]) for i in range(60)]
@@ -75,7 +75,7 @@ def test_words_of_the_same_documents_get_like_vectors() -> None:
     assert alike[5:, 5:].mean() > alike[5:, :5].mean() + 0.5
 
 
-def test_vectors_are_the_leading_part_of_the_decomposition() -> None:
+def test_vectors_are_the_leading_singular_vectors() -> None:
     rng = np.random.default_rng(0)
     basis = rng.standard_normal((40, 6))
     matrix = (basis @ basis.T).astype(np.float32)  # of rank 6, symmetric: vectors @ vectors.T is the matrix itself
@@ -87,19 +87,19 @@ def test_vectors_are_the_leading_part_of_the_decomposition() -> None:
     np.testing.assert_array_equal(vectors, factorise(matrix, 8, seed=0))
 
 
-def test_a_small_matrix_leaves_columns_of_zeros() -> None:
+def test_a_small_matrix_leaves_zero_columns() -> None:
     vectors = factorise(np.eye(3, dtype=np.float32), 5, seed=0)
     assert vectors.shape == (3, 5)
     assert (vectors[:, 3:] == 0).all()
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 9])
-def test_every_token_knows_its_document(count: int) -> None:
+def test_every_token_has_its_document(count: int) -> None:
     offsets = np.array([0, 4, 4, 5, 9])
     assert documents_of(offsets, count).tolist() == [0, 0, 0, 0, 2, 3, 3, 3, 3][:count]
 
 
-def test_documents_behind_the_first_tokens_take_no_memory() -> None:
+def test_documents_after_the_first_tokens_take_no_memory() -> None:
     assert documents_of(np.array([0, 3, 10**15, 10**16]), 5).tolist() == [0, 0, 0, 1, 1]
 
 
@@ -113,7 +113,7 @@ def shard(tmp_path: Path, tokenizer_folder: Path) -> tuple[TokenShard, Tokenizer
     return TokenShard(tmp_path, "train"), tokenizer
 
 
-def test_tokens_of_like_surroundings_get_like_vectors(shard: tuple[TokenShard, Tokenizer]) -> None:
+def test_tokens_with_similar_neighbours_get_similar_vectors(shard: tuple[TokenShard, Tokenizer]) -> None:
     tokens, tokenizer = shard
     ids, vectors = build_word_vectors(tokens, tokenizer, 32, seed=0, deviation=0.02)
     assert vectors.shape == (len(ids), 32)

@@ -1,4 +1,4 @@
-"""Cutting a step into micro-batches changes nothing, and an update that is not finite is refused."""
+"""Dividing a step into micro-batches changes nothing, and an update that is not finite is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
@@ -29,7 +29,7 @@ ON_NO_DEVICE = ModelConfig(
 
 
 class Recorder(Optimizer):
-    """Keeps the gradients it is given, and changes nothing."""
+    """Records the gradients that it gets, and updates nothing."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model, OptimizerConfig(kind="adamw", matrix_rate=1.0, other_rate=1.0, weight_decay=0.0))
@@ -52,7 +52,7 @@ def one_step(model: nn.Module, objective: Any, batches: list[Batch], clip_norm: 
         first_step=1,
         clip_norm=clip_norm,
         guard=Guard(),
-        pieces=Pieces(),
+        microbatch_split=MicrobatchSplit(),
     )
     return next(steps), recorder.gradients
 
@@ -98,16 +98,16 @@ def test_accumulating_unequal_label_counts_is_one_batch(make_language_model: Any
     assert accumulated[0].num_tokens == 60
 
 
-@pytest.mark.parametrize("is_weighed", [False, True])
-def test_accumulating_weighed_labels_is_one_batch(make_classifier: Any, draw_labelled: Any, is_weighed: bool) -> None:
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_accumulating_weighted_labels_is_one_batch(make_classifier: Any, draw_labelled: Any, is_weighted: bool) -> None:
     model = make_classifier()
     objective = ClassificationObjective(model, torch.float32, compiled=False)
-    parts = [draw_labelled(n, seed=n, is_weighed=is_weighed) for n in (1, 5, 2)]
+    parts = [draw_labelled(n, seed=n, is_weighted=is_weighted) for n in (1, 5, 2)]
     accumulated, whole = one_step(model, objective, parts), one_step(model, objective, [join(parts)])
     assert_same(accumulated, whole)
     joined = join(parts)
     losses = nn.functional.cross_entropy(objective.logits(joined), joined.labels, reduction="none")
-    weights = joined.label_weights if is_weighed else torch.ones(8)
+    weights = joined.label_weights if is_weighted else torch.ones(8)
     assert accumulated[0].loss == pytest.approx(float((losses * weights).sum().detach() / weights.sum()), abs=1e-5)
     assert total_weight(parts) == pytest.approx(float(weights.sum()), abs=1e-5)
 
@@ -120,7 +120,9 @@ def test_a_mean_of_means_would_be_wrong_here(make_language_model: Any, draw_mask
     assert abs(sum(one_step(model, objective, [part])[0].loss for part in parts) / 2 - whole) > 0.01
 
 
-def test_large_gradients_are_clipped_and_reported_whole(make_language_model: Any, draw_masked: Any) -> None:
+def test_large_gradients_are_clipped_and_their_full_norm_is_reported(
+    make_language_model: Any, draw_masked: Any
+) -> None:
     model = make_language_model()
     objective = MaskedObjective(model, torch.float32, compiled=False)
     result, gradients = one_step(model, objective, [draw_masked(2, 9)], clip_norm=0.01)
@@ -223,7 +225,7 @@ def test_an_evaluation_waits_for_the_device_at_its_end(monkeypatch: pytest.Monke
 def test_a_step_waits_for_the_device_once(
     kind: str, pieces: int, monkeypatch: pytest.MonkeyPatch, draw_masked: Any, iter_steps: Any
 ) -> None:
-    """On tensors without memory whatever asks for a value fails, but for the one place where they are read back."""
+    """On meta tensors every read of a value fails, except in the one place that reads them back."""
     model, read = LanguageModel(ON_NO_DEVICE).to("meta"), list[tuple[Tensor, ...]]()
 
     def read_back(*values: Tensor) -> list[float]:
@@ -237,7 +239,7 @@ def test_a_step_waits_for_the_device_once(
         MaskedObjective(model, torch.bfloat16, compiled=False),
         Optimizer(model, config),
         lambda _: [draw_masked(4, 9, 0), draw_masked(4, 9, 1)],
-        pieces=Pieces(count=pieces),
+        microbatch_split=MicrobatchSplit(count=pieces),
     )
     assert [result.refusal for result in islice(steps, 3)] == [None] * 3
     assert [[value.device.type for value in values] for values in read] == [["meta"] * 3] * 3
@@ -246,10 +248,10 @@ def test_a_step_waits_for_the_device_once(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_a_gpu_is_waited_for_in_one_place(
+def test_the_cpu_waits_for_a_gpu_in_one_place(
     kind: str, monkeypatch: pytest.MonkeyPatch, draw_masked: Any, iter_steps: Any
 ) -> None:
-    """Torch raises where anything else waits, in steps with batches made ahead; and steps repeat exactly."""
+    """Torch raises an error on any other wait, in steps with prefetched batches; and steps repeat exactly."""
     real = loop.read_back
 
     def read_back(*values: Tensor) -> list[float]:
@@ -282,12 +284,12 @@ def test_a_gpu_is_waited_for_in_one_place(
     assert losses[0][-1] < losses[0][0]
 
 
-def test_a_weighed_step_waits_for_the_device_once(
+def test_a_weighted_step_waits_for_the_device_once(
     monkeypatch: pytest.MonkeyPatch, draw_labelled: Any, iter_steps: Any
 ) -> None:
     model = SequenceClassifier(ON_NO_DEVICE, 3).to("meta")
     monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
-    batch = draw_labelled(5, is_weighed=True)
+    batch = draw_labelled(5, is_weighted=True)
     steps = iter_steps(
         model,
         ClassificationObjective(model, torch.float32, compiled=False),

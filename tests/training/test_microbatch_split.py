@@ -1,4 +1,4 @@
-"""What does not fit into memory is trained on in smaller pieces, with the same result."""
+"""Micro-batches that do not fit into memory are trained on in smaller pieces, with the same result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, total_weight, train_steps
-from pretune.training.microbatch_split import Pieces, is_out_of_memory
+from pretune.training.microbatch_split import MicrobatchSplit, is_out_of_memory
 from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
@@ -32,7 +32,7 @@ ERRORS = [
 
 
 def limited(objective: Any, rows: int, error: Exception, *, in_backward: bool = False) -> Any:
-    """An objective on a machine that holds so many rows."""
+    """An objective on a machine whose memory fits so many rows."""
 
     def call(batch: Batch) -> LossSum:
         fits = len(batch.input_ids) <= rows
@@ -46,7 +46,7 @@ def limited(objective: Any, rows: int, error: Exception, *, in_backward: bool = 
     return call
 
 
-def train(model: Any, objective: Any, draw: Any, pieces: Pieces, **draw_settings: Any) -> list[Any]:
+def train(model: Any, objective: Any, draw: Any, microbatch_split: MicrobatchSplit, **draw_settings: Any) -> list[Any]:
     config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.01)
     steps = train_steps(
         model,
@@ -57,7 +57,7 @@ def train(model: Any, objective: Any, draw: Any, pieces: Pieces, **draw_settings
         first_step=1,
         clip_norm=1.0,
         guard=Guard(),
-        pieces=pieces,
+        microbatch_split=microbatch_split,
     )
     return list(islice(steps, 6))
 
@@ -68,11 +68,13 @@ def test_the_result_is_the_same_in_pieces(
     make_language_model: Any, draw_masked: Any, error: Exception, rows: int, count: int, in_backward: bool
 ) -> None:
     whole, cut = make_language_model(), make_language_model()
-    pieces = Pieces()
-    expected = train(whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, Pieces(), masked=11)
+    split = MicrobatchSplit()
+    expected = train(
+        whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, MicrobatchSplit(), masked=11
+    )
     objective = limited(MaskedObjective(cut, torch.float32, compiled=False), rows, error, in_backward=in_backward)
-    found = train(cut, objective, draw_masked, pieces, masked=11)
-    assert pieces.count == count
+    found = train(cut, objective, draw_masked, split, masked=11)
+    assert split.count == count
     for one, two in zip(expected, found, strict=True):
         assert one.loss == pytest.approx(two.loss, abs=1e-5)
         assert replace(one, loss=0.0, grad_norm=0.0) == replace(two, loss=0.0, grad_norm=0.0)
@@ -80,18 +82,18 @@ def test_the_result_is_the_same_in_pieces(
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-# How far the gradient of an update in pieces may be from that of the whole update, relative to its norm. In fp32 the
-# order of a sum makes the difference. In bf16 each piece's part of a sum is rounded to 8 bits as well: 0.2 %;
-# the gradient of these models in bf16 is 0.9 % off the one in fp32. A label lost or counted twice makes 4 %.
+# The largest difference between the gradient of an update in pieces and that of the whole update, relative to its norm.
+# In fp32 it comes from the order of a sum. In bf16 the sum of each piece is also rounded to 8 bits: 0.2 %; the gradient
+# of these models in bf16 differs from that in fp32 by 0.9 %. A label lost or counted twice makes 4 %.
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 
 
 @pytest.mark.parametrize("dtype", ROUNDING, ids=str)
-@pytest.mark.parametrize("kind", ["masked", "labelled", "weighed"])
+@pytest.mark.parametrize("kind", ["masked", "labelled", "weighted"])
 def test_the_gradient_of_an_update_is_the_same_in_pieces(
     make_language_model: Any, make_classifier: Any, draw_masked: Any, draw_labelled: Any, kind: str, dtype: torch.dtype
 ) -> None:
-    """One update in either precision: training makes a rounding grow, so many updates can be compared in fp32 only."""
+    """One update in each precision. Training amplifies rounding, so only fp32 allows comparing many updates."""
     if kind == "masked":
         model = make_language_model()
         objective: Objective = MaskedObjective(model, dtype, compiled=False)
@@ -99,11 +101,11 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
     else:
         model = make_classifier()
         objective = ClassificationObjective(model, dtype, compiled=False)
-        batches = [draw_labelled(rows, seed=rows, is_weighed=kind == "weighed") for rows in (6, 5)]
+        batches = [draw_labelled(rows, seed=rows, is_weighted=kind == "weighted") for rows in (6, 5)]
 
     def gradient(count: int) -> tuple[float, Tensor]:
         model.zero_grad()
-        loss, _ = accumulate(objective, batches, total_weight(batches), alone(model), Pieces(count=count))
+        loss, _ = accumulate(objective, batches, total_weight(batches), alone(model), MicrobatchSplit(count=count))
         return float(loss), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
     loss, whole = gradient(1)
@@ -113,27 +115,31 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
         assert float((cut - whole).norm() / whole.norm()) < ROUNDING[dtype]
 
 
-def test_weighed_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
+def test_weighted_texts_are_the_same_in_pieces(make_classifier: Any, draw_labelled: Any) -> None:
     whole, cut = make_classifier(), make_classifier()
     train(
-        whole, ClassificationObjective(whole, torch.float32, compiled=False), draw_labelled, Pieces(), is_weighed=True
+        whole,
+        ClassificationObjective(whole, torch.float32, compiled=False),
+        draw_labelled,
+        MicrobatchSplit(),
+        is_weighted=True,
     )
     objective = limited(ClassificationObjective(cut, torch.float32, compiled=False), 2, MemoryError())
-    train(cut, objective, draw_labelled, Pieces(), is_weighed=True)
+    train(cut, objective, draw_labelled, MicrobatchSplit(), is_weighted=True)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)
 
 
-def test_a_single_row_that_does_not_fit_is_a_sentence(make_language_model: Any, draw_masked: Any) -> None:
+def test_a_single_row_that_does_not_fit_is_an_error(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
-    with pytest.raises(OutOfResourcesError, match="does not hold the training on a single row of 12 tokens") as caught:
-        train(model, objective, draw_masked, Pieces(), masked=5)
+    with pytest.raises(OutOfResourcesError, match="Not enough memory to train on a single row of 12 tokens") as caught:
+        train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
     assert caught.value.exit_code == 5
 
 
 class OneOfTwo(Ranks):
-    """The second of two processes, which keeps what it leaves for the first."""
+    """The second of two processes; it records the notes that it leaves for the first."""
 
     def __init__(self) -> None:
         super().__init__(Launch(rank=1, size=2))
@@ -143,24 +149,26 @@ class OneOfTwo(Ranks):
         self.left.append(note)
 
 
-def test_one_of_several_processes_leaves_word_and_ends(make_language_model: Any, draw_masked: Any) -> None:
-    model, ranks, pieces = make_language_model(), OneOfTwo(), Pieces()
+def test_one_of_several_processes_leaves_a_note_and_ends(make_language_model: Any, draw_masked: Any) -> None:
+    model, ranks, split = make_language_model(), OneOfTwo(), MicrobatchSplit()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
     parallel = Parallel(model, ranks)
-    with pytest.raises(ShortOfMemoryError, match=r"memory of process 1 of 2 .* be cut into 2 pieces") as caught:
-        accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, pieces)
+    with pytest.raises(
+        ShortOfMemoryError, match=r"Process 1 of 2 ran out of memory.* be split into 2 pieces"
+    ) as caught:
+        accumulate(objective, [draw_masked(6, masked=5)], 5.0, parallel, split)
     assert caught.value.exit_code == 75
     assert ranks.left == [{"pieces": 2}]
 
 
-def test_other_errors_are_not_taken_for_a_full_memory(make_language_model: Any, draw_masked: Any) -> None:
+def test_other_errors_are_not_mistaken_for_full_memory(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
     objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
-        train(model, objective, draw_masked, Pieces(), masked=5)
+        train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
 
 
-def test_the_words_of_the_allocator_are_known() -> None:
+def test_the_messages_of_the_allocator_are_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)

@@ -1,4 +1,4 @@
-"""The loss at masked positions is the cross-entropy of the whole logits there, summed."""
+"""The loss at masked positions is the summed cross-entropy of the full logits there."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def test_the_head_computes_the_loss_in_fp32() -> None:
     assert float(loss) == pytest.approx(float(exact), rel=0.02)
 
 
-@pytest.mark.parametrize("is_weighed", [False, True])
-def test_labelled_texts_are_weighed(make_classifier: Any, draw_labelled: Any, is_weighed: bool) -> None:
-    model, batch = make_classifier(), draw_labelled(7, is_weighed=is_weighed)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_labelled_texts_are_weighted(make_classifier: Any, draw_labelled: Any, is_weighted: bool) -> None:
+    model, batch = make_classifier(), draw_labelled(7, is_weighted=is_weighted)
     objective = ClassificationObjective(model, torch.float32, compiled=False)
     logits = model(batch.input_ids, batch.attention.document_ids)
     torch.testing.assert_close(objective.logits(batch), logits)
     losses = F.cross_entropy(logits, batch.labels, reduction="none")
-    weights = batch.label_weights if is_weighed else torch.ones(7)
+    weights = batch.label_weights if is_weighted else torch.ones(7)
     sums = objective(batch)
     torch.testing.assert_close(sums.loss, (losses * weights).sum())
     assert sums.weight == pytest.approx(float(weights.sum()))
@@ -86,8 +86,14 @@ for cuts in ([10, 20], [30], [5, 9, 40]):
 
 
 def test_variable_length_attention_compiles_whole_and_once_for_all_layers() -> None:
-    """Torch's own kernel, on tensors without memory: no graph breaks, and only more edges compile anew."""
-    words = [sys.executable, "-W", "ignore", "-c", COMPILED_ON_NO_DEVICE]  # in this process types are checked at calls
+    """Torch's own kernel, on meta tensors: no graph breaks, and it recompiles only for more edges."""
+    words = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        COMPILED_ON_NO_DEVICE,
+    ]  # not in this process, which checks types at calls
     process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert process.returncode == 0, process.stderr
     assert process.stdout == "2 2 3 "

@@ -1,4 +1,4 @@
-"""AdamW is torch's, Muon makes updates orthogonal matrix by matrix, and the state goes through a file and back."""
+"""AdamW equals torch's, Muon makes the update of each matrix orthogonal, and the state survives a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parameters_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
-def test_adamw_is_that_of_torch(make_language_model: Any) -> None:
+def test_adamw_equals_that_of_torch(make_language_model: Any) -> None:
     ours, theirs = make_language_model(), make_language_model()
     config = OptimizerConfig(kind="adamw", matrix_rate=3e-3, other_rate=1e-3, weight_decay=0.1)
     optimizer = Optimizer(ours, config)
@@ -68,7 +68,7 @@ def test_newton_schulz_pushes_singular_values_towards_one(shape: tuple[int, int,
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_single_singular_value_stays_near_one(dtype: torch.dtype) -> None:
-    """The largest that can be: all of the norm is in it, and the first polynomial is steep beyond one."""
+    """The extreme case: it is the whole norm, and the first polynomial is steep above one."""
     rng = torch.Generator().manual_seed(0)
     matrices = torch.randn(4, 64, 1, generator=rng) @ torch.randn(4, 1, 96, generator=rng)
     largest = torch.linalg.svdvals(orthogonalise(matrices, dtype).float())[:, 0]
@@ -79,7 +79,7 @@ def test_a_single_singular_value_stays_near_one(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("shape", [(3, 24, 48), (3, 48, 24), (2, 128, 128), (2, 256, 700)])
 @pytest.mark.parametrize("smallest", [0.1, 0.01])
 def test_newton_schulz_in_bf16_is_as_good(shape: tuple[int, int, int], smallest: float) -> None:
-    """The same band of singular values, and the same matrix within a few per cent, however unequal its values were."""
+    """The same range of singular values, and the same matrix within a few per cent, however unequal its values."""
     rng = torch.Generator().manual_seed(0)
     left, _, right = torch.linalg.svd(torch.randn(shape, generator=rng), full_matrices=False)
     matrices = left * torch.logspace(0, math.log10(smallest), min(shape[1:])) @ right
@@ -92,8 +92,8 @@ def test_newton_schulz_in_bf16_is_as_good(shape: tuple[int, int, int], smallest:
     assert float((rounded - exact).norm() / exact.norm()) < 0.03
 
 
-def test_an_update_with_products_in_bf16_is_that_in_fp32(make_language_model: Any) -> None:
-    """Only the orthogonal update of the matrices is rounded: momentum, weights and what AdamW updates stay in fp32."""
+def test_an_update_with_products_in_bf16_equals_that_in_fp32(make_language_model: Any) -> None:
+    """Only the orthogonal update of matrices is rounded; momentum, weights and AdamW's parameters stay in fp32."""
     changes, states = [], []
     for precision in ("fp32", "bf16"):
         model = make_language_model()
@@ -110,15 +110,15 @@ def test_an_update_with_products_in_bf16_is_that_in_fp32(make_language_model: An
     assert all(torch.equal(states[1][name], tensor) for name, tensor in states[0].items())
 
 
-def test_all_matrices_at_once_are_updated_as_one_by_one(
+def test_updating_all_matrices_at_once_equals_one_by_one(
     make_language_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a GPU does in few operations, bit for bit."""
+    """A GPU updates all at once, in few operations: the same bits."""
     models = [make_language_model(), make_language_model()]
     for model, is_gpu in zip(models, (False, True), strict=True):
         optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1))
         if is_gpu:
-            monkeypatch.setattr(optimizer, "_together", lambda optimizer=optimizer: [list(optimizer.matrices)])
+            monkeypatch.setattr(optimizer, "_groups", lambda optimizer=optimizer: [list(optimizer.matrices)])
         for step in range(3):
             set_gradients(model, step)
             optimizer.step(0.5)
@@ -126,7 +126,7 @@ def test_all_matrices_at_once_are_updated_as_one_by_one(
         assert torch.equal(one, other)
 
 
-def test_orthogonalising_forgets_the_scale() -> None:
+def test_orthogonalising_ignores_the_scale() -> None:
     matrix = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(orthogonalise(matrix), orthogonalise(1e-4 * matrix), atol=1e-3, rtol=1e-3)
     assert orthogonalise(torch.zeros(1, 4, 4)).abs().max() == 0
@@ -136,8 +136,8 @@ def muon(model: nn.Module, weight_decay: float = 0.0) -> Optimizer:
     return Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-3, weight_decay=weight_decay))
 
 
-def test_muon_takes_fused_projections_apart(make_language_model: Any) -> None:
-    """Each of query, key, value, gate and up gets an orthogonal update of its own, whatever the scale of the others."""
+def test_muon_splits_fused_projections(make_language_model: Any) -> None:
+    """Each of query, key, value, gate and up gets its own orthogonal update, whatever the scale of the others."""
     model = make_language_model()
     optimizer, before = muon(model), parameters_of(model)
     set_gradients(model, 0)
@@ -146,14 +146,14 @@ def test_muon_takes_fused_projections_apart(make_language_model: Any) -> None:
         block.qkv_proj.weight.grad[:32] *= 1e4  # the queries would drown the keys and values
         block.gate_up_proj.weight.grad[:48] *= 1e4
     optimizer.step(1.0)
-    pieces = {
+    heights = {
         "transformer.blocks.0.qkv_proj.weight": [32, 32, 32],
         "transformer.blocks.0.gate_up_proj.weight": [48, 48],
         "transformer.blocks.1.out_proj.weight": [32],
         "transformer.blocks.1.down_proj.weight": [32],
     }
     after = parameters_of(model)
-    for name, sizes in pieces.items():
+    for name, sizes in heights.items():
         for change in (before[name] - after[name]).split(sizes):
             size = max(1.0, change.shape[0] / change.shape[1]) ** 0.5
             singular = torch.linalg.svdvals(change / (0.02 * size))
@@ -161,8 +161,8 @@ def test_muon_takes_fused_projections_apart(make_language_model: Any) -> None:
             assert float(singular.max()) < 1.4, name
 
 
-def test_muon_splits_by_the_heads_not_by_the_width() -> None:
-    """The queries of a model whose heads together are narrower than its vectors, with fewer heads of keys."""
+def test_muon_splits_by_heads_not_by_width() -> None:
+    """A model whose query heads are narrower in total than its hidden size, with fewer key heads."""
     config = ModelConfig(
         vocab_size=300, hidden_size=64, num_layers=1, num_heads=2, num_kv_heads=1, head_dim=16, intermediate_size=48
     )
@@ -222,7 +222,7 @@ def test_decay_shrinks_matrices_only(make_language_model: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_the_state_goes_through_a_file_and_back(tmp_path: Path, make_language_model: Any, kind: str) -> None:
+def test_the_state_survives_a_file(tmp_path: Path, make_language_model: Any, kind: str) -> None:
     config = OptimizerConfig(kind=kind, matrix_rate=0.01, other_rate=1e-3, weight_decay=0.1)
     model, other = make_language_model(), make_language_model(1)
     optimizer, resumed = Optimizer(model, config), Optimizer(other, config)

@@ -1,4 +1,4 @@
-"""Two processes do what one does: the same updates, norms, evaluation and checkpoint tensors, with Muon and AdamW."""
+"""Two processes equal one: updates, norms, evaluation and checkpoint tensors, with Muon and AdamW."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def script() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
-    """What two processes wrote."""
+    """The folder with the results of two processes."""
     folder = tmp_path_factory.mktemp("two")
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(folder), str(tokenizer_folder), "2"],
@@ -50,7 +50,7 @@ def by_two(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])
 @pytest.mark.parametrize("kind", ["masked", "labelled", "last"])
-def test_the_gradient_of_an_update_by_two_is_that_by_one(
+def test_the_gradient_of_two_processes_equals_that_of_one(
     script: ModuleType, by_two: Path, kind: str, dtype: torch.dtype, rounding: float
 ) -> None:
     alone = script.first_gradient(Ranks(Launch()), kind, dtype)
@@ -60,14 +60,14 @@ def test_the_gradient_of_an_update_by_two_is_that_by_one(
     assert float((two - one).norm() / one.norm()) < rounding
 
 
-def told(folder: Path, rank: int = 0) -> dict[str, Any]:
-    return json.loads((folder / f"told-{rank}.json").read_text(encoding="utf-8"))
+def results(folder: Path, rank: int = 0) -> dict[str, Any]:
+    return json.loads((folder / f"results-{rank}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
 def test_two_processes_equal_one(script: ModuleType, by_two: Path, kind: str) -> None:
     parallel, optimizer, found = script.train(Ranks(Launch()), kind)
-    other = told(by_two)[kind]
+    other = results(by_two)[kind]
     for one, two in zip(found["steps"], other["steps"], strict=True):
         assert (one["num_labels"], one["num_tokens"]) == (two["num_labels"], two["num_tokens"])
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
@@ -78,29 +78,29 @@ def test_two_processes_equal_one(script: ModuleType, by_two: Path, kind: str) ->
     whole, shared = script.state_of(parallel, optimizer), load_file(by_two / f"{kind}.safetensors")
     assert whole.keys() == shared.keys()
     for name, tensor in whole.items():
-        # Four updates later: both optimizers divide by what is nearly zero, which enlarges a rounding.
+        # Four updates later: both optimizers divide by values near zero, which amplifies rounding.
         torch.testing.assert_close(shared[name], tensor.detach(), atol=2e-4, rtol=0)
 
 
-def test_gradients_travel_once_in_a_step(by_two: Path) -> None:
-    of_one_micro_batch, of_three = told(by_two)["traffic"]
+def test_gradients_are_exchanged_once_per_step(by_two: Path) -> None:
+    of_one_micro_batch, of_three = results(by_two)["traffic"]
     assert of_one_micro_batch == of_three > 0
 
 
-def test_what_one_finds_spoilt_all_refuse_and_all_go_back(by_two: Path) -> None:
-    found, other = told(by_two, 0)["return"], told(by_two, 1)["return"]
+def test_a_bad_update_of_one_is_refused_and_rolled_back_by_all(by_two: Path) -> None:
+    found, other = results(by_two, 0)["rollback"], results(by_two, 1)["rollback"]
     assert found["refusal"] == other["refusal"] == "not finite"
     assert found["is_kept_after_refusal"]
     assert not found["is_kept_after_update"]
-    assert found["is_kept_after_return"]
+    assert found["is_kept_after_rollback"]
     assert found["left"] == other["left"] == [1]
     assert found["num_updates"] == other["num_updates"] == 1
     assert found["guard"] == other["guard"]
     assert found["guard"]["losses"] == [1.0]
 
 
-def test_all_processes_are_told_the_same(by_two: Path) -> None:
-    first, second = told(by_two, 0), told(by_two, 1)
+def test_all_processes_have_the_same_results(by_two: Path) -> None:
+    first, second = results(by_two, 0), results(by_two, 1)
     assert first == second
     assert second["answer"] == {"rank": 0}
     assert second["refusal"] == "There is too little text."

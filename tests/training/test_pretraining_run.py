@@ -1,4 +1,4 @@
-"""A pre-training that goes wrong goes back and on with other text, as exact under interruption as any other."""
+"""A pre-training that fails rolls back and continues with other text, exactly so when interrupted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
     "compile": "off",
     "initial_embedding": "random",
 }
-STEPS, DECAY = 34, 20  # of these settings: the plan, and where its decay begins, which is a checkpoint
+STEPS, DECAY = 34, 20  # the plan for these settings, and the start of its decay, which has a checkpoint
 TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
 
 
@@ -43,13 +43,13 @@ class Killed(BaseException):
 
 
 class Machine:
-    """Runs the stage on text of which some places are poison, and dies where it is told to."""
+    """Runs the stage on text with poison in some places, and raises Killed at a given call."""
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        self.poison: frozenset[int] = frozenset()  # places in the text, in steps, whose loss is not finite
-        self.kill_at: int | None = None  # the number of the call that asks for a step's batches
-        self.rows = 10**9  # that fit into the memory
+        self.poison: frozenset[int] = frozenset()  # positions in the text, in steps, whose loss is not finite
+        self.kill_at: int | None = None  # the number of the call that requests batches
+        self.rows = 10**9  # that fit into memory
         self.place, self.calls = 0, 0
         self.places: list[int] = []
 
@@ -104,23 +104,23 @@ def of_kind(events: list[Event], kind: str) -> list[Event]:
     return [event for event in events if event["event"] == kind]
 
 
-def test_after_a_few_refusals_it_goes_back_and_reads_on(machine: Machine, tmp_path: Path) -> None:
+def test_after_five_refusals_it_rolls_back_and_skips_text(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 28))
     events = machine.run(tmp_path / "out")
     assert machine.places == [*range(1, 28), *range(28, 28 + STEPS - DECAY)]
-    [told] = of_kind(events, "rolled_back")
-    assert (told["step"], told["from_step"]) == (DECAY + 1, 27)
-    assert "number 5 in a row to be refused. The run went back to its checkpoint of step 20" in told["sentence"]
-    assert of_kind(events, "skipped_update") == []  # they belong to what was given up
+    [event] = of_kind(events, "rolled_back")
+    assert (event["step"], event["from_step"]) == (DECAY + 1, 27)
+    assert "5 updates in a row were skipped. Rolled back to the checkpoint of step 20" in event["sentence"]
+    assert of_kind(events, "skipped_update") == []  # discarded by the rollback
     rows = of_kind(events, "evaluation")
     assert [row["step"] for row in rows] == [0, 8, 17, 26, 34]
     assert all(math.isfinite(row["loss"]) for row in rows)
     assert ["loss_change_error" in row for row in rows] == [False, True, True, True, True]
     found = state(tmp_path / "out")
-    assert (found["data_shift"], found["retreats"], found["anchors"]) == (7, 0, [DECAY, STEPS])
+    assert (found["data_shift"], found["rollbacks"], found["anchors"]) == (7, 0, [DECAY, STEPS])
 
 
-def test_four_refusals_are_told_and_survived(machine: Machine, tmp_path: Path) -> None:
+def test_four_refusals_are_logged_and_survived(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 27))
     events = machine.run(tmp_path / "out")
     assert [event["step"] for event in of_kind(events, "skipped_update")] == [23, 24, 25, 26]
@@ -129,10 +129,10 @@ def test_four_refusals_are_told_and_survived(machine: Machine, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kills", [(25,), (28,), (31, 9, 12)], ids=str)
-def test_going_back_is_exact_under_interruption(
+def test_a_rollback_is_exact_when_interrupted(
     machine: Machine, tmp_path: Path, kills: tuple[int, ...], undisturbed: Callable[[], tuple[bytes, list[Event]]]
 ) -> None:
-    """Killed among the refusals, at the very retreat, after it, and several times: as if nothing had been."""
+    """Killed during the refusals, at the rollback, after it, and several times."""
     machine.poison = frozenset(range(23, 28))
     for kill in kills:
         with pytest.raises(Killed):
@@ -153,8 +153,8 @@ def undisturbed(machine: Machine, tmp_path: Path) -> Callable[[], tuple[bytes, l
 
 
 @pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
-def test_two_lanes_go_on_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
-    """As most machines train: uncompiled on a processor, half of the rows on each of two cores."""
+def test_two_lanes_resume_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
+    """As on most machines: uncompiled on a CPU, with half of the rows on each of two cores."""
     before = torch.get_num_threads()
     try:
         whole = machine.run(tmp_path / "whole", threads=2)
@@ -171,8 +171,8 @@ def test_two_lanes_go_on_with_the_same_bits(machine: Machine, tmp_path: Path) ->
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_goes_on_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
-    """Twice uninterrupted, and killed and resumed: in bf16, by Muon, with variable-length attention."""
+def test_a_gpu_resumes_with_the_same_bits(machine: Machine, tmp_path: Path) -> None:
+    """Twice uninterrupted, and once killed and resumed: in bf16, with Muon and variable-length attention."""
     tables_of = []
     for name, kills in (("whole", ()), ("again", ()), ("killed", (9, 25))):
         for kill in kills:
@@ -183,20 +183,20 @@ def test_a_gpu_goes_on_with_the_same_bits(machine: Machine, tmp_path: Path) -> N
     assert tables_of[0] == tables_of[1] == tables_of[2]
 
 
-def test_where_going_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
+def test_if_rolling_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 1000))
-    for _ in range(2):  # the same command says the same again
+    for _ in range(2):  # the same command fails in the same way
         with pytest.raises(DivergedError, match="Training diverged") as caught:
             machine.run(tmp_path / "out")
         assert caught.value.exit_code == EXIT_MODEL
-        assert "lower --learning-rate than 0.002, with --redo" in str(caught.value)
+        assert "--learning-rate lower than 0.002, with --redo" in str(caught.value)
         assert list_steps(tmp_path / "out" / "checkpoints")[0] == 0
         events = read_events(tmp_path / "out")
         assert events[-1]["event"] == "diverged"
         assert events[-1]["sentence"] == str(caught.value)
 
 
-def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
+def test_weights_that_cannot_be_evaluated_cause_a_rollback(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pretune.stages.pretrain import stage
@@ -206,35 +206,35 @@ def test_weights_that_cannot_be_evaluated_are_a_reason_to_go_back(
     def evaluate_rows(*args: Any) -> Evaluation:
         calls[0] += 1
         found = original(*args)
-        # Twice to calibrate, then steps 0, 8, 17 and 26.
+        # Two calls for the calibration, then steps 0, 8, 17 and 26.
         return replace(found, loss=math.nan) if calls[0] == 6 else found
 
     monkeypatch.setattr(stage, "evaluate_rows", evaluate_rows)
     events = machine.run(tmp_path / "out")
-    [told] = of_kind(events, "rolled_back")
-    assert told["sentence"].startswith("The loss on the validation text was not finite at step 26.")
+    [event] = of_kind(events, "rolled_back")
+    assert event["sentence"].startswith("The loss on the validation text was not finite at step 26.")
     assert [row["step"] for row in of_kind(events, "evaluation")] == [0, 8, 17, 26, 34]
 
 
-def test_memory_that_is_too_small_is_lived_with_and_remembered(machine: Machine, tmp_path: Path) -> None:
-    """In fp32, in which the losses stay close to the end; test_microbatch_split.py compares single updates in bf16."""
+def test_a_lack_of_memory_is_handled_and_remembered(machine: Machine, tmp_path: Path) -> None:
+    """In fp32, where losses stay close to the end; test_microbatch_split.py compares single updates in bf16."""
     machine.run(tmp_path / "whole", precision="fp32")
     machine.rows = 3
     with pytest.raises(Killed):
         machine.run(tmp_path / "out", kill_at=25, precision="fp32")
-    assert state(tmp_path / "out")["pieces"] == {"count": 4}  # of eight rows
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 4}  # of eight rows
     machine.rows = 10**9
     events = machine.run(tmp_path / "out", precision="fp32")
-    [told] = of_kind(events, "pieces_doubled")
-    assert (told["pieces"], told["step"]) == (4, 0)
-    assert "The memory did not hold a micro-batch, so each is now cut into 4 pieces" in told["sentence"]
-    assert state(tmp_path / "out")["pieces"] == {"count": 4}
+    [event] = of_kind(events, "pieces_doubled")
+    assert (event["pieces"], event["step"]) == (4, 0)
+    assert "A micro-batch did not fit into memory, so each is now split into 4 pieces" in event["sentence"]
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 4}
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
-    # Sums in another order: the last bits differ, and training makes such differences grow: in bf16 to some per cent.
+    # Sums are in another order, so the last bits differ, and training amplifies that: in bf16 to several per cent.
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
 
 
-def test_memory_that_becomes_too_small_is_remembered_at_once(machine: Machine, tmp_path: Path) -> None:
+def test_a_later_lack_of_memory_is_saved_at_once(machine: Machine, tmp_path: Path) -> None:
     original = machine.batches
 
     def batches(corpus: Corpus, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
@@ -245,5 +245,5 @@ def test_memory_that_becomes_too_small_is_remembered_at_once(machine: Machine, t
     with pytest.raises(Killed):
         machine.run(tmp_path / "out", kill_at=13)
     assert list_steps(tmp_path / "out" / "checkpoints") == [0, 11]
-    assert state(tmp_path / "out")["pieces"] == {"count": 2}
+    assert state(tmp_path / "out")["microbatch_split"] == {"count": 2}
     assert state(tmp_path / "out")["anchors"] == [0]

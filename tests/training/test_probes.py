@@ -1,4 +1,4 @@
-"""The hidden word is a whole word that is one token, and what is shown of it is what the model says."""
+"""The hidden word is a whole word and a single token, and the predictions shown are those of the model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tokenizer(tokenizer_folder: Path) -> Tokenizer:
     return load_tokenizer(tokenizer_folder)
 
 
-def test_the_word_asked_for_is_hidden(tokenizer: Tokenizer) -> None:
+def test_the_requested_word_is_hidden(tokenizer: Tokenizer) -> None:
     hidden = hide_word("The sun rises in the east.", tokenizer, seed=0, word="the")
     assert hidden is not None
     assert (hidden.masked_text, hidden.true_word) == ("The sun rises in [MASK] east.", "the")
@@ -57,7 +57,7 @@ def test_a_text_without_a_whole_word_token_hides_nothing(tokenizer: Tokenizer, t
 
 
 @given(st.integers(0, 50), st.sampled_from(TEXTS[:2] + TEXTS[3:4]))
-def test_hiding_is_what_fill_would_read(tokenizer_folder: Path, seed: int, text: str) -> None:
+def test_hiding_gives_the_ids_that_fill_would_read(tokenizer_folder: Path, seed: int, text: str) -> None:
     tokenizer = load_tokenizer(tokenizer_folder)
     hidden = hide_word(text, tokenizer, seed)
     assert hidden is not None
@@ -80,7 +80,7 @@ def test_sentences_differ_and_depend_on_the_seed(tokenizer: Tokenizer) -> None:
     assert hide_words([], tokenizer, 4, seed=0) == []
 
 
-def test_what_is_shown_is_what_the_model_says(tokenizer: Tokenizer) -> None:
+def test_predictions_are_those_of_the_model(tokenizer: Tokenizer) -> None:
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size,
         hidden_size=32,
@@ -118,15 +118,15 @@ def written(folder: Path, tokenizer: Tokenizer, texts: list[str]) -> TokenShard:
     return TokenShard(folder, "train")
 
 
-def test_sentences_of_the_training_text_are_not_watched(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """Also if they stand inside a longer sentence, go on there, or are in other letters."""
+def test_sentences_of_the_training_text_are_not_probes(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Even if they are part of a longer sentence, or differ in case."""
     hidden = [hide_word(text, tokenizer, 0) for text in SENTENCES]
     words = [word for word in hidden if word is not None]
     assert len(words) == len(SENTENCES)
     training = [
         "The film says that the sun rises in the east, and the food was cold.",
         f"{SENTENCES[1]} {SENTENCES[2].lower()}",
-        "We never liked",  # and the next document goes on as a sentence does
+        "We never liked",  # the next document continues like a sentence
         "the food, and the waiter was rude.",
     ]
     shard = written(tmp_path, tokenizer, training)
@@ -135,9 +135,7 @@ def test_sentences_of_the_training_text_are_not_watched(tokenizer: Tokenizer, tm
     assert [word.text for word in choose_unseen(words, 1, shard, tokenizer)] == SENTENCES[3:4]
 
 
-def test_sentences_that_the_training_text_holds_are_marked_if_there_are_no_others(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_sentences_of_the_training_text_are_marked_if_there_are_no_others(tokenizer: Tokenizer, tmp_path: Path) -> None:
     words = hide_words(SENTENCES, tokenizer, 6, seed=0)
     shard = written(tmp_path, tokenizer, SENTENCES)
     chosen = choose_unseen(words, 2, shard, tokenizer)
@@ -145,7 +143,7 @@ def test_sentences_that_the_training_text_holds_are_marked_if_there_are_no_other
     assert choose_unseen([], 2, shard, tokenizer) == []
 
 
-def test_the_built_in_world_has_sentences_to_watch_that_it_does_not_hold(tmp_path: Path) -> None:
+def test_the_built_in_world_has_unseen_probes(tmp_path: Path) -> None:
     documents = list(world.iter_documents(4_000))
     validation, train = documents[:80], documents[80:]
     tokenizer = train_tokenizer(train)
@@ -155,5 +153,5 @@ def test_the_built_in_world_has_sentences_to_watch_that_it_does_not_hold(tmp_pat
     chosen = choose_unseen(candidates, 6, written(tmp_path, tokenizer, train), tokenizer)
     assert chosen[0].text == world.SUNRISE
     assert len(chosen) == 6
-    held = " ".join(" ".join(re.findall(r"\w+", text.lower())) for text in train)
-    assert not [word.text for word in chosen if " ".join(re.findall(r"\w+", word.text.lower())) in held]
+    text = " ".join(" ".join(re.findall(r"\w+", text.lower())) for text in train)
+    assert not [word.text for word in chosen if " ".join(re.findall(r"\w+", word.text.lower())) in text]

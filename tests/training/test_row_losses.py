@@ -1,4 +1,4 @@
-"""The paired error is that of the differences, and it is the same after a checkpoint was read back."""
+"""The paired error is that of the differences, and it is the same after a checkpoint is restored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ONES = np.ones(300, dtype=np.int64)
 
 
 def draw(num_rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Losses before and after some training: rows are of very different difficulty, and all become a little easier."""
+    """Losses before and after some training: rows differ a lot in difficulty, and all improve a little."""
     random = np.random.default_rng(0)
     before = random.gamma(1.0, 2.0, size=num_rows)
     return before, before - 0.05 + random.normal(0, 0.1, size=num_rows)
 
 
-def test_with_one_label_a_row_it_is_the_standard_error_of_the_mean() -> None:
+def test_with_one_label_per_row_it_is_the_standard_error_of_the_mean() -> None:
     losses, _ = draw()
     assert standard_error(losses, ONES) == pytest.approx(sem(losses))
 
@@ -37,7 +37,7 @@ def test_paired_rows_show_what_unpaired_ones_cannot() -> None:
 
 
 def test_labels_of_one_row_do_not_count_as_independent() -> None:
-    """The coverage of two standard errors, with rows that share much of their loss and differ in their labels."""
+    """The coverage of two standard errors, with labels that are correlated within a row."""
     random = np.random.default_rng(1)
     covered = 0
     for _ in range(400):
@@ -57,7 +57,7 @@ def test_a_checkpoint_changes_nothing() -> None:
     assert compare_rows(restored, after, ONES) == compare_rows(kept, after, ONES)
 
 
-def test_what_cannot_be_compared() -> None:
+def test_fields_that_cannot_be_computed_are_omitted() -> None:
     kept: dict[str, Any] = {}
     assert compare_rows(kept, np.array([1.0]), np.array([3])) == {}
     assert compare_rows(kept, np.array([1.0, 2.0]), np.array([3, 3])).keys() == {"loss_error"}

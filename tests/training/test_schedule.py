@@ -1,4 +1,4 @@
-"""The rate rises, stays, falls to nothing, and never leaves [0, 1], whatever the plan and its correction."""
+"""The rate rises, stays, falls to zero, and never leaves [0, 1], whatever the plan and its correction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pretune.training.schedule import Plan, plan_steps
 
-Share = st.floats(0, 1)
+Fraction = st.floats(0, 1)
 
 
 @st.composite
@@ -16,8 +16,8 @@ def plans(draw: st.DrawFn) -> Plan:
     return plan_steps(
         draw(st.integers(20, 400)),
         warmup_fraction=draw(st.floats(0, 0.3)),
-        decay_fraction=draw(Share),
-        long_fraction=draw(Share),
+        decay_fraction=draw(Fraction),
+        long_fraction=draw(Fraction),
         tokens_per_step=100,
     )
 
@@ -52,7 +52,7 @@ def test_warm_up_and_decay_are_straight_lines() -> None:
 
 
 @given(plans())
-def test_long_rows_lie_within_the_decay(plan: Plan) -> None:
+def test_long_rows_are_within_the_decay(plan: Plan) -> None:
     assert plan.decay_start_step <= plan.long_start_step <= plan.steps
 
 

@@ -1,4 +1,4 @@
-"""Rows in two lanes give the sums and gradients of rows in one, and the same numbers every time."""
+"""Rows in two lanes give the same sums and gradients as rows in one, and the same bits every time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pretune.data.batch import Attention, Batch
 from pretune.training.loop import evaluate
 from pretune.training.objective import ClassificationObjective, MaskedObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
-from pretune.training.threaded_objective import SideBySide, in_lanes
+from pretune.training.threaded_objective import ThreadedObjective, in_lanes
 
 LANES = Lanes(2, 2)
 
 
-def draw_labeled(rows: int, seed: int = 0, *, is_weighed: bool = False) -> Batch:
+def draw_labeled(rows: int, seed: int = 0, *, is_weighted: bool = False) -> Batch:
     """Rows of 3 to 12 tokens with one of three labels."""
     rng = torch.Generator().manual_seed(seed)
     lengths = torch.randint(3, 13, (rows, 1), generator=rng)
@@ -30,7 +30,7 @@ def draw_labeled(rows: int, seed: int = 0, *, is_weighed: bool = False) -> Batch
         input_ids=torch.randint(4, 300, (rows, 12), generator=rng) * is_real,
         labels=torch.randint(0, 3, (rows,), generator=rng),
         attention=Attention(document_ids=torch.where(is_real, 0, -1)),
-        label_weights=torch.rand(rows, generator=rng) if is_weighed else None,
+        label_weights=torch.rand(rows, generator=rng) if is_weighted else None,
         num_tokens=int(is_real.sum()),
     )
 
@@ -42,13 +42,13 @@ def gradients(model: Any, objective: Any, batch: Batch) -> tuple[Any, dict[str, 
     return sums, {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-@pytest.mark.parametrize("is_weighed", [False, True])
+@pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("rows", [1, 2, 7, 32])
-def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: int, is_weighed: bool) -> None:
-    model, batch = make_classifier(), draw_labeled(rows, is_weighed=is_weighed)
+def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: int, is_weighted: bool) -> None:
+    model, batch = make_classifier(), draw_labeled(rows, is_weighted=is_weighted)
     objective = ClassificationObjective(model, torch.float32, compiled=False)
     one, expected = gradients(model, objective, batch)
-    two, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    two, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     assert two.weight == pytest.approx(one.weight, rel=1e-6)
     assert (int(two.correct), two.count) == (int(one.correct), one.count)
     torch.testing.assert_close(two.loss, one.loss, rtol=1e-5, atol=1e-5)
@@ -56,23 +56,23 @@ def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: in
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_compiled_code_and_several_processes_go_without_lanes(make_language_model: Any) -> None:
+def test_compiled_code_and_several_processes_use_no_lanes(make_language_model: Any) -> None:
     model = make_language_model()
     objective = MaskedObjective(model, torch.float32, compiled=False)
     compute = replace(choose_compute(compile="off"), device="cpu")
-    assert isinstance(in_lanes(objective, model, compute), SideBySide)
+    assert isinstance(in_lanes(objective, model, compute), ThreadedObjective)
     assert in_lanes(objective, model, replace(compute, is_compiled=True)) is objective
     assert in_lanes(objective, model, replace(compute, processes=2)) is objective
 
 
 @pytest.mark.parametrize(("dtype", "rounding"), [(torch.float32, 2e-6), (torch.bfloat16, 1e-2)])
-def test_masked_prediction_can_be_cut_as_well(
+def test_masked_prediction_can_be_cut_too(
     make_language_model: Any, draw_masked: Callable[..., Batch], dtype: torch.dtype, rounding: float
 ) -> None:
     model, batch = make_language_model(), draw_masked(8, 20)
     objective = MaskedObjective(model, dtype, compiled=False)
     _, expected = gradients(model, objective, batch)
-    _, found = gradients(model, SideBySide(objective, model, LANES), batch)
+    _, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     for name, gradient in expected.items():
         assert float((found[name] - gradient).norm() / gradient.norm()) < rounding, name
 
@@ -80,7 +80,7 @@ def test_masked_prediction_can_be_cut_as_well(
 def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) -> None:
     def train() -> dict[str, torch.Tensor]:
         model = make_classifier()
-        objective = SideBySide(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
+        objective = ThreadedObjective(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
         config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.0)
         steps = iter_steps(
             model, objective, Optimizer(model, config), lambda step: [draw_labeled(16, step), draw_labeled(5, -step)]
@@ -93,11 +93,11 @@ def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_nothing_is_recorded_where_nothing_is_learnt(make_classifier: Any) -> None:
+def test_without_gradients_nothing_is_recorded(make_classifier: Any) -> None:
     model, batches = make_classifier(), [draw_labeled(9, seed) for seed in range(3)]
     objective = ClassificationObjective(model, torch.float32, compiled=False)
-    side_by_side = SideBySide(objective, model, LANES)
-    assert evaluate(side_by_side, batches) == pytest.approx(evaluate(objective, batches), rel=1e-6)
+    threaded = ThreadedObjective(objective, model, LANES)
+    assert evaluate(threaded, batches) == pytest.approx(evaluate(objective, batches), rel=1e-6)
     with torch.no_grad():
-        assert not side_by_side(batches[0]).loss.requires_grad
+        assert not threaded(batches[0]).loss.requires_grad
     assert all(parameter.grad is None for parameter in model.parameters())

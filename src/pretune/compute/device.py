@@ -166,15 +166,15 @@ def in_fixed_order(device: str) -> Iterator[None]:
         memory.fill_uninitialized_memory = before[1]
 
 
-def compile_options(device: str, *, graphs: bool = False) -> dict[str, Any] | None:
+def compile_options(device: str) -> dict[str, Any] | None:
     """The options for torch.compile, or None for a CPU. On a GPU, kernels are chosen by rules rather than by timing, so
-    that they are the same in every process; with `graphs` they are recorded as CUDA graphs."""
+    that they are the same in every process."""
     if device != "cuda":
         return None
     import torch._inductor.config as inductor
 
     options = {"deterministic": True} if hasattr(inductor, "deterministic") else {}
-    return {**options, "triton.cudagraphs": graphs}
+    return {**options, "triton.cudagraphs": False}
 
 
 def use_own_compile_cache() -> None:

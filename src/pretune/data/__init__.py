@@ -1,1 +1,1 @@
-"""From token shards and labelled rows to batches: row packing, masks and order, all functions of the seed."""
+"""Token shards and labelled rows go in, batches come out: packing, masks and order are functions of the seed."""

@@ -1,4 +1,4 @@
-"""What passes from data to training: token ids, what to predict, and who may look at whom."""
+"""The batch that goes from data to training: token ids, labels to predict, and the attention mask."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pretune.compute.varlen import Spans, find_spans
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """Who may look at whom: positions with the same document id; padding has -1."""
+    """The attention mask: positions with the same document id see each other; padding has -1."""
 
     document_ids: Int[Tensor, "B T"]
-    is_causal: Tensor | None = None  # (B,) of bool: rows in which a position may not look ahead; None: no row
-    spans: Spans | None = None  # the same for a GPU's kernel, which needs no mask; None elsewhere
+    is_causal: Tensor | None = None  # (B,) of bool: rows in which positions see only earlier ones; None: no row
+    spans: Spans | None = None  # the same mask for a GPU's varlen kernel; None elsewhere
 
     def each(self, do: Callable[[Tensor], Tensor]) -> Attention:
-        """The same with `do` done to every tensor."""
+        """The same with `do` applied to every tensor."""
         spans = self.spans
         if spans is not None:
             spans = spans._replace(runs=tuple(run._replace(edges=do(run.edges)) for run in spans.runs))
@@ -34,8 +34,8 @@ class Attention:
 class Batch:
     """One micro-batch. Masked, causal and classification batches differ in how they are made, not in how they train.
 
-    `labels` is (M,) beside `positions` (M,), ascending, for token prediction at chosen places of the flattened batch,
-    and (B,) without `positions` for classification.
+    For token prediction `labels` is (M,), along with ascending `positions` (M,) in the flattened batch. For
+    classification `labels` is (B,), without `positions`.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -43,8 +43,8 @@ class Batch:
     attention: Attention
     positions: Int[Tensor, "N"] | None = None
     label_weights: Float[Tensor, "N"] | None = None
-    num_tokens: int = 0  # real tokens, padding apart
-    known_weight: float | None = None  # of a batch on a GPU, which nobody should have to ask
+    num_tokens: int = 0  # real tokens, without padding
+    known_weight: float | None = None  # precomputed for a batch on a GPU, to avoid a device sync
 
     @property
     def weight(self) -> float:
@@ -54,7 +54,7 @@ class Batch:
         return float(len(self.labels)) if self.label_weights is None else float(self.label_weights.sum())
 
     def ready_for(self, device: str) -> Batch:
-        """The same batch; for a GPU in pinned memory, from which it is copied without waiting, and with its spans."""
+        """The same batch; for a GPU with its spans and in pinned memory, so that copying does not block."""
         if device != "cuda":
             return self
         attention = self.attention
@@ -63,7 +63,7 @@ class Batch:
         return replace(self, attention=attention)._each(Tensor.pin_memory)
 
     def to(self, device: str) -> Batch:
-        """The same batch on a device; itself where it is there already. Nobody waits for the copy to a GPU."""
+        """The batch on a device, without a copy if it is already there. Copying to a GPU does not block."""
         if self.input_ids.device.type == device:
             return self
         ready = replace(self.ready_for(device), known_weight=self.weight)
@@ -79,17 +79,17 @@ class Batch:
             attention=self.attention.each(do),
         )
 
-    def cut(self, pieces: int) -> list[Batch]:
-        """The same rows in `pieces` batches of nearly equal size, in order; as many as there are rows, if fewer."""
+    def cut(self, count: int) -> list[Batch]:
+        """The same rows, in order, in `count` batches of nearly equal size, or one per row if there are fewer rows."""
         num_rows, seq_len = self.input_ids.shape
-        pieces = min(pieces, num_rows)
-        if pieces <= 1:
+        count = min(count, num_rows)
+        if count <= 1:
             return [self]
-        edges = [num_rows * i // pieces for i in range(pieces + 1)]
+        edges = [num_rows * i // count for i in range(count + 1)]
         return [self._rows(first, last, seq_len) for first, last in pairwise(edges)]
 
     def part(self, index: int, count: int) -> Batch:
-        """One of `count` parts of nearly equal size; without rows where there are fewer than parts."""
+        """One of `count` parts of nearly equal size; empty if there are fewer rows than parts."""
         parts, (num_rows, seq_len) = self.cut(count), self.input_ids.shape
         return parts[index] if index < len(parts) else self._rows(num_rows, num_rows, seq_len)
 
@@ -97,7 +97,7 @@ class Batch:
         causal, documents = self.attention.is_causal, self.attention.document_ids[first:last]
         if self.positions is None:
             positions, labels = None, slice(first, last)
-        else:  # sorted, as places of the whole flattened batch
+        else:  # ascending, in the whole flattened batch
             edges = torch.tensor([first * seq_len, last * seq_len], device=self.positions.device)
             start, end = torch.searchsorted(self.positions, edges).tolist()
             positions, labels = self.positions[start:end] - first * seq_len, slice(start, end)

@@ -1,4 +1,4 @@
-"""Labelled texts as batches: rows of like length together, little padding, the order a function of seed and epoch."""
+"""Labelled texts go in, batches of rows of similar length come out, in an order that depends on seed and epoch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
 
 IntArray = npt.NDArray[np.int64]
-_POOL_BATCHES = 32  # batches are cut from pools of this many, sorted by length inside
+_POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledShard:
-    """The encoded texts of one split and their labels; `rows` are those in use."""
+    """The encoded texts of one split and their labels; `rows` are the indices of the rows in use."""
 
     shard: TokenShard
     all_labels: IntArray
@@ -54,9 +54,9 @@ def load_labeled(folder: Path, name: str, labels: Sequence[int], num_rows: int |
 
 
 class ClassificationRows:
-    """Batches of labelled texts. With `mask_augment`, a share of the tokens of each training text is hidden:
-    regularisation that is a function of (seed, epoch, batch) like everything else, and that makes a hidden word nothing
-    new to the model (arXiv:2310.07819)."""
+    """Batches of labelled texts. `mask_augment` is the fraction of tokens hidden in training batches: regularisation
+    that is a function of (seed, epoch, batch) like everything else, and keeps [MASK] familiar to the model
+    (arXiv:2310.07819)."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class ClassificationRows:
         return -(-len(self.data) // self.batch_size)
 
     def epoch(self, epoch: int) -> list[IntArray]:
-        """The rows of every batch of one epoch: every row exactly once."""
+        """The rows of every batch in one epoch, every row exactly once."""
         order = generator(self.seed, "rows", epoch).permutation(len(self.data))
         pool = self.batch_size * _POOL_BATCHES
         batches: list[IntArray] = []
@@ -91,21 +91,21 @@ class ClassificationRows:
         return [batches[place] for place in places]
 
     def in_order(self) -> list[Batch]:
-        """All rows once, shortest first, nothing hidden: for evaluation. Rows of batch i are `order()` in slices."""
+        """All rows once, in the order of `order()`, with nothing hidden: for evaluation."""
         order = self.order()
         return [self.batch(order[i : i + self.batch_size]) for i in range(0, len(order), self.batch_size)]
 
     def order(self) -> IntArray:
-        """The order of the rows in `in_order`."""
+        """The indices of the rows, shortest first."""
         return np.argsort(self.lengths, kind="stable")
 
     def training_batch(self, rows: IntArray, epoch: int, index: int) -> Batch:
-        """These rows with tokens hidden and weights by class."""
+        """These rows with tokens hidden for `mask_augment`."""
         batch = self.batch(rows)
         if self.mask_augment > 0:
             is_ordinary = batch.input_ids >= self.special.first_ordinary
             drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
-            ids = batch.input_ids[is_ordinary]  # these alone, so that nothing depends on the padding
+            ids = batch.input_ids[is_ordinary]  # only these, so that the result does not depend on padding
             batch.input_ids[is_ordinary] = ids.masked_fill(
                 torch.from_numpy(drawn < self.mask_augment), self.special.mask
             )

@@ -1,4 +1,4 @@
-"""Masked batches from token shards: the batch of a step is a pure function of (shards, settings, step)."""
+"""Token shards go in, masked batches come out: the batch of a step is a function of (shards, settings, step)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialIds:
-    """Ids that batches need; every id from `first_ordinary` on may be masked."""
+    """The special ids that batches need; tokens from `first_ordinary` upwards may be masked."""
 
     pad: int
     mask: int
@@ -27,12 +27,12 @@ class SpecialIds:
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
-    """The ids that batches need, of one tokenizer."""
+    """The special ids of a tokenizer that batches need."""
     return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=tokenizer.first_ordinary_id)
 
 
-def ordinary_share(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
-    """The share of the tokens that may be hidden, counted a stretch at a time."""
+def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
+    """The fraction of the tokens that may be hidden, counted `step` tokens at a time."""
     counts = (np.count_nonzero(tokens[i : i + step] >= first_ordinary) for i in range(0, len(tokens), step))
     return sum(counts) / max(1, len(tokens))
 
@@ -40,7 +40,7 @@ def ordinary_share(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int,
 class MaskedRows:
     """Rows of packed documents with `mask_prob` of their ordinary tokens hidden.
 
-    Every hidden token becomes [MASK] (100 %, not 80/10/10: arXiv:2202.08005 finds that better, and it is simpler).
+    Every hidden token becomes [MASK] (100 %, not 80/10/10, which is simpler and better: arXiv:2202.08005).
     """
 
     def __init__(
@@ -53,21 +53,22 @@ class MaskedRows:
         mask_prob: float,
         seed: int,
     ) -> None:
-        self.tokens = np.asarray(tokens)  # a mapped file all the same, but faster to index than as a memmap
+        self.tokens = np.asarray(tokens)  # still a mapped file, but faster to index than a memmap
         self.table = table
         self.special = special
         self.rows_per_batch = min(rows_per_batch, len(table))
         self.seed = seed
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
-        # Special tokens are never hidden, and in short documents they are a large share of all tokens.
-        ordinary = self.tokens_per_batch * ordinary_share(self.tokens, special.first_ordinary)
+        # Special tokens are never hidden, and in short documents they are a large fraction of all tokens.
+        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special.first_ordinary)
         self.masked_per_batch = max(1, round(mask_prob * ordinary))
-        self._known = (-1, np.empty(0, dtype=np.int64))  # an epoch and its order, together: threads may ask at once
+        # An epoch and its order, in one tuple because several threads may read it.
+        self._known = (-1, np.empty(0, dtype=np.int64))
 
     def batch(self, index: int) -> Batch:
-        """The `index`-th batch of an endless sequence of rows: every row once per epoch, in a new order in each.
+        """The `index`-th batch of an endless sequence of rows: every row once per epoch, in a new order each time.
 
-        Batches are of one size: where the rows of an epoch do not fill its last one, the next epoch begins in it.
+        All batches have the same size: if an epoch does not fill its last batch, the next epoch starts in it.
         """
         epoch, place = divmod(index * self.rows_per_batch, len(self.table))
         rows = self._epoch_order(epoch)[place : place + self.rows_per_batch]
@@ -104,15 +105,15 @@ class MaskedRows:
         table, width = self.table, self.table.row_tokens
         input_ids = np.full((len(rows), width), self.special.pad, dtype=np.int64)
         document_ids = np.full_like(input_ids, -1)
-        counts = table.firsts[rows + 1] - table.firsts[rows]  # pieces of each row
-        firsts = np.cumsum(counts) - counts  # the first piece of each row among those of all these rows
+        counts = table.firsts[rows + 1] - table.firsts[rows]  # chunks of each row
+        firsts = np.cumsum(counts) - counts  # the first chunk of each row among those of all these rows
         documents = np.arange(counts.sum()) - np.repeat(firsts, counts)
-        pieces = np.repeat(table.firsts[rows], counts) + documents
-        lengths = table.lengths[pieces]
-        before = np.cumsum(lengths) - lengths  # tokens of all earlier pieces
+        chunks = np.repeat(table.firsts[rows], counts) + documents
+        lengths = table.lengths[chunks]
+        before = np.cumsum(lengths) - lengths  # tokens of all earlier chunks
         places = before + np.repeat(np.arange(len(rows)) * width - before[firsts], counts)
         tokens = np.arange(lengths.sum())
         into = np.repeat(places - before, lengths) + tokens
-        input_ids.reshape(-1)[into] = self.tokens[np.repeat(table.starts[pieces] - before, lengths) + tokens]
+        input_ids.reshape(-1)[into] = self.tokens[np.repeat(table.starts[chunks] - before, lengths) + tokens]
         document_ids.reshape(-1)[into] = np.repeat(documents, lengths)
         return input_ids, document_ids

@@ -1,4 +1,4 @@
-"""Which tokens are hidden, as a pure function of seed and counters."""
+"""Token ids go in, the positions to hide come out: a pure function of a seed and counters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ IntArray = npt.NDArray[np.int64]
 def draw_masked_positions(
     input_ids: IntArray, count: int, first_ordinary_id: int, seed: int, *names: str | int
 ) -> IntArray:
-    """`count` places of the flattened batch, sorted, that hold ordinary tokens; fewer where there are fewer.
+    """`count` positions of ordinary tokens in the flattened batch, ascending; all of them if there are fewer.
 
-    A fixed count per batch instead of a coin per token keeps shapes static; every ordinary token is equally likely.
+    A fixed count per batch, instead of a probability per token, keeps shapes static; all ordinary tokens are equally
+    likely.
     """
     candidates = np.flatnonzero(input_ids.reshape(-1) >= first_ordinary_id)
     chosen = generator(seed, *names).choice(candidates, size=min(count, len(candidates)), replace=False)

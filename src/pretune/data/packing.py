@@ -1,4 +1,4 @@
-"""Documents into rows without waste: long ones continue in another row, short ones share one; no token is lost."""
+"""Document offsets go in, rows of chunks come out: long documents are cut, short ones share a row; no token is lost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class RowTable:
-    """Which pieces of the token stream make up each row.
+    """The chunks of the token stream that make up each row.
 
-    Piece i is tokens[starts[i] : starts[i] + lengths[i]]; row r holds the pieces firsts[r] : firsts[r + 1].
+    Chunk i is tokens[starts[i] : starts[i] + lengths[i]]; row r consists of the chunks firsts[r] : firsts[r + 1].
     """
 
     row_tokens: int
@@ -31,15 +31,15 @@ class RowTable:
 
     @property
     def fill(self) -> float:
-        """Share of the places that hold a token."""
+        """Fraction of the positions that have a token; the others are padding."""
         return self.num_tokens / max(1, len(self) * self.row_tokens)
 
 
 def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]) -> RowTable:
-    """Cut documents into pieces of at most `row_tokens` and pack the pieces into rows.
+    """Cut documents into chunks of at most `row_tokens` and pack the chunks into rows.
 
-    `offsets` are the document boundaries in the token stream, `is_sentence_end` says for every token whether a sentence
-    may end there. Every token of every document is in exactly one piece.
+    `offsets` are the document boundaries in the token stream; `is_sentence_end` is true for tokens that may end a
+    sentence. Every token of every document is in exactly one chunk.
     """
     starts, lengths = cut_documents(offsets, row_tokens, is_sentence_end)
     order, firsts = pack(lengths, row_tokens)
@@ -49,8 +49,8 @@ def build_rows(offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[
 def cut_documents(
     offsets: IntArray, row_tokens: int, is_sentence_end: npt.NDArray[np.bool_]
 ) -> tuple[IntArray, IntArray]:
-    """Starts and lengths of the pieces, in document order; a cut falls on a sentence end in the last eighth of the row,
-    where there is one."""
+    """Starts and lengths of the chunks, in document order. Cuts are made at the last sentence end in the last eighth
+    of a row, if there is one, and otherwise at the end of the row."""
     doc_lengths = np.diff(offsets)
     fits = (doc_lengths <= row_tokens) & (doc_lengths > 0)
     starts, lengths = [offsets[:-1][fits]], [doc_lengths[fits]]
@@ -75,28 +75,28 @@ def cut_documents(
 
 
 def pack(lengths: IntArray, row_tokens: int) -> tuple[IntArray, IntArray]:
-    """Best-fit decreasing: the order of the pieces row by row, and where each row begins in it.
+    """Best-fit decreasing: the order of the chunks row by row, and where each row begins in it.
 
-    Rows with room are kept in one list per number of free places; a bit mask finds the fullest that takes a piece.
+    There is one list of rows for each number of free positions; a bit mask finds the fullest row that a chunk fits in.
     """
     rows: list[list[int]] = []
     rows_by_room: list[list[int]] = [[] for _ in range(row_tokens + 1)]
-    has_room = 0  # bit r is set where rows_by_room[r] is not empty
-    for piece in np.argsort(-lengths, kind="stable").tolist():
-        length = int(lengths[piece])
+    has_room = 0  # bit r is set if rows_by_room[r] is not empty
+    for chunk in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[chunk])
         fitting = has_room >> length
         if fitting:
             room = length + (fitting & -fitting).bit_length() - 1
             row = rows_by_room[room].pop()
             if not rows_by_room[room]:
                 has_room &= ~(1 << room)
-            rows[row].append(piece)
+            rows[row].append(chunk)
         else:
             room, row = row_tokens, len(rows)
-            rows.append([piece])
+            rows.append([chunk])
         if room > length:
             rows_by_room[room - length].append(row)
             has_room |= 1 << (room - length)
-    order = np.array([piece for row in rows for piece in row], dtype=np.int64)
+    order = np.array([chunk for row in rows for chunk in row], dtype=np.int64)
     firsts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     return order, firsts

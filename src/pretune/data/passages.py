@@ -1,4 +1,4 @@
-"""Whether passages occur in the training text, token by token: what occurs there can be answered from memory."""
+"""Passages and the training text go in, whether each passage occurs in it comes out: such a passage can be recalled."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
 
-_STRETCH = 1 << 22  # tokens looked at together
+_STRETCH = 1 << 22  # tokens searched at once
 
 
 def find_passages(
     passages: Sequence[Ids], tokens: npt.NDArray[np.unsignedinteger], classes: Ids, stretch_tokens: int = _STRETCH
 ) -> npt.NDArray[np.bool_]:
-    """(passages,): which of them occur in `tokens`, where tokens with the same number in `classes` (V,) are alike.
+    """Whether each passage occurs in `tokens`; tokens with the same number in `classes` (V,) are equal.
 
-    The text is read once, a stretch at a time; only places with the rarest token of a passage are compared in full. A
-    passage without tokens occurs everywhere.
+    The text is read once, `stretch_tokens` at a time; only positions with the rarest token of a passage are compared in
+    full. An empty passage occurs everywhere.
     """
     wanted = [classes[passage] for passage in passages]
     found = np.array([not len(passage) for passage in wanted], dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""The batches of a pre-training run: short rows, then long ones, and validation rows that never change."""
+"""A preprocess folder goes in, the batches of pre-training come out: short rows, then long ones; validation rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy.typing as npt
 from pretune.data.batch import Batch
 from pretune.data.masked_rows import MaskedRows, SpecialIds
 from pretune.data.packing import RowTable, build_rows
-from pretune.data.rank_slice import ALONE, Share
+from pretune.data.rank_slice import ALONE, RankSlice
 from pretune.errors import InputDataError, UsageError
 from pretune.text.token_shards import TokenShard
 
 _VALIDATION_BATCH_ROWS = 32
-_VALIDATION_SEED = 20_26  # masks of the validation rows are the same whatever --seed is
+_VALIDATION_SEED = 20_26  # masks of the validation rows do not depend on --seed
 _MIN_ROWS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowSettings:
-    """How rows and steps are made; see PretrainConfig for the meaning of each."""
+    """How rows and steps are made; see PretrainConfig for the meaning of each field."""
 
     row_tokens: int
     long_row_tokens: int
@@ -30,14 +30,14 @@ class RowSettings:
     mask_prob: float
     validation_tokens: int
     seed: int
-    micro_batch_tokens: int = 16_384  # at most so many places at once
+    micro_batch_tokens: int = 16_384  # at most, padding included
 
 
 class Corpus:
     """Training and validation rows over the token shards of a preprocess folder.
 
-    The batches of a step are this process's share of it; order and masks do not depend on the number of processes.
-    Raises InputDataError where there is too little text, UsageError where a step is too small to be shared.
+    The batches of a step are this process's slice of it; order and masks do not depend on the number of processes.
+    Raises InputDataError if there is too little text, UsageError if a step is too small to be divided.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class Corpus:
         settings: RowSettings,
         special: SpecialIds,
         is_sentence_end: npt.NDArray[np.bool_],
-        share: Share = ALONE,
+        rank_slice: RankSlice = ALONE,
     ) -> None:
         train, validation = TokenShard(folder, "train"), TokenShard(folder, "validation")
-        self.train, self.settings, self.share = train, settings, share
+        self.train, self.settings, self.rank_slice = train, settings, rank_slice
         self.num_documents, self.tokens_per_epoch = len(train), train.num_tokens
         ends = is_sentence_end[train.tokens]
         table = build_rows(train.offsets, settings.row_tokens, ends)
         if len(table) < _MIN_ROWS or validation.num_tokens == 0:
             raise InputDataError(
-                f"The training part holds {train.num_tokens:,} tokens in {len(train):,} documents and the validation "
-                f"part {validation.num_tokens:,} tokens, which is too little to train on in rows of "
-                f"{settings.row_tokens:,} tokens; give more text, or a smaller --row-tokens."
+                f"The training split has {train.num_tokens:,} tokens in {len(train):,} documents and the validation "
+                f"split {validation.num_tokens:,} tokens, too little to train on in rows of {settings.row_tokens:,} "
+                "tokens; give more text, or a smaller --row-tokens."
             )
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
         self.micro_batches = -(-rows_per_step * settings.row_tokens // settings.micro_batch_tokens)
@@ -75,12 +75,12 @@ class Corpus:
 
     def _refuse_idle_processes(self) -> None:
         for rows in [self.short] + ([self.long] if self.long is not None else []):
-            if not self.share.can_divide(self.micro_batches, rows.rows_per_batch):
-                tokens = self.share.size * rows.table.row_tokens
+            if not self.rank_slice.can_divide(self.micro_batches, rows.rows_per_batch):
+                tokens = self.rank_slice.size * rows.table.row_tokens
                 raise UsageError(
-                    f"{self.share.size} processes cannot share a step of {rows.rows_per_batch} rows of "
-                    f"{rows.table.row_tokens} tokens; give --tokens-per-step {tokens} or more, more text where that is "
-                    "the limit, or start fewer processes."
+                    f"{self.rank_slice.size} processes cannot divide a step of {rows.rows_per_batch} rows of "
+                    f"{rows.table.row_tokens} tokens; give --tokens-per-step {tokens} or more, give more text if that "
+                    "is the limit, or start fewer processes."
                 )
 
     def _rows(self, table: RowTable, special: SpecialIds, rows: int) -> MaskedRows:
@@ -92,7 +92,7 @@ class Corpus:
     ) -> list[Batch]:
         """The same rows with the same masks at every evaluation, up to `validation_tokens`.
 
-        As many tokens are hidden as in training, so that the two losses are of the same task.
+        The same fraction of tokens is hidden as in training, so that the two losses are of the same task.
         """
         table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
         size = min(_VALIDATION_BATCH_ROWS, len(table))
@@ -109,39 +109,39 @@ class Corpus:
 
     @property
     def tokens_per_step(self) -> float:
-        """Real tokens of one update, in the mean."""
+        """Mean number of real tokens in one update."""
         return self.short.tokens_per_batch * self.micro_batches
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Places of one micro-batch, padding included, before it is shared among processes."""
+        """Positions in one micro-batch, padding included, before it is divided among processes."""
         return self.short.rows_per_batch * self.short.table.row_tokens
 
     def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
-        """The micro-batches of update number `step`; with long rows after `long_start_step`; `shift` steps ahead."""
+        """The micro-batches of update number `step`, read `shift` steps ahead; long rows after `long_start_step`."""
         if self.long is not None and step > long_start_step:
             return self.long_batches(step - long_start_step + shift)
         return self.short_batches(step + shift)
 
     def short_batches(self, step: int) -> list[Batch]:
-        return self._share_of(self.short, step)
+        return self._slice_of(self.short, step)
 
     def long_batches(self, step: int) -> list[Batch]:
         assert self.long is not None
-        return self._share_of(self.long, step)
+        return self._slice_of(self.long, step)
 
-    def _share_of(self, rows: MaskedRows, step: int) -> list[Batch]:
+    def _slice_of(self, rows: MaskedRows, step: int) -> list[Batch]:
         first = (step - 1) * self.micro_batches
-        return self.share.micro_batches(self.micro_batches, lambda i: rows.batch(first + i))
+        return self.rank_slice.micro_batches(self.micro_batches, lambda i: rows.batch(first + i))
 
     def references(self, vocab_size: int) -> dict[str, float]:
-        """What the loss is measured against: guessing evenly, guessing by frequency, and always the commonest token."""
+        """Reference values: losses of guessing uniformly and by frequency, and accuracy of the most frequent token."""
         counts = np.bincount(self.train.tokens, minlength=vocab_size).astype(np.float64)
         counts[: self.short.special.first_ordinary] = 0
-        shares = (counts + 1) / (counts + 1).sum()
+        frequencies = (counts + 1) / (counts + 1).sum()
         labels = np.concatenate([batch.labels.numpy() for batch in self.validation])
         return {
             "uniform_nats": float(np.log(vocab_size)),
-            "unigram_nats": float(-np.log(shares[labels]).mean()),
+            "unigram_nats": float(-np.log(frequencies[labels]).mean()),
             "most_frequent_share": float((labels == counts.argmax()).mean()),
         }

@@ -1,1 +1,1 @@
-"""The transformer in one plain file, its configuration, and its folder on disk."""
+"""The transformer, its configuration, its cost, and its folder on disk."""

@@ -1,4 +1,4 @@
-"""The shape of a model, without torch; presets are functions, one dial chooses among them."""
+"""A vocabulary size goes in, the geometry of a model comes out: one preset per size; no torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that fixes the geometry of a transformer.
+    """The geometry of a transformer and the ids of its special tokens.
 
-    Bidirectional it is transformers' EuroBERT, causal it is Llama: same weights, same names on disk.
+    A bidirectional model is transformers' EuroBERT, a causal one is Llama, with the same weights and names on disk.
     """
 
     vocab_size: int
@@ -35,12 +35,12 @@ def tiny(vocab_size: int) -> ModelConfig:
 
 
 def micro(vocab_size: int) -> ModelConfig:
-    """2 layers of 256: some minutes to an hour on two cores."""
+    """2 layers of 256: minutes to an hour on two cores."""
     return _preset(vocab_size, hidden_size=256, num_layers=2, intermediate_size=688)
 
 
 def mini(vocab_size: int) -> ModelConfig:
-    """4 layers of 256: an hour or more on two cores, or less where the chip multiplies in bf16."""
+    """4 layers of 256: an hour or more on two cores, or less if the chip multiplies in bf16."""
     return _preset(vocab_size, hidden_size=256, num_layers=4, intermediate_size=688)
 
 

@@ -1,4 +1,4 @@
-"""Parameters, floating-point operations and memory of a model, predicted before a run; no torch."""
+"""A configuration goes in, predicted parameters, floating-point operations and memory come out; no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _BYTES = 4
 
 
 def count_block_parameters(config: ModelConfig) -> int:
-    """Weights of all layers, embeddings apart: what every token passes through."""
+    """Weights of all layers without the embeddings, which every token passes through."""
     heads = config.num_heads + config.num_kv_heads
     attention = 2 * config.hidden_size * config.head_dim * heads
     feed_forward = 3 * config.hidden_size * config.intermediate_size
@@ -21,15 +21,15 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def train_flops_per_token(config: ModelConfig, seen_tokens: float, mask_prob: float) -> float:
-    """Operations of one training token: 6 per weight it meets (arXiv:2001.08361), and 12 per layer and hidden unit for
-    each of the `seen_tokens` that it attends to: those of a row, or of its document alone where no more is computed.
+    """Operations for one training token: 6 per weight that it uses (arXiv:2001.08361), and 12 per layer and hidden unit
+    for each of the `seen_tokens` it attends to: those of its row, or of its document only if attention skips the rest.
 
-    Only a masked token meets the head, and the second half of the last layer.
+    Only masked tokens use the head and the feed-forward half of the last layer.
     """
     attention = 12 * config.num_layers * config.num_heads * config.head_dim * seen_tokens
     head = 6 * config.vocab_size * config.hidden_size * mask_prob
-    finish = config.hidden_size * (config.num_heads * config.head_dim + 3 * config.intermediate_size)
-    return 6 * (count_block_parameters(config) - (1 - mask_prob) * finish) + attention + head
+    last_half = config.hidden_size * (config.num_heads * config.head_dim + 3 * config.intermediate_size)
+    return 6 * (count_block_parameters(config) - (1 - mask_prob) * last_half) + attention + head
 
 
 def state_bytes(config: ModelConfig) -> int:
@@ -40,14 +40,14 @@ def state_bytes(config: ModelConfig) -> int:
 def train_memory_bytes(
     config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float, *, by_spans: bool = False
 ) -> int:
-    """State of weights and optimizer, what a micro-batch keeps for its backward pass, and 0.5 GB of libraries.
+    """Weights, gradients and moments, the activations of a micro-batch for its backward pass, and 0.5 GB of libraries.
 
-    `by_spans`: in bf16 with the attention of a GPU, which keeps no scores; by what a block keeps, not by measurement.
+    `by_spans`: in bf16 with a GPU's varlen attention, which keeps no scores; derived from the code, not measured.
     """
     state = state_bytes(config)
     hidden, inner = config.hidden_size, config.intermediate_size
     per_layer = _BYTES * (10 * hidden + 5 * inner + 3 * config.num_heads * row_tokens)
-    if by_spans:  # two residuals in fp32; two norms, query, key, value and mixture, gate, up and their product in bf16
+    if by_spans:  # two residuals in fp32; two norms, query, key, value, heads, gate, up and their product in bf16
         per_layer = 2 * _BYTES * hidden + 2 * (6 * hidden + 3 * inner)
     activations = tokens_per_batch * config.num_layers * per_layer
     logits = 3 * _BYTES * round(tokens_per_batch * mask_prob) * config.vocab_size
@@ -55,7 +55,7 @@ def train_memory_bytes(
 
 
 def checkpoint_bytes(config: ModelConfig, optimizer: str = "adamw") -> int:
-    """A training checkpoint on disk: weights and two moments, of which Muon keeps one of each matrix in the layers."""
-    norms = config.num_layers * 2 * config.hidden_size  # the norms in the layers are no matrices
+    """A training checkpoint on disk: weights and two moments per weight, or one for the matrices that Muon updates."""
+    norms = config.num_layers * 2 * config.hidden_size  # not matrices
     matrices = count_block_parameters(config) - norms if optimizer == "muon" else 0
     return _BYTES * (3 * count_parameters(config) - matrices)

@@ -1,7 +1,7 @@
-"""Model folders: ours in memory, transformers' on disk. The one module that knows transformers' names.
+"""Model folders: models are saved in transformers' format and loaded from it. Only this module knows its names.
 
-Bidirectional, the weights are EuroBERT's; causal, Llama's; both have the same keys. In memory the projections for
-query, key and value are one matrix, and so are gate and up.
+A bidirectional model has the keys of EuroBERT, a causal one those of Llama, which are the same. In memory, the
+projections for query, key and value are one matrix, and so are gate and up.
 """
 
 from __future__ import annotations
@@ -44,14 +44,16 @@ Model = LanguageModel | SequenceClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """What a model folder holds; `label_names` and the columns that it was trained on only for a classifier."""
+    """The content of a model folder; `label_names` and `columns` are of a classifier only."""
 
     path: Path
     model: Model
     config: ModelConfig
     label_names: tuple[str, ...] | None
     tokenizer_path: Path
-    columns: Mapping[str, str] = field(default_factory=dict)  # text_column and label_column, if known
+    columns: Mapping[str, str] = field(
+        default_factory=dict
+    )  # text_column and label_column of the training file, if known
 
 
 def save_model_folder(
@@ -64,12 +66,12 @@ def save_model_folder(
     write_more: Callable[[Path], None] | None = None,
     **facts: Any,
 ) -> None:
-    """Commit a model as a folder that transformers loads and that alone is enough to predict.
+    """Commit a model as a folder that transformers can load and that is sufficient for predictions.
 
-    `write_more` may put further files into the folder before it is committed (a checkpoint's `training_state/`);
-    `facts` are JSON values for its manifest. A classifier needs its label names; `columns` are those of its training
-    file, by which a prediction finds the text. An existing folder is replaced.
-    Raises OutOfResourcesError where the disk is full; what was there before stays.
+    `write_more` may add files to the folder before it is committed (a checkpoint's `training_state/`); `facts` are JSON
+    values for its manifest. A classifier needs its label names; `columns` are those of its training file, by which
+    predictions find the text in new files. An existing folder is replaced.
+    Raises OutOfResourcesError if the disk is full; the previous folder stays.
     """
     is_classifier = isinstance(model, SequenceClassifier)
     if is_classifier != (label_names is not None) or (label_names and len(label_names) != _num_classes(model)):
@@ -81,7 +83,7 @@ def save_model_folder(
         shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
         settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
         settings["model_max_length"] = model.config.max_seq_len
-        if is_classifier:  # a "[MASK]" that a user typed is plain text to a classifier, in transformers too
+        if is_classifier:  # a typed "[MASK]" is plain text to a classifier, also in transformers
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
         if label_names is not None:
@@ -93,10 +95,10 @@ def save_model_folder(
 
 
 def load_model_folder(folder: Path) -> LoadedModel:
-    """The model of a folder written by pretune, or a EuroBERT- or Llama-shaped one written by transformers; in fp32.
+    """The model, in fp32, from a folder written by pretune, or by transformers with a EuroBERT or Llama model.
 
-    Raises ModelNotFoundError where there is no model, CorruptModelError naming the file where something is missing,
-    cut short, altered, or of another version, and ModelError where the architecture is not ours.
+    Raises ModelNotFoundError if there is no model, CorruptModelError naming the file if one is missing, truncated,
+    changed, or of another version, and ModelError if the architecture is not supported.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -104,7 +106,7 @@ def load_model_folder(folder: Path) -> LoadedModel:
         raise ModelNotFoundError(f"{folder} {found}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}.")
     if not (folder / CONFIG_NAME).is_file() and not (folder / WEIGHTS_NAME).is_file():
         raise ModelNotFoundError(
-            f"{folder} holds no model: there is neither {CONFIG_NAME} nor {WEIGHTS_NAME}; name a checkpoint folder."
+            f"{folder} contains no model: it has neither {CONFIG_NAME} nor {WEIGHTS_NAME}; name a checkpoint folder."
         )
     verify_folder(folder)
     fields = _read_json(folder / CONFIG_NAME)
@@ -123,29 +125,29 @@ def load_model_folder(folder: Path) -> LoadedModel:
 
 
 def is_model_folder(folder: Path) -> bool:
-    """Whether a folder looks like one that holds a model."""
+    """Whether a folder has the two files of a model."""
     return (Path(folder) / CONFIG_NAME).is_file() and (Path(folder) / WEIGHTS_NAME).is_file()
 
 
 def has_native_head(num_classes: int, hidden_size: int) -> bool:
-    """Whether transformers' text classifier can carry our linear head: two of its hidden units serve one class."""
+    """Whether transformers' text classifier can express our linear head, which takes two hidden units per class."""
     return 2 * num_classes <= hidden_size
 
 
 def describe_native_head(model: SequenceClassifier) -> str | None:
-    """A notice where transformers' `text-classification` pipeline cannot carry this head; None where it can."""
+    """A notice if transformers' `text-classification` pipeline cannot express this head; otherwise None."""
     classes, hidden = _num_classes(model), model.config.hidden_size
     if has_native_head(classes, hidden):
         return None
     return (
-        f"{classes} classes are too many for the text-classification pipeline of transformers at hidden size {hidden} "
-        f"(it carries {hidden // 2}): the folder loads there as a token classifier whose logits, averaged over the "
-        "tokens, are these; pretune itself predicts as usual."
+        f"{classes} classes are too many for transformers' text-classification pipeline at hidden size {hidden} (at "
+        f"most {hidden // 2}). Transformers loads this folder as a token classifier; the mean of its logits over the "
+        "tokens is the same result. pretune itself predicts as usual."
     )
 
 
 def to_transformers_state(model: Model) -> dict[str, Tensor]:
-    """The weights under transformers' keys, fp32, on the CPU; a tied `lm_head.weight` is left out, as there."""
+    """The weights under transformers' keys, in fp32 on the CPU; without a tied `lm_head.weight`, like transformers."""
     config, ours = model.config, model.state_dict()
     q_rows, kv_rows = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     theirs = {
@@ -164,12 +166,12 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
     elif not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
-    # Cloning gives every tensor memory of its own: views of one matrix must not share a file's bytes.
+    # Cloned, so that views of one matrix do not share memory in the file.
     return {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in theirs.items()}
 
 
 def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """The weights under our keys, without a classification head. Raises KeyError with the name of a missing tensor."""
+    """The weights under our keys, without a classification head. Raises KeyError naming a missing tensor."""
     ours = {
         "transformer.embed_tokens.weight": tensors["model.embed_tokens.weight"],
         "transformer.final_norm.weight": tensors["model.norm.weight"],
@@ -184,7 +186,7 @@ def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> 
 
 
 def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> dict[str, Any]:
-    """`config.json` with every field written out: the defaults of EuroBERT point at other special tokens and norms."""
+    """The fields of `config.json`, all explicit, because EuroBERT has other defaults for special tokens and norms."""
     config = model.config
     fields: dict[str, Any] = {
         "model_type": "eurobert",
@@ -226,7 +228,7 @@ def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> d
 
 
 def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
-    """Our config from the fields of a EuroBERT or Llama config; raises ModelError for what the model cannot do."""
+    """Our config from the fields of a EuroBERT or Llama config; raises ModelError for unsupported settings."""
     if fields.get("model_type") not in _MODEL_TYPES:
         raise ModelError(
             f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(_MODEL_TYPES)}."
@@ -240,7 +242,7 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
     }
     for name, (found, expected) in foreign.items():
         if found != expected:
-            raise ModelError(f"{path} has {name} {found!r}; this model has {expected!r} and cannot hold its weights.")
+            raise ModelError(f"{path} has {name} {found!r}; only {expected!r} is supported.")
     try:
         heads, hidden = int(fields["num_attention_heads"]), int(fields["hidden_size"])
         eos = _first_id(fields.get("eos_token_id"), 2)
@@ -263,7 +265,7 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CorruptModelError(
-            f"{path} lacks a field or holds a wrong value ({error!r}); restore the file."
+            f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
         ) from error
 
 
@@ -279,9 +281,9 @@ def _num_classes(model: Model) -> int:
 
 
 def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """A linear layer inside EuroBERT's dense, GELU, classifier: GELU(x) - GELU(-x) = x, so [W; -W; 0], [I, -I, 0].
+    """A linear layer as EuroBERT's dense, GELU, classifier: GELU(x) - GELU(-x) = x, so [W; -W; 0], [I, -I, 0].
 
-    Where the classes do not fit, the plain layer, which EuroBERT's token classifier applies to every position.
+    If there are too many classes, the plain layer, which EuroBERT's token classifier applies at every position.
     """
     classes, hidden = weight.shape
     if not has_native_head(classes, hidden):
@@ -297,7 +299,7 @@ def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
 
 
 def _from_transformers_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) -> dict[str, Tensor]:
-    """The linear layer back, bit for bit. Raises ModelError for a head that was trained as dense, GELU, classifier."""
+    """The original linear layer, bit for bit. Raises ModelError for a head trained as dense, GELU, classifier."""
     weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
     if "dense.weight" not in tensors:
         return {"classifier.weight": weight, "classifier.bias": bias}
@@ -308,7 +310,7 @@ def _from_transformers_head(tensors: dict[str, Tensor], fields: dict[str, Any], 
             return {"classifier.weight": ours.clone(), "classifier.bias": bias}
     raise ModelError(
         f"{folder / WEIGHTS_NAME} has a classification head with a hidden layer, trained elsewhere; expected the "
-        "linear head that pretune writes; fine-tune a language model folder instead."
+        "linear head that pretune writes. Fine-tune a language model instead."
     )
 
 
@@ -333,8 +335,7 @@ def _build_model(
     except (KeyError, RuntimeError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise CorruptModelError(
-            f"{folder / WEIGHTS_NAME} does not hold the weights that {CONFIG_NAME} describes ({reason}); "
-            "restore both from the same copy."
+            f"{folder / WEIGHTS_NAME} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
         ) from error
     return model
 
@@ -343,11 +344,11 @@ def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
     if (folder / LABELS_NAME).is_file():
         names = _read_json(folder / LABELS_NAME).get("names")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise CorruptModelError(f"{folder / LABELS_NAME} holds no list of names; restore it from a copy.")
+            raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.")
         return tuple(names)
     if "EuroBertForTokenClassification" in (fields.get("architectures") or []):
         raise ModelError(f"{folder} labels tokens, not texts; expected a text classifier or a language model.")
-    id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers leaves two defaults out
+    id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
     return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
 
 
@@ -359,11 +360,11 @@ def _read_columns(folder: Path) -> dict[str, str]:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     file = folder / WEIGHTS_NAME
     if not file.is_file():
-        raise CorruptModelError(f"{file} is missing beside {CONFIG_NAME}; restore it from a copy.")
+        raise CorruptModelError(f"{file} is missing; restore it from a copy.")
     try:
         return {name: tensor.float() for name, tensor in load_file(file).items()}
     except (SafetensorError, ValueError) as error:
-        raise CorruptModelError(f"{file} is cut short or damaged ({error}); restore it from a copy.") from error
+        raise CorruptModelError(f"{file} is truncated or damaged ({error}); restore it from a copy.") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -374,7 +375,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CorruptModelError(f"{file} is not valid JSON ({error}); restore it from a copy.") from error
     if not isinstance(value, dict):
-        raise CorruptModelError(f"{file} holds no JSON object; restore it from a copy.")
+        raise CorruptModelError(f"{file} is not a JSON object; restore it from a copy.")
     return value
 
 

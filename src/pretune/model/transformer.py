@@ -1,7 +1,7 @@
 """The whole model: rotary positions, attention, feed-forward, block, backbone, and the two heads.
 
 A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:2104.09864), SwiGLU (arXiv:2002.05202),
-no biases and tied embeddings. Token ids and a document id per position come in; a document sees only itself.
+no biases and tied embeddings. Token ids and document ids go in; positions attend only within their document.
 
 B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
 """
@@ -21,13 +21,13 @@ from pretune.model.config import ModelConfig
 
 INITIAL_DEVIATION = 0.02
 
-Sight = Tensor | Spans  # who sees whom: a bias for the scores (B, 1, T, T), or the same in the words of a GPU's kernel
-Mix = Callable[[Tensor, Tensor, Tensor, Sight], Tensor]
-Finish = Callable[[Tensor, Tensor], Tensor]
+AttentionMask = Tensor | Spans  # an additive bias (B, 1, T, T), or the same as spans for a GPU's varlen kernel
+AttentionHalf = Callable[[Tensor, Tensor, Tensor, AttentionMask], Tensor]
+FeedForwardHalf = Callable[[Tensor, Tensor], Tensor]
 
 
 class Linear(nn.Linear):
-    """A linear layer without bias that computes in the precision of its input; weights stay in fp32."""
+    """A linear layer without bias that computes in the dtype of its input; its weights stay in fp32."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
@@ -50,7 +50,7 @@ class RMSNorm(nn.Module):
 
 
 def rotary_tables(config: ModelConfig, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of position times frequency, each (T, K), with the two halves of K alike."""
+    """Cosine and sine of position times frequency, each (T, K); the two halves of K are equal."""
     exponent = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
     angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), config.rope_theta**-exponent)
     angle = torch.cat([angle, angle], dim=-1)
@@ -67,9 +67,10 @@ def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Te
 def attention_bias(
     document_ids: Int[Tensor, "B T"], is_causal: Bool[Tensor, "B"] | None, dtype: torch.dtype
 ) -> Float[Tensor, "B 1 T T"]:
-    """0 where a position may look, a very negative number where it may not: other documents, and a causal row's future.
+    """0 where attention is allowed, and a very negative number where it is not: other documents, and later positions
+    in causal rows.
 
-    Padding carries a document id of its own (-1), so it sees only padding and no row is ever empty.
+    Padding has its own document id (-1), so it attends only to padding, and no row of scores is empty.
     """
     visible = document_ids[:, :, None] == document_ids[:, None, :]
     if is_causal is not None:
@@ -82,7 +83,7 @@ def attention_bias(
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
-    It comes in two halves, `mix` and `finish`, so that the last layer can finish only the positions that are asked for.
+    It is computed in two halves, so that the last layer can run the feed-forward half at the requested positions only.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -96,44 +97,48 @@ class Block(nn.Module):
         self.gate_up_proj = Linear(config.hidden_size, 2 * config.intermediate_size)
         self.down_proj = Linear(config.intermediate_size, config.hidden_size)
 
-    def forward(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T D"]:
-        return self.finish(x, self.mix(x, cos, sin, sight))
+    def forward(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: AttentionMask
+    ) -> Float[Tensor, "B T D"]:
+        return self.feed_forward_half(x, self.attention_half(x, cos, sin, mask))
 
-    def mix(self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, sight: Sight) -> Float[Tensor, "B T HK"]:
-        """The part in which positions look at each other: every head's mixture of values.
+    def attention_half(
+        self, x: Float[Tensor, "B T D"], cos: Tensor, sin: Tensor, mask: AttentionMask
+    ) -> Float[Tensor, "B T HK"]:
+        """The half in which positions see each other: every head's weighted mean of values.
 
-        `sight` also says in which precision to compute.
+        The dtype of `mask` is the precision of the computation.
         """
         c = self.config
         b, t, _ = x.shape
-        h = self.attention_norm(x).to(sight.dtype)
+        h = self.attention_norm(x).to(mask.dtype)
         q, k, v = self.qkv_proj(h).split(
             [c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.num_kv_heads * c.head_dim], dim=-1
         )
         q = rotate(q.view(b, t, c.num_heads, c.head_dim), cos, sin)
         k = rotate(k.view(b, t, c.num_kv_heads, c.head_dim), cos, sin)
         v = v.view(b, t, c.num_kv_heads, c.head_dim)
-        if isinstance(sight, Spans):
-            return attend_spans(q, k, v, sight).flatten(2)
+        if isinstance(mask, Spans):
+            return attend_spans(q, k, v, mask).flatten(2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, T, K)
         if c.num_kv_heads != c.num_heads:
             k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
-        return attend(q, k, v, sight).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+        return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
-    def finish(self, x: Float[Tensor, "*N D"], mixed: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
-        """The part in which every position is on its own: the mixture joins the residual stream, then feed-forward."""
-        x = x + self.out_proj(mixed)
-        return x + self.feed_forward(x, mixed.dtype)
+    def feed_forward_half(self, x: Float[Tensor, "*N D"], heads: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
+        """The half in which positions are independent: add the heads to the residual stream, then feed-forward."""
+        x = x + self.out_proj(heads)
+        return x + self.feed_forward(x, heads.dtype)
 
     def feed_forward(self, x: Float[Tensor, "*N D"], dtype: torch.dtype) -> Float[Tensor, "*N D"]:
-        """What the feed-forward layer adds to the residual stream."""
+        """The feed-forward layer's contribution to the residual stream."""
         gate, up = self.gate_up_proj(self.feed_forward_norm(x).to(dtype)).chunk(2, dim=-1)
         return self.down_proj(F.silu(gate) * up)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Float[Tensor, "B 1 T T"]) -> Float[Tensor, "B H T K"]:
-    """Softmax attention. On CPU plain products: torch's fused kernel spends 27 % of a training step in its backward."""
+    """Softmax attention. Plain products on CPUs: the backward pass of torch's fused kernel takes 27 % of a step."""
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5)
@@ -141,7 +146,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Float[Tensor, "B 1 T T"]) -> F
 
 
 class Transformer(nn.Module):
-    """Token ids to contextual vectors, after the final norm."""
+    """Token ids go in, contextual vectors come out, after the final norm."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -157,28 +162,31 @@ class Transformer(nn.Module):
         is_causal: Bool[Tensor, "B"] | None = None,
         dtype: torch.dtype = torch.float32,
         positions: Int[Tensor, "M"] | None = None,
-        layers: Sequence[tuple[Mix, Finish]] | None = None,
+        layers: Sequence[tuple[AttentionHalf, FeedForwardHalf]] | None = None,
         spans: Spans | None = None,
     ) -> Float[Tensor, "*N D"]:
         """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
 
         `document_ids` is -1 at padding; `dtype` is the precision of the matrix products. With `positions`, the last
-        layer computes nothing that nobody asks for: the same numbers, and 60 % less of that layer's work where a fifth
-        of the positions is asked for. `layers` stand for the two halves of each block: the same, compiled. `spans` say
-        what `document_ids` and `is_causal` say, and are used instead where a GPU has the kernel for it.
+        layer skips the other positions as far as it can: the result is the same, with 60 % less work in that layer for
+        a fifth of the positions. `layers` are the two halves of each block, compiled. `spans` express the same mask as
+        `document_ids` and `is_causal`, and are used instead if the GPU has a kernel for them.
         """
         cos, sin = rotary_tables(self.config, input_ids.shape[1], input_ids.device)
         if spans is not None and can_attend(input_ids.device, dtype, self.config.head_dim):
-            sight: Sight = spans._replace(dtype=dtype)
+            mask: AttentionMask = spans._replace(dtype=dtype)
         else:
-            sight = attention_bias(document_ids, is_causal, dtype)
+            mask = attention_bias(document_ids, is_causal, dtype)
         x = self.embed_tokens(input_ids)
-        halves = layers or [(cast(Mix, block.mix), cast(Finish, block.finish)) for block in self.blocks]
-        for number, (mix, finish) in enumerate(halves, 1):
-            mixed = mix(x, cos, sin, sight)
+        halves = layers or [
+            (cast(AttentionHalf, block.attention_half), cast(FeedForwardHalf, block.feed_forward_half))
+            for block in self.blocks
+        ]
+        for number, (attention_half, feed_forward_half) in enumerate(halves, 1):
+            heads = attention_half(x, cos, sin, mask)
             if positions is not None and number == len(halves):
-                x, mixed = x.flatten(0, 1)[positions], mixed.flatten(0, 1)[positions]
-            x = finish(x, mixed)
+                x, heads = x.flatten(0, 1)[positions], heads.flatten(0, 1)[positions]
+            x = feed_forward_half(x, heads)
         return self.final_norm(x)
 
 
@@ -206,7 +214,7 @@ class LanguageModel(nn.Module):
 
 
 class SequenceClassifier(nn.Module):
-    """A transformer that labels a text: the mean over its real positions, then one linear layer."""
+    """A transformer that classifies a text: the mean over its positions without padding, then one linear layer."""
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
         super().__init__()
@@ -227,9 +235,9 @@ def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B 
 
 
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draw all weights: normal, but zero where a layer writes to the residual stream; the same on every device.
+    """Draw all weights: zero for projections into the residual stream, else normal; the same on every device.
 
-    Zero output projections make every block start as the identity (modded-nanogpt, arXiv:1901.09321).
+    Zero output projections make every block the identity at first (modded-nanogpt, arXiv:1901.09321).
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():

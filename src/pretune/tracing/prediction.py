@@ -120,7 +120,7 @@ def split_residual_stream(model: SequenceClassifier, ids: list[int]) -> Residual
     attention, feed_forward = [], []
     for block in transformer.blocks:
         assert isinstance(block, Block)
-        added = block.out_proj(block.mix(x, cos, sin, bias))
+        added = block.out_proj(block.attention_half(x, cos, sin, bias))
         attention.append(added[0])
         x = x + added
         added = block.feed_forward(x, torch.float32)

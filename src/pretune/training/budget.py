@@ -1,4 +1,4 @@
-"""From a budget in the user's terms to a plan in steps: made once, from measured seconds, corrected once at most."""
+"""A budget and measured seconds go in, a plan in steps comes out; it is corrected at most once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pretune.errors import InputDataError
 from pretune.training.schedule import Plan, plan_steps
 
-_RESERVE_SECONDS = 2.0  # for what comes after the last step
+_RESERVE_SECONDS = 2.0  # for the work after the last step
 _CHECKPOINT_SECONDS = 0.5
 _MIN_STEPS = 20
 CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
-_WARM = 1.5  # times as long as later items that earlier ones may take once all code is compiled
-_MOST_ROUNDS = 4  # of items, after which what still gets faster is taken as it is
+_WARM = 1.5  # once all code is compiled, earlier items take at most so many times as long as later ones
+_MOST_ROUNDS = 4  # stop measuring after so many rounds of items, even if they still get faster
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What the user is willing to spend: one of wall time, tokens seen, or passes over the text."""
+    """What the user is willing to spend, given as one of wall time, tokens, or passes over the text."""
 
     minutes: float | None = None
     tokens: int | None = None
@@ -29,7 +29,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How a run is divided: shares of its steps, and its tokens per update."""
+    """How a run is divided: fractions of its steps, and its tokens per update."""
 
     warmup_fraction: float
     decay_fraction: float
@@ -47,7 +47,7 @@ class Pace:
     evaluation_seconds: float
 
     def step_seconds(self, long_fraction: float) -> float:
-        """Mean seconds of an update where this share of them has long rows."""
+        """Mean seconds of an update if this fraction of the updates has long rows."""
         return (1 - long_fraction) * self.short_step_seconds + long_fraction * self.long_step_seconds
 
     def seconds(self, plan: Plan, evaluations: int) -> float:
@@ -57,7 +57,7 @@ class Pace:
         return stepping + evaluations * self.evaluation_seconds + _RESERVE_SECONDS
 
     def seconds_between(self, plan: Plan, first: int, last: int, evaluations: int) -> float:
-        """Expected seconds of the updates after `first` up to `last`, with their share of all `evaluations`."""
+        """Expected seconds of the updates after `first` up to `last`, with their fraction of all `evaluations`."""
         long_steps = max(0, last - max(first, plan.long_start_step))
         stepping = (last - first - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
         return stepping + evaluations * self.evaluation_seconds * (last - first) / max(1, plan.steps)
@@ -70,10 +70,10 @@ def median_seconds(
     *,
     agree: Callable[[bool], bool] = lambda is_steady: is_steady,
 ) -> float:
-    """Median wall time of `count` items of an iterator in a row that no longer get faster.
+    """Median wall time of `count` consecutive items of an iterator, once they no longer get faster.
 
-    The first items may be spent on compiling, which is not over after one of them if shapes differ. Clocks differ
-    between processes that must take equally many steps, so `agree` returns to all of them what one has found.
+    The first items may be spent on compiling, more than one of them if shapes differ. Processes must take the same
+    number of steps although their clocks differ, so `agree` returns one process's finding to all of them.
     """
     next(steps)
     clock, seconds = clock or time.monotonic, list[float]()
@@ -92,9 +92,9 @@ def _median(values: list[float]) -> float:
 
 
 def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int, elapsed_seconds: float) -> Plan:
-    """The plan that uses up the budget; with minutes, what has passed since the stage began counts.
+    """The plan that uses up the budget. A budget in minutes includes the time since the stage began.
 
-    Raises InputDataError where the budget is too small for any training.
+    Raises InputDataError if the budget is too small for any training.
     """
     if budget.minutes is not None:
         left = budget.minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
@@ -116,21 +116,21 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
 
 
 def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, training_seconds: float) -> Plan:
-    """Move the end of a plan to where the clock allows, at the step where its decay begins.
+    """Move the end of a plan to fit the time that is left when its decay begins.
 
-    `training_seconds` is what the steps so far took, evaluations included. How much longer they took than `pace` said
-    is expected of the rest too; the long rows, which come last, cost as much more than short ones as was measured.
+    `training_seconds` is the time of the steps so far, evaluations included. Its ratio to the time expected by `pace`
+    is applied to the rest as well; long rows, which come last, are expected at their own measured pace.
     """
     done = plan.decay_start_step
-    if not done:  # a rate that falls from the first step on leaves nothing to go by
+    if not done:  # no step has been timed if the rate falls from the first one
         return plan
     num_long = max(0, done - plan.long_start_step)
     expected = (done - num_long) * pace.short_step_seconds + num_long * pace.long_step_seconds
     slowdown = training_seconds / expected
     left = minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
     rest = plan.steps - done
-    long_share = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
-    decay = max(1, int(left / (slowdown * pace.step_seconds(long_share))))
+    long_fraction = (plan.steps - max(plan.long_start_step, done)) / max(1, rest)
+    decay = max(1, int(left / (slowdown * pace.step_seconds(long_fraction))))
     return plan.with_steps(done + decay)
 
 
@@ -144,10 +144,9 @@ def seconds_left(
     slowdown: float,
     minutes: float | None,
 ) -> float:
-    """Expected seconds from `step` to the end, where everything takes `slowdown` times as long as `pace` says.
+    """Expected seconds from `step` to the end if everything takes `slowdown` times as long as `pace` says.
 
-    The end of a run that was given in minutes is moved to where the clock says when its decay begins, so until then its
-    end is that of the minutes.
+    A run with a budget in minutes is corrected when its decay begins; until then it is expected to end on time.
     """
     if minutes is not None and not plan.is_corrected and step < plan.decay_start_step:
         until_decay = slowdown * pace.seconds_between(plan, step, plan.decay_start_step, evaluations)
@@ -156,7 +155,7 @@ def seconds_left(
 
 
 def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch: int, elapsed_seconds: float) -> str:
-    """The smallest budget of the same kind that is enough, as it is typed."""
+    """The smallest sufficient budget of the same kind, as an option of the command line."""
     if budget.minutes is not None:
         seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
         seconds += _MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
@@ -170,10 +169,10 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
 def _too_small(budget: Budget, shape: Shape, steps: int, enough: str) -> str:
     if budget.minutes is not None:
         return (
-            f"{budget.minutes:g} minutes leave room for {max(0, steps)} updates, and training needs {_MIN_STEPS}; "
+            f"{budget.minutes:g} minutes are enough for {max(0, steps)} updates, but training needs {_MIN_STEPS}; "
             f"give {enough} or more, or a smaller --size."
         )
     return (
-        f"The budget gives {steps} updates of {shape.tokens_per_step:,.0f} tokens, and training needs at least "
+        f"The budget is enough for {steps} updates of {shape.tokens_per_step:,.0f} tokens, but training needs "
         f"{_MIN_STEPS}; give {enough} or more, or a smaller --tokens-per-step."
     )

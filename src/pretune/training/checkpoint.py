@@ -1,4 +1,4 @@
-"""Training checkpoints: a model folder plus what only training needs; the newest valid one is where a run goes on."""
+"""Training checkpoints: a model folder plus training state. A run resumes from the newest valid one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pretune.runtime.atomic import remove_folder, remove_leftovers, verify_folde
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import MANIFEST_NAME, describe_differences
 from pretune.training.guard import Guard
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.optimizer import Optimizer
 
 STATE_FOLDER = "training_state"
@@ -27,7 +27,7 @@ _OPTIMIZER_NAME, _STATE_NAME, _BEST_NAME = "optimizer.safetensors", "state.json"
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """Where a run stands, as JSON values. Order, masks and rate are functions of `step`, so nothing else is needed."""
+    """The state of a run, as JSON values. Order, masks and rate are functions of `step`, so nothing else is needed."""
 
     step: int = 0
     tokens: int = 0
@@ -36,24 +36,27 @@ class TrainingState:
     correct_sum: float = 0.0
     label_count: int = 0
     guard: Guard = field(default_factory=Guard)
-    pieces: Pieces = field(default_factory=Pieces)
-    anchors: list[int] = field(default_factory=list)  # steps of the last two checkpoints to which the run may go back
-    retreats: int = 0  # how often it went back since the last of them
-    data_shift: int = 0  # by how many steps the data is ahead of `step`, for having gone back
+    microbatch_split: MicrobatchSplit = field(default_factory=MicrobatchSplit)
+    anchors: list[int] = field(default_factory=list)  # steps of the last two checkpoints that the run may roll back to
+    rollbacks: int = 0  # since the last anchor
+    data_shift: int = 0  # steps by which the data is ahead of `step` after rollbacks
     plan: dict[str, Any] = field(default_factory=dict)
-    compute: dict[str, Any] = field(default_factory=dict)  # what may differ where the run goes on, within rounding
-    made_from: dict[str, Any] = field(default_factory=dict)  # what may not
-    more: dict[str, Any] = field(default_factory=dict)  # what a stage wants to find again
+    compute: dict[str, Any] = field(
+        default_factory=dict
+    )  # may differ when the run is resumed; same result within rounding
+    made_from: dict[str, Any] = field(default_factory=dict)  # must not differ
+    more: dict[str, Any] = field(default_factory=dict)  # values that a stage needs after a resume
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> TrainingState:
-        """The state that `asdict` took apart. Raises TypeError or KeyError where it is of another version."""
-        return cls(**{**fields, "guard": Guard(**fields["guard"]), "pieces": Pieces(**fields["pieces"])})
+        """The state from the result of `asdict`. Raises TypeError or KeyError if another version wrote it."""
+        guard, split = Guard(**fields["guard"]), MicrobatchSplit(**fields["microbatch_split"])
+        return cls(**{**fields, "guard": guard, "microbatch_split": split})
 
     def count(
         self, loss: float, accuracy: float, num_labels: int, num_tokens: int, *, is_refused: bool = False
     ) -> None:
-        """Add one update to the sums; the loss of one that was refused would hide all others in their mean."""
+        """Add one update to the sums, except the loss of a refused one, which would dominate the mean."""
         self.step += 1
         self.tokens += num_tokens
         if is_refused:
@@ -63,12 +66,12 @@ class TrainingState:
         self.label_count += num_labels
 
     def anchor(self) -> None:
-        """Let the run go back to this step, if its updates are not being refused just now."""
+        """Allow the run to roll back to this step, unless its updates are just being refused."""
         if self.guard.refused_in_a_row == 0:
-            self.anchors, self.retreats = [*self.anchors, self.step][-2:], 0
+            self.anchors, self.rollbacks = [*self.anchors, self.step][-2:], 0
 
     def take_means(self) -> tuple[float | None, float | None]:
-        """Loss and accuracy since the last call, and begin anew; None where nothing was counted."""
+        """Loss and accuracy since the last call, and reset the sums; None if nothing was counted."""
         if not self.label_count:
             return None, None
         means = self.loss_sum / self.label_count, self.correct_sum / self.label_count
@@ -92,10 +95,10 @@ def save_checkpoint(
     keep: Callable[[int], bool] = lambda step: False,
     best: dict[str, Tensor] | None = None,
 ) -> Path:
-    """Commit the checkpoint of `state.step`, then drop older ones: never the last two that are whole, the anchors, or
-    what `keep` names. `best` are the weights that a trial would end with, kept beside those that it goes on from.
+    """Commit the checkpoint of `state.step`, then delete older ones, but never the last two intact ones, the anchors,
+    or steps for which `keep` is true. `best` are the weights of a trial's best epoch, saved next to the current ones.
 
-    Raises OutOfResourcesError where the disk is full; the earlier checkpoints stay.
+    Raises OutOfResourcesError if the disk is full; the earlier checkpoints stay.
     """
 
     def write_state(partial: Path) -> None:
@@ -109,18 +112,18 @@ def save_checkpoint(
 
     target = checkpoint_path(folder, state.step)
     save_model_folder(target, model, tokenizer_folder, label_names, write_more=write_state, step=state.step)  # type: ignore[arg-type]
-    num_whole = 1
+    num_intact = 1
     for step in reversed([step for step in list_steps(folder) if step < state.step]):
         path = checkpoint_path(folder, step)
-        if num_whole < 2:
-            num_whole += is_whole(path)  # one that was damaged meanwhile does not count, and the next older one stays
+        if num_intact < 2:
+            num_intact += is_intact(path)  # a damaged one does not count, so the next older one stays
         elif step not in state.anchors and not keep(step):
             remove_folder(path)
     return target
 
 
-def is_whole(path: Path) -> bool:
-    """Whether every file of a checkpoint is as it was written."""
+def is_intact(path: Path) -> bool:
+    """Whether no file of a checkpoint has changed since it was written."""
     try:
         return verify_folder(path) is not None
     except (CorruptModelError, OSError):
@@ -128,26 +131,28 @@ def is_whole(path: Path) -> bool:
 
 
 def load_best(folder: Path) -> dict[str, Tensor]:
-    """The best weights that the newest checkpoint in a folder keeps.
+    """The weights of the best epoch from the newest checkpoint in a folder.
 
-    Raises CorruptModelError where there is no checkpoint, or where a file of it is not as it was written.
+    Raises CorruptModelError if there is no checkpoint, or if one of its files was changed.
     """
     steps = list_steps(folder)
     if not steps:
-        raise CorruptModelError(f"{folder} holds no checkpoint; give the same command again.")
+        raise CorruptModelError(f"{folder} has no checkpoint; run the same command again.")
     path = checkpoint_path(folder, steps[-1])
     if verify_folder(path) is None or not (path / STATE_FOLDER / _BEST_NAME).is_file():
-        raise CorruptModelError(f"{path} is not whole: a manifest or weights are missing; give the same command again.")
+        raise CorruptModelError(
+            f"{path} is incomplete: its manifest or weights are missing; run the same command again."
+        )
     return load_file(path / STATE_FOLDER / _BEST_NAME)
 
 
 def list_steps(folder: Path) -> list[int]:
-    """Steps of the checkpoints in a folder, in order, valid or not."""
+    """Steps of all checkpoints in a folder, valid or not, in ascending order."""
     names = [path.name for path in folder.glob("step-*") if path.is_dir()] if folder.is_dir() else []
     return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
 
 
-def go_on(
+def resume(
     folder: Path,
     model: nn.Module,
     optimizer: Optimizer,
@@ -157,28 +162,28 @@ def go_on(
     made_from: dict[str, Any],
     **trial: int,
 ) -> TrainingState | None:
-    """`restore_newest`, with what it did in the log: `resumed`, if an earlier attempt `was_begun`, and warnings."""
+    """`restore_newest`, logged: as `resumed` if an earlier attempt `was_begun`, and with its warnings."""
     damaged: list[str] = []
     state = restore_newest(folder, model, optimizer, report=damaged.append, made_from=made_from)
     if state is not None:
         log.write("resumed", from_step=state.step, checkpoint=checkpoint_path(folder, state.step).name, **trial)
     elif was_begun:
         log.write("resumed", from_step=0, **trial)
-    for sentence in damaged:  # after `resumed`, which drops what was logged before it
+    for sentence in damaged:  # after `resumed`, because readers of the log drop events that precede it
         log.write("warning", sentence=sentence, **trial)
     return state
 
 
-def tell_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
-    """Say what a run that goes on is computed on otherwise than before, and take it up into its state."""
-    before = state.compute or compute  # a training that begins has none yet
+def log_compute_change(state: TrainingState, compute: dict[str, Any], log: EventLog, **trial: int) -> None:
+    """Warn of differences between the recorded hardware or precision and the present one, then record the latter."""
+    before = state.compute or compute  # a new run has none yet
     changed = [
         f"{name} {before.get(name)} (now {value})" for name, value in compute.items() if before.get(name) != value
     ]
     if changed:
         sentence = (
-            f"This run began with {', '.join(changed)}; it goes on, but the result equals that of an uninterrupted run "
-            "only within rounding."
+            f"This run started with {', '.join(changed)}. It continues, but its result equals that of an uninterrupted "
+            "run only within rounding."
         )
         log.write("warning", sentence=sentence, **trial)
     state.compute = compute
@@ -193,10 +198,10 @@ def restore_newest(
     made_from: dict[str, Any],
     until: int | None = None,
 ) -> TrainingState | None:
-    """Load the newest valid checkpoint, of step `until` at most, into model and optimizer; None where there is none.
+    """Load the newest valid checkpoint, up to step `until`, into model and optimizer; None if there is none.
 
-    A damaged one is set aside under another name, reported in a sentence, and the next older one is tried. Raises
-    StageDiffersError, and loads nothing, where a run saved it that was not `made_from` the same.
+    A damaged one is renamed and passed to `report` in a sentence, and the next older one is tried. Raises
+    StageDiffersError, and loads nothing, if the run that saved it was not `made_from` the same.
     """
     remove_leftovers(folder)
     for step in reversed(list_steps(folder)):
@@ -206,24 +211,24 @@ def restore_newest(
         try:
             return _restore(path, model, optimizer, made_from)
         except (ModelError, OSError) as error:
-            report(f"{error} {_put_aside(path)}, and training goes on from an older checkpoint.")
+            report(f"{error} {_rename_damaged(path)}; trying an older one.")
     return None
 
 
-def _put_aside(path: Path) -> str:
-    aside = path.with_name(path.name + ".corrupt")
+def _rename_damaged(path: Path) -> str:
+    renamed = path.with_name(path.name + ".corrupt")
     try:
-        remove_folder(aside)
-        path.rename(aside)
+        remove_folder(renamed)
+        path.rename(renamed)
     except OSError as error:
-        return f"It could not be put aside ({error.strerror})"
-    return f"It was put aside as {aside.name}"
+        return f"The checkpoint could not be renamed ({error.strerror})"
+    return f"Renamed the checkpoint to {renamed.name}"
 
 
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict[str, Any]) -> TrainingState:
     if not (path / MANIFEST_NAME).is_file():
-        raise CorruptModelError(f"{path} has no manifest, so nothing says that it is whole.")
-    loaded = load_model_folder(path)  # which compares every file with the manifest
+        raise CorruptModelError(f"{path} has no manifest, so it cannot be verified.")
+    loaded = load_model_folder(path)  # verifies every file against the manifest
     try:
         state = TrainingState.from_dict(json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
         tensors = load_file(path / STATE_FOLDER / _OPTIMIZER_NAME)
@@ -231,8 +236,8 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
     if differing := describe_differences(state.made_from, made_from):
         raise StageDiffersError(
-            f"{path} was saved by a run that differs in: {'; '.join(differing)}. Put what it was made from back, "
-            "or choose another --out, or give --redo to put the old folder aside and begin again."
+            f"{path} was saved by a run that differs in: {'; '.join(differing)}. Restore its inputs or settings, "
+            "choose another --out, or give --redo to rename the old folder and start over."
         )
     try:
         optimizer.load_state_tensors(tensors)
@@ -241,5 +246,5 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict
     try:
         model.load_state_dict(loaded.model.state_dict())
     except RuntimeError as error:
-        raise CorruptModelError(f"{path} holds another model than this run trains.") from error
+        raise CorruptModelError(f"{path} contains a different model from the one this run trains.") from error
     return state

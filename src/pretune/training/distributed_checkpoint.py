@@ -1,6 +1,6 @@
-"""Checkpoints of a model that several processes train: the first one reads and writes them, in the one format.
+"""Checkpoints of a model that several processes train. The first process reads and writes them.
 
-So any number of processes can resume from them.
+The format is that of a single process, so any number of processes can resume from them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pretune.runtime.interruption import StopFlag
 from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
-    go_on,
     list_steps,
     restore_newest,
+    resume,
     save_checkpoint,
 )
 from pretune.training.optimizer import Optimizer
@@ -40,7 +40,7 @@ def save_together(
     keep: Callable[[int], bool] = lambda step: False,
     best: dict[str, Tensor] | None = None,
 ) -> Path:
-    """`save_checkpoint` for all processes, which must call it together; a full disk is an error of all of them."""
+    """`save_checkpoint` for all processes, which must call it together; a full disk raises an error in all of them."""
     model = parallel.model
     if parallel.ranks.size == 1:
         return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
@@ -52,7 +52,7 @@ def save_together(
     return folder / parallel.ranks.answer(save, f"saving step {state.step:,}")
 
 
-def go_on_together(
+def resume_together(
     parallel: Parallel,
     folder: Path,
     optimizer: Optimizer,
@@ -62,15 +62,15 @@ def go_on_together(
     made_from: dict[str, Any],
     **trial: int,
 ) -> TrainingState | None:
-    """`go_on` for all processes: the first one reads, and gives the others what it read."""
+    """`resume` for all processes: the first one reads the checkpoint and sends it to the others."""
 
     def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
-        return go_on(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
+        return resume(folder, model, optimizer, log, was_begun=was_begun, made_from=made_from, **trial)
 
     return _restore_together(parallel, optimizer, read, "reading the checkpoint")
 
 
-def go_back_together(
+def roll_back_together(
     parallel: Parallel,
     folder: Path,
     optimizer: Optimizer,
@@ -79,7 +79,7 @@ def go_back_together(
     made_from: dict[str, Any],
     report: Callable[[str], None],
 ) -> TrainingState | None:
-    """`restore_newest` of step `until` at most for all processes; the first one removes the later checkpoints."""
+    """`restore_newest` up to step `until` for all processes; the first one deletes the later checkpoints."""
 
     def read(model: nn.Module, optimizer: Optimizer) -> TrainingState | None:
         state = restore_newest(folder, model, optimizer, report=report, made_from=made_from, until=until)
@@ -89,18 +89,18 @@ def go_back_together(
                     remove_folder(checkpoint_path(folder, step))
         return state
 
-    return _restore_together(parallel, optimizer, read, "going back to a checkpoint")
+    return _restore_together(parallel, optimizer, read, "rolling back to a checkpoint")
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def agree_to_stop(ranks: Ranks, stop: StopFlag, place: str) -> bool:
-    """Whether a signal has come to any of the processes: all stop after the same step."""
+    """Whether any of the processes has received a signal, so that all stop after the same step."""
     if ranks.size == 1:
         return stop.is_set
     number = stop.signal_number or 0
-    # One place of the sum for each signal: SIGINT here and SIGTERM there add up to neither.
+    # One sum per signal: the numbers of SIGINT here and SIGTERM there would add up to another signal's.
     counts = ranks.sum([number == each for each in _SIGNALS], place)
     received = [each for each, count in zip(_SIGNALS, counts, strict=True) if count]
     if received:
@@ -114,7 +114,7 @@ def _restore_together(
     read: Callable[[nn.Module, Optimizer], TrainingState | None],
     place: str,
 ) -> TrainingState | None:
-    """Fill model and optimizer of every process with what `read` puts into those of the first process."""
+    """Call `read` in the first process, then copy its model and optimizer to every other process."""
     if parallel.ranks.size == 1:
         return read(parallel.model, optimizer)
 

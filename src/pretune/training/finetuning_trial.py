@@ -1,9 +1,8 @@
-"""One fine-tuning trial: a learning rate and a seed, trained epoch by epoch until validation stops improving."""
+"""One fine-tuning trial: a learning rate and a seed go in, the weights of the best epoch and its scores come out."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +18,23 @@ from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
 from pretune.data.labelled_rows import ClassificationRows
 from pretune.data.prefetch import feed
-from pretune.data.rank_slice import Share
+from pretune.data.rank_slice import RankSlice
 from pretune.model.transformer import SequenceClassifier
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
-from pretune.training.checkpoint import TrainingState, load_best, tell_change
-from pretune.training.distributed_checkpoint import agree_to_stop, go_on_together, save_together
+from pretune.training.checkpoint import TrainingState, load_best, log_compute_change
+from pretune.training.distributed_checkpoint import agree_to_stop, resume_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import ClassificationObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
-from pretune.training.row_losses import compare_rows
-from pretune.training.threaded_objective import SideBySide
+from pretune.training.run_log import RunLog, describe_refusals
+from pretune.training.threaded_objective import ThreadedObjective
 
 CLIP_NORM = 1.0
-LOG_SECONDS = 2.0
-WARMUP_SHARE = 0.06
+WARMUP_FRACTION = 0.06
 
 Scores = dict[str, Any]
 Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
@@ -44,7 +42,7 @@ Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSettings:
-    """What sets one trial apart, and what all of them share."""
+    """The settings of one trial."""
 
     trial: int
     learning_rate: float
@@ -52,14 +50,18 @@ class TrialSettings:
     epochs: int
     patience: int
     weight_decay: float
-    metric: str  # "accuracy" or "macro_f1": what early stopping looks at
-    is_search: bool  # a short trial that only helps to choose the rate
+    metric: str  # "accuracy" or "macro_f1": the score that early stopping compares
+    is_search: bool  # a short trial that only serves to choose the learning rate
     dtype: torch.dtype
     device: str
 
 
-class Trial:
-    """Trains `model` in place; afterwards it holds the weights of its best epoch."""
+class FinetuningTrial:
+    """Trains `model` in place; afterwards it has the weights of its best epoch.
+
+    After each epoch, the validation scores are compared with the best so far: by the metric of the settings and, if
+    that is equal, by the loss. Training stops after `patience` epochs in a row without a better one.
+    """
 
     def __init__(
         self,
@@ -77,17 +79,18 @@ class Trial:
         compute: dict[str, Any] | None = None,
         pieces: int = 1,
     ) -> None:
-        """`compute` says what it is computed on; each batch is cut into `pieces` at least. Of several processes that
-        train together each makes a trial of its own, with a `parallel` of its own, and only the first one writes."""
+        """`compute` describes the hardware and precision; each batch is split into at least `pieces`. Each of several
+        processes that train together makes its own trial with its own `parallel`, and only the first one writes."""
         self.parallel = parallel or alone(model)
         self.ranks = self.parallel.ranks
-        self.share = Share(rank=self.ranks.rank, size=self.ranks.size)
+        self.rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
         self.model, self.train, self.validation, self.settings = model, train, validation, settings
         self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
-        self.log, self.measure = log, measure
+        self.measure = measure
+        self.run_log = RunLog(log, peak_rate=settings.learning_rate, trial=settings.trial)
         self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
-        in_lanes = SideBySide(self.objective, model, lanes_for(settings.device))
-        self.trained_on = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
+        in_lanes = ThreadedObjective(self.objective, model, lanes_for(settings.device))
+        self.training_objective = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
         rate = settings.learning_rate
         self.optimizer = Optimizer(
             model,
@@ -96,9 +99,9 @@ class Trial:
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = settings.epochs * self.steps_per_epoch
         self.state = TrainingState(
-            pieces=Pieces(count=pieces),
+            microbatch_split=MicrobatchSplit(count=pieces),
             compute=compute or {},
-            guard=Guard(watches_spikes=False),  # near zero, a loss far above the others is a hard text, not a fault
+            guard=Guard(watches_spikes=False),  # when most losses are near zero, a spike is a hard text, not a fault
             made_from={
                 "learning_rate": rate,
                 "seed": settings.seed,
@@ -108,35 +111,31 @@ class Trial:
             more={"best": None, "stale_epochs": 0},
         )
         self.best: dict[str, Tensor] | None = None  # weights of the best epoch, on the CPU
-        self.told_pieces = 1
-        self.start = self.last_log = time.monotonic()
         self._epoch, self._batches = -1, list[npt.NDArray[np.int64]]()
 
     def run(self, stop: StopFlag) -> Scores:
         """Train to the end, from the newest checkpoint if there is one. Raises the stop's error after a commit."""
         s, begun = self.settings, self.state
-        restored = go_on_together(
+        restored = resume_together(
             self.parallel,
             self.folder,
             self.optimizer,
-            self.log,
+            self.run_log.log,
             was_begun=self.folder.is_dir(),
             made_from=begun.made_from,
             trial=s.trial,
         )
         if restored is not None:
-            self.state, self.told_pieces = restored, restored.pieces.count
-            restored.pieces.count = max(restored.pieces.count, begun.pieces.count)
-            tell_change(restored, begun.compute, self.log, trial=s.trial)
-            self.start = time.monotonic() - restored.elapsed_seconds
+            self.state = restored
+            self.run_log.resume(restored, begun.microbatch_split.count)
+            log_compute_change(restored, begun.compute, self.run_log.log, trial=s.trial)
             if self.ranks.is_first and restored.more["best"] is not None:
                 self.best = load_best(self.folder)
         else:
             if self.ranks.is_first:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            self.log.write(
+            self.run_log.write(
                 "trial_started",
-                trial=s.trial,
                 learning_rate=s.learning_rate,
                 seed=s.seed,
                 epochs=s.epochs,
@@ -145,10 +144,10 @@ class Trial:
             )
         self._train(stop)
         best: Scores = self.state.more["best"]
-        if self.ranks.is_first:  # the others may have gone on from a checkpoint behind it
+        if self.ranks.is_first:  # the others lack the best weights if the trial was resumed after that epoch
             assert self.best is not None
             self.model.load_state_dict(self.best)
-        self.log.write("trial_finished", trial=s.trial, step=self.state.step, **self._describe(best))
+        self.run_log.write("trial_finished", step=self.state.step, **self._describe(best))
         return best
 
     def _train(self, stop: StopFlag) -> None:
@@ -156,58 +155,42 @@ class Trial:
             return
         steps = train_steps(
             self.model,
-            self.trained_on,
+            self.training_objective,
             self.optimizer,
             feed(self._step_batches, self.settings.device),
             rate=self._rate,
             first_step=self.state.step + 1,
             clip_norm=CLIP_NORM,
             guard=self.state.guard,
-            pieces=self.state.pieces,
+            microbatch_split=self.state.microbatch_split,
             parallel=self.parallel,
         )
-        self.last_log = time.monotonic()
+        self.run_log.start_steps()
         for result in steps:
-            was_cut = self._count(result)
+            was_split = self.run_log.count(self.state, result, self._describe_progress)
             is_epoch_end, is_hopeless = self.state.step % self.steps_per_epoch == 0, self.state.guard.is_hopeless
             if is_hopeless:
-                self._tell_divergence(result)
+                self._log_divergence(result)
             if is_epoch_end or (is_hopeless and self.state.more["best"] is None):
                 self._evaluate()
-            is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
+            is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
             self.ranks.expect_pace(is_strict=True)
-            if is_epoch_end or is_hopeless or was_cut or is_stopped:
+            if is_epoch_end or is_hopeless or was_split or is_stopped:
                 self._save()
             if self._is_over():
                 return
             if is_stopped:
                 raise stop.error(
-                    f"Stopped at step {self.state.step:,} of {self.steps:,}, trial {self.settings.trial}, all saved in "
-                    f"{self.folder.parent.parent}; give the same command again to go on."
+                    f"Stopped at step {self.state.step:,} of {self.steps:,}, trial {self.settings.trial}; everything "
+                    f"is saved in {self.folder.parent.parent}. Run the same command to resume."
                 )
 
-    def _count(self, result: StepResult) -> bool:
-        """Take a step into account; says whether the memory made it cut its batch anew."""
-        is_refused, trial = result.refusal is not None, self.settings.trial
-        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens, is_refused=is_refused)
-        if is_refused:
-            self.log.write("skipped_update", trial=trial, **result.describe_refusal())
-        elif time.monotonic() - self.last_log >= LOG_SECONDS:
-            self._log_step(result)
-            self.last_log = time.monotonic()
-        if (count := self.state.pieces.count) == self.told_pieces:
-            return False
-        self.told_pieces = count
-        self.log.write("pieces_doubled", trial=trial, step=self.state.step, **self.state.pieces.describe())
-        return True
+    def _describe_progress(self) -> dict[str, Any]:
+        return {"steps": self.steps, "epoch": self.state.step / self.steps_per_epoch}
 
-    def _tell_divergence(self, result: StepResult) -> None:
-        assert result.refusal is not None
-        sentence = (
-            f"{result.refusal.sentence} It was the update number {self.state.guard.refused_in_a_row} in a row to be "
-            f"refused, so trial {self.settings.trial} ends here, with the best epoch it had."
-        )
-        self.log.write("diverged", trial=self.settings.trial, step=self.state.step, sentence=sentence)
+    def _log_divergence(self, result: StepResult) -> None:
+        sentence = f"{describe_refusals(self.state, result)} Trial {self.settings.trial} ends here with its best epoch."
+        self.run_log.write("diverged", step=self.state.step, sentence=sentence)
 
     def _is_over(self) -> bool:
         is_epoch_end = self.state.step % self.steps_per_epoch == 0
@@ -218,32 +201,26 @@ class Trial:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch, self._batches = epoch, self.train.epoch(epoch)
-        return self.share.micro_batches(1, lambda _: self.train.training_batch(self._batches[place], epoch, place))
+        return self.rank_slice.micro_batches(1, lambda _: self.train.training_batch(self._batches[place], epoch, place))
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero at the last planned epoch."""
-        warmup = max(1, math.ceil(self.steps * WARMUP_SHARE))
+        warmup = max(1, math.ceil(self.steps * WARMUP_FRACTION))
         return min(step / warmup, (self.steps - step + 1) / max(1, self.steps - warmup))
 
     def _evaluate(self) -> None:
-        train_loss, train_accuracy = self.state.take_means()
         labels = self.validation.labels
         with self.ranks.patient():
             found = predict_probabilities(self.objective, self.validation, self.settings.device, self.ranks)
-        scores = self.measure(labels, found)
-        errors = compare_rows(self.state.more, row_losses(labels, found), np.ones_like(labels))
-        epoch = self.state.step / self.steps_per_epoch
-        self.log.write(
-            "evaluation",
-            trial=self.settings.trial,
-            step=self.state.step,
+        scores, epoch = self.measure(labels, found), self.state.step / self.steps_per_epoch
+        losses = row_losses(labels, found)
+        self.run_log.log_evaluation(
+            self.state,
+            scores,
             epoch=epoch,
-            tokens=self.state.tokens,
-            **self._training_losses(train_loss, labels, found),
-            train_accuracy=train_accuracy,
-            elapsed_seconds=time.monotonic() - self.start,
-            **scores,
-            **errors,
+            row_losses=losses,
+            row_counts=np.ones_like(labels),
+            weighted_loss=self._weighted_mean(losses, labels),
         )
         best, metric = self.state.more["best"], self.settings.metric
         if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
@@ -252,20 +229,15 @@ class Trial:
         else:
             self.state.more["stale_epochs"] += 1
 
-    def _training_losses(
-        self, loss: float | None, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]
-    ) -> dict[str, Any]:
-        """The training loss for the log; if it weighs the classes, with a validation loss of the same weights, since
-        the plain validation loss is on another scale."""
-        weights = self.train.class_weights
-        if weights is None:
-            return {"train_loss": loss}
-        of_rows = weights[labels]
-        weighted = (of_rows * row_losses(labels, probabilities)).sum() / of_rows.sum()
-        return {"train_loss": None, "weighted_train_loss": loss, "weighted_loss": float(weighted)}
+    def _weighted_mean(self, losses: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float | None:
+        """The mean of the losses (N,) with the class weights of the training loss; None if it has none."""
+        if self.train.class_weights is None:
+            return None
+        weights = self.train.class_weights[labels]
+        return float((weights * losses).sum() / weights.sum())
 
     def _save(self) -> None:
-        self.state.elapsed_seconds = time.monotonic() - self.start
+        self.state.elapsed_seconds = self.run_log.elapsed()
         save_together(
             self.parallel,
             self.folder,
@@ -274,23 +246,6 @@ class Trial:
             self.tokenizer_folder,
             self.label_names,
             best=self.best,
-        )
-
-    def _log_step(self, result: StepResult) -> None:
-        elapsed = time.monotonic() - self.start
-        self.log.write(
-            "train",
-            trial=self.settings.trial,
-            step=result.step,
-            steps=self.steps,
-            epoch=result.step / self.steps_per_epoch,
-            tokens=self.state.tokens,
-            loss=result.loss,
-            accuracy=result.accuracy,
-            learning_rate=result.rate * self.settings.learning_rate,
-            grad_norm=result.grad_norm,
-            tokens_per_second=self.state.tokens / max(1e-9, elapsed),
-            elapsed_seconds=elapsed,
         )
 
     def _reason_to_stop(self) -> str:
@@ -309,7 +264,7 @@ class Trial:
             "validation_loss": best["loss"],
             "macro_f1": best["macro_f1"],
             "stopped": self._reason_to_stop(),
-            "elapsed_seconds": time.monotonic() - self.start,
+            "elapsed_seconds": self.run_log.elapsed(),
         }
 
 
@@ -323,9 +278,9 @@ def row_losses(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.floa
 def predict_probabilities(
     objective: ClassificationObjective, rows: ClassificationRows, device: str, ranks: Ranks = ALONE
 ) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; all alike where one is NaN.
+    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; uniform for a row with NaN.
 
-    Several processes share the rows, and each is given all of the probabilities.
+    Several processes divide the rows among themselves, and all of them return all probabilities.
     """
 
     def logits_of(batch: Batch) -> Tensor:

@@ -1,10 +1,10 @@
-"""Initial embeddings from the text itself, in seconds that save many steps: which tokens stand near which, and which
-occur in the same documents.
+"""Initial embeddings from token counts of the text: which tokens occur near each other, and in the same documents.
 
-Near: positive pointwise mutual information and a truncated singular value decomposition (Levy and Goldberg 2014);
-context counts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015). In one document: latent semantic analysis
-(Deerwester et al. 1990). Neighbours tell what a word can stand for ("good" and "bad" are close), documents what it is
-said about (they are apart). Randomised decomposition: arXiv:0909.4061.
+They take seconds and save many training steps. Near: positive pointwise mutual information and a truncated singular
+value decomposition (Levy and Goldberg 2014); context counts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015).
+In one document: latent semantic analysis (Deerwester et al. 1990). Words with the same neighbours can replace each
+other ("good" and "bad" are close); documents separate them, since they are about different things.
+Randomised decomposition: arXiv:0909.4061.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 
 WINDOW = 5
 MAX_TOKENS = 10_000_000
-MAX_DOCUMENT_TOKENS = 8_000_000  # what words share a document needs less text than what words stand side by side
-MAX_WORDS = 8192  # a dense table of this many squared counts; rarer tokens keep their random vectors
+MAX_DOCUMENT_TOKENS = 8_000_000  # counting documents needs less text than counting neighbours
+MAX_WORDS = 8192  # the table of counts is this number squared; rarer tokens keep random vectors
 _OVERSAMPLING, _POWER_ITERATIONS = 16, 2
 FloatArray = npt.NDArray[np.float32]
 
@@ -29,9 +29,9 @@ FloatArray = npt.NDArray[np.float32]
 def build_word_vectors(
     shard: TokenShard, tokenizer: Tokenizer, hidden_size: int, seed: int, deviation: float
 ) -> tuple[npt.NDArray[np.int64], FloatArray]:
-    """Ids of the commonest tokens that stand beside others, and a vector for each (N, D) of the given deviation.
+    """Ids (N,) of the most frequent tokens that have neighbours, and their vectors (N, D) with the given deviation.
 
-    At most the first 10 million tokens are read.
+    Reads at most the first 10 million tokens.
     """
     count = min(shard.num_tokens, MAX_TOKENS)
     tokens = np.asarray(shard.tokens[:count], dtype=np.int64)
@@ -52,8 +52,10 @@ def build_word_vectors(
 
 
 def documents_of(offsets: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int32]:
-    """The document of each of the first `count` tokens, for documents that begin at `offsets`."""
-    ends = np.minimum(offsets[: np.searchsorted(offsets, count) + 1], count)  # not of all: there may be billions
+    """The document number of each of the first `count` tokens, for documents that begin at `offsets`."""
+    ends = np.minimum(
+        offsets[: np.searchsorted(offsets, count) + 1], count
+    )  # not of all documents: there may be billions
     return np.repeat(np.arange(len(ends) - 1, dtype=np.int32), np.diff(ends))
 
 
@@ -62,7 +64,7 @@ def _unit(vectors: FloatArray) -> FloatArray:
 
 
 def count_neighbours(places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int) -> FloatArray:
-    """Symmetric counts (N, N) of tokens within `WINDOW` in one document, nearer ones weighing more; -1 is skipped."""
+    """Symmetric counts (N, N) of tokens within `WINDOW` in one document, weighted by nearness; -1 is skipped."""
     counts = np.zeros(size * size, dtype=np.float32)
     for distance in range(1, WINDOW + 1):
         left, right = places[:-distance], places[distance:]
@@ -74,7 +76,7 @@ def count_neighbours(places: npt.NDArray[np.int64], documents: npt.NDArray[np.in
 
 
 def mutual_information(counts: FloatArray) -> FloatArray:
-    """max(0, log p(a, b) / (p(a) p'(b))) with the context distribution p' smoothed."""
+    """max(0, log p(a, b) / (p(a) p'(b))) with a smoothed context distribution p'."""
     totals = counts.sum(axis=1)
     context = totals**0.75
     context /= max(float(context.sum()), 1e-12)
@@ -87,8 +89,8 @@ def mutual_information(counts: FloatArray) -> FloatArray:
 def document_weights(places: npt.NDArray[np.int64], documents: npt.NDArray[np.int32], size: int) -> sparse.csr_array:
     """Tokens by documents (N, documents): log(1 + count) times inverse document frequency; -1 is skipped.
 
-    Documents have length one, so that long ones do not outweigh the rest, and a token is divided by the root of its
-    length, which is what `mutual_information` does to common tokens.
+    Documents are scaled to length one, so that long ones do not dominate; a token is divided by the root of its length,
+    which lowers frequent tokens as `mutual_information` does.
     """
     known = places >= 0
     shape = (size, int(documents.max(initial=0)) + 1)
@@ -106,14 +108,14 @@ def document_weights(places: npt.NDArray[np.int64], documents: npt.NDArray[np.in
 
 
 def factorise(matrix: FloatArray | sparse.csr_array, rank: int, seed: int) -> FloatArray:
-    """U * sqrt(S) of the leading singular vectors (N, rank); zero columns where the matrix has fewer."""
+    """U * sqrt(S) of the leading singular vectors (N, rank); zero columns if the matrix has fewer."""
     width = min(rank + _OVERSAMPLING, *matrix.shape)
     probe = generator(seed, "word vectors").standard_normal((matrix.shape[1], width)).astype(np.float32)
     transposed = matrix.T if isinstance(matrix, np.ndarray) else matrix.T.tocsr()
     basis = _orthonormal(_product(matrix, torch.from_numpy(probe)))
     for _ in range(_POWER_ITERATIONS):
         basis = _orthonormal(_product(matrix, _orthonormal(_product(transposed, basis))))
-    # The left factor of basis.T @ matrix, from the small triangle of its transpose
+    # The left factor of basis.T @ matrix, from the small triangular factor of its transpose
     triangle = torch.linalg.qr(_product(transposed, basis)).R
     left, values, _ = torch.linalg.svd(triangle.T)
     vectors = torch.zeros(matrix.shape[0], rank)

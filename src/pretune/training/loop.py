@@ -1,4 +1,4 @@
-"""The one training loop: a generator that owns what is easy to get wrong and hands control back after every update."""
+"""The one training loop: a generator that makes updates from batches and returns control after each of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pretune.compute.device import in_fixed_order
 from pretune.data.batch import Batch
 from pretune.training.guard import Guard, Refusal
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import LossSum, Objective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel, alone
@@ -22,7 +22,7 @@ from pretune.training.parallel import Parallel, alone
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What one update did. `loss` is per label; where there is a `refusal`, the update was not made."""
+    """The result of one update. `loss` is per label; if there is a `refusal`, the update was skipped."""
 
     step: int
     loss: float
@@ -49,18 +49,18 @@ def train_steps(
     first_step: int,
     clip_norm: float,
     guard: Guard,
-    pieces: Pieces,
+    microbatch_split: MicrobatchSplit,
     parallel: Parallel | None = None,
 ) -> Iterator[StepResult]:
     """Update the model step after step, without end; the caller decides when to stop.
 
-    `batches(step)` gives the micro-batches of update number `step` (from 1), of which each process of `parallel` does
-    its own, and which are moved to where the model is. The gradient is that of the summed loss divided by the labels of
-    all of them, so cutting a step into other micro-batches, or among other processes, changes nothing but rounding (a
-    mean of means is wrong by 15 % for masked prediction at four rows). The results are those of the whole step, so all
-    processes judge alike: an update that `guard` refuses is not made. A step that the memory of a single process does
-    not hold is done again in smaller `pieces`. Raises OutOfResourcesError where a single row is too much, and
-    ShortOfMemoryError where one of several processes is short: in the next attempt all have smaller pieces.
+    `batches(step)` returns this process's micro-batches of update number `step` (from 1); they are moved to the model's
+    device. The gradient is that of the summed loss divided by the labels of the whole step, so dividing a step into
+    other micro-batches, or among other processes, changes nothing but rounding (a mean of means is wrong by 15 % for
+    masked prediction at four rows). The results are those of the whole step, so all processes agree whether `guard`
+    refuses an update, which is then skipped. A single process that runs out of memory repeats the step with a finer
+    `microbatch_split`. Raises OutOfResourcesError if a single row is too large, and ShortOfMemoryError if one of
+    several processes runs out of memory: all of them use a finer split in the next attempt.
     """
     parallel = parallel or alone(model)
     step = first_step
@@ -68,10 +68,10 @@ def train_steps(
         micro_batches = batches(step)
         counts = [total_weight(micro_batches), *_counts(micro_batches)]
         weight, num_labels, num_tokens = parallel.sum(counts, f"the beginning of step {step:,}")
-        sums = accumulate(objective, micro_batches, weight, parallel, pieces)
+        sums = accumulate(objective, micro_batches, weight, parallel, microbatch_split)
         found = read_back(*sums, parallel.clip(clip_norm))
         loss, correct, norms = parallel.sum(found, f"the end of step {step:,}")
-        # The norm is that of the whole gradient in every process; the mean of all is the same number everywhere.
+        # Every process has the norm of the whole gradient; their mean makes it the same number in all of them.
         loss, grad_norm = loss / parallel.gradient_scale, norms / parallel.ranks.size
         refusal = guard.judge(step, loss, grad_norm)
         if refusal is None:
@@ -91,14 +91,19 @@ def train_steps(
 
 
 def accumulate(
-    objective: Objective, micro_batches: Sequence[Batch], weight: float, parallel: Parallel, pieces: Pieces
+    objective: Objective,
+    micro_batches: Sequence[Batch],
+    weight: float,
+    parallel: Parallel,
+    microbatch_split: MicrobatchSplit,
 ) -> tuple[Tensor, Tensor]:
-    """This process's loss and right answers of a step with labels of this `weight`; its gradient is in the parameters.
+    """This process's loss and number of correct predictions in a step whose labels have this `weight`.
 
-    A process that is alone cuts its batches anew where they do not fit; several could not agree in the midst of a pass.
+    Its gradient is added to the `grad` of the parameters. A single process splits its batches further if they do not
+    fit; several could not agree on it during a pass.
     """
     while True:
-        batches = [piece for batch in micro_batches for piece in batch.cut(pieces.count)]
+        batches = [piece for batch in micro_batches for piece in batch.cut(microbatch_split.count)]
         try:
             sums = []
             for index, batch in enumerate(batches):
@@ -108,14 +113,14 @@ def accumulate(
             losses, corrects = zip(*sums, strict=True)
             return sum(losses[1:], losses[0]), sum(corrects[1:], corrects[0])
         except (RuntimeError, MemoryError) as error:
-            pieces.double(micro_batches, error)
+            microbatch_split.double(micro_batches, error)
             if parallel.ranks.size > 1:
-                pieces.leave(parallel.ranks, error)
-        clear_gradients(parallel)  # not before: the error holds on to the activations that did not fit
+                microbatch_split.leave(parallel.ranks, error)
+        clear_gradients(parallel)  # only now: the error references the activations that did not fit
 
 
 def read_back(*values: Tensor) -> list[float]:
-    """Numbers from the device, all in one go: the one place of a step where the processor waits for a GPU."""
+    """Numbers from the device, all at once: the only place in a step where the CPU waits for a GPU."""
     return cast(list[float], torch.stack([value.double() for value in values]).tolist()) if values else []
 
 
@@ -125,12 +130,12 @@ def clear_gradients(parallel: Parallel) -> None:
 
 
 def total_weight(micro_batches: Sequence[Batch]) -> float:
-    """The labels of a whole step: what its summed loss is divided by."""
+    """The labels of some micro-batches, or the sum of their weights: the divisor of their summed loss."""
     return sum(batch.weight for batch in micro_batches)
 
 
 def _counts(micro_batches: Sequence[Batch]) -> tuple[float, float]:
-    """Labels and real tokens of some micro-batches."""
+    """Number of labels and of real tokens in some micro-batches."""
     return (
         float(sum(len(batch.labels) for batch in micro_batches)),
         float(sum(batch.num_tokens for batch in micro_batches)),
@@ -138,7 +143,7 @@ def _counts(micro_batches: Sequence[Batch]) -> tuple[float, float]:
 
 
 def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor, Tensor]:
-    """Add one micro-batch's share to the gradient; returns its share of the loss and its number of right answers."""
+    """Add one micro-batch to the gradient; returns what it adds to the loss and its number of correct predictions."""
     sums = objective(batch)
     loss = sums.loss / weight
     loss.backward()
@@ -147,7 +152,7 @@ def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor,
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Loss per label, share of right answers and number of labels; and by row, each (R,), summed losses and labels."""
+    """Loss per label, accuracy and number of labels; and for each row, (R,), its summed losses and its labels."""
 
     loss: float
     accuracy: float
@@ -159,13 +164,13 @@ class Evaluation:
 def evaluate(
     objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None
 ) -> tuple[float, float, int]:
-    """Loss per label, share of right answers, and number of labels, over batches that never change; the processes of
-    `parallel` share them."""
+    """Loss per label, accuracy and number of labels over some batches, which the processes of `parallel` divide
+    among themselves."""
     return _total(_measure(objective, batches, parallel), parallel)
 
 
 def evaluate_rows(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None) -> Evaluation:
-    """As `evaluate`, for batches of masked tokens, with what belongs to each of their rows, in order."""
+    """Like `evaluate`, for batches of masked tokens, with the losses and labels of each row, in order."""
     found = _measure(objective, batches, parallel)
     loss, accuracy, count = _total(found, parallel)
     place = 0
@@ -189,7 +194,7 @@ def evaluate_rows(objective: Objective, batches: Sequence[Batch], parallel: Para
 
 
 def _count_by_row(batch: Batch, losses: npt.NDArray[np.float64] | None) -> npt.NDArray[Any]:
-    """The labels of each row, or their summed losses."""
+    """The number of labels of each row, or their summed losses."""
     assert batch.positions is not None
     num_rows, seq_len = batch.input_ids.shape
     return np.bincount(batch.positions.cpu().numpy() // seq_len, weights=losses, minlength=num_rows)
@@ -197,7 +202,7 @@ def _count_by_row(batch: Batch, losses: npt.NDArray[np.float64] | None) -> npt.N
 
 @torch.no_grad()
 def _measure(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None) -> dict[int, LossSum]:
-    """The sums of this process's batches, by the number of the batch."""
+    """The sums of this process's batches, by batch number."""
     own = enumerate(batches) if parallel is None else parallel.own(batches)
     return {number: objective(batch) for number, batch in own}
 

@@ -1,4 +1,4 @@
-"""Micro-batches that the memory does not hold are cut in two, and in two again: slower, with the same gradient."""
+"""Splitting micro-batches that do not fit into memory: in two, then in four; slower, with the same gradient."""
 
 from __future__ import annotations
 
@@ -12,55 +12,59 @@ from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 
-_ALLOCATOR_WORDS = ("can't allocate memory", "not enough memory", "out of memory")  # of torch, on CPU and elsewhere
+_ALLOCATOR_WORDS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+)  # in torch's messages, on CPU and elsewhere
 
 
 @dataclass(kw_only=True)
-class Pieces:
-    """Into how many pieces each micro-batch is cut; a checkpoint keeps the number, which only ever doubles."""
+class MicrobatchSplit:
+    """The number of pieces that each micro-batch is split into, kept in checkpoints. It only ever doubles."""
 
     count: int = 1
 
     def double(self, micro_batches: Sequence[Batch], error: Exception) -> None:
-        """Halve the pieces after `error`. Raises it again where it says anything but that the memory is full.
+        """Halve the pieces after `error`, which is raised again unless it says that memory is full.
 
-        Raises OutOfResourcesError where a piece is a single row already.
+        Raises OutOfResourcesError if a piece is already a single row.
         """
         if not is_out_of_memory(error):
             raise error
         rows, length = (max(batch.input_ids.shape[axis] for batch in micro_batches) for axis in (0, 1))
         if self.count >= rows:
             raise OutOfResourcesError(
-                f"The memory does not hold the training on a single row of {length} tokens; what was committed is "
-                "kept; close other programs, or give a smaller --size."
+                f"Not enough memory to train on a single row of {length} tokens. Finished work is saved; close other "
+                "programs, or give a smaller --size."
             ) from error
         self.count *= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def leave(self, ranks: Ranks, error: Exception) -> NoReturn:
-        """End this process, and with it all, so that the next attempt begins with the present number.
+        """End this process, and so all of them, such that the next attempt starts with the present number of pieces.
 
-        The others are in the midst of a pass in which they wait for this one: they cannot be told to do it again.
+        The others are in the middle of a pass in which they wait for this one, so they cannot be asked to repeat it.
         """
         ranks.leave_note({"pieces": self.count})
         raise ShortOfMemoryError(
-            f"The memory of process {ranks.rank} of {ranks.size} did not hold its part of a step. What was committed "
-            "is kept: give the same command again, or let torchrun do so with --max-restarts; each micro-batch will be "
-            f"cut into {self.count} pieces: slower, and the same result within rounding."
+            f"Process {ranks.rank} of {ranks.size} ran out of memory. Finished work is saved; run the same command to "
+            "resume, or let torchrun do so with --max-restarts. Each micro-batch will then be split into "
+            f"{self.count} pieces: slower, with the same result within rounding."
         ) from error
 
     def describe(self) -> dict[str, Any]:
         """The fields of a `pieces_doubled` event."""
         sentence = (
-            f"The memory did not hold a micro-batch, so each is now cut into {self.count} pieces: slower, and the same "
-            "result within rounding."
+            f"A micro-batch did not fit into memory, so each is now split into {self.count} pieces: slower, with the "
+            "same result within rounding."
         )
         return {"pieces": self.count, "sentence": sentence}
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: torch has a class for the GPU's, and a RuntimeError with such words on the CPU."""
+    """Whether an allocation failed. Torch raises a class of its own on GPUs, and a RuntimeError on CPUs."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATOR_WORDS)

@@ -1,4 +1,4 @@
-"""The loss of a micro-batch, summed over its labels; dividing by the labels of a whole step is for the loop."""
+"""A micro-batch goes in, its loss summed over the labels comes out; the loop divides by the labels of the step."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from pretune.compute.device import compile_options
 from pretune.data.batch import Batch
 from pretune.model.transformer import (
-    Finish,
+    AttentionHalf,
+    FeedForwardHalf,
     LanguageModel,
-    Mix,
     SequenceClassifier,
     Transformer,
     mean_over_text,
@@ -27,7 +27,7 @@ from pretune.model.transformer import (
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
     """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Masked
-    prediction gives the `losses` (N,) of single labels, too, when nothing is learned from them."""
+    prediction also has the `losses` (N,) of single labels when gradients are off."""
 
     loss: Tensor
     weight: float
@@ -42,7 +42,7 @@ Objective = Callable[[Batch], LossSum]
 def predict_tokens_sum(
     hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy in nats, and how many were right, of token prediction through the tied embedding."""
+    """Summed cross-entropy in nats, and number of correct predictions, through the tied embedding."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
     return F.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
 
@@ -50,7 +50,7 @@ def predict_tokens_sum(
 def predict_each_token(
     hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
 ) -> tuple[Float[Tensor, "N"], Tensor]:
-    """As `predict_tokens_sum`, with the cross-entropy of each label."""
+    """Like `predict_tokens_sum`, with the cross-entropy of each label."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
     return F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(-1) == labels).sum()
 
@@ -58,21 +58,17 @@ def predict_each_token(
 class MaskedObjective:
     """Masked prediction with logits at masked positions only: the same sum, at a fifth of the cost of the head.
 
-    Blocks and head are compiled apart, not the whole model: the layers share one compiled block, which is several times
-    less to compile, and the embedding stays outside, since its compiled gradient adds floats in no fixed order.
-
-    With `graphs` a GPU repeats what was recorded of the compiled parts instead of being asked for each operation. The
-    next pass writes over the gradients of the last, so a step must be one micro-batch.
+    Blocks and head are compiled separately: all layers share one compiled block, so compiling is several times faster.
+    The embedding is not compiled, because its compiled gradient adds floats in no fixed order.
     """
 
-    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool, graphs: bool = False) -> None:
+    def __init__(self, model: LanguageModel, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
         self.dtype = dtype
-        self.layers = layers_of(model.transformer, compiled=compiled, graphs=graphs)
-        options = compile_options(model.lm_head.weight.device.type, graphs=graphs)
+        self.layers = layers_of(model.transformer, compiled=compiled)
+        options = compile_options(model.lm_head.weight.device.type)
         self.head = torch.compile(predict_tokens_sum, options=options) if compiled else predict_tokens_sum
         self.evaluation_head = torch.compile(predict_each_token, options=options) if compiled else predict_each_token
-        self.graphs = graphs
 
     def __call__(self, batch: Batch) -> LossSum:
         assert batch.positions is not None
@@ -90,15 +86,12 @@ class MaskedObjective:
             loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
         else:
             losses, correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
-            losses = losses.clone() if self.graphs else losses
             loss = losses.sum()
-        if self.graphs:
-            correct = correct.clone()  # which is read after the next pass may have begun
         return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels), losses=losses)
 
 
 class ClassificationObjective:
-    """Cross-entropy of labelled texts, each weighted by `label_weights` where given."""
+    """Cross-entropy of labelled texts, each weighted by `label_weights` if given."""
 
     def __init__(self, model: SequenceClassifier, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
@@ -121,15 +114,18 @@ class ClassificationObjective:
         return LossSum(loss=losses.sum(), weight=batch.weight, correct=correct, count=len(batch.labels))
 
 
-def layers_of(transformer: Transformer, *, compiled: bool, graphs: bool = False) -> list[tuple[Mix, Finish]] | None:
-    """The two halves of each block, compiled: the layers share the compiled code. None where they stay as they are.
+def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[AttentionHalf, FeedForwardHalf]] | None:
+    """The two halves of each block, compiled: the layers share the compiled code. None if not `compiled`.
 
-    What picks positions out lies between them and stays uncompiled: its compiled gradient adds in no fixed order.
+    Positions are picked between the halves, uncompiled: the compiled gradient of that adds in no fixed order.
     """
     if not compiled:
         return None
-    options = compile_options(transformer.embed_tokens.weight.device.type, graphs=graphs)
-    return [(_compiled(block, "mix", options), _compiled(block, "finish", options)) for block in transformer.blocks]
+    options = compile_options(transformer.embed_tokens.weight.device.type)
+    return [
+        (_compiled(block, "attention_half", options), _compiled(block, "feed_forward_half", options))
+        for block in transformer.blocks
+    ]
 
 
 def _compiled(block: nn.Module, name: str, options: dict[str, Any] | None) -> Callable[..., Tensor]:

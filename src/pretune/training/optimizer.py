@@ -14,9 +14,9 @@ from torch.optim.adamw import adamw
 
 from pretune.model.transformer import Block
 
-# One odd polynomial an iteration, a s + b s^3 + c s^5 of a singular value s: each the one that comes nearest to one on
-# the interval that those before it leave, made a hundredth wider for rounding (Polar Express, arXiv:2505.16932; here
-# for 0.0025 to 1). Four of them end between 0.74 and 1.26, five equal ones (the Muon post's) between 0.68 and 1.20.
+# One odd polynomial per iteration, a s + b s^3 + c s^5 of a singular value s: the best approximation of one on the
+# interval that the previous ones leave, widened by a hundredth for rounding (Polar Express, arXiv:2505.16932; here for
+# 0.0025 to 1). Four of them end between 0.74 and 1.26, five equal ones (the Muon post's) between 0.68 and 1.20.
 _NEWTON_SCHULZ = (
     (7.6346, -21.4634, 15.4601),
     (4.1359, -3.4122, 0.7213),
@@ -27,7 +27,7 @@ _NEWTON_SCHULZ = (
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Peak rates and decay. `matrix_rate` is Muon's, or AdamW's for matrices where `kind` is adamw."""
+    """Peak rates and decay. `matrix_rate` is Muon's, or AdamW's for matrices if `kind` is adamw."""
 
     kind: str
     matrix_rate: float
@@ -36,7 +36,7 @@ class OptimizerConfig:
     momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
-    precision: str = "fp32"  # of Muon's products, for which bf16 is enough where the chip is faster in it
+    precision: str = "fp32"  # of Muon's matrix products; bf16 is enough if the chip is faster in it
 
     @property
     def dtype(self) -> torch.dtype:
@@ -70,13 +70,13 @@ class Optimizer:
         self._adamw(self.others, rate * self.config.other_rate, 0.0)
 
     def _adamw(self, parameters: dict[str, nn.Parameter], rate: float, decay: float) -> None:
-        """PyTorch's fused kernel: every parameter is read and written once, where single operations pass over it nine
+        """PyTorch's fused kernel: it reads and writes every parameter once; single operations would pass over it nine
         times."""
         named = {name: parameter for name, parameter in parameters.items() if parameter.grad is not None}
         if not named:
             return
         weights: list[Tensor] = list(named.values())
-        # One tensor made on the device: a number for each weight would have to travel there, and the processor to wait.
+        # One tensor made on the device: a number per weight would have to be copied there while the CPU waits.
         steps = torch.full((len(named),), self.num_updates - 1.0, device=weights[0].device)  # the kernel adds one
         adamw(
             weights,
@@ -99,20 +99,20 @@ class Optimizer:
         """Momentum (Nesterov), then the nearest orthogonal matrix, scaled by the root of its height over its width."""
         config, keep = self.config, 1 - rate * self.config.matrix_rate * self.config.weight_decay
         updates: dict[str, Tensor] = {}
-        for names in self._together():
+        for names in self._groups():
             gradients = [cast(Tensor, self.matrices[name].grad) for name in names]
             buffers = [self.momentum[name] for name in names]
             torch._foreach_lerp_(buffers, gradients, 1 - config.momentum)
             updates |= zip(names, torch._foreach_lerp(gradients, buffers, config.momentum), strict=True)
         self._orthogonalise(updates)
-        for names in self._together():
+        for names in self._groups():
             weights: list[Tensor] = [self.matrices[name] for name in names]
             torch._foreach_mul_(weights, keep)
             torch._foreach_add_(weights, [updates[name] for name in names], alpha=-rate * config.matrix_rate)
 
-    def _together(self) -> list[list[str]]:
-        """Matrices with gradients that are worked on at once: all on a GPU, where each operation has a price; one by
-        one on a processor, which works on what its cache still holds."""
+    def _groups(self) -> list[list[str]]:
+        """Groups of matrices that are updated at once: all on a GPU, to launch few operations; one by one on a CPU, to
+        work on data that is still in its cache."""
         names = [name for name, parameter in self.matrices.items() if parameter.grad is not None]
         is_gpu = any(self.matrices[name].is_cuda for name in names)
         return [names] if is_gpu else [[name] for name in names]
@@ -120,17 +120,17 @@ class Optimizer:
     def _orthogonalise(self, updates: dict[str, Tensor]) -> None:
         """Orthogonalise matrices in place, each scaled by the square root of its height over its width.
 
-        Fused projections are taken apart first: each of query, key, value, gate and up is a matrix of its own. Matrices
-        of one shape are orthogonalised together.
+        Fused projections are split first: each of query, key, value, gate and up is a matrix of its own. Matrices of
+        the same shape are orthogonalised together.
         """
         by_shape: dict[tuple[int, int], list[Tensor]] = {}
         for name, update in updates.items():
-            for piece in update.split(self.fused.get(name, update.shape[0])):
-                by_shape.setdefault((piece.shape[0], piece.shape[1]), []).append(piece)
-        for (rows, columns), pieces in by_shape.items():
-            found = orthogonalise(torch.stack(pieces), self.config.dtype)
-            found *= max(1.0, rows / columns) ** 0.5
-            torch._foreach_copy_(pieces, list(found.unbind()))
+            for matrix in update.split(self.fused.get(name, update.shape[0])):
+                by_shape.setdefault((matrix.shape[0], matrix.shape[1]), []).append(matrix)
+        for (rows, columns), matrices in by_shape.items():
+            orthogonal = orthogonalise(torch.stack(matrices), self.config.dtype)
+            orthogonal *= max(1.0, rows / columns) ** 0.5
+            torch._foreach_copy_(matrices, list(orthogonal.unbind()))
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Everything a resumed run needs, by name."""
@@ -138,7 +138,7 @@ class Optimizer:
 
     @torch.no_grad()
     def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take up a state written by `state_tensors`. Raises ValueError, and changes nothing, where it does not fit."""
+        """Load a state from `state_tensors`. Raises ValueError, and changes nothing, if it does not fit."""
         own = {**self.state(), "num_updates": torch.tensor(self.num_updates)}
         wrong = [name for name in own.keys() | tensors.keys() if _shape(own, name) != _shape(tensors, name)]
         if wrong:
@@ -158,7 +158,7 @@ def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
 
 
 def _heights_of_fused(model: nn.Module) -> dict[str, list[int]]:
-    """The rows of each matrix that a fused projection is made of, by the name of its parameter."""
+    """The heights of the matrices in each fused projection, by parameter name."""
     heights: dict[str, list[int]] = {}
     for name, block in model.named_modules():
         if isinstance(block, Block):
@@ -170,7 +170,7 @@ def _heights_of_fused(model: nn.Module) -> dict[str, list[int]]:
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Push all singular values of a stack of matrices (N, rows, columns) towards one, by Newton-Schulz iteration with
+    """Move all singular values of a stack of matrices (N, rows, columns) towards one, by Newton-Schulz iteration with
     products in `dtype`."""
     is_tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if is_tall else matrices

@@ -1,4 +1,4 @@
-"""One model trained by several processes (DDP): each holds all of it and computes its share of every step's rows.
+"""One model trained by several processes (DDP): each has a full copy and computes its slice of every step's rows.
 
 The gradient, its norm and the counts are those of the whole step, so a step is the same for any number of processes up
 to rounding.
@@ -16,16 +16,16 @@ from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
 
-Parts = tuple[Tensor, float, Tensor, int, Tensor | None]  # those of a LossSum, as hooks let them pass
+Parts = tuple[Tensor, float, Tensor, int, Tensor | None]  # the fields of a LossSum, in a form that DDP hooks accept
 
 
 class Parallel:
-    """How a model is trained by `ranks`, one process or several, and what they must tell each other when."""
+    """The exchange between the processes, `ranks`, that train a model; there may be only one."""
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
         self.model, self.ranks = model, ranks
         self.parameters = dict(model.named_parameters())
-        self.gradient_scale = ranks.size  # DDP averages gradients over the processes, and a step wants their sum
+        self.gradient_scale = ranks.size  # DDP averages gradients over the processes; a step needs their sum
         self._ddp: nn.parallel.DistributedDataParallel | None = None
 
     def wrap(self, objective: Objective) -> Objective:
@@ -36,7 +36,7 @@ class Parallel:
             _Sums(self.model, objective),
             device_ids=[self.ranks.local_rank] if self.device == "cuda" else None,
             gradient_as_bucket_view=True,
-            broadcast_buffers=False,  # no buffer changes in training, and processes evaluate unequal numbers of batches
+            broadcast_buffers=False,  # buffers do not change, and processes evaluate unequal numbers of batches
         )
         ddp = self._ddp
 
@@ -47,14 +47,14 @@ class Parallel:
         return wrapped
 
     def accumulating(self, *, is_last: bool) -> AbstractContextManager[None]:
-        """Around forward and backward pass of a micro-batch: gradients travel after the last one of a step only."""
+        """A context for the passes of one micro-batch: gradients are exchanged after the last one of a step only."""
         if self._ddp is not None and not is_last:
             return self._ddp.no_sync()
         return nullcontext()
 
     @property
     def device(self) -> str:
-        """The kind of device that the parameters are on."""
+        """The type of the device that the parameters are on."""
         return next(iter(self.parameters.values())).device.type
 
     def clip(self, max_norm: float) -> Tensor:
@@ -66,19 +66,19 @@ class Parallel:
         return self.ranks.sum(values, place)
 
     def own(self, batches: Sequence[Batch]) -> Iterator[tuple[int, Batch]]:
-        """The batches, each with its number, that this process evaluates."""
+        """The batches that this process evaluates, with their numbers."""
         for number in range(self.ranks.rank, len(batches), self.ranks.size):
             yield number, batches[number]
 
     def spread(self, write: Callable[[nn.Module], None]) -> None:
-        """Give all processes the weights that `write` puts into the model; it is called in the first process only."""
+        """Call `write` on the model in the first process only, then copy its weights to all processes."""
         if self.ranks.is_first:
             write(self.model)
         self.spread_tensors(self.parameters)
 
     @torch.no_grad()
     def spread_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give these tensors of every process the first one's values."""
+        """Copy the first process's values of these tensors to every process."""
         if self.ranks.size == 1:
             return
         for tensor in tensors.values():
@@ -86,12 +86,12 @@ class Parallel:
 
 
 def alone(model: nn.Module) -> Parallel:
-    """A model trained by this process only."""
+    """A model trained by this process alone."""
     return Parallel(model, ALONE)
 
 
 class _Sums(nn.Module):
-    """An objective as a module, which is what DDP hooks into."""
+    """An objective as a module, as DDP requires."""
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()

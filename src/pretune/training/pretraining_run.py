@@ -1,4 +1,4 @@
-"""The course of one pre-training: update after update along a plan, with its log, evaluations and checkpoints."""
+"""One pre-training run: a model and a plan go in, a trained model, checkpoints and logged evaluations come out."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, replan, seconds_left
 from pretune.training.checkpoint import TrainingState
-from pretune.training.distributed_checkpoint import agree_to_stop, go_back_together, save_together
+from pretune.training.distributed_checkpoint import agree_to_stop, roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, train_steps
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
-from pretune.training.row_losses import compare_rows
+from pretune.training.run_log import RunLog, describe_refusals
 from pretune.training.schedule import Plan
 
 CLIP_NORM = 1.0
-LOG_SECONDS = 2.0  # between two `train` events
 
 Rows = Callable[[int], list[Batch]]
 Evaluation = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CourseSettings:
-    """How often a run is evaluated and saved; `minutes` is its budget, where that was given in wall time."""
+class RunSettings:
+    """How often a run is evaluated and saved; `minutes` is its budget if that was given as wall time."""
 
     evaluations: int
     checkpoint_minutes: float
@@ -44,11 +43,11 @@ class CourseSettings:
     device: str
 
 
-class Course:
-    """Trains `model` in place. The caller gives it a `plan`, or the `state` of a checkpoint, before `train`.
+class PretrainingRun:
+    """Trains `model` in place. Call `begin` with a plan, or `resume` with the state of a checkpoint, before `train`.
 
-    `measure` evaluates the model and gives the fields of an `evaluation` event that are not known here, and the losses
-    and labels of each row; the state's `more` keeps the last ones.
+    `measure` evaluates the model. It returns the fields of an `evaluation` event that are not known here, with
+    `row_losses` and `row_counts`, the summed losses and the labels of each row.
     """
 
     def __init__(
@@ -57,7 +56,7 @@ class Course:
         objective: Objective,
         optimizer_config: OptimizerConfig,
         corpus: Corpus,
-        settings: CourseSettings,
+        settings: RunSettings,
         *,
         parallel: Parallel,
         folder: Path,
@@ -69,49 +68,47 @@ class Course:
         self.model, self.objective, self.optimizer_config = model, objective, optimizer_config
         self.parallel, self.ranks = parallel, parallel.ranks
         self.corpus, self.settings, self.measure = corpus, settings, measure
-        self.folder, self.tokenizer_folder, self.log = folder, tokenizer_folder, log
-        self.told_pieces, self.last_log = 1, time.monotonic()
-        self.timed_from = (0, 0.0)  # step and seconds from which on the present pace is measured
-        self.start = start  # on the monotonic clock, as if the run had never been interrupted
+        self.folder, self.tokenizer_folder = folder, tokenizer_folder
+        self.run_log = RunLog(log, peak_rate=optimizer_config.matrix_rate, start=start)
+        self.timed_from = (0, 0.0)  # step and seconds from which the present pace is measured
         self.plan: Plan
         self.state = TrainingState()
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
-        """Forget all updates so far, for weights that are new."""
+        """Forget all updates so far, after new weights were set."""
         self.optimizer = Optimizer(self.model, self.optimizer_config)
 
     def begin(self, plan: Plan) -> None:
-        """Take up a new plan, evaluate the untrained model, and commit the first checkpoint."""
+        """Adopt a new plan, evaluate the untrained model, and commit the first checkpoint."""
         self._set_plan(plan)
-        self.state.guard = Guard()  # what was seen while calibrating is forgotten, apart from the memory it took
+        self.state.guard = Guard()  # forget the losses of the calibration, but not the micro-batch split
         self.state.more["seconds_before_training"] = self.elapsed()
         self._evaluate()
         self.state.anchor()
         self._save()
 
-    def go_on(self, state: TrainingState, pieces: int = 1) -> None:
-        """Take up plan and place of a checkpoint whose weights are loaded, with so many pieces at least."""
-        self.state, self.plan, self.told_pieces = state, Plan(**state.plan), state.pieces.count
-        state.pieces.count = max(state.pieces.count, pieces)
-        self.start = time.monotonic() - state.elapsed_seconds
+    def resume(self, state: TrainingState, pieces: int = 1) -> None:
+        """Continue from the state of a checkpoint whose weights are loaded, with micro-batches in at least `pieces`."""
+        self.state, self.plan = state, Plan(**state.plan)
+        self.run_log.resume(state, pieces)
 
     def calibrate(self) -> Pace:
-        """Seconds of a step with short and with long rows, and of an evaluation, on weights that are thrown away.
+        """Seconds of a step with short and with long rows, and of an evaluation, on weights that are then discarded.
 
         Compiling happens here, so that its time is known before the plan is made.
         """
         short = self._seconds_per_step(self.corpus.short_batches)
         long = self._seconds_per_step(self.corpus.long_batches) if self.corpus.long is not None else short
         evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
-        self.measure()  # what is compiled for the other batches, or loaded for the sentences, is not timed
+        self.measure()  # untimed: it compiles for batches of other shapes and loads what the probes need
         start = time.monotonic()
         self.measure()
         seconds = time.monotonic() - start
         pace = Pace(short_step_seconds=short, long_step_seconds=long, evaluation_seconds=seconds)
         pace = Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
-        self._tell_pieces()
-        # In steps, not by the clock: where a run may go back to must be the same for one that was interrupted.
+        self.run_log.log_split(self.state)
+        # In steps, not by the clock: an interrupted run must be able to roll back to the same steps.
         every = self.settings.checkpoint_minutes * 60 / pace.short_step_seconds
         self.state.more.update(checkpoint_every=max(1, round(every)), pace=vars(pace))
         return pace
@@ -119,41 +116,41 @@ class Course:
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan.
 
-        Raises the stop's error after a commit, and DivergedError where going back does not help.
+        Raises the stop's error after a commit, and DivergedError if rolling back does not help.
         """
-        self.last_log = time.monotonic()
+        self.run_log.start_steps()
         while self.state.step < self.plan.steps:
             self.timed_from = (self.state.step, self.elapsed())
             for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
-                was_cut = self._count(result)
+                was_split = self._count(result)
                 is_corrected = self.state.step == self.plan.decay_start_step and self._correct_plan()
                 if self.state.step == self.plan.long_start_step:
-                    self.state.guard.forget()  # the loss of long rows is another one
+                    self.state.guard.forget()  # long rows have another loss
                 is_sound = self.state.step not in self._evaluation_steps() or self._evaluate()
                 if self.state.guard.is_hopeless or not is_sound:
-                    self._go_back(result)
+                    self._roll_back(result)
                     break
                 is_stopped = self._agree(stop)
-                self._save_where_due(is_urgent=is_stopped or was_cut)
+                self._save_if_due(is_urgent=is_stopped or was_split)
                 if self.state.step >= self.plan.steps:
                     return
                 if is_stopped:
                     raise stop.error(
-                        f"Stopped at step {self.state.step:,} of {self.plan.steps:,} with everything saved in "
-                        f"{self.folder.parent}; give the same command again to go on."
+                        f"Stopped at step {self.state.step:,} of {self.plan.steps:,}; everything is saved in "
+                        f"{self.folder.parent}. Run the same command to resume."
                     )
                 if is_corrected:
-                    break  # batches that are ahead were made by the old plan
+                    break  # prefetched batches were made with the old plan
 
     def _agree(self, stop: StopFlag) -> bool:
-        is_stopped = agree_to_stop(self.ranks, stop, f"what comes after step {self.state.step:,}")
-        # Rows of another length are compiled first, which may take long.
+        is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
+        # Rows of another length are compiled first, which may take a while.
         self.ranks.expect_pace(is_strict=self.state.step != self.plan.long_start_step)
         return is_stopped
 
     def elapsed(self) -> float:
-        """Seconds since the stage began, all attempts together."""
-        return time.monotonic() - self.start
+        """Seconds since the stage began, over all attempts."""
+        return self.run_log.elapsed()
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -167,7 +164,7 @@ class Course:
             first_step=first_step,
             clip_norm=CLIP_NORM,
             guard=self.state.guard,
-            pieces=self.state.pieces,
+            microbatch_split=self.state.microbatch_split,
             parallel=self.parallel,
         )
 
@@ -181,43 +178,13 @@ class Course:
         )
 
     def _count(self, result: StepResult) -> bool:
-        """Take a step into account; says whether the memory made it cut its micro-batches anew."""
-        is_refused = result.refusal is not None
-        self.state.count(result.loss, result.accuracy, result.num_labels, result.num_tokens, is_refused=is_refused)
-        if is_refused:
-            self.log.write("skipped_update", **result.describe_refusal())
-        elif time.monotonic() - self.last_log >= LOG_SECONDS:
-            self._log_step(result)
-            self.last_log = time.monotonic()
-        return self._tell_pieces()
+        return self.run_log.count(self.state, result, self._describe_progress)
 
-    def _tell_pieces(self) -> bool:
-        pieces = self.state.pieces
-        if pieces.count == self.told_pieces:
-            return False
-        self.told_pieces = pieces.count
-        self.log.write("pieces_doubled", step=self.state.step, **pieces.describe())
-        return True
+    def _describe_progress(self) -> dict[str, Any]:
+        return {"steps": self.plan.steps, "epoch": self._epoch(), "seconds_left": self._seconds_left()}
 
-    def _log_step(self, result: StepResult) -> None:
-        elapsed = self.elapsed()
-        self.log.write(
-            "train",
-            step=result.step,
-            epoch=self._epoch(),
-            tokens=self.state.tokens,
-            loss=result.loss,
-            accuracy=result.accuracy,
-            learning_rate=result.rate * self.optimizer_config.matrix_rate,
-            grad_norm=result.grad_norm,
-            tokens_per_second=self.state.tokens / max(1e-9, elapsed),
-            steps=self.plan.steps,
-            elapsed_seconds=elapsed,
-            seconds_left=self._seconds_left(elapsed),
-        )
-
-    def _seconds_left(self, elapsed: float) -> float:
-        pace, evaluations = Pace(**self.state.more["pace"]), self.settings.evaluations
+    def _seconds_left(self) -> float:
+        pace, evaluations, elapsed = Pace(**self.state.more["pace"]), self.settings.evaluations, self.elapsed()
         first, since = self.timed_from
         return seconds_left(
             self.plan,
@@ -229,49 +196,46 @@ class Course:
             minutes=self.settings.minutes,
         )
 
-    def _go_back(self, result: StepResult) -> None:
-        """Take up the last good checkpoint, or after it the one before, with the data that follows what failed."""
+    def _roll_back(self, result: StepResult) -> None:
+        """Restore the last good checkpoint, or the one before it if that has failed, and skip the data that failed."""
         failed, damaged, restored = self.state, list[str](), None
-        if failed.retreats < len(failed.anchors):
+        if failed.rollbacks < len(failed.anchors):
             with self.ranks.patient():
-                restored = go_back_together(
+                restored = roll_back_together(
                     self.parallel,
                     self.folder,
                     self.optimizer,
-                    until=failed.anchors[-1 - failed.retreats],
+                    until=failed.anchors[-1 - failed.rollbacks],
                     made_from=failed.made_from,
                     report=damaged.append,
                 )
         if restored is None:
             raise self._diverged(result)
-        restored.retreats, restored.pieces, restored.compute = failed.retreats + 1, failed.pieces, failed.compute
+        restored.microbatch_split, restored.compute = failed.microbatch_split, failed.compute
+        restored.rollbacks = failed.rollbacks + 1
         restored.data_shift = failed.data_shift + failed.step - restored.step
         self.state, self.plan = restored, Plan(**restored.plan)
         sentence = (
-            f"{self._describe_fault(failed, result)} The run went back to its checkpoint of step {restored.step:,} and "
-            "goes on with the text that follows."
+            f"{self._describe_fault(failed, result)} Rolled back to the checkpoint of step {restored.step:,}; training "
+            "continues with the text that follows."
         )
-        self.log.write("rolled_back", step=restored.step + 1, from_step=failed.step, sentence=sentence)
-        for told in damaged:
-            self.log.write("warning", sentence=told)
+        self.run_log.write("rolled_back", step=restored.step + 1, from_step=failed.step, sentence=sentence)
+        for warning in damaged:
+            self.run_log.write("warning", sentence=warning)
 
     def _diverged(self, result: StepResult) -> DivergedError:
         sentence = (
-            f"Training diverged. {self._describe_fault(self.state, result)} Going back to earlier checkpoints with "
-            "other text did not help. The checkpoints are kept; give a lower --learning-rate than "
+            f"Training diverged. {self._describe_fault(self.state, result)} Rolling back to earlier checkpoints and "
+            "continuing with other text did not help. The checkpoints are kept; give a --learning-rate lower than "
             f"{self.optimizer_config.matrix_rate:g}, with --redo or another --out."
         )
-        self.log.write("diverged", step=self.state.step, sentence=sentence)
+        self.run_log.write("diverged", step=self.state.step, sentence=sentence)
         return DivergedError(sentence)
 
     def _describe_fault(self, state: TrainingState, result: StepResult) -> str:
         if result.refusal is None:
             return f"The loss on the validation text was not finite at step {state.step:,}."
-        if state.guard.refused_in_a_row == 1:
-            return result.refusal.sentence
-        return (
-            f"{result.refusal.sentence} It was the update number {state.guard.refused_in_a_row} in a row to be refused."
-        )
+        return describe_refusals(state, result)
 
     # -- the plan ------------------------------------------------------------------------------------------------
 
@@ -279,7 +243,7 @@ class Course:
         self.plan, self.state.plan = plan, plan.to_dict()
 
     def _correct_plan(self) -> bool:
-        """Where the decay begins, move the end of a run that was given in minutes to where the clock says."""
+        """When the decay begins, move the end of a run with a budget in minutes to fit the time that is left."""
         if self.settings.minutes is None or self.plan.is_corrected:
             return False
         before, elapsed = self.plan.steps, self.elapsed()
@@ -291,7 +255,7 @@ class Course:
             training_seconds=elapsed - self.state.more["seconds_before_training"],
         )
         self._set_plan(Plan(**self.ranks.answer(plan.to_dict, "the correction of the plan")))
-        self.log.write(
+        self.run_log.write(
             "plan_corrected",
             step=self.state.step,
             steps_before=before,
@@ -307,36 +271,24 @@ class Course:
     # -- evaluating and saving -----------------------------------------------------------------------------------
 
     def _evaluate(self) -> bool:
-        """Whether the model can still be evaluated: weights may have grown beyond all numbers."""
+        """Evaluate and log. Returns whether the loss was finite; otherwise nothing is logged."""
         with self.ranks.patient():
             measured = self.measure()
         if not math.isfinite(measured["loss"]):
             return False
-        row_losses, row_counts = measured.pop("row_losses"), measured.pop("row_counts")
-        errors = compare_rows(self.state.more, row_losses, row_counts)
-        train_loss, train_accuracy = self.state.take_means()
+        rows = {name: measured.pop(name) for name in ("row_losses", "row_counts")}
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
-        self.log.write(
-            "evaluation",
-            step=self.state.step,
-            epoch=self._epoch(),
-            tokens=self.state.tokens,
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            elapsed_seconds=self.elapsed(),
-            **measured,
-            **errors,
-        )
+        self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), **rows)
         return True
 
-    def _save_where_due(self, *, is_urgent: bool) -> None:
+    def _save_if_due(self, *, is_urgent: bool) -> None:
         step, every = self.state.step, self.state.more["checkpoint_every"]
         if step % every == 0 or step in (self.plan.decay_start_step, self.plan.steps):
             self.state.anchor()
             self._save()
         elif is_urgent:
-            self._save()  # at a moment that another run would not have, so it is no place to go back to
+            self._save()  # not an anchor: an uninterrupted run would have no checkpoint at this step
 
     def _save(self) -> None:
         self.state.elapsed_seconds = self.elapsed()
@@ -350,7 +302,7 @@ class Course:
         )
         if self.ranks.is_first:
             size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            self.log.write("checkpoint", step=self.state.step, path=path.name, size_bytes=size)
+            self.run_log.write("checkpoint", step=self.state.step, path=path.name, size_bytes=size)
 
     def _epoch(self) -> float:
         return self.state.tokens / self.corpus.tokens_per_epoch

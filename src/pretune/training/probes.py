@@ -1,4 +1,4 @@
-"""A few held-out sentences with one whole word hidden, predicted again at every evaluation: watching it learn."""
+"""Probes: held-out sentences with one whole word hidden, predicted again at every evaluation to show progress."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _MIN_WORDS, _MAX_WORDS, _MIN_LETTERS = 4, 25, 3
 
 @dataclass(frozen=True, kw_only=True)
 class HiddenWord:
-    """A sentence, the place of one of its tokens, and the word that the token stands for."""
+    """A sentence, the position of one of its tokens, and the whole word that this token is."""
 
     text: str
     masked_text: str
     true_word: str
     ids: tuple[int, ...]
     position: int
-    is_in_training: bool = False  # whether the training text holds this sentence, so that finding the word is recall
+    is_in_training: bool = False  # the training text contains this sentence, so predicting the word may be recall
 
 
 def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int) -> list[HiddenWord]:
-    """One sentence each of `count` texts, chosen by `seed`, with one of its whole-word tokens hidden."""
+    """One sentence from each of `count` texts, chosen by `seed`, with one whole-word token hidden."""
     pool = list(texts)
     found: list[HiddenWord] = []
     for index in generator(seed, "watched").permutation(len(pool)):
@@ -51,7 +51,7 @@ def hide_words(texts: Iterable[str], tokenizer: Tokenizer, count: int, seed: int
 
 
 def hide_word(text: str, tokenizer: Tokenizer, seed: int, word: str | None = None) -> HiddenWord | None:
-    """Hide one whole word that is a single token: `word`, or one chosen by `seed`; None where there is no such word."""
+    """Hide one whole word that is a single token: `word`, or one chosen by `seed`; None if there is none."""
     encoded = tokenizer.encode_with_offsets(text)
     candidates = []
     for position, (start, end) in enumerate(encoded.offsets):
@@ -78,20 +78,20 @@ def hide_word(text: str, tokenizer: Tokenizer, seed: int, word: str | None = Non
 def choose_unseen(
     candidates: Sequence[HiddenWord], count: int, training: TokenShard, tokenizer: Tokenizer
 ) -> list[HiddenWord]:
-    """The first `count` sentences whose words do not stand in a row anywhere in the training text, whatever their case:
-    finding the words of others would be recall. If there are none but such others, the first `count` of those."""
+    """The first `count` sentences whose words do not occur in sequence in the training text, ignoring case: predicting
+    a word of others would be recall. If all sentences occur, the first `count` of them."""
     surfaces = [surface.strip().lower() for surface in tokenizer.surfaces(range(tokenizer.vocab_size))]
-    # Special tokens are like no other, so that no passage goes on in the next document.
+    # Special tokens match no other token, so no passage extends into the next document.
     kinds = [f"{i}" if i < tokenizer.first_ordinary_id else f" {surface}" for i, surface in enumerate(surfaces)]
     classes = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
-    held = find_passages([_inner_ids(word.text, tokenizer) for word in candidates], training.tokens, classes)
-    marked = [replace(word, is_in_training=bool(is_held)) for word, is_held in zip(candidates, held, strict=True)]
+    occurs = find_passages([_inner_ids(word.text, tokenizer) for word in candidates], training.tokens, classes)
+    marked = [replace(word, is_in_training=bool(known)) for word, known in zip(candidates, occurs, strict=True)]
     return [word for word in marked if not word.is_in_training][:count] or marked[:count]
 
 
 def _inner_ids(text: str, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
-    """The tokens after the first word and up to the last letter: the same wherever the sentence stands, while the first
-    word's are others after a blank, and a longer sentence goes on without the mark at the end."""
+    """The tokens after the first word and up to the last letter. They are the same anywhere in a text; the first word's
+    tokens depend on a space before it, and the final mark is missing inside a longer sentence."""
     after = len(text) - len(text.lstrip()) + len(text.split(maxsplit=1)[0])
     last = max((place for place, letter in enumerate(text) if letter.isalnum()), default=-1)
     encoded = tokenizer.encode_with_offsets(text)
@@ -103,7 +103,7 @@ def _inner_ids(text: str, tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
 def predict_hidden(
     model: LanguageModel, words: Sequence[HiddenWord], tokenizer: Tokenizer, top: int = 5
 ) -> list[dict[str, Any]]:
-    """For each hidden word: the most probable words, and probability and rank of the true one."""
+    """For each hidden word: the most probable words, and the probability and rank of the true one."""
     device = model.lm_head.weight.device
     rows = []
     for word in words:

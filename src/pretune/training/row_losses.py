@@ -1,4 +1,4 @@
-"""The losses of single validation rows: kept from one evaluation to the next, so that two are compared row by row."""
+"""Losses of single validation rows, kept between evaluations, give the standard errors of a loss and of its change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _KEPT = "row_losses"
-_DIGITS = 6  # in a checkpoint; rounded before they are used, so that a run that is resumed computes the same
+_DIGITS = 6  # in a checkpoint; rounded before use, so that a resumed run computes the same
 
 
 def compare_rows(kept: dict[str, Any], losses: FloatArray, counts: IntArray) -> dict[str, float]:
-    """The fields `loss_error` and `loss_change_error` of an `evaluation` event, and keep these rows for the next one.
+    """The fields `loss_error` and `loss_change_error` of an `evaluation` event; stores these rows in `kept`.
 
     `losses` (R,) are summed over the labels of each row, `counts` (R,) are its labels. The first field is the standard
-    error of the mean loss per label, the second that of its change since the evaluation whose rows `kept` holds, which
-    is part of a checkpoint. A field is left out if there is nothing to tell it from.
+    error of the mean loss per label, the second that of its change since the rows in `kept`, which is part of a
+    checkpoint. A field is omitted if it cannot be computed.
     """
     losses = np.round(losses, _DIGITS)
     before, kept[_KEPT] = kept.get(_KEPT), losses.tolist()
@@ -33,7 +33,7 @@ def compare_rows(kept: dict[str, Any], losses: FloatArray, counts: IntArray) -> 
 def standard_error(sums: FloatArray, counts: IntArray) -> float | None:
     """Standard error of sum(sums) / sum(counts) if the rows were drawn at random; None for fewer than two rows.
 
-    It is that of a ratio (Cochran 1977, "Sampling Techniques", section 6.4), so labels of one row may be alike.
+    It is the error of a ratio (Cochran 1977, "Sampling Techniques", section 6.4), so labels of a row may be correlated.
     """
     num_rows, total = len(counts), int(counts.sum())
     if num_rows < 2 or total == 0:

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of the step: up, level, down to zero."""
+"""The learning rate as a pure function of the step: warm-up, constant, decay to zero."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A run's course, fixed before its first step; from then on everything is a function of the step.
+    """The schedule of a run, fixed before its first step; after that everything is a function of the step.
 
-    Steps count from 1 when finished. Rows are long from step `long_start_step` on.
+    Steps count from 1. Rows are long after step `long_start_step`.
     """
 
     steps: int
@@ -18,10 +18,10 @@ class Plan:
     decay_start_step: int
     long_start_step: int
     tokens_per_step: int
-    is_corrected: bool = False  # one correction of the length is allowed, where the decay begins
+    is_corrected: bool = False  # one correction of the length is allowed, when the decay begins
 
     def rate(self, step: int) -> float:
-        """The share of the peak rate that update number `step` (from 1) uses: warm-up, stable, linear decay (WSD)."""
+        """The fraction of the peak rate at update number `step` (from 1): warm-up, stable, linear decay (WSD)."""
         if step <= self.warmup_steps:
             return step / max(1, self.warmup_steps)
         if step <= self.decay_start_step:
@@ -29,7 +29,7 @@ class Plan:
         return max(0.0, (self.steps - step + 1) / (self.steps - self.decay_start_step + 1))
 
     def with_steps(self, steps: int) -> Plan:
-        """The same course with its end moved, and the long rows at the same share of the decay."""
+        """The same schedule with its end moved, and with long rows in the same fraction of the decay."""
         decay, long = self.steps - self.decay_start_step, self.steps - self.long_start_step
         new_decay = max(1, steps - self.decay_start_step)
         new_long = round(long * new_decay / max(1, decay))
@@ -42,7 +42,7 @@ class Plan:
 def plan_steps(
     steps: int, *, warmup_fraction: float, decay_fraction: float, long_fraction: float, tokens_per_step: int
 ) -> Plan:
-    """The course of a run of `steps` updates. Long rows lie within the decay, so that a correction may move them."""
+    """The schedule of `steps` updates. Long rows are within the decay, so that a correction may move them."""
     decay = max(1, round(steps * decay_fraction))
     return Plan(
         steps=steps,

@@ -1,4 +1,4 @@
-"""An objective whose batches are computed in parts at the same time: a lane takes each part forwards and backwards."""
+"""An objective that computes the parts of a batch at the same time, forward and backward, each in a CPU lane."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pretune.training.objective import LossSum, Objective
 
 
 def in_lanes(objective: Objective, model: nn.Module, compute: Compute) -> Objective:
-    """`objective` in as many lanes as the device has; as it is where it is compiled, since compiled code shares the
-    threads by itself, and where there are several processes, whose gradients travel while a pass goes backwards."""
+    """`objective` in as many lanes as the device has. It is returned unchanged if it is compiled, since compiled code
+    uses all threads by itself, or if there are several processes, which exchange gradients during a backward pass."""
     if compute.is_compiled or compute.processes > 1:
         return objective
-    return SideBySide(objective, model, lanes_for(compute.device))
+    return ThreadedObjective(objective, model, lanes_for(compute.device))
 
 
-class SideBySide:
-    """The same sums and gradients as `objective`, but for rounding, with a part of the rows in every lane.
+class ThreadedObjective:
+    """The same sums and gradients as `objective`, up to rounding, with a part of the rows in every lane.
 
-    The gradients of the parts are added in the order of the parts, so which lane is first changes nothing.
+    Gradients are added in the order of the parts, so it does not matter which lane finishes first.
     """
 
     def __init__(self, objective: Objective, model: nn.Module, lanes: Lanes) -> None:
@@ -34,18 +34,18 @@ class SideBySide:
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def __call__(self, batch: Batch) -> LossSum:
-        pieces = batch.cut(self.lanes.count)
-        if len(pieces) == 1:
+        batches = batch.cut(self.lanes.count)
+        if len(batches) == 1:
             return self.objective(batch)
         if not torch.is_grad_enabled():
-            return _add([_Part(sums=sums, gradients=()) for sums in self.lanes.map(self.objective, pieces)])
-        parts = self.lanes.map(self._differentiate, pieces)
+            return _add([_Part(sums=sums, gradients=()) for sums in self.lanes.map(self.objective, batches)])
+        parts = self.lanes.map(self._differentiate, batches)
         added = _add(parts)
         loss: Tensor = _WithGradients.apply(added.loss, [part.gradients for part in parts], *self.parameters)
         return LossSum(loss=loss, weight=added.weight, correct=added.correct, count=added.count)
 
-    def _differentiate(self, piece: Batch) -> _Part:
-        sums = self.objective(piece)
+    def _differentiate(self, batch: Batch) -> _Part:
+        sums = self.objective(batch)
         gradients = torch.autograd.grad(sums.loss, self.parameters)
         sums = LossSum(loss=sums.loss.detach(), weight=sums.weight, correct=sums.correct, count=sums.count)
         return _Part(sums=sums, gradients=gradients)
@@ -53,7 +53,7 @@ class SideBySide:
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What a lane found: sums over its rows, and their gradient by parameter."""
+    """The result of one lane: sums over its rows, and their gradient by parameter."""
 
     sums: LossSum
     gradients: Sequence[Tensor]
@@ -72,7 +72,7 @@ def _add(parts: Sequence[_Part]) -> LossSum:
 
 
 class _WithGradients(torch.autograd.Function):
-    """A loss whose gradients are known already: going backwards adds up those of the parts and scales them."""
+    """A loss whose gradients are already known: the backward pass adds those of the parts and scales them."""
 
     @staticmethod
     def forward(context: Any, loss: Tensor, gradients: list[Sequence[Tensor]], *_parameters: Tensor) -> Tensor:
@@ -81,7 +81,10 @@ class _WithGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *scales: Tensor) -> Any:
-        (first, *others), context.gradients = context.gradients, None  # not kept: so they become `.grad` uncopied
+        (first, *others), context.gradients = (
+            context.gradients,
+            None,
+        )  # dropped here, so that they become `.grad` without a copy
         for total, *more in zip(first, *others, strict=True):
             for gradient in more:
                 total.add_(gradient)

@@ -1,4 +1,4 @@
-"""Which trials a fine-tuning runs: rates on some of the rows, then the best rate on all, seed after seed."""
+"""The trials of a fine-tuning: several rates on some of the rows, then the best rate on all rows with each seed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-SCRATCH_EPOCH_FACTOR = 3  # the control must not be starved
+SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
 _SEARCH_EPOCHS = 2
-_EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # up to so many tokens in one, so many are the default
-_MANY_TOKENS = 2e6  # beyond, one seed is the default
+_EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
+_MANY_TOKENS = 2e6  # above this, one seed is the default
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
-    """One trial before it runs; a `learning_rate` of zero stands for the best one of the search."""
+    """One trial before it runs; a `learning_rate` of zero means the best one of the search."""
 
     trial: int
     learning_rate: float

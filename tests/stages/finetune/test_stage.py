@@ -23,7 +23,7 @@ from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training.finetuning_trial import Trial
+from pretune.training.finetuning_trial import FinetuningTrial
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
 
@@ -158,19 +158,19 @@ def test_leftovers_of_a_kill_at_the_very_end_are_removed(
 def test_the_time_of_earlier_attempts_counts(
     run_folder: Path, prepared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, clock, run_trial = tmp_path / "out", {"now": 100.0}, Trial.run
+    out, clock, run_trial = tmp_path / "out", {"now": 100.0}, FinetuningTrial.run
 
-    def stop_in_the_second_trial(trial: Trial, flag: StopFlag) -> Any:
+    def stop_in_the_second_trial(trial: FinetuningTrial, flag: StopFlag) -> Any:
         clock["now"] += 1000.0
         if trial.settings.trial == 1:
             raise StoppedError("Stopped.")
         return run_trial(trial, flag)
 
     monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
-    monkeypatch.setattr(Trial, "run", stop_in_the_second_trial)
+    monkeypatch.setattr(FinetuningTrial, "run", stop_in_the_second_trial)
     with pytest.raises(StoppedError):
         run(run_folder / "pretrain", prepared_folder, out, epochs=1, seeds=1)
-    monkeypatch.setattr(Trial, "run", run_trial)
+    monkeypatch.setattr(FinetuningTrial, "run", run_trial)
     clock["now"] = 5.0  # another process, perhaps after a restart of the machine
     run(run_folder / "pretrain", prepared_folder, out, epochs=1, seeds=1)
     events = read_events(out)

@@ -23,7 +23,7 @@ from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
-from pretune.training import pretraining_run
+from pretune.training import run_log
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
 
@@ -156,9 +156,9 @@ def test_another_setting_or_input_is_refused(out: Path, preprocessed_folder: Pat
     [
         (
             {"tokens": 300},
-            r"The budget gives 2 updates of 1\d\d tokens, and training needs at least 20; give --tok",
+            r"The budget is enough for 2 updates of 1\d\d tokens, but training needs 20; give --tok",
         ),
-        ({"tokens": None, "minutes": 0.001}, r"0\.001 minutes leave room for 0 updates"),
+        ({"tokens": None, "minutes": 0.001}, r"0\.001 minutes are enough for 0 updates"),
     ],
 )
 def test_too_small_a_budget_is_a_sentence_and_leaves_nothing(
@@ -203,7 +203,8 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
         clock[0] += 0.05 if updates[0] <= 14 else 0.06
 
     monkeypatch.setattr(Optimizer, "step", step)
-    for module in ("pretune.stages.pretrain.stage", "pretune.training.pretraining_run", "pretune.training.budget"):
+    training = ("pretraining_run", "run_log", "budget")
+    for module in ("pretune.stages.pretrain.stage", *(f"pretune.training.{name}" for name in training)):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
@@ -234,11 +235,11 @@ def test_a_refused_update_is_logged_and_survived(
         return sums
 
     monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
-    monkeypatch.setattr(pretraining_run, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(run_log, "LOG_SECONDS", 0.0)
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")
     [skipped] = of_kind(events, "skipped_update")
-    assert "was not finite, so the weights were left as they were" in skipped["sentence"]
+    assert "was not finite. Skipped this update." in skipped["sentence"]
     assert skipped["step"] not in {event["step"] for event in of_kind(events, "train")}
     assert all(math.isfinite(row["loss"]) for row in of_kind(events, "evaluation"))
     state = load_model_folder(tmp_path / "out" / "checkpoint").model.state_dict()
@@ -314,7 +315,7 @@ def test_a_damaged_checkpoint_is_logged_and_the_one_before_is_used(
     run(preprocessed_folder, tmp_path / "out", **settings)
     events = read_events(tmp_path / "out")
     [warning] = of_kind(events, "warning")
-    assert "put aside" in warning["sentence"]
+    assert "Renamed the checkpoint" in warning["sentence"]
     assert (tmp_path / "out" / "checkpoint" / "model.safetensors").read_bytes() == (
         out / "checkpoint" / "model.safetensors"
     ).read_bytes()

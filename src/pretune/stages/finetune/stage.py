@@ -34,7 +34,7 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
-from pretune.training.finetuning_trial import Scores, Trial, TrialSettings, predict_probabilities
+from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 from pretune.training.parallel import Parallel
 from pretune.training.trial_plan import PlannedTrial, plan_trials
@@ -217,7 +217,7 @@ class _Finetuning:
             device=self.compute.device,
         )
         model = self._make_model(planned.seed)
-        best = Trial(
+        best = FinetuningTrial(
             model,
             self._make_rows("train", planned.seed, planned.num_rows),
             self.validation,

@@ -48,7 +48,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
 from pretune.training.loop import evaluate, train_steps
-from pretune.training.microbatch_split import Pieces
+from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.objective import MaskedObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.pretraining_run import CLIP_NORM
@@ -150,7 +150,7 @@ def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Cor
             first_step=1,
             clip_norm=CLIP_NORM,
             guard=Guard(),
-            pieces=Pieces(),
+            microbatch_split=MicrobatchSplit(),
         )
         return median_seconds(steps, _TRIAL_STEPS)
 

@@ -17,7 +17,7 @@ from pretune.compute.device import Compute, choose_compute, device_at_hand, refu
 from pretune.compute.ranks import Ranks, join_ranks, open_together
 from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus
-from pretune.data.rank_slice import Share
+from pretune.data.rank_slice import RankSlice
 from pretune.errors import InputDataError, OutOfResourcesError
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
@@ -54,13 +54,13 @@ from pretune.text.seen_texts import PRETRAINING, hand_on_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.training.budget import plan_run
-from pretune.training.checkpoint import TrainingState, tell_change
-from pretune.training.distributed_checkpoint import go_on_together
+from pretune.training.checkpoint import TrainingState, log_compute_change
+from pretune.training.distributed_checkpoint import resume_together
 from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.loop import evaluate_rows
 from pretune.training.objective import MaskedObjective
 from pretune.training.parallel import Parallel
-from pretune.training.pretraining_run import Course, CourseSettings
+from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
 from pretune.training.schedule import Plan
 from pretune.training.threaded_objective import in_lanes
@@ -122,7 +122,7 @@ class _Pretraining:
             row_settings(config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
-            Share(rank=ranks.rank, size=ranks.size),
+            RankSlice(rank=ranks.rank, size=ranks.size),
         )
         self.shape = shape_of(config, self.corpus)
         self.probes, self.example = self._choose_probes()
@@ -139,7 +139,7 @@ class _Pretraining:
     def run(self, stop: StopFlag) -> None:
         """Resume or start, train to the end of the plan, save the model."""
         course, was_begun = self.course, self.folder.is_resumed
-        restored = go_on_together(
+        restored = resume_together(
             self.parallel,
             course.folder,
             course.optimizer,
@@ -195,14 +195,14 @@ class _Pretraining:
         example = summary.get("example")
         return probes, hide_word(example["text"], tokenizer, seed) if example else None
 
-    def _make_course(self, start: float) -> Course:
+    def _make_course(self, start: float) -> PretrainingRun:
         config = self.config
-        course = Course(
+        course = PretrainingRun(
             self.model,
             self.objective,
             optimizer_config(config, self.compute),
             self.corpus,
-            CourseSettings(
+            RunSettings(
                 evaluations=config.evaluations,
                 checkpoint_minutes=config.checkpoint_minutes,
                 minutes=self.budget.minutes,
@@ -216,7 +216,7 @@ class _Pretraining:
             start=start,
         )
         course.state.compute = self.compute.to_dict()
-        course.state.pieces.count = self._noted_pieces
+        course.state.microbatch_split.count = self._noted_pieces
         course.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         return course
 
@@ -285,8 +285,8 @@ class _Pretraining:
         self.vectors = build_word_vectors(self.corpus.train, self.tokenizer, size, seed, INITIAL_DEVIATION)
 
     def _resume(self, state: TrainingState) -> None:
-        tell_change(state, self.compute.to_dict(), self.folder.log)
-        self.course.go_on(state, self._noted_pieces)
+        log_compute_change(state, self.compute.to_dict(), self.folder.log)
+        self.course.resume(state, self._noted_pieces)
 
     @property
     def _noted_pieces(self) -> int:
