@@ -221,7 +221,7 @@ def test_without_out_the_run_is_temporary_and_only_the_trace_is_printed(
     first, *others = [record.getMessage() for record in caplog.records]
     assert first.startswith(f"The run is in {tmp_path}")
     assert str(model.path).startswith(first.removeprefix("The run is in "))
-    assert "finetune: starts" in others
+    assert "finetune: started" in others
     model.train(tmp_path / "data.jsonl", quiet=True, **settings)
     assert capsys.readouterr() == ("", "")
 

@@ -47,7 +47,7 @@ def test_without_a_terminal_everything_is_logged(
     caplog.set_level(logging.INFO, "pretune.tests")
     assert follow(tmp_path, io.StringIO(), logger) == ""
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", "finetune: starts"),
+        ("INFO", "finetune: started"),
         ("INFO", "finetune: The best rate is 0.001."),
         ("WARNING", "finetune: 3 rows have no label."),
         ("INFO", "finetune: done in 1.5 s"),
