@@ -50,7 +50,12 @@ CASES = [
     ),
     Case("nothing that fits", "--tokens 4200", EXIT_RESOURCES, ("no smaller size or step would fit",), memory=1_000),
     Case("tokens too few to warm up", "--tokens 1000", EXIT_DATA, ("updates", "--tokens 2")),
-    Case("minutes too few to warm up", "--minutes 0.0001 --size tiny", EXIT_DATA, ("minutes are enough for 0 updates", "--minutes")),
+    Case(
+        "minutes too few to warm up",
+        "--minutes 0.0001 --size tiny",
+        EXIT_DATA,
+        ("minutes are enough for 0 updates", "--minutes"),
+    ),
 ]
 
 

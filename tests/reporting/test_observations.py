@@ -114,7 +114,19 @@ def test_the_kept_row_is_the_one_the_trial_names() -> None:
     assert in_short(found[1]).startswith("best so far (+30.0 points), kept")
     assert "kept" not in in_short(found[2])
     assert "kept" not in in_short(observed("finetune", rows)[1])  # known only when the trial is over
-    assert "stopped: no better validation score since epoch 1" in in_short(found[2])
+    assert "stopped: validation accuracy has not risen since epoch 1" in in_short(found[2])
+
+
+def test_a_stop_reports_a_loss_that_still_fell() -> None:
+    """Or "no better score" reads as if nothing improved, while the loss falls by half."""
+    rows = [
+        {**row(step, loss, 0.8, trial=1), "epoch": epoch} for epoch, (step, loss) in enumerate([(0, 0.7), (10, 0.4)])
+    ]
+    rows.append({**row(20, 0.2, 0.8, trial=1), "epoch": 2})
+    trial = {"trial": 1, "best_step": 10, "stopped": "patience", "best_epoch": 1, "metric": "macro_f1"}
+    found = observed("finetune", rows, trials=[trial], trial_pointer="finetune/trial_finished[0]")
+    expected = "stopped: validation macro-F1 has not risen since epoch 1 (the loss fell from 0.400 to 0.200)"
+    assert expected in in_short(found[2])
 
 
 def test_skipped_updates_are_counted_in_their_row() -> None:

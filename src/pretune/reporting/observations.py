@@ -237,7 +237,11 @@ def _stopped(moment: Moment) -> Observation | None:
     if not moment.is_last or trial.get("stopped") != "patience":
         return None
     epoch = trial.get("best_epoch", 0)
-    sentence = f"stopped: no better validation score since epoch {formats.count(epoch)}"
+    metric = {"macro_f1": "macro-F1"}.get(trial.get("metric", "accuracy"), "accuracy")
+    sentence = f"stopped: validation {metric} has not risen since epoch {formats.count(epoch)}"
+    before = next((row["loss"] for row in moment.before if row.get("epoch") == epoch), None)
+    if before is not None and moment.row["loss"] < before:  # so that nobody reads that nothing improved any more
+        sentence += f" (the loss fell from {formats.nats(before)} to {formats.nats(moment.row['loss'])})"
     return Observation(
         "stopped", sentence, {"best_epoch": epoch}, (*moment.at(moment.index), moment.phase.trial_pointer)
     )

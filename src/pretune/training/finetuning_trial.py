@@ -264,6 +264,8 @@ class FinetuningTrial:
             "validation_loss": best["loss"],
             "macro_f1": best["macro_f1"],
             "stopped": self._reason_to_stop(),
+            "metric": s.metric,
+            "patience": s.patience,
             "elapsed_seconds": self.run_log.elapsed(),
         }
 

@@ -138,7 +138,7 @@ class _Finetuning:
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
-        self.course = plan_trials(
+        self.planned_trials = plan_trials(
             rates=config.learning_rates,
             search_rows=config.search_rows,
             epochs=config.epochs,
@@ -157,9 +157,9 @@ class _Finetuning:
             if self.folder.is_resumed:
                 self.folder.log.write("resumed", from_step=0)
             self._log_start()
-        elif len(trials) == len(self.course):  # the steps after the last trial run again
+        elif len(trials) == len(self.planned_trials):  # the steps after the last trial run again
             self.folder.log.write("resumed", trial=len(trials), from_step=0)
-        for planned in self.course[len(trials) :]:
+        for planned in self.planned_trials[len(trials) :]:
             rate = planned.learning_rate or max(trials, key=self._score)["learning_rate"]
             try:
                 trials.append(self._run_trial(replace(planned, learning_rate=rate), stop))
@@ -191,7 +191,7 @@ class _Finetuning:
             try:
                 load_best(self._trial_folder(number))
             except CorruptModelError:
-                for later in range(number + 1, len(self.course)):
+                for later in range(number + 1, len(self.planned_trials)):
                     remove_folder(self._trial_folder(later))
                 self._note(trials[:number])
                 return trials[:number]
@@ -364,10 +364,11 @@ class _Finetuning:
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
+        score = chosen[self.metric]
+        shown = f"macro-F1 {score:.3f}" if self.metric == "macro_f1" else f"accuracy {score:.1%}"
         return (
-            f"Keeping the run with seed {chosen['seed']} and rate {chosen['learning_rate']:g}"
-            f"{best_of} on validation ({self.metric.replace('_', '-')} "
-            f"{chosen[self.metric]:.3f} at epoch {chosen['epoch']:g})."
+            f"Chosen: learning rate {chosen['learning_rate']:g}, seed {chosen['seed']}{best_of} "
+            f"(validation {shown} at epoch {chosen['epoch']:g})."
         )
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:

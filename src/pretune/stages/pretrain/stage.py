@@ -134,24 +134,24 @@ class _Pretraining:
         self.parallel = Parallel(self.model, ranks)
         objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
         self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
-        self.course = self._make_course(start)
+        self.training = self._make_training(start)
 
     def run(self, stop: StopFlag) -> None:
         """Resume or start, train to the end of the plan, save the model."""
-        course, was_begun = self.course, self.folder.is_resumed
+        training, was_begun = self.training, self.folder.is_resumed
         restored = resume_together(
             self.parallel,
-            course.folder,
-            course.optimizer,
+            training.folder,
+            training.optimizer,
             self.folder.log,
             was_begun=was_begun,
-            made_from=course.state.made_from,
+            made_from=training.state.made_from,
         )
         if restored is not None:
             self._resume(restored)
         else:
             self._start()
-        course.train(stop)
+        training.train(stop)
         self._finish()
 
     # -- before the first step -----------------------------------------------------------------------------------
@@ -195,9 +195,9 @@ class _Pretraining:
         example = summary.get("example")
         return probes, hide_word(example["text"], tokenizer, seed) if example else None
 
-    def _make_course(self, start: float) -> PretrainingRun:
+    def _make_training(self, start: float) -> PretrainingRun:
         config = self.config
-        course = PretrainingRun(
+        training = PretrainingRun(
             self.model,
             self.objective,
             optimizer_config(config, self.compute),
@@ -215,10 +215,10 @@ class _Pretraining:
             measure=self._measure,
             start=start,
         )
-        course.state.compute = self.compute.to_dict()
-        course.state.microbatch_split.count = self._noted_pieces
-        course.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
-        return course
+        training.state.compute = self.compute.to_dict()
+        training.state.microbatch_split.count = self._noted_microbatch_split
+        training.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
+        return training
 
     def _describe_text(self) -> dict[str, Any]:
         """Hashes of tokenizer and token shards, to name the one that differs when a run is resumed."""
@@ -244,7 +244,7 @@ class _Pretraining:
                     embedding[ids] = vectors.to(embedding.device)
 
         self.parallel.spread(write)
-        self.course.reset_optimizer()
+        self.training.reset_optimizer()
 
     def _start(self) -> None:
         log = self.folder.log
@@ -263,8 +263,8 @@ class _Pretraining:
         if self.config.initial_embedding == "vectors":
             self.ranks.answer(self._build_vectors, "the initial vectors")
         self._initialize()
-        pace = self.course.calibrate()
-        tokens, elapsed = self.corpus.tokens_per_epoch, self.course.elapsed()
+        pace = self.training.calibrate()
+        tokens, elapsed = self.corpus.tokens_per_epoch, self.training.elapsed()
         make_plan = partial(plan_run, self.budget, self.shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
         plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
         micro_batch_tokens = self.corpus.settings.micro_batch_tokens
@@ -272,13 +272,13 @@ class _Pretraining:
         log.write(
             "estimate",
             **estimate_fields(self.config, self.model_config, self.compute, self.corpus, pace),
-            minutes=(self.course.elapsed() + seconds_of_plan(plan, pace, self.config)) / 60,
+            minutes=(self.training.elapsed() + seconds_of_plan(plan, pace, self.config)) / 60,
             disk_bytes=disk_bytes(self.config, self.model_config, plan, pace, tokenizer_bytes(self.source_path)),
             size=self.size,
         )
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))
         self._initialize()
-        self.course.begin(plan)
+        self.training.begin(plan)
 
     def _build_vectors(self) -> None:
         size, seed = self.model_config.hidden_size, self.config.seed
@@ -286,15 +286,15 @@ class _Pretraining:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
-        self.course.resume(state, self._noted_pieces)
+        self.training.resume(state, self._noted_microbatch_split)
 
     @property
-    def _noted_pieces(self) -> int:
+    def _noted_microbatch_split(self) -> int:
         """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
         return int(self.folder.manifest.summary.get("pieces", 1))
 
     def _finish(self) -> None:
-        log, state = self.folder.log, self.course.state
+        log, state = self.folder.log, self.training.state
         path = self.folder.path / "checkpoint"
         self.ranks.answer(
             lambda: save_model_folder(path, self.model, self.source_path, step=state.step), "the last save"
@@ -302,7 +302,7 @@ class _Pretraining:
         if self.example is not None:
             [shown] = predict_hidden(self.model, [self.example], self.tokenizer)
             log.write("example", text=self.example.text, **shown)
-        spent = {"seconds": self.course.elapsed(), "peak_memory_bytes": peak_memory_bytes()}
+        spent = {"seconds": self.training.elapsed(), "peak_memory_bytes": peak_memory_bytes()}
         log.write(
             "flow",
             shape_in=[

@@ -17,7 +17,7 @@ from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.reader import LabeledRows, read_labeled
-from pretune.text.reading_report import join_names, shorten
+from pretune.text.reading_report import shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
 LABELS_NAME = "labels.json"
@@ -289,4 +289,4 @@ def describe_slices(split: LabelledSplit) -> str | None:
     if not slices:
         return None
     shown = [f"{name} {', '.join(f'{slices[name][side]:,} {side}' for side in SPLITS)}" for name in sorted(slices)]
-    return f"Rows by slice: {join_names(shown, limit=10)}."
+    return f"Rows by slice: {'; '.join(shown[:10])}{'; ...' if len(shown) > 10 else ''}."
