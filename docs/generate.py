@@ -92,7 +92,7 @@ def between(path: Path, begin: str, end: str, middle: str) -> str:
 def describe_rules() -> str:
     """A table of all quality rules, in the order in which they are asked, and which profile asks which texts."""
     every, auto, english = quality_rules("long"), quality_rules("auto"), quality_rules("auto", language="en")
-    lines = ["| rule | drops a text where | asked by `short` | `auto` | `long` |", "|---|---|---|---|---|"]
+    lines = ["| rule | drops a text if | asked by `short` | `auto` | `long` |", "|---|---|---|---|---|"]
     for rule in every.long:
         names = [[each.name for each in rules] for rules in (auto.short, auto.long, english.long)]
         asked = ["any text" if rule.name in names[0] else "-"]
@@ -113,8 +113,8 @@ def describe_costs() -> str:
         "Operations = tokens x operations per token (`train_flops_per_token`: 6 per weight, 12 x layers x width x row",
         f"for attention, the head at the masked {MASK_PROB:.0%}); hours of one GPU = operations / ({PEAK / 1e12:.0f}",
         f"TFLOP/s x {SHARE:.0%} x 3600). The rate is an assumption (bf16 on one H200, without Muon and communication),",
-        f"not a measurement. Rows of {ROW_TOKENS} tokens, {VOCABULARY:,} tokens in the vocabulary. State is what DDP",
-        "holds on each GPU beside the activations (weights, gradients, two moments).",
+        f"not a measurement. Rows of {ROW_TOKENS} tokens, {VOCABULARY:,} tokens in the vocabulary. Each GPU holds",
+        "the state (weights, gradients, two moments) in addition to the activations.",
         "",
         "| parameters | layers x width | operations per token | state | 1B tokens | 10B | 100B | 1T |",
         "|---|---|---|---|---|---|---|---|",

@@ -124,11 +124,6 @@ def load_model_folder(folder: Path) -> LoadedModel:
     )
 
 
-def is_model_folder(folder: Path) -> bool:
-    """Whether a folder has the two files of a model."""
-    return (Path(folder) / CONFIG_NAME).is_file() and (Path(folder) / WEIGHTS_NAME).is_file()
-
-
 def has_native_head(num_classes: int, hidden_size: int) -> bool:
     """Whether transformers' text classifier can express our linear head, which takes two hidden units per class."""
     return 2 * num_classes <= hidden_size

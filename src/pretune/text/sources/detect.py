@@ -19,7 +19,6 @@ FileFormat = Literal[
     "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
 ]  # fmt: skip
 
-HTML_ENDINGS = (".html", ".htm", ".xhtml")
 TXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".log")
 ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
 FORMAT_OF_ENDING: Mapping[str, FileFormat] = {
