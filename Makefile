@@ -29,7 +29,7 @@ PACKAGE_RUN := --quiet --builtin-documents 3000 --tokens 100000 --size tiny --se
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := src tests benchmarks scripts docs/generate.py docs/show_demo.py
+SOURCES := src tests benchmarks scripts docs/generate.py docs/show_demo.py docs/trace_types.py
 
 PYTEST_HERE := if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder

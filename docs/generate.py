@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import sys
 import textwrap
 from pathlib import Path
+
+from trace_types import json_schema, typescript
 
 from pretune.cli.verbs import VERBS, build_parser
 from pretune.model import cost
@@ -20,6 +23,7 @@ from pretune.text.clean.rules import NOT_SWITCHABLE, quality_rules
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pretune"
+SCHEMA_NAME = "trace.schema.json"  # of trace.json, in the wheel and in the guide
 MAP_BEGINS, MAP_ENDS = "<!-- file map: written by `make docs` -->", "<!-- end of the file map -->"
 RULES_BEGIN, RULES_END = "<!-- rules: written by `make docs` -->", "<!-- end of the rules -->"
 COSTS_BEGIN, COSTS_END = "<!-- costs: written by `make docs` -->", "<!-- end of the costs -->"
@@ -28,9 +32,9 @@ VOCABULARY, ROW_TOKENS, MASK_PROB = 32_768, 512, PretrainConfig().mask_prob
 PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data sheet promises; the share assumed of it
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
-    "__main__", "cli", "api", "pipeline", "estimate_run", "recipe", "stages", "reporting", "exporting", "evaluation",
-    "tracing", "inference", "training", "model", "data", "compute", "settings", "builtin_world",
-    "text", "runtime", "errors", "version",
+    "__main__", "cli", "api", "pipeline", "estimate_run", "recipe", "live", "stages", "page", "reporting", "learning",
+    "run_trace", "exporting", "evaluation", "tracing", "inference", "training", "model", "data", "compute", "settings",
+    "trace_schema", "builtin_world", "text", "runtime", "errors", "version",
 )  # fmt: skip
 
 
@@ -43,6 +47,8 @@ def main() -> int:
         contributing: between(contributing, MAP_BEGINS, MAP_ENDS, describe_house()),
         scaling: between(scaling, COSTS_BEGIN, COSTS_END, describe_costs()),
         cleaning: between(cleaning, RULES_BEGIN, RULES_END, describe_rules()),
+        **dict.fromkeys((PACKAGE / SCHEMA_NAME, guide / SCHEMA_NAME), json.dumps(json_schema(), indent=1) + "\n"),
+        ROOT / "web" / "src" / "trace.ts": typescript(),
     }
     if "--check" not in sys.argv[1:]:
         for path, text in wanted.items():

@@ -1,0 +1,1 @@
+"""Quiz, practice and test of a run in the terminal."""

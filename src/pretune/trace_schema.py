@@ -1,0 +1,747 @@
+"""What `trace.json` contains, type by type: the one value that the terminal, the live page and the report read.
+
+The JSON Schema (docs/guide/trace.schema.json) and the types of the page (web/src/trace.ts) are generated from it.
+Losses are in nats, fractions and probabilities between 0 and 1, sizes in bytes, times in seconds. A value that is not a
+finite number is None. Pointers are JSON pointers (RFC 6901) into the same document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+SCHEMA_VERSION = "trace/1.0"  # readers accept every document of the same major version
+
+# Text of the user, or made of it: `--redact` replaces every value of this type, and no other type may hold such text.
+UserText = Annotated[str, "text of the user"]
+Pointer = Annotated[str, "JSON pointer into this document"]
+Json = Any
+
+Status = Literal["finished", "running", "missing"]
+Level = Literal["easy", "medium", "hard"]
+
+
+# ---- the run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What pre-training ran on, as its log says; None where no model has been trained yet."""
+
+    chip: str
+    device: str
+    threads: int | None
+    precision: str | None
+    is_compiled: bool | None
+    processes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCard:
+    """The run in one screen."""
+
+    id: Annotated[str, "from the fingerprints of the stages"]
+    name: Annotated[str, "of the run's folder, without its path"]
+    started: Annotated[str, "ISO 8601, UTC"] | None
+    status: Status
+    seed: int | None
+    is_synthetic: bool
+    task: Literal["classification"] | None
+    headline: Annotated[str, "the verdict of the run in one sentence"]
+    headline_figure: Annotated[str, "the part of the headline to set off, such as '+13.4 points'"] | None
+    detail: Annotated[str, "the sentence below: interval, test rows, seeds"]
+    command: Annotated[str, "repeats the run"]
+    versions: dict[str, str]
+    hardware: Hardware | None
+    seconds: float | None
+    peak_memory_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """An invariant of the document, tested when it was written; in_browser: the page tests it again."""
+
+    id: Annotated[str, "I01, I02, ..."]
+    name: str
+    sentence: Annotated[str, "what was measured, or what fails"]
+    is_ok: bool
+    value: float | None
+    tolerance: float | None
+    in_browser: bool
+    pointers: list[Pointer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A section that this run cannot show, why, and the command that would add it."""
+
+    section: Annotated[str, "id of a section of the page: flow, training, help, prediction, errors, quiz, insight"]
+    sentence: str
+    command: str | None
+
+
+# ---- data flow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A named count or shape, such as documents 60,000."""
+
+    name: str
+    value: int | float | str | list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    rule: str
+    count: int
+    reason: str
+    examples: list[UserText]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    kind: Literal["detected", "notice", "warning"]
+    sentence: UserText
+    count: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage as a step of the flow; `number` is None beside the line (split, scratch, compare)."""
+
+    name: str
+    number: int | None
+    title: str
+    status: Status
+    reached: Annotated[str, "of an unfinished stage: how far it came, and what to do"] | None
+    seconds: float | None
+    peak_memory_bytes: int | None
+    shape_in: list[Quantity]
+    shape_out: list[Quantity]
+    dropped: list[Dropped]
+    messages: list[Message]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordGuess:
+    word: UserText
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedExample:
+    masked_text: UserText
+    true_word: UserText
+    probability: float | None
+    rank: int | None
+    predictions: list[WordGuess]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """The one text that is carried from raw text to prediction; a field is None where its stage has not run."""
+
+    text: UserText | None
+    source: UserText | None
+    clean_text: UserText | None
+    tokens: list[UserText]
+    ids: list[int]
+    masked: MaskedExample | None
+    label: UserText | None
+    split: str | None
+    num_tokens: int | None
+    predicted: UserText | None
+    probability: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunnelStep:
+    step: str
+    documents: int
+    characters: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthBin:
+    words: Annotated[str, "a range, such as 5-9"]
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Funnel:
+    steps: list[FunnelStep]
+    lengths: list[LengthBin]
+    languages: dict[str, int]
+    personal_data: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenView:
+    name: str
+    shape: list[int]
+    padding_fraction: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerReport:
+    kind: str
+    vocab_size: int
+    tokens_per_word: float | None
+    characters_per_token: float | None
+    unknown_fraction: float | None
+    round_trip_fraction: float | None
+    longest_tokens: list[UserText]
+    size_rule: str | None
+    trainer: str | None
+    encoders: list[str]
+    views: list[TokenView]
+
+
+# ---- training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A line of a chart: the level that a simple guess reaches."""
+
+    id: Annotated[str, "uniform, unigram, prior, most_frequent, majority"]
+    name: Annotated[str, "such as ln V"]
+    value: float
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    steps: int
+    tokens_per_step: int | None
+    warmup_steps: int | None
+    decay_start_step: int | None
+    long_start_step: int | None
+    tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSeries:
+    """Figures of single updates, as parallel lists. Above a limit only the smallest and the largest loss of each
+    stretch are kept: `kept` of `logged` points."""
+
+    kept: int
+    logged: int
+    step: list[int]
+    epoch: list[float | None]
+    loss: list[float | None]
+    accuracy: list[float | None]
+    learning_rate: list[float | None]
+    grad_norm: list[float | None]
+    tokens_per_second: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """A rule's finding; the numbers re-derive from the pointers."""
+
+    rule: str
+    sentence: str
+    numbers: dict[str, float]
+    pointers: list[Pointer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One row of the training trace."""
+
+    step: int
+    epoch: float
+    tokens: int | None
+    train_loss: float | None
+    train_accuracy: float | None
+    loss: float
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    accuracy_noise: Annotated[float, "half of the 95 % interval"]
+    n: int | None
+    macro_f1: float | None
+    elapsed_seconds: float | None
+    is_best: bool
+    summary: Annotated[str, "the first observations, as the table shows them"]
+    observations: list[Observation]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    trial: int
+    learning_rate: float | None
+    seed: int | None
+    epochs: float | None
+    rows: int | None
+    is_search: bool
+    best_epoch: float | None
+    best_step: int | None
+    validation_accuracy: float | None
+    validation_loss: float | None
+    stopped: str | None
+    elapsed_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceResult:
+    name: UserText
+    n: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    seed: int | None
+    n: int
+    accuracy: float
+    low: float
+    high: float
+    macro_f1: float | None
+    loss: float | None
+    slices: list[SliceResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkippedUpdate:
+    step: int
+    reason: str
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown."""
+
+    stage: Literal["pretrain", "finetune", "scratch"]
+    unit: Literal["masked tokens", "texts"]
+    parameters: int | None
+    size: str | None
+    tokens_per_second: float | None
+    loss_references: list[Reference]
+    accuracy_references: list[Reference]
+    plan: Plan | None
+    steps: StepSeries
+    evaluations: list[Evaluation]
+    trials: list[Trial]
+    shown_trial: int | None
+    chosen: str | None
+    skipped: list[SkippedUpdate]
+    test: list[TestResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phases:
+    pretrain: Phase | None
+    finetune: Phase | None
+    scratch: Phase | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedMoment:
+    step: int
+    probability: float | None
+    rank: int | None
+    predictions: list[WordGuess]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedSentence:
+    """A held-out sentence with a masked word, predicted at every evaluation of pre-training."""
+
+    masked_text: UserText
+    true_word: UserText
+    is_in_training: bool
+    moments: list[WatchedMoment]
+
+
+# ---- did pre-training help
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel:
+    name: str
+    kind: Annotated[str, "majority, tfidf, nbsvm, scratch or pretrained"]
+    n: int
+    accuracy: Annotated[float, "mean over the seeds"]
+    low: float
+    high: float
+    macro_f1: float | None
+    brier_score: float | None
+    calibration_error: float | None
+    seeds: list[float]
+    slices: list[SliceResult]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points)."""
+
+    between: list[str]
+    slice: UserText | None
+    outcome: Literal["better", "worse", "no clear difference"]
+    difference: float
+    low: float
+    high: float
+    p_value: float | None
+    sentence: UserText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """Test rows by who is right, the pre-trained model (its first seed) or the other."""
+
+    other: str
+    slice: UserText | None
+    both_right: int
+    only_pretrained_right: int
+    only_other_right: int
+    both_wrong: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    models: list[ComparedModel]
+    verdicts: list[Verdict]
+    coverage: Annotated[str, "what the intervals cover"]
+    disagreements: list[Disagreement]
+
+
+# ---- one prediction in five layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    position: int
+    id: int
+    surface: UserText
+    start: Annotated[int, "in code points"] | None
+    end: int | None
+    is_special: bool
+    word: Annotated[int, "index of the word that the token is part of"] | None
+    count: Annotated[int, "times in the training text"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """The nearest rows of the embedding table to a token, by cosine after standardising each dimension."""
+
+    position: int
+    words: list[WordGuess]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PcaPoint:
+    surface: UserText
+    x: float
+    y: float
+    position: Annotated[int, "of the token in the text; None for one of the frequent tokens around it"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pca:
+    points: list[PcaPoint]
+    variance: Annotated[list[float], "fraction of the variance that each of the two components has"]
+    fitted_on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    norms: list[float]
+    neighbours: list[Neighbours]
+    pca: Pca | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerProbe:
+    """A linear probe on the pooled state after a layer, trained on training rows, beside its two controls
+    (Hewitt and Liang, 2019): shuffled labels, and the same layer of a network with random weights."""
+
+    probabilities: list[float]
+    validation_accuracy: float
+    shuffled_accuracy: float
+    random_weights_accuracy: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """What the head would say if the model ended after this layer (0 is the embedding)."""
+
+    layer: int
+    logits: list[float]
+    probabilities: list[float]
+    label: UserText
+    probe: LayerProbe | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """What one component adds to each logit; all together sum to the logits."""
+
+    name: Annotated[str, "embedding, attention_1, feed_forward_1, ..., bias"]
+    logits: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Attention weights as bytes, 255 being 1: layers x heads x tokens x tokens in base64."""
+
+    shape: list[int]
+    weights: str
+    special_fraction: Annotated[list[list[float]], "by layer and head: the weight that goes to special tokens"]
+    row_sum_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    pooled: list[float]
+    weight: list[list[float]]
+    bias: list[float]
+    logits: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """Hiding these words, and no smaller set that was tried, changes the label."""
+
+    words: Annotated[list[int], "indexes into reasons.words"]
+    label: UserText
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    probabilities: list[float]
+    label: UserText
+    index: int
+    probability: float
+    margin: Annotated[float, "lead over the second class, as a difference of probabilities"]
+    flip: Flip | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reasons:
+    """Two attributions of the score, which is the logit of the label minus that of the runner-up.
+
+    Integrated gradients (Sundararajan et al., 2017) from a text whose words are all masked; occlusion masks one word
+    at a time. By word; a word's subwords are added up.
+    """
+
+    label: UserText
+    runner_up: UserText
+    score: float
+    masked_score: Annotated[float, "of the text with every word masked"]
+    words: list[UserText]
+    integrated_gradients: list[float]
+    steps: int
+    completeness_error: Annotated[float, "sum of the attributions minus (score - masked_score)"]
+    is_converged: bool
+    occlusion: list[float]
+    rank_correlation: Annotated[float, "Spearman's, between the two"] | None
+    is_top_word_equal: bool
+    deletion: Annotated[list[float], "score after masking the 0, 1, 2, ... words that speak most for the label"]
+    random_deletion: Annotated[list[float], "the mean of the same over random orders"]
+    random_orders: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionTrace:
+    """One text through tokenization, embedding, transformer layers, head and decision."""
+
+    id: str
+    why: Annotated[str, "typical, borderline, wrong, example or typed"]
+    text: UserText
+    true_label: UserText | None
+    row: Annotated[int, "of the test split"] | None
+    slice: UserText | None
+    label_names: list[UserText]
+    tokens: list[Token]
+    was_cut: bool
+    embedding: Embedding
+    readouts: list[Readout]
+    contributions: list[Contribution]
+    attention: Attention | None
+    head: Head
+    decision: Decision
+    reasons: Reasons | None
+    contribution_error: float
+    head_error: float
+    prediction_error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillReadout:
+    """The five likeliest words for the mask after a layer."""
+
+    layer: int
+    predictions: list[WordGuess]
+    probability: float | None
+    rank: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillTrace:
+    """A masked word through the layers of the pre-trained model."""
+
+    id: str
+    masked_text: UserText
+    true_word: UserText | None
+    tokens: list[Token]
+    mask_position: int
+    predictions: list[WordGuess]
+    readouts: list[FillReadout]
+    words: list[UserText]
+    occlusion: Annotated[list[float], "fall of the log-probability of the first guess when the word is masked, too"]
+
+
+# ---- errors and calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestRow:
+    row: int
+    text: UserText
+    label: int
+    predicted: int
+    probability: float
+    slice: UserText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Rows whose probability lies in [low, high): how many are right, and the band that chance alone would give."""
+
+    low: float
+    high: float
+    n: int
+    right: int
+    mean_probability: float
+    chance_low: float
+    chance_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    model: str
+    bins: list[CalibrationBin]
+    error: Annotated[float, "expected calibration error"]
+    error_by_chance: Annotated[float, "95th percentile for a perfectly calibrated model with these rows"]
+    brier_score: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceError:
+    slice: UserText
+    n: int
+    wrong: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestErrors:
+    """The test rows as the delivered model (its chosen seed) predicts them."""
+
+    n: int
+    seed: int | None
+    labels: list[UserText]
+    confusion: Annotated[list[list[int]], "rows: the label; columns: the prediction"]
+    calibration: list[Calibration]
+    slices: list[SliceError]
+    positive_probability: Annotated[
+        list[float], "two classes only: probability of the second class, row by row, beside `label`"
+    ]
+    label: list[int]
+    examples: Annotated[list[TestRow], "some rows of each cell of the confusion matrix, the surest mistakes first"]
+
+
+# ---- quiz and insight
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    text: UserText
+    is_right: bool
+    why: UserText
+    misconception: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression.
+
+    A choice has options; a number has an answer with a tolerance.
+    """
+
+    id: str
+    template: str
+    level: Level
+    concept: str
+    kind: Literal["choice", "number"]
+    prompt: UserText
+    options: list[Option]
+    answer: float | None
+    tolerance: float | None
+    unit: str | None
+    expression: Json
+    pointers: list[Pointer]
+    hints: list[UserText]
+    solution: list[UserText]
+    mistakes: Annotated[list[str], "common mistakes"]
+    section: Annotated[str, "where on the page to look"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quiz:
+    quiz: list[Question]
+    practice: list[Question]
+    test: list[Question]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insight:
+    rule: str
+    sentence: str
+    numbers: dict[str, float]
+    pointers: list[Pointer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextStep:
+    sentence: str
+    command: str
+
+
+# ---- the whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunTrace:
+    """One run, from raw text to the quiz."""
+
+    schema: str = SCHEMA_VERSION
+    run: RunCard
+    is_redacted: bool = False
+    excerpts: Annotated[int, "texts of the user in this document"] = 0
+    checks: list[Check] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    stages: list[Stage]
+    example: Example | None = None
+    funnel: Funnel | None = None
+    tokenizer: TokenizerReport | None = None
+    phases: Phases
+    watched: list[WatchedSentence] = field(default_factory=list)
+    comparison: Comparison | None = None
+    predictions: list[PredictionTrace] = field(default_factory=list)
+    fills: list[FillTrace] = field(default_factory=list)
+    errors: TestErrors | None = None
+    quiz: Quiz | None = None
+    insights: list[Insight] = field(default_factory=list)
+    next_step: NextStep | None = None
+    fingerprint: Annotated[str, "of the fine-tuned model that `predictions` were traced with"] | None = None

@@ -1,0 +1,17 @@
+// Bundles the page into the Python package: one script and one style sheet, which the report carries inline.
+import { build } from "esbuild";
+
+const target = "../src/pretune/page/assets";
+
+await build({
+  entryPoints: { page: "src/main.tsx" },
+  outdir: target,
+  bundle: true,
+  minify: true,
+  format: "iife",
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "none",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+});

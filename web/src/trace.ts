@@ -1,0 +1,694 @@
+// Written by `make docs` from src/pretune.trace_schema.py. Do not edit.
+
+/** What pre-training ran on, as its log says; None where no model has been trained yet. */
+export interface Hardware {
+  chip: string;
+  device: string;
+  threads: number | null;
+  precision: string | null;
+  is_compiled: boolean | null;
+  processes: number | null;
+}
+
+/** The run in one screen. */
+export interface RunCard {
+  /** from the fingerprints of the stages */
+  id: string;
+  /** of the run's folder, without its path */
+  name: string;
+  /** ISO 8601, UTC */
+  started: string | null;
+  status: "finished" | "running" | "missing";
+  seed: number | null;
+  is_synthetic: boolean;
+  task: "classification" | null;
+  /** the verdict of the run in one sentence */
+  headline: string;
+  /** the part of the headline to set off, such as '+13.4 points' */
+  headline_figure: string | null;
+  /** the sentence below: interval, test rows, seeds */
+  detail: string;
+  /** repeats the run */
+  command: string;
+  versions: Record<string, string>;
+  hardware: Hardware | null;
+  seconds: number | null;
+  peak_memory_bytes: number | null;
+}
+
+/** An invariant of the document, tested when it was written; in_browser: the page tests it again. */
+export interface Check {
+  /** I01, I02, ... */
+  id: string;
+  name: string;
+  /** what was measured, or what fails */
+  sentence: string;
+  is_ok: boolean;
+  value: number | null;
+  tolerance: number | null;
+  in_browser: boolean;
+  /** JSON pointer into this document */
+  pointers: string[];
+}
+
+/** A section that this run cannot show, why, and the command that would add it. */
+export interface Missing {
+  /** id of a section of the page: flow, training, help, prediction, errors, quiz, insight */
+  section: string;
+  sentence: string;
+  command: string | null;
+}
+
+/** A named count or shape, such as documents 60,000. */
+export interface Quantity {
+  name: string;
+  value: number | string | number[];
+}
+
+export interface Dropped {
+  rule: string;
+  count: number;
+  reason: string;
+  /** text of the user */
+  examples: string[];
+}
+
+export interface Message {
+  kind: "detected" | "notice" | "warning";
+  /** text of the user */
+  sentence: string;
+  count: number | null;
+}
+
+/** One stage as a step of the flow; `number` is None beside the line (split, scratch, compare). */
+export interface Stage {
+  name: string;
+  number: number | null;
+  title: string;
+  status: "finished" | "running" | "missing";
+  /** of an unfinished stage: how far it came, and what to do */
+  reached: string | null;
+  seconds: number | null;
+  peak_memory_bytes: number | null;
+  shape_in: Quantity[];
+  shape_out: Quantity[];
+  dropped: Dropped[];
+  messages: Message[];
+}
+
+export interface WordGuess {
+  /** text of the user */
+  word: string;
+  probability: number;
+}
+
+export interface MaskedExample {
+  /** text of the user */
+  masked_text: string;
+  /** text of the user */
+  true_word: string;
+  probability: number | null;
+  rank: number | null;
+  predictions: WordGuess[];
+}
+
+/** The one text that is carried from raw text to prediction; a field is None where its stage has not run. */
+export interface Example {
+  /** text of the user */
+  text: string | null;
+  /** text of the user */
+  source: string | null;
+  /** text of the user */
+  clean_text: string | null;
+  /** text of the user */
+  tokens: string[];
+  ids: number[];
+  masked: MaskedExample | null;
+  /** text of the user */
+  label: string | null;
+  split: string | null;
+  num_tokens: number | null;
+  /** text of the user */
+  predicted: string | null;
+  probability: number | null;
+}
+
+export interface FunnelStep {
+  step: string;
+  documents: number;
+  characters: number | null;
+}
+
+export interface LengthBin {
+  /** a range, such as 5-9 */
+  words: string;
+  documents: number;
+}
+
+export interface Funnel {
+  steps: FunnelStep[];
+  lengths: LengthBin[];
+  languages: Record<string, number>;
+  personal_data: Record<string, number>;
+}
+
+export interface TokenView {
+  name: string;
+  shape: number[];
+  padding_fraction: number;
+}
+
+export interface TokenizerReport {
+  kind: string;
+  vocab_size: number;
+  tokens_per_word: number | null;
+  characters_per_token: number | null;
+  unknown_fraction: number | null;
+  round_trip_fraction: number | null;
+  /** text of the user */
+  longest_tokens: string[];
+  size_rule: string | null;
+  trainer: string | null;
+  encoders: string[];
+  views: TokenView[];
+}
+
+/** A line of a chart: the level that a simple guess reaches. */
+export interface Reference {
+  /** uniform, unigram, prior, most_frequent, majority */
+  id: string;
+  /** such as ln V */
+  name: string;
+  value: number;
+  meaning: string;
+}
+
+export interface Plan {
+  steps: number;
+  tokens_per_step: number | null;
+  warmup_steps: number | null;
+  decay_start_step: number | null;
+  long_start_step: number | null;
+  tokens: number | null;
+}
+
+/** Figures of single updates, as parallel lists. Above a limit only the smallest and the largest loss of each stretch are kept: `kept` of `logged` points. */
+export interface StepSeries {
+  kept: number;
+  logged: number;
+  step: number[];
+  epoch: (number | null)[];
+  loss: (number | null)[];
+  accuracy: (number | null)[];
+  learning_rate: (number | null)[];
+  grad_norm: (number | null)[];
+  tokens_per_second: (number | null)[];
+}
+
+/** A rule's finding; the numbers re-derive from the pointers. */
+export interface Observation {
+  rule: string;
+  sentence: string;
+  numbers: Record<string, number>;
+  /** JSON pointer into this document */
+  pointers: string[];
+}
+
+/** One row of the training trace. */
+export interface Evaluation {
+  step: number;
+  epoch: number;
+  tokens: number | null;
+  train_loss: number | null;
+  train_accuracy: number | null;
+  loss: number;
+  accuracy: number;
+  accuracy_low: number | null;
+  accuracy_high: number | null;
+  /** half of the 95 % interval */
+  accuracy_noise: number;
+  n: number | null;
+  macro_f1: number | null;
+  elapsed_seconds: number | null;
+  is_best: boolean;
+  /** the first observations, as the table shows them */
+  summary: string;
+  observations: Observation[];
+}
+
+export interface Trial {
+  trial: number;
+  learning_rate: number | null;
+  seed: number | null;
+  epochs: number | null;
+  rows: number | null;
+  is_search: boolean;
+  best_epoch: number | null;
+  best_step: number | null;
+  validation_accuracy: number | null;
+  validation_loss: number | null;
+  stopped: string | null;
+  elapsed_seconds: number | null;
+}
+
+export interface SliceResult {
+  /** text of the user */
+  name: string;
+  n: number;
+  accuracy: number;
+  low: number;
+  high: number;
+}
+
+export interface TestResult {
+  seed: number | null;
+  n: number;
+  accuracy: number;
+  low: number;
+  high: number;
+  macro_f1: number | null;
+  loss: number | null;
+  slices: SliceResult[];
+}
+
+export interface SkippedUpdate {
+  step: number;
+  reason: string;
+  sentence: string;
+}
+
+/** Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown. */
+export interface Phase {
+  stage: "pretrain" | "finetune" | "scratch";
+  unit: "masked tokens" | "texts";
+  parameters: number | null;
+  size: string | null;
+  tokens_per_second: number | null;
+  loss_references: Reference[];
+  accuracy_references: Reference[];
+  plan: Plan | null;
+  steps: StepSeries;
+  evaluations: Evaluation[];
+  trials: Trial[];
+  shown_trial: number | null;
+  chosen: string | null;
+  skipped: SkippedUpdate[];
+  test: TestResult[];
+}
+
+export interface Phases {
+  pretrain: Phase | null;
+  finetune: Phase | null;
+  scratch: Phase | null;
+}
+
+export interface WatchedMoment {
+  step: number;
+  probability: number | null;
+  rank: number | null;
+  predictions: WordGuess[];
+}
+
+/** A held-out sentence with a masked word, predicted at every evaluation of pre-training. */
+export interface WatchedSentence {
+  /** text of the user */
+  masked_text: string;
+  /** text of the user */
+  true_word: string;
+  is_in_training: boolean;
+  moments: WatchedMoment[];
+}
+
+export interface ComparedModel {
+  name: string;
+  /** majority, tfidf, nbsvm, scratch or pretrained */
+  kind: string;
+  n: number;
+  /** mean over the seeds */
+  accuracy: number;
+  low: number;
+  high: number;
+  macro_f1: number | null;
+  brier_score: number | null;
+  calibration_error: number | null;
+  seeds: number[];
+  slices: SliceResult[];
+}
+
+/** A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points). */
+export interface Verdict {
+  between: string[];
+  /** text of the user */
+  slice: string | null;
+  outcome: "better" | "worse" | "no clear difference";
+  difference: number;
+  low: number;
+  high: number;
+  p_value: number | null;
+  /** text of the user */
+  sentence: string;
+}
+
+/** Test rows by who is right, the pre-trained model (its first seed) or the other. */
+export interface Disagreement {
+  other: string;
+  /** text of the user */
+  slice: string | null;
+  both_right: number;
+  only_pretrained_right: number;
+  only_other_right: number;
+  both_wrong: number;
+}
+
+export interface Comparison {
+  models: ComparedModel[];
+  verdicts: Verdict[];
+  /** what the intervals cover */
+  coverage: string;
+  disagreements: Disagreement[];
+}
+
+export interface Token {
+  position: number;
+  id: number;
+  /** text of the user */
+  surface: string;
+  /** in code points */
+  start: number | null;
+  end: number | null;
+  is_special: boolean;
+  /** index of the word that the token is part of */
+  word: number | null;
+  /** times in the training text */
+  count: number | null;
+}
+
+/** The nearest rows of the embedding table to a token, by cosine after standardising each dimension. */
+export interface Neighbours {
+  position: number;
+  words: WordGuess[];
+}
+
+export interface PcaPoint {
+  /** text of the user */
+  surface: string;
+  x: number;
+  y: number;
+  /** of the token in the text; None for one of the frequent tokens around it */
+  position: number | null;
+}
+
+export interface Pca {
+  points: PcaPoint[];
+  /** fraction of the variance that each of the two components has */
+  variance: number[];
+  fitted_on: string;
+}
+
+export interface Embedding {
+  norms: number[];
+  neighbours: Neighbours[];
+  pca: Pca | null;
+}
+
+/** A linear probe on the pooled state after a layer, trained on training rows, beside its two controls (Hewitt and Liang, 2019): shuffled labels, and the same layer of a network with random weights. */
+export interface LayerProbe {
+  probabilities: number[];
+  validation_accuracy: number;
+  shuffled_accuracy: number;
+  random_weights_accuracy: number;
+  n: number;
+}
+
+/** What the head would say if the model ended after this layer (0 is the embedding). */
+export interface Readout {
+  layer: number;
+  logits: number[];
+  probabilities: number[];
+  /** text of the user */
+  label: string;
+  probe: LayerProbe | null;
+}
+
+/** What one component adds to each logit; all together sum to the logits. */
+export interface Contribution {
+  /** embedding, attention_1, feed_forward_1, ..., bias */
+  name: string;
+  logits: number[];
+}
+
+/** Attention weights as bytes, 255 being 1: layers x heads x tokens x tokens in base64. */
+export interface Attention {
+  shape: number[];
+  weights: string;
+  /** by layer and head: the weight that goes to special tokens */
+  special_fraction: number[][];
+  row_sum_error: number;
+}
+
+export interface Head {
+  pooled: number[];
+  weight: number[][];
+  bias: number[];
+  logits: number[];
+}
+
+/** Hiding these words, and no smaller set that was tried, changes the label. */
+export interface Flip {
+  /** indexes into reasons.words */
+  words: number[];
+  /** text of the user */
+  label: string;
+  probability: number;
+}
+
+export interface Decision {
+  probabilities: number[];
+  /** text of the user */
+  label: string;
+  index: number;
+  probability: number;
+  /** lead over the second class, as a difference of probabilities */
+  margin: number;
+  flip: Flip | null;
+}
+
+/** Two attributions of the score, which is the logit of the label minus that of the runner-up. Integrated gradients (Sundararajan et al., 2017) from a text whose words are all masked; occlusion masks one word at a time. By word; a word's subwords are added up. */
+export interface Reasons {
+  /** text of the user */
+  label: string;
+  /** text of the user */
+  runner_up: string;
+  score: number;
+  /** of the text with every word masked */
+  masked_score: number;
+  /** text of the user */
+  words: string[];
+  integrated_gradients: number[];
+  steps: number;
+  /** sum of the attributions minus (score - masked_score) */
+  completeness_error: number;
+  is_converged: boolean;
+  occlusion: number[];
+  /** Spearman's, between the two */
+  rank_correlation: number | null;
+  is_top_word_equal: boolean;
+  /** score after masking the 0, 1, 2, ... words that speak most for the label */
+  deletion: number[];
+  /** the mean of the same over random orders */
+  random_deletion: number[];
+  random_orders: number;
+}
+
+/** One text through tokenization, embedding, transformer layers, head and decision. */
+export interface PredictionTrace {
+  id: string;
+  /** typical, borderline, wrong, example or typed */
+  why: string;
+  /** text of the user */
+  text: string;
+  /** text of the user */
+  true_label: string | null;
+  /** of the test split */
+  row: number | null;
+  /** text of the user */
+  slice: string | null;
+  /** text of the user */
+  label_names: string[];
+  tokens: Token[];
+  was_cut: boolean;
+  embedding: Embedding;
+  readouts: Readout[];
+  contributions: Contribution[];
+  attention: Attention | null;
+  head: Head;
+  decision: Decision;
+  reasons: Reasons | null;
+  contribution_error: number;
+  head_error: number;
+  prediction_error: number;
+}
+
+/** The five likeliest words for the mask after a layer. */
+export interface FillReadout {
+  layer: number;
+  predictions: WordGuess[];
+  probability: number | null;
+  rank: number | null;
+}
+
+/** A masked word through the layers of the pre-trained model. */
+export interface FillTrace {
+  id: string;
+  /** text of the user */
+  masked_text: string;
+  /** text of the user */
+  true_word: string | null;
+  tokens: Token[];
+  mask_position: number;
+  predictions: WordGuess[];
+  readouts: FillReadout[];
+  /** text of the user */
+  words: string[];
+  /** fall of the log-probability of the first guess when the word is masked, too */
+  occlusion: number[];
+}
+
+export interface TestRow {
+  row: number;
+  /** text of the user */
+  text: string;
+  label: number;
+  predicted: number;
+  probability: number;
+  /** text of the user */
+  slice: string | null;
+}
+
+/** Rows whose probability lies in [low, high): how many are right, and the band that chance alone would give. */
+export interface CalibrationBin {
+  low: number;
+  high: number;
+  n: number;
+  right: number;
+  mean_probability: number;
+  chance_low: number;
+  chance_high: number;
+}
+
+export interface Calibration {
+  model: string;
+  bins: CalibrationBin[];
+  /** expected calibration error */
+  error: number;
+  /** 95th percentile for a perfectly calibrated model with these rows */
+  error_by_chance: number;
+  brier_score: number;
+  loss: number;
+}
+
+export interface SliceError {
+  /** text of the user */
+  slice: string;
+  n: number;
+  wrong: number;
+  low: number;
+  high: number;
+}
+
+/** The test rows as the delivered model (its chosen seed) predicts them. */
+export interface TestErrors {
+  n: number;
+  seed: number | null;
+  /** text of the user */
+  labels: string[];
+  /** rows: the label; columns: the prediction */
+  confusion: number[][];
+  calibration: Calibration[];
+  slices: SliceError[];
+  /** two classes only: probability of the second class, row by row, beside `label` */
+  positive_probability: number[];
+  label: number[];
+  /** some rows of each cell of the confusion matrix, the surest mistakes first */
+  examples: TestRow[];
+}
+
+export interface Option {
+  /** text of the user */
+  text: string;
+  is_right: boolean;
+  /** text of the user */
+  why: string;
+  misconception: string | null;
+}
+
+/** A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression. A choice has options; a number has an answer with a tolerance. */
+export interface Question {
+  id: string;
+  template: string;
+  level: "easy" | "medium" | "hard";
+  concept: string;
+  kind: "choice" | "number";
+  /** text of the user */
+  prompt: string;
+  options: Option[];
+  answer: number | null;
+  tolerance: number | null;
+  unit: string | null;
+  expression: unknown;
+  /** JSON pointer into this document */
+  pointers: string[];
+  /** text of the user */
+  hints: string[];
+  /** text of the user */
+  solution: string[];
+  /** common mistakes */
+  mistakes: string[];
+  /** where on the page to look */
+  section: string;
+}
+
+export interface Quiz {
+  quiz: Question[];
+  practice: Question[];
+  test: Question[];
+}
+
+export interface Insight {
+  rule: string;
+  sentence: string;
+  numbers: Record<string, number>;
+  /** JSON pointer into this document */
+  pointers: string[];
+}
+
+export interface NextStep {
+  sentence: string;
+  command: string;
+}
+
+/** One run, from raw text to the quiz. */
+export interface RunTrace {
+  schema: string;
+  run: RunCard;
+  is_redacted: boolean;
+  /** texts of the user in this document */
+  excerpts: number;
+  checks: Check[];
+  missing: Missing[];
+  stages: Stage[];
+  example: Example | null;
+  funnel: Funnel | null;
+  tokenizer: TokenizerReport | null;
+  phases: Phases;
+  watched: WatchedSentence[];
+  comparison: Comparison | null;
+  predictions: PredictionTrace[];
+  fills: FillTrace[];
+  errors: TestErrors | null;
+  quiz: Quiz | null;
+  insights: Insight[];
+  next_step: NextStep | null;
+  /** of the fine-tuned model that `predictions` were traced with */
+  fingerprint: string | null;
+}
