@@ -24,6 +24,8 @@ from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.model.folder import LoadedModel, Model, load_model_folder
 from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.tracing.probes import FittedProbe
+from pretune.tracing.run_context import fill_counts, read_run_context
 
 FORMAT = "model/1"
 MOST_BYTES = 20_000_000  # in the report, where four characters stand for three bytes
@@ -186,3 +188,34 @@ def _describe_model(model: Model, tensors: _Tensors) -> dict[str, Any]:
 
 def _describe_classifier(classifier: Classifier, tensors: _Tensors) -> dict[str, Any]:
     return {**_describe_model(classifier.model, tensors), "label_names": list(classifier.label_names)}
+
+
+def _describe_context(classifier: Classifier | None, filler: MaskFiller | None, tensors: _Tensors) -> dict[str, Any]:
+    """The counts of the tokens in the training text, and the probes of the layers, where the run has them."""
+    if classifier is None:
+        counts, probes = fill_counts(filler) if filler is not None else None, None
+    else:
+        context = read_run_context(classifier)
+        counts, probes = context.counts, context.probes
+    return {
+        "counts": None if counts is None else tensors.add(np.minimum(counts, 2**32 - 1), "uint32"),
+        "probes": None if probes is None else [_describe_probe(probe, tensors) for probe in probes],
+    }
+
+
+def _describe_probe(probe: FittedProbe, tensors: _Tensors) -> dict[str, Any]:
+    """A probe as one linear layer over the pooled state; with two classes the first one has the logit 0."""
+    regression = probe.regression
+    weight, bias = regression.coef_, regression.intercept_
+    if len(weight) == 1:
+        weight, bias = np.concatenate([np.zeros_like(weight), weight]), np.concatenate([[0.0], bias])
+    weight = weight / probe.deviation
+    return {
+        "weight": tensors.add(weight, "fp32"),
+        "bias": (bias - weight @ probe.mean).tolist(),
+        "classes": [int(each) for each in regression.classes_],
+        "validation_accuracy": probe.validation_accuracy,
+        "shuffled_accuracy": probe.shuffled_accuracy,
+        "random_weights_accuracy": probe.random_weights_accuracy,
+        "n": probe.n,
+    }
