@@ -5,12 +5,13 @@ The engine is bundled with esbuild and run in node; the tests are skipped where 
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import random
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.errors import ModelNotFoundError, ModelTooLargeError
 from pretune.inference.load import load_classifier, load_filler
 from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
@@ -158,7 +158,7 @@ def check_texts(engine: Engine, run: Path, texts: list[str]) -> None:
 
 
 def test_texts_are_cleaned_and_tokenized_as_in_python(engine: Engine, run: Path) -> None:
-    check_texts(engine, run, make_strings(1500, seed=1))
+    check_texts(engine, run, make_strings(800, seed=1))
 
 
 @pytest.mark.slow
@@ -192,3 +192,92 @@ def test_probabilities_are_those_of_python(engine: Engine, run: Path) -> None:
     np.testing.assert_allclose(found, expected[is_equal_text], atol=1e-3, rtol=0)
     exact = engine.answer(pack_model(run, precisions=["fp32"]), predict=texts)["predict"]
     np.testing.assert_allclose(np.array(exact)[is_equal_text], expected[is_equal_text], atol=1e-5, rtol=0)
+
+
+TYPED = [
+    "The film was warm and funny, but the hotel dreadful: cold soup!",
+    "wonderful",
+    "電話は dreadful。 [MASK] 🙂🙂 <b>bold</b>",
+    "The phone " * 100,  # is cut in the middle
+    "?",
+    "battery days and food, hotel book very wonderful dreadful phone was film and days",
+]
+MASKED = ["The [MASK] was warm.", "[MASK]", "A [MASK] film, [MASK] and funny.", "soup[MASK]rooms 電話[MASK]。"]
+# Other orders are drawn in the browser, and the arithmetic of the head is exact there.
+NOT_COMPARED = {
+    "random_deletion", "random_orders", "row_sum_error", "contribution_error", "head_error", "prediction_error",
+    "completeness_error",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole_run(
+    tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path, preprocessed_folder: Path, prepared_folder: Path
+) -> Path:
+    """A run with counted tokens and labelled rows, so that its traces have counts and probes."""
+    run = tmp_path_factory.mktemp("whole-run")
+    shutil.copytree(preprocessed_folder, run / "preprocess")
+    shutil.copytree(prepared_folder, run / "prepare")
+    return save_models(run, tokenizer_folder, ["bad", "good"])
+
+
+def check_equal(found: Any, expected: Any, tolerance: float, path: str = "") -> None:
+    """Two JSON values are equal, numbers up to a tolerance that grows with them; attention up to one byte."""
+    name = path.rpartition("/")[2]
+    if name in NOT_COMPARED:
+        return
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), path
+        for key in expected:
+            check_equal(found[key], expected[key], tolerance, f"{path}/{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), path
+        for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+            check_equal(one, other, tolerance, f"{path}/{place}")
+    elif name == "weights":
+        one, other = (np.frombuffer(base64.b64decode(each), np.uint8).astype(int) for each in (found, expected))
+        assert len(one) == len(other) and np.abs(one - other).max() <= 1, path
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=tolerance, abs=tolerance), path
+    else:
+        assert found == expected, path
+
+
+def as_json(trace: PredictionTrace | FillTrace) -> Any:
+    return json.loads(json.dumps(asdict(trace)))
+
+
+def test_traces_are_those_of_python(engine: Engine, whole_run: Path) -> None:
+    classifier = load_classifier(whole_run)
+    expected = [as_json(trace_prediction(classifier, text)) for text in TYPED]
+    found = engine.answer(pack_model(whole_run, precisions=["fp32"]), trace=TYPED)["trace"]
+    assert expected[0]["readouts"][0]["probe"] and expected[0]["tokens"][1]["count"] and expected[3]["was_cut"]
+    assert sum(len(trace["reasons"]["words"]) for trace in expected) > 100
+    for one, other in zip(found, expected, strict=True):
+        check_equal(one, other, 2e-4)
+
+
+def test_attributions_sum_to_the_change_of_the_score(engine: Engine, whole_run: Path) -> None:
+    found = engine.answer(pack_model(whole_run), trace=TYPED[:2])["trace"]
+    for reasons in (trace["reasons"] for trace in found):
+        change = reasons["score"] - reasons["masked_score"]
+        total = sum(reasons["integrated_gradients"])
+        assert total == pytest.approx(change + reasons["completeness_error"], abs=1e-9)
+        assert reasons["is_converged"] and abs(reasons["completeness_error"]) <= max(0.02 * abs(change), 0.01)
+        assert len(reasons["random_deletion"]) == len(reasons["deletion"])
+        assert reasons["random_deletion"][-1] == pytest.approx(reasons["masked_score"], abs=1e-4)
+
+
+def test_filled_words_are_those_of_python(engine: Engine, whole_run: Path) -> None:
+    filler = load_filler(whole_run)
+    expected = [as_json(trace_fill(filler, text)) for text in MASKED]
+    found = engine.answer(pack_model(whole_run, precisions=["fp32"]), fill=MASKED)["fill"]
+    for one, other in zip(found, expected, strict=True):
+        check_equal(one, other, 1e-4)
+
+
+def test_eight_bits_change_probabilities_by_little(engine: Engine, whole_run: Path) -> None:
+    expected = load_classifier(whole_run).predict_probabilities(TYPED)
+    answers = engine.answer(pack_model(whole_run, precisions=["int8"]), predict=TYPED)
+    difference = np.abs(np.array(answers["predict"]) - expected).max()
+    assert 1e-5 < difference < 0.05

@@ -42,8 +42,9 @@ def pack_model(
 ) -> bytes:
     """The fine-tuned and the pre-trained model of a run, or the one that there is, with the tokenizer.
 
-    The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises ModelNotFoundError if the run has neither, CorruptModelError if one is damaged, and ModelTooLargeError if none of the
-    precisions is enough.
+    The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises
+    ModelNotFoundError if the run has neither model, CorruptModelError if one is damaged, and ModelTooLargeError if no
+    precision is small enough.
     """
     classifier, filler = _load_models(Path(run))
     weights = [dict(_weights(each.model)) for each in (classifier, filler) if each is not None]
