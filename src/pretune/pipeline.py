@@ -354,7 +354,7 @@ def write_prediction_trace(run: Path) -> None:
     from pretune.tracing.prediction import trace
 
     text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
-    write_json(target, sealed({**trace(run, text), "fingerprint": fingerprint}))
+    write_json(target, sealed({**asdict(trace(run, text)), "fingerprint": fingerprint}))
 
 
 def _traced_model(path: Path) -> str | None:

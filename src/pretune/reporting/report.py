@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import types
+import typing
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +20,7 @@ from pretune.reporting.sections.training import render_training
 from pretune.reporting.terminal import Lines, Page, clean, page_for, paragraph, show
 from pretune.runtime.events import STAGE_ORDER, Event, read_run
 from pretune.runtime.manifest import TRACE_NAME
+from pretune.trace_schema import PredictionTrace
 
 # The event after which a stage has a checkpoint to resume from; the other stages have none.
 _AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
@@ -28,7 +32,7 @@ def show_run(run: Path, stream: TextIO) -> None:
     show(run_lines(run, page), stream, page)
 
 
-def show_prediction(trace: dict[str, Any], stream: TextIO) -> None:
+def show_prediction(trace: PredictionTrace, stream: TextIO) -> None:
     """Write one prediction trace to a stream."""
     page = page_for(stream)
     show(render_prediction(trace, page), stream, page)
@@ -69,7 +73,21 @@ def _prediction(path: Path, events: list[Event], page: Page) -> Lines:
     if not path.is_file():
         return []
     try:
-        return render_prediction(json.loads(path.read_text(encoding="utf-8")), page, synthetic_note(events))
+        trace = _read_value(PredictionTrace, json.loads(path.read_text(encoding="utf-8")))
+        return render_prediction(trace, page, synthetic_note(events))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         sentence = f"{TRACE_NAME} is damaged and not shown; delete it and run the same command to write it again."
         return paragraph(sentence, page, first="! ", style="yellow")
+
+
+def _read_value(hint: Any, value: Any) -> Any:
+    """A value of the trace from JSON, by its type."""
+    if typing.get_origin(hint) is types.UnionType:
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return None if value is None else _read_value(kinds[0], value)
+    if typing.get_origin(hint) is list:
+        return [_read_value(typing.get_args(hint)[0], item) for item in value]
+    if not is_dataclass(hint):
+        return value
+    hints = typing.get_type_hints(hint)
+    return hint(**{each.name: _read_value(hints[each.name], value[each.name]) for each in fields(hint)})  # type: ignore[operator]
