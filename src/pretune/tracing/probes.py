@@ -26,8 +26,8 @@ from pretune.runtime.randomness import derive_seed, generator
 from pretune.trace_schema import LayerProbe
 from pretune.tracing.forward import pooled_states
 
-TRAINING_ROWS, TRAINING_TOKENS = 2000, 131_072  # whichever is reached first
-VALIDATION_ROWS, VALIDATION_TOKENS = 2000, 65_536
+TRAINING_ROWS, TRAINING_TOKENS = 2000, 65_536  # whichever is reached first
+VALIDATION_ROWS, VALIDATION_TOKENS = 2000, 32_768
 _ITERATIONS = 100  # of L-BFGS
 _SEED = 0
 
