@@ -666,7 +666,10 @@ class TestErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
+    """A choice; or, of a question for a number, a wrong answer that is often given, with its `value`."""
+
     text: UserText
+    value: float | None
     is_right: bool
     why: UserText
     misconception: str | None
@@ -676,7 +679,8 @@ class Option:
 class Question:
     """A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression.
 
-    A choice has options; a number has an answer with a tolerance.
+    A choice has options; a number has an answer with a tolerance, in percent if the unit is "%". Without an expression
+    it is a question about concepts.
     """
 
     id: str

@@ -613,16 +613,18 @@ export interface TestErrors {
   examples: TestRow[];
 }
 
+/** A choice; or, of a question for a number, a wrong answer that is often given, with its `value`. */
 export interface Option {
   /** text of the user */
   text: string;
+  value: number | null;
   is_right: boolean;
   /** text of the user */
   why: string;
   misconception: string | null;
 }
 
-/** A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression. A choice has options; a number has an answer with a tolerance. */
+/** A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression. A choice has options; a number has an answer with a tolerance, in percent if the unit is "%". Without an expression it is a question about concepts. */
 export interface Question {
   id: string;
   template: string;
