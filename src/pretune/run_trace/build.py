@@ -44,7 +44,7 @@ def fold_events(
     fills: Sequence[FillTrace] = (),
 ) -> RunTrace:
     """The part of a trace that the logs alone give."""
-    stages, phases = read_stages(events), read_phases(events)
+    stages, phases = read_stages(events, is_run=folder.recipe is not None), read_phases(events)
     comparison = read_comparison(events, predicted or {})
     return RunTrace(
         run=make_run_card(events, stages, phases, comparison, folder),
