@@ -83,9 +83,9 @@ def _surfaces(tokens: list[Token]) -> list[str]:
     """The tokens to draw, with a sign before those that start where the token before ended."""
     surfaces = []
     for before, token in zip([None, *tokens], tokens[:TOKENS_SHOWN], strict=False):
-        is_after = before is not None and token.start is not None
-        is_joined = is_after and token.start == before.end and not token.surface.startswith(" ")
-        is_inside = is_after and (token.start, token.end) == (before.start, before.end)
+        span = None if before is None or token.start is None else (before.start, before.end)
+        is_joined = span is not None and token.start == span[1] and not token.surface.startswith(" ")
+        is_inside = span is not None and (token.start, token.end) == span
         surfaces.append(INSIDE if is_inside else JOINT * is_joined + (clean(token.surface, 20) or BLANK))
     return surfaces
 
