@@ -241,7 +241,7 @@ class Model:
         return Predictions(predict(self._classifier, as_texts(items)))
 
     def trace(self, text: str) -> PredictionTrace:
-        """The trace of the model's decision about a text, layer by layer."""
+        """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
         if self._classifier is None:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
