@@ -72,7 +72,8 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     others = [claim for outcome, claim in claims.items() if outcome != result.outcome]
     return Draft(
         prompt=f"On the same {formats.count(pretrained[1].n)} test rows, the pre-trained network is right on "
-        f"{formats.percent(pretrained[1].accuracy)} and the same network from scratch on {formats.percent(scratch[1].accuracy)}. The 95 % "
+        f"{formats.percent(pretrained[1].accuracy)} and the same network from scratch on "
+        f"{formats.percent(scratch[1].accuracy)}. The 95 % "
         f"interval of the paired difference is {interval} points. What can you say?",
         right=claims[result.outcome],
         wrong=[
@@ -93,7 +94,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
             {
                 "better": "So pre-training helped here. Another run, with other seeds, may give another figure.",
                 "worse": "So pre-training did harm here. Such a result is reported like any other.",
-                "no clear difference": "So there is no claim to make; more test rows or seeds would narrow the interval.",
+                "no clear difference": "So there is no claim to make; more rows or seeds would narrow the interval.",
             }[result.outcome],
         ],
     )
@@ -125,7 +126,8 @@ def _slice(trace: RunTrace, _rng: Random) -> Draft:
         for each in (least, most)
     ]
     return Draft(
-        prompt=f"Pre-training compared with the same network from scratch, by slice of the test: {shown[0]}, {shown[1]}; in brackets "
+        prompt=f"Pre-training compared with the same network from scratch, by slice of the test: {shown[0]}, "
+        f"{shown[1]}; in brackets "
         "the 95 % interval. What do the slices show?",
         right=Claim(
             text=f"The gain is larger on “{most.slice}”: there pre-training brings what the labelled rows do not.",
@@ -193,8 +195,10 @@ def _points_of_rows(trace: RunTrace, _rng: Random) -> Draft:
     total = rows.both_right + rows.both_wrong + rows.only_pretrained_right + rows.only_other_right
     a, b = rows.only_pretrained_right, rows.only_other_right
     return Draft(
-        prompt=f"Of {formats.count(total)} test rows, {formats.count(a)} are right only with pre-training and {formats.count(b)} only from "
-        "scratch; on all others, both are right or both wrong. By how many points does pre-training raise the accuracy?",
+        prompt=f"Of {formats.count(total)} test rows, {formats.count(a)} are right only with pre-training and "
+        f"{formats.count(b)} only from "
+        "scratch; on all others, both are right or both wrong. By how many points does pre-training raise the "
+        "accuracy?",
         number=["div", ["mul", 100, ["sub", first, second]], n],
         tolerance=0.1,
         unit="points",
@@ -227,8 +231,10 @@ def _by_chance(trace: RunTrace, _rng: Random) -> Draft:
     first, second, n = _counts(index)
     a, b = rows.only_pretrained_right, rows.only_other_right
     return Draft(
-        prompt=f"Pre-training and training from scratch disagree on {formats.count(a + b)} test rows: {formats.count(a)} are right only with "
-        f"pre-training, {formats.count(b)} only without. If the two were equally good, how many of them would you expect to be right only with "
+        prompt=f"Pre-training and training from scratch disagree on {formats.count(a + b)} test rows: "
+        f"{formats.count(a)} are right only with "
+        f"pre-training, {formats.count(b)} only without. If the two were equally good, how many of them would you "
+        "expect to be right only with "
         "pre-training?",
         number=["div", ["add", first, second], 2],
         tolerance=0.5,
@@ -248,7 +254,8 @@ def _by_chance(trace: RunTrace, _rng: Random) -> Draft:
         ],
         solution=[
             f"({formats.count(a)} + {formats.count(b)}) / 2 = {(a + b) / 2:g} rows.",
-            f"By chance the count lies within about {formats.count(round(math.sqrt(a + b)))} of that (two standard deviations).",
+            f"By chance the count lies within about {formats.count(round(math.sqrt(a + b)))} of that (two standard "
+            "deviations).",
         ],
     )
 
@@ -277,7 +284,8 @@ def _half_interval(trace: RunTrace, rng: Random) -> Draft:
     variance = ["div", ["mul", accuracy, ["sub", 1, accuracy]], n]
     half = 100 * Z_95 * math.sqrt(model.accuracy * (1 - model.accuracy) / model.n)
     return Draft(
-        prompt=f"The model “{model.name}” is right on {formats.percent(model.accuracy)} of {formats.count(model.n)} test rows. How many "
+        prompt=f"The model “{model.name}” is right on {formats.percent(model.accuracy)} of {formats.count(model.n)} "
+        "test rows. How many "
         "points wide is half of the 95 % interval of its accuracy?",
         number=["mul", 100 * Z_95, ["sqrt", variance]],
         tolerance=max(0.1 * half, 0.05),

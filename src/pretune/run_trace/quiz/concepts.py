@@ -77,8 +77,9 @@ _FINETUNING = Draft(
 )
 
 _PRINTED = Draft(
-    prompt="A program has these lines:  model.train(data)  then  predictions = model.predict(test)  then  print(predictions)  . What "
-    "does it print?",
+    prompt="A program calls `model.train(data)`, then `predictions = model.predict(test)`, then "
+    "`print(predictions)`. What does "
+    "it print?",
     right=Claim(
         text="What the model predicts for each text of test: a label with its probability.",
         why="predict gives one prediction for each text, and print shows what was given.",
@@ -110,7 +111,8 @@ _PRINTED = Draft(
 )
 
 _NONE = Draft(
-    prompt="model.train(data)  ends with:  AttributeError: 'NoneType' object has no attribute 'train'  . What has happened?",
+    prompt="The line `model.train(data)` ends with `AttributeError: 'NoneType' object has no attribute 'train'`. "
+    "What happened?",
     right=Claim(
         text="model is None: the line that should have put a model there gave nothing.",
         why="None is the only value of NoneType. Often a function was used that has no return.",
@@ -140,7 +142,8 @@ _NONE = Draft(
 )
 
 _CHATBOT = Draft(
-    prompt="A clinic wants a chatbot for questions about medicines. It has a general language model, three million pages of medical text "
+    prompt="A clinic wants a chatbot for questions about medicines. It has a general language model, three million "
+    "pages of medical text "
     "without labels, and 5,000 questions with checked answers. Which strategy suits best?",
     right=Claim(
         text="Pre-train the general model further on the medical pages, then fine-tune it on the checked answers.",
@@ -176,7 +179,8 @@ _CHATBOT = Draft(
 _SPLITS = Draft(
     prompt="Why is the test split used only once, at the end, while the validation split is used after every epoch?",
     right=Claim(
-        text="Choices are made with validation; a split that was used for choices no longer shows how new texts will do.",
+        text="Choices are made with validation; a split that was used for choices no longer shows how new texts will "
+        "do.",
         why="The best of several epochs on some rows is, in part, the luckiest on these rows.",
     ),
     wrong=[
@@ -206,7 +210,8 @@ _SPLITS = Draft(
 )
 
 _LEAKED = Draft(
-    prompt="Documents that share long passages with test texts are removed before pre-training, although they have no labels. Why?",
+    prompt="Documents that share long passages with test texts are removed before pre-training, although they have "
+    "no labels. Why?",
     right=Claim(
         text="The model could have memorised test texts, and its test accuracy would say less about new texts.",
         why="A text that was read in training is easier, with or without its label.",
@@ -236,7 +241,8 @@ _LEAKED = Draft(
 )
 
 _SEEDS = Draft(
-    prompt="Two trainings with the same data and settings, but another seed, end at 84.1 % and 85.3 % on the same test. What follows?",
+    prompt="Two trainings with the same data and settings, but another seed, end at 84.1 % and 85.3 % on the same "
+    "test. What follows?",
     right=Claim(
         text="Seeds alone move the figure by about a point here, so a gain of a point needs more seeds to be believed.",
         why="The seed sets the order of rows and the first weights; nothing else was changed.",
@@ -260,7 +266,8 @@ _SEEDS = Draft(
     ],
     hints=["What does a seed change?", "How large would a gain have to be, to stand out from such differences?"],
     solution=[
-        "The spread over seeds is a yardstick: a difference within it may be chance. Report several seeds and their mean."
+        "The spread over seeds is a yardstick: a difference within it may be chance. Report several seeds and their "
+        "mean."
     ],
 )
 

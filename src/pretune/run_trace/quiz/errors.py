@@ -10,6 +10,7 @@ from pretune.trace_schema import Calibration, CalibrationBin, Json, RunTrace, Te
 
 MOST_CLASSES = 4  # that a prompt shows as a matrix
 FEWEST_ROWS = 20  # of a bin or a class
+INSIDE, OUTSIDE = 0.9, 1.6  # halves of the band of chance from its middle
 MARGIN = 1.2  # by which a calibration error must be above what chance gives, or below
 
 
@@ -87,7 +88,8 @@ def _majority(trace: RunTrace, _rng: Random) -> Draft:
     number = ["div", ["mul", 100, ["max", sums]], ["sum", sums]]
     name = _names(trace)[counts.index(largest)]
     return Draft(
-        prompt=f"The test split has {formats.count(n)} rows of {size} classes. The most frequent class, {name}, has {formats.count(largest)} of "
+        prompt=f"The test split has {formats.count(n)} rows of {size} classes. The most frequent class, {name}, has "
+        f"{formats.count(largest)} of "
         "them. Which accuracy does a model reach that always answers with this class?",
         number=number,
         tolerance=0.3,
@@ -135,7 +137,8 @@ def _recall(trace: RunTrace, rng: Random) -> Draft:
     name, right, labelled, predicted = _names(trace)[k], matrix[k][k], sum(matrix[k]), sum(row[k] for row in matrix)
     cell, column = at("errors", "confusion", k, k), ["sum", ["map", at("errors", "confusion"), k]]
     return Draft(
-        prompt=f"{formats.count(labelled)} test rows have the label {name}. The model predicts {name} for {formats.count(predicted)} rows, and "
+        prompt=f"{formats.count(labelled)} test rows have the label {name}. The model predicts {name} for "
+        f"{formats.count(predicted)} rows, and "
         f"{formats.count(right)} of these have that label. What is the recall of {name}?",
         number=["div", ["mul", 100, cell], _row(k)],
         tolerance=0.02 if abs(right / labelled - right / predicted) < 0.005 else 0.2,
@@ -160,15 +163,17 @@ def _recall(trace: RunTrace, rng: Random) -> Draft:
 
 
 def _outcome(each: CalibrationBin) -> str | None:
-    """Whether the fraction of right rows lies clearly below, above or inside the band of chance; None at its edge."""
-    fraction, edge = each.right / each.n if each.n else 0.0, 1 / max(each.n, 1)
-    if each.n < FEWEST_ROWS:
+    """Whether the fraction of right rows lies clearly below, above or inside the band of chance; None in between.
+
+    Among many bins one lies outside by chance alone, so outside counts only from 3 standard deviations on.
+    """
+    middle, half = (each.chance_high + each.chance_low) / 2, (each.chance_high - each.chance_low) / 2
+    if each.n < FEWEST_ROWS or half <= 0:
         return None
-    if fraction < each.chance_low - edge / 2:
-        return "below"
-    if fraction > each.chance_high + edge / 2:
-        return "above"
-    return "inside" if each.chance_low + edge / 2 < fraction < each.chance_high - edge / 2 else None
+    distance = (each.right / each.n - middle) / half
+    if abs(distance) >= OUTSIDE:
+        return "below" if distance < 0 else "above"
+    return "inside" if abs(distance) <= INSIDE else None
 
 
 def _bins(trace: RunTrace) -> list[tuple[int, int, Calibration, CalibrationBin, str]]:
@@ -218,8 +223,10 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
         ),
     }
     return Draft(
-        prompt=f"The model “{calibration.model}” predicts {formats.count(each.n)} test rows with probabilities of {formats.percent(each.low)} to "
-        f"{formats.percent(each.high)}, {mean} on average. {formats.count(each.right)} of them are right, {shown}. If the probabilities were "
+        prompt=f"The model “{calibration.model}” predicts {formats.count(each.n)} test rows with probabilities of "
+        f"{formats.percent(each.low)} to "
+        f"{formats.percent(each.high)}, {mean} on average. {formats.count(each.right)} of them are right, {shown}. "
+        "If the probabilities were "
         f"exact, 95 % of such groups would have {band} right rows. How is the model in this group?",
         right=claims[outcome],
         wrong=[
@@ -277,7 +284,8 @@ def _calibration_error(trace: RunTrace, rng: Random) -> Draft:
         ),
     }
     return Draft(
-        prompt=f"The expected calibration error of the model “{each.model}” is {shown[0]}. A model with exact probabilities stays below {shown[1]} "
+        prompt=f"The expected calibration error of the model “{each.model}” is {shown[0]}. A model with exact "
+        f"probabilities stays below {shown[1]} "
         "in 95 % of the cases, with the same rows. What does that say about the probabilities?",
         right=claims[is_off],
         wrong=[
@@ -300,7 +308,8 @@ def _calibration_error(trace: RunTrace, rng: Random) -> Draft:
             "Compare the error with the level that chance reaches.",
         ],
         solution=[
-            f"{shown[0]} is {'above' if is_off else 'below'} {shown[1]}, the level that chance reaches in 5 % of the cases."
+            f"{shown[0]} is {'above' if is_off else 'below'} {shown[1]}, the level that chance reaches in 5 % of the "
+            "cases."
         ],
     )
 

@@ -71,7 +71,8 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
     }
     others |= {index: "reads another row" for index in range(len(rows)) if index not in others}
     return Draft(
-        prompt=f"{_model(name)}: {_table(rows)}. The rule is to keep the epoch with the highest validation accuracy. Which "
+        prompt=f"{_model(name)}: {_table(rows)}. The rule is to keep the epoch with the highest validation accuracy. "
+        "Which "
         "one is kept?",
         right=_epoch(rows, best, accuracies, None),
         wrong=[_epoch(rows, i, accuracies, why) for i, why in others.items() if i != best][:3],
@@ -80,7 +81,8 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
             "Look for the largest accuracy; the losses do not count here.",
         ],
         solution=[
-            f"The highest validation accuracy is {formats.percent(rows[best].accuracy)}, at epoch {rows[best].epoch:g}.",
+            f"The highest validation accuracy is {formats.percent(rows[best].accuracy)}, at epoch "
+            f"{rows[best].epoch:g}.",
             "Its weights are the model that is delivered; those of other epochs are not used.",
         ],
     )
@@ -157,8 +159,10 @@ def _losses_part(trace: RunTrace, rng: Random) -> Draft:
             "Compare the direction of both losses.",
         ],
         solution=[
-            f"Training loss: {formats.nats(rows[0].train_loss or 0)} to {formats.nats(rows[1].train_loss or 0)}, lower.",
-            f"Validation loss: {formats.nats(rows[0].loss)} to {formats.nats(rows[1].loss)}, higher. That is overfitting.",
+            f"Training loss: {formats.nats(rows[0].train_loss or 0)} to {formats.nats(rows[1].train_loss or 0)}, "
+            "lower.",
+            f"Validation loss: {formats.nats(rows[0].loss)} to {formats.nats(rows[1].loss)}, higher. That is "
+            "overfitting.",
         ],
     )
 
@@ -251,12 +255,15 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
     at_weak, at_strong = (("phases", name, "test", 0, "slices", index) for index in (order[0], order[-1]))
     validation_low = at("phases", name, "evaluations", best, "accuracy_low")
     return Draft(
-        prompt=f"{_model(name)} reaches {formats.percent(row.accuracy)} on the validation split, but {formats.percent(test.accuracy)} on "
-        f"the test split, of which {formats.count(weak.n)} rows are in the slice “{weak.name}” and {formats.count(strong.n)} in "
+        prompt=f"{_model(name)} reaches {formats.percent(row.accuracy)} on the validation split, but "
+        f"{formats.percent(test.accuracy)} on "
+        f"the test split, of which {formats.count(weak.n)} rows are in the slice “{weak.name}” and "
+        f"{formats.count(strong.n)} in "
         f"“{strong.name}”. What explains the gap?",
         right=Claim(
             text=f"The network is weak on the slice “{weak.name}”, which makes up a part of the test.",
-            why=f"It is right on {formats.percent(weak.accuracy)} of “{weak.name}” and on {formats.percent(strong.accuracy)} of "
+            why=f"It is right on {formats.percent(weak.accuracy)} of “{weak.name}” and on "
+            f"{formats.percent(strong.accuracy)} of "
             f"“{strong.name}”.",
             holds=["lt", at(*at_weak, "high"), at(*at_strong, "low")],
         ),
@@ -276,7 +283,8 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="None of the figures is a surprise: a test score is always that much lower.",
-                why=f"On “{strong.name}” the test score is {formats.percent(strong.accuracy)}, as high as on validation.",
+                why=f"On “{strong.name}” the test score is {formats.percent(strong.accuracy)}, as high as on "
+                "validation.",
                 holds=["lt", at(*at_strong, "high"), validation_low],
                 misconception="expects a test score to be lower by nature",
             ),

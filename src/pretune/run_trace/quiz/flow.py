@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from pretune.run_trace import formats
@@ -10,7 +11,7 @@ from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber,
 from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens
-SPECIAL = 2  # [BOS] and [EOS]
+SPECIAL = 2  # tokens at the beginning and the end of every text
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
 
 
@@ -19,7 +20,7 @@ LEAD = 1.2  # how many times the second largest count the largest must be, so th
 
 def _has_short_example(trace: RunTrace) -> bool:
     example = trace.example
-    if trace.is_redacted or example is None or example.clean_text is None or not example.ids:
+    if trace.is_redacted or example is None or example.clean_text is None or not example.ids or not example.tokens:
         return False
     counts = {len(example.ids), len(example.clean_text.split()), len(example.ids) - SPECIAL}
     return len(counts) == 3 and len(example.ids) <= TOKENS_SHOWN
@@ -28,12 +29,12 @@ def _has_short_example(trace: RunTrace) -> bool:
 def _tokens(trace: RunTrace, _rng: Random) -> Draft:
     assert trace.example is not None and trace.example.clean_text is not None
     text, ids = trace.example.clean_text, trace.example.ids
-    words = len(text.split())
+    words, special = len(text.split()), f"{trace.example.tokens[0]} and {trace.example.tokens[-1]}"
     counted = ["len", at("example", "ids")]
     wrong = {
         words: ("It has that many words.", "counts words instead of tokens"),
         len(text): ("It has that many characters.", "counts characters instead of tokens"),
-        len(ids) - SPECIAL: ("[BOS] at the beginning and [EOS] at the end are missing.", "leaves out special tokens"),
+        len(ids) - SPECIAL: (f"The two special tokens, {special}, are missing.", "leaves out special tokens"),
         words + SPECIAL: (
             "That is one token for each word and the two special tokens.",
             "takes every word for exactly one token",
@@ -43,7 +44,7 @@ def _tokens(trace: RunTrace, _rng: Random) -> Draft:
         prompt=f"{excerpt(text)} has {formats.count(words)} words. As how many tokens does the model read it?",
         right=Claim(
             text=_tokens_in_words(len(ids)),
-            why=f"The example has {len(ids)} token ids, [BOS] and [EOS] among them.",
+            why=f"The example has {len(ids)} token ids, {special} among them.",
             holds=["eq", counted, len(ids)],
         ),
         wrong=[
@@ -52,7 +53,7 @@ def _tokens(trace: RunTrace, _rng: Random) -> Draft:
         ],
         hints=[
             "A token is a word, a part of a word, or a punctuation mark.",
-            "Each punctuation mark is a token of its own; [BOS] and [EOS] are added to every text.",
+            f"Each punctuation mark is a token of its own; {special} are added to every text.",
             "Section 2 of the page shows the example cut into its tokens.",
         ],
         solution=[
@@ -147,7 +148,8 @@ def _uniform_loss(trace: RunTrace, _rng: Random) -> Draft:
     size, reads = trace.tokenizer.vocab_size, at("tokenizer", "vocab_size")
     value = evaluate(["ln", size], {})
     return Draft(
-        prompt=f"The vocabulary has {formats.count(size)} tokens. Which loss, in nats, does a model have that gives each "
+        prompt=f"The vocabulary has {formats.count(size)} tokens. Which loss, in nats, does a model have that gives "
+        "each "
         "of them the same probability?",
         number=["ln", reads],
         tolerance=0.05,
@@ -180,7 +182,7 @@ def _uniform_loss(trace: RunTrace, _rng: Random) -> Draft:
 
 def _dropping_steps(trace: RunTrace) -> list[tuple[FunnelStep, int]]:
     steps = [] if trace.funnel is None else trace.funnel.steps
-    pairs = [(step, before.documents - step.documents) for before, step in zip(steps, steps[1:], strict=False)]
+    pairs = [(step, before.documents - step.documents) for before, step in pairwise(steps)]
     return [(step, dropped) for step, dropped in pairs if dropped > 0]
 
 
@@ -274,7 +276,8 @@ def _padding(trace: RunTrace, _rng: Random) -> Draft:
     kept = length * (1 - view.padding_fraction)
     return Draft(
         prompt=f"With one document per row, the text makes {formats.count(rows)} rows of {length} positions, and "
-        f"{formats.percent(view.padding_fraction)} of all positions are padding. How many positions of a row hold a token, "
+        f"{formats.percent(view.padding_fraction)} of all positions are padding. How many positions of a row hold a "
+        "token, "
         "on average?",
         number=["mul", reads_length, ["sub", 1, fraction]],
         tolerance=max(0.01 * length, 0.1),

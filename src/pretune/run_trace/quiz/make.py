@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from pretune.run_trace.quiz import comparison, concepts, errors, finetuning, flow, prediction, pretraining
@@ -48,7 +48,11 @@ def make_quiz(trace: RunTrace) -> Quiz | None:
         return None
     order.shuffle(able)
     maker = _Maker(stripped, document, seed, able)
-    return Quiz(quiz=maker.part("quiz", QUIZ), practice=maker.part("practice", PRACTICE), test=maker.part("test", TEST))
+    return Quiz(
+        quiz=maker.part("quiz", QUIZ, ["C-PRETRAINING"]),
+        practice=maker.part("practice", PRACTICE, ["C-PRINTED"]),
+        test=maker.part("test", TEST, ["C-FINETUNING", "C-NONE", "C-CHATBOT"]),
+    )
 
 
 class _Maker:
@@ -60,42 +64,39 @@ class _Maker:
         self.used: set[str] = set()
         self.failed: set[str] = set()
 
-    def part(self, name: str, levels: Sequence[Level]) -> list[Question]:
-        """One question for each level; fewer if there are fewer templates."""
+    def part(self, name: str, levels: Sequence[Level], concepts: Sequence[str]) -> list[Question]:
+        """One question for each level; fewer if there are fewer templates. `concepts` are templates that it must use,
+        each at the first place of its level."""
+        required = [template for template in self.templates if template.id in concepts]
         questions: list[Question] = []
-        concept_at = self._concept_place(levels)
         for place, level in enumerate(levels):
-            taken = {question.template for question in questions}
-            sections = {question.concept for question in questions}
-            candidates = self._candidates(level, place == concept_at, taken, sections)
-            question = next((q for q in (self._make(name, t) for t in candidates) if q is not None), None)
+            first = next((template for template in required if template.level == level), None)
+            if first is not None:
+                required.remove(first)
+            candidates = self._candidates(level, questions, {template.id for template in required})
+            made = (self._make(name, each) for each in ([first] if first else candidates))
+            question = next((each for each in made if each is not None), None)
             if question is not None:
                 self.used.add(question.template)
                 questions.append(dataclasses.replace(question, id=f"{name}-{place + 1}"))
         return questions
 
-    def _concept_place(self, levels: Sequence[Level]) -> int:
-        """The place for the question about concepts: a level of which an unused one is left."""
-        for place, level in enumerate(levels):
-            for template in self.templates:
-                if not template.is_about_run and template.level == level and template.id not in self.used:
-                    return place
-        return 0
-
-    def _candidates(self, level: Level, is_concept: bool, taken: set[str], concepts: set[str]) -> Iterator[Template]:
-        """Templates in the order of preference: unused ones first, then of the level, then about the run."""
-        free = [t for t in self.templates if t.id not in taken and t.id not in self.failed]
-        rank = {name: place for place, name in enumerate(_NEXT_LEVELS[level])}
-
-        def preference(template: Template) -> tuple[bool, int, bool, bool]:
-            return (
-                template.is_about_run == is_concept if is_concept else False,
-                rank[template.level] + 3 * (template.id in self.used),
-                template.concept in concepts,
-                template.is_about_run == is_concept,
-            )
-
-        return iter(sorted(free, key=preference))
+    def _candidates(self, level: Level, questions: Sequence[Question], reserved: set[str]) -> list[Template]:
+        """Templates in the order of preference: not used in another part, of the level, about something that this part
+        does not ask yet, about the run, of the section with the fewest questions so far."""
+        taken = {question.template for question in questions} | self.failed | reserved
+        asked, sections = ([getattr(question, name) for question in questions] for name in ("concept", "section"))
+        rank = {each: place for place, each in enumerate(_NEXT_LEVELS[level])}
+        return sorted(
+            (template for template in self.templates if template.id not in taken),
+            key=lambda template: (
+                template.id in self.used,
+                rank[template.level],
+                template.concept in asked,
+                not template.is_about_run,
+                sections.count(template.section),
+            ),
+        )
 
     def _make(self, part: str, template: Template) -> Question | None:
         rng = Random(derive_seed(self.seed, part, template.id))

@@ -59,7 +59,8 @@ def _shape(trace: RunTrace, rng: Random) -> Draft:
         return ["all", ["eq", ["list", *shape], ["list", *read]]]
 
     return Draft(
-        prompt=f"A batch has {BATCH} texts of {tokens} tokens each. A row of the embedding table has {width} numbers, and the "
+        prompt=f"A batch has {BATCH} texts of {tokens} tokens each. A row of the embedding table has {width} "
+        "numbers, and the "
         f"vocabulary has {formats.count(size)} tokens. Which shape does the batch have after the embedding?",
         right=Claim(
             text=f"{BATCH} x {tokens} x {width}",
@@ -101,7 +102,8 @@ def _head_size(trace: RunTrace, _rng: Random) -> Draft:
     weight = at("predictions", index, "head", "weight")
     read = [["len", weight], ["len", ["first", weight]], ["len", at("predictions", index, "head", "bias")]]
     return Draft(
-        prompt=f"The head turns a vector of {width} numbers into {classes} logits, one for each class: logits = W h + b. How many "
+        prompt=f"The head turns a vector of {width} numbers into {classes} logits, one for each class: logits = W h "
+        "+ b. How many "
         "parameters does it have?",
         number=["add", ["mul", read[0], read[1]], read[2]],
         unit="parameters",
@@ -130,7 +132,8 @@ def _table_fraction(trace: RunTrace, _rng: Random) -> Draft:
     read = ["mul", at("tokenizer", "vocab_size"), ["len", at("predictions", 0, "head", "pooled")]]
     total = at("phases", "pretrain", "parameters")
     return Draft(
-        prompt=f"The pre-trained model has {formats.count(parameters)} parameters. Its embedding table has a row of {width} numbers for "
+        prompt=f"The pre-trained model has {formats.count(parameters)} parameters. Its embedding table has a row of "
+        f"{width} numbers for "
         f"each of {formats.count(size)} tokens. How many per cent of the parameters is that?",
         number=["div", ["mul", 100, read], total],
         tolerance=1.0,
@@ -255,7 +258,8 @@ def _sum(trace: RunTrace, rng: Random) -> Draft:
     margins, read = _margins(prediction), _margins_of(index, prediction)
     text = "In one prediction of this run" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
-        prompt=f"{text} the parts of the network add to the logit of {first} minus that of {second}: {_listed(prediction)}. What is "
+        prompt=f"{text} the parts of the network add to the logit of {first} minus that of {second}: "
+        f"{_listed(prediction)}. What is "
         "the difference of the two logits?",
         number=["sum", read],
         tolerance=0.1,
@@ -307,7 +311,8 @@ def _largest(trace: RunTrace, rng: Random) -> Draft:
     ]  # fmt: skip
     text = "In the first prediction" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
-        prompt=f"{text} the model decides for {first}. Which part of the network adds most to the logit of {first} minus that of "
+        prompt=f"{text} the model decides for {first}. Which part of the network adds most to the logit of {first} "
+        "minus that of "
         f"{second}?",
         right=claims[0],
         wrong=claims[1:],
@@ -347,7 +352,8 @@ def _completeness(trace: RunTrace, rng: Random) -> Draft:
     summed = sum(reasons.integrated_gradients)
     return Draft(
         prompt=f"The score of a text is the logit of {first} minus that of {second}. With every word masked it is "
-        f"{reasons.masked_score:.2f}. The integrated gradients of the words sum to {summed:.2f}. What is the score of the text itself?",
+        f"{reasons.masked_score:.2f}. The integrated gradients of the words sum to {summed:.2f}. What is the score "
+        "of the text itself?",
         number=["add", masked, total],
         tolerance=max(0.02 * abs(reasons.score), 0.05),
         wrong_numbers=[
@@ -410,7 +416,8 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
         for k in shown
     ]
     return Draft(
-        prompt=f"{excerpt(prediction.text)} The model says {first}. Masking one word turns that into {second}. Which word is it?",
+        prompt=f"{excerpt(prediction.text)} The model says {first}. Masking one word turns that into {second}. Which "
+        "word is it?",
         right=claims[0],
         wrong=claims[1:],
         hints=[
@@ -418,7 +425,8 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
             "Hiding a word lowers the score by its occlusion; the label flips where the score falls below zero.",
         ],
         solution=[
-            f"The score is {reasons.score:.2f}; masking “{reasons.words[word]}” lowers it by {reasons.occlusion[word]:.2f}.",
+            f"The score is {reasons.score:.2f}; masking “{reasons.words[word]}” lowers it by "
+            f"{reasons.occlusion[word]:.2f}.",
             f"That is below zero, so the label becomes {second}.",
         ],
     )
@@ -453,9 +461,11 @@ def _attention(trace: RunTrace, rng: Random) -> Draft:
     place = ("predictions", index, "reasons")
     difference = ["sub", at(*place, "score"), at(*place, "masked_score")]
     shown = formats.percent(fraction)
+    special = " and ".join(token.surface.strip() for token in prediction.tokens if token.is_special)
     return Draft(
-        prompt=f"Head {head + 1} of layer {layer + 1} puts {shown} of its attention on the special tokens [BOS] and [EOS]. The label is "
-        f"{first}. Did the special tokens cause it?",
+        prompt=f"Head {head + 1} of layer {layer + 1} puts {shown} of its attention on the special tokens {special}. "
+        "The "
+        f"label is {first}. Did the special tokens cause it?",
         right=Claim(
             text="That cannot be read off the weights: they say where a head reads, not what that changes.",
             why="Masking every word, with the special tokens left in place, moves the score by "
@@ -487,7 +497,8 @@ def _attention(trace: RunTrace, rng: Random) -> Draft:
             "A change of the input shows an effect; a weight does not.",
         ],
         solution=[
-            f"With the words masked the score is {prediction.reasons.masked_score:.2f} instead of {prediction.reasons.score:.2f}.",
+            f"With the words masked the score is {prediction.reasons.masked_score:.2f} instead of "
+            f"{prediction.reasons.score:.2f}.",
             "Heads often put weight on special tokens, where little is read (Kobayashi et al., 2020).",
         ],
     )

@@ -113,9 +113,8 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
     claims = [
         Claim(
             text=f"At step {formats.count(rows[index].step)}.",
-            why=f"The loss there is {formats.nats(rows[index].loss)}, "
-            + ("above" if index < crossing else "below" if index == crossing else "below, but it was so earlier, below")
-            + f" {level}.",
+            why=f"The loss there is {formats.nats(rows[index].loss)}, {'above' if index < crossing else 'below'} "
+            f"{level}" + (", as it was at an earlier evaluation." if index > crossing else "."),
             holds=["eq", first, index],
             misconception="takes a falling loss for one below the level"
             if index < crossing
@@ -125,7 +124,8 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
     ]
     listed = ", ".join(f"step {formats.count(r.step)}: {formats.nats(r.loss)}" for r in rows[start : start + 4])
     return Draft(
-        prompt=f"Predicting from token frequencies alone has a loss of {level} nats, the unigram entropy. The validation "
+        prompt=f"Predicting from token frequencies alone has a loss of {level} nats, the unigram entropy. The "
+        "validation "
         f"loss was: {listed}. At which evaluation does the model first use the words around a mask?",
         right=claims[crossing - start],
         wrong=[claim for index, claim in enumerate(claims, start) if index != crossing],
@@ -136,7 +136,8 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
         solution=[
             f"At step {formats.count(rows[crossing - 1].step)} the loss is {formats.nats(rows[crossing - 1].loss)}, "
             f"above {level}.",
-            f"At step {formats.count(rows[crossing].step)} it is {formats.nats(rows[crossing].loss)}, below it: only the "
+            f"At step {formats.count(rows[crossing].step)} it is {formats.nats(rows[crossing].loss)}, below it: only "
+            "the "
             "other words of a text can explain that.",
         ],
     )
@@ -182,8 +183,8 @@ def _gain(trace: RunTrace, _rng: Random) -> Draft:
     level, difference = unigram[1].value, unigram[1].value - final
     fall = ["sub", unigram[0], ["last", _losses()]]
     return Draft(
-        prompt=f"A guess from token frequencies has a loss of {formats.nats(level)} nats, the trained model one of "
-        f"{formats.nats(final)}. How many times as high is the probability that the model gives to the right token? (As a "
+        prompt=f"A guess from token frequencies has a loss of {level:.3f} nats, the trained model one of "
+        f"{final:.3f}. How many times as high is the probability that the model gives to the right token? (As a "
         "geometric mean over the masked tokens.)",
         number=["exp", fall],
         tolerance=0.02 * math.exp(difference),
@@ -196,11 +197,11 @@ def _gain(trace: RunTrace, _rng: Random) -> Draft:
         ],
         hints=[
             "A loss is minus a logarithm of a probability, and a difference of logarithms is the logarithm of a ratio.",
-            f"The losses differ by {difference:.2f} nats.",
+            f"The losses differ by {difference:.3f} nats.",
         ],
         solution=[
-            f"{formats.nats(level)} - {formats.nats(final)} = {difference:.2f}.",
-            f"e^{difference:.2f} = {math.exp(difference):.1f} times.",
+            f"{level:.3f} - {final:.3f} = {difference:.3f}.",
+            f"e^{difference:.3f} = {math.exp(difference):.1f} times.",
         ],
     )
 
@@ -243,7 +244,8 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
     if last.rank is not None and last.rank > len(claims) and last.probability is not None:
         claims[-1] = Claim(
             text=f"“{sentence.true_word}”",
-            why=f"This word was masked, but it got {formats.percent(last.probability)}, rank {formats.count(last.rank)}.",
+            why=f"This word was masked, but it got {formats.percent(last.probability)}, rank "
+            f"{formats.count(last.rank)}.",
             holds=["eq", at("watched", index, "moments", len(sentence.moments) - 1, "rank"), 1],
             misconception="expects the masked word itself; the model never reads it",
         )
@@ -295,7 +297,8 @@ def _untrained_word(trace: RunTrace, rng: Random) -> Draft:
     probability, reads_size = at(*place, "probability"), at("tokenizer", "vocab_size")
     shown = formats.percent(first.probability or 0)
     return Draft(
-        prompt=f"{excerpt(sentence.masked_text)} Before training, the masked word “{sentence.true_word}” gets {shown}, rank "
+        prompt=f"{excerpt(sentence.masked_text)} Before training, the masked word “{sentence.true_word}” gets "
+        f"{shown}, rank "
         f"{formats.count(first.rank or 0)} of {formats.count(size)}. Why so little?",
         right=Claim(
             text="The weights are random, so every token gets roughly the same, about 1/V.",
@@ -421,7 +424,8 @@ def _warm_up(trace: RunTrace, _rng: Random) -> Draft:
             ),
             Claim(
                 text="It is highest at the first step, and falls from there.",
-                why=f"It is highest at step {formats.count(steps[top])}: with random weights, large first steps do damage.",
+                why=f"It is highest at step {formats.count(steps[top])}: with random weights, large first steps do "
+                "damage.",
                 holds=["eq", ["argmax", rates], 0],
                 misconception="does not know the warm-up",
             ),
@@ -437,7 +441,8 @@ def _warm_up(trace: RunTrace, _rng: Random) -> Draft:
             "Section 3 shows the learning rate below the charts.",
         ],
         solution=[
-            f"First {formats.rate(shown[0])}, highest {formats.rate(max(shown))} at step {formats.count(steps[top])}, last "
+            f"First {formats.rate(shown[0])}, highest {formats.rate(max(shown))} at step "
+            f"{formats.count(steps[top])}, last "
             f"{formats.rate(shown[-1])}."
         ],
     )
@@ -454,7 +459,8 @@ def _tokens_in_all(trace: RunTrace, _rng: Random) -> Draft:
     steps, tokens = at("phases", "pretrain", "plan", "steps"), at("phases", "pretrain", "plan", "tokens_per_step")
     total = plan.steps * plan.tokens_per_step
     return Draft(
-        prompt=f"Pre-training makes {formats.count(plan.steps)} updates with {formats.count(plan.tokens_per_step)} tokens "
+        prompt=f"Pre-training makes {formats.count(plan.steps)} updates with {formats.count(plan.tokens_per_step)} "
+        "tokens "
         "each. How many million tokens does the model read?",
         number=["div", ["mul", steps, tokens], 1e6],
         tolerance=max(0.01 * total / 1e6, 0.001),
@@ -465,6 +471,51 @@ def _tokens_in_all(trace: RunTrace, _rng: Random) -> Draft:
         ],
         hints=["Every update reads one batch.", "Multiply updates by tokens, and divide by 1,000,000."],
         solution=[f"{formats.count(plan.steps)} x {formats.count(plan.tokens_per_step)} = {formats.count(total)}."],
+    )
+
+
+def _has_schedule(trace: RunTrace) -> bool:
+    plan = None if trace.phases.pretrain is None else trace.phases.pretrain.plan
+    if plan is None or plan.warmup_steps is None or plan.decay_start_step is None:
+        return False
+    return 0 < plan.warmup_steps < plan.decay_start_step < plan.steps
+
+
+def _full_rate(trace: RunTrace, _rng: Random) -> Draft:
+    plan = _phase(trace).plan
+    assert plan is not None and plan.warmup_steps is not None and plan.decay_start_step is not None
+    read = {name: at("phases", "pretrain", "plan", name) for name in ("steps", "warmup_steps", "decay_start_step")}
+    full = plan.decay_start_step - plan.warmup_steps
+    return Draft(
+        prompt=f"Pre-training has {formats.count(plan.steps)} steps. The learning rate rises until step "
+        f"{formats.count(plan.warmup_steps)}, stays, and falls from step {formats.count(plan.decay_start_step)} on. "
+        "For how "
+        "many per cent of the steps does it stay at its maximum?",
+        number=["div", ["mul", 100, ["sub", read["decay_start_step"], read["warmup_steps"]]], read["steps"]],
+        tolerance=0.6,
+        unit="%",
+        wrong_numbers=[
+            WrongNumber(
+                ["div", ["mul", 100, ["sub", read["steps"], read["decay_start_step"]]], read["steps"]],
+                "That is the fraction in which it falls.",
+                "takes the decay for the maximum",
+            ),
+            WrongNumber(
+                ["div", ["mul", 100, read["warmup_steps"]], read["steps"]],
+                "That is the warm-up.",
+                "takes the warm-up for the maximum",
+            ),
+        ],
+        hints=[
+            "Early updates point in unreliable directions, so the rate begins low; at the end small steps let the loss "
+            "settle.",
+            f"Count the steps from {formats.count(plan.warmup_steps)} to {formats.count(plan.decay_start_step)}.",
+        ],
+        solution=[
+            f"({formats.count(plan.decay_start_step)} - {formats.count(plan.warmup_steps)}) / "
+            f"{formats.count(plan.steps)} = "
+            f"{100 * full / plan.steps:.1f} %."
+        ],
     )
 
 
@@ -485,7 +536,8 @@ def _operations(trace: RunTrace, _rng: Random) -> Draft:
     total = 6 * parameters * tokens / 1e12
     return Draft(
         prompt=f"A rule of thumb: training takes 6 operations for each parameter and token. This model has "
-        f"{formats.count(parameters)} parameters and read {formats.count(tokens)} tokens. How many million million (10^12) "
+        f"{formats.count(parameters)} parameters and read {formats.count(tokens)} tokens. How many million million "
+        "(10^12) "
         "operations is that?",
         number=["div", ["mul", 6, ["mul", *read]], 1e12],
         tolerance=0.02 * total,
@@ -510,6 +562,7 @@ TEMPLATES = (
     Template("Q-CROSSING", "easy", "unigram entropy", "training", _crosses, _crossing_step),
     Template("Q-MASK", "easy", "masked word", "training", _has_decided, _masked_word),
     Template("Q-WARMUP", "easy", "learning rate", "training", _rate_rises_and_falls, _warm_up),
+    Template("Q-SCHEDULE", "medium", "learning rate", "training", _has_schedule, _full_rate),
     Template("Q-TOTAL", "easy", "steps and tokens", "training", _has_plan, _tokens_in_all),
     Template("Q-FLOOR", "medium", "loss before training", "training", _starts_at_uniform, _start),
     Template("Q-UNTRAINED", "medium", "masked word before training", "training", _has_before, _untrained_word),

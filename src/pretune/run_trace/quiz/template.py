@@ -23,7 +23,7 @@ class Claim:
     misconception: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class WrongNumber:
     """A wrong answer that a known mistake leads to; `value` is an expression."""
 
