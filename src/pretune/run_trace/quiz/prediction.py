@@ -297,18 +297,19 @@ def _largest(trace: RunTrace, rng: Random) -> Draft:
     ordered = sorted(range(len(margins)), key=lambda k: -margins[k])
     names = [each.name.replace("_", " ") for each in prediction.contributions]
     last_layer = max(ordered, key=lambda k: (names[k] != "bias", k))
-    shown = list(dict.fromkeys([ordered[0], ordered[1], last_layer, names.index("embedding") if "embedding" in names else 0,
-                                *ordered]))[:4]  # fmt: skip
+    first_part = names.index("embedding") if "embedding" in names else 0
+    shown = list(dict.fromkeys([ordered[0], ordered[1], last_layer, first_part, *ordered]))[:4]
+    misconceptions: dict[int, str | None] = dict.fromkeys(shown, "guesses a part instead of reading what it adds")
+    misconceptions |= {last_layer: "expects the last layer to decide alone", ordered[0]: None}
     claims = [
         Claim(
             text=names[k].capitalize(),
             why=f"It adds {margins[k]:+.2f} to the logit of {first} minus that of {second}.",
             holds=["eq", ["argmax", _margins_of(index, prediction)], k],
-            misconception=None if k == ordered[0] else "expects the last layer to decide alone"
-            if k == last_layer else "guesses a part instead of reading what it adds",
+            misconception=misconceptions[k],
         )
         for k in shown
-    ]  # fmt: skip
+    ]
     text = "In the first prediction" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
         prompt=f"{text} the model decides for {first}. Which part of the network adds most to the logit of {first} "

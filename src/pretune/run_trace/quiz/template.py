@@ -99,11 +99,9 @@ def _choice(draft: Draft, document: Json, rng: Random) -> tuple[list[Option], Js
     if is_about_run and evaluate(right.holds, document) is not True:
         return None
     wrong = [each for each in draft.wrong if not is_about_run or evaluate(each.holds, document) is False]
-    texts = {right.text}
-    wrong = [each for each in wrong if each.text not in texts and not texts.add(each.text)]  # type: ignore[func-returns-value]
-    if len(wrong) < FEWEST_WRONG:
+    claims = list({each.text: each for each in (*wrong, right)}.values())
+    if len(claims) <= FEWEST_WRONG:
         return None
-    claims = [right, *wrong]
     rng.shuffle(claims)
     options = [
         Option(
