@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import pytest
-
 from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
 
 

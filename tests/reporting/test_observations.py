@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
-
-from pretune.reporting import observations as module
 from pretune.reporting.observations import Observation, accuracy_noise, in_short, loss_noise, observe
 from pretune.reporting.sections.phases import Phase, read_phase
+
+from pretune.reporting import observations as module
 
 BANNED = re.compile(r"understand|\bknows?\b|realis|realiz|pays? attention|\bbecause\b", re.IGNORECASE)
 

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.report import run_lines, show_prediction, show_run
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def render_run(run: Path, width: int = 100) -> str:

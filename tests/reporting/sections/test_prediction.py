@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.prediction import render_prediction, softmax
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def rendered(trace: dict[str, Any], width: int = 100) -> str:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pretune.reporting.sections.phases import read_phase
 from rich.cells import cell_len
 
-from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def rendered(events: list[dict[str, Any]], width: int = 100) -> str:

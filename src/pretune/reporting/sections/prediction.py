@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.terminal import (
+from pretune.run_trace import formats
+from pretune.terminal import (
     NARROW,
     Cell,
     Column,
@@ -26,7 +27,6 @@ from pretune.reporting.terminal import (
     quote,
     table,
 )
-from pretune.run_trace import formats
 from pretune.trace_schema import PredictionTrace, Token
 
 TOKENS_SHOWN = 40  # of a long text, from its start
