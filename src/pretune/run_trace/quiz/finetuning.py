@@ -42,7 +42,7 @@ def _table(rows: list[Evaluation]) -> str:
 
 
 def _with_best(trace: RunTrace) -> list[tuple[str, Phase, int]]:
-    """Phases of several epochs of which exactly one has the highest accuracy, which is the one that was kept."""
+    """Phases of several epochs of which one has the highest accuracy and was kept, and which is not the last."""
     found = []
     for name, phase in _phases(trace):
         rows = phase.evaluations
@@ -50,7 +50,7 @@ def _with_best(trace: RunTrace) -> list[tuple[str, Phase, int]]:
             continue
         accuracies = [row.accuracy for row in rows]
         best = accuracies.index(max(accuracies))
-        if rows[best].is_best and accuracies.count(max(accuracies)) == 1:
+        if rows[best].is_best and best < len(rows) - 1 and accuracies.count(max(accuracies)) == 1:
             found.append((name, phase, best))
     return found
 
@@ -95,6 +95,7 @@ def _epoch(rows: list[Evaluation], index: int, accuracies: Json, misconception: 
         + (", the highest." if misconception is None else "."),
         holds=["eq", ["argmax", accuracies], index],
         misconception=misconception,
+        order=index,
     )
 
 

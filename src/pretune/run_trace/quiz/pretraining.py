@@ -116,6 +116,7 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
             why=f"The loss there is {formats.nats(rows[index].loss)}, {'above' if index < crossing else 'below'} "
             f"{level}" + (", as it was at an earlier evaluation." if index > crossing else "."),
             holds=["eq", first, index],
+            order=index,
             misconception="takes a falling loss for one below the level"
             if index < crossing
             else "looks for the lowest loss instead of the first below the level",

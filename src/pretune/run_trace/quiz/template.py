@@ -15,12 +15,16 @@ SHOWN_CHARACTERS = 240  # of a text in a prompt
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """An option of a choice: `holds` computes whether what it claims is true of the run; None in a concept question."""
+    """An option of a choice: `holds` computes whether what it claims is true of the run; None in a concept question.
+
+    Options with an `order`, such as steps, are shown in it, others at random.
+    """
 
     text: str
     why: str
     holds: Json = None
     misconception: str | None = None
+    order: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def _choice(draft: Draft, document: Json, rng: Random) -> tuple[list[Option], Js
     if len(claims) <= FEWEST_WRONG:
         return None
     rng.shuffle(claims)
+    claims.sort(key=lambda each: each.order or 0)
     options = [
         Option(
             text=each.text,
