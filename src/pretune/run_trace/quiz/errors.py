@@ -227,7 +227,7 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
         f"{formats.percent(each.low)} to "
         f"{formats.percent(each.high)}, {mean} on average. {formats.count(each.right)} of them are right, {shown}. "
         "If the probabilities were "
-        f"exact, 95 % of such groups would have {band} right rows. How is the model in this group?",
+        f"exact, 95 % of such groups would have {band} right rows. Is the model over- or underconfident in this group?",
         right=claims[outcome],
         wrong=[
             *(claim for name, claim in claims.items() if name != outcome),
