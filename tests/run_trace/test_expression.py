@@ -33,7 +33,8 @@ LISTS = st.lists(NUMBERS, min_size=1, max_size=8)
         (["sum", ["list"]], 0), (["sum", ["list", 1, 2, 3.5]], 6.5),
         (["argmin", ["list", 3, 1, 1]], 1), (["argmax", ["list", 1, 3, 3]], 1),
         (["min", ["list", 3, 1]], 1), (["max", ["list", 3, 1]], 3), (["sort", ["list", 3, 1, 2]], [1, 2, 3]),
-        (["flatten", ["at", "/matrix"]], [5, 1, 2, 7]), (["distinct", ["list", 1, True, 1.0, "1", True]], [1, True, "1"]),
+        (["flatten", ["at", "/matrix"]], [5, 1, 2, 7]),
+        (["distinct", ["list", 1, True, 1.0, "1", True]], [1, True, "1"]),
         (["first", ["where", ["lt", ["map", ["at", "/evals"], "loss"], 2]]], 1),
         (["all", ["list"]], True), (["any", ["list", False, True]], True),
         (["add", ["list", 1, 2], 10], [11, 12]), (["mul", ["list", 1, 2], ["list", 3, 4]], [3, 8]),
@@ -46,8 +47,12 @@ LISTS = st.lists(NUMBERS, min_size=1, max_size=8)
 )  # fmt: skip
 def test_a_value_is_what_the_specification_says(expression: Any, value: Any) -> None:
     found = evaluate(expression, DOCUMENT)
-    assert found == value and json.dumps(found) != json.dumps(not value)
-    assert isinstance(found, bool) == isinstance(value, bool)
+    assert found == value
+    assert kinds(found) == kinds(value)  # Python takes True for 1
+
+
+def kinds(value: Any) -> Any:
+    return [kinds(each) for each in value] if isinstance(value, list) else isinstance(value, bool)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,7 @@ def test_a_value_is_what_the_specification_says(expression: Any, value: Any) -> 
     ],
 )  # fmt: skip
 def test_what_has_no_value_is_an_error(expression: Any) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         evaluate(expression, DOCUMENT)
 
 

@@ -12,6 +12,7 @@ from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens
 SPECIAL = 2  # tokens at the beginning and the end of every text
+EXACT = 1_000_000  # below which a count is exact in the six digits that the document keeps
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
 
 
@@ -200,6 +201,7 @@ def _funnel(trace: RunTrace, _rng: Random) -> Draft:
     return Draft(
         prompt=f"Of {formats.count(steps[0].documents)} documents, these were dropped: {rules}. How many are left?",
         number=["last", documents],
+        tolerance=0.0 if steps[0].documents < EXACT else steps[0].documents / 10_000,
         unit="documents",
         wrong_numbers=[
             WrongNumber(lost, "That many were dropped.", "answers with what was dropped instead of what is left"),

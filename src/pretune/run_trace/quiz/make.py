@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from random import Random
 
+from pretune.run_trace.codec import as_written, to_json
 from pretune.run_trace.quiz import comparison, concepts, errors, finetuning, flow, prediction, pretraining
 from pretune.run_trace.quiz.template import Template, finish
 from pretune.run_trace.quiz.verify import verify
@@ -40,7 +41,7 @@ def make_quiz(trace: RunTrace) -> Quiz | None:
     concepts.
     """
     stripped = dataclasses.replace(trace, quiz=None, checks=[])
-    document = dataclasses.asdict(stripped)
+    document = to_json(stripped)
     seed = derive_seed(trace.run.seed or 0, "quiz", trace.run.id)
     order = Random(seed)
     able = [template for template in TEMPLATES if template.requires(stripped)]
@@ -100,7 +101,8 @@ class _Maker:
 
     def _make(self, part: str, template: Template) -> Question | None:
         rng = Random(derive_seed(self.seed, part, template.id))
-        question = finish(template, template.make(self.trace, rng), self.document, rng)
+        made = finish(template, template.make(self.trace, rng), self.document, rng)
+        question = None if made is None else as_written(made)  # with the digits that its reader gets
         if question is None or not verify(question, self.document):
             self.failed.add(template.id)
             return None

@@ -141,7 +141,9 @@ def _number(draft: Draft, document: Json) -> tuple[list[Option], Json, float]:
 
 
 def plain_number(value: float) -> str:
-    """A number as a reader would type it: at most three decimals below 100, whole above."""
+    """A number as a reader would type it: whole from 1000 on, else at most three decimals or digits."""
+    if 0 < abs(value) < 0.01:
+        return f"{value:.3g}"
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 100 else f"{value:.3f}".rstrip("0").rstrip(".")
