@@ -67,7 +67,7 @@ def number() -> Question:
 class Keyboard(io.StringIO):
     """Lines as typed, then the end of the input, or Ctrl-C if it is among the lines."""
 
-    def readline(self, size: int | None = -1, /) -> str:
+    def readline(self, _size: int | None = -1, /) -> str:
         line = super().readline()
         if line.strip() == "^C":
             raise KeyboardInterrupt

@@ -6,8 +6,9 @@ import io
 import os
 import pty
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from pretune.learning.learn import learn
 
 
 class Interrupting(io.StringIO):
-    def readline(self, size: int | None = -1, /) -> str:
+    def readline(self, _size: int | None = -1, /) -> str:
         raise KeyboardInterrupt
 
 
@@ -41,36 +42,42 @@ def test_a_stream_without_these_characters_gets_others(small_run: Path) -> None:
     assert "of 10 right." in target.read()
 
 
-@pytest.mark.parametrize("part", [[], ["--practice"], ["--test"]])
-def test_a_terminal_shows_no_line_twice(small_run: Path, part: Sequence[str]) -> None:
-    """Under a pseudo-terminal, which echoes what is typed, the session does not."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "pretune", "learn", str(small_run), *part],
-            {**os.environ, "TERM": "dumb"},
-        )
-    os.write(terminal, b"zzz\nq\n")
-    shown = b""
-    while chunk := _read(terminal):
-        shown += chunk
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert shown.count(b"zzz") <= 2  # typed ahead, it is echoed at once, and again by a terminal that reads lines
-    assert b"were not answered" in shown or b"No question was answered" in shown
+@pytest.fixture
+def start_learning(small_run: Path) -> Callable[..., subprocess.Popen[bytes]]:
+    """Start `pretune learn` in a process of its own, with its input and output as given."""
+
+    def start(source: int, target: int) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "pretune", "learn", str(small_run)]
+        return subprocess.Popen(words, stdin=source, stdout=target, stderr=subprocess.PIPE)
+
+    return start
+
+
+def test_a_terminal_shows_what_is_typed_once(start_learning: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """A terminal echoes what is typed, so the session does not."""
+    ours, theirs = pty.openpty()
+    process = start_learning(theirs, theirs)
+    os.close(theirs)
+    os.write(ours, b"zzz\nq\n")
+    shown = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    assert process.communicate()[1] == b"" and process.returncode == 0
+    assert shown.count(b"zzz") == 1
+    assert b"No question was answered." in shown
 
 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # the child has closed its end
+    except OSError:  # the other end is closed
         return b""
 
 
-def test_sigint_ends_with_130(small_run: Path, start_pretune: Callable[..., object]) -> None:
-    process = start_pretune("learn", str(small_run))
-    assert process.stdout.readline() == "\n"  # type: ignore[attr-defined]
-    process.send_signal(signal.SIGINT)  # type: ignore[attr-defined]
-    _, told = process.communicate(timeout=60)  # type: ignore[attr-defined]
-    assert process.returncode == 130  # type: ignore[attr-defined]
-    assert "Stopped after 0 of 3 questions" in told
+def test_sigint_ends_with_130(start_learning: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = start_learning(subprocess.PIPE, subprocess.PIPE)  # nothing is typed, so it waits
+    assert process.stdout is not None and process.stdout.readline() == b"\n"
+    process.send_signal(signal.SIGINT)
+    shown, told = process.communicate()
+    assert process.returncode == 130
+    assert told.startswith(b"Stopped after 0 of 3 questions") and told.count(b"\n") == 1
+    assert b"RESULT" in shown
