@@ -10,9 +10,9 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.report import run_lines, show_prediction, show_run
-from pretune.reporting.terminal import Page, to_text
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.codec import to_json
+from pretune.terminal import Page, to_text
 from pretune.trace_schema import PredictionTrace
 
 

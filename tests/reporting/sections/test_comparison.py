@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.comparison import NO_CONTROL, render_comparison
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def rendered(run: Any, width: int = 100) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from pretune.reporting.sections.flow import render_example, render_flow
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def rendered(run: Any, width: int = 100) -> str:

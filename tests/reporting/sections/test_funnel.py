@@ -1,7 +1,7 @@
 from typing import Any
 
 from pretune.reporting.sections.funnel import render_funnel
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 STEPS = [
     {"step": "found", "documents": 1000, "characters": 50_000},

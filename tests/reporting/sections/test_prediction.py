@@ -8,8 +8,8 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.prediction import render_prediction, softmax
-from pretune.reporting.terminal import Page, to_text
 from pretune.run_trace.codec import as_written
+from pretune.terminal import Page, to_text
 from pretune.trace_schema import Contribution, Decision, Embedding, Head, PredictionTrace, Readout, Token
 
 

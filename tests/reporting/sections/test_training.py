@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def rendered(run: Any, width: int = 100) -> str:

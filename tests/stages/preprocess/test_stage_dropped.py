@@ -13,7 +13,6 @@ import zstandard
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.reporting.report import run_lines
-from pretune.reporting.terminal import Page, to_text
 from pretune.run_trace.build import build_run_trace
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import hash_file
@@ -21,6 +20,7 @@ from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess import steps
 from pretune.stages.preprocess.stage import preprocess
+from pretune.terminal import Page, to_text
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped
 
