@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
@@ -125,11 +126,12 @@ def trace(arguments: Arguments) -> int:
         return _selftest(arguments)
     if arguments.text is None:
         raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
 
     found = trace(arguments.model, arguments.text)
     if arguments.json:
-        to_stdout(to_json(asdict(found)))
+        to_stdout(to_json(codec.to_json(found)))
     else:
         show_prediction(found, sys.stdout)
     return EXIT_DONE
@@ -201,6 +203,17 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
             to_stdout(to_json(document))
     else:
         show_dropped(arguments.dropped, shown, next(documents, None) is not None, sys.stdout)
+    return EXIT_DONE
+
+
+def learn(arguments: Arguments) -> int:
+    """Ask questions about a run in the terminal."""
+    from pretune.learning.learn import learn
+
+    part: Literal["quiz", "practice", "test"] = "quiz"
+    if arguments.practice or arguments.test:
+        part = "practice" if arguments.practice else "test"
+    learn(Path(arguments.run), part, sys.stdin, sys.stdout)
     return EXIT_DONE
 
 

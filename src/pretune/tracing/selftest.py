@@ -32,9 +32,9 @@ from pretune.runtime.randomness import derive_seed, generator
 from pretune.text.clean.normalize import clean_text
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer
-from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, row_losses
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
+from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, row_losses
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
