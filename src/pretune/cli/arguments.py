@@ -278,8 +278,14 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 
 def add_trace(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model")
-    parser.add_argument("text", metavar="TEXT", help="text to trace")
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="text to trace")
     _add_json(parser, "print the whole trace as one JSON object")
+    parser.add_argument(
+        "--selftest",
+        action="store_true",
+        help="trace no text, but check the attributions: plant a word that determines the label in a copy of the run's "
+        "labelled rows, fine-tune on them, and count how often the attributions find it",
+    )
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
@@ -313,6 +319,17 @@ def add_show(parser: argparse.ArgumentParser) -> None:
         "--limit", type=number_of(int), metavar="N", help="with --dropped: number of documents (default: 10)"
     )
     _add_json(parser, "with --dropped: print a JSON object for each document")
+
+
+def add_learn(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run, or a copy of its logs")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--practice", action="store_true", help="five tasks with hints, further tries and a worked solution"
+    )
+    part.add_argument(
+        "--test", action="store_true", help="ten questions over three levels, without hints; explained at the end"
+    )
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:

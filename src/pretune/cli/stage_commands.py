@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pretune.cli.arguments import as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, predict, show, trace, verify
+from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.render import describe_next
@@ -218,5 +218,6 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "trace": trace,
     "export": export,
     "show": show,
+    "learn": learn,
     "verify": verify,
 }

@@ -154,7 +154,7 @@ VERBS = {
             arguments.add_fill,
         ),
         _verb(
-            "trace MODEL TEXT [--json]",
+            "trace MODEL TEXT [--json]\n       pretune trace RUN --selftest",
             "follow one text through tokens, embedding, layers and head to the decision",
             'trace runs/reviews "A wonderful film."',
             arguments.add_trace,
@@ -170,6 +170,12 @@ VERBS = {
             "show the data flow, training trace and comparison of a run, or the documents that it dropped",
             "show runs/reviews",
             arguments.add_show,
+        ),
+        _verb(
+            "learn RUN [--practice | --test]",
+            "answer questions about a run: a quiz of three, five practice tasks, or a test of ten",
+            "learn runs/demo --practice",
+            arguments.add_learn,
         ),
         _verb(
             "verify DIR [--json]",

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import ModelError, PretuneError, UsageError
-from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
@@ -191,7 +190,8 @@ def _trace_fills(run: Path) -> list[FillTrace]:
 
 def choose_sentences(events: list[Event]) -> dict[str, Event]:
     """Masked sentences of a log of pre-training by name: the run's own example, then the first watched ones."""
-    chosen = {"example": event for event in events if event["event"] == "example" and "masked_text" in event}
+    examples = [event for event in events if event["event"] == "example" and "masked_text" in event]
+    chosen = {"example": examples[-1]} if examples else {}
     evaluations = [event for event in events if event["event"] == "evaluation" and event.get("sentences")]
     watched = evaluations[-1]["sentences"] if evaluations else []
     own = {event["masked_text"] for event in chosen.values()}
