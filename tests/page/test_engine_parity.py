@@ -110,13 +110,13 @@ def save_models(run: Path, tokenizer_folder: Path, label_names: list[str]) -> Pa
     """Two models with random weights, of which two heads share keys and values."""
     config = ModelConfig(
         vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
-        hidden_size=64,
+        hidden_size=32,
         num_layers=2,
         num_heads=4,
         num_kv_heads=2,
-        head_dim=16,
-        intermediate_size=98,
-        max_seq_len=128,
+        head_dim=8,
+        intermediate_size=50,
+        max_seq_len=40,
     )
     rng = torch.Generator().manual_seed(0)
     for stage, model, names in (
@@ -198,7 +198,7 @@ TYPED = [
     "The film was warm and funny, but the hotel dreadful: cold soup!",
     "wonderful",
     "電話は dreadful。 [MASK] 🙂🙂 <b>bold</b>",
-    "The phone " * 100,  # is cut in the middle
+    "The phone was " * 30,  # is cut in the middle
     "?",
     "battery days and food, hotel book very wonderful dreadful phone was film and days",
 ]
@@ -252,7 +252,7 @@ def test_traces_are_those_of_python(engine: Engine, whole_run: Path) -> None:
     expected = [as_json(trace_prediction(classifier, text)) for text in TYPED]
     found = engine.answer(pack_model(whole_run, precisions=["fp32"]), trace=TYPED)["trace"]
     assert expected[0]["readouts"][0]["probe"] and expected[0]["tokens"][1]["count"] and expected[3]["was_cut"]
-    assert sum(len(trace["reasons"]["words"]) for trace in expected) > 100
+    assert sum(len(trace["reasons"]["words"]) for trace in expected) > 60
     for one, other in zip(found, expected, strict=True):
         check_equal(one, other, 2e-4)
 
