@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 
 import { cleanText } from "../../web/src/engine/clean.ts";
-import { Engine } from "../../web/src/engine/index.ts";
+import { Engine, parity } from "../../web/src/engine/index.ts";
 import { readPayload } from "../../web/src/engine/payload.ts";
 
 const [model, requests, answers] = process.argv.slice(2) as [string, string, string];
@@ -17,6 +17,9 @@ const operations: Record<string, (text: string) => unknown> = {
   predict: (text) => engine.predict(text),
   trace: (text) => engine.trace(text),
   fill: (text) => engine.fill(text),
+  caution: (text) => engine.caution(text),
+  refusal: (text) => (text.includes("[MASK]") ? engine.fill(text) : engine.trace(text)).then(() => null, String),
+  parity: (trace) => parity(JSON.parse(trace), engine),
 };
 
 const found: Record<string, unknown[]> = {};

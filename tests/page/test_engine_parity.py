@@ -281,3 +281,28 @@ def test_eight_bits_change_probabilities_by_little(engine: Engine, whole_run: Pa
     answers = engine.answer(pack_model(whole_run, precisions=["int8"]), predict=TYPED)
     difference = np.abs(np.array(answers["predict"]) - expected).max()
     assert 1e-5 < difference < 0.05
+
+
+def test_the_page_says_how_far_its_own_examples_differ(engine: Engine, whole_run: Path) -> None:
+    classifier = load_classifier(whole_run)
+    examples = [as_json(trace_prediction(classifier, text)) for text in TYPED[:2]]
+    wrong = json.loads(json.dumps(examples))
+    wrong[1]["decision"]["probabilities"][0] += 0.25
+    documents = [{"is_redacted": False, "predictions": each} for each in (examples, wrong, [])]
+    documents.append({"is_redacted": True, "predictions": wrong})
+    found = engine.answer(pack_model(whole_run), parity=[json.dumps(each) for each in documents])["parity"]
+    assert [each["n"] for each in found] == [2, 2, 0, 0]
+    assert 0 < found[0]["largest"] < 1e-3
+    assert found[1]["largest"] == pytest.approx(0.25, abs=1e-3)
+    assert found[2]["largest"] == found[3]["largest"] == 0
+
+
+def test_texts_that_cannot_be_answered_get_a_sentence(engine: Engine, whole_run: Path) -> None:
+    texts = ["", "<b></b>", "[MASK] " * 100, "<a href='[MASK]'>film</a>", "The film was warm."]
+    answers = engine.answer(pack_model(whole_run), refusal=texts, caution=["cafÃ© film", "café film"])
+    blank, empty, long, hidden, fine = answers["refusal"]
+    assert "no text to trace" in blank and "no text to trace" in empty
+    assert "102 tokens; expected at most 40" in long
+    assert "inside markup" in hidden
+    assert fine is None
+    assert "ftfy" in answers["caution"][0] and answers["caution"][1] is None
