@@ -45,6 +45,7 @@ from pretune.text.labels.python_data import (
     refuse_other_than_pairs,
 )
 from pretune.text.reading_report import join_names
+from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace_prediction
 
 LOGGER = logging.getLogger("pretune")
@@ -239,8 +240,8 @@ class Model:
             return Predictions(predict(self._classifier, as_texts(texts)), names)
         return Predictions(predict(self._classifier, as_texts(items)))
 
-    def trace(self, text: str) -> dict[str, Any]:
-        """The trace of the model's decision about a text, layer by layer, as JSON data."""
+    def trace(self, text: str) -> PredictionTrace:
+        """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
         if self._classifier is None:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
