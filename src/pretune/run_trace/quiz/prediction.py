@@ -333,7 +333,7 @@ def _complete(trace: RunTrace) -> Found:
         if p.reasons is not None
         and p.reasons.is_converged
         and abs(p.reasons.score - p.reasons.masked_score) >= SCORE
-        and abs(p.reasons.masked_score) >= 0.1
+        and abs(p.reasons.masked_score) >= max(0.125, 0.05 * abs(p.reasons.score))
     ]
 
 
