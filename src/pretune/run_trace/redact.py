@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pretune.run_trace.insights import find_insights
+from pretune.run_trace.quiz.make import make_quiz
 from pretune.run_trace.user_texts import Place, texts_of, with_texts_changed
 from pretune.trace_schema import RunTrace
 
@@ -50,7 +51,7 @@ def count_excerpts(trace: RunTrace) -> int:
 
 
 def redact(trace: RunTrace) -> RunTrace:
-    """The trace without the user's texts. Without its quiz, too, whose questions are about them."""
+    """The trace without the user's texts, with a quiz whose questions do without them."""
     if trace.is_redacted:
         return trace
     found = list(texts_of(trace))
@@ -66,7 +67,9 @@ def redact(trace: RunTrace) -> RunTrace:
 
     changed: RunTrace = with_texts_changed(replace(trace, quiz=None), change)
     changed = replace(changed, is_redacted=True, excerpts=0)
-    return replace(changed, insights=find_insights(changed))
+    return replace(
+        changed, insights=find_insights(changed), quiz=make_quiz(changed) if trace.quiz is not None else None
+    )
 
 
 def _is_in(place: Place | None, table: Mapping[str, tuple[str, ...]]) -> bool:

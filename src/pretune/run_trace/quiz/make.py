@@ -25,6 +25,8 @@ TEMPLATES: tuple[Template, ...] = (
 QUIZ: tuple[Level, ...] = ("easy", "medium", "hard")
 PRACTICE: tuple[Level, ...] = ("easy", "easy", "medium", "medium", "hard")
 TEST: tuple[Level, ...] = (*("easy",) * 4, *("medium",) * 3, *("hard",) * 3)
+# What a run is about: asked first where it can be.
+_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED")
 # Where the questions of a level run out, those of another one take their place.
 _NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
     "easy": ("easy", "medium", "hard"),
@@ -83,8 +85,8 @@ class _Maker:
         return questions
 
     def _candidates(self, level: Level, questions: Sequence[Question], reserved: set[str]) -> list[Template]:
-        """Templates in the order of preference: not used in another part, of the level, about something that this part
-        does not ask yet, about the run, of the section with the fewest questions so far."""
+        """Templates in the order of preference: not used in another part, of the level, one of the main ones, about
+        something that this part does not ask yet, about the run, of the section with the fewest questions so far."""
         taken = {question.template for question in questions} | self.failed | reserved
         asked, sections = ([getattr(question, name) for question in questions] for name in ("concept", "section"))
         rank = {each: place for place, each in enumerate(_NEXT_LEVELS[level])}
@@ -93,6 +95,7 @@ class _Maker:
             key=lambda template: (
                 template.id in self.used,
                 rank[template.level],
+                template.id not in _MAIN,
                 template.concept in asked,
                 not template.is_about_run,
                 sections.count(template.section),

@@ -178,7 +178,7 @@ def _softmax(trace: RunTrace, rng: Random) -> Draft:
     index, prediction = rng.choice(_unsure(trace))
     asked = rng.randrange(2)
     logits = prediction.head.logits
-    names = [_name(label) for label in prediction.label_names] if not trace.is_redacted else ["class 0", "class 1"]
+    names = [_name(label) for label in prediction.label_names]
     read = at("predictions", index, "head", "logits")
     own = ["index", read, asked]
     difference = logits[asked] - logits[1 - asked]
@@ -241,9 +241,7 @@ def _has_summable(trace: RunTrace) -> bool:
     return bool(_summable(trace))
 
 
-def _labels(trace: RunTrace, prediction: PredictionTrace) -> tuple[str, str]:
-    if trace.is_redacted:
-        return "the label", "the runner-up"
+def _labels(prediction: PredictionTrace) -> tuple[str, str]:
     return _name(prediction.decision.label), _name(prediction.label_names[_runner_up(prediction)])
 
 
@@ -254,7 +252,7 @@ def _listed(prediction: PredictionTrace) -> str:
 
 def _sum(trace: RunTrace, rng: Random) -> Draft:
     index, prediction = rng.choice(_summable(trace))
-    first, second = _labels(trace, prediction)
+    first, second = _labels(prediction)
     margins, read = _margins(prediction), _margins_of(index, prediction)
     text = "In one prediction of this run" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
@@ -292,7 +290,7 @@ def _has_largest(trace: RunTrace) -> bool:
 
 def _largest(trace: RunTrace, rng: Random) -> Draft:
     index, prediction = rng.choice(_with_largest(trace))
-    first, second = _labels(trace, prediction)
+    first, second = _labels(prediction)
     margins = _margins(prediction)
     ordered = sorted(range(len(margins)), key=lambda k: -margins[k])
     names = [each.name.replace("_", " ") for each in prediction.contributions]
@@ -335,7 +333,7 @@ def _complete(trace: RunTrace) -> Found:
         if p.reasons is not None
         and p.reasons.is_converged
         and abs(p.reasons.score - p.reasons.masked_score) >= SCORE
-        and abs(p.reasons.masked_score) >= 0.1
+        and abs(p.reasons.masked_score) >= max(0.125, 0.05 * abs(p.reasons.score))
     ]
 
 
@@ -347,7 +345,7 @@ def _completeness(trace: RunTrace, rng: Random) -> Draft:
     index, prediction = rng.choice(_complete(trace))
     reasons = prediction.reasons
     assert reasons is not None
-    first, second = _labels(trace, prediction)
+    first, second = _labels(prediction)
     place = ("predictions", index, "reasons")
     total, masked = ["sum", at(*place, "integrated_gradients")], at(*place, "masked_score")
     summed = sum(reasons.integrated_gradients)
@@ -399,7 +397,7 @@ def _flip(trace: RunTrace, rng: Random) -> Draft:
     index, prediction, word = rng.choice(_flipping(trace))
     reasons = prediction.reasons
     assert reasons is not None
-    first, second = _labels(trace, prediction)
+    first, second = _labels(prediction)
     order = sorted(range(len(reasons.words)), key=lambda k: -reasons.occlusion[k])
     shown = [word]
     for other in order:
@@ -456,7 +454,7 @@ def _has_heads(trace: RunTrace) -> bool:
 def _attention(trace: RunTrace, rng: Random) -> Draft:
     index, prediction, layer, head = rng.choice(_heads(trace))
     assert prediction.attention is not None and prediction.reasons is not None
-    first, _ = _labels(trace, prediction)
+    first, _ = _labels(prediction)
     fraction = prediction.attention.special_fraction[layer][head]
     reads = at("predictions", index, "attention", "special_fraction", layer, head)
     place = ("predictions", index, "reasons")
