@@ -120,6 +120,8 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
+    if arguments.html is not None:
+        return _trace_to_page(arguments)
     from pretune.tracing.prediction import trace
 
     found = trace(arguments.model, arguments.text)

@@ -12,6 +12,7 @@ from rich.text import Text
 from pretune.recipe import Recipe
 from pretune.reporting.formats import count, size
 from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
@@ -29,7 +30,16 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     elif not recipe.has_labels:
         lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
         lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
-    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all of this again."])
+    lines += ["", f"The run is in {folder}; `pretune show {folder}` prints all of this again."]
+    report = folder / REPORT_NAME
+    if report.is_file():
+        lines.append(describe_report(report, report.stat().st_size))
+    return "\n".join(lines)
+
+
+def describe_report(report: Path, num_bytes: int) -> str:
+    """Where the page of a run is, and how large."""
+    return f"The page of the run is {report} ({size(num_bytes)}); open it in a browser, or send it."
 
 
 def describe_export(exported: dict[str, Any]) -> str:

@@ -1,0 +1,58 @@
+"""The commands that make the page of a run: as one file, and live."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from pretune.cli.output import to_stderr, to_stdout
+from pretune.cli.render import describe_report
+from pretune.errors import EXIT_DONE, InputDataError
+from pretune.runtime.events import read_run
+from pretune.runtime.manifest import RECIPE_NAME, REPORT_NAME
+
+Arguments = argparse.Namespace
+
+
+def report(arguments: Arguments) -> int:
+    """Write the page of a run as one file."""
+    from pretune.page.report import refuse_other_file, write_report
+    from pretune.run_trace.build import build_run_trace
+
+    run = run_folder(arguments.run)
+    target = Path(arguments.out) if arguments.out is not None else run / REPORT_NAME
+    refuse_other_file(target)
+    num_bytes = write_report(build_run_trace(run), target, redact=arguments.redact)
+    to_stdout(describe_report(target, num_bytes))
+    return EXIT_DONE
+
+
+def watch(arguments: Arguments) -> int:
+    """Serve the page of a run until Ctrl-C."""
+    run = run_folder(arguments.run)
+    from pretune.live.server import LiveServer, open_in_browser, watch
+
+    def announce(server: LiveServer) -> None:
+        to_stdout(f"The page of {run} is live at {server.address}")
+        sys.stdout.flush()
+        if arguments.browser:
+            open_in_browser(server.address)
+        if not arguments.quiet:
+            to_stderr("Ctrl-C ends it.")
+
+    is_busy = watch(run, port=arguments.port, announce=announce)
+    if is_busy:
+        sys.stdout.flush()
+        os._exit(EXIT_DONE)  # a long text is being traced, and nobody waits for it any more
+    return EXIT_DONE
+
+
+def run_folder(path: str) -> Path:
+    """The folder of a run or of a stage. Raises InputDataError if it has neither logs nor a recipe."""
+    run = Path(path)
+    if not (run / RECIPE_NAME).is_file() and not read_run(run):
+        found = "has no logs" if run.is_dir() else "is a file" if run.exists() else "does not exist"
+        raise InputDataError(f"{run} {found}; expected a run or a stage folder, or a copy of its logs.")
+    return run
