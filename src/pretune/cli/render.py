@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.reporting.formats import count, size
+from pretune.run_trace.formats import count, size
 from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified

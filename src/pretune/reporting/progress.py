@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.observations import in_short, observe
 from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.sections.phases import last_of, synthetic_note
 from pretune.reporting.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.runtime.events import Event

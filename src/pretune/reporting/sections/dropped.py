@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.terminal import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 
 TEXT_LIMIT = 400  # columns shown of a text

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.sections.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.reporting.terminal import (
     ROOMY,

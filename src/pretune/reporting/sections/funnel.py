@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.sections.phases import last_of
 from pretune.reporting.terminal import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
 from pretune.runtime.events import Event

@@ -12,7 +12,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.terminal import (
     NARROW,
     Cell,

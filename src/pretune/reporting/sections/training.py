@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.noise import accuracy_noise
 from pretune.reporting.observations import in_short, observe
