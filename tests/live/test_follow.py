@@ -61,16 +61,16 @@ def test_a_run_is_folded_once_until_it_grows(tmp_path: Path) -> None:
     assert folds.count == 2
 
 
-def test_a_fold_rests_nineteen_times_as_long_as_it_took(tmp_path: Path) -> None:
+def test_a_fold_rests_nine_times_as_long_as_it_took(tmp_path: Path) -> None:
     clock = Clock()
     folds = Folds(clock, seconds=2)
     follower = RunFollower(tmp_path, folds, clock)
     log(tmp_path, event="a")
     refreshed(follower)
     log(tmp_path, event="b")
-    clock.now = 39.5
+    clock.now = 19.5
     assert refreshed(follower) == {"log": '{"event": "a"}\n'}
-    clock.now = 40.5
+    clock.now = 20.5
     assert refreshed(follower) == {"log": '{"event": "a"}\n{"event": "b"}\n'}
     assert folds.count == 2
 

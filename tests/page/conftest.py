@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pretune.page.assets import Assets
+from pretune.run_trace.codec import from_json, to_json
 from pretune.trace_schema import (
     Comparison,
     Evaluation,
@@ -38,7 +40,7 @@ def evaluation(**fields: Any) -> Evaluation:
         "accuracy": 0.75, "accuracy_low": None, "accuracy_high": None, "accuracy_noise": 0.1, "n": 30, "macro_f1": None,
         "elapsed_seconds": None, "is_best": True, "summary": "Fell.", "observations": [],
     }  # fmt: skip
-    return Evaluation(**{**given, **fields})
+    return from_json(Evaluation, {**given, **fields})
 
 
 @pytest.fixture
@@ -47,11 +49,9 @@ def trace() -> RunTrace:
     steps = StepSeries(
         kept=0, logged=0, step=[], epoch=[], loss=[], accuracy=[], learning_rate=[], grad_norm=[], tokens_per_second=[]
     )
-    finetune = Phase(
-        stage="finetune", unit="texts", parameters=None, size=None, tokens_per_second=None, loss_references=[],
-        accuracy_references=[], plan=None, steps=steps, evaluations=[evaluation()], trials=[], shown_trial=None,
-        chosen=None, skipped=[], test=[],
-    )  # fmt: skip
+    finetune = replace(
+        from_json(Phase, {"stage": "finetune", "unit": "texts", "steps": to_json(steps)}), evaluations=[evaluation()]
+    )
     verdict = Verdict(
         between=["pre-trained", "from scratch"], slice=ATTACK, outcome="better", difference=0.1, low=0.05, high=0.15,
         p_value=None, sentence=f"Better on {ATTACK}.",

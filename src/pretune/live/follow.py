@@ -14,8 +14,8 @@ from pretune.live.versions import Version, Versions
 from pretune.runtime.events import LOG_NAME, STAGE_ORDER
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME
 
-# A fold must not slow down the training that it shows: it takes at most one twentieth of one core.
-_REST_PER_WORK = 19
+# A fold must not slow down the training that it shows: it takes at most one tenth of one core.
+_REST_PER_WORK = 9
 
 Signature = dict[str, tuple[int, int]]  # of each file: size, time of change
 
