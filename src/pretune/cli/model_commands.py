@@ -10,11 +10,13 @@ from pathlib import Path
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
+from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
     describe_prediction,
+    describe_report,
     describe_verification,
 )
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
@@ -120,15 +122,22 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
-    if arguments.html is not None:
-        return _trace_to_page(arguments)
+    from pretune.page.report import refuse_other_file
+    from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
 
+    page = None if arguments.html is None else Path(arguments.html)
+    if page is not None:
+        refuse_other_file(page, "--html")
+        run_folder(arguments.model)
     found = trace(arguments.model, arguments.text)
     if arguments.json:
-        to_stdout(to_json(found))
+        to_stdout(to_json(codec.to_json(found)))
     else:
         show_prediction(found, sys.stdout)
+    if page is not None:
+        num_bytes = write_page_with(found, Path(arguments.model), page)
+        (to_stderr if arguments.json else to_stdout)(describe_report(page, num_bytes))
     return EXIT_DONE
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.render import describe_report
 from pretune.errors import EXIT_DONE, InputDataError
 from pretune.runtime.events import read_run
 from pretune.runtime.manifest import RECIPE_NAME, REPORT_NAME
+
+if TYPE_CHECKING:
+    from pretune.trace_schema import PredictionTrace
 
 Arguments = argparse.Namespace
 
@@ -27,6 +32,15 @@ def report(arguments: Arguments) -> int:
     num_bytes = write_report(build_run_trace(run), target, redact=arguments.redact)
     to_stdout(describe_report(target, num_bytes))
     return EXIT_DONE
+
+
+def write_page_with(prediction: PredictionTrace, run: Path, target: Path) -> int:
+    """Write the page of a run with one more prediction as its first one; returns its size in bytes."""
+    from pretune.page.report import write_report
+    from pretune.run_trace.build import build_run_trace
+
+    trace = build_run_trace(run)
+    return write_report(replace(trace, predictions=[prediction, *trace.predictions]), target)
 
 
 def watch(arguments: Arguments) -> int:

@@ -34,13 +34,13 @@ def _redacted(trace: RunTrace) -> RunTrace:
     return redact(trace)
 
 
-def refuse_other_file(path: Path) -> None:
+def refuse_other_file(path: Path, option: str = "--out") -> None:
     """Raise FolderInTheWayError if a report at this path would replace anything but an earlier report."""
     if path.is_dir():
-        raise FolderInTheWayError(f"{path} is a folder; give --out a file, such as {path / 'report.html'}.")
+        raise FolderInTheWayError(f"{path} is a folder; give {option} a file, such as {path / 'report.html'}.")
     if path.exists() and not is_report(path):
         raise FolderInTheWayError(
-            f"{path} exists and is not a report of pretune, so it is not overwritten; choose another file with --out."
+            f"{path} exists and is not a report of pretune, so it is not overwritten; choose another file with {option}."
         )
 
 

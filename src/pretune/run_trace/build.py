@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.run_trace.carried_example import read_example
+from pretune.run_trace.codec import as_written
 from pretune.run_trace.comparison import read_comparison
 from pretune.run_trace.predicted_rows import PredictedRows, read_first_seeds
+from pretune.run_trace.recorded import Recorded, read_recorded, traced_model
 from pretune.run_trace.run_card import RunFolder, make_run_card, read_folder
 from pretune.run_trace.stages import read_stages
 from pretune.run_trace.test_errors import read_errors
@@ -28,11 +31,15 @@ def build_run_trace(
         InputDataError: the folder is missing or is no run
     """
     events = _read_events(run)
-    folder = read_folder(run)
+    folder, model = read_folder(run), traced_model(run)
+    recorded = Recorded() if predictions or fills else read_recorded(run)
+    if model is None or recorded.fingerprint == model:  # copied logs have no manifest
+        predictions, fills = [*predictions, *recorded.predictions], [*fills, *recorded.fills]
     trace = fold_events(events, folder, read_first_seeds(run), predictions=predictions, fills=fills)
-    from dataclasses import replace
-
-    return replace(trace, errors=read_errors(run, trace.phases))
+    trace = replace(trace, errors=read_errors(run, trace.phases))
+    if predictions or fills:
+        trace = replace(trace, fingerprint=model or recorded.fingerprint)
+    return trace
 
 
 def fold_events(
@@ -44,7 +51,7 @@ def fold_events(
     fills: Sequence[FillTrace] = (),
 ) -> RunTrace:
     """The part of a trace that the logs alone give."""
-    stages, phases = read_stages(events), read_phases(events)
+    stages, phases = read_stages(events, is_run=folder.recipe is not None), read_phases(events)
     comparison = read_comparison(events, predicted or {})
     return RunTrace(
         run=make_run_card(events, stages, phases, comparison, folder),
@@ -55,8 +62,8 @@ def fold_events(
         phases=phases,
         watched=read_watched(events),
         comparison=comparison,
-        predictions=list(predictions),
-        fills=list(fills),
+        predictions=[as_written(prediction) for prediction in predictions],
+        fills=[as_written(fill) for fill in fills],
     )
 
 

@@ -50,6 +50,11 @@ def from_json(cls: type[T], data: Any) -> T:
     return value
 
 
+def as_written(value: T) -> T:
+    """The value with the numbers that its file has."""
+    return from_json(type(value), to_json(value))
+
+
 def read_run_trace(path: Path) -> RunTrace:
     """The trace in a file, which may be that of a later version with the same major number.
 

@@ -30,21 +30,16 @@ _AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratc
 SYNTHETIC_NOTE = "synthetic data, written by the built-in generator"
 
 
-def is_whole_run(events: list[Event]) -> bool:
-    """Whether the events are of a run, and not of one stage folder alone."""
-    return len({event.get("stage") for event in events}) > 1
-
-
 def is_synthetic(events: list[Event]) -> bool:
     """Whether a stage logged that its data is written by the built-in generator."""
     return any(bool(event.get("synthetic")) for event in events if event["event"] == "stage_started")
 
 
-def read_stages(events: list[Event]) -> list[Stage]:
-    """The stages in the order of the flow. Of a whole run, all five of the line are there; the split and the controls
-    only if they have begun."""
+def read_stages(events: list[Event], *, is_run: bool = False) -> list[Stage]:
+    """The stages in the order of the flow. Of a run, all five of the line are there; the split and the controls only
+    if they have begun. Events of more than one stage are those of a run."""
     logged = {event.get("stage") for event in events}
-    line = [stage for stage in LINE if stage in logged or is_whole_run(events)]
+    line = [stage for stage in LINE if stage in logged or is_run or len(logged) > 1]
     if SPLIT in logged:
         line.insert(line.index("collect") + 1 if "collect" in line else 0, SPLIT)
     return [_read_stage(of_stage(events, name), name) for name in [*line, *(s for s in CONTROLS if s in logged)]]
