@@ -25,11 +25,12 @@ from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
-from pretune.page.notebook import html_of_predictions, html_of_run, html_of_training
+from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
 from pretune.recipe import Recipe, override
 from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.report import run_lines
+from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.run_trace.build import build_run_trace
@@ -49,7 +50,7 @@ from pretune.text.labels.python_data import (
     refuse_other_than_pairs,
 )
 from pretune.text.reading_report import join_names
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
 
 LOGGER = logging.getLogger("pretune")
@@ -172,6 +173,21 @@ class Predictions(Sequence[Prediction]):
         return f"Predictions({len(self)} texts)"
 
 
+class TracedPrediction(PredictionTrace):
+    """The trace of one prediction, which shows itself: as `pretune trace` does when printed, and in a notebook."""
+
+    def __repr__(self) -> str:
+        label, probability = clean(self.decision.label), self.decision.probability
+        return f"TracedPrediction({clean(self.text, 40)!r}: {label}, probability {probability:.3f})"
+
+    def __str__(self) -> str:
+        page = page_for(sys.stdout)
+        return to_text(render_prediction(self, page), page).rstrip()
+
+    def _repr_html_(self) -> str:
+        return html_of_prediction(self)
+
+
 class Model:
     """A model that was loaded from a folder. `train` replaces it by the trained one; no folder is ever overwritten."""
 
@@ -263,14 +279,15 @@ class Model:
             return Predictions(predict(self._classifier, as_texts(texts)), names)
         return Predictions(predict(self._classifier, as_texts(items)))
 
-    def trace(self, text: str) -> dict[str, Any]:
-        """The trace of the model's decision about a text, layer by layer, as JSON data."""
+    def trace(self, text: str) -> TracedPrediction:
+        """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
         if self._classifier is None:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
             )
         [text] = as_texts([text])
-        return trace_prediction(self._classifier, text)
+        found = trace_prediction(self._classifier, text)
+        return TracedPrediction(**{each.name: getattr(found, each.name) for each in fields(found)})
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """The `top` words that the pre-trained model predicts for each [MASK] in the text, best first."""

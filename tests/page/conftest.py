@@ -52,9 +52,12 @@ def trace() -> RunTrace:
     finetune = replace(
         from_json(Phase, {"stage": "finetune", "unit": "texts", "steps": to_json(steps)}), evaluations=[evaluation()]
     )
-    verdict = Verdict(
-        between=["pre-trained", "from scratch"], slice=ATTACK, outcome="better", difference=0.1, low=0.05, high=0.15,
-        p_value=None, sentence=f"Better on {ATTACK}.",
+    verdict = from_json(
+        Verdict,
+        {
+            "between": ["pre-trained", "from scratch"], "slice": ATTACK, "outcome": "better", "difference": 0.1,
+            "low": 0.05, "high": 0.15, "sentence": f"Better on {ATTACK}.", "metric": "accuracy",
+        },
     )  # fmt: skip
     return RunTrace(
         run=run_card(),
