@@ -10,8 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.run_trace.formats import count, size
 from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.run_trace.formats import count, size
 from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
 

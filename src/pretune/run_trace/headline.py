@@ -38,7 +38,6 @@ def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison |
 def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     unit = "points" if verdict.metric == "accuracy" else "points of macro-F1"
     figure = f"{signed_points(verdict.difference)} {unit}"
-    low, high = signed_points(verdict.low), signed_points(verdict.high)
     lead, against = {
         "better": ("Pre-training helped", "over"),
         "worse": ("Pre-training hurt", "against"),
@@ -47,7 +46,7 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     models = {model.kind: model for model in comparison.models}
     pretrained = models.get("pretrained")
     n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
-    detail = f"The 95 % interval is {low} to {high} points{n}. {_on_seeds(models)}"
+    detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}. {_on_seeds(models)}"
     return Headline(
         sentence=f"{lead}: {figure} {against} the same network from scratch.",
         figure=None if verdict.outcome == "no clear difference" else figure,
@@ -59,6 +58,11 @@ def signed_points(difference: float) -> str:
     """A fraction as percentage points, with its sign: +13.4, −0.2, 0.0."""
     value = round(100 * difference, 1) + 0.0
     return f"{value:+.1f}".replace("-", "−") if value else "0.0"
+
+
+def points_interval(low: float, high: float) -> str:
+    """An interval of differences in percentage points: 11.8 to 14.9, or −0.6 to 0.6."""
+    return " to ".join(signed_points(value).removeprefix("+") for value in (low, high))
 
 
 def _on_seeds(models: dict[str, ComparedModel]) -> str:

@@ -7,7 +7,9 @@ import re
 # An absolute path of Unix or Windows, or one in a home folder, at the beginning of a word. A path in quotation marks may
 # contain blanks.
 _QUOTED = re.compile(r"""(["'])(?:/|~/|[A-Za-z]:[\\/])[^"'\n]*?([^"'/\\\n]+)[/\\]?\1""")
-_PLAIN = re.compile(r"""(?<![\w.:/~\\<-])(?:~?/|[A-Za-z]:[\\/])(?:[^\s/\\,;:"'()<>]+[/\\])*([^\s/\\,;:"'()<>]+)[/\\]?""")
+_PLAIN = re.compile(
+    r"""(?<![\w.:/~\\<-])(?:~?/|[A-Za-z]:[\\/])(?:[^\s/\\,;:"'()<>]+[/\\])*([^\s/\\,;:"'()<>]+)[/\\]?"""
+)
 _ABSOLUTE = re.compile(r"""(?<![\w.:/~\\<-])(?:~?/(?!/)|[A-Za-z]:[\\/])[^\s/\\,;:"'()<>]+[/\\][^\s,;:"'()<>]*""")
 
 

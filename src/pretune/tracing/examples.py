@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import ModelError, PretuneError, UsageError
-from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest

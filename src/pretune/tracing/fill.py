@@ -113,7 +113,5 @@ def _occlude(filler: MaskFiller, read: TokenizedText, position: int) -> tuple[li
 
 def _words_and_masks(read: TokenizedText, mask_id: int) -> list[Word]:
     """The words of the text in order, with each mask as a word of its own."""
-    masks = [
-        Word(surface=MASK, positions=(place,)) for place, token_id in enumerate(read.ids) if token_id == mask_id
-    ]
+    masks = [Word(surface=MASK, positions=(place,)) for place, token_id in enumerate(read.ids) if token_id == mask_id]
     return sorted([*read.words, *masks], key=lambda word: word.positions[0])

@@ -141,9 +141,7 @@ def _describe_readouts(
     ]
 
 
-def _describe_decision(
-    probabilities: Float[Tensor, " C"], names: tuple[str, ...], flip: Flip | None
-) -> Decision:
+def _describe_decision(probabilities: Float[Tensor, " C"], names: tuple[str, ...], flip: Flip | None) -> Decision:
     """The most probable class, its lead over the second as a difference of probabilities, and what flips it."""
     best = probabilities.topk(min(2, len(names)))
     index = int(best.indices[0])

@@ -25,7 +25,16 @@ from pretune.reporting.terminal import (
 )
 from pretune.run_trace import formats
 from pretune.run_trace.training import trial_shown
-from pretune.trace_schema import Evaluation, Hardware, Phase, RunTrace, TestResult, Trial, WatchedMoment, WatchedSentence
+from pretune.trace_schema import (
+    Evaluation,
+    Hardware,
+    Phase,
+    RunTrace,
+    TestResult,
+    Trial,
+    WatchedMoment,
+    WatchedSentence,
+)
 
 TITLES = {
     "pretrain": "Pre-training: predicting masked words",
