@@ -1,0 +1,5 @@
+import type { RunTrace } from "../trace.ts";
+
+export function Errors(_props: { trace: RunTrace }) {
+  return null;
+}
