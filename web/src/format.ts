@@ -11,10 +11,9 @@ export function or<T>(value: T | null | undefined, write: (value: T) => string):
 
 /** A number with a fixed count of decimals: 1,234.5, −0.6. A result that rounds to zero has no sign. */
 export function fixed(value: number, decimals: number): string {
-  const text = Math.abs(value).toLocaleString("en-US", {
-    minimumFractionDigits: decimals,
-    maximumFractionDigits: decimals,
-  });
+  // toFixed rounds the exact value, as Python does; toLocaleString would write 12.85 as 12.9 and not 12.8.
+  const [whole = "", fraction] = Math.abs(value).toFixed(decimals).split(".");
+  const text = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (fraction === undefined ? "" : `.${fraction}`);
   return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
 }
 

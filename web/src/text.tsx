@@ -42,6 +42,13 @@ export function shorten(text: string, limit: number): [string, number] {
   return characters.length <= limit ? [text, 0] : [characters.slice(0, limit).join(""), characters.length - limit];
 }
 
+/** Text of the user within a string, for places that take no elements: isolated, with hidden characters visible. */
+export function isolated(text: string, limit = 80): string {
+  const [shown, rest] = shorten(text, limit);
+  const visible = pieces(shown).map((piece) => (piece.isHidden ? `‹${codePoint(piece.text)}›` : piece.text));
+  return `\u2068${visible.join("")}${rest > 0 ? "…" : ""}\u2069`;
+}
+
 /** Text of the user, in its own direction, with hidden characters made visible. */
 export function UserText({ text, limit = 1000 }: { text: string; limit?: number }) {
   const [shown, rest] = shorten(text, limit);

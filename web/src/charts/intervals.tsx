@@ -25,8 +25,8 @@ export interface Panel {
   values: (IntervalValue | null)[];
 }
 
-const ROW = 30;
-const [VALUE_WIDTH, TITLE_HEIGHT, AXIS_HEIGHT, GAP] = [58, 26, 30, 28];
+const ROW = 28;
+const [VALUE_WIDTH, TITLE_HEIGHT, AXIS_HEIGHT, GAP] = [66, 26, 30, 24];
 
 export interface IntervalPlotProps {
   rows: IntervalRow[];

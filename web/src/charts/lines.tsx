@@ -1,10 +1,10 @@
 import { extent } from "d3-array";
 import { scaleLinear, type ScaleLinear } from "d3-scale";
-import { area, line } from "d3-shape";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { Figure, Plot, textWidth } from "./figure.tsx";
+import { areaPath, linePath } from "./path.ts";
 
 export interface Point {
   x: number;
@@ -220,14 +220,16 @@ function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
     const dots = l.points.map((p) => `M${x(p.x).toFixed(1)} ${y(p.y).toFixed(1)}h0`).join("");
     return <path class="step-dots" d={dots} />;
   }
-  const path = line<Point>((p) => x(p.x), (p) => y(p.y))(l.points);
   const banded = l.points.filter((p) => p.low != null && p.high != null);
-  const band = area<Point>((p) => x(p.x), (p) => y(p.low as number), (p) => y(p.high as number))(banded);
+  const band = areaPath(
+    banded.map((p) => [x(p.x), y(p.high as number)]),
+    banded.map((p) => [x(p.x), y(p.low as number)]),
+  );
   const isFew = l.points.length <= 40;
   return (
     <g class={l.kind}>
-      {l.kind === "validation" && banded.length > 1 && <path class="band" d={band ?? undefined} />}
-      <path class="line" d={path ?? undefined} />
+      {l.kind === "validation" && banded.length > 1 && <path class="band" d={band} />}
+      <path class="line" d={linePath(l.points.map((p) => [x(p.x), y(p.y)]))} />
       {(isFew || l.points.length === 1) &&
         l.kind === "validation" &&
         l.points.map((p) => <circle class="dot" cx={x(p.x)} cy={y(p.y)} r={3} />)}
