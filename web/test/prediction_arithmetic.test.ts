@@ -18,8 +18,12 @@ import type { Readout, Token } from "../src/trace.ts";
 
 const HEAD = { pooled: [1, 2], weight: [[3, -1], [0, 1]], bias: [0.5, 0], logits: [1.5, 2] };
 
-function token(start: number | null, end: number | null): Token {
-  return { position: 0, id: 0, surface: "", start, end, is_special: start === null, word: null, count: null };
+function tokensOf(text: string, ...spans: [number, number][]): Token[] {
+  const characters = Array.from(text);
+  return spans.map(([start, end], position) => {
+    const surface = characters.slice(start, end).join("");
+    return { position, id: 0, surface, start, end, is_special: false, word: null, count: null };
+  });
 }
 
 test("the head's products and bias give the logits", () => {
@@ -58,13 +62,26 @@ test("the steps of the margin run on from each other and end at the sum", () => 
 });
 
 test("tokens that cover the text but its spaces give it back, counted in code points", () => {
-  assert.ok(joinTokens("\u{1F600} ok", [token(null, null), token(0, 1), token(0, 1), token(2, 4)], false).holds);
-  assert.deepEqual(joinTokens("\u{1F600} ok", [token(2, 4)], false), { holds: false, lost: "\u{1F600}" });
+  const text = "\u{1F600} ok";
+  assert.ok(joinTokens(text, tokensOf(text, [0, 1], [0, 1], [2, 4]), false).holds);
+  assert.deepEqual(joinTokens(text, tokensOf(text, [2, 4]), false), { holds: false, lost: "\u{1F600} " });
 });
 
-test("a text that was cut is compared up to its last token", () => {
-  assert.ok(joinTokens("one two", [token(0, 3)], true).holds);
-  assert.equal(joinTokens("one two", [token(0, 3)], false).lost, "two");
+test("a token that is not what the text has at its place does not give it back", () => {
+  const [token] = tokensOf("one", [0, 3]);
+  assert.ok(!joinTokens("One", [token!], false).holds);
+});
+
+test("special tokens are no part of the text", () => {
+  const [token] = tokensOf("one", [0, 3]);
+  assert.ok(!joinTokens("one", [{ ...token!, is_special: true }], false).holds);
+});
+
+test("a text that was cut may lack one stretch, and no second one", () => {
+  const text = "one two three four";
+  assert.ok(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), true).holds);
+  assert.equal(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), false).lost, " two three");
+  assert.equal(joinTokens(text, tokensOf(text, [4, 7]), true).lost, "one ");
 });
 
 test("attention is read by layer and head, rows first", () => {

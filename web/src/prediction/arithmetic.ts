@@ -90,27 +90,31 @@ export function contributionLogits(contributions: readonly Contribution[], class
 
 export interface Joined {
   holds: boolean;
-  /** what the tokens do not give back, as text; empty where they give back everything */
+  /** what the tokens do not give back; empty where they give back everything */
   lost: string;
 }
 
-/** Whether the spans of the tokens cover everything of the text but the space between words. Offsets count code points,
- * so the text is taken apart into code points first. A text that was cut is compared up to its last token. */
+/** Whether the tokens, put together, give the text, but for the space between them. Offsets count code points, so the
+ * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch. */
 export function joinTokens(text: string, tokens: readonly Token[], wasCut: boolean): Joined {
   const characters = Array.from(text);
-  const covered = new Uint8Array(characters.length);
-  let end = 0;
-  for (const token of tokens) {
-    if (token.start === null || token.end === null) continue;
-    covered.fill(1, token.start, token.end);
-    end = Math.max(end, token.end);
+  const between = (start: number, end: number) => characters.slice(start, end).join("");
+  const gaps: string[] = [];
+  let reached = 0;
+  for (const { start, end, surface, is_special: isSpecial } of tokens) {
+    if (start === null || end === null || isSpecial) continue;
+    if (start > reached) gaps.push(between(reached, start));
+    if (between(start, end) !== surface) return { holds: false, lost: between(start, end) };
+    reached = Math.max(reached, end);
   }
-  const length = wasCut ? end : characters.length;
-  const lost = characters
-    .slice(0, length)
-    .filter((character, index) => covered[index] === 0 && !/^\s$/u.test(character))
-    .join("");
-  return { holds: lost === "", lost };
+  gaps.push(between(reached, characters.length));
+  const lost = gaps.filter((gap) => gap.trim() !== "");
+  if (wasCut && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
+  return { holds: lost.length === 0, lost: lost.join("") };
+}
+
+function longest(texts: readonly string[]): string {
+  return texts.reduce((a, b) => (b.length > a.length ? b : a), "");
 }
 
 /** Reads the weights of one layer and head: rows are the tokens that read, columns the tokens that are read. */
