@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isRight, mismatchOf, readNumber } from "../src/quiz/check.ts";
+import { isRight, knownMistake, mismatchOf, readNumber } from "../src/quiz/check.ts";
 import type { Question } from "../src/trace.ts";
 
 const QUESTION: Question = {
@@ -73,4 +73,12 @@ test("an answer within the tolerance is right, its edge included", () => {
   assert.ok(!isRight(QUESTION, { option: null, value: null }));
   assert.ok(isRight(CHOICE, { option: 0, value: null }));
   assert.ok(!isRight(CHOICE, { option: 1, value: null }));
+});
+
+test("a known wrong number is found within the tolerance, and a chosen option is its own mistake", () => {
+  const known = { text: "", is_right: false, why: "the sigmoid", misconception: "one logit", value: 70 };
+  const question = { ...QUESTION, options: [known] };
+  assert.equal(knownMistake(question, { option: null, value: 70.4 })?.why, "the sigmoid");
+  assert.equal(knownMistake(question, { option: null, value: 71 }), null);
+  assert.equal(knownMistake(CHOICE, { option: 1, value: null })?.text, "below");
 });

@@ -1,6 +1,6 @@
 // Whether the document gives the answers that its questions state, and whether a reader's answer is right.
 import { evaluate, ExpressionError } from "../expression.ts";
-import type { Question } from "../trace.ts";
+import type { Option, Question } from "../trace.ts";
 
 /** null where the answer follows from the document; else a sentence that says why it does not. */
 export function mismatchOf(question: Question, document: unknown): string | null {
@@ -57,4 +57,22 @@ export interface Answer {
 export function isRight(question: Question, answer: Answer): boolean {
   if (question.kind === "number") return answer.value !== null && isRightNumber(question, answer.value);
   return answer.option !== null && question.options[answer.option]?.is_right === true;
+}
+
+export const NO_ANSWER: Answer = { option: null, value: null };
+
+/** The wrong option that was chosen, or the known wrong number that was typed; null where the mistake is not known. */
+export function knownMistake(question: Question, answer: Answer): Option | null {
+  if (question.kind === "choice") return (answer.option === null ? null : question.options[answer.option]) ?? null;
+  const { value } = answer;
+  if (value === null) return null;
+  const tolerance = (question.tolerance ?? 0) + 1e-9;
+  return question.options.find((option) => isNear((option as KnownNumber).value, value, tolerance)) ?? null;
+}
+
+/** An option of a number question is a known wrong answer. */
+type KnownNumber = Option & { value?: number | null };
+
+function isNear(known: number | null | undefined, typed: number, tolerance: number): boolean {
+  return known !== null && known !== undefined && Math.abs(known - typed) <= tolerance;
 }
