@@ -15,20 +15,20 @@ export function CalibrationPlots({ calibration, trace }: { calibration: Calibrat
   const floor = floorOf(calibration.flatMap(({ bins }) => bins));
   return (
     <>
-      <p class="key" aria-hidden="true">
-        <span>
+      <ul class="key" aria-hidden="true">
+        <li>
           <i class="key-dot" />
           fraction right, with its 95 % interval
-        </span>
-        <span>
-          <i class="key-band" />
+        </li>
+        <li>
+          <i class="key-chance" />
           where a calibrated model lies at this n, 95 times in 100
-        </span>
-        <span>
-          <i class="key-tick" />
+        </li>
+        <li>
+          <i class="key-mean" />
           mean probability
-        </span>
-      </p>
+        </li>
+      </ul>
       <div class="g2">
         {calibration.map((model) => (
           <ReliabilityFigure key={model.model} calibration={model} name={nameOf(model, trace)} floor={floor} />

@@ -145,7 +145,7 @@ function PairList({ errors, confusion, chosen, onChoose }: MatrixProps) {
   if (pairs.length === 0) return <p class="note">No class is mistaken for another.</p>;
   return (
     <>
-      <ol class="pairs">
+      <ol class="pair-list">
         {pairs.slice(0, PAIRS_SHOWN).map((pair) => (
           <li key={`${pair.label} ${pair.predicted}`}>
             <button

@@ -205,15 +205,9 @@ function DeletionFigure({ reasons }: { reasons: Reasons }) {
       title="Masking words one after another"
       sentence={deletionSentence(reasons)}
       aside={
-        <span class="key" aria-hidden="true">
-          <span>
-            <i class="key-solid" />
-            the heaviest words first
-          </span>
-          <span>
-            <i class="key-dashed" />
-            in random order
-          </span>
+        <span class="curve-key" aria-hidden="true">
+          <i class="key-solid" /> the heaviest words first
+          <i class="key-dashed" /> in random order
         </span>
       }
       table={

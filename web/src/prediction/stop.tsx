@@ -11,12 +11,12 @@ export function Stop(props: {
 }) {
   return (
     <div class="stop">
-      <div class={props.isLast ? "node end" : "node"} aria-hidden="true">
+      <div class={props.isLast ? "node is-end" : "node"} aria-hidden="true">
         {props.number}
       </div>
       <div class="stop-head">
         <h3>{props.title}</h3>
-        <p class="meta">{props.note}</p>
+        <p class="stop-note">{props.note}</p>
         {props.check}
       </div>
       <div class="stop-body">{props.children}</div>

@@ -58,7 +58,7 @@ function neighboursOf(prediction: PredictionTrace, token: Token): WordGuess[] {
 
 function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
   const { text, tokens, was_cut: wasCut } = prediction;
-  if (isRedacted) return <p class="meta">The text is left out of this file, so its tokens cannot be put together here.</p>;
+  if (isRedacted) return <p class="stop-note">The text is left out of this file, so its tokens cannot be put together here.</p>;
   if (!tokens.some(({ start }) => start !== null)) return null;
   const { holds, lost } = joinTokens(text, tokens, wasCut);
   if (!holds) {
@@ -117,7 +117,7 @@ export function Chips({
       </div>
       {shown.length < tokens.length && (
         <p class="more">
-          <button type="button" class="btn" onClick={() => setOpen(true)}>
+          <button type="button" class="button" onClick={() => setOpen(true)}>
             Show all {count(tokens.length)} tokens
           </button>
         </p>

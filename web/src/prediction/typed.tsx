@@ -62,7 +62,7 @@ export function TypedPanel({ oracle, canFill }: { oracle: Oracle; canFill: boole
           {error}
         </p>
         <p class="actions">
-          <button type="submit" class="btn primary" aria-disabled={isBusy}>
+          <button type="submit" class="button is-primary" aria-disabled={isBusy}>
             {isBusy ? "Computing …" : "Trace this text"}
           </button>
         </p>

@@ -147,7 +147,7 @@ function complaintOf(question: Question, typed: string): string {
 export function Prompt({ question, id }: { question: Question; id?: string }) {
   return (
     <span class="prompt" id={id}>
-      <span class="level">
+      <span class="question-level">
         {levelName(question)}, {question.concept}
       </span>
       <UserText text={typeset(question.prompt)} limit={3000} />
@@ -189,11 +189,11 @@ function OptionRow(props: {
 
 function OptionVerdict({ isRight: right, isMine }: { isRight: boolean; isMine: boolean }) {
   if (!right && !isMine) return null;
-  return <span class="verdict">{right ? (isMine ? "right, your answer" : "right") : "your answer"}</span>;
+  return <span class="option-verdict">{right ? (isMine ? "right, your answer" : "right") : "your answer"}</span>;
 }
 
 function Misconception({ text }: { text: string }) {
-  return <span class="misconception"> Common mistake: {typeset(text)}</span>;
+  return <span class="misconception"> Common mistake: it {typeset(text)}.</span>;
 }
 
 function NumberField(props: {
@@ -235,7 +235,7 @@ function Feedback({ question, answer }: { question: Question; answer: Answer }) 
       <p>
         <b>{right ? "Right." : "Not this one."}</b>{" "}
         {question.kind === "number" && <NumberVerdict question={question} isRight={right} mistake={mistake} />}
-        {question.kind === "choice" && mistake?.misconception && <>You chose a common mistake: {typeset(mistake.misconception)} </>}
+        {question.kind === "choice" && mistake?.misconception && <>This is a common mistake: it {typeset(mistake.misconception)}.{" "}</>}
         {!right && <LookAt question={question} />}
       </p>
       {!right && question.kind === "number" && !mistake && question.mistakes.length > 0 && (
