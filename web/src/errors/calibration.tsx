@@ -3,7 +3,7 @@ import { min } from "d3-array";
 import { scaleLinear } from "d3-scale";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { capital, count, fixed, percent, probability, range } from "../format.ts";
+import { capital, count, counted, fixed, percent, probability, range } from "../format.ts";
 import { modelName } from "../models.ts";
 import type { Calibration, CalibrationBin, RunTrace } from "../trace.ts";
 import { wilson } from "./counts.ts";
@@ -18,7 +18,7 @@ export function CalibrationPlots({ calibration, trace }: { calibration: Calibrat
       <ul class="key" aria-hidden="true">
         <li>
           <i class="key-dot" />
-          fraction right, with its 95 % interval
+          fraction right, with its 95 % interval
         </li>
         <li>
           <i class="key-chance" />
@@ -76,7 +76,7 @@ function ReliabilityFigure({ calibration, name, floor }: { calibration: Calibrat
             { name: "Mean", value: ({ mean_probability: mean }) => probability(mean), isNumber: true },
             { name: "Rows", value: ({ n }) => count(n), isNumber: true },
             { name: "Right", value: ({ n, right }) => percent(right / n), isNumber: true },
-            { name: "95 % interval, %", value: ({ n, right }) => range(...wilson(right, n)), isNumber: true },
+            { name: "95 % interval, %", value: ({ n, right }) => range(...wilson(right, n)), isNumber: true },
             {
               name: "By chance, %",
               value: ({ chance_low: low, chance_high: high }) => range(low, high),
@@ -100,11 +100,11 @@ function ReliabilityFigure({ calibration, name, floor }: { calibration: Calibrat
 
 function outsideSentence(bins: readonly CalibrationBin[]): string {
   const outside = bins.filter(({ n, right, chance_low: low, chance_high: high }) => right / n < low || right / n > high);
-  const first = `${count(bins.length)} groups of rows, the least sure on the left.`;
+  const first = `${capital(counted(bins.length, "group"))} of rows, the least sure on the left.`;
   if (outside.length === 0) return `${first} All lie where a calibrated model would.`;
   const lower = outside.filter(({ n, right, chance_low: low }) => right / n < low).length;
   const where = lower === outside.length ? "below" : lower === 0 ? "above" : "outside";
-  return `${first} ${count(outside.length)} ${outside.length === 1 ? "lies" : "lie"} ${where} the band of chance.`;
+  return `${first} ${capital(counted(outside.length, "group"))} ${outside.length === 1 ? "lies" : "lie"} ${where} the band of chance.`;
 }
 
 /** Groups of rows side by side, by probability: the width of a group says nothing, n is written below each. */

@@ -1,5 +1,5 @@
 // Section 6: where the model is wrong, and whether its probabilities can be taken at their word.
-import { count, counted, percent, range } from "../format.ts";
+import { count, counted, percent, range, THIN_SPACE } from "../format.ts";
 import { Lead, Part } from "../section.tsx";
 import type { RunTrace, TestErrors } from "../trace.ts";
 import { CalibrationPlots, calibrationSentence } from "./calibration.tsx";
@@ -26,7 +26,7 @@ export function Errors({ trace }: { trace: RunTrace }) {
         </div>
       )}
       {errors.calibration.length > 0 && (
-        <Part title="Does 90 % mean 90 %?" sentence={calibrationSentence(errors.calibration, trace)}>
+        <Part title="Does 90 % mean 90 %?" sentence={calibrationSentence(errors.calibration, trace)}>
           <CalibrationPlots calibration={errors.calibration} trace={trace} />
         </Part>
       )}
@@ -39,7 +39,7 @@ function lead(errors: TestErrors): string {
   const wrong = total - rightIn(errors.confusion);
   if (total === 0) return "The test split has no rows.";
   const [low, high] = wilson(wrong, total);
-  const interval = `with a 95 % interval of ${range(low, high)} %`;
+  const interval = `with a 95${THIN_SPACE}% interval of ${range(low, high)}${THIN_SPACE}%`;
   const seed = errors.seed === null ? "" : ` The model is the one of seed ${errors.seed}.`;
   if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${seed}`;
   return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${percent(wrong / total)} ${interval}.${seed}`;

@@ -29,14 +29,14 @@ export function SliceFigure({ errors }: { errors: TestErrors }) {
             { name: "Rows", value: ({ n }) => count(n), isNumber: true },
             { name: "Wrong", value: ({ wrong }) => count(wrong), isNumber: true },
             { name: "Error rate", value: (slice) => percent(rate(slice)), isNumber: true },
-            { name: "95 % interval, %", value: ({ low, high }) => range(low, high), isNumber: true },
+            { name: "95 % interval, %", value: ({ low, high }) => range(low, high), isNumber: true },
           ]}
         />
       }
     >
       <Plot
         height={ROW * rows.length + AXIS_HEIGHT}
-        label="Error rate of each slice with its 95 % interval; the numbers are in the table below."
+        label="Error rate of each slice with its 95 % interval; the numbers are in the table below."
         draw={(width) => <Intervals rows={rows} width={width} />}
       />
       {slices.length > SHOWN && <p class="note">The {SHOWN} slices with the highest rates are drawn, all are in the table.</p>}

@@ -39,8 +39,8 @@ export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
         </p>
         {isTwo ? <TwoClassBar prediction={prediction} /> : <ClassBars prediction={prediction} />}
         <SoftmaxLine prediction={prediction} />
+        <FlipSentence prediction={prediction} />
       </div>
-      <FlipSentence prediction={prediction} />
     </Stop>
   );
 }
@@ -50,11 +50,16 @@ function marginSentence({ decision, label_names: names }: PredictionTrace) {
   if (rival === undefined) return null;
   return (
     <>
-      {points(decision.margin).replace("+", "")} points ahead of “
+      {lead(decision.margin)} points ahead of “
       <UserText text={names[rival] ?? ""} limit={60} />
       ”.
     </>
   );
+}
+
+function lead(margin: number): string {
+  const text = points(margin).replace("+", "");
+  return margin < 1 && text === "100.0" ? "Almost 100" : text;
 }
 
 const BAR = { top: 22, height: 30 };
@@ -69,7 +74,7 @@ function TwoClassBar({ prediction }: { prediction: PredictionTrace }) {
   return (
     <Plot
       height={BAR.top + BAR.height + 22}
-      label={`${ours}, ${theirs}; the threshold is 50 %.`}
+      label={`${ours}, ${theirs}; the threshold is 50 %.`}
       draw={(width) => {
         const edge = width * decision.probability;
         const hasRoom = width - edge > textWidth(theirs) + 16;
@@ -86,7 +91,7 @@ function TwoClassBar({ prediction }: { prediction: PredictionTrace }) {
             </text>
             <line class="threshold" x1={width / 2} x2={width / 2} y1={BAR.top - 6} y2={BAR.top + BAR.height + 6} />
             <text x={width / 2} y={12} text-anchor="middle">
-              threshold 50 %
+              threshold 50 %
             </text>
           </>
         );

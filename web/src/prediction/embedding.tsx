@@ -206,11 +206,17 @@ interface Box {
   bottom: number;
 }
 
-/** Points with their names beside them. A name that would lie on another name or point is left out. */
+/** Points with their names beside them. A name that would lie on another name or point is left out, as are signs. */
 function LabelledPoints({ points, width }: { points: PlacedPoint[]; width: number }) {
   const order = [...points].sort((a, b) => Number(b.isSelected) - Number(a.isSelected));
   const taken: Box[] = points.map(({ x, y }) => ({ left: x - 3, right: x + 3, top: y - 3, bottom: y + 3 }));
-  const labels = order.map((point) => place(point, taken, width));
+  const named = new Set<string>();
+  const labels = order.map((point) => {
+    if (named.has(point.name) || !/[\p{L}\p{N}]/u.test(point.name)) return null;
+    const label = place(point, taken, width);
+    if (label) named.add(point.name);
+    return label;
+  });
   return (
     <>
       {order.map((point) => (

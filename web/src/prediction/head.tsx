@@ -97,8 +97,10 @@ function Skyline({ products, width }: { products: Product[]; width: number }) {
 function Middle({ products, width, y }: { products: Product[]; width: number; y: number }) {
   const positive = products.filter(({ product }) => product > 0).length;
   const text = `${count(positive)} above zero, ${count(products.length - positive)} not`;
-  return width < textWidth(text) * 1.6 ? null : (
-    <text class="halo" x={(width * positive) / Math.max(1, products.length)} y={y - 10} text-anchor="middle">
+  const half = textWidth(text) / 2;
+  const at = (width * positive) / Math.max(1, products.length);
+  return width < 3.2 * half ? null : (
+    <text class="halo" x={Math.max(half, Math.min(width - half, at))} y={y - 10} text-anchor="middle">
       {text}
     </text>
   );

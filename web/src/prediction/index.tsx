@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 
 import { capital, counted } from "../format.ts";
 import type { Oracle } from "../oracle.ts";
+import { Lead } from "../section.tsx";
 import type { PredictionTrace, RunTrace } from "../trace.ts";
 import { FillPanel } from "./fill.tsx";
 import "./prediction.css";
@@ -21,31 +22,18 @@ export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle 
   const tabs = tabsOf(trace, oracle);
   const [chosen, setChosen] = useState<string | null>(null);
   const tab = tabs.find(({ id }) => id === chosen) ?? tabs[0];
-  if (!tab) return <Absent trace={trace} />;
+  if (!tab) {
+    const isExplained = trace.missing.some(({ section }) => section === "prediction");
+    return isExplained ? null : <p class="note">This run has no traced prediction.</p>;
+  }
   return (
     <div class="prediction">
+      <Lead>From text to decision in five layers, with the sums carried out again in this browser.</Lead>
       <TabList tabs={tabs} chosen={tab.id} onChoose={setChosen} />
       <div role="tabpanel" id="prediction-panel" aria-labelledby={`prediction-tab-${tab.id}`} key={tab.id}>
         {tab.panel()}
       </div>
-      {trace.predictions.length === 0 && <Absent trace={trace} />}
     </div>
-  );
-}
-
-/** Why there is no prediction, and the command that would add it. */
-function Absent({ trace }: { trace: RunTrace }) {
-  const missing = trace.missing.find(({ section }) => section === "prediction");
-  return (
-    <p class="absent">
-      {missing?.sentence ?? "This run has no traced prediction."}
-      {missing?.command && (
-        <>
-          {" "}
-          <code>{missing.command}</code>
-        </>
-      )}
-    </p>
   );
 }
 

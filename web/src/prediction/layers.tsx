@@ -20,7 +20,7 @@ export function LayersStop({ prediction, selected, onSelect }: { prediction: Pre
     <Stop
       number={3}
       title="Layers"
-      note={`The tokens are mixed with each other ${layers === 1 ? "once" : `${layers} times`}; each part adds to one running sum.`}
+      note={`The tokens are mixed with each other ${["never", "once", "twice"][layers] ?? `${layers} times`}; each part adds to one running sum.`}
       check={<SumCheck prediction={prediction} />}
     >
       {readouts.length > 0 && <ReadoutFigure prediction={prediction} />}

@@ -1,7 +1,6 @@
 // Which words the score rests on, by two methods that must agree before anything is read from them.
 import { max, min } from "d3-array";
 import { scaleLinear } from "d3-scale";
-import { line } from "d3-shape";
 
 import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
 import { count, counted, fixed } from "../format.ts";
@@ -142,6 +141,8 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
   const widest = Math.max(...rows.map(({ word }) => textWidth(plainText(word, 16))));
   const left = Math.min(widest, width * 0.3) + 8;
   const column = (width - left - 16) / 2;
+  const values = rows.flatMap(({ gradients, masking }) => (hasGradients ? [gradients, masking] : [masking]));
+  const domain: [number, number] = [Math.min(0, min(values) ?? 0), Math.max(0.01, max(values) ?? 0)];
   const bottom = 24 + ROW * rows.length;
   return (
     <>
@@ -156,23 +157,35 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
         </text>
       )}
       {hasGradients ? (
-        <SignedColumn title="integrated gradients" values={rows.map(({ gradients }) => gradients)} left={left} width={column} />
+        <SignedColumn
+          title="integrated gradients"
+          values={rows.map(({ gradients }) => gradients)}
+          domain={domain}
+          left={left}
+          width={column}
+        />
       ) : (
         <text x={left} y={12}>
           gradients: not converged
         </text>
       )}
-      <SignedColumn title="word masked" values={rows.map(({ masking }) => masking)} left={left + column + 16} width={column} />
+      <SignedColumn
+        title="word masked"
+        values={rows.map(({ masking }) => masking)}
+        domain={domain}
+        left={left + column + 16}
+        width={column}
+      />
     </>
   );
 }
 
-function SignedColumn({ title, values, left, width }: { title: string; values: number[]; left: number; width: number }) {
-  const [low, high] = [Math.min(0, min(values) ?? 0), Math.max(0, max(values) ?? 0)];
-  const hasLeft = low < 0;
-  const x = scaleLinear(low === high ? [0, 1] : [low, high], [
-    left + (hasLeft ? VALUE_WIDTH : 0),
-    left + width - VALUE_WIDTH,
+/** Both columns have one scale, so that their bars can be compared. */
+function SignedColumn(props: { title: string; values: number[]; domain: [number, number]; left: number; width: number }) {
+  const { title, values, left } = props;
+  const x = scaleLinear(props.domain, [
+    left + (props.domain[0] < 0 ? VALUE_WIDTH : 0),
+    left + props.width - VALUE_WIDTH,
   ]);
   return (
     <g>
@@ -250,7 +263,7 @@ function DeletionCurve({ deletion, random, width }: { deletion: number[]; random
   const values = [0, ...deletion, ...random];
   const x = scaleLinear([0, Math.max(1, deletion.length - 1)], [CURVE.left, width - 8]);
   const y = scaleLinear([min(values) ?? 0, max(values) ?? 1], [CURVE.height - CURVE.bottom, CURVE.top]).nice(4);
-  const path = line<number>((_, index) => x(index), (score) => y(score));
+  const path = (scores: number[]) => `M${scores.map((score, index) => `${x(index).toFixed(1)} ${y(score).toFixed(1)}`).join("L")}`;
   const floor = CURVE.height - CURVE.bottom;
   const ticks = x.ticks(Math.min(6, deletion.length - 1)).filter(Number.isInteger);
   return (
@@ -271,11 +284,11 @@ function DeletionCurve({ deletion, random, width }: { deletion: number[]; random
       <text x={width} y={floor + 32} text-anchor="end">
         words masked
       </text>
-      <text class="small halo" x={width} y={y(0) - 5} text-anchor="end">
+      <text class="small halo" x={CURVE.left + 4} y={y(0) - 5}>
         below 0 the label is another
       </text>
-      <path class="curve is-random" d={path(random) ?? undefined} />
-      <path class="curve" d={path(deletion) ?? undefined} />
+      <path class="curve is-random" d={path(random)} />
+      <path class="curve" d={path(deletion)} />
     </>
   );
 }

@@ -19,14 +19,15 @@ export function QuizSection({ trace }: { trace: RunTrace }) {
     const isExplained = trace.missing.some(({ section }) => section === "quiz");
     return isExplained ? null : <p class="note">This run has no questions yet.</p>;
   }
-  const total = quiz.quiz.length + quiz.practice.length + quiz.test.length;
+  const all = [...quiz.quiz, ...quiz.practice, ...quiz.test];
+  const derived = all.filter(({ expression }) => expression !== null).length;
   return (
     <div class="quiz">
       <Lead>
         Every question is made from this run or from its methods, and the answers are checked by program. They stand in this
         document, so it is for practice and not for marks.
       </Lead>
-      <AnswerCheck failing={failing} total={total} />
+      <AnswerCheck failing={failing} total={all.length} derived={derived} />
       {quiz.quiz.map((question, index) => (
         <QuestionForm key={question.id} question={question} number={index + 1} problem={problemOf(question, failing)} />
       ))}
@@ -70,10 +71,15 @@ function problemOf(question: Question, failing: Failing[]): string | null {
   return failing.find((other) => other.question === question)?.sentence ?? null;
 }
 
-function AnswerCheck({ failing, total }: { failing: Failing[]; total: number }) {
+function AnswerCheck({ failing, total, derived }: { failing: Failing[]; total: number; derived: number }) {
   if (total === 0) return <p class="note">This run gives no question, since too little of it is recorded.</p>;
   if (failing.length === 0) {
-    return <Holds isOk>the answers to all {counted(total, "question")} were derived again in this browser</Holds>;
+    return (
+      <Holds isOk>
+        {counted(derived, "answer")} {derived === 1 ? "was" : "were"} derived from this document again in this browser
+        {derived < total && `; the other ${counted(total - derived, "question")} ${total - derived === 1 ? "is" : "are"} about concepts`}
+      </Holds>
+    );
   }
   return (
     <Holds isOk={false}>

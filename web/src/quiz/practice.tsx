@@ -3,9 +3,9 @@ import { useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
 import { typeset } from "../format.ts";
-import { UserText } from "../text.tsx";
 import type { Question } from "../trace.ts";
 import { QuestionForm, Solution } from "./question.tsx";
+import { QuizText } from "./quiz_text.tsx";
 
 interface PracticeProps {
   tasks: readonly Question[];
@@ -30,7 +30,7 @@ function Task({ task, number, problem }: { task: Question; number: number; probl
     <details class="task" onToggle={(event) => setOpen((was) => was || event.currentTarget.open)}>
       <summary>
         <span>
-          <UserText text={typeset(task.prompt)} limit={400} />
+          <QuizText text={task.prompt} />
         </span>
         <small>{task.level}</small>
       </summary>

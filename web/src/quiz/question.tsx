@@ -8,6 +8,7 @@ import { stop } from "../section.tsx";
 import { UserText } from "../text.tsx";
 import type { Option, Question } from "../trace.ts";
 import { isRight, knownMistake, NO_ANSWER, readNumber, type Answer } from "./check.ts";
+import { QuizText } from "./quiz_text.tsx";
 
 interface QuestionProps {
   question: Question;
@@ -97,7 +98,7 @@ export function QuestionForm({ question, number, problem, isTest = false, onAnsw
             {question.hints.slice(0, hints).map((hint) => (
               <li>
                 <span>
-                  <UserText text={typeset(hint)} />
+                  <QuizText text={hint} />
                 </span>
               </li>
             ))}
@@ -150,7 +151,7 @@ export function Prompt({ question, id }: { question: Question; id?: string }) {
       <span class="question-level">
         {levelName(question)}, {question.concept}
       </span>
-      <UserText text={typeset(question.prompt)} limit={3000} />
+      <QuizText text={question.prompt} />
     </span>
   );
 }
@@ -173,13 +174,13 @@ function OptionRow(props: {
       <input type="radio" name={props.name} checked={isChosen} onChange={props.onChoose} />
       <span class="option-text">
         <span class="said">
-          <UserText text={typeset(option.text)} limit={2000} />
+          <QuizText text={option.text} />
         </span>
         {isAnswered && <OptionVerdict isRight={option.is_right} isMine={isChosen} />}
       </span>
       {isAnswered && (
         <span class="why">
-          <UserText text={typeset(option.why)} limit={2000} />
+          <QuizText text={option.why} />
           {option.misconception && !option.is_right && <Misconception text={option.misconception} />}
         </span>
       )}
@@ -261,7 +262,7 @@ function NumberVerdict(props: { question: Question; isRight: boolean; mistake: O
   if (!mistake) return null;
   return (
     <>
-      <UserText text={typeset(mistake.why)} limit={2000} />
+      <QuizText text={mistake.why} />
       {mistake.misconception && <Misconception text={mistake.misconception} />}{" "}
     </>
   );
@@ -282,7 +283,7 @@ export function Solution({ question }: { question: Question }) {
     <ol class="solution">
       {question.solution.map((step) => (
         <li>
-          <UserText text={typeset(step)} limit={3000} />
+          <QuizText text={step} />
         </li>
       ))}
     </ol>
