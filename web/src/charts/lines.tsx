@@ -121,13 +121,18 @@ function reading(props: LineChartProps, x: number | undefined): string {
       const found = x === undefined ? l.points.at(-1) : l.points.find((p) => p.x === x);
       if (!found) return null;
       const interval =
-        found.low != null && found.high != null ? ` (${props.write(found.low)} to ${props.write(found.high)})` : "";
+        found.low != null && found.high != null ? ` (${bare(props.write(found.low))} to ${bare(props.write(found.high))})` : "";
       return `${l.name} ${props.write(found.y)}${interval}`;
     })
     .filter((part) => part !== null);
   if (said.length === 0) return "Nothing measured yet";
   const place = x === undefined ? "Last" : `${props.unit} ${props.writeX(x)}`;
   return `${place.charAt(0).toUpperCase()}${place.slice(1)}: ${said.join(", ")}`;
+}
+
+/** Without the percent sign, which stands once before it. */
+function bare(written: string): string {
+  return written.replace(/\s?%$/, "");
 }
 
 function horizontal({ lines }: LineChartProps, width: number): ScaleLinear<number, number> {
