@@ -11,10 +11,9 @@ export function or<T>(value: T | null | undefined, write: (value: T) => string):
 
 /** A number with a fixed count of decimals: 1,234.5, −0.6. A result that rounds to zero has no sign. */
 export function fixed(value: number, decimals: number): string {
-  const text = Math.abs(value).toLocaleString("en-US", {
-    minimumFractionDigits: decimals,
-    maximumFractionDigits: decimals,
-  });
+  // toFixed rounds the exact value, as Python does; toLocaleString would write 12.85 as 12.9 and not 12.8.
+  const [whole = "", fraction] = Math.abs(value).toFixed(decimals).split(".");
+  const text = whole.replace(/\B(?=(\d{3})+$)/g, ",") + (fraction === undefined ? "" : `.${fraction}`);
   return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
 }
 
@@ -48,11 +47,11 @@ export function percent(fraction: number, decimals = 1): string {
   return `${fixed(100 * fraction, decimals)}${THIN_SPACE}%`;
 }
 
-/** A probability as a percentage; what is close to 0 or 1 is never written as if it were there. */
+/** A softmax probability as a percentage. It is never 0 or 1, whatever it rounds to, and so is never written as such. */
 export function probability(value: number): string {
-  if (value > 0 && value < 0.0001) return `<0.01${THIN_SPACE}%`;
-  if (value < 1 && value > 0.9999) return `>99.99${THIN_SPACE}%`;
-  return percent(value, value < 0.01 || value > 0.999 ? (value === 0 || value === 1 ? 0 : 2) : 1);
+  if (value < 0.0001) return `<0.01${THIN_SPACE}%`;
+  if (value > 0.9999) return `>99.99${THIN_SPACE}%`;
+  return percent(value, value < 0.01 || value > 0.999 ? 2 : 1);
 }
 
 /** A difference of fractions in points: +13.4, −0.6, 0.0. */

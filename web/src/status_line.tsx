@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 
-import { count, nats } from "./format.ts";
+import { capital, count, nats } from "./format.ts";
 import type { Connection } from "./source.ts";
 import type { Phase, RunTrace } from "./trace.ts";
 
@@ -8,7 +8,7 @@ import type { Phase, RunTrace } from "./trace.ts";
 export function StatusLine({ trace, connection }: { trace: RunTrace; connection: Connection }) {
   const age = useAge(connection.changedAt);
   const running = trace.stages.find((stage) => stage.status === "running");
-  const state = running ? `${running.title} runs` : trace.run.status === "finished" ? "The run is finished" : "Waiting";
+  const state = running ? `${capital(running.name)} is running` : trace.run.status === "finished" ? "The run is finished" : "Waiting";
   const last = running && lastStep(trace.phases[running.name as keyof RunTrace["phases"]] ?? null);
   return (
     <p class={`status-line ${running ? "is-running" : ""}`}>

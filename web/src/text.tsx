@@ -42,8 +42,18 @@ export function shorten(text: string, limit: number): [string, number] {
   return characters.length <= limit ? [text, 0] : [characters.slice(0, limit).join(""), characters.length - limit];
 }
 
+/** Text of the user within a string, for places that take no elements: isolated, with hidden characters visible. */
+export function isolated(text: string, limit = 80): string {
+  const [shown, rest] = shorten(text, limit);
+  const visible = pieces(shown).map((piece) => (piece.isHidden ? `‹${codePoint(piece.text)}›` : piece.text));
+  return `\u2068${visible.join("")}${rest > 0 ? "…" : ""}\u2069`;
+}
+
+const LEFT_OUT = "▇"; // what --redact puts in place of every text
+
 /** Text of the user, in its own direction, with hidden characters made visible. */
 export function UserText({ text, limit = 1000 }: { text: string; limit?: number }) {
+  if (text === LEFT_OUT) return <LeftOut />;
   const [shown, rest] = shorten(text, limit);
   return (
     <bdi dir="auto" class="user">
@@ -52,6 +62,15 @@ export function UserText({ text, limit = 1000 }: { text: string; limit?: number 
       )}
       {rest > 0 && <span class="rest"> … {rest.toLocaleString("en-US")} more characters</span>}
     </bdi>
+  );
+}
+
+function LeftOut() {
+  return (
+    <span class="left-out">
+      <span aria-hidden="true">▇▇▇</span>
+      <span class="unseen">text left out</span>
+    </span>
   );
 }
 

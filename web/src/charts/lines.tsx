@@ -1,10 +1,10 @@
 import { extent } from "d3-array";
 import { scaleLinear, type ScaleLinear } from "d3-scale";
-import { area, line } from "d3-shape";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import { Figure, Plot, textWidth } from "./figure.tsx";
+import { areaPath, linePath } from "./path.ts";
 
 export interface Point {
   x: number;
@@ -121,13 +121,18 @@ function reading(props: LineChartProps, x: number | undefined): string {
       const found = x === undefined ? l.points.at(-1) : l.points.find((p) => p.x === x);
       if (!found) return null;
       const interval =
-        found.low != null && found.high != null ? ` (${props.write(found.low)} to ${props.write(found.high)})` : "";
+        found.low != null && found.high != null ? ` (${bare(props.write(found.low))} to ${bare(props.write(found.high))})` : "";
       return `${l.name} ${props.write(found.y)}${interval}`;
     })
     .filter((part) => part !== null);
   if (said.length === 0) return "Nothing measured yet";
   const place = x === undefined ? "Last" : `${props.unit} ${props.writeX(x)}`;
   return `${place.charAt(0).toUpperCase()}${place.slice(1)}: ${said.join(", ")}`;
+}
+
+/** Without the percent sign, which stands once before it. */
+function bare(written: string): string {
+  return written.replace(/\s?%$/, "");
 }
 
 function horizontal({ lines }: LineChartProps, width: number): ScaleLinear<number, number> {
@@ -220,14 +225,16 @@ function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
     const dots = l.points.map((p) => `M${x(p.x).toFixed(1)} ${y(p.y).toFixed(1)}h0`).join("");
     return <path class="step-dots" d={dots} />;
   }
-  const path = line<Point>((p) => x(p.x), (p) => y(p.y))(l.points);
   const banded = l.points.filter((p) => p.low != null && p.high != null);
-  const band = area<Point>((p) => x(p.x), (p) => y(p.low as number), (p) => y(p.high as number))(banded);
+  const band = areaPath(
+    banded.map((p) => [x(p.x), y(p.high as number)]),
+    banded.map((p) => [x(p.x), y(p.low as number)]),
+  );
   const isFew = l.points.length <= 40;
   return (
     <g class={l.kind}>
-      {l.kind === "validation" && banded.length > 1 && <path class="band" d={band ?? undefined} />}
-      <path class="line" d={path ?? undefined} />
+      {l.kind === "validation" && banded.length > 1 && <path class="band" d={band} />}
+      <path class="line" d={linePath(l.points.map((p) => [x(p.x), y(p.y)]))} />
       {(isFew || l.points.length === 1) &&
         l.kind === "validation" &&
         l.points.map((p) => <circle class="dot" cx={x(p.x)} cy={y(p.y)} r={3} />)}

@@ -49,15 +49,25 @@ function summary(trace: RunTrace): string {
   return sentences.join(" ") || "What each stage took in, what it gave out, and what it dropped.";
 }
 
+const NAMES: Record<string, string> = {
+  collect: "collecting",
+  split: "the split of the labelled texts",
+  preprocess: "preprocessing",
+  pretrain: "pre-training",
+  prepare: "preparing",
+  finetune: "fine-tuning",
+  scratch: "the control from scratch",
+  compare: "the comparison",
+};
+
+function inWords(stage: Stage): string {
+  return NAMES[stage.name] ?? stage.name;
+}
+
 /** The stages that are not part of the way of the text: the split of the labels, the control, the comparison. */
 function Beside({ stages }: { stages: Stage[] }) {
-  const names: Record<string, string> = {
-    split: "the split of the labelled texts",
-    scratch: "the control from scratch",
-    compare: "the comparison",
-  };
   const timed = stages.filter((stage) => stage.seconds !== null);
-  const parts = timed.map((stage) => `${names[stage.name] ?? stage.title} took ${duration(stage.seconds ?? 0)}`);
+  const parts = timed.map((stage) => `${inWords(stage)} took ${duration(stage.seconds ?? 0)}`);
   const running = stages.find((stage) => stage.status === "running");
   const sentence = parts.length > 1 ? `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}` : (parts[0] ?? "");
   return (
@@ -76,12 +86,12 @@ function Times({ stages }: { stages: Stage[] }) {
   if (timed.length < 2) return null;
   const total = timed.reduce((sum, stage) => sum + (stage.seconds ?? 0), 0);
   const longest = [...timed].sort((a, b) => (b.seconds ?? 0) - (a.seconds ?? 0)).slice(0, 2);
-  const named = longest.map((stage) => `${duration(stage.seconds ?? 0)} were ${stage.title.toLowerCase()}`);
+  const named = longest.map((stage) => `${duration(stage.seconds ?? 0)} were ${inWords(stage)}`);
   return (
     <Figure class="times" title="Where the time went" sentence={`Of ${duration(total)}, ${named.join(" and ")}.`}>
       <SegmentedBar
         segments={timed.map((stage) => ({
-          name: stage.title.toLowerCase(),
+          name: stage.name,
           value: stage.seconds ?? 0,
           written: duration(stage.seconds ?? 0),
           isAccent: stage.name === "pretrain",

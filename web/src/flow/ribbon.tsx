@@ -1,4 +1,4 @@
-import { count, shape, THIN_SPACE } from "../format.ts";
+import { capital, count, shape, THIN_SPACE } from "../format.ts";
 import { quantity } from "../quantities.ts";
 import type { RunTrace, Stage } from "../trace.ts";
 
@@ -10,7 +10,7 @@ export function Ribbon({ trace, stages }: { trace: RunTrace; stages: Stage[] }) 
         const [figure, words] = handedOn(trace, stage);
         return (
           <li class={stage.status === "finished" ? "is-finished" : undefined}>
-            <span class="ribbon-stage">{stage.title}</span>
+            <span class="ribbon-stage">{capital(stage.name)}</span>
             <b>{figure}</b>
             <span>{words}</span>
           </li>

@@ -15,8 +15,9 @@ export function Stop({ stage, trace, isLast }: { stage: Stage; trace: RunTrace; 
         {stage.number}
       </span>
       <div class="stop-head">
-        <h3>{stage.title}</h3>
+        <h3>{capital(stage.name)}</h3>
         <p class="stop-meta">
+          <span class="stop-title">{stage.title}</span>
           {stage.seconds !== null && <span>{duration(stage.seconds)}</span>}
           {stage.peak_memory_bytes !== null && <span>at most {size(stage.peak_memory_bytes)}</span>}
           {stage.status !== "finished" && <span>{stage.status === "running" ? "running" : "not run"}</span>}
@@ -30,9 +31,9 @@ export function Stop({ stage, trace, isLast }: { stage: Stage; trace: RunTrace; 
             {stage.status === "finished" && <DroppedFact stage={stage} />}
           </dl>
           {stage.reached && <p class="reached">{typeset(stage.reached)}</p>}
-          <Messages messages={stage.messages} stage={stage.title} />
+          <Messages messages={stage.messages} stage={stage.name} />
           {stage.dropped.some((rule) => rule.examples.length > 0) && (
-            <Fold name="What was dropped" of={stage.title}>
+            <Fold name="What was dropped" of={stage.name}>
               <DroppedList rules={stage.dropped} />
             </Fold>
           )}

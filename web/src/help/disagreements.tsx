@@ -1,3 +1,4 @@
+import { Fold } from "../fold.tsx";
 import { count, percent } from "../format.ts";
 import { modelName } from "../models.ts";
 import { Part } from "../section.tsx";
@@ -7,6 +8,8 @@ import type { Comparison, Disagreement } from "../trace.ts";
 /** Of the texts that the two answer differently, how many each has right. */
 export function Disagreements({ comparison }: { comparison: Comparison }) {
   const others = [...new Set(comparison.disagreements.map((row) => row.other))];
+  const first = others.includes("scratch") ? "scratch" : others.at(-1);
+  const rest = others.filter((other) => other !== first).toReversed();
   return (
     <Part
       title="Who is right where the other is wrong"
@@ -22,19 +25,31 @@ export function Disagreements({ comparison }: { comparison: Comparison }) {
           only the other is right
         </li>
       </ul>
-      {others.map((other) => (
-        <div class="disagreements">
-          <h4>{modelName(comparison, other) === "from scratch" ? "The other is the network from scratch" : `The other is ${modelName(comparison, other)}`}</h4>
-          <ul>
-            {comparison.disagreements
-              .filter((row) => row.other === other)
-              .map((row) => (
-                <Row row={row} />
-              ))}
-          </ul>
-        </div>
-      ))}
+      {first !== undefined && <Against comparison={comparison} other={first} />}
+      {rest.length > 0 && (
+        <Fold name="The same against the simple baselines">
+          {rest.map((other) => (
+            <Against comparison={comparison} other={other} />
+          ))}
+        </Fold>
+      )}
     </Part>
+  );
+}
+
+function Against({ comparison, other }: { comparison: Comparison; other: string }) {
+  const name = other === "scratch" ? "the network from scratch" : modelName(comparison, other);
+  return (
+    <div class="disagreements">
+      <h4>The other is {name}</h4>
+      <ul>
+        {comparison.disagreements
+          .filter((row) => row.other === other)
+          .map((row) => (
+            <Row row={row} />
+          ))}
+      </ul>
+    </div>
   );
 }
 

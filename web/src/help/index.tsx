@@ -1,9 +1,10 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
-import { count, counted, percent, points, range, typeset } from "../format.ts";
-import { modelName, modelValue, numClasses, shortName } from "../models.ts";
+import { count, counted, percent, points, range, THIN_SPACE, typeset } from "../format.ts";
+import { modelValue, numClasses, shortName } from "../models.ts";
 import { Lead } from "../section.tsx";
-import type { ComparedModel, Comparison, RunTrace, SliceResult } from "../trace.ts";
+import { isolated, UserText } from "../text.tsx";
+import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
 import { Disagreements } from "./disagreements.tsx";
 import { Verdicts } from "./verdicts.tsx";
 
@@ -26,18 +27,17 @@ function summary(comparison: Comparison): string {
   const [overall] = control.filter((verdict) => verdict.slice === null);
   const found = overall ?? comparison.verdicts[0];
   if (!found) return "These models answered the same test texts; no pair of them was compared.";
+  if (!found.between.includes("scratch")) return typeset(found.sentence);
   const answer = { better: "Yes", worse: "No", "no clear difference": "It cannot be told" }[found.outcome];
-  const isControl = found.between.includes("scratch");
-  if (!isControl) return typeset(found.sentence);
-  const by = `${points(found.difference)} points over ${modelName(comparison, found.between[1] ?? "")}, ${range(found.low, found.high)}`;
+  const interval = `95${THIN_SPACE}% interval ${range(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);
-  return `${answer}: ${by}${spread(slices.map((verdict) => verdict.difference))}.`;
+  const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
+  return `${answer}: ${points(found.difference)} points over the same network from scratch (${interval}).${by}`;
 }
 
-function spread(differences: number[]): string {
-  if (differences.length < 2) return "";
-  const [low, high] = [Math.min(...differences), Math.max(...differences)];
-  return `; by slice, between ${points(low)} and ${points(high)}`;
+function inSlice(verdict: Verdict): string {
+  const unclear = verdict.outcome === "no clear difference" ? ", no clear difference" : "";
+  return `${points(verdict.difference)} on ‘${isolated(verdict.slice ?? "")}’${unclear}`;
 }
 
 const SHOWN_SLICES = 5;
@@ -53,7 +53,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
     panels: [
       { title: `all ${count(n)} test texts`, values: models.map(modelValue) },
       ...slices.map(({ name, n: rows }) => ({
-        title: `${name}, n = ${count(rows)}`,
+        title: `${isolated(name, 24)}, n = ${count(rows)}`,
         values: models.map((model) => sliceValue(model, name)),
       })),
     ],
@@ -93,14 +93,14 @@ function sliceValue(model: ComparedModel, name: string): IntervalValue | null {
 
 interface PanelRow {
   model: string;
-  slice: string;
+  slice: string | null;
   n: number;
   value: IntervalValue;
 }
 
 function PanelTable({ models }: { models: ComparedModel[] }) {
   const rows: PanelRow[] = models.flatMap((model) => [
-    { model: model.name, slice: "all", n: model.n, value: modelValue(model) },
+    { model: model.name, slice: null, n: model.n, value: modelValue(model) },
     ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.accuracy, seeds: [] } })),
   ]);
   return (
@@ -109,7 +109,7 @@ function PanelTable({ models }: { models: ComparedModel[] }) {
       rows={rows}
       columns={[
         { name: "Model", value: (row) => row.model },
-        { name: "Test texts", value: (row) => <bdi>{row.slice}</bdi> },
+        { name: "Test texts", value: (row) => (row.slice === null ? "all" : <UserText text={row.slice} limit={60} />) },
         { name: "n", value: (row) => count(row.n), isNumber: true },
         { name: "Accuracy", value: (row) => percent(row.value.value), isNumber: true },
         { name: "95 % interval", value: (row) => range(row.value.low, row.value.high), isNumber: true },

@@ -1,9 +1,9 @@
 import { scaleLinear } from "d3-scale";
-import { area, line } from "d3-shape";
 import { useEffect, useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
 import { Plot } from "../charts/figure.tsx";
+import { areaPath, linePath, type Place } from "../charts/path.ts";
 import { Sparkline } from "../charts/small.tsx";
 import { capital, count, counted, nats, probability } from "../format.ts";
 import { Part } from "../section.tsx";
@@ -53,7 +53,7 @@ export function Watch({ trace }: { trace: RunTrace }) {
       </div>
       <ul class="watched">
         {sentences.map((sentence) => (
-          <Watched sentence={sentence} at={at} />
+          <Watched sentence={sentence} at={at} isRedacted={trace.is_redacted} />
         ))}
       </ul>
     </Part>
@@ -115,14 +115,14 @@ function Curve({ evaluations, steps, at, width }: { evaluations: Evaluation[]; s
   const thumb = 9; // the middle of the slider's thumb does not reach the ends of its track
   const x = scaleLinear([0, Math.max(1, steps.length - 1)], [thumb, width - thumb]);
   const y = scaleLinear([0, Math.max(1, ...known.map((point) => point.loss))], [26, 2]);
-  const path = line<(typeof known)[number]>((point) => x(point.index), (point) => y(point.loss));
-  const fill = area<(typeof known)[number]>((point) => x(point.index), 26, (point) => y(point.loss));
+  const places = known.map((point): Place => [x(point.index), y(point.loss)]);
+  const done = places.filter((_, index) => (known[index]?.index ?? 0) <= at);
   const here = losses[at];
   return (
     <>
-      <path class="curve-fill" d={fill(known) ?? undefined} />
-      <path class="curve-rest" d={path(known) ?? undefined} />
-      <path class="curve-done" d={path(known.filter((point) => point.index <= at)) ?? undefined} />
+      <path class="curve-fill" d={areaPath(places, places.map(([place]) => [place, 26]))} />
+      <path class="curve-rest" d={linePath(places)} />
+      <path class="curve-done" d={linePath(done)} />
       {steps.map((_, index) => (
         <line class={index <= at ? "curve-tick is-done" : "curve-tick"} x1={x(index)} x2={x(index)} y1={26} y2={31} />
       ))}
@@ -131,11 +131,13 @@ function Curve({ evaluations, steps, at, width }: { evaluations: Evaluation[]; s
   );
 }
 
-function Watched({ sentence, at }: { sentence: WatchedSentence; at: number }) {
+function Watched({ sentence, at, isRedacted }: { sentence: WatchedSentence; at: number; isRedacted: boolean }) {
   const moment = sentence.moments[Math.min(at, sentence.moments.length - 1)];
   if (!moment) return null;
   const top = moment.predictions[0];
-  const isHit = top?.word === sentence.true_word;
+  // Without the texts all words are the same sign: then the rank tells which guess is the hidden word.
+  const isHidden = (word: string, index: number) => (isRedacted ? moment.rank === index + 1 : word === sentence.true_word);
+  const isHit = top !== undefined && isHidden(top.word, 0);
   return (
     <li>
       <p class="sentence">
@@ -151,7 +153,7 @@ function Watched({ sentence, at }: { sentence: WatchedSentence; at: number }) {
           name: <UserText text={guess.word} limit={30} />,
           value: guess.probability,
           written: probability(guess.probability),
-          isAccent: guess.word === sentence.true_word,
+          isAccent: isHidden(guess.word, index),
         }))}
       />
       <div>
