@@ -17,6 +17,7 @@ from pretune.cli.render import (
     describe_fill,
     describe_prediction,
     describe_report,
+    describe_selftest,
     describe_verification,
 )
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
@@ -122,6 +123,10 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
+    if arguments.selftest:
+        return _selftest(arguments)
+    if arguments.text is None:
+        raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
     from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
@@ -139,6 +144,22 @@ def trace(arguments: Arguments) -> int:
         num_bytes = write_page_with(found, Path(arguments.model), page)
         (to_stderr if arguments.json else to_stdout)(describe_report(page, num_bytes))
     return EXIT_DONE
+
+
+def _selftest(arguments: Arguments) -> int:
+    """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
+    if arguments.text is not None:
+        raise UsageError("Both a text and --selftest are given; give only one of them.")
+    from pretune.tracing.selftest import run_selftest
+
+    if not arguments.quiet:
+        to_stderr("Fine-tuning on a copy of the labelled rows with a planted word; the run stays as it is.")
+    found = run_selftest(arguments.model)
+    if arguments.json:
+        to_stdout(to_json({**asdict(found), "is_passed": found.is_passed}))
+    else:
+        to_stdout(describe_selftest({**asdict(found), "is_passed": found.is_passed}))
+    return EXIT_DONE if found.is_passed else EXIT_MODEL
 
 
 def export(arguments: Arguments) -> int:

@@ -154,7 +154,7 @@ VERBS = {
             arguments.add_fill,
         ),
         _verb(
-            "trace MODEL TEXT [--json] [--html FILE]",
+            "trace MODEL TEXT [--json] [--html FILE]\n       pretune trace RUN --selftest",
             "follow one text through tokens, embedding, layers and head to the decision",
             'trace runs/reviews "A wonderful film."',
             arguments.add_trace,
