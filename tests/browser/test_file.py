@@ -7,16 +7,16 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 import pytest
 
 from pretune.page.report import write_report
 from pretune.run_trace.build import build_run_trace
-from pretune.run_trace.codec import hints_of
-from pretune.trace_schema import RunTrace, UserText
+from pretune.run_trace.user_texts import with_texts_changed
+from pretune.trace_schema import RunTrace
 
 ATTACKS = json.loads((Path(__file__).parent / "attacks.json").read_text(encoding="utf-8"))
 LONG_WORD = "W" * 10_000
@@ -30,23 +30,10 @@ def payload(report: Path) -> Any:
     return json.loads(gzip.decompress(base64.b64decode(found.group(1))))
 
 
-def attacked(value: Any, hint: Any, texts: Iterator[str]) -> Any:
-    """The same value with every text of the user replaced by an attack."""
-    if hint == UserText:
-        return next(texts)
-    if get_origin(hint) is Annotated:
-        return attacked(value, get_args(hint)[0], texts)
-    if value is None:
-        return None
-    if isinstance(value, list):
-        return [attacked(item, get_args(hint)[0], texts) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        hints = hints_of(type(value))
-        return replace(
-            value, **{each.name: attacked(getattr(value, each.name), hints[each.name], texts) for each in fields(value)}
-        )
-    options = [option for option in get_args(hint) if option is not type(None)]
-    return attacked(value, options[0], texts) if len(options) == 1 and value is not None else value
+def attacked(trace: RunTrace, texts: Iterator[str]) -> RunTrace:
+    """The same trace with every text of the user replaced by the next of these."""
+    changed: RunTrace = with_texts_changed(trace, lambda _text, _place: next(texts))
+    return changed
 
 
 def endless(attacks: list[str]) -> Iterator[str]:
@@ -97,8 +84,7 @@ def test_the_payload_is_the_trace(report: Path, small_run: Path) -> None:
 
 
 def test_texts_are_never_more_than_text(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
-    texts = endless(ATTACKS)
-    hostile = attacked(trace, RunTrace, texts)
+    hostile = attacked(trace, endless(ATTACKS))
     hostile = replace(hostile, run=replace(hostile.run, name=ATTACKS[0], headline=ATTACKS[2]))
     write_report(hostile, tmp_path / "hostile.html")
     watched = open_page(tmp_path / "hostile.html")
@@ -115,7 +101,7 @@ def test_texts_are_never_more_than_text(trace: RunTrace, tmp_path: Path, open_pa
 def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
     trace: RunTrace, tmp_path: Path, open_page: Any
 ) -> None:
-    hostile = attacked(trace, RunTrace, iter(lambda: LONG_WORD, None))
+    hostile = attacked(trace, iter(lambda: LONG_WORD, None))
     write_report(hostile, tmp_path / "wide.html")
     watched = open_page(tmp_path / "wide.html", viewport={"width": 390, "height": 800})
     watched.page.wait_for_function(DRAWN)

@@ -52,7 +52,7 @@ def test_a_folder_is_refused(trace: RunTrace, tmp_path: Path) -> None:
 
 
 def test_redaction_changes_what_is_written(trace: RunTrace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretune.page.report._redacted", lambda found: replace(found, is_redacted=True))
+    monkeypatch.setattr("pretune.page.report.redacted", lambda found: replace(found, is_redacted=True))
     write_report(trace, tmp_path / "whole.html")
     write_report(trace, tmp_path / "redacted.html", redact=True)
     assert (tmp_path / "whole.html").read_bytes() != (tmp_path / "redacted.html").read_bytes()

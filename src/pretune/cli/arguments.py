@@ -301,6 +301,11 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--redact", action="store_true", help="leave all of your text out: words, labels, examples and file names"
     )
+    parser.add_argument(
+        "--with-model",
+        action="store_true",
+        help="add the models, so that the page predicts for any text in the reader's browser, offline (up to 20 MB)",
+    )
 
 
 def add_watch(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.render import describe_report
-from pretune.errors import EXIT_DONE, InputDataError
+from pretune.errors import EXIT_DONE, InputDataError, UsageError
 from pretune.runtime.events import read_run
 from pretune.runtime.manifest import RECIPE_NAME, REPORT_NAME
 
@@ -29,9 +29,19 @@ def report(arguments: Arguments) -> int:
     run = run_folder(arguments.run)
     target = Path(arguments.out) if arguments.out is not None else run / REPORT_NAME
     refuse_other_file(target)
-    num_bytes = write_report(build_run_trace(run), target, redact=arguments.redact)
+    if arguments.redact and arguments.with_model:
+        raise UsageError("--with-model cannot be redacted: the words of your texts are in its vocabulary; omit one.")
+    num_bytes = write_report(build_run_trace(run), target, redact=arguments.redact, model=_packed(run, arguments))
     to_stdout(describe_report(target, num_bytes))
     return EXIT_DONE
+
+
+def _packed(run: Path, arguments: Arguments) -> bytes | None:
+    if not arguments.with_model:
+        return None
+    from pretune.page.model_payload import pack_model
+
+    return pack_model(run)
 
 
 def write_page_with(prediction: PredictionTrace, run: Path, target: Path) -> int:

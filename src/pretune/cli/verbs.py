@@ -172,7 +172,7 @@ VERBS = {
             arguments.add_show,
         ),
         _verb(
-            "report RUN [--out FILE] [--redact]",
+            "report RUN [--out FILE] [--redact] [--with-model]",
             "write the page of a run as one HTML file, to keep or to send",
             "report runs/reviews --out reviews.html",
             arguments.add_report,

@@ -8,6 +8,7 @@ from pretune.errors import FolderInTheWayError
 from pretune.page.assets import read_assets
 from pretune.page.markup import GENERATOR, html_of_file
 from pretune.run_trace.codec import to_json
+from pretune.run_trace.redact import redact as redacted
 from pretune.runtime.atomic import commit_file
 from pretune.trace_schema import RunTrace
 
@@ -21,17 +22,11 @@ def write_report(trace: RunTrace, path: Path, *, redact: bool = False, model: by
     earlier report is replaced, at once and whole; raises FolderInTheWayError if anything else is at the path.
     """
     refuse_other_file(path)
-    html = html_of_file(to_json(_redacted(trace) if redact else trace), read_assets(), model)
+    html = html_of_file(to_json(redacted(trace) if redact else trace), read_assets(), model)
     content = html.encode("utf-8", "replace")
     if not (path.is_file() and path.read_bytes() == content):
         commit_file(path, lambda file: file.write(content))
     return len(content)
-
-
-def _redacted(trace: RunTrace) -> RunTrace:
-    from pretune.run_trace.redact import redact
-
-    return redact(trace)
 
 
 def refuse_other_file(path: Path, option: str = "--out") -> None:
