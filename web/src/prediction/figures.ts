@@ -1,0 +1,36 @@
+// Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
+import { fixed, scientific } from "../format.ts";
+import { codePoint, pieces, shorten } from "../text.tsx";
+
+/** +1.12, −0.13, 0.00 */
+export function signed(value: number, decimals = 2): string {
+  const text = fixed(value, decimals);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
+}
+
+/** How far two results of the same sum differ: 0, 2 × 10⁻⁷, 0.012. */
+export function difference(value: number): string {
+  if (!Number.isFinite(value)) return "not a number";
+  return Math.abs(value) >= 0.001 ? fixed(value, 3) : scientific(value, 1);
+}
+
+/** feed_forward_1 as it is written in a chart: feed-forward 1. */
+export function componentName(name: string): string {
+  return name.replace("feed_forward", "feed-forward").replaceAll("_", " ");
+}
+
+export function layerName(layer: number): string {
+  return layer === 0 ? "embedding" : `layer ${layer}`;
+}
+
+/** What a token is written as: without the space before it, and a blank one as a sign. */
+export function surfaceOf(surface: string): string {
+  return surface.trim() || (surface === "" ? "\u2205" : "\u2423");
+}
+
+/** Text of the user for a chart or an attribute, where no markup can stand: cut, isolated, nothing hidden in it. */
+export function plainText(text: string, limit = 18): string {
+  const [shown, rest] = shorten(text, limit);
+  const visible = pieces(shown).map((piece) => (piece.isHidden ? `\u2039${codePoint(piece.text)}\u203a` : piece.text));
+  return `\u2068${visible.join("")}${rest > 0 ? "\u2026" : ""}\u2069`;
+}

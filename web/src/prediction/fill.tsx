@@ -1,0 +1,203 @@
+// A masked word through the layers of the pre-trained model.
+import { useState } from "preact/hooks";
+
+import { Bars } from "../charts/bars.tsx";
+import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { scaleLinear } from "d3-scale";
+import { count, fixed, probability } from "../format.ts";
+import { MaskedText, UserText } from "../text.tsx";
+import type { FillReadout, FillTrace } from "../trace.ts";
+import { layerName, plainText, signed } from "./figures.ts";
+import { Stop } from "./stop.tsx";
+import { Chips } from "./tokens.tsx";
+
+/** One sentence with a hidden word; several are chosen from a list. */
+export function FillPanel({ fills }: { fills: readonly FillTrace[] }) {
+  const [chosen, setChosen] = useState(0);
+  const fill = fills[Math.min(chosen, fills.length - 1)];
+  if (!fill) return null;
+  return (
+    <>
+      {fills.length > 1 && (
+        <label class="field sentence-choice">
+          <span>Sentence</span>
+          <select value={Math.min(chosen, fills.length - 1)} onChange={(event) => setChosen(Number(event.currentTarget.value))}>
+            {fills.map((other, index) => (
+              <option value={index}>{plainText(other.masked_text, 60)}</option>
+            ))}
+          </select>
+        </label>
+      )}
+      <FillView key={fill.id + fill.masked_text} fill={fill} />
+    </>
+  );
+}
+
+export function FillView({ fill }: { fill: FillTrace }) {
+  const [selected, setSelected] = useState(Math.max(0, fill.tokens.findIndex(({ position }) => position === fill.mask_position)));
+  const last = fill.readouts.at(-1);
+  return (
+    <>
+      <p class="prediction-text">
+        “
+        <MaskedText text={fill.masked_text} slot={<span class="mask-slot">[MASK]</span>} />”
+      </p>
+      <p class="prediction-meta">
+        {fill.true_word === null ? (
+          "No word is known to be right here."
+        ) : (
+          <>
+            The hidden word is “<UserText text={fill.true_word} limit={60} />”
+            {last?.rank != null && `, which the model puts in place ${count(last.rank)}`}.
+          </>
+        )}
+      </p>
+      <div class="spine journey">
+        <Stop number={1} title="Tokens" note="The hidden word is one token, the mask; the model reads what stands on both sides.">
+          <div>
+            <Chips tokens={fill.tokens} selected={selected} onSelect={setSelected} maskPosition={fill.mask_position} />
+          </div>
+        </Stop>
+        <Stop
+          number={2}
+          title="Read-outs"
+          note="What the output layer would say if the model ended earlier. It was trained for the last layer only."
+        >
+          <ReadoutTable readouts={fill.readouts} trueWord={fill.true_word} />
+        </Stop>
+        <Stop number={3} isLast title="Guesses" note="The words with the highest probability, for the model as it is.">
+          <Figure title="Five likeliest words" sentence={guessSentence(fill)}>
+            <Bars
+              label="Guesses for the hidden word"
+              bars={fill.predictions.map((guess) => ({
+                name: <UserText text={guess.word} limit={30} />,
+                value: guess.probability,
+                written: probability(guess.probability),
+                isAccent: guess.word === fill.true_word,
+              }))}
+            />
+          </Figure>
+          {fill.words.length > 0 && <OcclusionFigure fill={fill} />}
+        </Stop>
+      </div>
+    </>
+  );
+}
+
+function guessSentence(fill: FillTrace): string {
+  if (fill.true_word === null) return "Probabilities over the whole vocabulary.";
+  const isHit = fill.predictions.some(({ word }) => word === fill.true_word);
+  return isHit ? "Probabilities over the whole vocabulary; the hidden word is blue." : "The hidden word is not among them.";
+}
+
+function ReadoutTable({ readouts, trueWord }: { readouts: FillReadout[]; trueWord: string | null }) {
+  const hasTruth = trueWord !== null;
+  return (
+    <Table
+      caption="Likeliest words after each layer"
+      class="fill-readouts"
+      rows={readouts}
+      columns={[
+        { name: "After", value: ({ layer }) => layerName(layer) },
+        { name: "Likeliest words", value: ({ predictions }) => <Guesses readout={predictions} trueWord={trueWord} /> },
+        ...(hasTruth
+          ? [
+              {
+                name: "Hidden word",
+                value: (readout: FillReadout) => (readout.probability === null ? "–" : probability(readout.probability)),
+                isNumber: true,
+              },
+              {
+                name: "Its rank",
+                value: (readout: FillReadout) => (readout.rank === null ? "–" : count(readout.rank)),
+                isNumber: true,
+              },
+            ]
+          : []),
+      ]}
+    />
+  );
+}
+
+function Guesses({ readout, trueWord }: { readout: FillReadout["predictions"]; trueWord: string | null }) {
+  return (
+    <span class="guesses">
+      {readout.map(({ word, probability: value }) => (
+        <span class={word === trueWord ? "guess is-true" : "guess"}>
+          <UserText text={word} limit={20} /> <small>{probability(value)}</small>
+        </span>
+      ))}
+    </span>
+  );
+}
+
+const ROW = 23;
+const WORDS_SHOWN = 8;
+const VALUE_WIDTH = 48;
+
+function OcclusionFigure({ fill }: { fill: FillTrace }) {
+  const rows = fill.words
+    .map((word, index) => ({ word, value: fill.occlusion[index] ?? 0, index }))
+    .filter(({ word }) => word !== "[MASK]");
+  const shown = [...rows].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, WORDS_SHOWN);
+  const first = fill.predictions[0]?.word ?? "";
+  return (
+    <Figure
+      title="Masking a second word"
+      sentence={
+        <>
+          How far the log-probability of “<UserText text={first} limit={30} />” falls when this word is masked, too. The
+          words that matter most are shown.
+        </>
+      }
+      table={
+        <Table
+          caption="Fall of the log-probability by masked word"
+          rows={rows}
+          columns={[
+            { name: "Word", value: ({ word }) => <UserText text={word} limit={60} /> },
+            { name: "Fall", value: ({ value }) => signed(value, 3), isNumber: true },
+          ]}
+        />
+      }
+    >
+      <Plot
+        height={ROW * shown.length + 4}
+        label="Fall of the log-probability for the words that matter most; the table has all words."
+        draw={(width) => {
+          const left = Math.max(...shown.map(({ word }) => textWidth(plainText(word, 16)))) + 8;
+          const values = shown.map(({ value }) => value);
+          const low = Math.min(0, ...values);
+          const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
+          return (
+            <>
+              {shown.map(({ word, value }, index) => (
+                <g>
+                  <text class="ink" x={0} y={index * ROW + 15}>
+                    {plainText(word, 16)}
+                  </text>
+                  <rect
+                    class={value >= 0 ? "for" : "against"}
+                    x={Math.min(x(0), x(value))}
+                    width={Math.max(0.5, Math.abs(x(value) - x(0)))}
+                    y={index * ROW + 4}
+                    height={ROW - 9}
+                  />
+                  <text
+                    class="ink"
+                    x={value >= 0 ? x(value) + 5 : x(value) - 5}
+                    y={index * ROW + 15}
+                    text-anchor={value >= 0 ? "start" : "end"}
+                  >
+                    {fixed(value, 2)}
+                  </text>
+                </g>
+              ))}
+              <line class="axis" x1={x(0)} x2={x(0)} y1={0} y2={ROW * shown.length} />
+            </>
+          );
+        }}
+      />
+    </Figure>
+  );
+}
