@@ -88,7 +88,7 @@ if (typeof window !== "undefined") {
 }
 
 /** The width of an element, in units of which 16 are the size of the page's text; 0 before it is known. */
-export function useWidth(): [RefObject<HTMLDivElement>, number] {
+export function useWidth(): [RefObject<HTMLDivElement | null>, number] {
   const host = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
