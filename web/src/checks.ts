@@ -86,7 +86,7 @@ function labels(predictions: PredictionTrace[]): Recomputed | null {
   };
 }
 
-const CONVERGED = 0.05; // of the change of the score; see run_trace/prediction_checks.py
+const CONVERGED = 0.02; // of the change of the score; see run_trace/prediction_checks.py
 
 /** How far the stated completeness error is from the one of the numbers; an error too large to be called converged fails. */
 function attributionGap({ reasons }: PredictionTrace): number[] {
