@@ -9,7 +9,7 @@ await build({
   bundle: true,
   minify: true,
   format: "iife",
-  target: "es2022",
+  target: ["es2023", "chrome123", "firefox120", "safari17.5"],
   charset: "utf8",
   legalComments: "none",
   jsx: "automatic",

@@ -27,9 +27,10 @@ from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.recipe import Recipe, override
 from pretune.reporting.brief_progress import brief_progress
-from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.sections.training import render_phase, render_rows
 from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
+from pretune.run_trace.log_values import of_stage
+from pretune.run_trace.training import read_phase
 from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
@@ -59,7 +60,11 @@ class History(Sequence[dict[str, Any]]):
 
     def __init__(self, events: list[Event]) -> None:
         self.events = events
-        self._rows: list[dict[str, Any]] = read_phase(events, "finetune").rows
+        self.phase = read_phase(events, "finetune")
+        self._rows: list[dict[str, Any]] = []
+        if self.phase is not None:
+            own = of_stage(events, "finetune", "evaluation")
+            self._rows = [event for event in own if event.get("trial") == self.phase.shown_trial]
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
@@ -76,12 +81,12 @@ class History(Sequence[dict[str, Any]]):
 
     def __str__(self) -> str:
         page = page_for(sys.stdout)
-        return to_text(render_phase(read_phase(self.events, "finetune"), page), page).rstrip()
+        return "" if self.phase is None else to_text(render_phase(self.phase, page), page).rstrip()
 
     def table(self) -> str:
         """The rows alone, without the charts and the other trials that `str` shows."""
         page = page_for(sys.stdout)
-        return to_text(render_rows(read_phase(self.events, "finetune"), page), page).rstrip()
+        return "" if self.phase is None else to_text(render_rows(self.phase, page), page).rstrip()
 
 
 class Predictions(Sequence[Prediction]):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from pretune.recipe import Recipe, name_of_text
-from pretune.reporting import formats
+from pretune.run_trace import formats
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.sources.hub import PREFIX as HUB_PREFIX
 from pretune.text.sources.public_data import data_set_of

@@ -5,7 +5,6 @@ It calls the stage functions one after another; a stage that is finished returns
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,8 +68,7 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
             say(f"Skipping {step.name}: there are no test rows.")
             continue
         _do(step, redo=redo)
-    if recipe.has_labels:
-        write_prediction_trace(folder)
+    write_run_trace(folder)
     return folder
 
 
@@ -345,21 +343,17 @@ def _is_begun(folder: Path, change: str) -> bool:
     return (folder / _FIRST_READER.get(section, section)).exists()
 
 
-def write_prediction_trace(run: Path) -> None:
-    """Trace the example of the run into `trace.json`, unless that model's trace is there already."""
-    target = run / TRACE_NAME
-    fingerprint = read_manifest(run / "finetune", "finetune").fingerprint
-    if target.is_file() and _traced_model(target) == fingerprint:
-        return
-    from pretune.tracing.prediction import trace
+def write_run_trace(run: Path) -> None:
+    """Write the trace of a finished run. Predictions that were traced with the same model are kept."""
+    from pretune.run_trace.build import build_run_trace
+    from pretune.run_trace.codec import to_json
+    from pretune.run_trace.recorded import read_recorded, traced_model
 
-    text = str(read_manifest(run / "collect", "collect").summary["example"]["text"])
-    write_json(target, sealed({**trace(run, text), "fingerprint": fingerprint}))
+    recorded = read_recorded(run)
+    predictions, fills = recorded.predictions, recorded.fills
+    if recorded.fingerprint is None or recorded.fingerprint != traced_model(run):
+        from pretune.tracing.examples import trace_examples
 
-
-def _traced_model(path: Path) -> str | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return None
-    return str(found.get("fingerprint")) if isinstance(found, dict) else None
+        predictions, fills = trace_examples(run)
+    trace = build_run_trace(run, predictions=predictions, fills=fills)
+    write_json(run / TRACE_NAME, sealed(to_json(trace)))

@@ -50,7 +50,7 @@ class RunCard:
     headline: Annotated[str, "the verdict of the run in one sentence"]
     headline_figure: Annotated[str, "the part of the headline to set off, such as '+13.4 points'"] | None
     detail: Annotated[str, "the sentence below: interval, test rows, seeds"]
-    command: Annotated[str, "repeats the run"]
+    command: Annotated[str, "repeats the run; empty for a folder without a recipe"]
     versions: dict[str, str]
     hardware: Hardware | None
     seconds: float | None
@@ -173,6 +173,7 @@ class Funnel:
     steps: list[FunnelStep]
     lengths: list[LengthBin]
     languages: dict[str, int]
+    languages_of: Annotated[int, "documents whose language was found; None for all"] | None
     personal_data: dict[str, int]
 
 
@@ -239,11 +240,13 @@ class StepSeries:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """A rule's finding; the numbers re-derive from the pointers."""
+    """A rule's finding. Each number has an expression (see run_trace.expression) that computes it from this document;
+    the pointers name what the finding was read from."""
 
     rule: str
     sentence: str
     numbers: dict[str, float]
+    derivations: dict[str, Json]
     pointers: list[Pointer]
 
 
@@ -263,6 +266,10 @@ class Evaluation:
     accuracy_noise: Annotated[float, "half of the 95 % interval"]
     n: int | None
     macro_f1: float | None
+    loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
+    loss_change_error: Annotated[float, "of its change since the evaluation before, paired row by row"] | None
+    weighted_loss: Annotated[float, "in which every class counts the same; None where the classes are balanced"] | None
+    weighted_train_loss: float | None
     elapsed_seconds: float | None
     is_best: bool
     summary: Annotated[str, "the first observations, as the table shows them"]
@@ -282,6 +289,7 @@ class Trial:
     validation_accuracy: float | None
     validation_loss: float | None
     stopped: str | None
+    metric: Annotated[str, "accuracy or macro_f1: by what the best epoch was chosen"] | None
     elapsed_seconds: float | None
 
 
@@ -382,6 +390,7 @@ class Verdict:
     """A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points)."""
 
     between: list[str]
+    metric: Annotated[str, "accuracy or macro_f1"]
     slice: UserText | None
     outcome: Literal["better", "worse", "no clear difference"]
     difference: float
@@ -614,7 +623,8 @@ class TestRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationBin:
-    """Rows whose probability lies in [low, high): how many are right, and the band that chance alone would give."""
+    """Rows whose probability lies in [low, high), in the last bin [low, high]: how many are right, and the band in
+    which the fraction of right ones lies 95 times in 100 if the probabilities are right."""
 
     low: float
     high: float
@@ -655,7 +665,8 @@ class TestErrors:
     calibration: list[Calibration]
     slices: list[SliceError]
     positive_probability: Annotated[
-        list[float], "two classes only: probability of the second class, row by row, beside `label`"
+        list[float],
+        "two classes and at most 20,000 rows, else empty: probability of the second class, row by row, beside `label`",
     ]
     label: list[int]
     examples: Annotated[list[TestRow], "some rows of each cell of the confusion matrix, the surest mistakes first"]
@@ -666,7 +677,10 @@ class TestErrors:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
+    """A choice; or, of a question for a number, a wrong answer that is often given, with its `value`."""
+
     text: UserText
+    value: float | None
     is_right: bool
     why: UserText
     misconception: str | None
@@ -676,7 +690,8 @@ class Option:
 class Question:
     """A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression.
 
-    A choice has options; a number has an answer with a tolerance.
+    A choice has options; a number has an answer with a tolerance, in percent if the unit is "%". Without an expression
+    it is a question about concepts.
     """
 
     id: str
@@ -706,9 +721,12 @@ class Quiz:
 
 @dataclass(frozen=True, kw_only=True)
 class Insight:
+    """A sentence on the whole run; its numbers have expressions, like those of an observation."""
+
     rule: str
-    sentence: str
+    sentence: UserText
     numbers: dict[str, float]
+    derivations: dict[str, Json]
     pointers: list[Pointer]
 
 

@@ -28,7 +28,7 @@ export interface RunCard {
   headline_figure: string | null;
   /** the sentence below: interval, test rows, seeds */
   detail: string;
-  /** repeats the run */
+  /** repeats the run; empty for a folder without a recipe */
   command: string;
   versions: Record<string, string>;
   hardware: Hardware | null;
@@ -149,6 +149,8 @@ export interface Funnel {
   steps: FunnelStep[];
   lengths: LengthBin[];
   languages: Record<string, number>;
+  /** documents whose language was found; None for all */
+  languages_of: number | null;
   personal_data: Record<string, number>;
 }
 
@@ -205,11 +207,12 @@ export interface StepSeries {
   tokens_per_second: (number | null)[];
 }
 
-/** A rule's finding; the numbers re-derive from the pointers. */
+/** A rule's finding. Each number has an expression (see run_trace.expression) that computes it from this document; the pointers name what the finding was read from. */
 export interface Observation {
   rule: string;
   sentence: string;
   numbers: Record<string, number>;
+  derivations: Record<string, unknown>;
   /** JSON pointer into this document */
   pointers: string[];
 }
@@ -229,6 +232,13 @@ export interface Evaluation {
   accuracy_noise: number;
   n: number | null;
   macro_f1: number | null;
+  /** standard error of the loss over the validation rows */
+  loss_error: number | null;
+  /** of its change since the evaluation before, paired row by row */
+  loss_change_error: number | null;
+  /** in which every class counts the same; None where the classes are balanced */
+  weighted_loss: number | null;
+  weighted_train_loss: number | null;
   elapsed_seconds: number | null;
   is_best: boolean;
   /** the first observations, as the table shows them */
@@ -248,6 +258,8 @@ export interface Trial {
   validation_accuracy: number | null;
   validation_loss: number | null;
   stopped: string | null;
+  /** accuracy or macro_f1: by what the best epoch was chosen */
+  metric: string | null;
   elapsed_seconds: number | null;
 }
 
@@ -338,6 +350,8 @@ export interface ComparedModel {
 /** A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points). */
 export interface Verdict {
   between: string[];
+  /** accuracy or macro_f1 */
+  metric: string;
   /** text of the user */
   slice: string | null;
   outcome: "better" | "worse" | "no clear difference";
@@ -565,7 +579,7 @@ export interface TestRow {
   slice: string | null;
 }
 
-/** Rows whose probability lies in [low, high): how many are right, and the band that chance alone would give. */
+/** Rows whose probability lies in [low, high), in the last bin [low, high]: how many are right, and the band in which the fraction of right ones lies 95 times in 100 if the probabilities are right. */
 export interface CalibrationBin {
   low: number;
   high: number;
@@ -606,23 +620,25 @@ export interface TestErrors {
   confusion: number[][];
   calibration: Calibration[];
   slices: SliceError[];
-  /** two classes only: probability of the second class, row by row, beside `label` */
+  /** two classes and at most 20,000 rows, else empty: probability of the second class, row by row, beside `label` */
   positive_probability: number[];
   label: number[];
   /** some rows of each cell of the confusion matrix, the surest mistakes first */
   examples: TestRow[];
 }
 
+/** A choice; or, of a question for a number, a wrong answer that is often given, with its `value`. */
 export interface Option {
   /** text of the user */
   text: string;
+  value: number | null;
   is_right: boolean;
   /** text of the user */
   why: string;
   misconception: string | null;
 }
 
-/** A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression. A choice has options; a number has an answer with a tolerance. */
+/** A question whose answer is computed from this document by `expression`, in prefix form; see run_trace.expression. A choice has options; a number has an answer with a tolerance, in percent if the unit is "%". Without an expression it is a question about concepts. */
 export interface Question {
   id: string;
   template: string;
@@ -654,10 +670,13 @@ export interface Quiz {
   test: Question[];
 }
 
+/** A sentence on the whole run; its numbers have expressions, like those of an observation. */
 export interface Insight {
   rule: string;
+  /** text of the user */
   sentence: string;
   numbers: Record<string, number>;
+  derivations: Record<string, unknown>;
   /** JSON pointer into this document */
   pointers: string[];
 }

@@ -120,11 +120,12 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
+    from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
 
     found = trace(arguments.model, arguments.text)
     if arguments.json:
-        to_stdout(to_json(found))
+        to_stdout(to_json(codec.to_json(found)))
     else:
         show_prediction(found, sys.stdout)
     return EXIT_DONE

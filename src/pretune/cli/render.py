@@ -10,8 +10,8 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.reporting.formats import count, size
 from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
+from pretune.run_trace.formats import count, size
 from pretune.runtime.verification import Verified
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json

@@ -77,10 +77,14 @@ def calibration_error(labels: IntArray, probabilities: FloatArray) -> float:
     is above zero even for perfectly calibrated probabilities.
     """
     given = np.asarray(probabilities, dtype=np.float64)
-    is_correct, confidence = given.argmax(axis=1) == labels, given.max(axis=1)
+    return calibration_error_of(given.max(axis=1), given.argmax(axis=1) == labels)
+
+
+def calibration_error_of(confidence: FloatArray, is_correct: npt.NDArray[np.bool_]) -> float:
+    """The same from the probability of the predicted class (N,), and whether that class is the true one (N,)."""
     # Bins are open below and closed above; rounding makes 9/15 count as the edge that it is.
     places = np.clip(np.ceil(np.round(confidence * _CALIBRATION_BINS, 9)).astype(np.int64) - 1, 0, None)
-    return float(np.abs(np.bincount(places, weights=is_correct - confidence)).sum() / len(labels))
+    return float(np.abs(np.bincount(places, weights=is_correct - confidence)).sum() / len(confidence))
 
 
 def summarize(labels: IntArray, probabilities: FloatArray, names: Sequence[str]) -> dict[str, Any]:

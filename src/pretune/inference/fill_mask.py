@@ -44,20 +44,25 @@ class MaskFiller:
         """
         if top < 1:
             raise UsageError(f"The number of words is {top}; expected at least 1.")
-        tokenizer = self.tokenizer
-        special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id, tokenizer.unk_id}
-        predictions = []
-        for probabilities in self.predict_masked(text):
-            best = torch.topk(probabilities, min(top + len(special), len(probabilities)))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            ordinary = [(token_id, p) for token_id, p in pairs if token_id not in special]
-            predictions.append([self._describe(token_id, p) for token_id, p in ordinary[:top]])
-        return predictions
+        return [self.best_words(probabilities, top) for probabilities in self.predict_masked(text)]
+
+    def best_words(self, probabilities: Float[Tensor, " V"], top: int) -> list[WordPrediction]:
+        """The `top` most probable tokens that are not special, best first."""
+        special = self.special_ids
+        best = torch.topk(probabilities, min(top + len(special), len(probabilities)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ordinary = [(token_id, p) for token_id, p in pairs if token_id not in special]
+        return [self._describe(token_id, p) for token_id, p in ordinary[:top]]
+
+    @property
+    def special_ids(self) -> set[int]:
+        """The ids that are never a guess."""
+        return set(self.tokenizer.special_ids.values())
 
     @torch.inference_mode()
     def predict_masked(self, text: str) -> Float[Tensor, "M V"]:
         """Probabilities over the vocabulary at each [MASK], in fp32. Raises UsageError as `fill` does."""
-        ids = self._encode(text)
+        ids = self.encode(text)
         positions = torch.tensor([index for index, token_id in enumerate(ids) if token_id == self.tokenizer.mask_id])
         if not len(positions):
             raise UsageError(f'The text has no {MASK}; put it in place of a word, as in "The {MASK} is red."')
@@ -66,7 +71,8 @@ class MaskFiller:
         logits = self.model(input_ids.to(device), document_ids.to(device), positions.to(device))
         return torch.softmax(logits, dim=-1).cpu()
 
-    def _encode(self, text: str) -> list[int]:
+    def encode(self, text: str) -> list[int]:
+        """Token ids of the cleaned text, with [MASK] as the mask token. Raises UsageError if the text is too long."""
         cleaned = clean_text(text)  # as in training
         if cleaned.count(MASK) != text.count(MASK):
             raise UsageError(f"A {MASK} is inside markup, which is removed; put it between words.")

@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pretune.reporting import formats
-from pretune.reporting.observations import in_short, observe
-from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
+from pretune.run_trace import formats
+from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, fold, subscribed
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of progress without a terminal
@@ -121,8 +120,9 @@ class Narrator:
             return None
         sentence = describe(event)
         if event["event"] == "evaluation" and self.is_whole:  # "so far" means since the start
-            observed = in_short(observe(read_phase(self.events, event["stage"]))[-1])
-            sentence += f"  · {observed}" if observed else ""
+            phase = read_phase(self.events, event["stage"])
+            if phase is not None and phase.evaluations and phase.evaluations[-1].summary:
+                sentence += f"  · {phase.evaluations[-1].summary}"
         return sentence
 
     def progress(self, event: Event) -> tuple[str, float | None] | None:

@@ -1,75 +1,69 @@
-"""The logs of a run in, the run as text out: data flow, training trace, comparison, prediction trace."""
+"""The trace of a run in, the run as text out: data flow, training trace, comparison, prediction trace."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.text import Text
 
 from pretune.reporting.sections.comparison import render_comparison
-from pretune.reporting.sections.flow import render_flow
+from pretune.reporting.sections.flow import render_flow, synthetic_note
 from pretune.reporting.sections.funnel import render_funnel
-from pretune.reporting.sections.phases import of_stage, synthetic_note
 from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_training
-from pretune.reporting.terminal import Lines, Page, clean, page_for, paragraph, show
-from pretune.runtime.events import STAGE_ORDER, Event, read_run
-from pretune.runtime.manifest import TRACE_NAME
-
-# The event after which a stage has a checkpoint to resume from; the other stages have none.
-_AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
+from pretune.reporting.terminal import Lines, Page, page_for, paragraph, show
+from pretune.run_trace.build import build_run_trace
+from pretune.trace_schema import PredictionTrace, RunTrace
 
 
 def show_run(run: Path, stream: TextIO) -> None:
-    """Write a run to a stream, in the width, characters and colours that the stream offers."""
+    """Write a run to a stream, in the width, characters and colours that the stream offers.
+
+    Raises InputDataError if the folder is no run.
+    """
     page = page_for(stream)
-    show(run_lines(run, page), stream, page)
+    show(run_lines(build_run_trace(run), page), stream, page)
 
 
-def show_prediction(trace: dict[str, Any], stream: TextIO) -> None:
+def show_prediction(trace: PredictionTrace, stream: TextIO) -> None:
     """Write one prediction trace to a stream."""
     page = page_for(stream)
     show(render_prediction(trace, page), stream, page)
 
 
-def run_lines(run: Path, page: Page) -> Lines:
-    """The lines of a run, section by section. The same logs in another folder give the same lines."""
-    events = read_run(run)
-    if not events:
+def run_lines(trace: RunTrace, page: Page) -> Lines:
+    """The lines of a run, section by section."""
+    begun = {stage.name for stage in trace.stages if stage.status != "missing"}
+    if not begun:
         return [Text("Nothing has been logged here yet.")]
-    lines = _unfinished(events, page) + render_flow(events, page)
-    if len({event["stage"] for event in events}) == 1:
-        lines += render_funnel(events, page)
-    if any(event["event"] == "evaluation" for event in events):
-        lines += render_training(events, page)
-    if of_stage(events, "compare") or (of_stage(events, "finetune") and of_stage(events, "pretrain")):
-        lines += render_comparison(events, page)
-    return lines + _prediction(run / TRACE_NAME, events, page)
+    lines = _unfinished(trace, page) + render_flow(trace, page)
+    if len(trace.stages) == 1:
+        lines += render_funnel(trace, page)
+    phases = (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch)
+    if any(phase is not None and phase.evaluations for phase in phases):
+        lines += render_training(trace, page)
+    if "compare" in begun or {"finetune", "pretrain"} <= begun:
+        lines += render_comparison(trace, page)
+    return lines + _prediction(trace, page)
 
 
-def _unfinished(events: list[Event], page: Page) -> Lines:
+def _unfinished(trace: RunTrace, page: Page) -> Lines:
     """A line for each stage that has started and not finished."""
     lines: Lines = []
-    for stage in STAGE_ORDER:
-        own = of_stage(events, stage)
-        if own and own[-1]["event"] != "stage_finished":
-            steps = [event["step"] for event in own if "step" in event]
-            reached = f" (last logged step: {max(steps):,})" if steps else ""
-            has_checkpoint = any(event["event"] == _AFTER_CHECKPOINT.get(stage) for event in own)
-            advice = "resume from its last checkpoint" if has_checkpoint else "start it over"
-            sentence = f"{clean(stage)} is not finished{reached}; run the same command to {advice}."
-            lines += paragraph(sentence, page, first="! ", style="yellow")
+    for stage in trace.stages:
+        if stage.reached is not None:
+            lines += paragraph(stage.reached, page, first="! ", style="yellow")
     return lines
 
 
-def _prediction(path: Path, events: list[Event], page: Page) -> Lines:
-    """The recorded prediction trace; if its file was edited or cut short, a warning, and the rest is still shown."""
-    if not path.is_file():
-        return []
-    try:
-        return render_prediction(json.loads(path.read_text(encoding="utf-8")), page, synthetic_note(events))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        sentence = f"{TRACE_NAME} is damaged and not shown; delete it and run the same command to write it again."
-        return paragraph(sentence, page, first="! ", style="yellow")
+def _prediction(trace: RunTrace, page: Page) -> Lines:
+    """The traced example; if the file that it was recorded in is damaged, a sentence."""
+    if trace.predictions:
+        carried = [prediction for prediction in trace.predictions if prediction.why == "example"]
+        return render_prediction((carried or trace.predictions)[0], page, synthetic_note(trace))
+    lines: Lines = []
+    for missing in trace.missing:
+        if missing.section == "prediction" and "damaged" in missing.sentence:
+            lines += paragraph(missing.sentence, page, first="! ", style="yellow")
+    return lines

@@ -1,16 +1,15 @@
-"""The comparison event in; out come all models on one test set, with intervals, slices and verdicts."""
+"""The comparison of a trace in; out come all models on one test set, with intervals, slices and verdicts."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
-from pretune.reporting.sections.phases import last_of, synthetic_note
+from pretune.reporting.sections.flow import synthetic_note
 from pretune.reporting.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
-from pretune.runtime.events import Event
+from pretune.run_trace import formats
+from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
 
 TITLE = "DID PRE-TRAINING HELP?"
 NAMES = {
@@ -25,31 +24,30 @@ RULER = (16, 30)  # columns of the drawn interval, fewest and most
 REST_OF_TABLE = 82  # columns of the table without that
 
 
-def render_comparison(events: list[Event], page: Page) -> Lines:
+def render_comparison(trace: RunTrace, page: Page) -> Lines:
     """The tables and the verdicts; a note if the comparison has not been run."""
-    comparison = last_of(events, "compare", "comparison")
-    rows = comparison.get("rows", [])
-    if not rows:
-        note = "Not measured in this run: the model has not been compared with the baselines and the control."
-        return [*heading(TITLE, synthetic_note(events), page), *paragraph(note, page, indent=1, style="dim")]
-    n = max(row.get("n", 0) for row in rows)
-    notes = [f"all models on the same {formats.count(n)} test texts", synthetic_note(events)]
+    comparison, note = trace.comparison, synthetic_note(trace)
+    if comparison is None:
+        sentence = "Not measured in this run: the model has not been compared with the baselines and the control."
+        return [*heading(TITLE, note, page), *paragraph(sentence, page, indent=1, style="dim")]
+    models = comparison.models
+    notes = [f"all models on the same {formats.count(max(model.n for model in models))} test texts", note]
     lines = heading(TITLE, " · ".join(filter(None, notes)), page)
-    lines += _table(rows, page)
-    lines += _slices(rows, page)
-    lines += _verdicts(comparison.get("verdicts", []), rows, page)
-    for sentence in (clean(comparison.get("coverage", ""), 400), _calibration(rows)):
+    lines += _table(models, page)
+    lines += _slices(models, page)
+    lines += _verdicts(comparison.verdicts, models, page)
+    for sentence in (clean(comparison.coverage, 400), _calibration(models)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
     return lines
 
 
-def _name(row: Event) -> str:
-    return NAMES.get(row.get("kind", ""), clean(row["name"], 32))
+def _name(model: ComparedModel) -> str:
+    return NAMES.get(model.kind, clean(model.name, 32))
 
 
-def _table(rows: list[Event], page: Page) -> Lines:
-    low, high = _ruler_range(rows)
+def _table(models: list[ComparedModel], page: Page) -> Lines:
+    low, high = _ruler_range(models)
     ruler = min(page.width - REST_OF_TABLE, RULER[1])
     has_ruler = ruler >= RULER[0]
     columns = [
@@ -63,109 +61,108 @@ def _table(rows: list[Event], page: Page) -> Lines:
         left, right = f"{100 * low:g} %", f"{100 * high:g} %"
         columns.insert(3, Column(left + right.rjust(ruler - len(left))))
     cells: list[Row] = []
-    for row in rows:
-        style = "bold green" if row.get("kind") == "pretrained" else ""
-        seeds = row.get("seeds") or []
+    for model in models:
+        style = "bold green" if model.kind == "pretrained" else ""
+        seeds = " ".join(f"{100 * seed:.1f}" for seed in model.seeds) if len(model.seeds) > 1 else ""
         line: list[str | Cell] = [
-            Cell(_name(row), style),
-            Cell(formats.percent(row["accuracy"]), style),
-            formats.interval(row["accuracy_interval"]),
-            "-" if row.get("macro_f1") is None else f"{row['macro_f1']:.3f}",
-            Cell(" ".join(f"{100 * seed:.1f}" for seed in seeds) if len(seeds) > 1 else "", "dim"),
+            Cell(_name(model), style),
+            Cell(formats.percent(model.accuracy), style),
+            formats.interval((model.low, model.high)),
+            "-" if model.macro_f1 is None else f"{model.macro_f1:.3f}",
+            Cell(seeds, "dim"),
         ]
         if has_ruler:
-            line.insert(3, Cell(_ruler(row, low, high, ruler), style))
+            line.insert(3, Cell(_ruler(model, low, high, ruler), style))
         cells.append(line)
     if page.width < NARROW:  # without the seeds
         columns, cells = columns[:-1], [line[:-1] for line in cells]
     return table(columns, cells, page)
 
 
-def _ruler_range(rows: list[Event]) -> tuple[float, float]:
+def _ruler_range(models: list[ComparedModel]) -> tuple[float, float]:
     """The tenths that enclose all intervals."""
-    low = min(row["accuracy_interval"][0] for row in rows)
-    high = max(row["accuracy_interval"][1] for row in rows)
+    low = min(model.low for model in models)
+    high = max(model.high for model in models)
     first = math.floor(low * 10 + 1e-9)
     return first / 10, max(math.ceil(high * 10 - 1e-9), first + 1) / 10
 
 
-def _ruler(row: Event, low: float, high: float, width: int) -> str:
+def _ruler(model: ComparedModel, low: float, high: float, width: int) -> str:
     """The interval as a line, with the accuracy as a mark on it."""
 
     def column(value: float) -> int:
         return round((value - low) / (high - low) * (width - 1))
 
-    first, last = (min(max(column(value), 0), width - 1) for value in row["accuracy_interval"])
+    first, last = (min(max(column(value), 0), width - 1) for value in (model.low, model.high))
     marks = [" "] * width
     marks[first : last + 1] = "─" * (last - first + 1)
     marks[first], marks[last] = "├", "┤"
-    marks[min(max(column(row["accuracy"]), 0), width - 1)] = "●"
+    marks[min(max(column(model.accuracy), 0), width - 1)] = "●"
     return "".join(marks)
 
 
-def _slices(rows: list[Event], page: Page) -> Lines:
-    names = list(dict.fromkeys(name for row in rows for name in row.get("slices") or {}))
+def _slices(models: list[ComparedModel], page: Page) -> Lines:
+    by_model = [{found.name: found for found in model.slices} for model in models]
+    names = list(dict.fromkeys(name for slices in by_model for name in slices))
     if not names:
         return []
     has_intervals = page.width >= NARROW and 32 + 26 * len(names) <= max(page.width, 84)
+    sizes = {name: max(slices[name].n for slices in by_model if name in slices) for name in names}
     columns = [
         Column("accuracy by slice", wraps=page.width < NARROW),
-        *(Column(_slice_title(n, rows, page), "right", wraps=True) for n in names),
+        *(Column(_slice_title(name, sizes[name], page), "right", wraps=True) for name in names),
     ]
     cells: list[Row] = []
-    for row in rows:
-        style = "bold green" if row.get("kind") == "pretrained" else ""
-        slices = [(row.get("slices") or {}).get(name) for name in names]
-        cells.append([Cell(_name(row), style), *(Cell(_slice(found, has_intervals), style) for found in slices)])
+    for model, slices in zip(models, by_model, strict=True):
+        style = "bold green" if model.kind == "pretrained" else ""
+        found = [Cell(_slice(slices.get(name), has_intervals), style) for name in names]
+        cells.append([Cell(_name(model), style), *found])
     return [Text(""), *table(columns, cells, page)]
 
 
-def _slice_title(name: str, rows: list[Event], page: Page) -> str:
-    sizes = [row["slices"][name].get("n", 0) for row in rows if name in (row.get("slices") or {})]
+def _slice_title(name: str, n: int, page: Page) -> str:
     gap = "\n" if page.width < NARROW else " "
-    return f"{clean(name.replace('_', ' '), 24)}{gap}(n = {formats.count(max(sizes))})"
+    return f"{clean(name.replace('_', ' '), 24)}{gap}(n = {formats.count(n)})"
 
 
-def _slice(found: dict[str, Any] | None, has_intervals: bool) -> str:
+def _slice(found: SliceResult | None, has_intervals: bool) -> str:
     if found is None:
         return "-"
-    text = formats.percent(found["accuracy"])
-    if has_intervals and found.get("accuracy_interval"):
-        text += f"  {formats.interval(found['accuracy_interval'])}"
-    return text
+    text = formats.percent(found.accuracy)
+    return f"{text}  {formats.interval((found.low, found.high))}" if has_intervals else text
 
 
-def _verdicts(verdicts: list[Event], rows: list[Event], page: Page) -> Lines:
-    has_control = any(row.get("kind") == "scratch" for row in rows)
+def _verdicts(verdicts: list[Verdict], models: list[ComparedModel], page: Page) -> Lines:
+    has_control = any(model.kind == "scratch" for model in models)
     lines: Lines = [Text("")] if verdicts or not has_control else []
     if not has_control:
         lines += paragraph(NO_CONTROL, page, indent=1, first="● ", style="bold")
     for verdict in verdicts:
-        lines += paragraph(clean(verdict.get("sentence", ""), 400), page, indent=1, first="● ", style="bold")
-        evidence = _evidence(verdict, rows)
+        lines += paragraph(clean(verdict.sentence, 400), page, indent=1, first="● ", style="bold")
+        evidence = _evidence(verdict, models)
         if evidence:
             lines += paragraph(evidence, page, indent=3, style="dim")
     return lines
 
 
-def _calibration(rows: list[Event]) -> str:
+def _calibration(models: list[ComparedModel]) -> str:
     """A sentence on the probabilities of each model but the majority class, which gives every row the same."""
     parts = [
-        f"{_name(row)} {formats.percent(row['calibration_error'])}, {row['brier_score']:.3f}"
-        for row in rows
-        if row.get("kind") != "majority" and "calibration_error" in row
+        f"{_name(model)} {formats.percent(model.calibration_error)}, {model.brier_score:.3f}"
+        for model in models
+        if model.kind != "majority" and model.calibration_error is not None and model.brier_score is not None
     ]
     what = "Expected calibration error (mean gap between confidence and accuracy) and Brier score"
     return f"{what}, lower is better: {'; '.join(parts)}." if parts else ""
 
 
-def _evidence(verdict: Event, rows: list[Event]) -> str:
+def _evidence(verdict: Verdict, models: list[ComparedModel]) -> str:
     """What the verdict's sentence leaves out: the p-value, and the number of seeds on each side."""
     parts = []
-    if verdict.get("p_value") is not None:
-        parts.append(f"p {'< 0.001' if verdict['p_value'] < 0.001 else '= ' + format(verdict['p_value'], '.3f')}")
-    num_seeds = {row.get("kind"): len(row.get("seeds") or []) for row in rows}
-    seeds = [formats.count(num_seeds[kind]) for kind in verdict.get("between", []) if num_seeds.get(kind)]
+    if verdict.p_value is not None:
+        parts.append(f"p {'< 0.001' if verdict.p_value < 0.001 else '= ' + format(verdict.p_value, '.3f')}")
+    num_seeds = {model.kind: len(model.seeds) for model in models}
+    seeds = [formats.count(num_seeds[kind]) for kind in verdict.between if num_seeds.get(kind)]
     if len(seeds) == 2:
         parts.append(f"seeds: {seeds[0]} vs. {seeds[1]}")
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""The data flow of a run, from its events: each stage's input and output, dropped documents, one example."""
+"""The data flow of a run, from its trace: each stage's input and output, dropped documents, one example."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
-from pretune.reporting.sections.phases import MASK, last_of, of_stage, synthetic_note
 from pretune.reporting.terminal import (
     ROOMY,
     Cell,
@@ -24,32 +22,38 @@ from pretune.reporting.terminal import (
     shorten,
     table,
 )
-from pretune.runtime.events import Event
+from pretune.run_trace import formats
+from pretune.run_trace.stages import SYNTHETIC_NOTE
+from pretune.trace_schema import Example, Quantity, RunTrace, Stage, TokenizerReport
 
-STAGES = ("collect", "preprocess", "pretrain", "prepare", "finetune")
-SPLIT = "split"  # comes before stage 2
-CONTROLS = ("scratch", "compare")
+MASK = "[MASK]"  # in the place of a masked word
 TOKENIZERS = {"bpe": "byte-level BPE", "wordpiece": "WordPiece", "words": "whole words"}
 EXAMPLE_LIMIT = 300  # characters of the example
 TOKENS_SHOWN = 24
 DROPPED_EXAMPLES = 1  # samples of dropped text for each rule of a whole run
 DROPPED_EXAMPLES_OF_STAGE = 3  # if a stage is shown alone
+NOT_LABELLED = "not among the labelled rows"
 
 
-def render_flow(events: list[Event], page: Page) -> Lines:
+def synthetic_note(trace: RunTrace) -> str:
+    """The note that every section shows on generated data; empty for other data."""
+    return SYNTHETIC_NOTE if trace.run.is_synthetic else ""
+
+
+def render_flow(trace: RunTrace, page: Page) -> Lines:
     """The five stages in a table (or one stage alone), dropped documents, the tokenizer, the example, the messages."""
-    lines = heading("DATA FLOW", synthetic_note(events), page)
-    lines += _stages(events, page)
-    lines += _dropped(events, page)
-    lines += _tokenizer(events, page)
-    lines += render_example(events, page)
-    return lines + _messages(events, page)
+    lines = heading("DATA FLOW", synthetic_note(trace), page)
+    lines += _stages(trace, page)
+    lines += _dropped(trace, page)
+    lines += _tokenizer(trace, page)
+    lines += render_example(trace, page)
+    return lines + _messages(trace, page)
 
 
 # ---- the stages
 
 
-def _stages(events: list[Event], page: Page) -> Lines:
+def _stages(trace: RunTrace, page: Page) -> Lines:
     columns = [
         Column("stage"),
         Column("in", wraps=True),
@@ -58,41 +62,35 @@ def _stages(events: list[Event], page: Page) -> Lines:
         Column("time", "right"),
         Column("memory", "right", style="dim"),
     ]
-    is_whole_run = len({event["stage"] for event in events}) > 1
-    shown = [(number, s) for number, s in enumerate(STAGES, start=1) if is_whole_run or of_stage(events, s)]
-    rows: list[Row] = [_stage_row(events, stage, f"{number} {stage}") for number, stage in shown]
-    if of_stage(events, SPLIT):
-        rows.insert(1 if is_whole_run else 0, _stage_row(events, SPLIT, f"  {SPLIT}", "dim"))
-    rows += [_stage_row(events, stage, f"  {stage}", "dim") for stage in CONTROLS if of_stage(events, stage)]
-    if is_whole_run:
-        seconds = sum(event["seconds"] for event in events if event["event"] == "stage_finished")
-        rows.append([Cell("  total", "bold"), "", "", "", Cell(formats.duration(seconds), "bold"), ""])
+    rows: list[Row] = [_stage_row(stage) for stage in trace.stages]
+    if len(trace.stages) > 1:
+        total = formats.duration(trace.run.seconds or 0.0)
+        rows.append([Cell("  total", "bold"), "", "", "", Cell(total, "bold"), ""])
     if page.width < ROOMY:
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     return table(columns, rows, page)
 
 
-def _stage_row(events: list[Event], stage: str, name: str, style: str = "") -> Row:
-    flow, finished = last_of(events, stage, "flow"), last_of(events, stage, "stage_finished")
-    if not of_stage(events, stage):
+def _stage_row(stage: Stage) -> Row:
+    name = f"  {stage.name}" if stage.number is None else f"{stage.number} {stage.name}"
+    style = "dim" if stage.number is None else ""
+    if stage.status == "missing":
         return [Cell(name, "dim"), Cell("not run", "dim"), "", "", "", ""]
-    if not finished:
+    if stage.status == "running":
         return [Cell(name, "bold"), Cell("not finished", "yellow"), "", "", "", ""]
-    dropped = sum(entry["count"] for entry in flow.get("dropped", []))
-    seconds = finished.get("seconds", flow.get("seconds"))
-    memory = finished.get("peak_memory_bytes", flow.get("peak_memory_bytes"))
+    dropped = sum(entry.count for entry in stage.dropped)
     return [
         Cell(name, style or "bold"),
-        Cell(_shape(flow.get("shape_in", [])), style),
-        Cell(_shape(flow.get("shape_out", [])), style),
+        Cell(_shape(stage.shape_in), style),
+        Cell(_shape(stage.shape_out), style),
         Cell(formats.count(dropped) if dropped else "-", style),
-        Cell("-" if seconds is None else formats.duration(seconds), style),
-        "" if memory is None else formats.size(memory),
+        Cell("-" if stage.seconds is None else formats.duration(stage.seconds), style),
+        "" if stage.peak_memory_bytes is None else formats.size(stage.peak_memory_bytes),
     ]
 
 
-def _shape(entries: list[dict[str, Any]]) -> str:
-    return "\n".join(_quantity(str(entry["name"]), entry["value"]) for entry in entries) or "-"
+def _shape(entries: list[Quantity]) -> str:
+    return "\n".join(_quantity(entry.name, entry.value) for entry in entries) or "-"
 
 
 def _quantity(name: str, value: Any) -> str:
@@ -113,18 +111,17 @@ def _quantity(name: str, value: Any) -> str:
 # ---- dropped documents and rows
 
 
-def _dropped(events: list[Event], page: Page) -> Lines:
+def _dropped(trace: RunTrace, page: Page) -> Lines:
     rows: list[Row] = []
-    is_whole_run = len({event["stage"] for event in events}) > 1
-    most = DROPPED_EXAMPLES if is_whole_run else DROPPED_EXAMPLES_OF_STAGE
-    for stage in (STAGES[0], SPLIT, *STAGES[1:], *CONTROLS):
-        for entry in last_of(events, stage, "flow").get("dropped", []):
+    most = DROPPED_EXAMPLES if len(trace.stages) > 1 else DROPPED_EXAMPLES_OF_STAGE
+    for stage in trace.stages:
+        for entry in stage.dropped:
             # Input that could not become a document has a place and no text.
-            shown = place if stage == "collect" else quote
-            samples = [shown(text, 48) if clean(text) else "(empty)" for text in entry.get("examples", [])[:most]]
-            reason = clean(entry.get("reason", ""), 160)
-            rule = clean(str(entry["rule"]).replace("_", " "), 32)
-            rows.append([stage, rule, formats.count(entry["count"]), reason, Cell("\n".join(samples), "dim")])
+            shown = place if stage.name == "collect" else quote
+            samples = [shown(text, 48) if clean(text) else "(empty)" for text in entry.examples[:most]]
+            rule = clean(entry.rule.replace("_", " "), 32)
+            count, reason = formats.count(entry.count), clean(entry.reason, 160)
+            rows.append([stage.name, rule, count, reason, Cell("\n".join(samples), "dim")])
     if not rows:
         return [Text(""), Text(" Nothing was dropped.", style="dim")]
     columns = [
@@ -137,40 +134,38 @@ def _dropped(events: list[Event], page: Page) -> Lines:
     return [Text(""), *table(columns, rows, page)]
 
 
-def _tokenizer(events: list[Event], page: Page) -> Lines:
-    report = last_of(events, "preprocess", "tokenizer_report")
-    if not report:
+def _tokenizer(trace: RunTrace, page: Page) -> Lines:
+    report = trace.tokenizer
+    if report is None:
         return []
-    kind = TOKENIZERS.get(str(report.get("kind")))
-    parts = [*([kind] if kind else []), f"vocabulary of {formats.count(report['vocab_size'])} tokens"]
-    if "fertility" in report:
-        parts.append(f"{report['fertility']:.2f} tokens per word")
-    if "characters_per_token" in report:
-        parts.append(f"{report['characters_per_token']:.1f} characters per token")
-    if "unknown_share" in report:
-        parts.append(f"{formats.percent(report['unknown_share'])} unknown")
-    if "round_trip_share" in report:
-        parts.append(f"{formats.percent(report['round_trip_share'])} of texts restored exactly")
-    longest = ", ".join(quote(token, 24) for token in report.get("longest_tokens", [])[:4])
+    kind = TOKENIZERS.get(report.kind)
+    parts = [*([kind] if kind else []), f"vocabulary of {formats.count(report.vocab_size)} tokens"]
+    if report.tokens_per_word is not None:
+        parts.append(f"{report.tokens_per_word:.2f} tokens per word")
+    if report.characters_per_token is not None:
+        parts.append(f"{report.characters_per_token:.1f} characters per token")
+    if report.unknown_fraction is not None:
+        parts.append(f"{formats.percent(report.unknown_fraction)} unknown")
+    if report.round_trip_fraction is not None:
+        parts.append(f"{formats.percent(report.round_trip_fraction)} of texts restored exactly")
+    longest = ", ".join(quote(token, 24) for token in report.longest_tokens[:4])
     parts += [f"longest tokens {longest}"] if longest else []
-    if report.get("encoders"):
-        encoders = " and ".join(clean(encoder, 24) for encoder in report["encoders"])
-        parts.append(f"trained with {clean(report.get('trainer', '?'), 24)}, encoded with {encoders}")
+    if report.encoders:
+        encoders = " and ".join(clean(encoder, 24) for encoder in report.encoders)
+        parts.append(f"trained with {clean(report.trainer or '?', 24)}, encoded with {encoders}")
     lines = paragraph(" · ".join(parts), page, indent=1, first="tokenizer  ")
-    if report.get("size_rule"):
-        lines += paragraph(clean(report["size_rule"], 400), page, indent=1, first=" " * 11, style="dim")
-    return [Text(""), *lines, *_views(events, page)]
+    if report.size_rule:
+        lines += paragraph(clean(report.size_rule, 400), page, indent=1, first=" " * 11, style="dim")
+    return [Text(""), *lines, *_views(report, page)]
 
 
-def _views(events: list[Event], page: Page) -> Lines:
+def _views(report: TokenizerReport, page: Page) -> Lines:
     """The training tokens as rows of equal length: their number, and the fraction of padding."""
-    views = last_of(events, "preprocess", "views")
     names = {"rows": "with one document per row", "packed": "packed"}
     parts = [
-        f"{' x '.join(formats.count(size) for size in views[view]['shape'])} {name}, "
-        f"{formats.percent(views[view]['padding_share'])} padding"
-        for view, name in names.items()
-        if view in views
+        f"{' x '.join(formats.count(size) for size in view.shape)} {names.get(view.name, view.name)}, "
+        f"{formats.percent(view.padding_fraction)} padding"
+        for view in report.views
     ]
     return paragraph(" · ".join(parts), page, indent=1, first="as rows    ") if parts else []
 
@@ -178,10 +173,10 @@ def _views(events: list[Event], page: Page) -> Lines:
 # ---- one example through all stages
 
 
-def render_example(events: list[Event], page: Page) -> Lines:
+def render_example(trace: RunTrace, page: Page) -> Lines:
     """The same text at each stage: as found, cleaned and tokenized, masked, labelled, classified."""
-    examples = {stage: last_of(events, stage, "example") for stage in STAGES}
-    if not any(examples.values()):
+    example = trace.example
+    if example is None:
         return []
     lines = [Text(""), Text("").append("One example through all stages", style="bold")]
     describe = {
@@ -191,24 +186,28 @@ def render_example(events: list[Event], page: Page) -> Lines:
         "prepare": _prepared,
         "finetune": _finetuned,
     }
-    for number, stage in enumerate(STAGES, start=1):
-        if examples[stage]:
-            first = f"{number} {stage:<12}"
-            for sentence in describe[stage](examples[stage]):
-                lines += paragraph(sentence, page, indent=1, first=first)
-                first = " " * len(first)
+    for stage in trace.stages:
+        if stage.status == "missing" or stage.name not in describe:
+            continue
+        first = f"{stage.number} {stage.name:<12}"
+        for sentence in describe[stage.name](example, stage.status == "finished"):
+            lines += paragraph(sentence, page, indent=1, first=first)
+            first = " " * len(first)
     return lines
 
 
-def _collected(example: Event) -> list[str]:
-    source = example.get("source")
-    return [quote(example.get("text", ""), EXAMPLE_LIMIT), *([f"from {place(source, 70)}"] if source else [])]
+def _collected(example: Example, _is_finished: bool) -> list[str]:
+    if example.text is None:
+        return []
+    return [quote(example.text, EXAMPLE_LIMIT), *([f"from {place(example.source, 70)}"] if example.source else [])]
 
 
-def _preprocessed(example: Event) -> list[str]:
-    before, after = example.get("text_before"), example.get("text", "")
-    sentences = ["text unchanged" if before in (None, after) else f"cleaned: {quote(after, EXAMPLE_LIMIT)}"]
-    tokens, ids = example.get("tokens") or [], example.get("ids") or []
+def _preprocessed(example: Example, _is_finished: bool) -> list[str]:
+    if example.clean_text is None:
+        return []
+    is_unchanged = example.text in (None, example.clean_text)
+    sentences = ["text unchanged" if is_unchanged else f"cleaned: {quote(example.clean_text, EXAMPLE_LIMIT)}"]
+    tokens, ids = example.tokens, example.ids
     if tokens:
         shown = _join_tokens(tokens[:TOKENS_SHOWN])
         more = f" | … {len(tokens) - TOKENS_SHOWN} more" if len(tokens) > TOKENS_SHOWN else ""
@@ -233,55 +232,54 @@ def _join_tokens(tokens: list[str]) -> str:
     return text
 
 
-def _pretrained(example: Event) -> list[str]:
-    text = clean(example.get("masked_text", example.get("text", "")))
-    sentences = [quote(around(text, MASK, EXAMPLE_LIMIT))]
-    guesses = [
-        f"{quote(p['word'], 20)} {formats.percent(p['probability'])}" for p in example.get("predictions", [])[:3]
-    ]
+def _pretrained(example: Example, _is_finished: bool) -> list[str]:
+    found = example.masked
+    if found is None:
+        return []
+    sentences = [quote(around(clean(found.masked_text), MASK, EXAMPLE_LIMIT))]
+    guesses = [f"{quote(guess.word, 20)} {formats.percent(guess.probability)}" for guess in found.predictions[:3]]
     if guesses:
-        masked = f"the masked word is {quote(example.get('true_word', '?'), 30)}"
-        if example.get("probability") is not None and example.get("rank"):
-            masked += f" ({formats.percent(example['probability'])}, rank {formats.count(example['rank'])})"
+        masked = f"the masked word is {quote(found.true_word, 30)}"
+        if found.probability is not None and found.rank:
+            masked += f" ({formats.percent(found.probability)}, rank {formats.count(found.rank)})"
         sentences.append(f"predicted: {', '.join(guesses)}; {masked}")
     return sentences
 
 
-def _prepared(example: Event) -> list[str]:
+def _prepared(example: Example, is_finished: bool) -> list[str]:
     parts = []
-    if example.get("label") is not None:
-        parts.append(f"label {quote(example['label'], 40)}")
-    if example.get("split"):
-        parts.append(f"in the {clean(example['split'], 20)} split")
-    if example.get("num_tokens") is not None:
-        parts.append(f"{formats.count(example['num_tokens'])} tokens")
-    return [", ".join(parts) or "not among the labelled rows"]
+    if example.label is not None:
+        parts.append(f"label {quote(example.label, 40)}")
+    if example.split:
+        parts.append(f"in the {clean(example.split, 20)} split")
+    if example.num_tokens is not None:
+        parts.append(f"{formats.count(example.num_tokens)} tokens")
+    return [", ".join(parts)] if parts else [NOT_LABELLED] * is_finished
 
 
-def _finetuned(example: Event) -> list[str]:
-    if example.get("predicted") is None:
-        return ["not among the labelled rows"]
-    sentence = f"predicted {quote(example['predicted'], 40)}"
-    if example.get("probability") is not None:
-        sentence += f" with probability {formats.percent(example['probability'])}"
-    if example.get("label") is not None:
-        is_right = example["label"] == example["predicted"]
-        sentence += ", which is correct" if is_right else f"; the label is {quote(example['label'], 40)}"
+def _finetuned(example: Example, is_finished: bool) -> list[str]:
+    if example.predicted is None:
+        return [NOT_LABELLED] * is_finished
+    sentence = f"predicted {quote(example.predicted, 40)}"
+    if example.probability is not None:
+        sentence += f" with probability {formats.percent(example.probability)}"
+    if example.label is not None:
+        is_right = example.label == example.predicted
+        sentence += ", which is correct" if is_right else f"; the label is {quote(example.label, 40)}"
     return [sentence]
 
 
 # ---- messages
 
 
-def _messages(events: list[Event], page: Page) -> Lines:
+def _messages(trace: RunTrace, page: Page) -> Lines:
     lines: Lines = []
-    for event in events:
-        if event["event"] not in ("detected", "warning", "notice"):
-            continue
-        is_warning = event["event"] == "warning"
-        sentence = clean(event.get("sentence", ""), 400)
-        if is_warning and event.get("count"):
-            sentence += f" ({formats.count(event['count'])})"
-        first = f"{shorten(str(event['stage']), 11):<11} {'! ' if is_warning else '· '}"
-        lines += paragraph(sentence, page, indent=1, first=first, style="yellow" if is_warning else "")
+    for stage in trace.stages:
+        for message in stage.messages:
+            is_warning = message.kind == "warning"
+            sentence = clean(message.sentence, 400)
+            if is_warning and message.count:
+                sentence += f" ({formats.count(message.count)})"
+            first = f"{shorten(stage.name, 11):<11} {'! ' if is_warning else '· '}"
+            lines += paragraph(sentence, page, indent=1, first=first, style="yellow" if is_warning else "")
     return [Text(""), Text("").append("Messages from the stages", style="bold"), *lines] if lines else []

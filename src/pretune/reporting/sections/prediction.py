@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting import formats
 from pretune.reporting.terminal import (
     NARROW,
     Cell,
@@ -28,8 +26,9 @@ from pretune.reporting.terminal import (
     quote,
     table,
 )
+from pretune.run_trace import formats
+from pretune.trace_schema import PredictionTrace, Token
 
-Trace = dict[str, Any]
 TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
 TOLERANCE = 1e-4  # between the sum of the contributions and the logit
@@ -39,16 +38,14 @@ TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def render_prediction(trace: Trace, page: Page, note: str = "") -> Lines:
-    """The five layers of a trace, as `pretune trace --json` writes it; `note` names where the data came from."""
-    layers = trace["layers"]
+def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lines:
+    """The five layers of a trace; `note` names where the data came from."""
     lines = heading("PREDICTION TRACE", note, page)
-    lines += paragraph(clean(trace.get("model", "")), page, indent=1, style="dim")
-    lines += paragraph(quote(trace["text"], 400), page, indent=1)
+    lines += paragraph(quote(trace.text, 400), page, indent=1)
     lines += _title(1, "Tokenization", "the text is split into tokens of the vocabulary; below each, its id", page)
-    lines += _tokenization(layers["tokenization"], page)
+    lines += _tokenization(trace, page)
     lines += _title(2, "Embedding", "each token becomes a vector; below each, the vector's length", page)
-    lines += _embedding(layers["embedding"], layers["tokenization"], page)
+    lines += _embedding(trace, page)
     lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
     lines += _title(4, "Head", "the mean vector times a row of weights per class, plus a bias", page)
@@ -71,39 +68,33 @@ def _bar_width(page: Page) -> int:
 # ---- 1 and 2: tokens
 
 
-def _tokenization(layer: Trace, page: Page) -> Lines:
-    tokens = layer["tokens"]
-    columns = [(name, str(token["id"])) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
+def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
+    tokens = trace.tokens
+    columns = [(name, str(token.id)) for name, token in zip(_surfaces(tokens), tokens, strict=False)]
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
-    cut = "; the text was too long, so its middle was cut" if layer.get("was_cut") else ""
-    return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
+    cut = "; the text was too long, so its middle was cut" if trace.was_cut else ""
+    more = f", the first {TOKENS_SHOWN} shown" if len(tokens) > TOKENS_SHOWN else ""
+    return lines + paragraph(f"{len(tokens)} tokens{more}{joined}{cut}", page, indent=2, style="dim")
 
 
-def _more(items: Sequence[Any]) -> str:
-    return f", the first {TOKENS_SHOWN} shown" if len(items) > TOKENS_SHOWN else ""
-
-
-def _surfaces(tokens: list[Trace]) -> list[str]:
+def _surfaces(tokens: list[Token]) -> list[str]:
     """The tokens to draw, with a sign before those that start where the token before ended."""
     surfaces = []
     for before, token in zip([None, *tokens], tokens[:TOKENS_SHOWN], strict=False):
-        start = token.get("start")
-        is_joined = before is not None and start is not None and start == before.get("end")
-        is_joined = is_joined and not str(token["surface"]).startswith(" ")
-        is_inside = (
-            before is not None and start is not None and (start, token["end"]) == (before["start"], before["end"])
-        )
-        surfaces.append(INSIDE if is_inside else JOINT * is_joined + (clean(token["surface"], 20) or BLANK))
+        is_after = before is not None and token.start is not None
+        is_joined = is_after and token.start == before.end and not token.surface.startswith(" ")
+        is_inside = is_after and (token.start, token.end) == (before.start, before.end)
+        surfaces.append(INSIDE if is_inside else JOINT * is_joined + (clean(token.surface, 20) or BLANK))
     return surfaces
 
 
-def _embedding(layer: Trace, tokenization: Trace, page: Page) -> Lines:
-    norms = layer["norms"]
+def _embedding(trace: PredictionTrace, page: Page) -> Lines:
+    norms = trace.embedding.norms
     low, high = min(norms), max(norms)
     columns = []
-    for name, norm in zip(_surfaces(tokenization["tokens"]), norms, strict=False):
+    for name, norm in zip(_surfaces(trace.tokens), norms, strict=False):
         level = 0 if high == low else round((norm - low) / (high - low) * (len(_LEVELS) - 1))
         columns.append((name, f"{_LEVELS[level]} {formats.nats(norm)}"))
     lines = _gloss(columns, page, ("", "cyan"))
@@ -128,52 +119,51 @@ def _gloss(columns: Sequence[tuple[str, str]], page: Page, styles: tuple[str, st
 # ---- 3: layers
 
 
-def _shown_classes(trace: Trace) -> list[int]:
+def _shown_classes(trace: PredictionTrace) -> list[int]:
     """The classes to show, the most probable first."""
-    probabilities = trace["layers"]["decision"]["probabilities"]
+    probabilities = trace.decision.probabilities
     return sorted(range(len(probabilities)), key=lambda k: -probabilities[k])[:CLASSES_SHOWN]
 
 
-def _label(trace: Trace, index: int, page: Page | None = None) -> str:
+def _label(trace: PredictionTrace, index: int, page: Page | None = None) -> str:
     """The name of a class; shorter if it is to be the title of a column on a narrow page."""
-    return clean(trace["label_names"][index], 10 if page is not None and page.width < NARROW else 20)
+    return clean(trace.label_names[index], 10 if page is not None and page.width < NARROW else 20)
 
 
-def _transformer(trace: Trace, page: Page) -> Lines:
-    layer, shown = trace["layers"]["transformer"], _shown_classes(trace)
+def _transformer(trace: PredictionTrace, page: Page) -> Lines:
+    shown = _shown_classes(trace)
     first = shown[0]
     columns = [Column("after")]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     width = _bar_width(page)
     columns += [Column("0 %".ljust(max(width - 5, 4)) + "100 %")]
     rows: list[Row] = []
-    for readout in layer["readouts"]:
-        values, number = readout["probabilities"], readout["layer"]
+    for readout in trace.readouts:
+        values, number = readout.probabilities, readout.layer
         cells = [f"layer {number}" if number else "embedding", *(formats.percent(values[k]) for k in shown)]
         rows.append([*cells, Cell(bar(values[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2)
     note = f"Bars: {_label(trace, first)}. Each layer is read through the final norm, at the layer's own scale: "
     note += "this is what can be decoded there, not what was decided there."
     lines += paragraph(note, page, indent=2, style="dim")
-    return [*lines, Text(""), *_contributions(trace, layer["contributions"], shown, page)]
+    return [*lines, Text(""), *_contributions(trace, shown, page)]
 
 
-def _contributions(trace: Trace, contributions: list[Trace], shown: list[int], page: Page) -> Lines:
+def _contributions(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
     first = shown[0]
     half = _bar_width(page) // 2
     columns = [Column("added to the logit", wraps=page.width < NARROW)]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     columns += [Column(("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+"))]
-    components = [(clean(c["name"].replace("_", " "), 24), c["logits"]) for c in contributions]
+    components = [(clean(each.name.replace("_", " "), 24), each.logits) for each in trace.contributions]
     largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
         [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
         for name, values in components
     ]
     sums = [sum(values[k] for _, values in components) for k in range(len(components[0][1]))]
-    logits = trace["layers"]["head"]["logits"]
     rows.append([Cell("sum", "bold"), *(Cell(f"{sums[k]:+.3f}", "bold") for k in shown), ""])
-    error = max(abs(a - b) for a, b in zip(sums, logits, strict=True))
+    error = max(abs(a - b) for a, b in zip(sums, trace.head.logits, strict=True))
     lines = table(columns, rows, page, indent=2)
     return lines + _check("the sums and the logits", error, page)
 
@@ -197,51 +187,51 @@ def _check(what: str, error: float, page: Page) -> Lines:
 # ---- 4 and 5: head and decision
 
 
-def _head(trace: Trace, page: Page) -> Lines:
-    head, shown = trace["layers"]["head"], _shown_classes(trace)
+def _head(trace: PredictionTrace, page: Page) -> Lines:
+    head, shown = trace.head, _shown_classes(trace)
     columns = [Column("class"), Column("weights · vector", "right"), Column("bias", "right"), Column("logit", "right")]
     rows: list[Row] = []
     for k in shown:
-        logit, bias = head["logits"][k], head["bias"][k]
+        logit, bias = head.logits[k], head.bias[k]
         rows.append([_label(trace, k), f"{logit - bias:+.3f}", f"{bias:+.3f}", f"{logit:+.3f}"])
     lines = table(columns, rows, page, indent=2) + _hidden_classes(trace, shown, page)
     return lines + _arithmetic(trace, shown[0], page)
 
 
-def _arithmetic(trace: Trace, first: int, page: Page) -> Lines:
+def _arithmetic(trace: PredictionTrace, first: int, page: Page) -> Lines:
     """The logits recomputed from vector, weights and bias, and the largest products in the sum of the first class."""
-    head = trace["layers"]["head"]
-    products = [weight * value for weight, value in zip(head["weight"][first], head["pooled"], strict=True)]
+    head = trace.head
+    products = [weight * value for weight, value in zip(head.weight[first], head.pooled, strict=True)]
     order = sorted(range(len(products)), key=lambda d: -products[d])
     largest = [d for d in order[:TERMS_SHOWN] if products[d] > 0] + [d for d in order[-TERMS_SHOWN:] if products[d] < 0]
     terms = ", ".join(f"[{d}] {products[d]:+.3f}" for d in dict.fromkeys(largest))
     sentence = f"largest of the {len(products)} products for {_label(trace, first)}, by dimension: {terms}"
-    rows = zip(head["weight"], head["bias"], head["logits"], strict=True)
-    error = max(abs(math.fsum(w * v for w, v in zip(row, head["pooled"], strict=True)) + b - z) for row, b, z in rows)
+    rows = zip(head.weight, head.bias, head.logits, strict=True)
+    error = max(abs(math.fsum(w * v for w, v in zip(row, head.pooled, strict=True)) + b - z) for row, b, z in rows)
     lines = paragraph(sentence, page, indent=2, style="dim")
     return lines + _check("weights · vector + bias and the logits", error, page)
 
 
-def _hidden_classes(trace: Trace, shown: list[int], page: Page) -> Lines:
-    hidden = len(trace["layers"]["decision"]["probabilities"]) - len(shown)
+def _hidden_classes(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
+    hidden = len(trace.decision.probabilities) - len(shown)
     return paragraph(f"and {hidden} less probable classes", page, indent=2, style="dim") if hidden else []
 
 
-def _decision(trace: Trace, page: Page) -> Lines:
-    decision, shown = trace["layers"]["decision"], _shown_classes(trace)
+def _decision(trace: PredictionTrace, page: Page) -> Lines:
+    decision, shown = trace.decision, _shown_classes(trace)
     lines: Lines = []
     width = max(cell_len(_label(trace, k)) for k in shown)
     for k in shown:
-        probability = decision["probabilities"][k]
+        probability = decision.probabilities[k]
         line = Text(f"  {pad(_label(trace, k), width)}  ")
         line.append(bar(probability, 2 * _bar_width(page)), style="cyan")
         lines.append(line.append(f"  {formats.percent(probability)}"))
     lines += _hidden_classes(trace, shown, page)
-    computed = softmax(trace["layers"]["head"]["logits"])
-    error = max(abs(a - b) for a, b in zip(computed, decision["probabilities"], strict=True))
+    computed = softmax(trace.head.logits)
+    error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
     lines += _check("the softmax of the logits and the probabilities", error, page)
-    probability, margin = formats.percent(decision["probability"]), f"{100 * decision['margin']:.1f} points"
-    sentence = f"{clean(decision['label'], 40)} with probability {probability}, {margin} ahead of the next class"
+    probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
+    sentence = f"{clean(decision.label, 40)} with probability {probability}, {margin} ahead of the next class"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
 

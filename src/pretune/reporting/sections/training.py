@@ -1,4 +1,4 @@
-"""The events of training in; out come both phases as charts and tables, with the watched sentences over time."""
+"""The phases of a trace in; out come charts and tables, with the watched sentences over time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting import formats
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
-from pretune.reporting.noise import accuracy_noise
-from pretune.reporting.observations import in_short, observe
-from pretune.reporting.sections.phases import MASK, Phase, of_stage, read_phase, synthetic_note
+from pretune.reporting.sections.flow import MASK, synthetic_note
 from pretune.reporting.terminal import (
     NARROW,
     ROOMY,
@@ -26,7 +23,18 @@ from pretune.reporting.terminal import (
     side_by_side,
     table,
 )
-from pretune.runtime.events import Event
+from pretune.run_trace import formats
+from pretune.run_trace.training import trial_shown
+from pretune.trace_schema import (
+    Evaluation,
+    Hardware,
+    Phase,
+    RunTrace,
+    TestResult,
+    Trial,
+    WatchedMoment,
+    WatchedSentence,
+)
 
 TITLES = {
     "pretrain": "Pre-training: predicting masked words",
@@ -39,76 +47,77 @@ PANEL_GAP = 3
 WATCHED_LIMIT = 90  # characters of a watched sentence
 
 
-def render_training(events: list[Event], page: Page) -> Lines:
+def render_training(trace: RunTrace, page: Page) -> Lines:
     """The trace of both phases; a phase without an evaluation is left out."""
-    lines = heading("TRAINING TRACE", synthetic_note(events), page)
-    stages = ("pretrain", "finetune") if of_stage(events, "finetune") or of_stage(events, "pretrain") else ("scratch",)
-    phases = [phase for phase in (read_phase(events, stage) for stage in stages) if phase.rows]
+    lines = heading("TRAINING TRACE", synthetic_note(trace), page)
+    phases = [phase for phase in (trace.phases.pretrain, trace.phases.finetune) if phase is not None]
+    if not phases and trace.phases.scratch is not None:
+        phases = [trace.phases.scratch]
+    phases = [phase for phase in phases if phase.evaluations]
     if not phases:
         return [*lines, Text(" No model has been evaluated yet.", style="dim")]
     for index, phase in enumerate(phases):
-        lines += [Text("")] * (index > 0) + render_phase(phase, page)
+        is_pretraining = phase.stage == "pretrain"
+        lines += [Text("")] * (index > 0)
+        lines += render_phase(phase, page, trace.run.hardware if is_pretraining else None)
+        lines += render_watched(trace.watched, page) if is_pretraining else []
     return lines
 
 
-def render_phase(phase: Phase, page: Page) -> Lines:
-    """One phase: the plan, the two panels, the table, and the parts that only this phase has."""
-    lines = [Text("").append(TITLES.get(phase.stage, phase.stage), style="bold cyan")]
-    for sentence in (_describe_machine(phase), _describe_plan(phase), _describe_trial(phase)):
+def render_phase(phase: Phase, page: Page, hardware: Hardware | None = None) -> Lines:
+    """One phase: the plan, the two panels, the table, and of fine-tuning the trials and the test."""
+    lines = [Text("").append(TITLES[phase.stage], style="bold cyan")]
+    for sentence in (_describe_machine(phase, hardware), _describe_plan(phase), _describe_trial(phase)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
     lines += [Text(""), *_panels(phase, page), Text(""), *render_rows(phase, page)]
     lines += _anchors(phase, page)
-    if phase.is_pretraining:
-        return lines + render_watched(phase, page)
-    return lines + _trials(phase, page) + _tests(phase, page)
+    return lines if phase.stage == "pretrain" else lines + _trials(phase, page) + _tests(phase, page)
 
 
 # ---- machine, plan and trial
 
 
-def _describe_machine(phase: Phase) -> str:
-    estimate = phase.estimate
+def _describe_machine(phase: Phase, hardware: Hardware | None) -> str:
     parts = []
-    if "parameters" in estimate:
-        parts.append(f"{formats.short_count(estimate['parameters'])} parameters ({clean(estimate.get('size', '?'))})")
-    if "tokens_per_second" in estimate:
-        parts.append(f"about {formats.count(round(estimate['tokens_per_second']))} tokens/s")
-    if "precision" in estimate:
-        parts.append(clean(estimate["precision"]))
-    if "is_compiled" in estimate:
-        parts.append("compiled" if estimate["is_compiled"] else "not compiled")
-    if "threads" in estimate:
-        parts.append(f"{formats.count(estimate['threads'])} {'thread' if estimate['threads'] == 1 else 'threads'}")
+    if phase.parameters is not None:
+        parts.append(f"{formats.short_count(phase.parameters)} parameters ({clean(phase.size or '?')})")
+    if phase.tokens_per_second is not None:
+        parts.append(f"about {formats.count(round(phase.tokens_per_second))} tokens/s")
+    if hardware is not None and hardware.precision is not None:
+        parts.append(clean(hardware.precision))
+    if hardware is not None and hardware.is_compiled is not None:
+        parts.append("compiled" if hardware.is_compiled else "not compiled")
+    if hardware is not None and hardware.threads is not None:
+        parts.append(f"{formats.count(hardware.threads)} {'thread' if hardware.threads == 1 else 'threads'}")
     return " · ".join(parts)
 
 
 def _describe_plan(phase: Phase) -> str:
     plan = phase.plan
-    if "steps" not in plan:
+    if plan is None:
         return ""
-    parts = [f"{formats.count(plan['steps'])} steps"]
-    if "tokens_per_step" in plan:
-        parts[0] += f" of {formats.count(plan['tokens_per_step'])} tokens"
-    if "tokens" in plan:
-        parts.append(f"{formats.short_count(plan['tokens'])} tokens in total")
-    rate = [f"warm-up to step {formats.count(plan['warmup_steps'])}"] if plan.get("warmup_steps") else []
-    if plan.get("decay_start_step") is not None:
-        rate.append(f"decay from step {formats.count(plan['decay_start_step'])}")
+    parts = [f"{formats.count(plan.steps)} steps"]
+    if plan.tokens_per_step is not None:
+        parts[0] += f" of {formats.count(plan.tokens_per_step)} tokens"
+    if plan.tokens is not None:
+        parts.append(f"{formats.short_count(plan.tokens)} tokens in total")
+    rate = [f"warm-up to step {formats.count(plan.warmup_steps)}"] if plan.warmup_steps else []
+    if plan.decay_start_step is not None:
+        rate.append(f"decay from step {formats.count(plan.decay_start_step)}")
     parts += [f"learning rate: {', '.join(rate)}"] if rate else []
     return " · ".join(parts)
 
 
 def _describe_trial(phase: Phase) -> str:
-    if not phase.trials:
+    trial = trial_shown(phase)
+    if trial is None:
         return ""
-    trial = phase.trial
-    shown = f"Shown: trial {trial.get('trial', '?')}"
-    if "learning_rate" in trial:
-        shown += f" (learning rate {formats.rate(trial['learning_rate'])}, seed {trial.get('seed', '?')})"
+    shown = f"Shown: trial {trial.trial}"
+    if trial.learning_rate is not None:
+        shown += f" (learning rate {formats.rate(trial.learning_rate)}, seed {_known(trial.seed, str)})"
     shown += f", one of {len(phase.trials)} trials." if len(phase.trials) > 1 else "."
-    chosen = clean(phase.chosen.get("sentence", ""))
-    return f"{shown} {chosen}".rstrip()
+    return f"{shown} {clean(phase.chosen or '')}".rstrip()
 
 
 # ---- the panels
@@ -124,12 +133,12 @@ def _panels(phase: Phase, page: Page) -> Lines:
 
 def loss_chart(phase: Phase) -> Chart:
     """The loss panel; each phase has its own axis, since the range of its loss differs."""
-    title = "loss, nats per masked token" if phase.is_pretraining else "loss, nats per text"
+    title = "loss, nats per masked token" if phase.stage == "pretrain" else "loss, nats per text"
     return Chart(
         title,
         "epoch",
         _series(phase, "loss", "train_loss"),
-        _loss_references(phase),
+        [Reference(f"{each.name} {formats.nats(each.value)}", each.value) for each in phase.loss_references],
         _kept(phase, "loss"),
         y_limits=(0.0, float("inf")),
         format_y="{:g}".format,
@@ -138,13 +147,13 @@ def loss_chart(phase: Phase) -> Chart:
 
 def accuracy_chart(phase: Phase) -> Chart:
     """The accuracy panel."""
-    what = "masked tokens predicted correctly" if phase.is_pretraining else "texts classified correctly"
+    what = "masked tokens predicted correctly" if phase.stage == "pretrain" else "texts classified correctly"
     title = f"accuracy, {what}"
     return Chart(
         title,
         "epoch",
         _series(phase, "accuracy", "train_accuracy"),
-        _accuracy_references(phase),
+        [Reference(f"{each.name} {formats.percent(each.value)}", each.value) for each in phase.accuracy_references],
         _kept(phase, "accuracy"),
         y_limits=(0.0, 1.0),
         format_y=lambda value: f"{100 * value:g} %",
@@ -152,32 +161,14 @@ def accuracy_chart(phase: Phase) -> Chart:
 
 
 def _series(phase: Phase, validation: str, train: str) -> list[Series]:
-    held_out = [(row["epoch"], row[validation]) for row in phase.rows]
-    trained = [(row["epoch"], row[train]) for row in phase.rows if row.get(train) is not None]
+    held_out = [(row.epoch, getattr(row, validation)) for row in phase.evaluations]
+    trained = [(row.epoch, value) for row in phase.evaluations if (value := getattr(row, train)) is not None]
     series = [Series("validation", held_out, "solid", "cyan")]
     return [*series, Series("train", trained, "dashed", "yellow")] if trained else series
 
 
-def _loss_references(phase: Phase) -> list[Reference]:
-    known = phase.references
-    if phase.is_pretraining:
-        named = [("ln V", known.get("uniform_nats")), ("unigram entropy", known.get("unigram_nats"))]
-    else:
-        named = [("ln K", known.get("uniform_nats")), ("prior", known.get("prior_nats"))]
-    return [Reference(f"{name} {formats.nats(value)}", value) for name, value in named if value is not None]
-
-
-def _accuracy_references(phase: Phase) -> list[Reference]:
-    if phase.is_pretraining:
-        name, value = "most frequent token", phase.references.get("most_frequent_share")
-    else:
-        name, value = "majority class", phase.references.get("majority_share")
-    return [] if value is None else [Reference(f"{name} {formats.percent(value)}", value)]
-
-
 def _kept(phase: Phase, measure: str) -> list[Marker]:
-    step = phase.trial.get("best_step")
-    return [Marker("kept", (row["epoch"], row[measure])) for row in phase.rows if row["step"] == step][:1]
+    return [Marker("kept", (row.epoch, getattr(row, measure))) for row in phase.evaluations if row.is_best][:1]
 
 
 # ---- the table
@@ -194,19 +185,18 @@ def render_rows(phase: Phase, page: Page) -> Lines:
         Column("time", "right", style="dim"),
         Column("observation", wraps=True),
     ]
-    best_step = phase.trial.get("best_step")
     rows: list[Row] = []
-    for row, observations in zip(phase.rows, observe(phase), strict=True):
-        style = "bold" if row["step"] == best_step else ""
+    for row in phase.evaluations:
+        style = "bold" if row.is_best else ""
         rows.append(
             [
-                Cell(f"{row['epoch']:.2f}", style),
-                formats.count(row["step"]),
-                Cell(_known(row.get("train_loss"), formats.nats), style),
-                Cell(_known(row.get("train_accuracy"), formats.percent), style),
-                Cell(f"{formats.nats(row['loss'])} {_accuracy(row):>14}", style),
-                formats.clock(row["elapsed_seconds"]) if "elapsed_seconds" in row else "-",
-                in_short(observations),
+                Cell(f"{row.epoch:.2f}", style),
+                formats.count(row.step),
+                Cell(_known(row.train_loss, formats.nats), style),
+                Cell(_known(row.train_accuracy, formats.percent), style),
+                Cell(f"{formats.nats(row.loss)} {_accuracy(row):>14}", style),
+                _known(row.elapsed_seconds, formats.clock),
+                row.summary,
             ]
         )
     if page.width < ROOMY:
@@ -214,10 +204,9 @@ def render_rows(phase: Phase, page: Page) -> Lines:
     if page.width < NARROW:  # without the time, too
         columns, rows = [*columns[:4], *columns[5:]], [[*row[:4], *row[5:]] for row in rows]
     lines = table(columns, rows, page)
-    n = phase.rows[-1].get("n")
-    unit = "masked tokens" if phase.is_pretraining else "texts"
+    n = phase.evaluations[-1].n
     note = "loss and accuracy: on training text; validation: loss, and accuracy ± half its 95 % interval"
-    note += f", on {formats.count(n)} {unit}" if n else ""
+    note += f", on {formats.count(n)} {phase.unit}" if n else ""
     return lines + paragraph(note, page, indent=1, style="dim")
 
 
@@ -225,63 +214,48 @@ def _known(value: float | None, format_value: Any) -> str:
     return "-" if value is None else format_value(value)
 
 
-def _accuracy(row: Event) -> str:
-    return f"{formats.percent(row['accuracy'])} {formats.spread(accuracy_noise(row))}"
+def _accuracy(row: Evaluation) -> str:
+    return f"{formats.percent(row.accuracy)} {formats.spread(row.accuracy_noise)}"
 
 
 def _anchors(phase: Phase, page: Page) -> Lines:
-    known = phase.references
-    if phase.is_pretraining:
-        meanings = [
-            ("ln V", known.get("uniform_nats"), "loss of a uniform guess over the vocabulary"),
-            ("unigram entropy", known.get("unigram_nats"), "loss of predicting from token frequencies alone"),
-        ]
-    else:
-        meanings = [
-            ("ln K", known.get("uniform_nats"), "loss of a uniform guess over the classes"),
-            ("prior", known.get("prior_nats"), "loss of predicting from class frequencies alone"),
-        ]
-    parts = [f"{name} = {formats.nats(value)}: {meaning}" for name, value, meaning in meanings if value is not None]
+    parts = [f"{each.name} = {formats.nats(each.value)}: {each.meaning}" for each in phase.loss_references]
     return paragraph("; ".join(parts), page, indent=1, style="dim") if parts else []
 
 
 # ---- pre-training: the watched sentences
 
 
-def render_watched(phase: Phase, page: Page) -> Lines:
+def render_watched(watched: list[WatchedSentence], page: Page) -> Lines:
     """The watched sentences at the first, the middle and the last evaluation that predicted them."""
-    seen = [row for row in phase.rows if row.get("sentences")]
-    if not seen:
+    steps = [moment.step for moment in watched[0].moments] if watched else []
+    if not steps:
         return []
-    moments = [seen[i] for i in dict.fromkeys((0, (len(seen) - 1) // 2, len(seen) - 1))]
+    shown = [steps[i] for i in dict.fromkeys((0, (len(steps) - 1) // 2, len(steps) - 1))]
     columns = [Column("sentence", wraps=True)]
-    columns += [Column(f"step {formats.count(row['step'])}", wraps=True) for row in moments]
+    columns += [Column(f"step {formats.count(step)}", wraps=True) for step in shown]
     rows: list[Row] = []
-    for index, sentence in enumerate(moments[0]["sentences"]):
-        text, word = around(clean(sentence["masked_text"]), MASK, WATCHED_LIMIT), clean(sentence["true_word"], 20)
-        note = "\n(in the training text)" if sentence.get("is_in_training") else ""
-        cells = [Cell(f"{text}\nmasked: {word}{note}")]
-        for row in moments:
-            found = row["sentences"][index] if index < len(row["sentences"]) else {}
-            cells.append(_guess(found, sentence["true_word"]))
-        rows.append(cells)
+    for sentence in watched:
+        text, word = around(clean(sentence.masked_text), MASK, WATCHED_LIMIT), clean(sentence.true_word, 20)
+        note = "\n(in the training text)" if sentence.is_in_training else ""
+        moments = {moment.step: moment for moment in sentence.moments}
+        guesses = [_guess(moments.get(step), sentence.true_word) for step in shown]
+        rows.append([Cell(f"{text}\nmasked: {word}{note}"), *guesses])
     lines = [Text(""), Text("").append("Predictions of the same masked words over time", style="bold")]
     return lines + table(columns, rows, page)
 
 
-def _guess(sentence: Event, true_word: str) -> Cell:
+def _guess(moment: WatchedMoment | None, true_word: str) -> Cell:
     """The most probable word, and below it the probability and the rank of the true word."""
-    predictions = sentence.get("predictions") or []
-    if not predictions:
+    if moment is None or not moment.predictions:
         return Cell("-")
-    first = predictions[0]
-    is_hit = first["word"].strip() == true_word.strip()
-    top = f"{clean(first['word'], 14) or '(blank)'} {formats.percent(first['probability'])}" + " ✓" * is_hit
+    first = moment.predictions[0]
+    is_hit = first.word.strip() == true_word.strip()
+    top = f"{clean(first.word, 14) or '(blank)'} {formats.percent(first.probability)}" + " ✓" * is_hit
     if is_hit:
         return Cell(top, "green")
-    probability = sentence.get("probability")
-    below = [] if probability is None else [formats.percent(probability)]
-    below += [f"rank {formats.count(sentence['rank'])}"] if sentence.get("rank") else []
+    below = [] if moment.probability is None else [formats.percent(moment.probability)]
+    below += [f"rank {formats.count(moment.rank)}"] if moment.rank else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
 
 
@@ -303,15 +277,15 @@ def _trials(phase: Phase, page: Page) -> Lines:
     ]
     rows: list[Row] = []
     for trial in phase.trials:
-        is_chosen = trial.get("trial") == phase.chosen.get("trial")
+        is_chosen = phase.chosen is not None and trial.trial == phase.shown_trial
         values = [
-            str(trial.get("trial", "?")),
-            _known(trial.get("learning_rate"), formats.rate),
-            str(trial.get("seed", "?")),
-            _known(trial.get("best_epoch"), formats.count),
-            _known(trial.get("validation_accuracy"), formats.percent),
-            _known(trial.get("validation_loss"), formats.nats),
-            ENDINGS.get(trial.get("stopped", ""), "not finished"),
+            str(trial.trial),
+            _known(trial.learning_rate, formats.rate),
+            _known(trial.seed, str),
+            _known(trial.best_epoch, formats.count),
+            _known(trial.validation_accuracy, formats.percent),
+            _known(trial.validation_loss, formats.nats),
+            ENDINGS.get(trial.stopped or "", "not finished"),
             "● chosen" if is_chosen else _search(trial),
         ]
         rows.append([Cell(value, "bold green" if is_chosen else "") for value in values])
@@ -320,25 +294,32 @@ def _trials(phase: Phase, page: Page) -> Lines:
     return [Text(""), Text("").append("All trials", style="bold"), *table(columns, rows, page)]
 
 
-def _search(trial: Event) -> str:
+def _search(trial: Trial) -> str:
     """A trial of the search for the learning rate sees fewer rows, so its scores do not compare with the others."""
-    return f"search, {formats.count(trial['rows'])} rows" if trial.get("is_search") else ""
+    return f"search, {formats.count(trial.rows)} rows" if trial.is_search and trial.rows is not None else ""
 
 
 def _tests(phase: Phase, page: Page) -> Lines:
     if not phase.test:
         return []
-    chosen_seed = phase.chosen.get("seed")
+    trial = trial_shown(phase) if phase.chosen is not None else None
     lines = [Text(""), Text("").append("Test set, evaluated once for each seed", style="bold")]
     for test in phase.test:
-        sentence = (
-            f"seed {test.get('seed', '?')}: accuracy {formats.percent(test['accuracy'])} "
-            f"(95 % interval {formats.interval(test['accuracy_interval'])}), macro-F1 {test['macro_f1']:.3f}, "
-            f"loss {formats.nats(test['loss'])}, n = {formats.count(test['n'])}"
-        )
-        for name, found in (test.get("slices") or {}).items():
-            accuracy, n = formats.percent(found["accuracy"]), formats.count(found["n"])
-            sentence += f"; slice {clean(name.replace('_', ' '), 24)} {accuracy} (n = {n})"
-        mark = "● " if test.get("seed") == chosen_seed and len(phase.test) > 1 else "  "
-        lines += paragraph(sentence, page, indent=1, first=mark)
+        is_chosen = trial is not None and test.seed == trial.seed and len(phase.test) > 1
+        lines += paragraph(_describe_test(test), page, indent=1, first="● " if is_chosen else "  ")
     return lines
+
+
+def _describe_test(test: TestResult) -> str:
+    parts = [
+        f"seed {_known(test.seed, str)}: accuracy {formats.percent(test.accuracy)} "
+        f"(95 % interval {formats.interval((test.low, test.high))})",
+        f"macro-F1 {_known(test.macro_f1, '{:.3f}'.format)}",
+        f"loss {_known(test.loss, formats.nats)}",
+        f"n = {formats.count(test.n)}",
+    ]
+    sentence = ", ".join(parts)
+    for found in test.slices:
+        accuracy, n = formats.percent(found.accuracy), formats.count(found.n)
+        sentence += f"; slice {clean(found.name.replace('_', ' '), 24)} {accuracy} (n = {n})"
+    return sentence

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pretune.reporting import formats
+from pretune.run_trace import formats
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Evaluation rows in, and out how far they may differ by chance; a smaller difference is not called better or worse.
+"""Evaluations in, and out how far they may differ by chance; a smaller difference is not called better or worse.
 
 All evaluations use the same validation rows, so a change of the loss is judged row by row: its noise is half its 95 %
 interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the changes
@@ -11,53 +11,52 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pretune.runtime.events import Event
+from pretune.trace_schema import Evaluation
 
 Z_95 = 1.96
 
 
-def accuracy_noise(*rows: Event) -> float:
+def half_interval(accuracy: float, interval: Sequence[float] | None, n: int | None) -> float:
+    """Half the 95 % interval of an accuracy, as a fraction; without an interval, that of the normal approximation."""
+    if interval:
+        return (interval[1] - interval[0]) / 2
+    variance = accuracy * (1 - accuracy)
+    return Z_95 * math.sqrt(max(variance, 0.0) / max(n or 1, 1))
+
+
+def accuracy_noise(*rows: Evaluation) -> float:
     """Half the widest 95 % interval of the accuracy of some rows, as a fraction."""
-    return max(_accuracy_noise(row) for row in rows)
+    return max(row.accuracy_noise for row in rows)
 
 
-def _accuracy_noise(row: Event) -> float:
-    if row.get("accuracy_interval"):
-        low, high = row["accuracy_interval"]
-        return float(high - low) / 2
-    variance: float = row["accuracy"] * (1 - row["accuracy"])
-    return Z_95 * math.sqrt(max(variance, 0.0) / max(row.get("n", 1), 1))
-
-
-def loss_noise(row: Event) -> float:
+def loss_noise(row: Evaluation) -> float:
     """Half the 95 % interval of a row's mean loss, in nats.
 
     A row without a standard error (one validation text has none) gets an estimate, as if the wrong answers caused all
     of the loss and each of them the same: with a fraction e of wrong answers, the loss L has the standard deviation
     L * sqrt((1 - e) / e), and at least L.
     """
-    if row.get("loss_error") is not None:
-        return Z_95 * float(row["loss_error"])
-    n = max(row.get("n", 1), 1)
-    wrong = max(1 - row["accuracy"], 1 / n)
-    return float(row["loss"]) * max(1.0, math.sqrt((1 - wrong) / wrong)) / math.sqrt(n)
+    if row.loss_error is not None:
+        return Z_95 * row.loss_error
+    n = max(row.n or 1, 1)
+    wrong = max(1 - row.accuracy, 1 / n)
+    return row.loss * max(1.0, math.sqrt(max(1 - wrong, 0.0) / wrong)) / math.sqrt(n)
 
 
-def loss_change_noise(rows: Sequence[Event]) -> float:
+def loss_change_noise(rows: Sequence[Evaluation]) -> float:
     """The noise of the change in loss from the first to the last of some consecutive rows, in nats.
 
     Without a paired error, it is the larger of the two rows' own noise.
     """
-    errors = [row.get("loss_change_error") for row in rows[1:]]
-    paired = [float(error) for error in errors if error is not None]
+    errors = [row.loss_change_error for row in rows[1:]]
+    paired = [error for error in errors if error is not None]
     if len(paired) < len(errors):
         return max(loss_noise(rows[0]), loss_noise(rows[-1]))
     return min(Z_95 * sum(paired), loss_noise(rows[0]) + loss_noise(rows[-1]))
 
 
-def is_measurable(rows: Sequence[Event]) -> bool:
+def is_measurable(rows: Sequence[Evaluation]) -> bool:
     """Whether the first and the last of some consecutive rows differ by more than noise, in loss or accuracy."""
     before, after = rows[0], rows[-1]
-    by_loss: float = abs(after["loss"] - before["loss"])
-    by_accuracy: float = abs(after["accuracy"] - before["accuracy"])
+    by_loss, by_accuracy = abs(after.loss - before.loss), abs(after.accuracy - before.accuracy)
     return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_noise(before, after)

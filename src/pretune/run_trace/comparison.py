@@ -1,0 +1,105 @@
+"""The comparison event and the predictions beside it in; out come models, verdicts, and who is right where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pretune.run_trace.log_values import figure, figures, last_of, objects, texts, whole, words
+from pretune.run_trace.predicted_rows import PredictedRows
+from pretune.run_trace.training import read_slices
+from pretune.runtime.events import Event
+from pretune.trace_schema import ComparedModel, Comparison, Disagreement, Verdict
+
+CLEAR = 0.05  # p-value below which a difference is clear, if its interval does not hold zero, too
+
+
+def read_comparison(events: list[Event], predicted: Mapping[str, PredictedRows]) -> Comparison | None:
+    """The latest comparison; None if there is none. `predicted` has the first seed of each kind of model."""
+    event = last_of(events, "compare", "comparison")
+    models = [model for row in objects(event.get("rows")) if (model := _read_model(row)) is not None]
+    if not models:
+        return None
+    verdicts = [verdict for each in objects(event.get("verdicts")) if (verdict := _read_verdict(each)) is not None]
+    return Comparison(
+        models=models,
+        verdicts=verdicts,
+        coverage=words(event.get("coverage")) or "",
+        disagreements=_disagreements(models, predicted),
+    )
+
+
+def find_verdict(comparison: Comparison | None, other: str, slice_name: str | None = None) -> Verdict | None:
+    """The verdict on the pre-trained model against another kind of model, on all rows or on a slice."""
+    verdicts = comparison.verdicts if comparison is not None else []
+    return next((v for v in verdicts if v.between == ["pretrained", other] and v.slice == slice_name), None)
+
+
+def _read_model(row: Event) -> ComparedModel | None:
+    accuracy, interval = figure(row.get("accuracy")), figures(row.get("accuracy_interval"), 2)
+    if accuracy is None or interval is None:
+        return None
+    seeds = [figure(value) for value in row.get("seeds") or []]
+    kind = words(row.get("kind")) or "?"
+    return ComparedModel(
+        name=words(row.get("name")) or kind,
+        kind=kind,
+        n=whole(row.get("n")) or 0,
+        accuracy=accuracy,
+        low=interval[0],
+        high=interval[1],
+        macro_f1=figure(row.get("macro_f1")),
+        brier_score=figure(row.get("brier_score")),
+        calibration_error=figure(row.get("calibration_error")),
+        seeds=[value for value in seeds if value is not None],
+        slices=read_slices(row.get("slices")),
+    )
+
+
+def _read_verdict(event: Event) -> Verdict | None:
+    difference, interval = figure(event.get("difference")), figures(event.get("difference_interval"), 2)
+    if difference is None or interval is None:
+        return None
+    p_value = figure(event.get("p_value"))
+    return Verdict(
+        between=texts(event.get("between")),
+        metric=words(event.get("metric")) or "accuracy",
+        slice=words(event.get("slice")),
+        outcome=_outcome(interval, p_value),
+        difference=difference,
+        low=interval[0],
+        high=interval[1],
+        p_value=p_value,
+        sentence=words(event.get("sentence")) or "",
+    )
+
+
+def _outcome(interval: list[float], p_value: float | None) -> Literal["better", "worse", "no clear difference"]:
+    """As in evaluation.uncertainty: a difference is clear if chance, in rows and in seeds, is an unlikely reason."""
+    is_clear = (p_value is None or p_value < CLEAR) and not interval[0] <= 0.0 <= interval[1]
+    return "no clear difference" if not is_clear else "better" if interval[0] > 0 else "worse"
+
+
+def _disagreements(models: list[ComparedModel], predicted: Mapping[str, PredictedRows]) -> list[Disagreement]:
+    ours = predicted.get("pretrained")
+    if ours is None:
+        return []
+    found = []
+    for kind in (model.kind for model in models if model.kind != "pretrained"):
+        other = predicted.get(kind)
+        if other is None or other.row.tolist() != ours.row.tolist():
+            continue
+        for name in [None, *sorted({each for each in ours.slices if each is not None})]:
+            mask = ours.in_slice(name)
+            a, b = ours.is_right[mask], other.is_right[mask]
+            found.append(
+                Disagreement(
+                    other=kind,
+                    slice=name,
+                    both_right=int((a & b).sum()),
+                    only_pretrained_right=int((a & ~b).sum()),
+                    only_other_right=int((b & ~a).sum()),
+                    both_wrong=int((~a & ~b).sum()),
+                )
+            )
+    return found

@@ -1,0 +1,127 @@
+"""What a run found, in one sentence that holds for every state of it; never more than was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pretune.run_trace import formats
+from pretune.run_trace.comparison import find_verdict
+from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
+
+NOT_MEASURED = "Whether pre-training helped was not measured: no network was trained from scratch beside it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The sentence, the part of it to set off, and the sentence below."""
+
+    sentence: str
+    figure: str | None = None
+    detail: str = ""
+
+
+def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison | None) -> Headline:
+    """The verdict on pre-training; without one, the best figure that the run has; without any, how far it came."""
+    verdict = find_verdict(comparison, "scratch")
+    running = next((stage for stage in stages if stage.status == "running"), None)
+    if verdict is not None and comparison is not None:
+        return _of_verdict(verdict, comparison)
+    if phases.finetune is not None and (phases.finetune.test or phases.finetune.evaluations):
+        return _of_classifier(phases.finetune)
+    if phases.pretrain is not None and phases.pretrain.evaluations:
+        return _of_pretraining(phases.pretrain, running)
+    if running is not None:
+        return Headline(sentence=f"The run is at its stage {running.name}.", detail=running.reached or "")
+    return _of_text(stages)
+
+
+def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
+    unit = "points" if verdict.metric == "accuracy" else "points of macro-F1"
+    figure = f"{signed_points(verdict.difference)} {unit}"
+    lead, against = {
+        "better": ("Pre-training helped", "over"),
+        "worse": ("Pre-training hurt", "against"),
+        "no clear difference": ("No clear difference from pre-training", "against"),
+    }[verdict.outcome]
+    models = {model.kind: model for model in comparison.models}
+    pretrained = models.get("pretrained")
+    n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
+    detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}. {_on_seeds(models)}"
+    return Headline(
+        sentence=f"{lead}: {figure} {against} the same network from scratch.",
+        figure=None if verdict.outcome == "no clear difference" else figure,
+        detail=detail.strip(),
+    )
+
+
+def signed_points(difference: float) -> str:
+    """A fraction as percentage points, with its sign: +13.4, −0.2, 0.0."""
+    value = round(100 * difference, 1) + 0.0
+    return f"{value:+.1f}".replace("-", "−") if value else "0.0"
+
+
+def points_interval(low: float, high: float) -> str:
+    """An interval of differences in percentage points: 11.8 to 14.9, or −0.6 to 0.6."""
+    return " to ".join(signed_points(value).removeprefix("+") for value in (low, high))
+
+
+def _on_seeds(models: dict[str, ComparedModel]) -> str:
+    seeds = [len(models[kind].seeds) for kind in ("pretrained", "scratch") if kind in models]
+    if not seeds:
+        return ""
+    if min(seeds) <= 1:
+        return "With one seed, variation between runs is not seen."
+    return f"Each side is the mean of {' and '.join(str(n) for n in dict.fromkeys(seeds))} seeds."
+
+
+def _of_classifier(phase: Phase) -> Headline:
+    if phase.test:
+        test = phase.test[0]
+        figure = formats.percent(test.accuracy)
+        interval = f"The 95 % interval is {formats.interval((test.low, test.high))} % on {formats.count(test.n)} texts."
+        return Headline(
+            sentence=f"The fine-tuned model classifies {figure} of the test texts correctly.",
+            figure=figure,
+            detail=f"{interval} {NOT_MEASURED}",
+        )
+    row = best_evaluation(phase)
+    figure = formats.percent(row.accuracy)
+    n = f" of {formats.count(row.n)}" if row.n else " of the"
+    return Headline(
+        sentence=f"The fine-tuned model classifies {figure}{n} validation texts correctly.",
+        figure=figure,
+        detail=f"It has not been tried on test texts. {NOT_MEASURED}",
+    )
+
+
+def best_evaluation(phase: Phase) -> Evaluation:
+    """The evaluation whose weights are kept; before that is decided, the latest one."""
+    return next((row for row in phase.evaluations if row.is_best), phase.evaluations[-1])
+
+
+def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
+    row = phase.evaluations[-1]
+    figure = formats.percent(row.accuracy)
+    total = f" of {formats.count(phase.plan.steps)}" if running is not None and phase.plan is not None else ""
+    guess = next((each for each in phase.accuracy_references if each.id == "most_frequent"), None)
+    detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."
+    ended = "" if running is None else f" The run is at its stage {running.name}."
+    return Headline(
+        sentence=f"After {formats.count(row.step)}{total} steps the model predicts {figure} of masked tokens correctly.",
+        figure=figure,
+        detail=f"{detail}{ended} No labels, no classifier: the run has no fine-tuned model.".strip(),
+    )
+
+
+def _of_text(stages: list[Stage]) -> Headline:
+    finished = [stage for stage in stages if stage.status == "finished"]
+    if not finished:
+        return Headline(sentence="Nothing has been logged yet.")
+    latest = finished[-1]
+    quantities = [
+        f"{formats.count(each.value)} {each.name.replace('_', ' ')}"
+        for each in latest.shape_out
+        if isinstance(each.value, int | float)
+    ]
+    made = f": {', '.join(quantities[:3])}" if quantities else ""
+    return Headline(sentence=f"The stage {latest.name} is finished{made}.", detail="No model has been trained yet.")

@@ -1,0 +1,241 @@
+"""The finished trace in; out come at most three sentences by rule, negative results included, and what to try next.
+
+Each number has an expression that computes it from the trace. A rule that measured nothing says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pretune.run_trace import formats
+from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.headline import points_interval, signed_points
+from pretune.run_trace.log_values import rounded
+from pretune.runtime.manifest import RECIPE_NAME
+from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
+
+MOST = 3
+Rule = Callable[[RunTrace], Insight | None]
+Numbers = dict[str, tuple[float, Any]]  # the value of each number, and the expression that computes it
+
+
+def find_insights(trace: RunTrace) -> list[Insight]:
+    """The first three findings, the most important first."""
+    found = (rule(trace) for rule in RULES)
+    return [insight for insight in found if insight is not None][:MOST]
+
+
+def _insight(rule: str, sentence: str, numbers: Numbers, pointers: list[str]) -> Insight:
+    return Insight(
+        rule=rule,
+        sentence=sentence,
+        numbers={name: rounded(value) for name, (value, _) in numbers.items()},
+        derivations={name: expression for name, (_, expression) in numbers.items()},
+        pointers=pointers,
+    )
+
+
+# ---- did pre-training help
+
+
+def _of_verdict(trace: RunTrace, verdict: Verdict) -> tuple[Numbers, str]:
+    assert trace.comparison is not None
+    pointer = f"/comparison/verdicts/{trace.comparison.verdicts.index(verdict)}"
+    numbers = {
+        "difference": (verdict.difference, ["at", f"{pointer}/difference"]),
+        "low": (verdict.low, ["at", f"{pointer}/low"]),
+        "high": (verdict.high, ["at", f"{pointer}/high"]),
+    }
+    return numbers, pointer
+
+
+def _figures(verdict: Verdict) -> str:
+    unit = "points" if verdict.metric == "accuracy" else "points of macro-F1"
+    interval = f"95 % interval {points_interval(verdict.low, verdict.high)}"
+    return f"{signed_points(verdict.difference)} {unit} ({interval})"
+
+
+def _help(trace: RunTrace) -> Insight | None:
+    """The verdict on the slice where the difference is largest; without slices, that on all test rows."""
+    verdicts = trace.comparison.verdicts if trace.comparison is not None else []
+    control = [verdict for verdict in verdicts if verdict.between == ["pretrained", "scratch"]]
+    on_slices = [v for v in control if v.slice is not None and v.outcome != "no clear difference"]
+    overall = find_verdict(trace.comparison, "scratch")
+    verdict = max(on_slices, key=lambda v: abs(v.difference), default=overall)
+    if verdict is None:
+        return None
+    numbers, pointer = _of_verdict(trace, verdict)
+    place = "" if verdict.slice is None else f" on the test texts of slice {verdict.slice!r}"
+    lead = {
+        "better": f"Pre-training made the difference{place}",
+        "worse": f"Pre-training did harm{place}",
+        "no clear difference": f"Pre-training made no clear difference{place}",
+    }[verdict.outcome]
+    return _insight("help", f"{lead}: {_figures(verdict)}.", numbers, [pointer])
+
+
+def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
+    """A slice on which pre-training did not help, if it helped elsewhere."""
+    verdicts = trace.comparison.verdicts if trace.comparison is not None else []
+    control = [v for v in verdicts if v.between == ["pretrained", "scratch"] and v.slice is not None]
+    not_better = [verdict for verdict in control if verdict.outcome != "better"]
+    if not not_better or len(not_better) == len(control):
+        return None
+    verdict = min(not_better, key=lambda v: v.difference)
+    numbers, pointer = _of_verdict(trace, verdict)
+    lead = "it did harm" if verdict.outcome == "worse" else "no clear difference was measured"
+    return _insight("no help", f"On slice {verdict.slice!r} {lead}: {_figures(verdict)}.", numbers, [pointer])
+
+
+def _linear(trace: RunTrace) -> Insight | None:
+    """A baseline on word counts that is no worse than the pre-trained model."""
+    for kind, name in (("tfidf", "TF-IDF with logistic regression"), ("nbsvm", "NB-SVM")):
+        verdict = find_verdict(trace.comparison, kind)
+        if verdict is None or verdict.outcome == "better":
+            continue
+        numbers, pointer = _of_verdict(trace, verdict)
+        lead = "does better than" if verdict.outcome == "worse" else "does about as well as"
+        sentence = f"{name}, which only counts words, {lead} the pre-trained model: {_figures(verdict)}."
+        return _insight("linear", sentence, numbers, [pointer])
+    return None
+
+
+def _validation_gap(trace: RunTrace) -> Insight | None:
+    """A validation accuracy outside the interval of the test accuracy: then validation does not stand for the test."""
+    for phase, name in ((trace.phases.scratch, "the network from scratch"), (trace.phases.finetune, "the model")):
+        best = _best(phase)
+        if phase is None or best is None or not phase.test:
+            continue
+        row, test = phase.evaluations[best], phase.test[0]
+        if row.accuracy - row.accuracy_noise <= test.high:
+            continue
+        base = f"/phases/{phase.stage}"
+        numbers = {
+            "validation_accuracy": (row.accuracy, ["at", f"{base}/evaluations/{best}/accuracy"]),
+            "test_accuracy": (test.accuracy, ["at", f"{base}/test/0/accuracy"]),
+        }
+        sentence = (
+            f"Validation did not stand for the test: {name} classifies {formats.percent(row.accuracy)} of the "
+            f"validation texts correctly, and {formats.percent(test.accuracy)} of the test texts."
+        )
+        return _insight("validation", sentence, numbers, [f"{base}/evaluations/{best}", f"{base}/test/0"])
+    return None
+
+
+def _best(phase: Phase | None) -> int | None:
+    rows = phase.evaluations if phase is not None else []
+    return next((index for index, row in enumerate(rows) if row.is_best), None)
+
+
+# ---- one model alone
+
+
+def _calibration(trace: RunTrace) -> Insight | None:
+    """Probabilities that are off by more than chance explains."""
+    found = trace.errors.calibration if trace.errors is not None else []
+    for index, each in enumerate(found):
+        if each.model != "pretrained" or each.error <= each.error_by_chance:
+            continue
+        pointer = f"/errors/calibration/{index}"
+        numbers = {
+            "error": (each.error, ["at", f"{pointer}/error"]),
+            "error_by_chance": (each.error_by_chance, ["at", f"{pointer}/error_by_chance"]),
+        }
+        sentence = (
+            f"Its probabilities are off by {formats.percent(each.error)} on average, where chance alone would give up "
+            f"to {formats.percent(each.error_by_chance)}."
+        )
+        return _insight("calibration", sentence, numbers, [pointer])
+    return None
+
+
+def _pretraining(trace: RunTrace) -> Insight | None:
+    """How far pre-training came, next to what word frequencies alone give."""
+    phase = trace.phases.pretrain
+    known = {each.id: index for index, each in enumerate(phase.loss_references)} if phase is not None else {}
+    if phase is None or len(phase.evaluations) < 2 or "unigram" not in known:
+        return None
+    last, base = len(phase.evaluations) - 1, "/phases/pretrain"
+    loss, level = phase.evaluations[last].loss, phase.loss_references[known["unigram"]].value
+    row, reference = f"{base}/evaluations/{last}", f"{base}/loss_references/{known['unigram']}"
+    numbers = {"loss": (loss, ["at", f"{row}/loss"]), "unigram": (level, ["at", f"{reference}/value"])}
+    side = "below" if loss < level else "not below"
+    sentence = (
+        f"On masked tokens the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
+        "frequencies alone give."
+    )
+    return _insight("pre-training", sentence, numbers, [row, reference])
+
+
+def _confusion(trace: RunTrace) -> Insight | None:
+    """The most frequent mistake, if there are more than two classes."""
+    found = trace.errors
+    if found is None or len(found.labels) < 3:
+        return None
+    cells = [
+        (count, label, predicted)
+        for label, row in enumerate(found.confusion)
+        for predicted, count in enumerate(row)
+        if label != predicted
+    ]
+    count, label, predicted = max(cells, key=lambda cell: cell[0])
+    wrong = sum(cell[0] for cell in cells)
+    if count < 2:
+        return None
+    matrix = ["at", "/errors/confusion"]
+    right = ["sum", ["list", *(["at", f"/errors/confusion/{k}/{k}"] for k in range(len(found.labels)))]]
+    numbers: Numbers = {
+        "count": (count, ["at", f"/errors/confusion/{label}/{predicted}"]),
+        "wrong": (wrong, ["sub", ["sum", ["flatten", matrix]], right]),
+    }
+    sentence = (
+        f"The most frequent mistake takes {found.labels[label]!r} for {found.labels[predicted]!r}: "
+        f"{formats.count(count)} of {formats.count(wrong)} wrong texts."
+    )
+    return _insight("confusion", sentence, numbers, [f"/errors/confusion/{label}/{predicted}"])
+
+
+RULES: tuple[Rule, ...] = (
+    _help,
+    _no_help_on_a_slice,
+    _linear,
+    _validation_gap,
+    _calibration,
+    _pretraining,
+    _confusion,
+)
+
+
+# ---- what to try next
+
+
+def choose_next_step(trace: RunTrace) -> NextStep | None:
+    """One command for what this run leaves open; None for a folder without a recipe."""
+    if not trace.run.command:
+        return None
+    name, recipe = trace.run.name, f"{trace.run.name}/{RECIPE_NAME}"
+    if trace.run.status != "finished":
+        return NextStep(sentence="The run is not finished; this continues it.", command=f"pretune run {recipe}")
+    if trace.phases.finetune is None:
+        return NextStep(
+            sentence="Labelled texts show what the pre-trained model is good for.",
+            command=f"pretune run {recipe} --labels LABELLED.csv --out {name}-labels",
+        )
+    verdict = find_verdict(trace.comparison, "scratch")
+    models = trace.comparison.models if trace.comparison is not None else []
+    seeds = [len(model.seeds) for model in models if model.kind in ("pretrained", "scratch")]
+    if verdict is not None and min(seeds, default=2) == 1:
+        return NextStep(
+            sentence="One seed leaves open how much a repeat would vary.",
+            command=f"pretune run {recipe} --seeds 3 --out {name}-seeds",
+        )
+    if trace.run.is_synthetic:
+        return NextStep(
+            sentence="This run was made of synthetic text; your own text and labels show what it does for you.",
+            command="pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20",
+        )
+    return NextStep(
+        sentence="Longer pre-training, or more text, shows whether the limit is reached.",
+        command=f"pretune run {recipe} --minutes 60 --out {name}-longer",
+    )

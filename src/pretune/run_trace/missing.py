@@ -1,0 +1,77 @@
+"""What a trace does not have, in a sentence each, with the command that adds it."""
+
+from __future__ import annotations
+
+from pretune.run_trace.headline import NOT_MEASURED
+from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
+from pretune.trace_schema import Missing, RunTrace
+
+DAMAGED = f"{TRACE_NAME} is damaged and not shown; delete it and run the same command to write it again."
+
+
+def find_missing(trace: RunTrace, *, is_damaged: bool = False) -> list[Missing]:
+    """The sections that have nothing to show; `is_damaged`: the recorded predictions cannot be read."""
+    absent = {
+        "flow": not any(stage.status != "missing" for stage in trace.stages),
+        "training": not any(_phases(trace)),
+        "help": trace.comparison is None,
+        "prediction": not trace.predictions,
+        "errors": trace.errors is None,
+        "quiz": trace.quiz is None,
+        "insight": not trace.insights,
+    }
+    found = [_describe(section, trace) for section, is_absent in absent.items() if is_absent]
+    if is_damaged and not trace.predictions:
+        found = [Missing(section="prediction", sentence=DAMAGED, command=_again(trace))] + [
+            each for each in found if each.section != "prediction"
+        ]
+    if trace.comparison is not None and not any(model.kind == "scratch" for model in trace.comparison.models):
+        sentence = f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
+        found.append(Missing(section="help", sentence=sentence, command=_again(trace)))
+    return found
+
+
+def _phases(trace: RunTrace) -> list[bool]:
+    phases = (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch)
+    return [bool(phase.evaluations) for phase in phases if phase is not None]
+
+
+def _again(trace: RunTrace) -> str | None:
+    return f"pretune run {trace.run.name}/{RECIPE_NAME}" if trace.run.command else None
+
+
+def _describe(section: str, trace: RunTrace) -> Missing:
+    """Why a section is empty: a stage folder alone, no labels, no test rows, not finished, or not yet written."""
+    known = {stage.name: stage.status for stage in trace.stages}
+    if not trace.run.command and len(known) == 1:
+        stage = next(iter(known))
+        sentence = f"This is the folder of the stage {stage} alone; the folder of the whole run has more."
+        return Missing(section=section, sentence=sentence, command=None)
+    if section in ("help", "prediction", "errors") and _has_no_labels(trace):
+        sentence = "The run has no labels, so there is no classifier to look at."
+        command = f"pretune run {trace.run.name}/{RECIPE_NAME} --labels LABELLED.csv --out {trace.run.name}-labels"
+        return Missing(section=section, sentence=sentence, command=command if trace.run.command else None)
+    if trace.run.status != "finished":
+        sentence = f"The run has not come so far: {_NEEDED[section]}."
+        return Missing(section=section, sentence=sentence, command=_again(trace))
+    if section in ("help", "errors") and known.get("compare") != "finished":
+        sentence = "The run has no test rows, so nothing was compared on them; give --test-labels or --test-fraction."
+        return Missing(section=section, sentence=sentence, command=_again(trace))
+    return Missing(section=section, sentence=f"It is not there: {_NEEDED[section]}.", command=_again(trace))
+
+
+_NEEDED = {
+    "flow": "it needs a stage that has begun",
+    "training": "it needs an evaluation of a model",
+    "help": "it needs the comparison with the baselines and the control",
+    "prediction": "it needs a model whose predictions were traced, which the end of a run does",
+    "errors": "it needs the predictions of the test rows",
+    "quiz": "its questions are made from a traced run",
+    "insight": "no rule found something to say",
+}
+
+
+def _has_no_labels(trace: RunTrace) -> bool:
+    known = {stage.name: stage.status for stage in trace.stages}
+    is_begun = any(known.get(name, "missing") != "missing" for name in ("split", "prepare", "finetune"))
+    return not is_begun and trace.run.status == "finished"

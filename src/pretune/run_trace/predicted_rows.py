@@ -1,0 +1,121 @@
+"""The prediction files of a run: what each model predicted for each test row, and the texts of these rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.run_trace.log_values import members, texts, words
+
+# Where each kind of model has its predictions; of several seeds, one file each.
+FOLDERS = {"pretrained": "finetune", "scratch": "scratch"}
+BASELINES = ("majority", "tfidf", "nbsvm")
+LABEL_FILES = ("prepare/labels.json", "finetune/checkpoint/labels.json", "split/labels.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedRows:
+    """The predictions of one model for N test rows and C classes, in the order of the rows."""
+
+    seed: int | None
+    row: npt.NDArray[np.int64]  # (N,)
+    label: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]  # (N, C)
+    slices: list[str | None]
+
+    @property
+    def is_right(self) -> npt.NDArray[np.bool_]:
+        """(N,): whether each row is predicted correctly."""
+        return self.label == self.predicted
+
+    def in_slice(self, name: str | None) -> npt.NDArray[np.bool_]:
+        """(N,): whether each row is in the slice; every row is for None."""
+        return np.array([name is None or each == name for each in self.slices], dtype=np.bool_)
+
+
+def read_first_seeds(run: Path) -> dict[str, PredictedRows]:
+    """The predictions of each kind of model that has some: of networks, those of the first seed."""
+    found = {kind: read_seed(run, kind) for kind in FOLDERS}
+    found |= {kind: read_predictions(run / "compare" / "predictions" / f"{kind}.jsonl") for kind in BASELINES}
+    return {kind: rows for kind, rows in found.items() if rows is not None}
+
+
+def read_seed(run: Path, kind: str, seed: int | None = None) -> PredictedRows | None:
+    """The predictions of a network with this seed, or with its first one; None if there are none."""
+    folder = run / FOLDERS[kind] / "predictions"
+    seeds = {
+        int(name[1]): file
+        for file in folder.glob("seed-*.jsonl")
+        if (name := re.fullmatch(r"seed-(\d+)", file.stem)) is not None
+    }
+    if not seeds:
+        return None
+    chosen = seed if seed in seeds else min(seeds)
+    return read_predictions(seeds[chosen], chosen)
+
+
+def read_predictions(path: Path, seed: int | None = None) -> PredictedRows | None:
+    """One prediction file; None if it is missing, empty, or damaged."""
+    lines = read_lines(path)
+    if not lines:
+        return None
+    try:
+        lines.sort(key=lambda line: line["row"])
+        rows = PredictedRows(
+            seed=seed,
+            row=np.array([line["row"] for line in lines], dtype=np.int64),
+            label=np.array([line["label"] for line in lines], dtype=np.int64),
+            predicted=np.array([line["predicted"] for line in lines], dtype=np.int64),
+            probabilities=np.array([line["probabilities"] for line in lines], dtype=np.float64),
+            slices=[words(line.get("slice")) for line in lines],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+    num_classes = rows.probabilities.shape[1] if rows.probabilities.ndim == 2 else 0
+    is_sound = np.isfinite(rows.probabilities).all() and num_classes > max(rows.label.max(), rows.predicted.max())
+    return rows if is_sound and min(rows.label.min(), rows.predicted.min()) >= 0 else None
+
+
+def read_label_names(run: Path) -> list[str]:
+    """The names of the classes, by class; none if no file of the run has them."""
+    for name in LABEL_FILES:
+        try:
+            found = texts(members(json.loads((run / name).read_text(encoding="utf-8"))).get("names"))
+        except (OSError, ValueError):
+            continue
+        if found:
+            return found
+    return []
+
+
+def read_test_rows(run: Path) -> dict[int, str]:
+    """The text of each test row, by its number."""
+    for name in ("prepare/test.jsonl", "split/test.jsonl"):
+        lines = read_lines(run / name)
+        if lines:
+            return {line["row"]: str(line.get("text", "")) for line in lines if isinstance(line.get("row"), int)}
+    return {}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file with one in each line; a damaged line is left out."""
+    try:
+        content = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    found = []
+    for line in content.split("\n"):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found

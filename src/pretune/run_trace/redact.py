@@ -1,0 +1,77 @@
+"""A trace in; out comes the same without any text of the user, so that a report can be passed on.
+
+Label names and slices get numbers, the same name the same number, so that tables still fit together. Every other text
+of the user becomes one sign. Sentences that are made from the trace are made again from what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from pretune.run_trace.insights import find_insights
+from pretune.run_trace.user_texts import Place, texts_of, with_texts_changed
+from pretune.trace_schema import RunTrace
+
+REDACTED = "▇"
+SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
+_LABELS = {
+    "Example": ("label", "predicted"),
+    "PredictionTrace": ("label_names", "true_label"),
+    "Readout": ("label",),
+    "Decision": ("label",),
+    "Flip": ("label",),
+    "Reasons": ("label", "runner_up"),
+    "TestErrors": ("labels",),
+}
+_SLICES = {
+    "SliceResult": ("name",),
+    "Verdict": ("slice",),
+    "Disagreement": ("slice",),
+    "PredictionTrace": ("slice",),
+    "TestRow": ("slice",),
+    "SliceError": ("slice",),
+}
+# Where a text stands that a reader would call one, and not a word, a name, or a sentence of ours.
+_EXCERPTS = {
+    "Example": ("text", "clean_text"),
+    "MaskedExample": ("masked_text",),
+    "Dropped": ("examples",),
+    "WatchedSentence": ("masked_text",),
+    "PredictionTrace": ("text",),
+    "FillTrace": ("masked_text",),
+    "TestRow": ("text",),
+}
+
+
+def count_excerpts(trace: RunTrace) -> int:
+    """The different texts of the user in a trace."""
+    return len({text for text, _, place in texts_of(trace) if _is_in(place, _EXCERPTS)})
+
+
+def redact(trace: RunTrace) -> RunTrace:
+    """The trace without the user's texts. Without its quiz, too, whose questions are about them."""
+    if trace.is_redacted:
+        return trace
+    found = list(texts_of(trace))
+    labels = _numbered("label", (text for text, _, place in found if _is_in(place, _LABELS)))
+    slices = _numbered("slice", (text for text, _, place in found if _is_in(place, _SLICES)))
+
+    def change(text: str, place: Place) -> str:
+        if _is_in(place, _LABELS):
+            return labels[text]
+        if _is_in(place, _SLICES):
+            return slices[text]
+        return text if text in SPECIAL_TOKENS else REDACTED
+
+    changed: RunTrace = with_texts_changed(replace(trace, quiz=None), change)
+    changed = replace(changed, is_redacted=True, excerpts=0)
+    return replace(changed, insights=find_insights(changed))
+
+
+def _is_in(place: Place | None, table: dict[str, tuple[str, ...]]) -> bool:
+    return place is not None and place.field in table.get(place.owner, ())
+
+
+def _numbered(kind: str, names: Iterable[str]) -> dict[str, str]:
+    return {name: f"{kind} {number}" for number, name in enumerate(dict.fromkeys(names), start=1)}

@@ -1,0 +1,87 @@
+"""The predictions for the test rows in; out come confusions with examples, calibration, and errors by slice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pretune.evaluation.metrics import confusion_matrix
+from pretune.evaluation.uncertainty import wilson_interval
+from pretune.run_trace.calibration import calibrate
+from pretune.run_trace.log_values import rounded, words
+from pretune.run_trace.predicted_rows import PredictedRows, read_label_names, read_seed, read_test_rows
+from pretune.run_trace.training import trial_shown
+from pretune.trace_schema import Phase, Phases, SliceError, TestErrors, TestRow
+
+EXAMPLES_OF_CELL, EXAMPLES = 6, 200
+EXAMPLE_CHARACTERS = 500
+MOST_PROBABILITIES = 20_000  # rows above which the single probabilities are left out
+
+
+def read_errors(run: Path, phases: Phases) -> TestErrors | None:
+    """The errors of the delivered model on the test rows, and the calibration of its control; None if there are no
+    predictions."""
+    rows = read_seed(run, "pretrained", _chosen_seed(phases.finetune))
+    if rows is None:
+        return None
+    control = read_seed(run, "scratch", _chosen_seed(phases.scratch))
+    num_classes = rows.probabilities.shape[1]
+    names = read_label_names(run)
+    has_probabilities = num_classes == 2 and len(rows.row) <= MOST_PROBABILITIES
+    return TestErrors(
+        n=len(rows.row),
+        seed=rows.seed,
+        labels=names if len(names) == num_classes else [str(label) for label in range(num_classes)],
+        confusion=confusion_matrix(rows.label, rows.predicted, num_classes).tolist(),
+        calibration=[
+            calibrate(kind, each) for kind, each in (("pretrained", rows), ("scratch", control)) if each is not None
+        ],
+        slices=_slices(rows),
+        positive_probability=[rounded(float(p)) for p in rows.probabilities[:, 1]] if has_probabilities else [],
+        label=rows.label.tolist() if has_probabilities else [],
+        examples=_examples(rows, read_test_rows(run)),
+    )
+
+
+def _chosen_seed(phase: Phase | None) -> int | None:
+    trial = None if phase is None else trial_shown(phase)
+    return None if trial is None else trial.seed
+
+
+def _slices(rows: PredictedRows) -> list[SliceError]:
+    found = []
+    for name in sorted({each for each in rows.slices if each is not None}):
+        mask = rows.in_slice(name)
+        n, wrong = int(mask.sum()), int((~rows.is_right[mask]).sum())
+        low, high = wilson_interval(wrong, n)
+        found.append(SliceError(slice=name, n=n, wrong=wrong, low=rounded(low), high=rounded(high)))
+    return found
+
+
+def _examples(rows: PredictedRows, texts: Mapping[int, str]) -> list[TestRow]:
+    """Mistakes first, the surest before the others; then right rows of each class. With many classes, the first example
+    of each cell comes before the second of any."""
+    confidence = rows.probabilities.max(axis=1)
+    order = np.lexsort((rows.row, -confidence, rows.is_right))
+    ranked, seen = [], Counter[tuple[int, int]]()
+    for index in order.tolist():
+        cell = int(rows.label[index]), int(rows.predicted[index])
+        if seen[cell] < EXAMPLES_OF_CELL and rows.row[index] in texts:
+            ranked.append((bool(rows.is_right[index]), seen[cell], index))
+            seen[cell] += 1
+    kept = sorted(ranked, key=lambda item: item[:2])[:EXAMPLES]
+    by_confidence = sorted((is_right, -confidence[index], index) for is_right, _, index in kept)
+    return [
+        TestRow(
+            row=int(rows.row[index]),
+            text=words(texts[int(rows.row[index])], EXAMPLE_CHARACTERS) or "",
+            label=int(rows.label[index]),
+            predicted=int(rows.predicted[index]),
+            probability=rounded(float(confidence[index])),
+            slice=rows.slices[index],
+        )
+        for _, _, index in by_confidence
+    ]

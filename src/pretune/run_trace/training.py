@@ -1,0 +1,265 @@
+"""The events of a training stage in; out comes its phase: evaluations with observations, references, plan and trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from pretune.run_trace.carried_example import guesses
+from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, words
+from pretune.run_trace.noise import half_interval
+from pretune.run_trace.observations import in_short, observe
+from pretune.run_trace.step_series import read_steps
+from pretune.runtime.events import Event
+from pretune.trace_schema import (
+    Evaluation,
+    Phase,
+    Phases,
+    Plan,
+    Reference,
+    SkippedUpdate,
+    SliceResult,
+    TestResult,
+    Trial,
+    WatchedMoment,
+    WatchedSentence,
+)
+
+Training = Literal["pretrain", "finetune", "scratch"]
+
+# id, name in a chart, field of the event, meaning
+_LOSSES = {
+    True: (
+        ("uniform", "ln V", "uniform_nats", "loss of a uniform guess over the vocabulary"),
+        ("unigram", "unigram entropy", "unigram_nats", "loss of predicting from token frequencies alone"),
+    ),
+    False: (
+        ("uniform", "ln K", "uniform_nats", "loss of a uniform guess over the classes"),
+        ("prior", "prior", "prior_nats", "loss of predicting from class frequencies alone"),
+    ),
+}
+_ACCURACIES = {
+    True: (
+        (
+            "most_frequent",
+            "most frequent token",
+            "most_frequent_share",
+            "accuracy of always predicting the most frequent token",
+        ),
+    ),
+    False: (("majority", "majority class", "majority_share", "accuracy of always predicting the most frequent class"),),
+}
+
+
+def read_phases(events: list[Event]) -> Phases:
+    """The three phases of a run; None for one that has not begun."""
+    return Phases(
+        pretrain=read_phase(events, "pretrain"),
+        finetune=read_phase(events, "finetune"),
+        scratch=read_phase(events, "scratch"),
+    )
+
+
+def read_phase(events: list[Event], stage: Training) -> Phase | None:
+    """Fold one stage; the evaluations are all of them, or those of the chosen (otherwise the latest) trial. An
+    evaluation whose loss or accuracy is no finite number is left out. None if the stage has logged nothing."""
+    own = of_stage(events, stage)
+    if not own:
+        return None
+    chosen = last_of(own, stage, "chosen")
+    shown = _shown_trial(own, stage)
+    trials = _read_trials(own, stage)
+    trial = next((each for each in trials if each.trial == shown), None)
+    rows = [e for e in of_stage(own, stage, "evaluation") if whole(e.get("trial")) == shown]
+    read = [_read_evaluation(row, None if trial is None else trial.best_step) for row in rows]
+    estimate, references = last_of(own, stage, "estimate"), last_of(own, stage, "references")
+    is_pretraining = stage == "pretrain"
+    phase = Phase(
+        stage=stage,
+        unit="masked tokens" if is_pretraining else "texts",
+        parameters=whole(estimate.get("parameters")),
+        size=words(estimate.get("size")),
+        tokens_per_second=figure(estimate.get("tokens_per_second")),
+        loss_references=_references(references, _LOSSES[is_pretraining]),
+        accuracy_references=_references(references, _ACCURACIES[is_pretraining]),
+        plan=_read_plan(own, stage),
+        steps=read_steps([e for e in of_stage(own, stage, "train") if whole(e.get("trial")) == shown]),
+        evaluations=[row for row in read if row is not None],
+        trials=trials,
+        shown_trial=shown,
+        chosen=words(chosen.get("sentence")) if chosen else None,
+        skipped=[_skipped(e) for e in of_stage(own, stage, "skipped_update") if e.get("trial", shown) == shown],
+        test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e)) is not None],
+    )
+    observed = observe(phase)
+    evaluations = [
+        replace(row, observations=found, summary=in_short(found))
+        for row, found in zip(phase.evaluations, observed, strict=True)
+    ]
+    return replace(phase, evaluations=evaluations)
+
+
+def trial_shown(phase: Phase) -> Trial | None:
+    """The trial that the evaluations belong to; None in a phase without trials."""
+    return next((trial for trial in phase.trials if trial.trial == phase.shown_trial), None)
+
+
+def _shown_trial(own: list[Event], stage: str) -> int | None:
+    """The chosen trial; before the choice, the latest one that was evaluated, else the latest that was begun."""
+    chosen = whole(last_of(own, stage, "chosen").get("trial"))
+    if chosen is not None:
+        return chosen
+    latest = last_of(own, stage, "evaluation") or last_of(own, stage, "trial_started")
+    return whole(latest.get("trial"))
+
+
+def _read_evaluation(row: Event, best_step: int | None) -> Evaluation | None:
+    step, loss, accuracy = whole(row.get("step")), figure(row.get("loss")), figure(row.get("accuracy"))
+    if step is None or loss is None or accuracy is None:
+        return None
+    interval, n = figures(row.get("accuracy_interval"), 2), whole(row.get("n"))
+    return Evaluation(
+        step=step,
+        epoch=figure(row.get("epoch")) or 0.0,
+        tokens=whole(row.get("tokens")),
+        train_loss=figure(row.get("train_loss")),
+        train_accuracy=figure(row.get("train_accuracy")),
+        loss=loss,
+        accuracy=accuracy,
+        accuracy_low=None if interval is None else interval[0],
+        accuracy_high=None if interval is None else interval[1],
+        accuracy_noise=figure(half_interval(accuracy, interval, n)) or 0.0,
+        n=n,
+        macro_f1=figure(row.get("macro_f1")),
+        loss_error=figure(row.get("loss_error")),
+        loss_change_error=figure(row.get("loss_change_error")),
+        weighted_loss=figure(row.get("weighted_loss")),
+        weighted_train_loss=figure(row.get("weighted_train_loss")),
+        elapsed_seconds=figure(row.get("elapsed_seconds")),
+        is_best=step == best_step,
+        summary="",
+        observations=[],
+    )
+
+
+def _references(event: Event, known: tuple[tuple[str, str, str, str], ...]) -> list[Reference]:
+    return [
+        Reference(id=each, name=name, value=value, meaning=meaning)
+        for each, name, field, meaning in known
+        if (value := figure(event.get(field))) is not None
+    ]
+
+
+def _read_plan(own: list[Event], stage: str) -> Plan | None:
+    """The plan, after the changes of a `plan_corrected`."""
+    plan = dict(last_of(own, stage, "plan"))
+    corrected = last_of(own, stage, "plan_corrected")
+    plan |= {name: corrected[name] for name in ("steps", "decay_start_step") if name in corrected}
+    steps = whole(plan.get("steps"))
+    if steps is None:
+        return None
+    tokens_per_step, tokens = whole(plan.get("tokens_per_step")), whole(plan.get("tokens"))
+    if corrected and tokens_per_step is not None:
+        tokens = steps * tokens_per_step
+    return Plan(
+        steps=steps,
+        tokens_per_step=tokens_per_step,
+        warmup_steps=whole(plan.get("warmup_steps")),
+        decay_start_step=whole(plan.get("decay_start_step")),
+        long_start_step=whole(plan.get("long_start_step")),
+        tokens=tokens,
+    )
+
+
+def _read_trials(own: list[Event], stage: str) -> list[Trial]:
+    """Each trial that was started, with the result of one that is finished."""
+    merged: dict[int, Event] = {}
+    for event in [*of_stage(own, stage, "trial_started"), *of_stage(own, stage, "trial_finished")]:
+        number = whole(event.get("trial"))
+        if number is not None:
+            merged[number] = {**merged.get(number, {}), **event}
+    return [
+        Trial(
+            trial=number,
+            learning_rate=figure(event.get("learning_rate")),
+            seed=whole(event.get("seed")),
+            epochs=figure(event.get("epochs")),
+            rows=whole(event.get("rows")),
+            is_search=bool(event.get("is_search")),
+            best_epoch=figure(event.get("best_epoch")),
+            best_step=whole(event.get("best_step")),
+            validation_accuracy=figure(event.get("validation_accuracy")),
+            validation_loss=figure(event.get("validation_loss")),
+            stopped=words(event.get("stopped")),
+            metric=words(event.get("metric")),
+            elapsed_seconds=figure(event.get("elapsed_seconds")),
+        )
+        for number, event in merged.items()
+    ]
+
+
+def _skipped(event: Event) -> SkippedUpdate:
+    return SkippedUpdate(
+        step=whole(event.get("step")) or 0,
+        reason=words(event.get("reason")) or "?",
+        sentence=words(event.get("sentence")) or "",
+    )
+
+
+def _read_test(event: Event) -> TestResult | None:
+    accuracy, interval = figure(event.get("accuracy")), figures(event.get("accuracy_interval"), 2)
+    n = whole(event.get("n"))
+    if accuracy is None or interval is None or n is None:
+        return None
+    return TestResult(
+        seed=whole(event.get("seed")),
+        n=n,
+        accuracy=accuracy,
+        low=interval[0],
+        high=interval[1],
+        macro_f1=figure(event.get("macro_f1")),
+        loss=figure(event.get("loss")),
+        slices=read_slices(event.get("slices")),
+    )
+
+
+def read_slices(value: Any) -> list[SliceResult]:
+    """The accuracy on each slice of the test rows."""
+    found = []
+    for name, entry in members(value).items():
+        each = members(entry)
+        accuracy, interval = figure(each.get("accuracy")), figures(each.get("accuracy_interval"), 2)
+        if accuracy is not None:
+            low, high = interval or (accuracy, accuracy)
+            n = whole(each.get("n")) or 0
+            found.append(SliceResult(name=words(name) or "", n=n, accuracy=accuracy, low=low, high=high))
+    return found
+
+
+def read_watched(events: list[Event]) -> list[WatchedSentence]:
+    """The watched sentences, in the order of the first evaluation that predicted them, with the guesses of each."""
+    seen = [row for row in of_stage(events, "pretrain", "evaluation") if objects(row.get("sentences"))]
+    if not seen:
+        return []
+    watched = []
+    for index, sentence in enumerate(objects(seen[0]["sentences"])):
+        rows = [(row, objects(row["sentences"])) for row in seen]
+        moments = [
+            WatchedMoment(
+                step=whole(row.get("step")) or 0,
+                probability=figure(found[index].get("probability")),
+                rank=whole(found[index].get("rank")),
+                predictions=guesses(found[index]),
+            )
+            for row, found in rows
+            if index < len(found)
+        ]
+        watched.append(
+            WatchedSentence(
+                masked_text=words(sentence.get("masked_text")) or "",
+                true_word=words(sentence.get("true_word")) or "",
+                is_in_training=bool(sentence.get("is_in_training")),
+                moments=moments,
+            )
+        )
+    return watched

@@ -1,0 +1,106 @@
+"""Why this label: two attributions next to each other, how far they agree, a random control, and what flips the label.
+
+Erasing the words that an attribution ranks first must change the score faster than erasing words at random; otherwise
+the ranking says nothing about this model. The words that flip the label are searched for, not derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pretune.inference.classify import Classifier
+from pretune.runtime.randomness import generator
+from pretune.trace_schema import Flip, Reasons
+from pretune.tracing.attribution import FloatArray, WordMasking, integrate_gradients, occlude, rank_correlation
+from pretune.tracing.words import Word
+
+DELETED_WORDS = 24  # at most, in a deletion curve
+RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
+FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
+_FLIP_CANDIDATES = 32  # words tried at a time after the first
+_CONTROL_TOKENS = 131_072  # read for the random orders; a long text gets fewer orders
+
+
+def give_reasons(
+    classifier: Classifier, ids: Sequence[int], words: Sequence[Word], logits: Float[Tensor, " C"]
+) -> tuple[Reasons, Flip | None] | None:
+    """The reasons for the label, and the fewest words found whose masking flips it.
+
+    `logits` are those of the text. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
+    words; random orders are drawn from a fixed seed. None if the model has a single class or the text has no word.
+    """
+    if len(logits) < 2 or not words:
+        return None
+    first, second = logits.topk(2).indices.tolist()
+    masking = WordMasking(classifier=classifier, ids=list(ids), words=list(words), first=first, second=second)
+    score = float(masking.margin(logits[None].cpu())[0])
+    masked_score = float(masking.scores([range(len(words))])[0])
+    gradients = integrate_gradients(masking, score, masked_score)
+    occlusion = occlude(masking, score)
+    order = np.argsort(-gradients.words, kind="stable")
+    random_curve, orders = _delete_at_random(masking, score)
+    names = classifier.label_names
+    reasons = Reasons(
+        label=names[first],
+        runner_up=names[second],
+        score=score,
+        masked_score=masked_score,
+        words=[word.surface for word in words],
+        integrated_gradients=gradients.words.tolist(),
+        steps=gradients.steps,
+        completeness_error=gradients.error,
+        is_converged=gradients.is_converged,
+        occlusion=occlusion.tolist(),
+        rank_correlation=rank_correlation(gradients.words, occlusion),
+        is_top_word_equal=int(gradients.words.argmax()) == int(occlusion.argmax()),
+        deletion=_delete(masking, [order], score)[0].tolist(),
+        random_deletion=random_curve.tolist(),
+        random_orders=orders,
+    )
+    return reasons, _find_flip(masking, occlusion)
+
+
+def _delete(masking: WordMasking, orders: Sequence[FloatArray], score: float) -> FloatArray:
+    """The score after masking the first 0, 1, 2, ... words of each order, a row for each order."""
+    count = min(len(masking.words), DELETED_WORDS)
+    scores = masking.scores([order[:masked].tolist() for order in orders for masked in range(1, count + 1)])
+    return np.concatenate([np.full((len(orders), 1), score), scores.reshape(len(orders), count)], axis=1)
+
+
+def _delete_at_random(masking: WordMasking, score: float) -> tuple[FloatArray, int]:
+    """The mean curve over random orders, and how many there were."""
+    count = min(len(masking.words), DELETED_WORDS)
+    fitting = _CONTROL_TOKENS // (count * len(masking.ids))
+    orders = min(RANDOM_ORDERS, max(FEWEST_RANDOM_ORDERS, fitting))
+    drawn = [generator(0, "deletion", order).permutation(len(masking.words)) for order in range(orders)]
+    return _delete(masking, drawn, score).mean(0), orders
+
+
+def _find_flip(masking: WordMasking, occlusion: FloatArray) -> Flip | None:
+    """The word that flips the label most clearly, or else up to FLIPPED_WORDS words, added greedily; None if none do.
+
+    From the second word on, each word is the one, among the _FLIP_CANDIDATES with the largest occlusion, after which
+    the lead of the label over the next class is smallest.
+    """
+    chosen: list[int] = []
+    candidates = list(range(len(masking.words)))
+    while candidates and len(chosen) < FLIPPED_WORDS:
+        logits = masking.logits([[*chosen, word] for word in candidates])
+        others = logits.clone()
+        others[:, masking.first] = -torch.inf
+        lead = logits[:, masking.first] - others.max(1).values
+        best = int(lead.argmin())
+        chosen.append(candidates[best])
+        if lead[best] < 0:
+            probabilities = torch.softmax(logits[best], dim=-1)
+            label = int(probabilities.argmax())
+            name = masking.classifier.label_names[label]
+            return Flip(words=sorted(chosen), label=name, probability=float(probabilities[label]))
+        by_occlusion = np.argsort(-occlusion, kind="stable").tolist()
+        candidates = [word for word in by_occlusion if word not in chosen][:_FLIP_CANDIDATES]
+    return None

@@ -1,0 +1,64 @@
+import { useEffect, useMemo, useState } from "preact/hooks";
+
+import { shownChecks } from "./checks.ts";
+import { Errors } from "./errors/index.tsx";
+import { Flow } from "./flow/index.tsx";
+import { Help } from "./help/index.tsx";
+import { InsightSection } from "./insight/index.tsx";
+import { Methods } from "./methods/index.tsx";
+import type { Oracle } from "./oracle.ts";
+import { Prediction } from "./prediction/index.tsx";
+import { QuizSection } from "./quiz/index.tsx";
+import { Rail } from "./rail.tsx";
+import { RunSection } from "./run/index.tsx";
+import { Section } from "./section.tsx";
+import { type Connection, subscribe } from "./source.ts";
+import { StatusLine } from "./status_line.tsx";
+import type { RunTrace } from "./trace.ts";
+import { Training } from "./training/index.tsx";
+
+/** The whole page. In a live page the document grows; folds, focus and scroll are those of the elements and stay. */
+export function Page({ first, oracle }: { first: RunTrace; oracle: Oracle | null }) {
+  const [trace, setTrace] = useState(first);
+  const [connection, setConnection] = useState<Connection | null>(null);
+  useEffect(() => subscribe((change) => setTrace((known) => ({ ...known, ...change })), setConnection), []);
+  const checks = useMemo(() => shownChecks(trace), [trace]);
+  return (
+    <>
+      <a class="skip-link" href="#main">
+        Skip to the report
+      </a>
+      <div class="shell">
+        <Rail trace={trace} checks={checks} />
+        <main id="main" tabIndex={-1}>
+          {connection && <StatusLine trace={trace} connection={connection} />}
+          <RunSection trace={trace} checks={checks} />
+          <Section id="flow" trace={trace}>
+            <Flow trace={trace} />
+          </Section>
+          <Section id="training" trace={trace}>
+            <Training trace={trace} />
+          </Section>
+          <Section id="help" trace={trace}>
+            <Help trace={trace} />
+          </Section>
+          <Section id="prediction" trace={trace}>
+            <Prediction trace={trace} oracle={oracle} />
+          </Section>
+          <Section id="errors" trace={trace}>
+            <Errors trace={trace} />
+          </Section>
+          <Section id="quiz" trace={trace}>
+            <QuizSection trace={trace} />
+          </Section>
+          <Section id="insight" trace={trace}>
+            <InsightSection trace={trace} />
+          </Section>
+          <Section id="methods" trace={trace}>
+            <Methods trace={trace} />
+          </Section>
+        </main>
+      </div>
+    </>
+  );
+}
