@@ -48,7 +48,7 @@ export function FillView({ fill }: { fill: FillTrace }) {
         ) : (
           <>
             The hidden word is “<UserText text={fill.true_word} limit={60} />”
-            {last?.rank != null && `, which the model puts in place ${count(last.rank)}`}.
+            {last?.rank != null && `; its rank after the last layer is ${count(last.rank)}`}.
           </>
         )}
       </p>
