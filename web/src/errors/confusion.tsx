@@ -54,9 +54,10 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
   );
 }
 
-/** The mistake made most often; without mistakes the first class. */
+/** The mistake made most often of which there are texts; without mistakes the first class. */
 function firstCell(errors: TestErrors): Cell {
-  return confusedPairs(errors.confusion)[0] ?? { label: 0, predicted: 0 };
+  const pairs = confusedPairs(errors.confusion);
+  return pairs.find((pair) => rowsOf(errors, pair, 0.5).length > 0) ?? pairs[0] ?? { label: 0, predicted: 0 };
 }
 
 interface MatrixProps {

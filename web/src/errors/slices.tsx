@@ -2,9 +2,9 @@
 import { max } from "d3-array";
 import { scaleLinear } from "d3-scale";
 
-import { Figure, fitted, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, fixed, percent, range } from "../format.ts";
-import { plainText } from "../prediction/figures.ts";
+import { plainText, plainWidth } from "../prediction/figures.ts";
 import { UserText } from "../text.tsx";
 import type { SliceError, TestErrors } from "../trace.ts";
 import { rightIn, totalOf, wilson } from "./counts.ts";
@@ -71,7 +71,7 @@ function sliceSentence(slices: readonly SliceError[]): string {
 }
 
 function Intervals({ rows, width }: { rows: SliceError[]; width: number }) {
-  const longest = Math.max(...rows.map(({ slice }) => textWidth(plainText(slice, 30))));
+  const longest = Math.max(...rows.map(({ slice }) => plainWidth(plainText(slice, 30))));
   const left = Math.min(longest + 8, width * 0.36);
   const valueWidth = 96;
   const top = Math.min(1, (max(rows, ({ high }) => high) ?? 1) * 1.05);
@@ -94,7 +94,7 @@ function Intervals({ rows, width }: { rows: SliceError[]; width: number }) {
         return (
           <g class={index === 0 ? "interval" : "interval is-accent"}>
             <text class="name" x={0} y={y + 4}>
-              {fitted(plainText(row.slice, 60), left)}
+              {plainText(row.slice, Math.max(6, Math.floor(left / 6.5)))}
             </text>
             <line class="whisker" x1={x(row.low)} x2={x(Math.min(row.high, top))} y1={y} y2={y} />
             {[row.low, row.high].map((end) => (

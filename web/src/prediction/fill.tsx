@@ -2,12 +2,12 @@
 import { useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
-import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { scaleLinear } from "d3-scale";
 import { count, fixed, probability } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";
-import { layerName, plainText, signed } from "./figures.ts";
+import { layerName, plainText, plainWidth, signed } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import { Chips } from "./tokens.tsx";
 
@@ -48,7 +48,7 @@ export function FillView({ fill }: { fill: FillTrace }) {
         ) : (
           <>
             The hidden word is “<UserText text={fill.true_word} limit={60} />”
-            {last?.rank != null && `, which the model puts in place ${count(last.rank)}`}.
+            {last?.rank != null && `; its rank after the last layer is ${count(last.rank)}`}.
           </>
         )}
       </p>
@@ -165,7 +165,7 @@ function OcclusionFigure({ fill }: { fill: FillTrace }) {
         height={ROW * shown.length + 4}
         label="Fall of the log-probability for the words that matter most; the table has all words."
         draw={(width) => {
-          const left = Math.max(...shown.map(({ word }) => textWidth(plainText(word, 16)))) + 8;
+          const left = Math.max(...shown.map(({ word }) => plainWidth(plainText(word, 16)))) + 8;
           const values = shown.map(({ value }) => value);
           const low = Math.min(0, ...values);
           const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);

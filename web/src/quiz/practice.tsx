@@ -36,7 +36,7 @@ function Task({ task, number, problem }: { task: Question; number: number; probl
       </summary>
       {isOpen && (
         <div class="task-body">
-          <QuestionForm question={task} number={number} problem={problem} />
+          <QuestionForm question={task} number={number} problem={problem} place="practice" />
           {task.solution.length > 0 && (
             <Fold name="Show me the worked solution" of={`task ${number}`}>
               <Solution question={task} />
