@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, StageDiffersError, UsageError
 from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import (
     Recipe,
@@ -37,6 +38,9 @@ from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.sources.public_data import Agree, Say
+
+if TYPE_CHECKING:
+    from pretune.trace_schema import RunTrace
 
 PRETRAIN = "pretrain"  # the step that several processes share
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
@@ -355,8 +359,8 @@ def _is_begun(folder: Path, change: str) -> bool:
     return (folder / _FIRST_READER.get(section, section)).exists()
 
 
-def write_run_trace(run: Path) -> None:
-    """Write the trace of a finished run. Predictions that were traced with the same model are kept."""
+def write_run_trace(run: Path) -> RunTrace:
+    """Write the trace of a finished run, and return it. Predictions that were traced with the same model are kept."""
     from pretune.run_trace.build import build_run_trace
     from pretune.run_trace.codec import to_json
     from pretune.run_trace.recorded import read_recorded, traced_model
@@ -369,6 +373,24 @@ def write_run_trace(run: Path) -> None:
         predictions, fills = trace_examples(run)
     trace = build_run_trace(run, predictions=predictions, fills=fills)
     write_json(run / TRACE_NAME, sealed(to_json(trace)))
+    return trace
+
+
+def read_trace(run: Path, say: Say) -> RunTrace:
+    """The trace of a run in any state. A finished model without traced predictions gets them, which takes seconds and
+    is kept in trace.json; where that is not possible, `say` is told why, and the trace has none."""
+    from pretune.run_trace.build import build_run_trace
+    from pretune.run_trace.recorded import read_recorded, traced_model
+
+    model = traced_model(run)
+    if model is None or not (run / RECIPE_NAME).is_file() or read_recorded(run).fingerprint == model:
+        return build_run_trace(run)
+    say("Tracing some predictions of the model; this takes some seconds, once.")
+    try:
+        return write_run_trace(run)
+    except (ModelError, OSError) as error:
+        say(f"The predictions cannot be traced: {error}")
+        return build_run_trace(run)
 
 
 def write_page(run: Path, say: Say) -> None:

@@ -24,14 +24,15 @@ Arguments = argparse.Namespace
 def report(arguments: Arguments) -> int:
     """Write the page of a run as one file."""
     from pretune.page.report import refuse_other_file, write_report
-    from pretune.run_trace.build import build_run_trace
+    from pretune.pipeline import read_trace
 
     run = run_folder(arguments.run)
     target = Path(arguments.out) if arguments.out is not None else run / REPORT_NAME
     refuse_other_file(target)
     if arguments.redact and arguments.with_model:
         raise UsageError("--with-model cannot be redacted: the words of your texts are in its vocabulary; omit one.")
-    num_bytes = write_report(build_run_trace(run), target, redact=arguments.redact, model=_packed(run, arguments))
+    trace = read_trace(run, to_stderr)
+    num_bytes = write_report(trace, target, redact=arguments.redact, model=_packed(run, arguments))
     to_stdout(describe_report(target, num_bytes))
     return EXIT_DONE
 
