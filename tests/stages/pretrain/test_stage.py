@@ -21,8 +21,9 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
+from pretune.text.arrays.counted_words import count_in_bytes
 from pretune.text.tokenizer.tokenizer import load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.training import train_on_counts
 from pretune.training import run_log
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
@@ -274,7 +275,8 @@ def harm_shard(source: Path) -> None:
 
 def retrain_tokenizer(source: Path) -> None:
     manifest = vars(read_manifest(source))
-    train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(source)
+    counts = count_in_bytes(b"another text altogether, and long enough " * 30)
+    train_on_counts(counts, vocab_size=270).tokenizer.save(source)
     outputs = {name: describe_file(source / name) for name in manifest["outputs"]}
     write_json(source / "manifest.json", sealed({**manifest, "outputs": outputs}))
 
