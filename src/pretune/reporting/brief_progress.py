@@ -9,11 +9,9 @@ from typing import TextIO
 
 from rich.text import Text
 
-from pretune.reporting.progress import Display, LiveLine, Narrator, live_page, showing
+from pretune.reporting.progress import WARNINGS, Display, LiveLine, Narrator, live_page, showing
 from pretune.reporting.terminal import Page, clean
 from pretune.runtime.events import Event
-
-WARNINGS = ("warning", "skipped_update", "rolled_back", "pieces_doubled")
 
 
 @contextmanager
