@@ -247,3 +247,18 @@ def test_a_later_lack_of_memory_is_saved_at_once(machine: Machine, tmp_path: Pat
     assert list_steps(tmp_path / "out" / "checkpoints") == [0, 11]
     assert state(tmp_path / "out")["microbatch_split"] == {"count": 2}
     assert state(tmp_path / "out")["anchors"] == [0]
+def test_a_save_out_of_turn_leaves_no_further_checkpoint(machine: Machine, tmp_path: Path) -> None:
+    """The estimate of the disk space counts on it."""
+    original = machine.batches
+
+    def batches(corpus: Corpus, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+        machine.rows = 4 if step > DECAY + 4 else 10**9
+        return original(corpus, step, long_start_step, shift)
+
+    machine.batches = batches  # type: ignore[method-assign]
+    events = machine.run(tmp_path / "out")
+    saved = [event["step"] for event in of_kind(events, "checkpoint")]
+    assert len(saved) == 4 and DECAY < saved[2] < STEPS
+    assert list_steps(tmp_path / "out" / "checkpoints") == [DECAY, STEPS]
+
+

@@ -109,8 +109,8 @@ class PretrainingRun:
         pace = Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
         self.run_log.log_split(self.state)
         # In steps, not by the clock: an interrupted run must be able to roll back to the same steps.
-        every = self.settings.checkpoint_minutes * 60 / pace.short_step_seconds
-        self.state.more.update(checkpoint_every=max(1, round(every)), pace=vars(pace))
+        every = pace.steps_in(self.settings.checkpoint_minutes)
+        self.state.more.update(checkpoint_every=every, pace=vars(pace))
         return pace
 
     def train(self, stop: StopFlag) -> None:
