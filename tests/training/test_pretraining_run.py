@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pretune.stages.pretrain.stage import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps
 from pretune.training.loop import Evaluation
+from pretune.training.run_log import RunLog
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",
@@ -184,6 +186,38 @@ def test_a_gpu_resumes_with_the_same_bits(machine: Machine, tmp_path: Path) -> N
 
 
 def test_if_rolling_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
+def test_a_resumed_run_compiles_everything_before_its_clock_goes_on(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With short and long rows, and with an evaluation; the weights are those of an uninterrupted run."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_settings: function)
+    monkeypatch.setattr("pretune.stages.pretrain.stage.refuse_without_compiler", lambda _compile: None)
+    for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    machine.run(tmp_path / "whole", compile="on")
+    with pytest.raises(Killed):
+        machine.run(tmp_path / "out", kill_at=DECAY + 3, compile="on")
+    untimed, compute, is_untimed, passes = RunLog.untimed, machine.loss, [False], list[tuple[bool, int, bool]]()
+
+    @contextmanager
+    def stopped(log: RunLog) -> Iterator[None]:
+        with untimed(log):
+            is_untimed[0] = True
+            yield
+            is_untimed[0] = False
+
+    def loss(objective: Any, batch: Batch) -> objectives.LossSum:
+        passes.append((torch.is_grad_enabled(), batch.input_ids.shape[1], is_untimed[0]))
+        return compute(objective, batch)
+
+    monkeypatch.setattr(RunLog, "untimed", stopped)
+    machine.loss = loss  # type: ignore[method-assign]
+    machine.run(tmp_path / "out", compile="on")
+    assert passes[:3] == [(True, 16, True), (True, 32, True), (False, 16, True)]
+    assert passes[3][2] is False
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
     machine.poison = frozenset(range(23, 1000))
     for _ in range(2):  # the same command fails in the same way
         with pytest.raises(DivergedError, match="Training diverged") as caught:

@@ -20,7 +20,7 @@ from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, rep
 from pretune.training.checkpoint import TrainingState
 from pretune.training.distributed_checkpoint import agree_to_stop, roll_back_together, save_together
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, train_steps
+from pretune.training.loop import StepResult, accumulate, clear_gradients, evaluate, train_steps
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
@@ -112,6 +112,19 @@ class PretrainingRun:
         every = pace.steps_in(self.settings.checkpoint_minutes)
         self.state.more.update(checkpoint_every=every, pace=vars(pace))
         return pace
+
+    def compile_again(self) -> None:
+        """Compile, in a resumed run, what the calibration compiled before the plan was made; nothing is updated.
+
+        The run's clock stops meanwhile: the plan has no time for it, and would be corrected as if the updates had
+        become slower. The order is that of the calibration, so that the compiled code is the same.
+        """
+        rows = [self.corpus.short_batches] + ([self.corpus.long_batches] if self.corpus.long is not None else [])
+        with self.run_log.untimed(), self.ranks.patient():
+            for batches in rows:
+                accumulate(self.objective, batches(1), 1.0, self.parallel, self.state.microbatch_split)
+                clear_gradients(self.parallel)
+            evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
 
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan.

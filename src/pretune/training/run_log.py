@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,15 @@ class RunLog:
         self.start = time.monotonic() - state.elapsed_seconds
         self._logged_pieces = state.microbatch_split.count
         state.microbatch_split.count = max(state.microbatch_split.count, pieces)
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Stop the run's clock within this block."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.start += time.monotonic() - begun
 
     def start_steps(self) -> None:
         """Count the seconds to the next `train` event from now on."""

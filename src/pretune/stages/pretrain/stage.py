@@ -287,6 +287,8 @@ class _Pretraining:
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
         self.training.resume(state, self._noted_microbatch_split)
+        if self.compute.is_compiled:
+            self.training.compile_again()
 
     @property
     def _noted_microbatch_split(self) -> int:
