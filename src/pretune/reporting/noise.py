@@ -1,9 +1,9 @@
 """Evaluation rows in, and out how far they may differ by chance; a smaller difference is not called better or worse.
 
-All evaluations use the same validation rows, so a change of the loss is judged row by row: its noise is half its 95 %
-interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the changes
-in between are added up, which gives at least the error of the whole change. The noise of an accuracy is half its 95 %
-interval; it is not paired, so it is cautious.
+All evaluations use the same validation rows, so a change of loss or accuracy is judged row by row: its noise is half
+its 95 % interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the
+changes in between are added up, which gives at least the error of the whole change. The noise of a single loss or
+accuracy is half its own 95 % interval.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ from pretune.runtime.events import Event
 Z_95 = 1.96
 
 
-def accuracy_noise(*rows: Event) -> float:
-    """Half the widest 95 % interval of the accuracy of some rows, as a fraction."""
-    return max(_accuracy_noise(row) for row in rows)
-
-
-def _accuracy_noise(row: Event) -> float:
+def accuracy_noise(row: Event) -> float:
+    """Half the 95 % interval of a row's accuracy, as a fraction."""
     if row.get("accuracy_interval"):
         low, high = row["accuracy_interval"]
         return float(high - low) / 2
@@ -48,11 +44,25 @@ def loss_change_noise(rows: Sequence[Event]) -> float:
 
     Without a paired error, it is the larger of the two rows' own noise.
     """
-    errors = [row.get("loss_change_error") for row in rows[1:]]
+    paired, own = _sum_of_errors(rows, "loss_change_error"), [loss_noise(rows[0]), loss_noise(rows[-1])]
+    return max(own) if paired is None else min(Z_95 * paired, sum(own))
+
+
+def accuracy_change_noise(rows: Sequence[Event]) -> float:
+    """The noise of the change in accuracy from the first to the last of some consecutive rows, as a fraction.
+
+    One answer is added, because answers are counted: the correction for continuity of McNemar's test (Edwards 1948).
+    Without a paired error, it is the larger of the two rows' own noise.
+    """
+    paired, own = _sum_of_errors(rows, "accuracy_change_error"), [accuracy_noise(rows[0]), accuracy_noise(rows[-1])]
+    return max(own) if paired is None else min(Z_95 * paired + 1 / max(rows[-1].get("n", 1), 1), sum(own))
+
+
+def _sum_of_errors(rows: Sequence[Event], field: str) -> float | None:
+    """The sum of the paired errors of all rows but the first; None if one has none."""
+    errors = [row.get(field) for row in rows[1:]]
     paired = [float(error) for error in errors if error is not None]
-    if len(paired) < len(errors):
-        return max(loss_noise(rows[0]), loss_noise(rows[-1]))
-    return min(Z_95 * sum(paired), loss_noise(rows[0]) + loss_noise(rows[-1]))
+    return sum(paired) if len(paired) == len(errors) else None
 
 
 def is_measurable(rows: Sequence[Event]) -> bool:
@@ -60,4 +70,4 @@ def is_measurable(rows: Sequence[Event]) -> bool:
     before, after = rows[0], rows[-1]
     by_loss: float = abs(after["loss"] - before["loss"])
     by_accuracy: float = abs(after["accuracy"] - before["accuracy"])
-    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_noise(before, after)
+    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_change_noise(rows)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pretune.reporting import formats
-from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.reporting.noise import accuracy_change_noise, accuracy_noise, is_measurable, loss_change_noise, loss_noise
 from pretune.reporting.sections.phases import Phase
 from pretune.runtime.events import Event
 
@@ -208,7 +208,7 @@ def _best_so_far(moment: Moment) -> Observation | None:
     kept = ", kept" * is_kept
     if moment.before:
         best = max(range(moment.index), key=lambda i: moment.before[i]["accuracy"])
-        gain, noise = row["accuracy"] - moment.before[best]["accuracy"], accuracy_noise(row, moment.before[best])
+        gain, noise = row["accuracy"] - moment.before[best]["accuracy"], accuracy_change_noise(moment.so_far[best:])
         numbers |= {"gain": gain, "noise": noise}
         pointers = moment.at(moment.index, best)
         if gain > noise:

@@ -47,7 +47,7 @@ class PretrainingRun:
     """Trains `model` in place. Call `begin` with a plan, or `resume` with the state of a checkpoint, before `train`.
 
     `measure` evaluates the model. It returns the fields of an `evaluation` event that are not known here, with
-    `row_losses` and `row_counts`, the summed losses and the labels of each row.
+    `row_losses`, `row_corrects` and `row_counts`: the summed losses, correct predictions and labels of each row.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class PretrainingRun:
             measured = self.measure()
         if not math.isfinite(measured["loss"]):
             return False
-        rows = {name: measured.pop(name) for name in ("row_losses", "row_counts")}
+        rows = {name: measured.pop(name) for name in ("row_losses", "row_corrects", "row_counts")}
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
         self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), **rows)

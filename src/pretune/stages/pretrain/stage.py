@@ -342,6 +342,7 @@ class _Pretraining:
             "accuracy_interval": list(wilson_interval(found.accuracy * found.count, found.count)),
             "n": found.count,
             "row_losses": found.row_losses,
+            "row_corrects": found.row_corrects,
             "row_counts": found.row_counts,
             "sentences": predict_hidden(self.model, self.probes, self.tokenizer),
         }
