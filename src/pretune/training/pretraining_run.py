@@ -132,8 +132,8 @@ class PretrainingRun:
         Raises the stop's error after a commit, and DivergedError if rolling back does not help.
         """
         self.run_log.start_steps()
+        self.timed_from = (self.state.step, self.elapsed())  # a corrected plan leaves the pace as it was measured
         while self.state.step < self.plan.steps:
-            self.timed_from = (self.state.step, self.elapsed())
             for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
                 was_split = self._count(result)
                 is_corrected = self.state.step == self.plan.decay_start_step and self._correct_plan()
@@ -228,6 +228,7 @@ class PretrainingRun:
         restored.rollbacks = failed.rollbacks + 1
         restored.data_shift = failed.data_shift + failed.step - restored.step
         self.state, self.plan = restored, Plan(**restored.plan)
+        self.timed_from = (self.state.step, self.elapsed())
         sentence = (
             f"{self._describe_fault(failed, result)} Rolled back to the checkpoint of step {restored.step:,}; training "
             "continues with the text that follows."
