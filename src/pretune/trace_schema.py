@@ -268,6 +268,7 @@ class Evaluation:
     macro_f1: float | None
     loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
     loss_change_error: Annotated[float, "of its change since the evaluation before, paired row by row"] | None
+    accuracy_change_error: Annotated[float, "the same of the accuracy"] | None
     weighted_loss: Annotated[float, "in which every class counts the same; None where the classes are balanced"] | None
     weighted_train_loss: float | None
     elapsed_seconds: float | None
