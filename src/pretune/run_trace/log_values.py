@@ -84,6 +84,12 @@ def texts(value: Any, limit: int = EXCERPT) -> list[str]:
     return [text for text in found if text is not None]
 
 
+def wholes(value: Any) -> list[int]:
+    """The whole numbers of a list."""
+    found = [whole(item) for item in value] if isinstance(value, list) else []
+    return [number for number in found if number is not None]
+
+
 def counts(value: Any) -> dict[str, int]:
     """The whole numbers of a JSON object, by name."""
     found = {str(name): whole(number) for name, number in members(value).items()}
