@@ -110,7 +110,7 @@ def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
     return [event for event, place in zip(events[:end], places, strict=False) if place is None or place <= until]
 
 
-def _place(event: Event) -> tuple[int, float] | None:
+def _place(event: Event) -> tuple[float, float] | None:
     """The trial and step of an event; None if it has no step."""
     trial = event.get("trial", -1)
     if not _is_number(trial):  # of another version
