@@ -2,8 +2,8 @@
 
 A probe is a logistic regression on the mean vector of a text after a layer, trained on training rows and measured on
 validation rows. It shows what can be decoded there, not what the model uses (Belinkov, 2022, arXiv:2102.12452). The
-controls are probes of shuffled labels (Hewitt and Liang, 2019, arXiv:1909.03368), in training as in measuring, and probes
-of the same network with random weights, which still tells texts apart by their words.
+controls are probes of shuffled labels (Hewitt and Liang, 2019, arXiv:1909.03368), in training and in measuring, and
+probes of the same network with random weights, which still tells texts apart by their words.
 
 N rows, L layers, D hidden, C classes.
 """
