@@ -133,9 +133,9 @@ def test_data_that_is_not_a_list_is_refused(run_folder: Path, tmp_path: Path, da
 
 def test_trace_agrees_with_predict(run_folder: Path) -> None:
     model = load_model(run_folder)
-    traced = model.trace(TEXTS[0])["layers"]["decision"]
-    assert traced["label"] == model.predict(TEXTS)[0].label
-    assert traced["probability"] == pytest.approx(model.predict(TEXTS)[0].probability, abs=1e-5)
+    traced = model.trace(TEXTS[0]).decision
+    assert traced.label == model.predict(TEXTS)[0].label
+    assert traced.probability == pytest.approx(model.predict(TEXTS)[0].probability, abs=1e-5)
 
 
 def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Path) -> None:
