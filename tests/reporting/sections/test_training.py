@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pretune.reporting.sections.phases import read_phase
 from rich.cells import cell_len
 
 from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
