@@ -1,1 +1,1 @@
-"""Terminal displays: each one shows a part of the trace of a run, and a live line shows the events of a stage at work."""
+"""Terminal displays: each shows a part of the trace of a run, and a live line the events of a stage at work."""
