@@ -1,4 +1,4 @@
-"""`run`: the split and the five stages, then the control from scratch, the comparison and one traced prediction.
+"""`run`: the split and the five stages, then the control from scratch, the comparison and the trace of it all.
 
 It calls the stage functions one after another; a stage that is finished returns at once.
 """
@@ -24,6 +24,7 @@ from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
+    OWN_HASH,
     RECIPE_NAME,
     REPORT_NAME,
     TRACE_NAME,
@@ -372,7 +373,9 @@ def write_run_trace(run: Path) -> RunTrace:
 
         predictions, fills = trace_examples(run)
     trace = build_run_trace(run, predictions=predictions, fills=fills)
-    write_json(run / TRACE_NAME, sealed(to_json(trace)))
+    written = sealed(to_json(trace))
+    if recorded.sha256 != written[OWN_HASH]:
+        write_json(run / TRACE_NAME, written)
     return trace
 
 

@@ -18,7 +18,7 @@ from pretune.tracing.attribution import WordMasking
 from pretune.tracing.reasons import DELETED_WORDS, FLIPPED_WORDS, give_reasons
 from pretune.tracing.words import TokenizedText, Word, tokenize
 
-TEXTS = ["A wonderful film, warm and never dreadful.", "sun", "The hotel was cold 🙂 لا", "We never liked the soup! " * 8]
+TEXTS = ["A wonderful film, warm and never dreadful.", "sun", "The hotel was cold 🙂 لا", "We never liked it! " * 8]
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +111,7 @@ def test_a_pair_is_found_where_no_word_flips_the_label_alone(
 
 
 def test_nothing_flips_a_constant(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        WordMasking, "logits", lambda _self, masked: torch.tensor([[0.0, 0.0, 5.0] for _ in masked])
-    )
+    monkeypatch.setattr(WordMasking, "logits", lambda _self, masked: torch.tensor([[0.0, 0.0, 5.0] for _ in masked]))
     words = [Word(surface=str(i), positions=(i + 1,)) for i in range(4)]
     masking = WordMasking(classifier=classifier, ids=[1, 5, 6, 7, 8, 2], words=words, first=2, second=0)
     assert module._find_flip(masking, masking.logits([[word] for word in range(4)])) is None

@@ -18,13 +18,12 @@ from pretune.run_trace.expression import evaluate, read_pointer
 from pretune.run_trace.log_values import figure, of_stage, whole
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
-from pretune.run_trace.quiz.make import questions_of
 from pretune.run_trace.quiz.verify import verify
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
 from pretune.run_trace.training import trial_shown
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
-from pretune.trace_schema import Check, Phase, RunTrace, Stage
+from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage
 
 ROUNDING = 2e-5  # of a number computed from others with six significant digits
 GUESSING = 0.3  # nats around ln V, within which an untrained model guesses
@@ -250,8 +249,8 @@ def _quantity(stage: Stage, name: str, *, of_input: bool = False) -> int | None:
 
 
 def check_derivations(trace: RunTrace) -> Check | None:
-    """Every number of an observation and an insight is computed again with its expression, and every answer of the
-    quiz; every pointer leads somewhere."""
+    """Every number of an observation and an insight, and every answer, is computed again with its expression; every
+    pointer leads somewhere."""
     written = to_json(trace)
     findings = [
         *(o for stage in ("pretrain", "finetune", "scratch") for o in _observations(written, stage)),
@@ -264,11 +263,9 @@ def check_derivations(trace: RunTrace) -> Check | None:
         if differ or not all(_leads_somewhere(pointer, written) for pointer in each["pointers"]):
             wrong += max(len(differ), 1)
             places += each["pointers"]
-    questions = list(questions_of(trace.quiz))
-    for question in questions:
-        if not verify(question, written):
-            wrong += 1
-            places += question.pointers
+    questions = _questions(trace)
+    unsound = [pointer for pointer, question in questions if not verify(question, written)]
+    wrong, places = wrong + len(unsound), places + unsound
     if not findings and not questions:
         return None
     return Check(
@@ -282,6 +279,12 @@ def check_derivations(trace: RunTrace) -> Check | None:
         in_browser=True,
         pointers=list(dict.fromkeys(places)) or ["/phases"],
     )
+
+
+def _questions(trace: RunTrace) -> list[tuple[str, Question]]:
+    """Every question of the quiz, with its pointer."""
+    parts = {} if trace.quiz is None else {name: getattr(trace.quiz, name) for name in ("quiz", "practice", "test")}
+    return [(f"/quiz/{name}/{index}", each) for name, part in parts.items() for index, each in enumerate(part)]
 
 
 def _observations(written: dict[str, Any], stage: str) -> Iterator[dict[str, Any]]:

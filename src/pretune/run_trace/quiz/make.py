@@ -7,7 +7,19 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from pretune.run_trace.codec import as_written, to_json
-from pretune.run_trace.quiz import comparison, concepts, errors, finetuning, flow, prediction, pretraining
+from pretune.run_trace.quiz import (
+    comparison,
+    concepts,
+    errors,
+    finetuning,
+    flow,
+    losses,
+    masked_words,
+    prediction,
+    pretraining_plan,
+    reasons,
+    shapes,
+)
 from pretune.run_trace.quiz.template import Template, finish
 from pretune.run_trace.quiz.verify import verify
 from pretune.runtime.randomness import derive_seed
@@ -15,10 +27,14 @@ from pretune.trace_schema import Json, Level, Question, Quiz, RunTrace
 
 TEMPLATES: tuple[Template, ...] = (
     *flow.TEMPLATES,
-    *pretraining.TEMPLATES,
+    *losses.TEMPLATES,
+    *masked_words.TEMPLATES,
+    *pretraining_plan.TEMPLATES,
     *finetuning.TEMPLATES,
     *comparison.TEMPLATES,
+    *shapes.TEMPLATES,
     *prediction.TEMPLATES,
+    *reasons.TEMPLATES,
     *errors.TEMPLATES,
     *concepts.TEMPLATES,
 )
