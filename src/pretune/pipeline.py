@@ -21,7 +21,7 @@ from pretune.recipe import (
 )
 from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
-from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME, Manifest, read_manifest, sealed
+from pretune.runtime.manifest import MANIFEST_NAME, OWN_HASH, RECIPE_NAME, TRACE_NAME, Manifest, read_manifest, sealed
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
@@ -355,5 +355,6 @@ def write_run_trace(run: Path) -> None:
         from pretune.tracing.examples import trace_examples
 
         predictions, fills = trace_examples(run)
-    trace = build_run_trace(run, predictions=predictions, fills=fills)
-    write_json(run / TRACE_NAME, sealed(to_json(trace)))
+    trace = sealed(to_json(build_run_trace(run, predictions=predictions, fills=fills)))
+    if recorded.sha256 != trace[OWN_HASH]:
+        write_json(run / TRACE_NAME, trace)
