@@ -20,7 +20,7 @@ from pretune.trace_schema import RunTrace
 
 ATTACKS = json.loads((Path(__file__).parent / "attacks.json").read_text(encoding="utf-8"))
 LONG_WORD = "W" * 10_000
-DRAWN = "document.querySelector('main h1, h1') !== null"
+DRAWN = "() => document.querySelector('h1') !== null"  # a function: the policy of the page forbids eval
 
 
 def payload(report: Path) -> Any:
@@ -141,7 +141,7 @@ def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page:
     cut = start + round((payload_end - start) * end)
     (tmp_path / "cut.html").write_text(html[:cut] + html[payload_end:], encoding="utf-8")
     watched = open_page(tmp_path / "cut.html", errors=False)
-    watched.page.wait_for_function("document.body.innerText.trim() !== ''")
+    watched.page.wait_for_function("() => document.body.innerText.trim() !== ''")
     assert "cannot" in watched.page.inner_text("body")
 
 

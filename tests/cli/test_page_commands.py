@@ -60,7 +60,7 @@ def test_verify_knows_the_page(small_run: Path, capsys: Captured) -> None:
 
 
 def test_a_redacted_page_has_no_text_of_the_user(small_run: Path, tmp_path: Path) -> None:
-    texts = ["dreadful", "hotel", "positive", "negative"]
+    texts = ["dreadful", "positive", "negative"]
     assert run_command_line(["report", str(small_run), "--out", str(tmp_path / "whole.html")]) == 0
     assert run_command_line(["report", str(small_run), "--out", str(tmp_path / "redacted.html"), "--redact"]) == 0
     whole, redacted = (json.dumps(trace_in(tmp_path / f"{name}.html")) for name in ("whole", "redacted"))
