@@ -1,4 +1,5 @@
 import { evaluate } from "./expression.ts";
+import { scientific } from "./format.ts";
 import { resolve } from "./pointer.ts";
 import type { Check, Insight, Observation, PredictionTrace, RunTrace } from "./trace.ts";
 
@@ -69,7 +70,7 @@ function largest(values: number[], tolerance: number): Recomputed | null {
   return {
     isOk: worst <= Math.max(tolerance, TOLERANCE),
     compared: values.length,
-    sentence: `the largest difference is ${worst.toExponential(1)}`,
+    sentence: `the largest difference is ${scientific(worst)}`,
   };
 }
 
