@@ -46,7 +46,7 @@ export interface IntervalPlotProps {
 function layout({ rows, panels }: IntervalPlotProps, width: number) {
   const isNarrow = width < 480;
   const names = rows.map((row) => (isNarrow ? (row.shortName ?? row.name) : row.name));
-  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.32 : 0.24));
+  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.38 : 0.24));
   const columns = Math.max(1, Math.min(panels.length, Math.floor((width - nameWidth) / 230)));
   const hasTitles = panels.some((panel) => panel.title !== "");
   const block = (hasTitles ? TITLE_HEIGHT : 6) + rows.length * ROW + AXIS_HEIGHT;
