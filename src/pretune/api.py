@@ -32,7 +32,6 @@ from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.report import run_lines
 from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_phase, render_rows
-from pretune.reporting.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.log_values import of_stage
 from pretune.run_trace.training import read_phase
@@ -40,6 +39,7 @@ from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, SplitConfig
+from pretune.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.python_data import (
     as_pairs,

@@ -349,6 +349,17 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     _add_json(parser, "with --dropped: print a JSON object for each document")
 
 
+def add_learn(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run, or a copy of its logs")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--practice", action="store_true", help="five tasks with hints, further tries and a worked solution"
+    )
+    part.add_argument(
+        "--test", action="store_true", help="ten questions over three levels, without hints; explained at the end"
+    )
+
+
 def add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="a run, or the folder of a stage, a checkpoint or a model")
     _add_json(

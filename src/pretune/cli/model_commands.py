@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
@@ -212,6 +213,17 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
             to_stdout(to_json(document))
     else:
         show_dropped(arguments.dropped, shown, next(documents, None) is not None, sys.stdout)
+    return EXIT_DONE
+
+
+def learn(arguments: Arguments) -> int:
+    """Ask questions about a run in the terminal."""
+    from pretune.learning.learn import learn
+
+    part: Literal["quiz", "practice", "test"] = "quiz"
+    if arguments.practice or arguments.test:
+        part = "practice" if arguments.practice else "test"
+    learn(Path(arguments.run), part, sys.stdin, sys.stdout)
     return EXIT_DONE
 
 

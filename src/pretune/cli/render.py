@@ -10,10 +10,10 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 from pretune.run_trace.formats import count, percent, size
 from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
+from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
 

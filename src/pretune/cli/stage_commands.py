@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretune.cli.arguments import as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, predict, show, trace, verify
+from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.page_commands import report, watch
 from pretune.cli.output import to_stderr, to_stdout
@@ -246,5 +246,6 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "show": show,
     "report": report,
     "watch": watch,
+    "learn": learn,
     "verify": verify,
 }

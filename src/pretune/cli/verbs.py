@@ -184,6 +184,12 @@ VERBS = {
             arguments.add_watch,
         ),
         _verb(
+            "learn RUN [--practice | --test]",
+            "answer questions about a run: a quiz of three, five practice tasks, or a test of ten",
+            "learn runs/demo --practice",
+            arguments.add_learn,
+        ),
+        _verb(
             "verify DIR [--json]",
             "check every file of a run, stage or checkpoint against its hash",
             "verify runs/reviews",

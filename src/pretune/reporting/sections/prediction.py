@@ -13,7 +13,8 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.terminal import (
+from pretune.run_trace import formats
+from pretune.terminal import (
     NARROW,
     Cell,
     Column,
@@ -28,7 +29,6 @@ from pretune.reporting.terminal import (
     quote,
     table,
 )
-from pretune.run_trace import formats
 from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, Token
 
 TOKENS_SHOWN = 40  # of a long text, from its start
@@ -59,7 +59,9 @@ def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lin
     lines += _decision(trace, page)
     if trace.reasons is not None:
         label, runner_up = (clean(name, 20) for name in (trace.reasons.label, trace.reasons.runner_up))
-        lines += _title(None, "Reasons", f"what each word adds to the lead of {label} over {runner_up}, in logits", page)
+        lines += _title(
+            None, "Reasons", f"what each word adds to the lead of {label} over {runner_up}, in logits", page
+        )
         lines += _reasons(trace, trace.reasons, page)
     return lines
 
@@ -190,9 +192,7 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
     return [Text(""), *table(columns, rows, page, indent=2), *paragraph(note, page, indent=2, style="dim")]
 
 
-def _contributions(
-    trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page
-) -> Lines:
+def _contributions(trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page) -> Lines:
     first = shown[0]
     half = _bar_width(page) // 2
     columns = [Column("added to the logit", wraps=page.width < NARROW)]
