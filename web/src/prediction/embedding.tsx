@@ -75,7 +75,7 @@ function LengthFigure({ points, selectedId }: { points: LengthPoint[]; selectedI
         height={HEIGHT}
         draw={(width) => {
           const x = scaleLog([1, most * 1.5], [34, width - 8]);
-          const y = scaleLinear([0, longest], [HEIGHT - 36, 8]).nice(4);
+          const y = scaleLinear([0, longest], [HEIGHT - 36, 8]);
           return (
             <>
               {y.ticks(4).map((tick) => (
