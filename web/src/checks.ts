@@ -1,5 +1,7 @@
+import { evaluate } from "./expression.ts";
+import { scientific } from "./format.ts";
 import { resolve } from "./pointer.ts";
-import type { Check, Observation, PredictionTrace, RunTrace } from "./trace.ts";
+import type { Check, Insight, Observation, PredictionTrace, RunTrace } from "./trace.ts";
 
 // Some invariants of the document, computed again where the reader is. What is not in the document is not computed.
 
@@ -58,7 +60,8 @@ export function softmax(logits: number[]): number[] {
 }
 
 function differences(found: number[], expected: number[]): number[] {
-  return expected.map((value, index) => Math.abs(value - (found[index] ?? Number.NaN)));
+  const size = Math.max(1, ...expected.map(Math.abs));
+  return expected.map((value, index) => Math.abs(value - (found[index] ?? Number.NaN)) / size);
 }
 
 function largest(values: number[], tolerance: number): Recomputed | null {
@@ -67,7 +70,7 @@ function largest(values: number[], tolerance: number): Recomputed | null {
   return {
     isOk: worst <= Math.max(tolerance, TOLERANCE),
     compared: values.length,
-    sentence: `the largest difference is ${worst.toExponential(1)}`,
+    sentence: `the largest difference is ${scientific(worst)}`,
   };
 }
 
@@ -84,12 +87,17 @@ function labels(predictions: PredictionTrace[]): Recomputed | null {
   };
 }
 
-/** The sum of the attributions minus what they should sum to, beside the error that the document states. */
+const CONVERGED = 0.02; // of the change of the score; see run_trace/prediction_checks.py
+
+/** How far the stated completeness error is from the one of the numbers; an error too large to be called converged fails. */
 function attributionGap({ reasons }: PredictionTrace): number[] {
   if (reasons === null) return [];
-  const sum = reasons.integrated_gradients.reduce((total, value) => total + value, 0);
-  const gap = sum - (reasons.score - reasons.masked_score);
-  return [Math.abs(gap - reasons.completeness_error)];
+  const { score, masked_score, integrated_gradients, completeness_error, is_converged } = reasons;
+  const change = score - masked_score;
+  const error = integrated_gradients.reduce((total, value) => total + value, 0) - change;
+  const size = Math.max(1, Math.abs(score), Math.abs(masked_score));
+  const isFar = Math.abs(error) > Math.max(CONVERGED * Math.abs(change), 0.01) + TOLERANCE * size;
+  return [is_converged && isFar ? Number.NaN : Math.abs(error - completeness_error) / size];
 }
 
 function totals({ errors, phases }: RunTrace): Recomputed | null {
@@ -105,60 +113,34 @@ function totals({ errors, phases }: RunTrace): Recomputed | null {
   };
 }
 
-/** Every number of an observation or an insight is one that its pointers name, or follows from two of them. */
+/** Every number of an observation or an insight is computed again with its expression; every pointer leads somewhere. */
 function findings(trace: RunTrace): Recomputed | null {
   const { pretrain, finetune, scratch } = trace.phases;
   const phases = [pretrain, finetune, scratch].filter((phase) => phase !== null);
-  const observations: Pick<Observation, "numbers" | "pointers" | "rule">[] = [
-    ...phases.flatMap((phase) => phase.evaluations.flatMap((row) => row.observations)),
-    ...trace.insights,
-  ];
-  const numbers = observations.flatMap((o) => Object.values(o.numbers).map((value) => ({ o, value })));
-  if (numbers.length === 0) return null;
-  const lost = numbers.filter(({ o, value }) => !derives(value, o.pointers, trace));
+  const all: Finding[] = [...phases.flatMap((phase) => phase.evaluations.flatMap((row) => row.observations)), ...trace.insights];
+  if (all.length === 0) return null;
+  const numbers = all.flatMap((finding) => Object.entries(finding.numbers).map(([name, value]) => ({ finding, name, value })));
+  const lost = numbers.filter(({ finding, name, value }) => !derives(finding.derivations?.[name], value, trace));
+  const dangling = all.filter((finding) => finding.pointers.some((pointer) => resolve(trace, pointer) === undefined));
+  const wrong = lost.length + dangling.length;
+  const first = lost[0]?.finding ?? dangling[0];
   return {
-    isOk: lost.length === 0,
+    isOk: wrong === 0,
     compared: numbers.length,
     sentence:
-      lost.length === 0
-        ? `all ${numbers.length} numbers are where their pointers say`
-        : `${lost.length} of ${numbers.length} numbers do not follow from their pointers, first of rule ${lost[0]?.o.rule}`,
+      wrong === 0
+        ? `all ${numbers.length} numbers follow from this document`
+        : `${wrong} of ${numbers.length} numbers do not follow from this document, first of rule ${first?.rule}`,
   };
 }
 
-/** Whether a number is among the pointed values, or is a difference of two of them of the same name, or counts them. */
-export function derives(value: number, pointers: string[], document: unknown): boolean {
-  const pointed = pointers.map((pointer) => resolve(document, pointer));
-  if (pointed.some((target) => target === undefined)) return false;
-  const named = pointed.map(leaves);
-  const isNear = (other: number) => Math.abs(value - other) <= 1e-4 * Math.max(1, Math.abs(value));
-  const isValue = named.some((values) => [...values.values()].some((leaf) => isNear(leaf) || isNear(Math.abs(leaf))));
-  return isValue || sameNamed(named).some(([a, b]) => isNear(a - b) || isNear(Math.hypot(a, b))) || counts(pointers).has(value);
-}
+type Finding = Observation | Insight;
 
-/** Pairs of numbers that stand under the same name in two of the pointed values. */
-function sameNamed(named: Map<string, number>[]): [number, number][] {
-  return named.flatMap((first) =>
-    named.flatMap((second) =>
-      first === second
-        ? []
-        : [...first].flatMap(([name, a]): [number, number][] => (second.has(name) ? [[a, second.get(name) as number]] : [])),
-    ),
-  );
-}
-
-/** How many things are pointed at, with or without the row itself, and how many rows lie between two of them. */
-function counts(pointers: string[]): Set<number> {
-  const places = pointers.map((pointer) => Number(/\/(\d+)$/.exec(pointer)?.[1])).filter(Number.isInteger);
-  const between = places.flatMap((a) => places.map((b) => a - b));
-  return new Set([pointers.length, pointers.length - 1, ...between]);
-}
-
-function leaves(target: unknown): Map<string, number> {
-  if (typeof target === "number") return new Map([["", target]]);
-  const found = new Map<string, number>();
-  if (Array.isArray(target)) found.set("length", target.length);
-  if (target === null || typeof target !== "object") return found;
-  for (const [name, value] of Object.entries(target)) if (typeof value === "number") found.set(name, value);
-  return found;
+function derives(expression: unknown, value: number, trace: RunTrace): boolean {
+  try {
+    const computed = evaluate(expression, trace);
+    return typeof computed === "number" && Math.abs(computed - value) <= 1e-6 * Math.max(1, Math.abs(value));
+  } catch {
+    return false;
+  }
 }

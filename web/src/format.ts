@@ -47,11 +47,11 @@ export function percent(fraction: number, decimals = 1): string {
   return `${fixed(100 * fraction, decimals)}${THIN_SPACE}%`;
 }
 
-/** A probability as a percentage; what is close to 0 or 1 is never written as if it were there. */
+/** A softmax probability as a percentage. It is never 0 or 1, whatever it rounds to, and so is never written as such. */
 export function probability(value: number): string {
-  if (value > 0 && value < 0.0001) return `<0.01${THIN_SPACE}%`;
-  if (value < 1 && value > 0.9999) return `>99.99${THIN_SPACE}%`;
-  return percent(value, value < 0.01 || value > 0.999 ? (value === 0 || value === 1 ? 0 : 2) : 1);
+  if (value < 0.0001) return `<0.01${THIN_SPACE}%`;
+  if (value > 0.9999) return `>99.99${THIN_SPACE}%`;
+  return percent(value, value < 0.01 || value > 0.999 ? 2 : 1);
 }
 
 /** A difference of fractions in points: +13.4, −0.6, 0.0. */
@@ -127,5 +127,8 @@ export function capital(text: string): string {
 
 /** A sentence of the document with the minus signs and the spaces of this page. */
 export function typeset(sentence: string): string {
-  return sentence.replace(/(\d) ?%/g, `$1${THIN_SPACE}%`).replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+  return sentence
+    .replace(/\b\d(?:\.\d+)?e[-+]\d+\b/g, (written) => scientific(Number(written)))
+    .replace(/(\d) ?%/g, `$1${THIN_SPACE}%`)
+    .replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
 }

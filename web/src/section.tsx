@@ -16,7 +16,7 @@ export const STOPS: Stop[] = [
   { id: "run", number: 1, name: "The run", title: "The run in one screen" },
   { id: "flow", number: 2, name: "Data flow", title: "Data flow" },
   { id: "training", number: 3, name: "Training", title: "Training trace" },
-  { id: "help", number: 4, name: "Did it help?", title: "Did pre-training help?" },
+  { id: "help", number: 4, name: "Did it help?", title: "Did pre-\u2060training help?" },
   { id: "prediction", number: 5, name: "One prediction", title: "One prediction, layer by layer" },
   { id: "errors", number: 6, name: "Errors", title: "Errors and calibration" },
   { id: "quiz", number: 7, name: "Quiz", title: "Quiz and practice" },

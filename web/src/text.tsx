@@ -49,8 +49,11 @@ export function isolated(text: string, limit = 80): string {
   return `\u2068${visible.join("")}${rest > 0 ? "…" : ""}\u2069`;
 }
 
+const LEFT_OUT = "▇"; // what --redact puts in place of every text
+
 /** Text of the user, in its own direction, with hidden characters made visible. */
 export function UserText({ text, limit = 1000 }: { text: string; limit?: number }) {
+  if (text === LEFT_OUT) return <LeftOut />;
   const [shown, rest] = shorten(text, limit);
   return (
     <bdi dir="auto" class="user">
@@ -59,6 +62,15 @@ export function UserText({ text, limit = 1000 }: { text: string; limit?: number 
       )}
       {rest > 0 && <span class="rest"> … {rest.toLocaleString("en-US")} more characters</span>}
     </bdi>
+  );
+}
+
+function LeftOut() {
+  return (
+    <span class="left-out">
+      <span aria-hidden="true">▇▇▇</span>
+      <span class="unseen">text left out</span>
+    </span>
   );
 }
 

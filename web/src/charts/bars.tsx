@@ -1,6 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { Fragment } from "preact";
 
+import { textWidth, useWidth } from "./figure.tsx";
+
 export interface Bar {
   key?: string | number;
   name: ComponentChildren;
@@ -46,10 +48,11 @@ export interface Segment {
 /** One bar in segments; those too short for a label are listed below. */
 export function SegmentedBar({ segments }: { segments: Segment[] }) {
   const total = segments.reduce((sum, segment) => sum + segment.value, 0);
-  const isWide = (segment: Segment) => segment.value / total > 0.1;
+  const [host, width] = useWidth();
+  const isWide = ({ name, value, written }: Segment) => (width * value) / total > textWidth(`${name} ${written}`) + 6;
   const short = segments.filter((segment) => !isWide(segment));
   return (
-    <div class="segments">
+    <div class="segments" ref={host}>
       <div class="segments-bar">
         {segments.map((segment) => (
           <div class={segment.isAccent ? "is-accent" : undefined} style={{ flexGrow: segment.value }}>

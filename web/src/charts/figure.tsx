@@ -1,4 +1,4 @@
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
@@ -87,14 +87,8 @@ if (typeof window !== "undefined") {
   window.addEventListener("afterprint", layOut(false));
 }
 
-/** Draws into an SVG at the width of its host, in units of which 16 are the size of the page's text. */
-export function Plot(props: {
-  height: number | ((width: number) => number);
-  draw: (width: number, height: number) => ComponentChildren;
-  /** what a screen reader says of the picture; left out where a table beside it says the same */
-  label?: string;
-  class?: string;
-}) {
+/** The width of an element, in units of which 16 are the size of the page's text; 0 before it is known. */
+export function useWidth(): [RefObject<HTMLDivElement | null>, number] {
   const host = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
@@ -113,6 +107,18 @@ export function Plot(props: {
       printing.delete(measure);
     };
   }, []);
+  return [host, width];
+}
+
+/** Draws into an SVG at the width of its host. */
+export function Plot(props: {
+  height: number | ((width: number) => number);
+  draw: (width: number, height: number) => ComponentChildren;
+  /** what a screen reader says of the picture; left out where a table beside it says the same */
+  label?: string;
+  class?: string;
+}) {
+  const [host, width] = useWidth();
   const height = typeof props.height === "number" ? props.height : props.height(width);
   return (
     <div ref={host} class={`plot ${props.class ?? ""}`}>

@@ -25,7 +25,13 @@ export interface Panel {
   values: (IntervalValue | null)[];
 }
 
-const ROW = 28;
+export interface Gain {
+  from: number;
+  to: number;
+  difference: number;
+}
+
+const ROW = 26;
 const [VALUE_WIDTH, TITLE_HEIGHT, AXIS_HEIGHT, GAP] = [66, 26, 30, 24];
 
 export interface IntervalPlotProps {
@@ -34,13 +40,13 @@ export interface IntervalPlotProps {
   /** a dotted line, such as the rate of guessing */
   guess?: number | null;
   /** draws the difference between two rows of the first panel as a line in the accent */
-  gain?: { from: number; to: number } | null;
+  gain?: Gain | null;
 }
 
 function layout({ rows, panels }: IntervalPlotProps, width: number) {
   const isNarrow = width < 480;
   const names = rows.map((row) => (isNarrow ? (row.shortName ?? row.name) : row.name));
-  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.32 : 0.24));
+  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.38 : 0.24));
   const columns = Math.max(1, Math.min(panels.length, Math.floor((width - nameWidth) / 230)));
   const hasTitles = panels.some((panel) => panel.title !== "");
   const block = (hasTitles ? TITLE_HEIGHT : 6) + rows.length * ROW + AXIS_HEIGHT;
@@ -79,7 +85,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
               {fitted(names[place] ?? "", nameWidth - 6)}
             </text>
           ))}
-        {index === 0 && props.gain && <Gain panel={panel} gain={props.gain} scale={scale} top={top} />}
+        {index === 0 && props.gain && <GainLine panel={panel} gain={props.gain} scale={scale} top={top} />}
         {panel.values.map((value, place) =>
           value === null ? null : (
             <Row value={value} isAccent={props.rows[place]?.isAccent ?? false} scale={scale} y={top + place * ROW + ROW / 2} right={left + panelWidth} />
@@ -96,7 +102,7 @@ function Axis(props: { scale: Scale; top: number; rows: number; guess: number | 
   const { scale, top } = props;
   const bottom = top + props.rows * ROW;
   const [start = 0, end = 0] = scale.range();
-  const ticks = scale.ticks(Math.max(2, Math.min(6, Math.floor((end - start) / 55))));
+  const ticks = scale.ticks(Math.max(2, Math.min(6, Math.floor((end - start) / 38))));
   return (
     <>
       {ticks.map((tick, index) => (
@@ -148,13 +154,13 @@ function seedOffset(index: number, total: number): number {
   return total < 2 ? 0 : -spread / 2 + (index * spread) / (total - 1);
 }
 
-function Gain(props: { panel: Panel; gain: { from: number; to: number }; scale: Scale; top: number }) {
+function GainLine(props: { panel: Panel; gain: Gain; scale: Scale; top: number }) {
   const { panel, gain, scale, top } = props;
   const [from, to] = [panel.values[gain.from], panel.values[gain.to]];
   if (!from || !to) return null;
   const [x1, x2] = [scale(from.value), scale(to.value)];
   const [y1, y2] = [top + gain.from * ROW + ROW / 2, top + gain.to * ROW + ROW / 2];
-  const label = `${points(to.value - from.value)} points`;
+  const label = `${points(gain.difference)} points`;
   const hasRoom = Math.abs(x2 - x1) > textWidth(label) + 14;
   return (
     <g>

@@ -121,7 +121,7 @@ function reading(props: LineChartProps, x: number | undefined): string {
       const found = x === undefined ? l.points.at(-1) : l.points.find((p) => p.x === x);
       if (!found) return null;
       const interval =
-        found.low != null && found.high != null ? ` (${props.write(found.low)} to ${props.write(found.high)})` : "";
+        found.low != null && found.high != null ? ` (${bare(props.write(found.low))} to ${bare(props.write(found.high))})` : "";
       return `${l.name} ${props.write(found.y)}${interval}`;
     })
     .filter((part) => part !== null);
@@ -130,9 +130,20 @@ function reading(props: LineChartProps, x: number | undefined): string {
   return `${place.charAt(0).toUpperCase()}${place.slice(1)}: ${said.join(", ")}`;
 }
 
-function horizontal({ lines }: LineChartProps, width: number): ScaleLinear<number, number> {
-  const [, high = 1] = extent(lines.flatMap((l) => l.points.map((p) => p.x)));
-  return scaleLinear([0, high || 1], [MARGIN.left, width - MARGIN.right]);
+/** Without the percent sign, which stands once before it. */
+function bare(written: string): string {
+  return written.replace(/\s?%$/, "");
+}
+
+function horizontal(props: LineChartProps, width: number): ScaleLinear<number, number> {
+  const [, high = 1] = extent(props.lines.flatMap((l) => l.points.map((p) => p.x)));
+  return scaleLinear([0, high || 1], [left(props), width - MARGIN.right]);
+}
+
+/** Where the axis begins: after the longest label beside it. */
+function left(props: LineChartProps): number {
+  const labels = vertical(props, 100).ticks(4).map(props.writeTick ?? props.write);
+  return Math.max(MARGIN.left, 14 + Math.max(...labels.map(textWidth)));
 }
 
 function vertical({ lines, levels = [], domain }: LineChartProps, height: number): ScaleLinear<number, number> {
@@ -146,14 +157,15 @@ function Drawing(props: LineChartProps & { width: number; height: number; cursor
   const [x, y] = [horizontal(props, width), vertical(props, props.height)];
   const floor = props.height - MARGIN.bottom;
   const bottom = y.domain()[0] ?? 0;
+  const start = x.range()[0] ?? 0;
   const writeTick = props.writeTick ?? props.write;
   const clear = levels.map((level) => y(level.value));
   return (
     <>
       {y.ticks(4).map((tick) => (
         <g>
-          <line class={tick === bottom ? "axis" : "grid"} x1={MARGIN.left} x2={width - MARGIN.right} y1={y(tick)} y2={y(tick)} />
-          <text x={MARGIN.left - 8} y={y(tick) + 4} text-anchor="end">
+          <line class={tick === bottom ? "axis" : "grid"} x1={start} x2={width - MARGIN.right} y1={y(tick)} y2={y(tick)} />
+          <text x={start - 8} y={y(tick) + 4} text-anchor="end">
             {writeTick(tick)}
           </text>
         </g>
@@ -170,7 +182,7 @@ function Drawing(props: LineChartProps & { width: number; height: number; cursor
       {lines.map((l) => (
         <LineMarks line={l} x={x} y={y} />
       ))}
-      <Levels levels={levels} y={y} width={width} />
+      <Levels levels={levels} y={y} start={start} width={width} />
       {lines
         .filter((l) => l.kind === "validation")
         .map((l) => (
@@ -241,7 +253,7 @@ function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
 }
 
 /** Reference lines, labelled at the right end: above the line, or below it where another label is in the way. */
-function Levels({ levels, y, width }: { levels: Level[]; y: Scale; width: number }) {
+function Levels({ levels, y, start, width }: { levels: Level[]; y: Scale; start: number; width: number }) {
   const sorted = [...levels].sort((a, b) => b.value - a.value);
   let last = Number.NEGATIVE_INFINITY;
   return (
@@ -252,7 +264,7 @@ function Levels({ levels, y, width }: { levels: Level[]; y: Scale; width: number
         last = label;
         return (
           <g>
-            <line class="level" x1={MARGIN.left} x2={width - MARGIN.right} y1={at} y2={at} />
+            <line class="level" x1={start} x2={width - MARGIN.right} y1={at} y2={at} />
             <text class="level-label halo" x={width - MARGIN.right} y={label} text-anchor="end">
               {level.name}
             </text>

@@ -53,7 +53,7 @@ function Lengths({ funnel }: { funnel: Funnel }) {
   return (
     <Figure
       title="How long documents are"
-      sentence={`Most often ${name(commonest.words).replace("–", " to ")} words, after cleaning; the ranges grow to the right.`}
+      sentence={`Most often ${name(commonest.words).replace("–", " to ")} words, after cleaning; the ranges are not equally wide.`}
       table={
         <Table
           caption="Documents by number of words"

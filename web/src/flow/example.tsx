@@ -13,7 +13,7 @@ export function ExampleAt({ stage, trace, example }: { stage: string; trace: Run
     case "preprocess":
       return <Tokens example={example} />;
     case "pretrain":
-      return example.masked && <Masked masked={example.masked} vocabulary={trace.tokenizer?.vocab_size ?? null} />;
+      return example.masked && <Masked masked={example.masked} trace={trace} />;
     case "prepare":
       return <Row example={example} />;
     case "finetune":
@@ -95,13 +95,16 @@ export function TokenRow({ tokens, ids }: { tokens: string[]; ids: number[] }) {
   );
 }
 
-function Masked({ masked, vocabulary }: { masked: MaskedExample; vocabulary: number | null }) {
-  const isAmong = masked.predictions.some((guess) => guess.word === masked.true_word);
-  const bars = masked.predictions.slice(0, 4).map((guess) => ({
+function Masked({ masked, trace }: { masked: MaskedExample; trace: RunTrace }) {
+  const vocabulary = trace.tokenizer?.vocab_size ?? null;
+  // Without the texts all words are the same sign: then the rank tells which guess is the hidden word.
+  const isHidden = (word: string, index: number) => (trace.is_redacted ? masked.rank === index + 1 : word === masked.true_word);
+  const isAmong = masked.predictions.slice(0, 4).some((guess, index) => isHidden(guess.word, index));
+  const bars = masked.predictions.slice(0, 4).map((guess, index) => ({
     name: <UserText text={guess.word} limit={24} />,
     value: guess.probability,
     written: probability(guess.probability),
-    isAccent: guess.word === masked.true_word,
+    isAccent: isHidden(guess.word, index),
   }));
   if (!isAmong && masked.probability !== null) {
     bars.push({

@@ -56,7 +56,7 @@ export function ChecksTable({ checks }: { checks: ShownCheck[] }) {
           name: "Result",
           value: ({ isOk, sentence }) => (
             <span class={isOk ? undefined : "failing"}>
-              {isOk ? "holds" : "fails"}: {typeset(sentence)}
+              <b>{isOk ? "holds" : "fails"}.</b> {typeset(sentence)}
             </span>
           ),
         },

@@ -65,7 +65,9 @@ function Accuracies({ trace }: { trace: RunTrace }) {
   if (models.length === 0) return null;
   const [scratch, pretrained] = ["scratch", "pretrained"].map((kind) => models.findIndex((model) => model.kind === kind));
   const hasGain = scratch !== undefined && pretrained !== undefined && scratch >= 0 && pretrained > scratch;
-  const isGain = hasGain && (models[pretrained]?.accuracy ?? 0) >= (models[scratch]?.accuracy ?? 0);
+  // The verdict keeps the digits that the difference of two rounded accuracies has lost.
+  const verdict = trace.comparison?.verdicts.find((each) => each.slice === null && each.between.join() === "pretrained,scratch");
+  const gain = verdict?.difference ?? (models[pretrained ?? -1]?.accuracy ?? 0) - (models[scratch ?? -1]?.accuracy ?? 0);
   const plot: IntervalPlotProps = {
     rows: models.map((model) => ({
       name: model.name,
@@ -73,9 +75,9 @@ function Accuracies({ trace }: { trace: RunTrace }) {
       isAccent: model.kind === "pretrained",
     })),
     panels: [{ title: "", values: models.map(modelValue) }],
-    gain: hasGain ? { from: scratch, to: pretrained } : null,
+    gain: hasGain ? { from: scratch, to: pretrained, difference: gain } : null,
   };
-  const difference = hasGain ? `, and the accent line is what pre-training ${isGain ? "added" : "cost"}` : "";
+  const difference = hasGain ? `, and the accent line is what pre-training ${gain >= 0 ? "added" : "cost"}` : "";
   return (
     <Figure
       class="headline-figure"

@@ -53,7 +53,7 @@ export function Watch({ trace }: { trace: RunTrace }) {
       </div>
       <ul class="watched">
         {sentences.map((sentence) => (
-          <Watched sentence={sentence} at={at} />
+          <Watched sentence={sentence} at={at} isRedacted={trace.is_redacted} />
         ))}
       </ul>
     </Part>
@@ -131,11 +131,13 @@ function Curve({ evaluations, steps, at, width }: { evaluations: Evaluation[]; s
   );
 }
 
-function Watched({ sentence, at }: { sentence: WatchedSentence; at: number }) {
+function Watched({ sentence, at, isRedacted }: { sentence: WatchedSentence; at: number; isRedacted: boolean }) {
   const moment = sentence.moments[Math.min(at, sentence.moments.length - 1)];
   if (!moment) return null;
   const top = moment.predictions[0];
-  const isHit = top?.word === sentence.true_word;
+  // Without the texts all words are the same sign: then the rank tells which guess is the hidden word.
+  const isHidden = (word: string, index: number) => (isRedacted ? moment.rank === index + 1 : word === sentence.true_word);
+  const isHit = top !== undefined && isHidden(top.word, 0);
   return (
     <li>
       <p class="sentence">
@@ -151,7 +153,7 @@ function Watched({ sentence, at }: { sentence: WatchedSentence; at: number }) {
           name: <UserText text={guess.word} limit={30} />,
           value: guess.probability,
           written: probability(guess.probability),
-          isAccent: guess.word === sentence.true_word,
+          isAccent: isHidden(guess.word, index),
         }))}
       />
       <div>
