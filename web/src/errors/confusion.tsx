@@ -2,12 +2,13 @@
 import { useId, useMemo, useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
-import { count, fixed, percent } from "../format.ts";
+import { count, percent } from "../format.ts";
 import { Holds } from "../prediction/stop.tsx";
 import { UserText } from "../text.tsx";
 import type { TestErrors, TestRow } from "../trace.ts";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, type Pair } from "./counts.ts";
 import { RowList } from "./mistakes.tsx";
+import { rate } from "./rates.ts";
 
 /** More classes than this are listed as pairs, and the matrix is folded. */
 const MATRIX_LIMIT = 12;
@@ -54,9 +55,10 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
   );
 }
 
-/** The mistake made most often; without mistakes the first class. */
+/** The mistake made most often of which there are texts; without mistakes the first class. */
 function firstCell(errors: TestErrors): Cell {
-  return confusedPairs(errors.confusion)[0] ?? { label: 0, predicted: 0 };
+  const pairs = confusedPairs(errors.confusion);
+  return pairs.find((pair) => rowsOf(errors, pair, 0.5).length > 0) ?? pairs[0] ?? { label: 0, predicted: 0 };
 }
 
 interface MatrixProps {
@@ -129,7 +131,7 @@ function CellButton(props: {
       onClick={props.onChoose}
     >
       <b>{count(props.count)}</b>
-      {props.hasFraction && <small>{props.row === 0 ? "no rows" : `${percent(props.count / props.row)} of the row`}</small>}
+      {props.hasFraction && <small>{props.row === 0 ? "no rows" : `${rate(props.count / props.row)} of the row`}</small>}
       <span class="unseen">, {props.name}</span>
     </button>
   );
@@ -227,7 +229,7 @@ function ThresholdSlider(props: {
   const id = useId();
   const name = errors.labels[1] ?? "";
   const { recall, precision } = recallAndPrecision(confusion, 1);
-  const written = `${fixed(100 * threshold, 0)} %`;
+  const written = percent(threshold, 0);
   const again = useMemo(() => confusionAt(errors.positive_probability, errors.label, 0.5), [errors]);
   const isSame = JSON.stringify(again) === JSON.stringify(errors.confusion);
   return (
@@ -247,13 +249,13 @@ function ThresholdSlider(props: {
         onInput={(event) => props.onChange(Number(event.currentTarget.value) / 100)}
       />
       <p class="reading" aria-live="polite">
-        {percent(rightIn(confusion) / Math.max(1, totalOf(confusion)))} right.{" "}
+        Accuracy {rate(rightIn(confusion) / Math.max(1, totalOf(confusion)))}
         {recall !== null && (
           <>
-            Of “<UserText text={name} limit={40} />” {percent(recall)} is found
-            {precision === null ? "." : <>, and {percent(precision)} of what is called so is so.</>}
+            , recall of “<UserText text={name} limit={40} />” {percent(recall)}
           </>
         )}
+        {precision !== null && `, precision ${percent(precision)}`}.
       </p>
       <Holds isOk={isSame}>
         the matrix, counted again in this browser from {count(errors.positive_probability.length)} probabilities

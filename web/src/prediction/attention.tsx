@@ -2,13 +2,13 @@
 import { useMemo, useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
-import { Plot, textWidth } from "../charts/figure.tsx";
+import { Plot } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
 import { count, fixed, percent } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Attention, Token } from "../trace.ts";
 import { attentionWeights } from "./arithmetic.ts";
-import { plainText, surfaceOf } from "./figures.ts";
+import { difference, plainText, plainWidth, surfaceOf } from "./figures.ts";
 import { Holds } from "./stop.tsx";
 import type { Selection } from "./tokens.tsx";
 
@@ -72,7 +72,7 @@ function AttentionView({ attention, tokens, selected, onSelect }: AttentionProps
         </div>
       </div>
       <Holds isOk={attention.row_sum_error <= 1e-4}>
-        the weights of each token sum to 1, largest difference {attention.row_sum_error.toExponential(0)} when traced
+        the weights of each token sum to 1, largest difference {difference(attention.row_sum_error)} when traced
       </Holds>
     </div>
   );
@@ -95,7 +95,7 @@ function Choice(props: { name: string; total: number; value: number; onChoose: (
 
 function nameWidth(tokens: readonly Token[]): number {
   if (tokens.length > NAMES_UNTIL) return 0;
-  return Math.min(110, Math.max(...tokens.map((token) => textWidth(plainText(surfaceOf(token.surface), 14)))));
+  return Math.min(110, Math.max(...tokens.map((token) => plainWidth(plainText(surfaceOf(token.surface), 14)))));
 }
 
 function matrixHeight(width: number, tokens: readonly Token[]): number {
@@ -127,7 +127,7 @@ function Matrix(props: { weights: number[][]; tokens: readonly Token[]; row: num
       {left > 0 &&
         cell >= 9 &&
         tokens.map((token, index) => (
-          <text class={index === row ? "accent" : "name"} x={left - 6} y={20 + (index + 0.5) * cell + 4} text-anchor="end">
+          <text class={index === row ? "accent small" : "name small"} x={left - 6} y={20 + (index + 0.5) * cell + 4} text-anchor="end">
             {plainText(surfaceOf(token.surface), 14)}
           </text>
         ))}

@@ -1,4 +1,5 @@
 // Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
+import { textWidth } from "../charts/figure.tsx";
 import { fixed, scientific } from "../format.ts";
 import { codePoint, pieces, shorten } from "../text.tsx";
 
@@ -33,4 +34,9 @@ export function plainText(text: string, limit = 18): string {
   const [shown, rest] = shorten(text, limit);
   const visible = pieces(shown).map((piece) => (piece.isHidden ? `\u2039${codePoint(piece.text)}\u203a` : piece.text));
   return `\u2068${visible.join("")}${rest > 0 ? "\u2026" : ""}\u2069`;
+}
+
+/** About how wide such a text is in a chart; the isolating characters have no width. */
+export function plainWidth(text: string): number {
+  return textWidth(text.replace(/[\u2068\u2069]/g, ""));
 }

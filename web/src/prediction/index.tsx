@@ -50,7 +50,7 @@ function tabsOf(trace: RunTrace, oracle: Oracle | null): Tab[] {
   const tabs = trace.predictions.map((prediction, index) => predictionTab(prediction, index, trace));
   if (trace.fills.length > 0) {
     const note = counted(trace.fills.length, "sentence");
-    tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} /> });
+    tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} isRedacted={trace.is_redacted} /> });
   }
   if (oracle) {
     const panel = () => <TypedPanel oracle={oracle} canFill />;

@@ -68,7 +68,12 @@ export function TypedPanel({ oracle, canFill }: { oracle: Oracle; canFill: boole
         </p>
       </form>
       <div ref={result} tabIndex={-1} class="typed-result" aria-live="off">
-        {answer && ("fill" in answer ? <FillView key={asked.current} fill={answer.fill} /> : <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />)}
+        {answer &&
+          ("fill" in answer ? (
+            <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
+          ) : (
+            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />
+          ))}
       </div>
     </>
   );

@@ -17,7 +17,7 @@ export function PredictionView({ prediction, isRedacted }: { prediction: Predict
   return (
     <>
       <p class="prediction-text">
-        <Quoted text={prediction.text} limit={1500} />
+        <Quoted text={prediction.text} limit={700} />
       </p>
       <PredictionMeta prediction={prediction} />
       <div class="spine journey">
