@@ -1,4 +1,4 @@
-"""The page as a file, opened from disk with the network cut: it shows the run, and no text in it is ever more than text."""
+"""The page as a file, opened from disk with the network cut: it shows the run, and texts in it are only ever text."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
 def test_the_policy_stops_what_a_text_would_do(report: Path, tmp_path: Path, open_page: Any) -> None:
     """If our own script had a hole, the policy would still be in the way: markup in the file itself is not run."""
     html = report.read_text(encoding="utf-8")
-    attack = "<img src=x onerror=\"window.__xss = 1\"><script>window.__xss = 2</script>"
+    attack = '<img src=x onerror="window.__xss = 1"><script>window.__xss = 2</script>'
     assert "<noscript>" in html
     (tmp_path / "holed.html").write_text(html.replace("<noscript>", f"{attack}<noscript>", 1), encoding="utf-8")
     watched = open_page(tmp_path / "holed.html")
@@ -134,7 +134,7 @@ def test_without_scripts_there_is_the_headline(trace: RunTrace, report: Path, ch
 
 @pytest.mark.parametrize("end", [0.5, 0.999])
 def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page: Any, end: float) -> None:
-    """Half of a file has half of the payload; the script, which comes after it, is missing, so the browser shows less."""
+    """Here the payload is cut and the script is there; without the script, the browser shows nothing at all."""
     payload_end = report.read_text(encoding="utf-8").index("</script>", 2000)
     html = report.read_text(encoding="utf-8")
     start = html.index('<script id="trace"')

@@ -126,7 +126,9 @@ def test_several_tabs_are_served(growing: GrowingRun, open_page: Any) -> None:
             wait_for_rows(page, before + 1)
 
 
-@pytest.mark.parametrize("text", ["A dreadful <b>hotel</b> שלום 👩‍👩‍👧.", "</script><script>window.__xss = 1</script> dreadful"])
+@pytest.mark.parametrize(
+    "text", ["A dreadful <b>hotel</b> שלום 👩‍👩‍👧.", "</script><script>window.__xss = 1</script> dreadful"]
+)
 def test_a_typed_text_is_traced(small_run: Path, open_page: Any, text: str) -> None:
     with serving(small_run) as server:
         watched = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/")
@@ -147,4 +149,6 @@ def test_what_is_wrong_with_a_typed_text_is_a_sentence(small_run: Path, open_pag
         page.get_by_role("tab", name="Your own text").click()
         page.get_by_label("Your text").fill("word " * 20_000)
         page.get_by_role("button", name="Trace this text").click()
-        page.wait_for_function("() => document.querySelector('#prediction [role=alert]').innerText.includes('up to 64 KB')")
+        page.wait_for_function(
+            "() => document.querySelector('#prediction [role=alert]').innerText.includes('up to 64 KB')"
+        )

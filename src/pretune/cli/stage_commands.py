@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pretune.cli.arguments import as_typed_for_run, stage_folder
 from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
-from pretune.cli.page_commands import report, watch
 from pretune.cli.output import to_stderr, to_stdout
+from pretune.cli.page_commands import report, watch
 from pretune.cli.render import describe_next
 from pretune.errors import EXIT_DONE, UsageError
 from pretune.recipe import Recipe, override, read_recipe

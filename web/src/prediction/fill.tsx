@@ -7,7 +7,7 @@ import { scaleLinear } from "../charts/scale.ts";
 import { count, fixed, probability } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";
-import { layerName, plainText, plainWidth, signed } from "./figures.ts";
+import { layerName, plainText, plainWidth, signed, wordName } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import { Chips } from "./tokens.tsx";
 
@@ -172,16 +172,16 @@ function OcclusionFigure({ fill }: { fill: FillTrace }) {
         height={ROW * shown.length + 4}
         label="Fall of the log-probability for the words that matter most; the table has all words."
         draw={(width) => {
-          const left = Math.max(...shown.map(({ word }) => plainWidth(plainText(word, 16)))) + 8;
+          const left = Math.max(...shown.map(({ word, index }) => plainWidth(wordName(word, index)))) + 8;
           const values = shown.map(({ value }) => value);
           const low = Math.min(0, ...values);
           const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
           return (
             <>
-              {shown.map(({ word, value }, index) => (
+              {shown.map(({ word, value, index: position }, index) => (
                 <g>
                   <text class="ink" x={0} y={index * ROW + 15}>
-                    {plainText(word, 16)}
+                    {wordName(word, position)}
                   </text>
                   <rect
                     class={value >= 0 ? "for" : "against"}
