@@ -16,7 +16,7 @@ test("a scale of one value has it in the middle", () => assert.equal(scaleLinear
 
 test("the ticks of a scale are round and lie within it", () => {
   assert.deepEqual(scaleLinear([0, 7.94], [0, 1]).ticks(4), [0, 2, 4, 6]);
-  assert.deepEqual(scaleLinear([-0.013, 0.52], [0, 1]).nice(4).domain(), [-0.2, 0.6]);
+  assert.deepEqual(scaleLinear([-0.013, 0.52], [0, 1]).nice(4).domain(), [-0.1, 0.6]);
 });
 
 test("a logarithmic scale has equal ratios equally far apart", () => {
@@ -34,3 +34,13 @@ test("paths", () => {
   assert.equal(linePath([[0, 1], [2.04, 3]]), "M0 1L2 3");
   assert.equal(areaPath([[0, 1], [2, 3]], [[0, 5], [2, 6]]), "M0 1L2 3L2 6L0 5Z");
 });
+
+for (const [low, high, count, expected] of [
+  [0, 1, 4, [0, 0.2, 0.4, 0.6, 0.8, 1]],
+  [0, 0.001, 4, [0, 0.0002, 0.0004, 0.0006, 0.0008, 0.001]],
+  [0.4, 1, 5, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]],
+  [0, 23500, 4, [0, 5000, 10000, 15000, 20000]],
+  [3, 3, 4, [3]],
+] as [number, number, number, number[]][]) {
+  test(`ticks from ${low} to ${high}`, () => assert.deepEqual(scaleLinear([low, high], [0, 1]).ticks(count), expected));
+}

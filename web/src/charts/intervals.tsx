@@ -1,4 +1,4 @@
-import { min } from "d3-array";
+import { min } from "./extent.ts";
 import { type Scale, scaleLinear } from "./scale.ts";
 
 import { fixed, percent, points, THIN_SPACE } from "../format.ts";

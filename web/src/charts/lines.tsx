@@ -1,4 +1,4 @@
-import { extent } from "d3-array";
+import { extent } from "./extent.ts";
 import { type Scale, scaleLinear } from "./scale.ts";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";

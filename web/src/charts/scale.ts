@@ -1,6 +1,4 @@
-import { nice, ticks } from "d3-array";
-
-// Scales for numbers only: d3-scale would bring 30 kB of colours, dates and formats that no bundler can leave out.
+// Scales for numbers only: d3-scale would bring 34 kB of colours, dates and formats that no bundler can leave out.
 
 /** Maps a domain of values to a range of places. */
 export interface Scale {
@@ -28,7 +26,7 @@ export function scaleLinear(domain: Ends, range: Ends, isClamped = false): Scale
   };
   return Object.assign(place, {
     invert: (at: number) => low + ((at - start) / (end - start || 1)) * (high - low),
-    ticks: (count: number) => ticks(low, high, count),
+    ticks: (count: number) => ticks(low, high, count, true),
     domain: (): [number, number] => [low, high],
     range: (): [number, number] => [start, end],
     nice: (count: number) => scaleLinear(nice(low, high, count), range, isClamped),
@@ -39,4 +37,31 @@ export function scaleLinear(domain: Ends, range: Ends, isClamped = false): Scale
 /** A scale on which equal ratios are equally far apart; the domain is above zero. */
 export function scaleLog(domain: Ends, range: Ends): (value: number) => number {
   return (value) => scaleLinear(domain.map(Math.log), range)(Math.log(value));
+}
+
+/** A factor, and from which part of a power of ten on it is the nearest one. */
+const FACTORS: [number, number][] = [
+  [10, Math.sqrt(50)],
+  [5, Math.sqrt(10)],
+  [2, Math.sqrt(2)],
+];
+
+/** Multiples of 1, 2 or 5 times a power of ten: those within the ends, or with one beyond each end. */
+function ticks(low: number, high: number, count: number, isWithin: boolean): number[] {
+  if (!(high > low) || !(count > 0)) return [low];
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const factor = FACTORS.find(([, least]) => rough / power >= least)?.[0] ?? 1;
+  const step = factor * power;
+  // 3 / 10 is the number that is written 0.3, and 3 * 0.1 is not.
+  const multiple = (index: number) => (step < 1 ? index / Math.round(1 / step) : index * step);
+  const slack = 1e-9;
+  const first = isWithin ? Math.ceil(low / step - slack) : Math.floor(low / step + slack);
+  const last = isWithin ? Math.floor(high / step + slack) : Math.ceil(high / step - slack);
+  return Array.from({ length: last - first + 1 }, (_, index) => multiple(first + index));
+}
+
+function nice(low: number, high: number, count: number): [number, number] {
+  const found = ticks(low, high, count, false);
+  return [found[0] ?? low, found.at(-1) ?? high];
 }

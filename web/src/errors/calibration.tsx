@@ -1,5 +1,5 @@
 // Reliability: how many are right among the rows of a probability, beside what chance would give at this n.
-import { min } from "d3-array";
+import { min } from "../charts/extent.ts";
 import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";

@@ -1,5 +1,5 @@
 // Error rates of groups of test rows, with intervals.
-import { max } from "d3-array";
+import { max } from "../charts/extent.ts";
 import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";

@@ -1,5 +1,5 @@
 // Stop 2: the rows of the embedding table that the tokens stand for.
-import { extent, max } from "d3-array";
+import { extent, max } from "../charts/extent.ts";
 import { scaleLinear, scaleLog } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
