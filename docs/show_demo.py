@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from pretune.reporting.report import run_lines
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 WIDTH = 100
 DOCS = Path(__file__).parent

@@ -52,6 +52,10 @@ class CorruptModelError(ModelError):
     """A model folder is truncated, altered, incomplete, or from another version."""
 
 
+class ModelTooLargeError(ModelError):
+    """The models of a run are too large to be part of its report."""
+
+
 class DivergedError(ModelError):
     """Training diverged: updates kept being rejected, even after going back to earlier checkpoints."""
 

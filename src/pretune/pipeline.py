@@ -21,7 +21,15 @@ from pretune.recipe import (
 )
 from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
-from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME, Manifest, read_manifest, sealed
+from pretune.runtime.manifest import (
+    MANIFEST_NAME,
+    RECIPE_NAME,
+    REPORT_NAME,
+    TRACE_NAME,
+    Manifest,
+    read_manifest,
+    sealed,
+)
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
@@ -44,13 +52,16 @@ def dry_run(recipe: Recipe, say: Say) -> None:
     announce(recipe, plan_stages(recipe, folder), folder, say)
 
 
-def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None) -> Path:
+def run(
+    recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None, report: bool = True
+) -> Path:
     """Run all stages that a recipe needs and return the folder of the run.
 
     A second call resumes and skips finished stages. `say` receives the few sentences that belong to no stage: the
-    plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. Raises
-    FolderInTheWayError if the folder contains another run or foreign files; with `redo`, the folders of stages that
-    differ are renamed and these stages run again.
+    plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. With `report`,
+    the run ends with its page as one file, which a second call writes again. Raises FolderInTheWayError if the folder
+    contains another run or foreign files; with `redo`, the folders of stages that differ are renamed and these stages
+    run again.
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
@@ -69,6 +80,8 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
             continue
         _do(step, redo=redo)
     write_run_trace(folder)
+    if report:
+        write_page(folder, say)
     return folder
 
 
@@ -357,3 +370,14 @@ def write_run_trace(run: Path) -> None:
         predictions, fills = trace_examples(run)
     trace = build_run_trace(run, predictions=predictions, fills=fills)
     write_json(run / TRACE_NAME, sealed(to_json(trace)))
+
+
+def write_page(run: Path, say: Say) -> None:
+    """Write the page of a run into its folder; a file of another kind that is in the way is left there."""
+    from pretune.page.report import write_report
+    from pretune.run_trace.build import build_run_trace
+
+    try:
+        write_report(build_run_trace(run), run / REPORT_NAME)
+    except FolderInTheWayError as error:
+        say(str(error))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart, nice_ticks
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
 def drawn(chart: Chart, width: int = 32, height: int = 5, charset: str = "unicode") -> list[str]:

@@ -10,18 +10,23 @@ import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.report import run_lines, show_prediction, show_run
-from pretune.reporting.terminal import Page, to_text
+from pretune.run_trace.build import build_run_trace
+from pretune.run_trace.codec import to_json
+from pretune.terminal import Page, to_text
+from pretune.trace_schema import PredictionTrace
 
 
 def render_run(run: Path, width: int = 100) -> str:
-    return to_text(run_lines(run, Page(width)), Page(width))
+    return to_text(run_lines(build_run_trace(run), Page(width)), Page(width))
 
 
 @pytest.fixture
-def run(full_run: Any, trace: dict[str, Any], tmp_path: Path) -> Path:
-    folder = full_run.write(tmp_path / "run")
-    (folder / "trace.json").write_text(json.dumps(trace), encoding="utf-8")
-    return Path(folder)
+def run(full_run: Any, trace: PredictionTrace, tmp_path: Path) -> Path:
+    folder = Path(full_run.write(tmp_path / "run"))
+    (folder / "recipe.toml").write_text("", encoding="utf-8")
+    written = to_json(build_run_trace(folder, predictions=[trace]))
+    (folder / "trace.json").write_text(json.dumps(written), encoding="utf-8")
+    return folder
 
 
 def test_all_sections_in_order(run: Path) -> None:
@@ -33,7 +38,7 @@ def test_all_sections_in_order(run: Path) -> None:
 
 def test_copied_logs_render_the_same_text(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "somewhere else"
-    for log in [*run.glob("*/events.jsonl"), run / "trace.json"]:
+    for log in [*run.glob("*/events.jsonl"), run / "trace.json", run / "recipe.toml"]:
         target = copy / log.relative_to(run)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(log, target)
@@ -79,7 +84,7 @@ def test_a_stage_without_checkpoints_is_not_resumed(run: Path) -> None:
     assert render_run(run).splitlines()[0] == "! collect is not finished; run the same command to start it over."
 
 
-@pytest.mark.parametrize("damaged", [b'{"layers": [', b"[]", b'{"layers": 3}', b"\xff\xfe", b'{"text": "a"}'])
+@pytest.mark.parametrize("damaged", [b'{"schema": [', b"[]", b'{"schema": "trace/1.0"}', b"\xff\xfe", b'{"text": "a"}'])
 def test_a_damaged_trace_costs_one_line(run: Path, damaged: bytes) -> None:
     whole = render_run(run)
     (run / "trace.json").write_bytes(damaged)
@@ -95,11 +100,18 @@ def test_a_stage_folder_can_be_shown_alone(run: Path, stage: str) -> None:
     assert ("TRAINING TRACE" in text) == (stage in ("pretrain", "finetune"))
 
 
-def test_a_folder_without_logs_says_so(tmp_path: Path) -> None:
+def test_a_trace_of_the_former_form_counts_as_absent(run: Path) -> None:
+    whole = render_run(run)
+    (run / "trace.json").write_text('{"text": "A film.", "layers": {}, "sha256": "x"}', encoding="utf-8")
+    assert render_run(run) == whole[: whole.index("\nPREDICTION TRACE")]
+
+
+def test_a_run_without_logs_says_so(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("", encoding="utf-8")
     assert render_run(tmp_path) == "Nothing has been logged here yet.\n"
 
 
-def test_a_pipe_gets_plain_text(run: Path, trace: dict[str, Any]) -> None:
+def test_a_pipe_gets_plain_text(run: Path, trace: PredictionTrace) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     show_run(run, stream)
     show_prediction(trace, stream)

@@ -29,7 +29,7 @@ export function shownChecks(trace: RunTrace): ShownCheck[] {
     const recomputed = check.in_browser ? (RECOMPUTE[check.id]?.(trace, check.tolerance ?? TOLERANCE) ?? null) : null;
     const isDifferent = recomputed !== null && recomputed.isOk !== check.is_ok;
     const sentence = isDifferent
-      ? `${check.sentence}; computed in this browser it ${recomputed.isOk ? "holds" : "does not hold"}: ${recomputed.sentence}`
+      ? `${check.sentence.replace(/\.$/, "")}; computed in this browser it ${recomputed.isOk ? "holds" : "does not hold"}: ${recomputed.sentence}.`
       : check.sentence;
     return { check, recomputed, isOk: check.is_ok && (recomputed?.isOk ?? true), sentence };
   });

@@ -14,7 +14,7 @@ async function start(): Promise<void> {
   try {
     const first = await readTrace();
     document.title = `${first.run.name}, traced by pretune`;
-    render(<Page first={first} oracle={liveOracle()} />, host);
+    render(<Page first={first} server={liveOracle()} />, host);
     followAddress();
   } catch (error) {
     const sentence = error instanceof TraceError ? error.message : "The document of this page cannot be read; the file may be cut off.";

@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 
+import { CarriedModel, useCarriedModel } from "./carried_model.tsx";
 import { shownChecks } from "./checks.ts";
 import { Errors } from "./errors/index.tsx";
 import { Flow } from "./flow/index.tsx";
@@ -18,10 +19,12 @@ import type { RunTrace } from "./trace.ts";
 import { Training } from "./training/index.tsx";
 
 /** The whole page. In a live page the document grows; folds, focus and scroll are those of the elements and stay. */
-export function Page({ first, oracle }: { first: RunTrace; oracle: Oracle | null }) {
+export function Page({ first, server }: { first: RunTrace; server: Oracle | null }) {
   const [trace, setTrace] = useState(first);
   const [connection, setConnection] = useState<Connection | null>(null);
   useEffect(() => subscribe((change) => setTrace((known) => ({ ...known, ...change })), setConnection), []);
+  const carried = useCarriedModel();
+  const oracle = server ?? (carried === "unreadable" ? null : carried);
   const checks = useMemo(() => shownChecks(trace), [trace]);
   return (
     <>
@@ -56,6 +59,7 @@ export function Page({ first, oracle }: { first: RunTrace; oracle: Oracle | null
           </Section>
           <Section id="methods" trace={trace}>
             <Methods trace={trace} />
+            <CarriedModel carried={carried} trace={trace} />
           </Section>
         </main>
       </div>

@@ -1,3 +1,5 @@
+import { followEvents } from "./event_stream.ts";
+import { tokenHeader } from "./token.ts";
 import type { RunTrace } from "./trace.ts";
 
 // Where the document of the page comes from: the file itself, or the server of a live page.
@@ -18,10 +20,20 @@ export async function readTrace(): Promise<RunTrace> {
   return checked(mode() === "live" ? await fetched() : await embedded());
 }
 
+const FIRST_TRACE_ATTEMPTS = 120;
+
+/** The document as the server has it now. A run that has only just begun may have logged nothing: then it is asked again. */
 async function fetched(): Promise<unknown> {
-  const response = await fetch("/api/trace", { cache: "no-store" });
-  if (!response.ok) throw new TraceError(`The server of this page answered ${response.status}. Look at the terminal in which it runs.`);
-  return response.json();
+  for (let attempt = 1; ; attempt++) {
+    const response = await fetch("/api/trace", { cache: "no-store", headers: tokenHeader() });
+    if (response.ok) return response.json();
+    if (response.status !== 503 || attempt === FIRST_TRACE_ATTEMPTS) {
+      const answer = (await response.json().catch(() => null)) as { error?: unknown } | null;
+      const sentence = `The server of this page answered ${response.status}. Look at the terminal in which it runs.`;
+      throw new TraceError(typeof answer?.error === "string" ? answer.error : sentence);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
 }
 
 async function embedded(): Promise<unknown> {
@@ -54,53 +66,27 @@ export interface Connection {
   isOpen: boolean;
   /** when the last change came, in milliseconds since 1970 */
   changedAt: number | null;
+  /** what is wrong, if it is not only the connection */
+  problem?: string;
 }
-
-const RETRY_MILLISECONDS = 3000;
 
 /**
  * Listens to the server of a live page: one stream for each tab, closed while the tab is hidden. A stream that broke off
- * goes on where it stopped; after a pause the document is read anew. Returns what ends it. A file never changes.
+ * goes on where it stopped. Returns what ends it. A file never changes.
  */
 export function subscribe(onChange: (change: Change) => void, onConnection: (state: Connection) => void): () => void {
   if (mode() !== "live") return () => {};
-  let stream: EventSource | null = null;
-  let retry: number | undefined;
   let changedAt: number | null = null;
-  const tell = (isOpen: boolean) => onConnection({ isOpen, changedAt });
-
-  const take = (change: Change) => {
-    changedAt = Date.now();
-    onChange(change);
-    tell(true);
-  };
-  const close = () => {
-    stream?.close();
-    stream = null;
-    clearTimeout(retry);
-  };
-  const open = (isAgain: boolean) => {
-    close();
-    const opened = new EventSource("/api/events");
-    stream = opened;
-    opened.addEventListener("open", () => tell(true));
-    opened.addEventListener("trace", (event) => {
-      const { changed } = JSON.parse((event as MessageEvent<string>).data) as { changed?: Change };
-      if (changed) take(changed);
-    });
-    opened.addEventListener("error", () => {
-      tell(false);
-      if (opened.readyState !== EventSource.CLOSED || stream !== opened) return;
-      retry = window.setTimeout(() => open(true), RETRY_MILLISECONDS);
-    });
-    if (isAgain) readTrace().then(take, () => tell(false));
-  };
-  const onVisibility = () => (document.hidden ? close() : open(true));
-
-  if (!document.hidden) open(false);
-  document.addEventListener("visibilitychange", onVisibility);
-  return () => {
-    document.removeEventListener("visibilitychange", onVisibility);
-    close();
-  };
+  return followEvents("/api/events", tokenHeader(), {
+    connected: (isOpen) => onConnection({ isOpen, changedAt }),
+    refused: (problem) => onConnection({ isOpen: false, changedAt, problem }),
+    message: ({ event, data }) => {
+      const { changed, error } = JSON.parse(data) as { changed?: Change; error?: string };
+      if (event === "problem" && error) onConnection({ isOpen: false, changedAt, problem: error });
+      if (!changed) return;
+      changedAt = Date.now();
+      onChange(changed);
+      onConnection({ isOpen: true, changedAt });
+    },
+  });
 }

@@ -15,7 +15,7 @@ export function StatusLine({ trace, connection }: { trace: RunTrace; connection:
       <b>{state}</b>
       {running?.reached && !last && <span>{running.reached}</span>}
       {last && <span>{last}</span>}
-      <span class="status-age">{connection.isOpen ? age : "The connection broke off; trying again"}</span>
+      <span class="status-age">{connection.isOpen ? age : (connection.problem ?? "The connection broke off; trying again")}</span>
     </p>
   );
 }

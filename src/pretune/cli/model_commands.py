@@ -7,14 +7,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
+from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
     describe_prediction,
+    describe_report,
+    describe_selftest,
     describe_verification,
 )
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
@@ -120,15 +124,43 @@ def fill(arguments: Arguments) -> int:
 
 def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
+    if arguments.selftest:
+        return _selftest(arguments)
+    if arguments.text is None:
+        raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
 
+    page = None if arguments.html is None else Path(arguments.html)
+    if page is not None:
+        refuse_other_file(page, "--html")
+        run_folder(arguments.model)
     found = trace(arguments.model, arguments.text)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:
         show_prediction(found, sys.stdout)
+    if page is not None:
+        num_bytes = write_page_with(found, Path(arguments.model), page)
+        (to_stderr if arguments.json else to_stdout)(describe_report(page, num_bytes))
     return EXIT_DONE
+
+
+def _selftest(arguments: Arguments) -> int:
+    """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
+    if arguments.text is not None:
+        raise UsageError("Both a text and --selftest are given; give only one of them.")
+    from pretune.tracing.selftest import run_selftest
+
+    if not arguments.quiet:
+        to_stderr("Fine-tuning on a copy of the labelled rows with a planted word; the run stays as it is.")
+    found = run_selftest(arguments.model)
+    if arguments.json:
+        to_stdout(to_json({**asdict(found), "is_passed": found.is_passed}))
+    else:
+        to_stdout(describe_selftest({**asdict(found), "is_passed": found.is_passed}))
+    return EXIT_DONE if found.is_passed else EXIT_MODEL
 
 
 def export(arguments: Arguments) -> int:
@@ -181,6 +213,17 @@ def _show_dropped(folder: Path, arguments: Arguments) -> int:
             to_stdout(to_json(document))
     else:
         show_dropped(arguments.dropped, shown, next(documents, None) is not None, sys.stdout)
+    return EXIT_DONE
+
+
+def learn(arguments: Arguments) -> int:
+    """Ask questions about a run in the terminal."""
+    from pretune.learning.learn import learn
+
+    part: Literal["quiz", "practice", "test"] = "quiz"
+    if arguments.practice or arguments.test:
+        part = "practice" if arguments.practice else "test"
+    learn(Path(arguments.run), part, sys.stdin, sys.stdout)
     return EXIT_DONE
 
 

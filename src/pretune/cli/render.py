@@ -10,9 +10,10 @@ from typing import Any
 from rich.text import Text
 
 from pretune.recipe import Recipe
-from pretune.reporting.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
-from pretune.run_trace.formats import count, size
+from pretune.run_trace.formats import count, percent, size
+from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
+from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
 
@@ -29,7 +30,16 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     elif not recipe.has_labels:
         lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
         lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
-    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all of this again."])
+    lines += ["", f"The run is in {folder}; `pretune show {folder}` prints all of this again."]
+    report = folder / REPORT_NAME
+    if report.is_file():
+        lines.append(describe_report(report, report.stat().st_size))
+    return "\n".join(lines)
+
+
+def describe_report(report: Path, num_bytes: int) -> str:
+    """Where the page of a run is, and how large."""
+    return f"The page of the run is {report} ({size(num_bytes)}); open it in a browser, or send it."
 
 
 def describe_export(exported: dict[str, Any]) -> str:
@@ -62,6 +72,29 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
     if len(figures["classes"]) <= MOST_CLASSES:
         tables += [Text(""), *_confusion_table(figures, page)]
     return "\n".join(lines) + "\n" + to_text(tables, page).rstrip()
+
+
+def describe_selftest(found: dict[str, Any]) -> str:
+    """How often the attributions rank the planted word first, and what that means."""
+    page = page_for(sys.stdout)
+    names = {
+        "learned": "label that the word determines",
+        "integrated_gradients": "word ranked first by integrated gradients",
+        "occlusion": "word ranked first by masking",
+    }
+    columns = [Column("held-out rows with the word", wraps=True), Column("rows", "right"), Column("fraction", "right")]
+    rows: list[list[str | Cell]] = [
+        [title, f"{round(found[name] * found['rows']):,} of {found['rows']:,}", percent(found[name])]
+        for name, title in names.items()
+    ]
+    first = f'The word "{found["word"]}" was planted in half of {found["training_rows"]:,} training rows, and their '
+    first += f"label set to {clean(found['label'], 40)}."
+    last = "The attributions find the reason: each fraction is at least 95 %."
+    if found["learned"] < 0.95:
+        last = "The model did not learn the planted word, so this says nothing about the attributions."
+    elif not found["is_passed"]:
+        last = "The attributions miss the reason too often (under 95 %): do not read them for models like this one."
+    return f"{first}\n{to_text(table(columns, rows, page, indent=0), page).rstrip()}\n{last}"
 
 
 def _class_table(figures: dict[str, Any], page: Page) -> Lines:

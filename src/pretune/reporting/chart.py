@@ -11,7 +11,7 @@ from typing import Literal
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.terminal import Lines, Page, pad, wrap
+from pretune.terminal import Lines, Page, pad, wrap
 
 Point = tuple[float, float]
 SMALLEST_SPAN = 1e-9  # of an axis

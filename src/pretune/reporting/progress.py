@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pretune.reporting.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
 from pretune.run_trace import formats
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, fold, subscribed
+from pretune.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
 
 PLAIN_LINE_SECONDS = 5.0  # between two lines of progress without a terminal
 RATE_SECONDS = 15.0  # over which the current rate is measured

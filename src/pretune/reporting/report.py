@@ -12,8 +12,8 @@ from pretune.reporting.sections.flow import render_flow, synthetic_note
 from pretune.reporting.sections.funnel import render_funnel
 from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_training
-from pretune.reporting.terminal import Lines, Page, page_for, paragraph, show
 from pretune.run_trace.build import build_run_trace
+from pretune.terminal import Lines, Page, page_for, paragraph, show
 from pretune.trace_schema import PredictionTrace, RunTrace
 
 

@@ -14,6 +14,7 @@ from pretune.run_trace.comparison import read_comparison
 from pretune.run_trace.insights import choose_next_step, find_insights
 from pretune.run_trace.missing import find_missing
 from pretune.run_trace.predicted_rows import PredictedRows, read_first_seeds
+from pretune.run_trace.quiz.make import make_quiz
 from pretune.run_trace.recorded import Recorded, read_recorded, traced_model
 from pretune.run_trace.redact import count_excerpts
 from pretune.run_trace.run_card import RunFolder, make_run_card, read_folder
@@ -23,7 +24,7 @@ from pretune.run_trace.text_reports import read_funnel, read_tokenizer
 from pretune.run_trace.training import read_phases, read_watched
 from pretune.runtime.events import LOG_NAME, Event, read_run
 from pretune.runtime.manifest import RECIPE_NAME
-from pretune.trace_schema import FillTrace, PredictionTrace, Quiz, RunTrace
+from pretune.trace_schema import FillTrace, PredictionTrace, RunTrace
 
 
 def build_run_trace(
@@ -50,14 +51,9 @@ def build_run_trace(
 def _complete(trace: RunTrace, events: list[Event], run: Path, recorded: Recorded) -> RunTrace:
     """Add what is made from the rest of the trace: insights, the next step, the quiz, what is missing, the checks."""
     trace = replace(trace, insights=find_insights(trace), next_step=choose_next_step(trace))
-    trace = replace(trace, quiz=_make_quiz(trace), excerpts=count_excerpts(trace))
+    trace = replace(trace, quiz=make_quiz(trace), excerpts=count_excerpts(trace))
     trace = replace(trace, missing=find_missing(trace, is_damaged=recorded.is_damaged))
     return replace(trace, checks=check_run(trace, events, run))
-
-
-def _make_quiz(_trace: RunTrace) -> Quiz | None:
-    """The questions about this run; none until run_trace.quiz is there."""
-    return None
 
 
 def fold_events(

@@ -1,12 +1,15 @@
 """Probabilities and right answers in; out come reliability bins, and what chance alone would make of both.
 
 The bins hold about equally many rows, since most rows of a good classifier lie in the last of equally wide bins (Nguyen
-and O'Connor 2015, arXiv:1508.05154). A perfectly calibrated model with the same probabilities is drawn many times: a row
-with probability p is right with probability p. The band of a bin has 95 % of these draws, and so does the expected
-calibration error, which is above zero by chance (Vaicenavicius et al. 2019, arXiv:1902.06977).
+and O'Connor 2015, arXiv:1508.05154). A perfectly calibrated model with the same probabilities is drawn many times: a
+row with probability p is right with probability p. The band of a bin holds 95 % of these draws; so does the range from
+zero to the error by chance, since the expected calibration error is above zero by chance (Vaicenavicius et al. 2019,
+arXiv:1902.06977).
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +36,14 @@ def calibrate(model: str, rows: PredictedRows) -> Calibration:
     index = np.clip(np.searchsorted(places, confidence, side="right") - 1, 0, len(places) - 2)
     rights, errors = _draw(confidence, index, len(places) - 1)
     bins = []
-    for number, (low, high) in enumerate(zip(places[:-1], places[1:], strict=True)):
+    for number, (low, high) in enumerate(pairwise(places.tolist())):
         mask = index == number
         n = int(mask.sum())
         chance = np.quantile(rights[:, number], [0.025, 0.975]) / n
         bins.append(
             CalibrationBin(
-                low=rounded(float(low)),
-                high=rounded(float(high)),
+                low=rounded(low),
+                high=rounded(high),
                 n=n,
                 right=int(is_right[mask].sum()),
                 mean_probability=rounded(float(confidence[mask].mean())),

@@ -27,7 +27,7 @@ def read_example(events: list[Event]) -> Example | None:
         tokens=texts(clean.get("tokens"))[:TOKENS],
         ids=ids[:TOKENS],
         masked=_masked(seen["pretrain"]),
-        label=words(labelled.get("label")),
+        label=words(labelled.get("label", finetuned.get("label"))),
         split=words(labelled.get("split")),
         num_tokens=whole(labelled.get("num_tokens")),
         predicted=words(finetuned.get("predicted")),

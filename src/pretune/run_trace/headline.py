@@ -107,9 +107,9 @@ def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."
     ended = "" if running is None else f" The run is at its stage {running.name}."
     return Headline(
-        sentence=f"After {formats.count(row.step)}{total} steps the model predicts {figure} of masked tokens correctly.",
+        sentence=f"After {formats.count(row.step)}{total} steps, {figure} of masked tokens are predicted correctly.",
         figure=figure,
-        detail=f"{detail}{ended} No labels, no classifier: the run has no fine-tuned model.".strip(),
+        detail=f"{detail}{ended} There is no classifier, since nothing has been trained on labels.".strip(),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-# An absolute path of Unix or Windows, or one in a home folder, at the beginning of a word. A path in quotation marks may
+# An absolute path of Unix or Windows, or one in a home folder, at the beginning of a word. In quotation marks, it may
 # contain blanks.
+_BEGIN = r"(?<![\w.:/~\\<-])(?:~?/|[A-Za-z]:[\\/])"
+_PART = r"""[^\s/\\,;:"'()<>]+"""
 _QUOTED = re.compile(r"""(["'])(?:/|~/|[A-Za-z]:[\\/])[^"'\n]*?([^"'/\\\n]+)[/\\]?\1""")
-_PLAIN = re.compile(
-    r"""(?<![\w.:/~\\<-])(?:~?/|[A-Za-z]:[\\/])(?:[^\s/\\,;:"'()<>]+[/\\])*([^\s/\\,;:"'()<>]+)[/\\]?"""
-)
-_ABSOLUTE = re.compile(r"""(?<![\w.:/~\\<-])(?:~?/(?!/)|[A-Za-z]:[\\/])[^\s/\\,;:"'()<>]+[/\\][^\s,;:"'()<>]*""")
+_PLAIN = re.compile(rf"{_BEGIN}(?:{_PART}[/\\])*({_PART})[/\\]?")
+_ABSOLUTE = re.compile(rf"{_BEGIN}{_PART}[/\\]{_PART}")
 
 
 def without_folders(sentence: str, path: str | None = None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pretune.errors import InputDataError
-from pretune.run_trace.codec import read_run_trace
+from pretune.run_trace.codec import MAJOR, read_run_trace
 from pretune.runtime.manifest import TRACE_NAME, read_manifest_if_any
 from pretune.trace_schema import FillTrace, PredictionTrace
 
@@ -53,4 +53,7 @@ def _is_of_another_version(path: Path) -> bool:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and ("layers" in found or isinstance(found.get("schema"), str))
+    version = found.get("schema") if isinstance(found, dict) else None
+    if isinstance(version, str):
+        return version.partition(".")[0] != MAJOR
+    return isinstance(found, dict) and "layers" in found

@@ -6,7 +6,7 @@ of the user becomes one sign. Sentences that are made from the trace are made ag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pretune.run_trace.insights import find_insights
@@ -69,7 +69,7 @@ def redact(trace: RunTrace) -> RunTrace:
     return replace(changed, insights=find_insights(changed))
 
 
-def _is_in(place: Place | None, table: dict[str, tuple[str, ...]]) -> bool:
+def _is_in(place: Place | None, table: Mapping[str, tuple[str, ...]]) -> bool:
     return place is not None and place.field in table.get(place.owner, ())
 
 

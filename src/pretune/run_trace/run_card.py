@@ -64,7 +64,7 @@ def make_run_card(
 ) -> RunCard:
     """The card of a run from its logs, its folder, and what has been folded already."""
     headline = write_headline(stages, phases, comparison)
-    starts = [time for event in events if (time := figure_of_time(event)) is not None]
+    starts = [time for event in events if (time := time_of(event)) is not None]
     seeds = [whole(config_of(events, stage).get("seed")) for stage in ("pretrain", "finetune", "collect")]
     memory = [stage.peak_memory_bytes for stage in stages if stage.peak_memory_bytes is not None]
     seconds = [stage.seconds for stage in stages if stage.seconds is not None]
@@ -88,11 +88,12 @@ def make_run_card(
     )
 
 
-def figure_of_time(event: Event) -> float | None:
+def time_of(event: Event) -> float | None:
     """When an event was logged, in seconds since 1970; None where no date can be made of it."""
     time = event.get("time")
-    is_number = isinstance(time, int | float) and not isinstance(time, bool)
-    return float(time) if is_number and 0 < time < 1e11 else None
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        return None
+    return float(time) if 0 < time < 1e11 else None
 
 
 def _status(stages: list[Stage], folder: RunFolder) -> Status:
@@ -107,8 +108,9 @@ def _status(stages: list[Stage], folder: RunFolder) -> Status:
 
 
 def _versions(manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    found = {"pretune": manifest.version for manifest in manifests.values() if manifest.version}
+    found: dict[str, str] = {}
     for manifest in manifests.values():
+        found |= {"pretune": manifest.version} if manifest.version else {}
         torch = words(members(manifest.summary.get("compute")).get("torch_version"))
         found |= {"torch": torch} if torch else {}
     return found

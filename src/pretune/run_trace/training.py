@@ -1,4 +1,4 @@
-"""The events of a training stage in; out comes its phase: evaluations with observations, references, plan and trials."""
+"""The events of a training stage in; out comes its phase: evaluations and observations, references, plan, trials."""
 
 from __future__ import annotations
 

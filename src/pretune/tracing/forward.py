@@ -159,7 +159,11 @@ def pooled_states(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Fl
 @torch.inference_mode()
 def logits_of_rows(classifier: Classifier, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
     """Logits, on the CPU, of rows of equal length, in batches of TOKENS_PER_BATCH tokens."""
-    at_a_time = max(1, TOKENS_PER_BATCH // rows.shape[1])
-    batches = rows.split(at_a_time)
-    device = classifier.model.classifier.weight.device.type
-    return torch.cat(lanes_for(device).map(lambda batch: classifier.predict_logits(batch.numpy()).cpu(), batches))
+    device = classifier.model.classifier.weight.device
+
+    def classify(batch: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
+        ids = batch.to(device)
+        return classifier.model(ids, torch.zeros_like(ids)).cpu()
+
+    batches = rows.split(max(1, TOKENS_PER_BATCH // rows.shape[1]))
+    return torch.cat(lanes_for(device.type).map(classify, batches))

@@ -2,8 +2,8 @@
 
 A probe is a logistic regression on the mean vector of a text after a layer, trained on training rows and measured on
 validation rows. It shows what can be decoded there, not what the model uses (Belinkov, 2022, arXiv:2102.12452). The
-controls are probes trained with shuffled labels (Hewitt and Liang, 2019, arXiv:1909.03368), and probes of the same
-network with random weights, which still tells texts apart by their words.
+controls are probes of shuffled labels (Hewitt and Liang, 2019, arXiv:1909.03368), both in training and in measuring, and
+probes of the same network with random weights, which still tells texts apart by their words.
 
 N rows, L layers, D hidden, C classes.
 """
@@ -86,7 +86,9 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
     states, held_out = (pooled_states(transformer, rows.texts) for rows in (training, validation))
     untrained = with_random_weights(transformer)
     random_states, random_held_out = (pooled_states(untrained, rows.texts) for rows in (training, validation))
-    shuffled = generator(_SEED, "shuffled labels").permutation(training.labels)
+    shuffled, shuffled_held_out = (
+        generator(_SEED, "shuffled labels").permutation(rows.labels) for rows in (training, validation)
+    )
     probes = []
     for layer in range(len(states)):
         mean, deviation = _scale_of(states[layer])
@@ -105,7 +107,7 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
                 regression=regression,
                 num_classes=len(classifier.label_names),
                 validation_accuracy=_accuracy(regression, checked, validation.labels),
-                shuffled_accuracy=_accuracy(of_shuffled, checked, validation.labels),
+                shuffled_accuracy=_accuracy(of_shuffled, checked, shuffled_held_out),
                 random_weights_accuracy=_accuracy(of_random, random_checked, validation.labels),
                 n=len(validation.labels),
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -16,8 +17,16 @@ from torch import Tensor
 from pretune.inference.classify import Classifier
 from pretune.runtime.randomness import generator
 from pretune.trace_schema import Flip, Reasons
-from pretune.tracing.attribution import FloatArray, WordMasking, integrate_gradients, occlude, rank_correlation
+from pretune.tracing.attribution import (
+    FloatArray,
+    WordMasking,
+    integrate_gradients,
+    occlude,
+    rank_correlation,
+)
 from pretune.tracing.words import Word
+
+IntArray = npt.NDArray[np.int64]
 
 DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
@@ -65,7 +74,7 @@ def give_reasons(
     return reasons, _find_flip(masking, occlusion)
 
 
-def _delete(masking: WordMasking, orders: Sequence[FloatArray], score: float) -> FloatArray:
+def _delete(masking: WordMasking, orders: Sequence[IntArray], score: float) -> FloatArray:
     """The score after masking the first 0, 1, 2, ... words of each order, a row for each order."""
     count = min(len(masking.words), DELETED_WORDS)
     scores = masking.scores([order[:masked].tolist() for order in orders for masked in range(1, count + 1)])

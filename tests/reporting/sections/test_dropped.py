@@ -1,5 +1,5 @@
 from pretune.reporting.sections.dropped import render_dropped
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 DOCUMENT = {
     "text": "A good film, twice.", "source": "a.txt", "rule": "near_duplicate", "reason": "nearly the same words",

@@ -3,16 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 from pretune.reporting.sections.flow import render_example, render_flow
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
-def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
+def rendered(run: Any, width: int = 100) -> str:
     page = Page(width)
-    return to_text(render_flow(events, page), page)
+    return to_text(render_flow(run.trace, page), page)
 
 
 def test_every_stage_has_its_shapes_dropped_documents_and_time(full_run: Any) -> None:
-    text = rendered(full_run.events)
+    text = rendered(full_run)
     assert " 2 preprocess  200,000 documents       186,940 train documents       9,245      14.1 s  210 MB" in text
     assert " 5 finetune    9,000 train             2 classes                         -  2 min 01 s  210 MB" in text
     assert " preprocess  exact duplicate  9,214  the same text, white space and case" in text
@@ -26,7 +26,7 @@ def test_every_stage_has_its_shapes_dropped_documents_and_time(full_run: Any) ->
 
 def test_one_example_goes_through_all_stages(full_run: Any) -> None:
     page = Page(100)
-    text = to_text(render_example(full_run.events, page), page)
+    text = to_text(render_example(full_run.trace, page), page)
     assert [line.split()[1] for line in text.splitlines() if line[1:2].isdigit()] == [
         "collect", "preprocess", "pretrain", "prepare", "finetune",
     ]  # fmt: skip
@@ -37,30 +37,31 @@ def test_one_example_goes_through_all_stages(full_run: Any) -> None:
 
 def test_pieces_of_a_word_are_joined_by_a_point(builder: Any) -> None:
     builder.add("preprocess", "example", text="x", tokens=["[BOS]", " The", " sun", "rise", ".", "[EOS]"], ids=[])
-    text = to_text(render_example(builder.events, Page()), Page())
+    text = to_text(render_example(builder.trace, Page()), Page())
     assert "[BOS] | The | sun·rise | . | [EOS]" in text
 
 
 def test_pieces_of_wordpiece_are_joined_by_a_point(builder: Any) -> None:
     builder.add("preprocess", "example", text="x", tokens=["[BOS]", "The", "sun", "##rise", "##", ".", "[EOS]"], ids=[])
-    text = to_text(render_example(builder.events, Page()), Page())
+    text = to_text(render_example(builder.trace, Page()), Page())
     assert "[BOS] | The | sun·rise | ## | . | [EOS]" in text
 
 
 def test_a_wrong_prediction_of_the_example_is_shown_as_such(builder: Any) -> None:
     builder.add("finetune", "example", text="x", label="positive", predicted="negative", probability=0.6)
-    assert 'predicted "negative" with probability 60.0 %; the label is "positive"' in rendered(builder.events)
+    assert 'predicted "negative" with probability 60.0 %; the label is "positive"' in rendered(builder)
 
 
 def test_stages_that_did_not_run_or_finish_are_marked(full_run: Any) -> None:
-    events = [e for e in full_run.events if e["stage"] in ("collect", "preprocess")][:-1]
-    lines = rendered(events).splitlines()
+    full_run.events = [e for e in full_run.events if e["stage"] in ("collect", "preprocess")][:-1]
+    lines = rendered(full_run).splitlines()
     assert any("2 preprocess" in line and "not finished" in line for line in lines)
     assert any("5 finetune" in line and "not run" in line for line in lines)
 
 
 def test_a_lone_stage_folder_shows_itself_only(full_run: Any) -> None:
-    text = rendered([e for e in full_run.events if e["stage"] == "collect"])
+    full_run.events = [e for e in full_run.events if e["stage"] == "collect"]
+    text = rendered(full_run)
     assert "1 collect" in text
     assert "not run" not in text
 
@@ -76,7 +77,7 @@ def test_hostile_text_stays_text(builder: Any) -> None:
     builder.add("collect", "warning", sentence=hostile)
     builder.add("collect", "stage_finished", seconds=1.0)
     for colour in (False, True):
-        text = to_text(render_flow(builder.events, Page()), Page(), colour=colour)
+        text = to_text(render_flow(builder.trace, Page()), Page(), colour=colour)
         assert "\x1b[2J" not in text and "\x07" not in text and "\r" not in text and "\x1b]" not in text
         assert "[red]gone[/red]" in text
 
@@ -86,6 +87,6 @@ def test_values_of_a_shape_are_written_with_their_unit(builder: Any) -> None:
              {"name": "language", "value": "de"}, {"name": "cut_share", "value": 0.031}]  # fmt: skip
     builder.add("prepare", "flow", shape_in=shape, shape_out=[], dropped=[], seconds=1)
     builder.add("prepare", "stage_finished", seconds=1.0)
-    text = rendered(builder.events)
+    text = rendered(builder)
     for part in ("12 MB", "10,000 x 50 tokens", "language: de", "3.1 % cut share"):
         assert part in text

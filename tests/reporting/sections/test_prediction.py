@@ -1,23 +1,24 @@
 from __future__ import annotations
 
 import copy
-import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 from pretune.reporting.sections.prediction import render_prediction, softmax
-from pretune.reporting.terminal import Page, to_text
+from pretune.run_trace.codec import as_written
+from pretune.terminal import Page, to_text
+from pretune.trace_schema import Contribution, Decision, Embedding, Head, PredictionTrace, Readout, Token
 
 
-def rendered(trace: dict[str, Any], width: int = 100) -> str:
+def rendered(trace: PredictionTrace, width: int = 100) -> str:
     page = Page(width)
     return to_text(render_prediction(trace, page), page)
 
 
-def test_five_layers_in_order(trace: dict[str, Any]) -> None:
+def test_five_layers_in_order(trace: PredictionTrace) -> None:
     text = rendered(trace)
     titles = ["1 Tokenization", "2 Embedding", "3 Transformer layers", "4 Head", "5 Decision"]
     assert [text.index(title) for title in titles] == sorted(text.index(title) for title in titles)
@@ -25,7 +26,7 @@ def test_five_layers_in_order(trace: dict[str, Any]) -> None:
     assert "→ positive with probability 98.8 %, 97.7 points ahead of the next" in text
 
 
-def test_sums_are_computed_again_and_agree(trace: dict[str, Any]) -> None:
+def test_sums_are_computed_again_and_agree(trace: PredictionTrace) -> None:
     text = rendered(trace)
     assert text.count("✓") == 3
     assert "does not add up" not in text
@@ -33,32 +34,33 @@ def test_sums_are_computed_again_and_agree(trace: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("where", ["contributions", "probabilities", "weight"])
-def test_a_trace_that_does_not_add_up_is_reported(trace: dict[str, Any], where: str) -> None:
+def test_a_trace_that_does_not_add_up_is_reported(trace: PredictionTrace, where: str) -> None:
     broken = copy.deepcopy(trace)
-    layers = broken["layers"]
     if where == "contributions":
-        layers["transformer"]["contributions"][0]["logits"][1] += 0.01
+        broken.contributions[0].logits[1] += 0.01
     elif where == "probabilities":
-        layers["decision"]["probabilities"][1] -= 0.01
+        broken.decision.probabilities[1] -= 0.01
     else:
-        layers["head"]["weight"][1][0] += 0.01
+        broken.head.weight[1][0] += 0.01
     assert rendered(broken).count("does not add up") == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], width: int) -> None:
-    layers = trace["layers"]
-    trace["label_names"] = [f"a rather long label {k}" for k in range(77)]
+def test_many_classes_and_a_long_text_stay_on_the_page(trace: PredictionTrace, width: int) -> None:
     logits = [k / 10 for k in range(77)]
-    layers["head"] = {"logits": logits, "bias": [0.0] * 77, "pooled": [0.1], "weight": [[k] for k in range(77)]}
-    layers["decision"] = {"probabilities": softmax(logits), "label": "x" * 200, "probability": 0.1, "margin": 0.01}
-    layers["transformer"] = {
-        "readouts": [{"layer": 0, "probabilities": softmax(logits)}],
-        "contributions": [{"name": "embedding", "logits": logits}],
-    }
-    token = {"position": 0, "id": 5, "surface": "Wort" * 20, "start": 0, "end": 80}
-    layers["tokenization"] = {"tokens": [token] * 512, "was_cut": True}
-    layers["embedding"] = {"norms": [1.0] * 512}
+    name, odds = "x" * 200, softmax(logits)
+    token = Token(position=0, id=5, surface="Wort" * 20, start=0, end=80, is_special=False, word=None, count=None)
+    trace = replace(
+        trace,
+        label_names=[f"a rather long label {k}" for k in range(77)],
+        head=Head(logits=logits, bias=[0.0] * 77, pooled=[0.1], weight=[[k] for k in range(77)]),
+        decision=Decision(probabilities=odds, label=name, index=76, probability=0.1, margin=0.01, flip=None),
+        readouts=[Readout(layer=0, logits=logits, probabilities=odds, label=name, probe=None)],
+        contributions=[Contribution(name="embedding", logits=logits)],
+        tokens=[token] * 512,
+        was_cut=True,
+        embedding=Embedding(norms=[1.0] * 512, neighbours=[], pca=None),
+    )
     text = rendered(trace, width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
     assert "512 tokens, the first 40 shown" in text
@@ -66,11 +68,10 @@ def test_many_classes_and_a_long_text_stay_on_the_page(trace: dict[str, Any], wi
     assert "and 74 less probable classes" in text
 
 
-def test_hostile_text_stays_text(trace: dict[str, Any]) -> None:
-    trace["text"] = "\x1b[2J[red]x[/red]"
-    trace["layers"]["tokenization"]["tokens"][1]["surface"] = "\x1b]0;owned\x07\n"
-    trace["label_names"] = ["neg\x1b[31m", "pos\r"]
-    text = rendered(trace)
+def test_hostile_text_stays_text(trace: PredictionTrace) -> None:
+    tokens = [replace(token, surface="\x1b]0;owned\x07\n") for token in trace.tokens]
+    names = ["neg\x1b[31m", "pos\r"]
+    text = rendered(replace(trace, text="\x1b[2J[red]x[/red]", tokens=tokens, label_names=names))
     assert "\x1b" not in text and "\r" not in text and "\x07" not in text
     assert '"[red]x[/red]"' in text
 
@@ -83,13 +84,15 @@ def test_softmax_of_large_logits_does_not_overflow() -> None:
 def test_the_traces_that_are_written_can_be_shown(run_folder: Path, text: str) -> None:
     from pretune.tracing.prediction import trace as trace_text
 
-    shown = rendered(json.loads(json.dumps(trace_text(run_folder, text))))
-    assert shown.count("✓") == 3
+    shown = rendered(as_written(trace_text(run_folder, text)))
+    assert shown.count("✓") == 4  # with the sum of the attributions
     assert "does not add up" not in shown
 
 
-def test_a_character_of_several_tokens_is_drawn_once(trace: dict[str, Any]) -> None:
+def test_a_character_of_several_tokens_is_drawn_once(trace: PredictionTrace) -> None:
     spans = [(0, 1), (1, 2), (1, 2), (2, 3)]
-    tokens = [{"position": i, "id": i, "surface": "a🙂b"[a:b], "start": a, "end": b} for i, (a, b) in enumerate(spans)]
-    trace["layers"]["tokenization"]["tokens"] = tokens
-    assert "  a  ·🙂  ··  ·b" in rendered(trace)
+    tokens = [
+        Token(position=i, id=i, surface="a🙂b"[a:b], start=a, end=b, is_special=False, word=None, count=None)
+        for i, (a, b) in enumerate(spans)
+    ]
+    assert "  a  ·🙂  ··  ·b" in rendered(replace(trace, tokens=tokens))

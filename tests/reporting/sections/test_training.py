@@ -5,18 +5,17 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.sections.phases import read_phase
 from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
-from pretune.reporting.terminal import Page, to_text
+from pretune.terminal import Page, to_text
 
 
-def rendered(events: list[dict[str, Any]], width: int = 100) -> str:
+def rendered(run: Any, width: int = 100) -> str:
     page = Page(width)
-    return to_text(render_training(events, page), page)
+    return to_text(render_training(run.trace, page), page)
 
 
 def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
-    text = rendered(full_run.events)
+    text = rendered(full_run)
     for part in (
         "ln V 9.01",
         "unigram entropy 6.12",
@@ -32,22 +31,23 @@ def test_both_phases_have_their_rows_and_reference_lines(full_run: Any) -> None:
 
 
 def test_masked_and_classifier_loss_never_share_a_panel(full_run: Any) -> None:
-    pretraining, finetuning = (loss_chart(read_phase(full_run.events, stage)) for stage in ("pretrain", "finetune"))
+    phases = full_run.trace.phases
+    pretraining, finetuning = loss_chart(phases.pretrain), loss_chart(phases.finetune)
     assert pretraining.title != finetuning.title
     assert min(y for _, y in pretraining.series[0].points) > max(y for _, y in finetuning.series[0].points)
-    assert accuracy_chart(read_phase(full_run.events, "finetune")).markers[0].point == (3.0, 0.964)
+    assert accuracy_chart(phases.finetune).markers[0].point == (3.0, 0.964)
 
 
 def test_the_chart_is_the_table(full_run: Any) -> None:
-    phase = read_phase(full_run.events, "pretrain")
+    phase = full_run.trace.phases.pretrain
     validation, train = loss_chart(phase).series
-    assert list(validation.points) == [(row["epoch"], row["loss"]) for row in phase.rows]
-    assert list(train.points) == [(row["epoch"], row["train_loss"]) for row in phase.rows[1:]]
+    assert list(validation.points) == [(row.epoch, row.loss) for row in phase.evaluations]
+    assert list(train.points) == [(row.epoch, row.train_loss) for row in phase.evaluations[1:]]
 
 
 def test_watched_sentences_show_the_first_the_middle_and_the_last_guess(full_run: Any) -> None:
     page = Page(120)
-    text = to_text(render_watched(read_phase(full_run.events, "pretrain"), page), page)
+    text = to_text(render_watched(full_run.trace.watched, page), page)
     first, below = text.splitlines()[4:6]
     assert " ".join(first.split()) == "The sun rises in the [MASK]. the 5.0 % west 28.3 % east 55.0 % ✓"
     assert below.split("  ")[0].strip() == "masked: east"
@@ -55,7 +55,7 @@ def test_watched_sentences_show_the_first_the_middle_and_the_last_guess(full_run
 
 
 def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
-    text = rendered(full_run.events)
+    text = rendered(full_run)
     assert "     0  0.0005     0           3      96.4 %  0.139  no better score  ● chosen" in text
     assert "seed 0: accuracy 95.6 % (95 % interval 94.3 to 96.9), macro-F1 0.956, loss 0.148, n = 998" in text
     assert "slice known words 97.8 % (n = 499)" in " ".join(text.split())
@@ -63,13 +63,13 @@ def test_all_trials_and_the_test_split_are_listed(full_run: Any) -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 84, 100, 140])
 def test_no_line_is_wider_than_the_page(full_run: Any, width: int) -> None:
-    assert max(cell_len(line) for line in rendered(full_run.events, width).splitlines()) <= width
+    assert max(cell_len(line) for line in rendered(full_run, width).splitlines()) <= width
 
 
 def test_an_interrupted_run_shows_its_evaluations_so_far(builder: Any) -> None:
-    assert "No model has been evaluated yet." in rendered([])
+    assert "No model has been evaluated yet." in rendered(builder)
     builder.add("pretrain", "evaluation", step=0, epoch=0.0, loss=9.0, accuracy=0.0, n=100)
-    text = rendered(builder.events)
+    text = rendered(builder)
     assert "  0.00     0     -         -  9.00       0 % ±0.0     -  no measurable change" not in text
     assert "9.00       0 % ±0.0" in text
 
@@ -79,5 +79,5 @@ def test_a_trial_of_the_rate_search_is_marked_with_its_rows(full_run: Any) -> No
     for event in full_run.events:
         if event["event"] == "trial_started":
             event |= {"rows": 3000 if event["trial"] == 1 else 9000, "is_search": event["trial"] == 1}
-    assert rendered(full_run.events).count("search, 3,000 rows") == 1
-    assert max(cell_len(line) for line in rendered(full_run.events, 76).splitlines()) <= 76
+    assert rendered(full_run).count("search, 3,000 rows") == 1
+    assert max(cell_len(line) for line in rendered(full_run, 76).splitlines()) <= 76

@@ -13,13 +13,14 @@ import zstandard
 from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, UsageError
 from pretune.reporting.report import run_lines
-from pretune.reporting.terminal import Page, to_text
+from pretune.run_trace.build import build_run_trace
 from pretune.runtime.events import read_events
 from pretune.runtime.manifest import hash_file
 from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess import steps
 from pretune.stages.preprocess.stage import preprocess
+from pretune.terminal import Page, to_text
 from pretune.text.document_store import iter_corpus
 from pretune.text.steps.dropped import dropped_rules, iter_dropped
 
@@ -100,7 +101,7 @@ def test_the_funnel_adds_up_and_is_shown(preprocessed: Path) -> None:
     assert steps["found"][0] == 508
     assert steps["contaminated"] == (len(texts), sum(map(len, texts)))
     assert sum(group["documents"] for group in funnel["lengths"]) == len(texts)
-    text = to_text(run_lines(preprocessed, Page()), Page())
+    text = to_text(run_lines(build_run_trace(preprocessed), Page()), Page())
     assert re.search(r" max symbol ratio +507 ", text)
     assert "pretune show DIR --dropped RULE" in text
     assert json.loads((preprocessed / "manifest.json").read_text())["summary"]["funnel"]["steps"] == funnel["steps"]
@@ -155,7 +156,7 @@ def test_languages_of_a_sample_are_shown_by_default(
     (funnel,) = (event for event in read_events(preprocessed) if event["event"] == "funnel")
     assert sum(funnel["languages"].values()) == funnel["languages_of"] > 450  # of 503; a fraction is chosen by hash
     assert funnel["languages"]["en"] > 300
-    assert "language (of 4" in to_text(run_lines(preprocessed, Page()), Page())
+    assert "language (of 4" in to_text(run_lines(build_run_trace(preprocessed), Page()), Page())
     monkeypatch.setattr(steps, "is_installed", lambda: False)
     run(collected, tmp_path / "out")
     (funnel,) = (event for event in read_events(tmp_path / "out") if event["event"] == "funnel")

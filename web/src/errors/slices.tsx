@@ -1,6 +1,6 @@
 // Error rates of groups of test rows, with intervals.
-import { max } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { max } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, fixed } from "../format.ts";

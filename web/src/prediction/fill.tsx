@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 import { count, fixed, probability } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";

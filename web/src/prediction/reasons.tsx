@@ -1,6 +1,6 @@
 // Which words the score rests on, by two methods that must agree before anything is read from them.
-import { max, min } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { max, min } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, counted, fixed } from "../format.ts";

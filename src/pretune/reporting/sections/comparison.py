@@ -7,8 +7,8 @@ import math
 from rich.text import Text
 
 from pretune.reporting.sections.flow import synthetic_note
-from pretune.reporting.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.run_trace import formats
+from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
 
 TITLE = "DID PRE-TRAINING HELP?"

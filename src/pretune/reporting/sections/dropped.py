@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 from rich.text import Text
 
-from pretune.reporting.terminal import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 from pretune.run_trace import formats
+from pretune.terminal import Lines, Page, clean, heading, page_for, paragraph, place, quote, show
 
 TEXT_LIMIT = 400  # columns shown of a text
 SOURCE_LIMIT = 70  # columns shown of its source

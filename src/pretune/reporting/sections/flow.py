@@ -6,7 +6,9 @@ from typing import Any
 
 from rich.text import Text
 
-from pretune.reporting.terminal import (
+from pretune.run_trace import formats
+from pretune.run_trace.stages import SYNTHETIC_NOTE
+from pretune.terminal import (
     ROOMY,
     Cell,
     Column,
@@ -22,8 +24,6 @@ from pretune.reporting.terminal import (
     shorten,
     table,
 )
-from pretune.run_trace import formats
-from pretune.run_trace.stages import SYNTHETIC_NOTE
 from pretune.trace_schema import Example, Quantity, RunTrace, Stage, TokenizerReport
 
 MASK = "[MASK]"  # in the place of a masked word

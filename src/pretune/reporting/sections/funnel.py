@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pretune.reporting.terminal import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
 from pretune.run_trace import formats
+from pretune.terminal import Cell, Column, Lines, Page, Row, bar, clean, heading, side_by_side, table
 from pretune.trace_schema import Funnel, FunnelStep, RunTrace
 
 BAR_WIDTH = 24

@@ -1,4 +1,5 @@
-"""A prediction trace in; out comes one text through tokenization, embedding, transformer layers, head and decision.
+"""A prediction trace in; out comes one text through tokenization, embedding, transformer layers, head and decision, and
+then the reasons: two attributions side by side, with their agreement and a random control.
 
 Sums and probabilities are recomputed from the numbers of the trace, and the difference is shown.
 """
@@ -7,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.terminal import (
+from pretune.run_trace import formats
+from pretune.terminal import (
     NARROW,
     Cell,
     Column,
@@ -26,8 +29,7 @@ from pretune.reporting.terminal import (
     quote,
     table,
 )
-from pretune.run_trace import formats
-from pretune.trace_schema import PredictionTrace, Token
+from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, Token
 
 TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
@@ -35,27 +37,37 @@ TOLERANCE = 1e-4  # between the sum of the contributions and the logit
 BAR, NARROW_BAR = 20, 8  # columns
 JOINT, INSIDE, BLANK = "·", "··", "␣"
 TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
+WORDS_SHOWN = 16  # of the reasons: those with the largest attributions
+LEAST_AGREEMENT = 0.5  # rank correlation of two attributions; below, single words are not to be read
+DELETED = 3  # words, in the sentence about the random control
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lines:
-    """The five layers of a trace; `note` names where the data came from."""
+    """The five layers of a trace and the reasons for its label; `note` names where the data came from."""
     lines = heading("PREDICTION TRACE", note, page)
     lines += paragraph(quote(trace.text, 400), page, indent=1)
     lines += _title(1, "Tokenization", "the text is split into tokens of the vocabulary; below each, its id", page)
     lines += _tokenization(trace, page)
     lines += _title(2, "Embedding", "each token becomes a vector; below each, the vector's length", page)
-    lines += _embedding(trace, page)
+    lines += _embedding(trace.embedding, trace.tokens, page)
     lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
     lines += _title(4, "Head", "the mean vector times a row of weights per class, plus a bias", page)
     lines += _head(trace, page)
     lines += _title(5, "Decision", "softmax of the logits", page)
-    return lines + _decision(trace, page)
+    lines += _decision(trace, page)
+    if trace.reasons is not None:
+        label, runner_up = (clean(name, 20) for name in (trace.reasons.label, trace.reasons.runner_up))
+        lines += _title(
+            None, "Reasons", f"what each word adds to the lead of {label} over {runner_up}, in logits", page
+        )
+        lines += _reasons(trace, trace.reasons, page)
+    return lines
 
 
-def _title(number: int, name: str, note: str, page: Page) -> Lines:
-    title = Text("").append(f"{number} {name}", style="bold cyan")
+def _title(number: int | None, name: str, note: str, page: Page) -> Lines:
+    title = Text("").append(name if number is None else f"{number} {name}", style="bold cyan")
     if title.cell_len + cell_len(note) + 3 > page.width:
         return [Text(""), title, *paragraph(note, page, indent=2, style="dim")]
     return [Text(""), title.append(f"   {note}", style="dim")]
@@ -75,26 +87,30 @@ def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
     cut = "; the text was too long, so its middle was cut" if trace.was_cut else ""
-    more = f", the first {TOKENS_SHOWN} shown" if len(tokens) > TOKENS_SHOWN else ""
-    return lines + paragraph(f"{len(tokens)} tokens{more}{joined}{cut}", page, indent=2, style="dim")
+    return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
+
+
+def _more(items: Sequence[Any]) -> str:
+    return f", the first {TOKENS_SHOWN} shown" if len(items) > TOKENS_SHOWN else ""
 
 
 def _surfaces(tokens: list[Token]) -> list[str]:
     """The tokens to draw, with a sign before those that start where the token before ended."""
     surfaces = []
     for before, token in zip([None, *tokens], tokens[:TOKENS_SHOWN], strict=False):
-        is_after = before is not None and token.start is not None
-        is_joined = is_after and token.start == before.end and not token.surface.startswith(" ")
-        is_inside = is_after and (token.start, token.end) == (before.start, before.end)
+        span = (token.start, token.end)
+        is_joined = before is not None and token.start is not None and token.start == before.end
+        is_joined = is_joined and not token.surface.startswith(" ")
+        is_inside = before is not None and token.start is not None and span == (before.start, before.end)
         surfaces.append(INSIDE if is_inside else JOINT * is_joined + (clean(token.surface, 20) or BLANK))
     return surfaces
 
 
-def _embedding(trace: PredictionTrace, page: Page) -> Lines:
-    norms = trace.embedding.norms
+def _embedding(embedding: Embedding, tokens: list[Token], page: Page) -> Lines:
+    norms = embedding.norms
     low, high = min(norms), max(norms)
     columns = []
-    for name, norm in zip(_surfaces(trace.tokens), norms, strict=False):
+    for name, norm in zip(_surfaces(tokens), norms, strict=False):
         level = 0 if high == low else round((norm - low) / (high - low) * (len(_LEVELS) - 1))
         columns.append((name, f"{_LEVELS[level]} {formats.nats(norm)}"))
     lines = _gloss(columns, page, ("", "cyan"))
@@ -130,6 +146,10 @@ def _label(trace: PredictionTrace, index: int, page: Page | None = None) -> str:
     return clean(trace.label_names[index], 10 if page is not None and page.width < NARROW else 20)
 
 
+def _layer_name(layer: int) -> str:
+    return f"layer {layer}" if layer else "embedding"
+
+
 def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     shown = _shown_classes(trace)
     first = shown[0]
@@ -139,23 +159,46 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     columns += [Column("0 %".ljust(max(width - 5, 4)) + "100 %")]
     rows: list[Row] = []
     for readout in trace.readouts:
-        values, number = readout.probabilities, readout.layer
-        cells = [f"layer {number}" if number else "embedding", *(formats.percent(values[k]) for k in shown)]
+        values = readout.probabilities
+        cells = [_layer_name(readout.layer), *(formats.percent(values[k]) for k in shown)]
         rows.append([*cells, Cell(bar(values[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2)
     note = f"Bars: {_label(trace, first)}. Each layer is read through the final norm, at the layer's own scale: "
     note += "this is what can be decoded there, not what was decided there."
     lines += paragraph(note, page, indent=2, style="dim")
-    return [*lines, Text(""), *_contributions(trace, shown, page)]
+    lines += _probes(trace, trace.readouts, page)
+    return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
 
 
-def _contributions(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
+def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Lines:
+    """The probes of the layers, beside their controls."""
+    first = trace.decision.index
+    is_narrow = page.width < NARROW
+    columns = [Column("probe after", wraps=is_narrow), Column(_label(trace, first, page), "right", wraps=is_narrow)]
+    names = ("accuracy", "shuffled labels", "random weights")
+    columns += [Column(name, "right", wraps=is_narrow) for name in names]
+    rows: list[Row] = []
+    n = 0
+    for readout in readouts:
+        if (probe := readout.probe) is not None:
+            accuracies = (probe.validation_accuracy, probe.shuffled_accuracy, probe.random_weights_accuracy)
+            shown = (formats.percent(value) for value in (probe.probabilities[first], *accuracies))
+            rows.append([_layer_name(readout.layer), *shown])
+            n = probe.n
+    if not rows:
+        return []
+    note = f"Probes are linear classifiers trained on the run's training rows; accuracies on {n:,} validation rows. "
+    note += "The controls show what a probe reads without labels that mean anything, or without trained layers."
+    return [Text(""), *table(columns, rows, page, indent=2), *paragraph(note, page, indent=2, style="dim")]
+
+
+def _contributions(trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page) -> Lines:
     first = shown[0]
     half = _bar_width(page) // 2
     columns = [Column("added to the logit", wraps=page.width < NARROW)]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
-    columns += [Column(("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+"))]
-    components = [(clean(each.name.replace("_", " "), 24), each.logits) for each in trace.contributions]
+    columns += [Column(_scale(half))]
+    components = [(clean(each.name.replace("_", " "), 24), each.logits) for each in contributions]
     largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
         [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
@@ -166,6 +209,11 @@ def _contributions(trace: PredictionTrace, shown: list[int], page: Page) -> Line
     error = max(abs(a - b) for a, b in zip(sums, trace.head.logits, strict=True))
     lines = table(columns, rows, page, indent=2)
     return lines + _check("the sums and the logits", error, page)
+
+
+def _scale(half: int) -> str:
+    """The title of a column of signed bars."""
+    return ("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+")
 
 
 def _signed_bar(fraction: float, half: int) -> str:
@@ -230,9 +278,79 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
     computed = softmax(trace.head.logits)
     error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
     lines += _check("the softmax of the logits and the probabilities", error, page)
-    probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
-    sentence = f"{clean(decision.label, 40)} with probability {probability}, {margin} ahead of the next class"
+    shown_probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
+    sentence = f"{clean(decision.label, 40)} with probability {shown_probability}, {margin} ahead of the next class"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
+
+
+# ---- reasons
+
+
+def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
+    lines = _attributions(reasons, page)
+    error = formats.change(reasons.completeness_error)
+    if reasons.is_converged:
+        sentence = f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the lead minus that of the text "
+        sentence += f"with every word masked, up to an error of {error} ({reasons.steps} steps)"
+        lines += paragraph(sentence, page, indent=2, first="✓ ", style="dim")
+    else:
+        sentence = f"the gradients miss the sum by {error} after {reasons.steps} steps: do not read them"
+        lines += paragraph(sentence, page, indent=2, first="! ", style="bold red")
+    lines += paragraph(_agreement(reasons), page, indent=2)
+    lines += paragraph(_control(reasons), page, indent=2)
+    return lines + paragraph(_flip(trace, reasons), page, indent=2)
+
+
+def _attributions(reasons: Reasons, page: Page) -> Lines:
+    """The words with the largest attributions, in the order of the text, with a bar for each of the two methods."""
+    pairs = list(zip(reasons.integrated_gradients, reasons.occlusion, strict=True))
+    scales = [max(abs(pair[method]) for pair in pairs) or 1.0 for method in (0, 1)]
+    order = sorted(range(len(pairs)), key=lambda w: -max(abs(pairs[w][m]) / scales[m] for m in (0, 1)))
+    half = _bar_width(page) // 2
+    columns = [Column("word", wraps=page.width < NARROW)]
+    columns += [Column("gradients", "right"), Column(_scale(half)), Column("masked", "right"), Column(_scale(half))]
+    rows: list[Row] = []
+    for word in sorted(order[:WORDS_SHOWN]):
+        cells: list[str | Cell] = [clean(reasons.words[word], 20) or BLANK]
+        for value, scale in zip(pairs[word], scales, strict=True):
+            cells += [f"{value:+.2f}", Cell(_signed_bar(value / scale, half), "cyan")]
+        rows.append(cells)
+    lines = table(columns, rows, page, indent=2)
+    note = "gradients: integrated gradients from the text with every word masked. "
+    note += "masked: how far the lead falls when only this word is masked."
+    if len(pairs) > len(rows):
+        note += f" The {len(rows)} of {len(pairs)} words with the largest values are shown."
+    return lines + paragraph(note, page, indent=2, style="dim")
+
+
+def _agreement(reasons: Reasons) -> str:
+    if reasons.rank_correlation is None:
+        return "There are too few different values to say whether the two methods agree."
+    same = "the same word" if reasons.is_top_word_equal else "different words"
+    figures = f"rank correlation {reasons.rank_correlation:.2f}, {same} first"
+    if reasons.rank_correlation < LEAST_AGREEMENT:
+        return f"The two methods disagree ({figures}): do not read the importance of single words here."
+    return f"The two methods agree ({figures})."
+
+
+def _control(reasons: Reasons) -> str:
+    count = min(DELETED, len(reasons.deletion) - 1)
+    words = "the word" if count == 1 else f"the {count} words"
+    sentence = f"Masking {words} with the largest gradients changes the lead from {reasons.score:+.2f} to "
+    sentence += f"{reasons.deletion[count]:+.2f}; masking {'a random word' if count == 1 else f'{count} random words'} "
+    sentence += f"changes it to {reasons.random_deletion[count]:+.2f} (mean of {reasons.random_orders} orders)."
+    if reasons.deletion[count] >= reasons.random_deletion[count]:
+        sentence += " Here, the gradients find no more than chance does."
+    return sentence
+
+
+def _flip(trace: PredictionTrace, reasons: Reasons) -> str:
+    flip = trace.decision.flip
+    if flip is None:
+        return "Masking any one word leaves the label as it is, and so do the sets of up to 4 words that were tried."
+    words = ", ".join(quote(reasons.words[word], 24) for word in flip.words)
+    changed = f"changes the label to {clean(flip.label, 40)} ({formats.percent(flip.probability)})"
+    return f"Masking {words} {changed}."
 
 
 def softmax(logits: Sequence[float]) -> list[float]:

@@ -8,7 +8,9 @@ from rich.text import Text
 
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.sections.flow import MASK, synthetic_note
-from pretune.reporting.terminal import (
+from pretune.run_trace import formats
+from pretune.run_trace.training import trial_shown
+from pretune.terminal import (
     NARROW,
     ROOMY,
     Cell,
@@ -23,8 +25,6 @@ from pretune.reporting.terminal import (
     side_by_side,
     table,
 )
-from pretune.run_trace import formats
-from pretune.run_trace.training import trial_shown
 from pretune.trace_schema import (
     Evaluation,
     Hardware,

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from pretune.reporting import observations as module
-from pretune.reporting.observations import Observation, accuracy_noise, in_short, loss_noise, observe
-from pretune.reporting.sections.phases import Phase, read_phase
+from pretune.run_trace import observations as module
+from pretune.run_trace.codec import to_json
+from pretune.run_trace.expression import evaluate, read_pointer
+from pretune.run_trace.observations import in_short
+from pretune.run_trace.training import read_phase
+from pretune.trace_schema import Observation
 
 BANNED = re.compile(r"understand|\bknows?\b|realis|realiz|pays? attention|\bbecause\b", re.IGNORECASE)
 
@@ -28,9 +31,15 @@ def row(step: int, loss: float, accuracy: float = 0.5, n: int = 10_000, **more: 
     }
 
 
-def observed(stage: str, rows: list[dict[str, Any]], **more: Any) -> list[list[Observation]]:
-    pointers = [f"{stage}/evaluation[{index}]" for index in range(len(rows))]
-    return observe(Phase(stage=stage, rows=rows, pointers=pointers, **more))
+def observed(stage: Any, rows: list[dict[str, Any]], **more: Any) -> list[list[Observation]]:
+    """The observations on evaluations, in a log that also has `references`, a `plan`, `trials`, `skipped` updates."""
+    events = [{**given, "event": "evaluation"} for given in rows]
+    events += [{**more[kind], "event": kind} for kind in ("references", "plan") if kind in more]
+    events += [{**trial, "event": "trial_finished"} for trial in more.get("trials", [])]
+    events += [{**update, "event": "skipped_update"} for update in more.get("skipped", [])]
+    phase = read_phase([{**event, "stage": stage} for event in events], stage)
+    assert phase is not None
+    return [evaluation.observations for evaluation in phase.evaluations]
 
 
 def rules(found: list[list[Observation]]) -> list[list[str]]:
@@ -49,7 +58,7 @@ def test_pre_training_passes_the_unigram_entropy_once() -> None:
     assert in_short(found[2]) == "below the unigram entropy (6.12): context is being used"
     assert in_short(found[3]) == "loss fell 0.9"
     assert found[2][0].numbers == {"loss": 5.9, "unigram": 6.12}
-    assert found[2][0].pointers == ("pretrain/evaluation[2]", "pretrain/references[-1]")
+    assert found[2][0].pointers == ["/phases/pretrain/evaluations/2", "/phases/pretrain/loss_references/1"]
 
 
 def test_a_level_is_passed_only_by_more_than_noise() -> None:
@@ -82,7 +91,7 @@ def test_a_difference_within_noise_is_not_called_an_improvement() -> None:
 def test_only_gains_beyond_the_interval_are_best(gain: float) -> None:
     before, after = row(10, 0.4, 0.8, n=1000), row(20, 0.4, 0.8 + gain, n=1000)
     found = observed("finetune", [row(0, 0.69, 0.5, n=1000), before, after])
-    assert ("best" in rules(found)[2]) == (gain > accuracy_noise(before))
+    assert ("best" in rules(found)[2]) == (gain > 1.96 * math.sqrt(0.16 / 1000))
 
 
 def test_overfitting_names_both_losses() -> None:
@@ -110,7 +119,7 @@ def test_a_model_no_better_than_the_majority_is_reported() -> None:
 def test_the_kept_row_is_the_one_the_trial_names() -> None:
     rows = [row(0, 0.7, 0.5, trial=1), row(10, 0.4, 0.8, trial=1), row(20, 0.3, 0.9, trial=1)]
     trial = {"trial": 1, "best_step": 10, "stopped": "patience", "best_epoch": 1}
-    found = observed("finetune", rows, trials=[trial], trial_pointer="finetune/trial_finished[0]")
+    found = observed("finetune", rows, trials=[trial])
     assert in_short(found[1]).startswith("best so far (+30.0 points), kept")
     assert "kept" not in in_short(found[2])
     assert "kept" not in in_short(observed("finetune", rows)[1])  # known only when the trial is over
@@ -124,7 +133,7 @@ def test_a_stop_reports_a_loss_that_still_fell() -> None:
     ]
     rows.append({**row(20, 0.2, 0.8, trial=1), "epoch": 2})
     trial = {"trial": 1, "best_step": 10, "stopped": "patience", "best_epoch": 1, "metric": "macro_f1"}
-    found = observed("finetune", rows, trials=[trial], trial_pointer="finetune/trial_finished[0]")
+    found = observed("finetune", rows, trials=[trial])
     expected = "stopped: validation macro-F1 has not risen since epoch 1 (the loss fell from 0.400 to 0.200)"
     assert expected in in_short(found[2])
 
@@ -136,27 +145,33 @@ def test_skipped_updates_are_counted_in_their_row() -> None:
     assert "skipped" not in rules(found)[1]
 
 
-def test_a_confident_classifier_has_a_noisier_loss_than_its_mean_suggests() -> None:
-    assert loss_noise(row(1, 0.1, 0.98, n=1000)) == pytest.approx(0.1 * 7 / math.sqrt(1000))
-    assert loss_noise(row(1, 4.0, 0.3, n=10_000)) == pytest.approx(0.04)
-    assert math.isfinite(loss_noise(row(1, 0.0, 1.0)))
-
-
 def test_no_template_and_no_sentence_claims_a_mind_or_a_cause(full_run: Any) -> None:
     strings = re.findall(r'f?"[^"\n]*"', inspect.getsource(module))
     assert not [string for string in strings if BANNED.search(string) and not string.startswith('""')]
-    for stage in ("pretrain", "finetune"):
-        for found in observe(read_phase(full_run.events, stage)):
-            assert not [observation for observation in found if BANNED.search(observation.sentence)]
+    for found in all_observations(full_run):
+        assert not BANNED.search(found.sentence)
 
 
-def test_every_observation_points_to_events_that_are_there(full_run: Any, resolve: Any) -> None:
-    for stage in ("pretrain", "finetune"):
-        for found in observe(read_phase(full_run.events, stage)):
-            assert found
-            for observation in found:
-                assert observation.numbers
-                assert all(resolve(pointer, full_run.events) for pointer in observation.pointers)
+def all_observations(run: Any) -> list[Observation]:
+    phases = run.trace.phases
+    return [o for phase in (phases.pretrain, phases.finetune) for row in phase.evaluations for o in row.observations]
+
+
+def test_every_number_of_an_observation_re_derives_from_the_trace(full_run: Any) -> None:
+    full_run.add("pretrain", "skipped_update", step=500, reason="spike", sentence="x")
+    written = to_json(full_run.trace)
+    found = all_observations(full_run)
+    assert {observation.rule for observation in found} >= {"start", "change", "best", "stopped", "skipped", "plateau"}
+    for observation in found:
+        assert observation.numbers.keys() == observation.derivations.keys() != set()
+        for name, expression in observation.derivations.items():
+            assert evaluate(expression, written) == pytest.approx(observation.numbers[name], rel=1e-5), observation
+        assert all(read_pointer(written, pointer) for pointer in observation.pointers)
+
+
+def test_no_evaluation_is_without_an_observation(full_run: Any) -> None:
+    phases = full_run.trace.phases
+    assert all(row.observations for phase in (phases.pretrain, phases.finetune) for row in phase.evaluations)
 
 
 def test_a_falling_loss_is_reported_with_an_accuracy_plateau() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.terminal import (
+from pretune.terminal import (
     Cell,
     Column,
     Page,

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pretune.reporting.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.training import read_phase
+from pretune.trace_schema import Evaluation
 
 
-def row(loss: float, accuracy: float, n: int, **errors: float) -> dict[str, Any]:
-    return {"loss": loss, "accuracy": accuracy, "n": n, **errors}
+def row(loss: float, accuracy: float, n: int, **more: Any) -> Evaluation:
+    """An evaluation, as it is read from a log."""
+    logged = {"event": "evaluation", "stage": "pretrain", "step": 1, "loss": loss, "accuracy": accuracy, "n": n}
+    phase = read_phase([{**logged, **more}], "pretrain")
+    assert phase is not None
+    return phase.evaluations[0]
 
 
 def test_a_confident_classifier_has_a_noisier_loss_than_its_mean_suggests() -> None:
@@ -19,7 +26,7 @@ def test_a_confident_classifier_has_a_noisier_loss_than_its_mean_suggests() -> N
 
 
 def test_the_noise_of_an_accuracy_is_half_its_interval() -> None:
-    assert accuracy_noise({"accuracy_interval": [0.80, 0.86], "accuracy": 0.83}) == pytest.approx(0.03)
+    assert accuracy_noise(row(1.0, 0.83, 1, accuracy_interval=[0.80, 0.86])) == pytest.approx(0.03)
     assert accuracy_noise(row(1.0, 0.5, 100)) == pytest.approx(0.098)
 
 
@@ -35,14 +42,14 @@ def test_the_noise_of_a_change_is_that_of_paired_rows() -> None:
     after = row(1.31, 0.663, 1728, loss_error=0.05, loss_change_error=0.008)
     assert not is_measurable([row(1.35, 0.66, 1728), row(1.31, 0.663, 1728)])
     assert is_measurable([before, after])
-    assert not is_measurable([before, after | {"loss_change_error": 0.03}])
+    assert not is_measurable([before, replace(after, loss_change_error=0.03)])
 
 
 def test_errors_of_changes_in_between_add_up() -> None:
     rows = [row(1.0, 0.7, 900, loss_error=0.2, loss_change_error=0.01 * n) for n in range(4)]
     assert loss_change_noise(rows) == pytest.approx(1.96 * 0.06)
     assert loss_change_noise(rows * 10) == pytest.approx(2 * 1.96 * 0.2)  # never more than without pairs
-    del rows[2]["loss_change_error"]
+    rows[2] = replace(rows[2], loss_change_error=None)
     assert loss_change_noise(rows) == pytest.approx(1.96 * 0.2)
 
 

@@ -1,0 +1,114 @@
+"""The trace of a run in, its quiz out: three questions, five tasks and a test of ten."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from pretune.run_trace.codec import as_written, to_json
+from pretune.run_trace.quiz import comparison, concepts, errors, finetuning, flow, prediction, pretraining
+from pretune.run_trace.quiz.template import Template, finish
+from pretune.run_trace.quiz.verify import verify
+from pretune.runtime.randomness import derive_seed
+from pretune.trace_schema import Json, Level, Question, Quiz, RunTrace
+
+TEMPLATES: tuple[Template, ...] = (
+    *flow.TEMPLATES,
+    *pretraining.TEMPLATES,
+    *finetuning.TEMPLATES,
+    *comparison.TEMPLATES,
+    *prediction.TEMPLATES,
+    *errors.TEMPLATES,
+    *concepts.TEMPLATES,
+)
+QUIZ: tuple[Level, ...] = ("easy", "medium", "hard")
+PRACTICE: tuple[Level, ...] = ("easy", "easy", "medium", "medium", "hard")
+TEST: tuple[Level, ...] = (*("easy",) * 4, *("medium",) * 3, *("hard",) * 3)
+# Where the questions of a level run out, those of another one take their place.
+_NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
+    "easy": ("easy", "medium", "hard"),
+    "medium": ("medium", "easy", "hard"),
+    "hard": ("hard", "medium", "easy"),
+}
+
+
+def make_quiz(trace: RunTrace) -> Quiz | None:
+    """The quiz of a run; the same run always gets the same one. None if the run shows nothing to ask about.
+
+    Every question is verified; a template whose question does not hold in this run is left out. No template is used
+    twice in one part, and in two parts only where the run has too few. Each part has at least one question about
+    concepts.
+    """
+    stripped = dataclasses.replace(trace, quiz=None, checks=[])
+    document = to_json(stripped)
+    seed = derive_seed(trace.run.seed or 0, "quiz", trace.run.id)
+    order = Random(seed)
+    able = [template for template in TEMPLATES if template.requires(stripped)]
+    if not any(template.is_about_run for template in able):
+        return None
+    order.shuffle(able)
+    maker = _Maker(stripped, document, seed, able)
+    return Quiz(
+        quiz=maker.part("quiz", QUIZ, ["C-PRETRAINING"]),
+        practice=maker.part("practice", PRACTICE, ["C-PRINTED"]),
+        test=maker.part("test", TEST, ["C-FINETUNING", "C-NONE", "C-CHATBOT"]),
+    )
+
+
+class _Maker:
+    """Fills the parts of a quiz one after another, and remembers which templates were used."""
+
+    def __init__(self, trace: RunTrace, document: Json, seed: int, templates: Sequence[Template]) -> None:
+        self.trace, self.document, self.seed = trace, document, seed
+        self.templates = templates
+        self.used: set[str] = set()
+        self.failed: set[str] = set()
+
+    def part(self, name: str, levels: Sequence[Level], concepts: Sequence[str]) -> list[Question]:
+        """One question for each level; fewer if there are fewer templates. `concepts` are templates that it must use,
+        each at the first place of its level."""
+        required = [template for template in self.templates if template.id in concepts]
+        questions: list[Question] = []
+        for place, level in enumerate(levels):
+            first = next((template for template in required if template.level == level), None)
+            if first is not None:
+                required.remove(first)
+            candidates = self._candidates(level, questions, {template.id for template in required})
+            made = (self._make(name, each) for each in ([first] if first else candidates))
+            question = next((each for each in made if each is not None), None)
+            if question is not None:
+                self.used.add(question.template)
+                questions.append(dataclasses.replace(question, id=f"{name}-{place + 1}"))
+        return questions
+
+    def _candidates(self, level: Level, questions: Sequence[Question], reserved: set[str]) -> list[Template]:
+        """Templates in the order of preference: not used in another part, of the level, about something that this part
+        does not ask yet, about the run, of the section with the fewest questions so far."""
+        taken = {question.template for question in questions} | self.failed | reserved
+        asked, sections = ([getattr(question, name) for question in questions] for name in ("concept", "section"))
+        rank = {each: place for place, each in enumerate(_NEXT_LEVELS[level])}
+        return sorted(
+            (template for template in self.templates if template.id not in taken),
+            key=lambda template: (
+                template.id in self.used,
+                rank[template.level],
+                template.concept in asked,
+                not template.is_about_run,
+                sections.count(template.section),
+            ),
+        )
+
+    def _make(self, part: str, template: Template) -> Question | None:
+        rng = Random(derive_seed(self.seed, part, template.id))
+        made = finish(template, template.make(self.trace, rng), self.document, rng)
+        question = None if made is None else as_written(made)  # with the digits that its reader gets
+        if question is None or not verify(question, self.document):
+            self.failed.add(template.id)
+            return None
+        return question
+
+
+def questions_of(quiz: Quiz | None) -> Iterable[Question]:
+    """All questions of a quiz, part by part."""
+    return () if quiz is None else (*quiz.quiz, *quiz.practice, *quiz.test)

@@ -1,0 +1,83 @@
+"""Words are the stretches between blanks, whatever the tokenizer does with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.text.clean.normalize import clean_text
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.tracing.words import TokenizedText, find_words, tokenize
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_folder: Path) -> Tokenizer:
+    return load_tokenizer(tokenizer_folder)
+
+
+def read(tokenizer: Tokenizer, text: str, max_seq_len: int = 512) -> TokenizedText:
+    return tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), max_seq_len)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The soup was not bad.", ["The", "soup", "was", "not", "bad."]),
+        ("x", ["x"]),
+        ("🙂 👩‍👩‍👧, great", ["🙂", "👩‍👩‍👧,", "great"]),
+        ("لا أحب هذا الفيلم", ["لا", "أحب", "هذا", "الفيلم"]),
+        ("a [MASK] b", ["a", "[MASK]", "b"]),
+    ],
+)
+def test_words_are_what_stands_between_blanks(tokenizer: Tokenizer, text: str, words: list[str]) -> None:
+    assert [word.surface for word in read(tokenizer, text).words] == words
+
+
+@given(st.text(alphabet="ab, .é🙂لا\u0301x'-", min_size=1, max_size=40))
+def test_the_words_rebuild_the_text(tokenizer: Tokenizer, text: str) -> None:
+    text = clean_text(text)
+    if text:
+        assert " ".join(word.surface for word in read(tokenizer, text).words) == text
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_words_and_blanks_are_all_there_is(tokenizer: Tokenizer, text: str) -> None:
+    text = clean_text(text)
+    if not text:
+        return
+    found, place = read(tokenizer, text), 0
+    for word in found.words:
+        start = text.index(word.surface, place)
+        assert not text[place:start].strip()
+        place = start + len(word.surface)
+    assert not text[place:].strip()
+    positions = [position for word in found.words for position in word.positions]
+    assert positions == [token.position for token in found.tokens if not token.is_special]
+    assert [token.word is None for token in found.tokens] == [token.is_special for token in found.tokens]
+
+
+def test_a_script_without_blanks_has_a_word_for_each_token(tokenizer: Tokenizer) -> None:
+    assert [word.surface for word in read(tokenizer, "電話は good").words] == ["電", "話", "は", "good"]
+
+
+def test_a_word_ends_at_the_cut(tokenizer: Tokenizer) -> None:
+    found = read(tokenizer, "x" * 100, 20)
+    assert found.was_cut and len(found.tokens) == 20
+    assert len(found.words) == 2
+    assert len("".join(word.surface for word in found.words)) < 100
+
+
+def test_a_special_token_ends_a_word() -> None:
+    assert [word.positions for word in find_words("abc", [(0, 1), None, (2, 3)])] == [(0,), (2,)]
+
+
+def test_counts_are_those_of_the_ids(tokenizer: Tokenizer) -> None:
+    text = "The film"
+    counts = np.arange(tokenizer.vocab_size) * 10
+    found = tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), 512, counts)
+    assert [token.count for token in found.tokens[1:-1]] == [10 * token.id for token in found.tokens[1:-1]]
+    assert found.tokens[0].count is None
