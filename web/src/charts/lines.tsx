@@ -1,5 +1,5 @@
-import { extent } from "d3-array";
-import { scaleLinear, type ScaleLinear } from "d3-scale";
+import { extent } from "./extent.ts";
+import { type Scale, scaleLinear } from "./scale.ts";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
@@ -135,7 +135,7 @@ function bare(written: string): string {
   return written.replace(/\s?%$/, "");
 }
 
-function horizontal(props: LineChartProps, width: number): ScaleLinear<number, number> {
+function horizontal(props: LineChartProps, width: number): Scale {
   const [, high = 1] = extent(props.lines.flatMap((l) => l.points.map((p) => p.x)));
   return scaleLinear([0, high || 1], [left(props), width - MARGIN.right]);
 }
@@ -146,7 +146,7 @@ function left(props: LineChartProps): number {
   return Math.max(MARGIN.left, 14 + Math.max(...labels.map(textWidth)));
 }
 
-function vertical({ lines, levels = [], domain }: LineChartProps, height: number): ScaleLinear<number, number> {
+function vertical({ lines, levels = [], domain }: LineChartProps, height: number): Scale {
   const values = lines.flatMap((l) => (l.kind === "steps" && lines.length > 1 ? [] : l.points.map((p) => p.y)));
   const [, high = 1] = extent([...values, ...levels.map((level) => level.value)]);
   return scaleLinear(domain ?? [0, (high || 1) * 1.04], [height - MARGIN.bottom, MARGIN.top]).clamp(true);
@@ -201,7 +201,7 @@ function eventLabelY(levels: number[]): number {
 }
 
 export function HorizontalAxis(props: {
-  scale: ScaleLinear<number, number>;
+  scale: Scale;
   floor: number;
   unit: string;
   write: (value: number) => string;
@@ -225,7 +225,6 @@ export function HorizontalAxis(props: {
   );
 }
 
-type Scale = ScaleLinear<number, number>;
 
 function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
   if (l.kind === "steps") {

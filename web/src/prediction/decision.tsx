@@ -2,12 +2,12 @@
 import { Fragment } from "preact";
 
 import { Bars } from "../charts/bars.tsx";
-import { Plot, textWidth } from "../charts/figure.tsx";
+import { Plot } from "../charts/figure.tsx";
 import { counted, count, fixed, points, probability } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
 import { agrees, argmax, largestDifference, rivalsOf, softmax } from "./arithmetic.ts";
-import { difference, plainText } from "./figures.ts";
+import { difference, plainText, plainWidth } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
@@ -77,7 +77,7 @@ function TwoClassBar({ prediction }: { prediction: PredictionTrace }) {
       label={`${ours}, ${theirs}; the threshold is 50 %.`}
       draw={(width) => {
         const edge = width * decision.probability;
-        const hasRoom = width - edge > textWidth(theirs) + 16;
+        const hasRoom = width - edge > plainWidth(theirs) + 16;
         const middle = BAR.top + BAR.height / 2 + 4;
         return (
           <>
@@ -163,11 +163,11 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   return (
     <div class="flip">
       <p class="note">
-        Masking {counted(flip.words.length, "word")} is the smallest change found that turns the label:{" "}
+        Masking {counted(flip.words.length, "word")}, boxed below, turns the label into{" "}
         <b>
           “<UserText text={flip.label} limit={60} />”
-        </b>{" "}
-        with {probability(flip.probability)}. The masked {flip.words.length === 1 ? "word is" : "words are"} boxed.
+        </b>
+        , {probability(flip.probability)}. It is the smallest masking found.
       </p>
       <p class="masked-words">
         {reasons.words.map((word, index) => (

@@ -1,13 +1,13 @@
 // Stop 2: the rows of the embedding table that the tokens stand for.
-import { extent, max } from "d3-array";
-import { scaleLinear, scaleLog } from "d3-scale";
+import { extent, max } from "../charts/extent.ts";
+import { scaleLinear, scaleLog } from "../charts/scale.ts";
 
-import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, fixed, percent } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Pca, PredictionTrace } from "../trace.ts";
 import { rankCorrelation } from "./arithmetic.ts";
-import { plainText, surfaceOf } from "./figures.ts";
+import { plainText, plainWidth, surfaceOf } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import type { Selection } from "./tokens.tsx";
 
@@ -242,7 +242,7 @@ function LabelledPoints({ points, width }: { points: PlacedPoint[]; width: numbe
 }
 
 function place(point: PlacedPoint, taken: Box[], width: number): Box | null {
-  const room = textWidth(plainText(point.name)) - 12;
+  const room = plainWidth(plainText(point.name));
   const top = point.y - FONT_HEIGHT / 2;
   const sides = [point.x + 7, point.x - 7 - room];
   for (const left of sides) {

@@ -1,7 +1,7 @@
 // Stop 4: the arithmetic of the head, carried out again in the browser.
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 
-import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
 import { count, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
@@ -52,9 +52,10 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
 function skylineSentence(products: Product[], head: Head, label: number, rival: number): string {
   const sum = products.reduce((total, { product }) => total + product, 0);
   const bias = (head.bias[label] ?? 0) - (head.bias[rival] ?? 0);
+  const positive = products.filter(({ product }) => product > 0).length;
   return (
-    `Each bar is one number of the mean vector times the difference of the two weights, largest first. ` +
-    `Together they are ${signed(sum)}, and the biases add ${signed(bias)}: ${signed(sum + bias)}.`
+    `Each bar is one number of the mean vector times the difference of the two weights, largest first; ` +
+    `${count(positive)} are above zero. Together they are ${signed(sum)}, and the biases add ${signed(bias)}: ${signed(sum + bias)}.`
   );
 }
 
@@ -88,21 +89,7 @@ function Skyline({ products, width }: { products: Product[]; width: number }) {
           component {last.component}: {signed(last.product)}
         </text>
       )}
-      <Middle products={products} width={width} y={y(0)} />
     </>
-  );
-}
-
-/** How many products speak for the label, where the bars cross the line and leave room for a word. */
-function Middle({ products, width, y }: { products: Product[]; width: number; y: number }) {
-  const positive = products.filter(({ product }) => product > 0).length;
-  const text = `${count(positive)} above zero, ${count(products.length - positive)} not`;
-  const half = textWidth(text) / 2;
-  const at = (width * positive) / Math.max(1, products.length);
-  return width < 3.2 * half ? null : (
-    <text class="halo" x={Math.max(half, Math.min(width - half, at))} y={y - 10} text-anchor="middle">
-      {text}
-    </text>
   );
 }
 

@@ -1,12 +1,12 @@
 // Which words the score rests on, by two methods that must agree before anything is read from them.
-import { max, min } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { max, min } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
-import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, counted, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Reasons } from "../trace.ts";
-import { plainText, signed } from "./figures.ts";
+import { plainWidth, signed, wordName } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
@@ -75,6 +75,8 @@ function CompletenessSentence({ reasons }: { reasons: Reasons }) {
 
 interface WordRow {
   word: string;
+  /** in the text */
+  index: number;
   gradients: number;
   masking: number;
 }
@@ -82,6 +84,7 @@ interface WordRow {
 function WordsFigure({ reasons }: { reasons: Reasons }) {
   const rows = reasons.words.map((word, index) => ({
     word,
+    index,
     gradients: reasons.integrated_gradients[index] ?? 0,
     masking: reasons.occlusion[index] ?? 0,
   }));
@@ -138,7 +141,7 @@ const VALUE_WIDTH = 44;
 
 function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: boolean; width: number }) {
   const { rows, others, hasGradients, width } = props;
-  const widest = Math.max(...rows.map(({ word }) => textWidth(plainText(word, 16))));
+  const widest = Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index))));
   const left = Math.min(widest, width * 0.3) + 8;
   const column = (width - left - 16) / 2;
   const values = rows.flatMap(({ gradients, masking }) => (hasGradients ? [gradients, masking] : [masking]));
@@ -146,9 +149,9 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
   const bottom = 24 + ROW * rows.length;
   return (
     <>
-      {rows.map(({ word }, index) => (
-        <text class="ink" x={0} y={24 + index * ROW + 15}>
-          {plainText(word, Math.max(5, Math.floor((left + 4) / 6.5)))}
+      {rows.map(({ word, index }, place) => (
+        <text class="ink" x={0} y={24 + place * ROW + 15}>
+          {wordName(word, index, Math.max(5, Math.min(16, Math.floor((left + 4) / 6.5))))}
         </text>
       ))}
       {others > 0 && (
@@ -165,7 +168,7 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
           width={column}
         />
       ) : (
-        <text x={left} y={12}>
+        <text x={width} y={12} text-anchor="end">
           gradients: not converged
         </text>
       )}
@@ -173,8 +176,8 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
         title="word masked"
         values={rows.map(({ masking }) => masking)}
         domain={domain}
-        left={left + column + 16}
-        width={column}
+        left={hasGradients ? left + column + 16 : left}
+        width={hasGradients ? column : width - left}
       />
     </>
   );
@@ -219,7 +222,7 @@ function DeletionFigure({ reasons }: { reasons: Reasons }) {
       sentence={deletionSentence(reasons)}
       aside={
         <span class="curve-key" aria-hidden="true">
-          <i class="key-solid" /> the heaviest words first
+          <i class="key-solid" /> those for the label first
           <i class="key-dashed" /> in random order
         </span>
       }
@@ -229,7 +232,7 @@ function DeletionFigure({ reasons }: { reasons: Reasons }) {
           rows={deletion}
           columns={[
             { name: "Words masked", value: (_, index) => index, isNumber: true },
-            { name: "Heaviest first", value: (score) => signed(score, 3), isNumber: true },
+            { name: "Those for the label first", value: (score) => signed(score, 3), isNumber: true },
             {
               name: `Random order, mean of ${count(reasons.random_orders)}`,
               value: (_, index) => (random[index] === undefined ? "–" : signed(random[index], 3)),
@@ -241,7 +244,7 @@ function DeletionFigure({ reasons }: { reasons: Reasons }) {
     >
       <Plot
         height={CURVE.height}
-        label="Score by number of masked words, heaviest first and in random order; the numbers are in the table below."
+        label="Score by number of masked words, those for the label first and in random order; the numbers are in the table below."
         draw={(width) => <DeletionCurve deletion={deletion} random={random} width={width} />}
       />
     </Figure>
@@ -254,9 +257,11 @@ function deletionSentence({ deletion, random_deletion: random, random_orders: or
   if (inner.length === 0) return "There are too few words for an order to matter.";
   const lead = inner.reduce((sum, value) => sum + value, 0) / inner.length;
   const compared = `on average ${fixed(Math.abs(lead), 2)} ${lead >= 0 ? "below" : "above"} ${count(orders)} random orders`;
-  return lead > 0
-    ? `The score falls faster in this order than by chance: it lies ${compared}.`
-    : `This order is worth no more than chance: its line lies ${compared}.`;
+  const verdict =
+    lead > 0
+      ? `The score falls faster in this order than by chance: it lies ${compared}.`
+      : `This order is worth no more than chance: its line lies ${compared}.`;
+  return `${verdict} Below 0 the label is another.`;
 }
 
 function DeletionCurve({ deletion, random, width }: { deletion: number[]; random: number[]; width: number }) {
@@ -283,9 +288,6 @@ function DeletionCurve({ deletion, random, width }: { deletion: number[]; random
       ))}
       <text x={width} y={floor + 32} text-anchor="end">
         words masked
-      </text>
-      <text class="small halo" x={CURVE.left + 4} y={y(0) - 5}>
-        below 0 the label is another
       </text>
       <path class="curve is-random" d={path(random)} />
       <path class="curve" d={path(deletion)} />

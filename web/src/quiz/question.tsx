@@ -2,7 +2,7 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 
-import { significant, typeset } from "../format.ts";
+import { scientific, significant, THIN_SPACE, typeset } from "../format.ts";
 import { Holds } from "../prediction/stop.tsx";
 import { stop } from "../section.tsx";
 import { UserText } from "../text.tsx";
@@ -15,13 +15,13 @@ interface QuestionProps {
   number: number;
   /** why the answer does not follow from the document; null where it does */
   problem: string | null;
-  /** hints and another try, as in the quiz; a test has neither */
-  isTest?: boolean;
+  /** a test has no hints and no second try; in practice, prompt and solution stand around the form */
+  place?: "quiz" | "practice" | "test";
   onAnswered?: (isRight: boolean) => void;
   children?: ComponentChildren;
 }
 
-export function QuestionForm({ question, number, problem, isTest = false, onAnswered, children }: QuestionProps) {
+export function QuestionForm({ question, number, problem, place = "quiz", onAnswered, children }: QuestionProps) {
   const [answer, setAnswer] = useState<Answer>(NO_ANSWER);
   const [typed, setTyped] = useState("");
   const [complaint, setComplaint] = useState<string | null>(null);
@@ -54,8 +54,8 @@ export function QuestionForm({ question, number, problem, isTest = false, onAnsw
     requestAnimationFrame(() => form.current?.querySelector("input")?.focus());
   };
 
-  const hintCount = question.hints.length;
-  const prompt = <Prompt question={question} id={`${id}-prompt`} />;
+  const hasAid = place !== "test";
+  const prompt = <Prompt question={question} id={`${id}-prompt`} isUnseen={place === "practice"} />;
   return (
     <form class={isAnswered ? "question is-answered" : "question"} ref={form} onSubmit={submit}>
       <p class="question-number" aria-hidden="true">
@@ -117,17 +117,17 @@ export function QuestionForm({ question, number, problem, isTest = false, onAnsw
               Check
             </button>
           )}
-          {!isTest && isAnswered && !isRight(question, answer) && (
+          {hasAid && isAnswered && !isRight(question, answer) && (
             <button type="button" class="button" onClick={again}>
               Answer again
             </button>
           )}
-          {!isTest && !isAnswered && hints < hintCount && (
+          {hasAid && !isAnswered && hints < question.hints.length && (
             <button type="button" class="button" onClick={() => setHints(hints + 1)}>
               {hints === 0 ? "Hint" : "One more hint"}
             </button>
           )}
-          {isAnswered && !isSolved && question.solution.length > 0 && (
+          {isAnswered && !isSolved && place !== "practice" && question.solution.length > 0 && (
             <button type="button" class="button" onClick={() => setSolved(true)}>
               Worked solution
             </button>
@@ -145,9 +145,9 @@ function complaintOf(question: Question, typed: string): string {
   return "This is no number. Type one such as 63.7.";
 }
 
-export function Prompt({ question, id }: { question: Question; id?: string }) {
+function Prompt({ question, id, isUnseen }: { question: Question; id: string; isUnseen: boolean }) {
   return (
-    <span class="prompt" id={id}>
+    <span class={isUnseen ? "unseen" : "prompt"} id={id}>
       <span class="question-level">
         {levelName(question)}, {question.concept}
       </span>
@@ -221,11 +221,19 @@ function NumberField(props: {
         onInput={(event) => props.onType(event.currentTarget.value)}
       />
       <span id={`${id}-unit`}>
-        {question.unit ? `${question.unit}, ` : ""}
+        {question.unit !== null && `${unitOf(question).trim()}, `}
         {tolerance}
       </span>
     </p>
   );
+}
+
+/** The unit with the space before it; a power of ten is written as one. */
+function unitOf({ unit }: Question): string {
+  if (!unit) return "";
+  const power = /^x 10\^(-?\d+)(.*)$/.exec(unit);
+  if (!power) return unit === "%" ? `${THIN_SPACE}%` : ` ${unit}`;
+  return `${THIN_SPACE}${scientific(10 ** Number(power[1]), 1).replace(/^1\s/, "")}${power[2] ?? ""}`;
 }
 
 function Feedback({ question, answer }: { question: Question; answer: Answer }) {
@@ -240,10 +248,7 @@ function Feedback({ question, answer }: { question: Question; answer: Answer }) 
         {!right && <LookAt question={question} />}
       </p>
       {!right && question.kind === "number" && !mistake && question.mistakes.length > 0 && (
-        <p>
-          Common mistakes:{" "}
-          {question.mistakes.map((text) => typeset(text)).join("; ")}
-        </p>
+        <p>{mistakesSentence(question.mistakes)}</p>
       )}
     </>
   );
@@ -254,8 +259,8 @@ function NumberVerdict(props: { question: Question; isRight: boolean; mistake: O
   if (props.isRight && question.answer !== null) {
     return (
       <>
-        Exactly it is {significant(question.answer, 6)}
-        {question.unit ? ` ${question.unit}` : ""}.
+        {question.tolerance ? "The exact answer is" : "It is"} {significant(question.answer, 4 + (question.tolerance ? 0 : 4))}
+        {unitOf(question)}.
       </>
     );
   }
@@ -266,6 +271,12 @@ function NumberVerdict(props: { question: Question; isRight: boolean; mistake: O
       {mistake.misconception && <Misconception text={mistake.misconception} />}{" "}
     </>
   );
+}
+
+/** Mistakes are written as what they do: "divides by a part of the rows". */
+export function mistakesSentence(mistakes: readonly string[]): string {
+  const name = mistakes.length === 1 ? "Common mistake" : "Common mistakes";
+  return `${name}: ${mistakes.map((mistake) => `it ${typeset(mistake)}`).join("; ")}.`;
 }
 
 /** The place of the page from which the answer can be read. */

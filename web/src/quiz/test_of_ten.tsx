@@ -49,7 +49,7 @@ export function TestOfTen({ questions, problemOf }: TestProps) {
             question={question}
             number={at! + 1}
             problem={problemOf(question)}
-            isTest
+            place="test"
             onAnswered={(isRight) => setResults([...results, isRight])}
           >
             <button type="button" class="button is-primary" onClick={() => setAt(at! + 1)}>

@@ -1,4 +1,4 @@
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 import { useEffect, useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
