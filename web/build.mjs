@@ -1,7 +1,8 @@
 // Bundles the page into the Python package: one script and one style sheet, which the report carries inline.
+// `node build.mjs FOLDER` writes them elsewhere, to compare.
 import { build } from "esbuild";
 
-const target = "../src/pretune/page/assets";
+const target = process.argv[2] ?? "../src/pretune/page/assets";
 
 await build({
   entryPoints: { page: "src/main.tsx" },

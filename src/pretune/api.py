@@ -324,7 +324,7 @@ class Run:
 
     def __str__(self) -> str:
         page = page_for(sys.stdout)
-        return to_text(run_lines(self.path, page), page).rstrip()
+        return to_text(run_lines(self.trace, page), page).rstrip()
 
     def _repr_html_(self) -> str:
         return html_of_run(self.trace)

@@ -64,8 +64,9 @@ def run(
 
     A second call resumes and skips finished stages. `say` receives the few sentences that belong to no stage: the
     plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. With `report`,
-    the run ends with its page as one file, which a second call writes again. Raises FolderInTheWayError if the folder contains another run or foreign files; with `redo`, the folders of stages that
-    differ are renamed and these stages run again.
+    the run ends with its page as one file, which a second call writes again. Raises FolderInTheWayError if the folder
+    contains another run or foreign files; with `redo`, the folders of stages that differ are renamed and these stages
+    run again.
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)

@@ -59,7 +59,7 @@ class Watched:
         handlers = """[...document.querySelectorAll("*")].filter((element) =>
             [...element.attributes].some(({name}) => name.startsWith("on"))).map((element) => element.outerHTML)"""
         found += [f"handler: {html}" for html in self.page.evaluate(handlers)]
-        strange = "document.querySelectorAll('img, iframe, object, embed, base, form, plaintext, marquee').length"
+        strange = "document.querySelectorAll('img, iframe, object, embed, base, form[action], plaintext').length"
         if self.page.evaluate(strange):
             found.append("a text became an element")
         return found

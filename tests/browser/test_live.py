@@ -15,7 +15,8 @@ import pytest
 from pretune.live.server import LiveServer
 
 TOKEN = "the-token-of-the-test"
-# Counts the rows of the training table by what they stand for, whatever the page looks like.
+ROWS = """Math.max(0, ...[...document.querySelectorAll('#training table')].map(
+    (table) => [...table.tBodies].reduce((sum, body) => sum + body.rows.length, 0)))"""
 STATUS = "document.querySelector('.status-line')?.innerText ?? ''"
 
 
@@ -37,7 +38,6 @@ class GrowingRun:
 
     def __init__(self, source: Path, target: Path) -> None:
         self.path = target
-        self.lines = {}
         for stage in ("split", "collect", "preprocess"):
             (target / stage).mkdir(parents=True)
             shutil.copyfile(source / stage / "events.jsonl", target / stage / "events.jsonl")
@@ -69,12 +69,14 @@ def without_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pretune.live.app.POLL_SECONDS", 0.05)
 
 
-def rows_of_pretraining(page: Any) -> int:
-    """The evaluations that the page has: each has a row in a table of the training section."""
-    tables: list[int] = page.evaluate(
-        "[...document.querySelectorAll('#training table')].map((table) => table.tBodies[0]?.rows.length ?? 0)"
-    )
-    return max(tables, default=0)
+def num_rows(page: Any) -> int:
+    """The rows of the longest table of the training section, in which every evaluation has one."""
+    found: int = page.evaluate(ROWS)
+    return found
+
+
+def wait_for_rows(page: Any, count: int) -> None:
+    page.wait_for_function(f"(count) => {ROWS} >= count", arg=count)
 
 
 def test_a_run_grows_before_the_reader(growing: GrowingRun, open_page: Any) -> None:
@@ -82,15 +84,11 @@ def test_a_run_grows_before_the_reader(growing: GrowingRun, open_page: Any) -> N
         watched = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/")
         page = watched.page
         page.wait_for_selector("#training table", state="attached")
-        before = rows_of_pretraining(page)
+        before = num_rows(page)
         assert before >= 2
         assert "token" not in page.evaluate("location.href")
         growing.grow_until("evaluation")
-        page.wait_for_function(
-            "(before) => Math.max(...[...document.querySelectorAll('#training table')]"
-            ".map((table) => table.tBodies[0]?.rows.length ?? 0)) === before + 1",
-            arg=before,
-        )
+        wait_for_rows(page, before + 1)
         assert watched.complaints() == []
 
 
@@ -100,17 +98,13 @@ def test_a_page_goes_on_after_the_server_was_started_again(growing: GrowingRun, 
         watched = open_page(server.address, allowed=f"http://127.0.0.1:{port}/", errors=False)
         page = watched.page
         page.wait_for_selector("#training table", state="attached")
-        before = rows_of_pretraining(page)
-    page.wait_for_function(f"{STATUS}.includes('broke off')")
+        before = num_rows(page)
+    page.wait_for_function(f"() => ({STATUS}).includes('broke off')")
     growing.grow_until("evaluation")
     with serving(growing.path, port):
-        page.wait_for_function(f"!{STATUS}.includes('broke off')")
-        page.wait_for_function(
-            "(before) => Math.max(...[...document.querySelectorAll('#training table')]"
-            ".map((table) => table.tBodies[0]?.rows.length ?? 0)) > before",
-            arg=before,
-        )
-        assert rows_of_pretraining(page) == before + 1  # each evaluation once
+        page.wait_for_function(f"() => !({STATUS}).includes('broke off')")
+        wait_for_rows(page, before + 1)
+        assert num_rows(page) == before + 1  # each evaluation once
         assert watched.complaints() == []
 
 
@@ -118,7 +112,7 @@ def test_another_token_is_a_sentence(growing: GrowingRun, open_page: Any) -> Non
     with serving(growing.path) as server:
         address = server.address.replace(TOKEN, "of-an-earlier-start")
         watched = open_page(address, allowed=f"http://127.0.0.1:{server.port}/")
-        watched.page.wait_for_function("document.body.innerText.includes('earlier start')")
+        watched.page.wait_for_function("() => document.body.innerText.includes('earlier start')")
 
 
 def test_several_tabs_are_served(growing: GrowingRun, open_page: Any) -> None:
@@ -126,26 +120,35 @@ def test_several_tabs_are_served(growing: GrowingRun, open_page: Any) -> None:
         pages = [open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/").page for _ in range(3)]
         for page in pages:
             page.wait_for_selector("#training table", state="attached")
-        before = rows_of_pretraining(pages[0])
+        before = num_rows(pages[0])
         growing.grow_until("evaluation")
         for page in pages:
-            page.wait_for_function(
-                "(before) => Math.max(...[...document.querySelectorAll('#training table')]"
-                ".map((table) => table.tBodies[0]?.rows.length ?? 0)) > before",
-                arg=before,
-            )
+            wait_for_rows(page, before + 1)
 
 
-@pytest.mark.parametrize("text", ["A dreadful <b>hotel</b> שלום 👩‍👩‍👧.", "</script><script>window.__xss = 1</script> dreadful"])
+@pytest.mark.parametrize(
+    "text", ["A dreadful <b>hotel</b> שלום 👩‍👩‍👧.", "</script><script>window.__xss = 1</script> dreadful"]
+)
 def test_a_typed_text_is_traced(small_run: Path, open_page: Any, text: str) -> None:
     with serving(small_run) as server:
         watched = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/")
         page = watched.page
-        field = page.locator("#prediction textarea, #prediction input[type=text]").first
-        field.fill(text)
-        with page.expect_response("**/api/predict") as answered:
-            field.press("Enter")
+        page.get_by_role("tab", name="Your own text").click()
+        page.get_by_label("Your text").fill(text)
+        with page.expect_response("**/api/predict", timeout=120_000) as answered:
+            page.get_by_role("button", name="Trace this text").click()
         assert answered.value.status == 200
-        found = answered.value.json()
-        page.wait_for_function("(label) => document.querySelector('#prediction').innerText.includes(label)", arg=found["decision"]["label"])
+        assert answered.value.json()["why"] == "typed"
+        page.wait_for_selector(".typed-result > *")
         assert watched.complaints() == []
+
+
+def test_what_is_wrong_with_a_typed_text_is_a_sentence(small_run: Path, open_page: Any) -> None:
+    with serving(small_run) as server:
+        page = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/").page
+        page.get_by_role("tab", name="Your own text").click()
+        page.get_by_label("Your text").fill("word " * 20_000)
+        page.get_by_role("button", name="Trace this text").click()
+        page.wait_for_function(
+            "() => document.querySelector('#prediction [role=alert]').innerText.includes('up to 64 KB')"
+        )

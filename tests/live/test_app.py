@@ -101,7 +101,8 @@ def test_an_error_of_ours_is_its_sentence(
     assert (answer.status_code, answer.json()) == (status, {"error": str(error)})
 
 
-def test_many_texts_at_once_are_refused(client: Client, live_page: LivePage, echo: list[str]) -> None:
+@pytest.mark.usefixtures("echo")
+def test_many_texts_at_once_are_refused(client: Client, live_page: LivePage) -> None:
     live_page._num_waiting = MOST_WAITING
     answer = client().post("/api/predict", json={"text": "a"})
     assert answer.status_code == 429

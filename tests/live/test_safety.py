@@ -18,7 +18,8 @@ def test_this_machine_is_answered(client: Client, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8650", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", "", "["]
+    "host",
+    ["evil.example", "evil.example:8650", "127.0.0.1.evil.example", "localhost.evil.example", "127.0.0.2", "", "["],
 )
 @pytest.mark.parametrize("path", ["/", "/page.js", "/api/trace"])
 def test_another_name_is_refused(client: Client, host: str, path: str) -> None:

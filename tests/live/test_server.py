@@ -37,7 +37,9 @@ def log(run: Path, **event: Any) -> None:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose trace is the text of its log."""
-    monkeypatch.setattr(module, "trace_as_json", lambda run: {"log": (run / "collect/events.jsonl").read_text(), "a": 1})
+    monkeypatch.setattr(
+        module, "trace_as_json", lambda run: {"log": (run / "collect/events.jsonl").read_text(), "a": 1}
+    )
     monkeypatch.setattr("pretune.live.app.read_assets", lambda: Assets(script="go()", style="p {}"))
     monkeypatch.setattr("pretune.live.app.POLL_SECONDS", 0.02)
     log(tmp_path / "run", **BEGIN)
@@ -217,7 +219,6 @@ def test_no_browser_is_opened_without_a_screen(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("DISPLAY", ":0")
     assert open_in_browser("http://127.0.0.1/")
     assert opened == ["http://127.0.0.1/"]
-
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -20,7 +20,9 @@ def changed(versions: Versions, name: str | None) -> dict[str, Any]:
 
 
 @given(st.lists(traces, min_size=1, max_size=6), st.data())
-def test_the_changes_make_the_latest_of_any_earlier_version(contents: list[dict[str, Any]], data: st.DataObject) -> None:
+def test_the_changes_make_the_latest_of_any_earlier_version(
+    contents: list[dict[str, Any]], data: st.DataObject
+) -> None:
     keys = {key for content in contents for key in content}
     contents = [{**dict.fromkeys(keys, None), **content} for content in contents]  # a trace always has all its keys
     versions = Versions()

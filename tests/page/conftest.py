@@ -27,9 +27,9 @@ ATTACK = '</script><img src=x onerror="alert(1)">\u202e\u2028\x00'
 def run_card(**fields: Any) -> RunCard:
     given: dict[str, Any] = {
         "id": "r-1", "name": "reviews", "started": None, "status": "finished", "seed": 0, "is_synthetic": True,
-        "task": "classification", "headline": "Pre-training helped.", "headline_figure": None, "detail": "30 test rows.",
-        "command": "pretune run --out reviews", "versions": {}, "hardware": None, "seconds": None,
-        "peak_memory_bytes": None,
+        "task": "classification", "headline": "Pre-training helped.", "headline_figure": None,
+        "detail": "30 test rows.", "command": "pretune run --out reviews", "versions": {}, "hardware": None,
+        "seconds": None, "peak_memory_bytes": None,
     }  # fmt: skip
     return RunCard(**{**given, **fields})
 

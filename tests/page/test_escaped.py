@@ -19,7 +19,7 @@ class NoMarkup(HTMLParser):
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        raise AssertionError(tag)
+        raise AssertionError(tag, attrs)
 
     handle_endtag = handle_comment = handle_decl = handle_pi = handle_starttag  # type: ignore[assignment]
 

@@ -30,7 +30,7 @@ class Elements(HTMLParser):
         self.content.append("")
         self._is_open = True
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, _tag: str) -> None:
         self._is_open = False
 
     def handle_data(self, data: str) -> None:

@@ -1,4 +1,5 @@
 import { evaluate } from "./expression.ts";
+import { scientific } from "./format.ts";
 import { resolve } from "./pointer.ts";
 import type { Check, Insight, Observation, PredictionTrace, RunTrace } from "./trace.ts";
 
@@ -28,7 +29,7 @@ export function shownChecks(trace: RunTrace): ShownCheck[] {
     const recomputed = check.in_browser ? (RECOMPUTE[check.id]?.(trace, check.tolerance ?? TOLERANCE) ?? null) : null;
     const isDifferent = recomputed !== null && recomputed.isOk !== check.is_ok;
     const sentence = isDifferent
-      ? `${check.sentence}; computed in this browser it ${recomputed.isOk ? "holds" : "does not hold"}: ${recomputed.sentence}`
+      ? `${check.sentence.replace(/\.$/, "")}; computed in this browser it ${recomputed.isOk ? "holds" : "does not hold"}: ${recomputed.sentence}.`
       : check.sentence;
     return { check, recomputed, isOk: check.is_ok && (recomputed?.isOk ?? true), sentence };
   });
@@ -69,7 +70,7 @@ function largest(values: number[], tolerance: number): Recomputed | null {
   return {
     isOk: worst <= Math.max(tolerance, TOLERANCE),
     compared: values.length,
-    sentence: `the largest difference is ${worst.toExponential(1)}`,
+    sentence: `the largest difference is ${scientific(worst)}`,
   };
 }
 

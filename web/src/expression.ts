@@ -2,6 +2,8 @@
 // src/pretune/run_trace/expression.py, whose docstring defines it. A list is a call in prefix form, and there are no
 // loops and no definitions, so every expression ends.
 
+import { softmax } from "./prediction/arithmetic.ts";
+
 export type Value = number | string | boolean | null | Value[] | { [key: string]: Value };
 
 /** An expression that has no value: an unknown name, a wrong type, a pointer to nothing, a division by zero, ... */
@@ -155,13 +157,6 @@ function size(value: Value | undefined): number {
   if (Array.isArray(value)) return value.length;
   if (typeof value === "object" && value !== null) return Object.keys(value).length;
   return fail("Only a list, an object or a string has a length.");
-}
-
-function softmax(values: number[]): number[] {
-  const largest = Math.max(...values);
-  const powers = values.map((value) => Math.exp(value - largest));
-  const total = powers.reduce((sum, power) => sum + power, 0);
-  return powers.map((power) => power / total);
 }
 
 function list(value: Value | undefined): Value[] {

@@ -127,5 +127,8 @@ export function capital(text: string): string {
 
 /** A sentence of the document with the minus signs and the spaces of this page. */
 export function typeset(sentence: string): string {
-  return sentence.replace(/(\d) ?%/g, `$1${THIN_SPACE}%`).replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+  return sentence
+    .replace(/\b\d(?:\.\d+)?e[-+]\d+\b/g, (written) => scientific(Number(written)))
+    .replace(/(\d) ?%/g, `$1${THIN_SPACE}%`)
+    .replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
 }

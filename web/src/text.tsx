@@ -49,7 +49,7 @@ export function isolated(text: string, limit = 80): string {
   return `\u2068${visible.join("")}${rest > 0 ? "…" : ""}\u2069`;
 }
 
-const LEFT_OUT = "▇"; // what --redact puts in place of every text
+export const LEFT_OUT = "▇"; // what --redact puts in place of every text
 
 /** Text of the user, in its own direction, with hidden characters made visible. */
 export function UserText({ text, limit = 1000 }: { text: string; limit?: number }) {
@@ -57,9 +57,7 @@ export function UserText({ text, limit = 1000 }: { text: string; limit?: number 
   const [shown, rest] = shorten(text, limit);
   return (
     <bdi dir="auto" class="user">
-      {pieces(shown).map((piece) =>
-        piece.isHidden ? <span class="hidden-character">‹{codePoint(piece.text)}›</span> : piece.text,
-      )}
+      <Plain text={shown} />
       {rest > 0 && <span class="rest"> … {rest.toLocaleString("en-US")} more characters</span>}
     </bdi>
   );
@@ -83,15 +81,20 @@ export function Quoted({ text, limit }: { text: string; limit?: number }) {
   );
 }
 
-/** A text with one [MASK], which `slot` replaces. */
+const AROUND_MASK = 160;
+
+/** A text with one [MASK], which `slot` replaces; of a long text what stands around it. */
 export function MaskedText({ text, slot }: { text: string; slot: ComponentChildren }) {
   const at = text.indexOf("[MASK]");
-  if (at < 0) return <UserText text={text} />;
+  if (at < 0) return <UserText text={text} limit={2 * AROUND_MASK} />;
+  const [before, after] = [[...text.slice(0, at)], [...text.slice(at + 6)]];
   return (
     <bdi dir="auto" class="user">
-      <Plain text={text.slice(0, at)} />
+      {before.length > AROUND_MASK && "… "}
+      <Plain text={before.slice(-AROUND_MASK).join("")} />
       {slot}
-      <Plain text={text.slice(at + 6)} />
+      <Plain text={after.slice(0, AROUND_MASK).join("")} />
+      {after.length > AROUND_MASK && " …"}
     </bdi>
   );
 }
@@ -99,7 +102,7 @@ export function MaskedText({ text, slot }: { text: string; slot: ComponentChildr
 function Plain({ text }: { text: string }) {
   return (
     <>
-      {pieces(shorten(text, 1000)[0]).map((piece) =>
+      {pieces(text).map((piece) =>
         piece.isHidden ? <span class="hidden-character">‹{codePoint(piece.text)}›</span> : piece.text,
       )}
     </>

@@ -236,6 +236,8 @@ export interface Evaluation {
   loss_error: number | null;
   /** of its change since the evaluation before, paired row by row */
   loss_change_error: number | null;
+  /** the same of the accuracy */
+  accuracy_change_error: number | null;
   /** in which every class counts the same; None where the classes are balanced */
   weighted_loss: number | null;
   weighted_train_loss: number | null;

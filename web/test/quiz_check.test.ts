@@ -27,9 +27,9 @@ const CHOICE: Question = {
   answer: null,
   expression: ["list", ["gt", ["at", "/p"], 0.5], ["le", ["at", "/p"], 0.5]],
   options: [
-    { text: "above", is_right: true, why: "", misconception: null },
-    { text: "below", is_right: false, why: "", misconception: null },
-  ] as Question["options"],
+    { text: "above", value: null, is_right: true, why: "", misconception: null },
+    { text: "below", value: null, is_right: false, why: "", misconception: null },
+  ],
 };
 
 test("a number that the document gives is no mismatch", () => {

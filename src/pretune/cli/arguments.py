@@ -285,7 +285,9 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 def add_trace(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model")
     parser.add_argument("text", nargs="?", metavar="TEXT", help="text to trace")
-    parser.add_argument("--html", metavar="FILE", help="write the page of the run with this prediction as the first one")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the page of the run with this prediction as the first one"
+    )
     _add_json(parser, "print the whole trace as one JSON object")
     parser.add_argument(
         "--selftest",

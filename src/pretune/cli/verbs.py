@@ -172,12 +172,6 @@ VERBS = {
             arguments.add_show,
         ),
         _verb(
-            "learn RUN [--practice | --test]",
-            "answer questions about a run: a quiz of three, five practice tasks, or a test of ten",
-            "learn runs/demo --practice",
-            arguments.add_learn,
-        ),
-        _verb(
             "report RUN [--out FILE] [--redact] [--with-model]",
             "write the page of a run as one HTML file, to keep or to send",
             "report runs/reviews --out reviews.html",
@@ -188,6 +182,12 @@ VERBS = {
             "show the page of a run in the browser, while the run goes on or after it",
             "watch runs/reviews",
             arguments.add_watch,
+        ),
+        _verb(
+            "learn RUN [--practice | --test]",
+            "answer questions about a run: a quiz of three, five practice tasks, or a test of ten",
+            "learn runs/demo --practice",
+            arguments.add_learn,
         ),
         _verb(
             "verify DIR [--json]",

@@ -109,7 +109,7 @@ class _Server(uvicorn.Server):
     """uvicorn without its handling of signals: it would wait for open streams, and raise the signal again."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 
@@ -128,10 +128,12 @@ def listen(port: int | None) -> socket.socket:
     try:
         return _listen(port)
     except OSError as error:
-        found = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({os.strerror(error.errno or 0)})"
+        problem = (
+            "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({os.strerror(error.errno or 0)})"
+        )
         with listen(None) as free:
             other = free.getsockname()[1]
-        raise UsageError(f"Port {port} {found}; give --port {other}, which is free, or omit --port.") from error
+        raise UsageError(f"Port {port} {problem}; give --port {other}, which is free, or omit --port.") from error
 
 
 def _try_to_listen(port: int) -> socket.socket | None:

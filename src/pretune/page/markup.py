@@ -29,7 +29,7 @@ def html_of_file(content: dict[str, Any], assets: Assets, model: bytes | None = 
         title=f"{run['name']} - pretune",
         head=[
             f'<meta http-equiv="Content-Security-Policy" content="{policy_of_file(assets.script, assets.style)}">',
-            f"{GENERATOR}{VERSION}\">",
+            f'{GENERATOR}{VERSION}">',
         ],
         style=f"<style>{assets.style}</style>",
         without_script=f"<h1>{escaped(run['headline'])}</h1><p>{escaped(run['detail'])} {note}{_NEEDS_SCRIPT}</p>",
@@ -42,7 +42,7 @@ def html_of_server() -> str:
     return _html(
         mode="live",
         title="pretune",
-        head=[f"{GENERATOR}{VERSION}\">"],
+        head=[f'{GENERATOR}{VERSION}">'],
         style=f'<link rel="stylesheet" href="{STYLE_NAME}">',
         without_script=f"<p>{_NEEDS_SCRIPT}</p>",
         end=[f'<script src="{SCRIPT_NAME}"></script>'],

@@ -35,7 +35,7 @@ def refuse_other_file(path: Path, option: str = "--out") -> None:
         raise FolderInTheWayError(f"{path} is a folder; give {option} a file, such as {path / 'report.html'}.")
     if path.exists() and not is_report(path):
         raise FolderInTheWayError(
-            f"{path} exists and is not a report of pretune, so it is not overwritten; choose another file with {option}."
+            f"{path} exists and is not a report of pretune, so it is not overwritten; choose another file for {option}."
         )
 
 

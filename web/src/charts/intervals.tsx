@@ -1,5 +1,5 @@
-import { min } from "d3-array";
-import { scaleLinear, type ScaleLinear } from "d3-scale";
+import { min } from "./extent.ts";
+import { type Scale, scaleLinear } from "./scale.ts";
 
 import { fixed, percent, points, THIN_SPACE } from "../format.ts";
 import { fitted, textWidth } from "./figure.tsx";
@@ -96,7 +96,6 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
   });
 }
 
-type Scale = ScaleLinear<number, number>;
 
 function Axis(props: { scale: Scale; top: number; rows: number; guess: number | null | undefined }) {
   const { scale, top } = props;

@@ -1,5 +1,5 @@
-import { extent } from "d3-array";
-import { scaleLinear, type ScaleLinear } from "d3-scale";
+import { extent } from "./extent.ts";
+import { type Scale, scaleLinear } from "./scale.ts";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
@@ -135,12 +135,18 @@ function bare(written: string): string {
   return written.replace(/\s?%$/, "");
 }
 
-function horizontal({ lines }: LineChartProps, width: number): ScaleLinear<number, number> {
-  const [, high = 1] = extent(lines.flatMap((l) => l.points.map((p) => p.x)));
-  return scaleLinear([0, high || 1], [MARGIN.left, width - MARGIN.right]);
+function horizontal(props: LineChartProps, width: number): Scale {
+  const [, high = 1] = extent(props.lines.flatMap((l) => l.points.map((p) => p.x)));
+  return scaleLinear([0, high || 1], [left(props), width - MARGIN.right]);
 }
 
-function vertical({ lines, levels = [], domain }: LineChartProps, height: number): ScaleLinear<number, number> {
+/** Where the axis begins: after the longest label beside it. */
+function left(props: LineChartProps): number {
+  const labels = vertical(props, 100).ticks(4).map(props.writeTick ?? props.write);
+  return Math.max(MARGIN.left, 14 + Math.max(...labels.map(textWidth)));
+}
+
+function vertical({ lines, levels = [], domain }: LineChartProps, height: number): Scale {
   const values = lines.flatMap((l) => (l.kind === "steps" && lines.length > 1 ? [] : l.points.map((p) => p.y)));
   const [, high = 1] = extent([...values, ...levels.map((level) => level.value)]);
   return scaleLinear(domain ?? [0, (high || 1) * 1.04], [height - MARGIN.bottom, MARGIN.top]).clamp(true);
@@ -151,14 +157,15 @@ function Drawing(props: LineChartProps & { width: number; height: number; cursor
   const [x, y] = [horizontal(props, width), vertical(props, props.height)];
   const floor = props.height - MARGIN.bottom;
   const bottom = y.domain()[0] ?? 0;
+  const start = x.range()[0] ?? 0;
   const writeTick = props.writeTick ?? props.write;
   const clear = levels.map((level) => y(level.value));
   return (
     <>
       {y.ticks(4).map((tick) => (
         <g>
-          <line class={tick === bottom ? "axis" : "grid"} x1={MARGIN.left} x2={width - MARGIN.right} y1={y(tick)} y2={y(tick)} />
-          <text x={MARGIN.left - 8} y={y(tick) + 4} text-anchor="end">
+          <line class={tick === bottom ? "axis" : "grid"} x1={start} x2={width - MARGIN.right} y1={y(tick)} y2={y(tick)} />
+          <text x={start - 8} y={y(tick) + 4} text-anchor="end">
             {writeTick(tick)}
           </text>
         </g>
@@ -175,7 +182,7 @@ function Drawing(props: LineChartProps & { width: number; height: number; cursor
       {lines.map((l) => (
         <LineMarks line={l} x={x} y={y} />
       ))}
-      <Levels levels={levels} y={y} width={width} />
+      <Levels levels={levels} y={y} start={start} width={width} />
       {lines
         .filter((l) => l.kind === "validation")
         .map((l) => (
@@ -194,7 +201,7 @@ function eventLabelY(levels: number[]): number {
 }
 
 export function HorizontalAxis(props: {
-  scale: ScaleLinear<number, number>;
+  scale: Scale;
   floor: number;
   unit: string;
   write: (value: number) => string;
@@ -218,7 +225,6 @@ export function HorizontalAxis(props: {
   );
 }
 
-type Scale = ScaleLinear<number, number>;
 
 function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
   if (l.kind === "steps") {
@@ -246,7 +252,7 @@ function LineMarks({ line: l, x, y }: { line: Line; x: Scale; y: Scale }) {
 }
 
 /** Reference lines, labelled at the right end: above the line, or below it where another label is in the way. */
-function Levels({ levels, y, width }: { levels: Level[]; y: Scale; width: number }) {
+function Levels({ levels, y, start, width }: { levels: Level[]; y: Scale; start: number; width: number }) {
   const sorted = [...levels].sort((a, b) => b.value - a.value);
   let last = Number.NEGATIVE_INFINITY;
   return (
@@ -257,7 +263,7 @@ function Levels({ levels, y, width }: { levels: Level[]; y: Scale; width: number
         last = label;
         return (
           <g>
-            <line class="level" x1={MARGIN.left} x2={width - MARGIN.right} y1={at} y2={at} />
+            <line class="level" x1={start} x2={width - MARGIN.right} y1={at} y2={at} />
             <text class="level-label halo" x={width - MARGIN.right} y={label} text-anchor="end">
               {level.name}
             </text>

@@ -1,4 +1,4 @@
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "./scale.ts";
 import type { ComponentChildren } from "preact";
 
 // Pictures within a line of a table: positions are percentages, so that they need no measuring.

@@ -1,6 +1,6 @@
 // Reliability: how many are right among the rows of a probability, beside what chance would give at this n.
-import { min } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { min } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { capital, count, counted, fixed, percent, probability, range } from "../format.ts";

@@ -2,15 +2,20 @@
 import { useId, useMemo, useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
-import { count, fixed, percent } from "../format.ts";
+import { count, percent } from "../format.ts";
 import { Holds } from "../prediction/stop.tsx";
 import { UserText } from "../text.tsx";
 import type { TestErrors, TestRow } from "../trace.ts";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, type Pair } from "./counts.ts";
 import { RowList } from "./mistakes.tsx";
+import { rate } from "./rates.ts";
 
 /** More classes than this are listed as pairs, and the matrix is folded. */
 const MATRIX_LIMIT = 12;
+/** Up to so many classes, a cell has room for its fraction of the row, and a column for its name. */
+const FRACTION_LIMIT = 4;
+/** From so many classes on, the matrix needs the whole width. */
+const WIDE_FROM = 7;
 const PAIRS_SHOWN = 12;
 
 interface Cell {
@@ -29,11 +34,11 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
   const isLarge = errors.labels.length > MATRIX_LIMIT;
   const props = { errors, confusion, chosen, onChoose: setChosen };
   return (
-    <div class="g2 confusion">
+    <div class={!isLarge && errors.labels.length > WIDE_FROM ? "g2 confusion is-wide" : "g2 confusion"}>
       <figure>
         <figcaption>
           <b>{isLarge ? "Most confused pairs" : "Confusion matrix"}</b>
-          <span>{isLarge ? "Choose a pair to read texts of it." : "Choose a cell to read texts from it."}</span>
+          <span>{captionOf(errors.labels.length)}</span>
         </figcaption>
         {isLarge ? (
           <>
@@ -54,6 +59,12 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
   );
 }
 
+function captionOf(classes: number): string {
+  if (classes > MATRIX_LIMIT) return "Choose a pair to read texts of it.";
+  const sentence = "Choose a cell to read texts from it.";
+  return classes > FRACTION_LIMIT ? `Rows are labels, columns are predictions in the same order. ${sentence}` : sentence;
+}
+
 /** The mistake made most often of which there are texts; without mistakes the first class. */
 function firstCell(errors: TestErrors): Cell {
   const pairs = confusedPairs(errors.confusion);
@@ -69,7 +80,7 @@ interface MatrixProps {
 
 function Matrix({ errors, confusion, chosen, onChoose }: MatrixProps) {
   const { labels } = errors;
-  const isSmall = labels.length <= 4;
+  const isSmall = labels.length <= FRACTION_LIMIT;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Confusion matrix">
       <table class={isSmall ? "matrix" : "matrix is-dense"}>
@@ -79,8 +90,14 @@ function Matrix({ errors, confusion, chosen, onChoose }: MatrixProps) {
             <td />
             {labels.map((name, index) => (
               <th scope="col" key={index}>
-                <small>predicted</small>
-                <UserText text={name} limit={24} />
+                {isSmall ? (
+                  <>
+                    <small>predicted</small>
+                    <UserText text={name} limit={24} />
+                  </>
+                ) : (
+                  <NumberedName number={index + 1} name={name} />
+                )}
               </th>
             ))}
           </tr>
@@ -89,8 +106,8 @@ function Matrix({ errors, confusion, chosen, onChoose }: MatrixProps) {
           {labels.map((name, label) => (
             <tr key={label}>
               <th scope="row">
-                <small>label</small>
-                <UserText text={name} limit={24} />
+                {isSmall ? <small>label</small> : `${label + 1} `}
+                <UserText text={name} limit={isSmall ? 24 : 40} />
               </th>
               {labels.map((_, predicted) => (
                 <td key={predicted}>
@@ -130,7 +147,7 @@ function CellButton(props: {
       onClick={props.onChoose}
     >
       <b>{count(props.count)}</b>
-      {props.hasFraction && <small>{props.row === 0 ? "no rows" : `${percent(props.count / props.row)} of the row`}</small>}
+      {props.hasFraction && <small>{props.row === 0 ? "no rows" : `${rate(props.count / props.row)} of the row`}</small>}
       <span class="unseen">, {props.name}</span>
     </button>
   );
@@ -176,6 +193,16 @@ function restOfPairs(pairs: Pair[]): string {
   return `Another ${count(rest.length)} pairs share ${count(sum(rest.map((pair) => pair.count)))} mistakes; they are in the matrix.`;
 }
 
+/** A column of a large matrix has the number of its class; its name is for screen readers. */
+function NumberedName({ number, name }: { number: number; name: string }) {
+  return (
+    <>
+      <span aria-hidden="true">{number}</span>
+      <span class="unseen">{name.slice(0, 60)}</span>
+    </>
+  );
+}
+
 function FullMatrix({ errors }: { errors: TestErrors }) {
   const { labels, confusion } = errors;
   return (
@@ -189,8 +216,7 @@ function FullMatrix({ errors }: { errors: TestErrors }) {
               <th scope="col">Label</th>
               {labels.map((name, index) => (
                 <th scope="col" class="number" key={index}>
-                  <span aria-hidden="true">{index + 1}</span>
-                  <span class="unseen">{name}</span>
+                  <NumberedName number={index + 1} name={name} />
                 </th>
               ))}
             </tr>
@@ -228,7 +254,7 @@ function ThresholdSlider(props: {
   const id = useId();
   const name = errors.labels[1] ?? "";
   const { recall, precision } = recallAndPrecision(confusion, 1);
-  const written = `${fixed(100 * threshold, 0)} %`;
+  const written = percent(threshold, 0);
   const again = useMemo(() => confusionAt(errors.positive_probability, errors.label, 0.5), [errors]);
   const isSame = JSON.stringify(again) === JSON.stringify(errors.confusion);
   return (
@@ -248,13 +274,13 @@ function ThresholdSlider(props: {
         onInput={(event) => props.onChange(Number(event.currentTarget.value) / 100)}
       />
       <p class="reading" aria-live="polite">
-        {percent(rightIn(confusion) / Math.max(1, totalOf(confusion)))} right.{" "}
+        Accuracy {rate(rightIn(confusion) / Math.max(1, totalOf(confusion)))}
         {recall !== null && (
           <>
-            Of “<UserText text={name} limit={40} />” {percent(recall)} is found
-            {precision === null ? "." : <>, and {percent(precision)} of what is called so is so.</>}
+            , recall of “<UserText text={name} limit={40} />” {percent(recall)}
           </>
         )}
+        {precision !== null && `, precision ${percent(precision)}`}.
       </p>
       <Holds isOk={isSame}>
         the matrix, counted again in this browser from {count(errors.positive_probability.length)} probabilities

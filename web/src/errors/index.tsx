@@ -1,13 +1,14 @@
 // Section 6: where the model is wrong, and whether its probabilities can be taken at their word.
-import { count, counted, percent, range, THIN_SPACE } from "../format.ts";
+import { count, counted, THIN_SPACE } from "../format.ts";
 import { Lead, Part } from "../section.tsx";
 import type { RunTrace, TestErrors } from "../trace.ts";
 import { CalibrationPlots, calibrationSentence } from "./calibration.tsx";
 import { ConfusionFigure } from "./confusion.tsx";
-import { totalOf, rightIn, wilson } from "./counts.ts";
+import { rightIn, totalOf, wilson } from "./counts.ts";
 import "./errors.css";
-import { SliceFigure } from "./slices.tsx";
 import { SurestMistakes } from "./mistakes.tsx";
+import { rate, rateRange } from "./rates.ts";
+import { SliceFigure } from "./slices.tsx";
 
 export function Errors({ trace }: { trace: RunTrace }) {
   const { errors } = trace;
@@ -39,8 +40,8 @@ function lead(errors: TestErrors): string {
   const wrong = total - rightIn(errors.confusion);
   if (total === 0) return "The test split has no rows.";
   const [low, high] = wilson(wrong, total);
-  const interval = `with a 95${THIN_SPACE}% interval of ${range(low, high)}${THIN_SPACE}%`;
+  const interval = `with a 95${THIN_SPACE}% interval of ${rateRange(low, high)}`;
   const seed = errors.seed === null ? "" : ` The model is the one of seed ${errors.seed}.`;
   if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${seed}`;
-  return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${percent(wrong / total)} ${interval}.${seed}`;
+  return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${seed}`;
 }

@@ -35,7 +35,7 @@ function Rows({ rows, errors, isRedacted, hasLabels = false }: RowListProps) {
       {rows.map((row) => (
         <li key={row.row}>
           <p class={isRedacted ? "is-redacted" : undefined}>
-            <UserText text={row.text} limit={TEXT_LIMIT} />
+            {isRedacted ? "The text is left out of this file." : <UserText text={row.text} limit={TEXT_LIMIT} />}
           </p>
           <span class="test-row-probability">
             {probability(row.probability)}

@@ -1,20 +1,21 @@
 // Error rates of groups of test rows, with intervals.
-import { max } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { max } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { count, fixed, percent, range } from "../format.ts";
+import { count, fixed } from "../format.ts";
 import { plainText, plainWidth } from "../prediction/figures.ts";
 import { UserText } from "../text.tsx";
 import type { SliceError, TestErrors } from "../trace.ts";
 import { rightIn, totalOf, wilson } from "./counts.ts";
+import { rate, rateRange } from "./rates.ts";
 
 const ROW = 34;
 const AXIS_HEIGHT = 34;
 const SHOWN = 12;
 
 export function SliceFigure({ errors }: { errors: TestErrors }) {
-  const slices = [...errors.slices].sort((a, b) => rate(b) - rate(a));
+  const slices = [...errors.slices].sort((a, b) => errorRate(b) - errorRate(a));
   const rows = [everything(errors), ...slices.slice(0, SHOWN)];
   return (
     <Figure
@@ -28,8 +29,8 @@ export function SliceFigure({ errors }: { errors: TestErrors }) {
             { name: "Slice", value: ({ slice }) => <UserText text={slice} limit={60} /> },
             { name: "Rows", value: ({ n }) => count(n), isNumber: true },
             { name: "Wrong", value: ({ wrong }) => count(wrong), isNumber: true },
-            { name: "Error rate", value: (slice) => percent(rate(slice)), isNumber: true },
-            { name: "95 % interval, %", value: ({ low, high }) => range(low, high), isNumber: true },
+            { name: "Error rate", value: (slice) => rate(errorRate(slice)), isNumber: true },
+            { name: "95 % interval", value: ({ low, high }) => rateRange(low, high), isNumber: true },
           ]}
         />
       }
@@ -51,7 +52,7 @@ function everything(errors: TestErrors): SliceError {
   return { slice: "all test texts", n, wrong, low, high };
 }
 
-function rate({ n, wrong }: SliceError): number {
+function errorRate({ n, wrong }: SliceError): number {
   return n === 0 ? 0 : wrong / n;
 }
 
@@ -61,12 +62,12 @@ function sliceSentence(slices: readonly SliceError[]): string {
   const pair = counted
     .flatMap((worse) => counted.map((better) => ({ worse, better })))
     .filter(({ worse, better }) => worse.low > better.high)
-    .sort((a, b) => rate(b.worse) - rate(b.better) - (rate(a.worse) - rate(a.better)))[0];
+    .sort((a, b) => errorRate(b.worse) - errorRate(b.better) - (errorRate(a.worse) - errorRate(a.better)))[0];
   if (!pair) return "The intervals of all slices overlap, so no slice is measurably worse than another.";
   const { worse, better } = pair;
   return (
-    `“${plainText(worse.slice, 40)}” is wrong in ${percent(rate(worse))} of its rows, “${plainText(better.slice, 40)}” in ` +
-    `${percent(rate(better))}; their intervals do not overlap.`
+    `“${plainText(worse.slice, 40)}” is wrong in ${rate(errorRate(worse))} of its rows, “${plainText(better.slice, 40)}” in ` +
+    `${rate(errorRate(better))}; their intervals do not overlap.`
   );
 }
 
@@ -100,9 +101,9 @@ function Intervals({ rows, width }: { rows: SliceError[]; width: number }) {
             {[row.low, row.high].map((end) => (
               <line class="cap" x1={x(end)} x2={x(end)} y1={y - 5} y2={y + 5} />
             ))}
-            <circle class="dot" cx={x(rate(row))} cy={y} r={4.5} />
+            <circle class="dot" cx={x(errorRate(row))} cy={y} r={4.5} />
             <text class="ink" x={width} y={y - 2} text-anchor="end">
-              {percent(rate(row))}
+              {rate(errorRate(row))}
             </text>
             <text x={width} y={y + 12} text-anchor="end">
               {count(row.wrong)} of {count(row.n)}

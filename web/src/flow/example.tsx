@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
 import { count, probability } from "../format.ts";
-import { MaskedText, Quoted, UserText } from "../text.tsx";
+import { LEFT_OUT, MaskedText, Quoted, UserText } from "../text.tsx";
 import type { Example, MaskedExample, RunTrace } from "../trace.ts";
 
 /** What the example is after a stage; nothing where the stage has not run. */
@@ -79,13 +79,12 @@ export function TokenRow({ tokens, ids }: { tokens: string[]; ids: number[] }) {
   return (
     <ol class="tokens">
       {tokens.map((token, index) => {
-        const isSpecial = /^\[[A-Z0-9]+\]$/.test(token);
-        const isJoined = index > 0 && !isSpecial && !/^[\s▁Ġ]/.test(token);
-        const kind = ["token", isSpecial ? "is-special" : "", isJoined ? "is-joined" : ""].join(" ").trim();
+        const isContinued = !isSpecial(token) && !beginsWord(tokens[index + 1]);
+        const kind = ["token", isSpecial(token) ? "is-special" : "", isContinued ? "is-continued" : ""].join(" ").trim();
         return (
           <li class={kind}>
             <b>
-              <UserText text={token.trim() || token} />
+              <UserText text={token.trim() || token} limit={24} />
             </b>
             <span>{ids[index] ?? "–"}</span>
           </li>
@@ -93,6 +92,14 @@ export function TokenRow({ tokens, ids }: { tokens: string[]; ids: number[] }) {
       })}
     </ol>
   );
+}
+
+function isSpecial(token: string): boolean {
+  return /^\[[A-Z0-9]+\]$/.test(token);
+}
+
+function beginsWord(token: string | undefined): boolean {
+  return token === undefined || token === LEFT_OUT || isSpecial(token) || /^[\s▁Ġ]/.test(token);
 }
 
 function Masked({ masked, trace }: { masked: MaskedExample; trace: RunTrace }) {

@@ -12,7 +12,7 @@ import { difference, plainText, plainWidth, surfaceOf } from "./figures.ts";
 import { Holds } from "./stop.tsx";
 import type { Selection } from "./tokens.tsx";
 
-const NAMES_UNTIL = 40;
+const [LARGEST_SIDE, TOP, LINE] = [460, 20, 11];
 const SOURCES = 6;
 
 interface AttentionProps extends Selection {
@@ -53,7 +53,7 @@ function AttentionView({ attention, tokens, selected, onSelect }: AttentionProps
       )}
       <div class="attention-views">
         <Plot
-          height={(width) => matrixHeight(width, shown)}
+          height={(width) => matrixLayout(width, shown).side + TOP}
           label={`Weights of layer ${layer + 1}, head ${head + 1}, from ${count(length)} to ${count(length)} tokens. The list beside it says the largest of the chosen token.`}
           draw={(width) => <Matrix weights={weights} tokens={shown} row={row} width={width} />}
         />
@@ -93,26 +93,23 @@ function Choice(props: { name: string; total: number; value: number; onChoose: (
   );
 }
 
-function nameWidth(tokens: readonly Token[]): number {
-  if (tokens.length > NAMES_UNTIL) return 0;
-  return Math.min(110, Math.max(...tokens.map((token) => plainWidth(plainText(surfaceOf(token.surface), 14)))));
-}
-
-function matrixHeight(width: number, tokens: readonly Token[]): number {
-  return Math.min(width - nameWidth(tokens), 460) + 20;
+/** The side of the matrix, and the room for names before it: none where the rows are lower than a line of text. */
+function matrixLayout(width: number, tokens: readonly Token[]): { side: number; left: number } {
+  const names = Math.min(110, Math.max(...tokens.map((token) => plainWidth(plainText(surfaceOf(token.surface), 14)))));
+  const side = Math.min(width - names, LARGEST_SIDE);
+  return side / Math.max(1, tokens.length) < LINE ? { side: Math.min(width, LARGEST_SIDE), left: 0 } : { side, left: names };
 }
 
 /** A square for each weight, its area in proportion; rows read, columns are read. */
 function Matrix(props: { weights: number[][]; tokens: readonly Token[]; row: number; width: number }) {
   const { weights, tokens, row } = props;
-  const left = nameWidth(tokens);
-  const side = matrixHeight(props.width, tokens) - 20;
+  const { side, left } = matrixLayout(props.width, tokens);
   const cell = side / Math.max(1, tokens.length);
   const squares = weights.flatMap((line, reader) =>
     line.map((weight, source) => {
       const size = (cell - 1) * Math.sqrt(weight);
       if (size < 0.6) return "";
-      const [x, y] = [left + (source + 0.5) * cell - size / 2, 20 + (reader + 0.5) * cell - size / 2];
+      const [x, y] = [left + (source + 0.5) * cell - size / 2, TOP + (reader + 0.5) * cell - size / 2];
       return `M${fixedPoint(x)} ${fixedPoint(y)}h${fixedPoint(size)}v${fixedPoint(size)}h${fixedPoint(-size)}z`;
     }),
   );
@@ -121,13 +118,12 @@ function Matrix(props: { weights: number[][]; tokens: readonly Token[]; row: num
       <text x={left} y={12}>
         read from, in the same order
       </text>
-      <rect class="field-of" x={left} y={20} width={side} height={side} />
-      <rect class="chosen-row" x={left} y={20 + row * cell} width={side} height={cell} />
+      <rect class="field-of" x={left} y={TOP} width={side} height={side} />
+      <rect class="chosen-row" x={left} y={TOP + row * cell} width={side} height={cell} />
       <path class="squares" d={squares.join("")} />
       {left > 0 &&
-        cell >= 9 &&
         tokens.map((token, index) => (
-          <text class={index === row ? "accent small" : "name small"} x={left - 6} y={20 + (index + 0.5) * cell + 4} text-anchor="end">
+          <text class={index === row ? "accent small" : "name small"} x={left - 6} y={TOP + (index + 0.5) * cell + 4} text-anchor="end">
             {plainText(surfaceOf(token.surface), 14)}
           </text>
         ))}
@@ -155,7 +151,7 @@ function Sources({ weights, tokens }: { weights: readonly number[]; tokens: read
           </>
         ),
         value: weight,
-        written: fixed(weight, 2),
+        written: weight < 0.005 ? "<0.01" : fixed(weight, 2),
       }))}
     />
   );

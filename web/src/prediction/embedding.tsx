@@ -1,6 +1,6 @@
 // Stop 2: the rows of the embedding table that the tokens stand for.
-import { extent, max } from "d3-array";
-import { scaleLinear, scaleLog } from "d3-scale";
+import { extent, max } from "../charts/extent.ts";
+import { scaleLinear, scaleLog } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, fixed, percent } from "../format.ts";

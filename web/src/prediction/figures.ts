@@ -1,7 +1,7 @@
 // Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
 import { textWidth } from "../charts/figure.tsx";
 import { fixed, scientific } from "../format.ts";
-import { codePoint, pieces, shorten } from "../text.tsx";
+import { isolated } from "../text.tsx";
 
 /** +1.12, −0.13, 0.00 */
 export function signed(value: number, decimals = 2): string {
@@ -31,9 +31,14 @@ export function surfaceOf(surface: string): string {
 
 /** Text of the user for a chart or an attribute, where no markup can stand: cut, isolated, nothing hidden in it. */
 export function plainText(text: string, limit = 18): string {
-  const [shown, rest] = shorten(text, limit);
-  const visible = pieces(shown).map((piece) => (piece.isHidden ? `\u2039${codePoint(piece.text)}\u203a` : piece.text));
-  return `\u2068${visible.join("")}${rest > 0 ? "\u2026" : ""}\u2069`;
+  return isolated(text, limit);
+}
+
+const LEFT_OUT = "\u2587"; // what --redact puts in place of every text
+
+/** A word of the text for a chart; where it was left out, its place in the text. */
+export function wordName(word: string, index: number, limit = 16): string {
+  return word === LEFT_OUT ? `word ${index + 1}` : plainText(word, limit);
 }
 
 /** About how wide such a text is in a chart; the isolating characters have no width. */

@@ -3,16 +3,16 @@ import { useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
 import { Figure, Plot, Table } from "../charts/figure.tsx";
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 import { count, fixed, probability } from "../format.ts";
 import { MaskedText, UserText } from "../text.tsx";
 import type { FillReadout, FillTrace } from "../trace.ts";
-import { layerName, plainText, plainWidth, signed } from "./figures.ts";
+import { layerName, plainText, plainWidth, signed, wordName } from "./figures.ts";
 import { Stop } from "./stop.tsx";
 import { Chips } from "./tokens.tsx";
 
 /** One sentence with a hidden word; several are chosen from a list. */
-export function FillPanel({ fills }: { fills: readonly FillTrace[] }) {
+export function FillPanel({ fills, isRedacted }: { fills: readonly FillTrace[]; isRedacted: boolean }) {
   const [chosen, setChosen] = useState(0);
   const fill = fills[Math.min(chosen, fills.length - 1)];
   if (!fill) return null;
@@ -23,17 +23,21 @@ export function FillPanel({ fills }: { fills: readonly FillTrace[] }) {
           <span>Sentence</span>
           <select value={Math.min(chosen, fills.length - 1)} onChange={(event) => setChosen(Number(event.currentTarget.value))}>
             {fills.map((other, index) => (
-              <option value={index}>{plainText(other.masked_text, 60)}</option>
+              <option value={index}>
+                {index + 1}: {plainText(other.masked_text, 60)}
+              </option>
             ))}
           </select>
         </label>
       )}
-      <FillView key={fill.id + fill.masked_text} fill={fill} />
+      <FillView key={fill.id + fill.masked_text} fill={fill} isRedacted={isRedacted} />
     </>
   );
 }
 
-export function FillView({ fill }: { fill: FillTrace }) {
+/** In a redacted document all words are one sign, so none of them is the hidden word. */
+export function FillView({ fill, isRedacted }: { fill: FillTrace; isRedacted: boolean }) {
+  const isTrue = (word: string) => !isRedacted && word === fill.true_word;
   const [selected, setSelected] = useState(Math.max(0, fill.tokens.findIndex(({ position }) => position === fill.mask_position)));
   const last = fill.readouts.at(-1);
   return (
@@ -63,17 +67,17 @@ export function FillView({ fill }: { fill: FillTrace }) {
           title="Read-outs"
           note="What the output layer would say if the model ended earlier. It was trained for the last layer only."
         >
-          <ReadoutTable readouts={fill.readouts} trueWord={fill.true_word} />
+          <ReadoutTable readouts={fill.readouts} hasTruth={fill.true_word !== null} isTrue={isTrue} />
         </Stop>
         <Stop number={3} isLast title="Guesses" note="The words with the highest probability, for the model as it is.">
-          <Figure title="Five likeliest words" sentence={guessSentence(fill)}>
+          <Figure title="Five likeliest words" sentence={guessSentence(fill, isTrue)}>
             <Bars
               label="Guesses for the hidden word"
               bars={fill.predictions.map((guess) => ({
                 name: <UserText text={guess.word} limit={30} />,
                 value: guess.probability,
                 written: probability(guess.probability),
-                isAccent: guess.word === fill.true_word,
+                isAccent: isTrue(guess.word),
               }))}
             />
           </Figure>
@@ -84,14 +88,17 @@ export function FillView({ fill }: { fill: FillTrace }) {
   );
 }
 
-function guessSentence(fill: FillTrace): string {
-  if (fill.true_word === null) return "Probabilities over the whole vocabulary.";
-  const isHit = fill.predictions.some(({ word }) => word === fill.true_word);
-  return isHit ? "Probabilities over the whole vocabulary; the hidden word is blue." : "The hidden word is not among them.";
+type IsTrue = (word: string) => boolean;
+
+function guessSentence(fill: FillTrace, isTrue: IsTrue): string {
+  const sentence = "Probabilities over the whole vocabulary";
+  if (fill.predictions.some(({ word }) => isTrue(word))) return `${sentence}; the hidden word is blue.`;
+  const rank = fill.readouts.at(-1)?.rank ?? null;
+  const isAbsent = fill.true_word !== null && rank !== null && rank > fill.predictions.length;
+  return isAbsent ? `${sentence}; the hidden word is not among them.` : `${sentence}.`;
 }
 
-function ReadoutTable({ readouts, trueWord }: { readouts: FillReadout[]; trueWord: string | null }) {
-  const hasTruth = trueWord !== null;
+function ReadoutTable({ readouts, hasTruth, isTrue }: { readouts: FillReadout[]; hasTruth: boolean; isTrue: IsTrue }) {
   return (
     <Table
       caption="Likeliest words after each layer"
@@ -99,7 +106,7 @@ function ReadoutTable({ readouts, trueWord }: { readouts: FillReadout[]; trueWor
       rows={readouts}
       columns={[
         { name: "After", value: ({ layer }) => layerName(layer) },
-        { name: "Likeliest words", value: ({ predictions }) => <Guesses readout={predictions} trueWord={trueWord} /> },
+        { name: "Likeliest words", value: ({ predictions }) => <Guesses guesses={predictions} isTrue={isTrue} /> },
         ...(hasTruth
           ? [
               {
@@ -119,11 +126,11 @@ function ReadoutTable({ readouts, trueWord }: { readouts: FillReadout[]; trueWor
   );
 }
 
-function Guesses({ readout, trueWord }: { readout: FillReadout["predictions"]; trueWord: string | null }) {
+function Guesses({ guesses, isTrue }: { guesses: FillReadout["predictions"]; isTrue: IsTrue }) {
   return (
     <span class="guesses">
-      {readout.map(({ word, probability: value }) => (
-        <span class={word === trueWord ? "guess is-true" : "guess"}>
+      {guesses.map(({ word, probability: value }) => (
+        <span class={isTrue(word) ? "guess is-true" : "guess"}>
           <UserText text={word} limit={20} /> <small>{probability(value)}</small>
         </span>
       ))}
@@ -165,16 +172,16 @@ function OcclusionFigure({ fill }: { fill: FillTrace }) {
         height={ROW * shown.length + 4}
         label="Fall of the log-probability for the words that matter most; the table has all words."
         draw={(width) => {
-          const left = Math.max(...shown.map(({ word }) => plainWidth(plainText(word, 16)))) + 8;
+          const left = Math.max(...shown.map(({ word, index }) => plainWidth(wordName(word, index)))) + 8;
           const values = shown.map(({ value }) => value);
           const low = Math.min(0, ...values);
           const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
           return (
             <>
-              {shown.map(({ word, value }, index) => (
+              {shown.map(({ word, value, index: position }, index) => (
                 <g>
                   <text class="ink" x={0} y={index * ROW + 15}>
-                    {plainText(word, 16)}
+                    {wordName(word, position)}
                   </text>
                   <rect
                     class={value >= 0 ? "for" : "against"}

@@ -1,5 +1,5 @@
 // Stop 4: the arithmetic of the head, carried out again in the browser.
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";

@@ -8,7 +8,7 @@ import { Lead } from "../section.tsx";
 import type { PredictionTrace, RunTrace } from "../trace.ts";
 import { FillPanel } from "./fill.tsx";
 import "./prediction.css";
-import { TypedPanel } from "./typed.tsx";
+import { type Typed, TypedPanel } from "./typed.tsx";
 import { PredictionView } from "./view.tsx";
 
 interface Tab {
@@ -19,7 +19,8 @@ interface Tab {
 }
 
 export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle | null }) {
-  const tabs = tabsOf(trace, oracle);
+  const typed = useRef<Typed>({ text: "", answer: null });
+  const tabs = tabsOf(trace, oracle, typed.current);
   const [chosen, setChosen] = useState<string | null>(null);
   const tab = tabs.find(({ id }) => id === chosen) ?? tabs[0];
   if (!tab) {
@@ -46,14 +47,14 @@ const NOTES: Record<string, string> = {
 };
 const NAMES: Record<string, string> = { example: "Example", typed: "Typed" };
 
-function tabsOf(trace: RunTrace, oracle: Oracle | null): Tab[] {
+function tabsOf(trace: RunTrace, oracle: Oracle | null, typed: Typed): Tab[] {
   const tabs = trace.predictions.map((prediction, index) => predictionTab(prediction, index, trace));
   if (trace.fills.length > 0) {
     const note = counted(trace.fills.length, "sentence");
-    tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} /> });
+    tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} isRedacted={trace.is_redacted} /> });
   }
   if (oracle) {
-    const panel = () => <TypedPanel oracle={oracle} canFill />;
+    const panel = () => <TypedPanel oracle={oracle} kept={typed} />;
     tabs.push({ id: "typed", name: "Your own text", note: oracle.place, panel });
   }
   return tabs;

@@ -1,5 +1,5 @@
 // Stop 3: what can be read out after each layer, and what each part adds to the margin.
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Track } from "../charts/bars.tsx";
 import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";

@@ -1,12 +1,12 @@
 // Which words the score rests on, by two methods that must agree before anything is read from them.
-import { max, min } from "d3-array";
-import { scaleLinear } from "d3-scale";
+import { max, min } from "../charts/extent.ts";
+import { scaleLinear } from "../charts/scale.ts";
 
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, counted, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Reasons } from "../trace.ts";
-import { plainText, plainWidth, signed } from "./figures.ts";
+import { plainWidth, signed, wordName } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
@@ -75,6 +75,8 @@ function CompletenessSentence({ reasons }: { reasons: Reasons }) {
 
 interface WordRow {
   word: string;
+  /** in the text */
+  index: number;
   gradients: number;
   masking: number;
 }
@@ -82,6 +84,7 @@ interface WordRow {
 function WordsFigure({ reasons }: { reasons: Reasons }) {
   const rows = reasons.words.map((word, index) => ({
     word,
+    index,
     gradients: reasons.integrated_gradients[index] ?? 0,
     masking: reasons.occlusion[index] ?? 0,
   }));
@@ -138,7 +141,7 @@ const VALUE_WIDTH = 44;
 
 function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: boolean; width: number }) {
   const { rows, others, hasGradients, width } = props;
-  const widest = Math.max(...rows.map(({ word }) => plainWidth(plainText(word, 16))));
+  const widest = Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index))));
   const left = Math.min(widest, width * 0.3) + 8;
   const column = (width - left - 16) / 2;
   const values = rows.flatMap(({ gradients, masking }) => (hasGradients ? [gradients, masking] : [masking]));
@@ -146,9 +149,9 @@ function SignedBars(props: { rows: WordRow[]; others: number; hasGradients: bool
   const bottom = 24 + ROW * rows.length;
   return (
     <>
-      {rows.map(({ word }, index) => (
-        <text class="ink" x={0} y={24 + index * ROW + 15}>
-          {plainText(word, Math.max(5, Math.floor((left + 4) / 6.5)))}
+      {rows.map(({ word, index }, place) => (
+        <text class="ink" x={0} y={24 + place * ROW + 15}>
+          {wordName(word, index, Math.max(5, Math.min(16, Math.floor((left + 4) / 6.5))))}
         </text>
       ))}
       {others > 0 && (

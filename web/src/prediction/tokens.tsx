@@ -68,8 +68,8 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
       </Holds>
     );
   }
-  const until = wasCut ? " up to where it was cut" : "";
-  return <Holds isOk>the tokens put together give the text{until}</Holds>;
+  const rest = wasCut ? ", but for the middle that was cut" : "";
+  return <Holds isOk>the tokens put together give the text{rest}</Holds>;
 }
 
 /** The tokens in one row that wraps; arrow keys move the selection, and Tab leaves the row. */

@@ -10,18 +10,25 @@ const MASK = "[MASK]";
 
 type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
 
-export function TypedPanel({ oracle, canFill }: { oracle: Oracle; canFill: boolean }) {
-  const [text, setText] = useState("");
+/** What the reader typed and got; it stays while another tab is looked at. */
+export interface Typed {
+  text: string;
+  answer: Answer | null;
+}
+
+export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
+  const [text, setText] = useState(kept.text);
   const [error, setError] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
-  const [answer, setAnswer] = useState<Answer | null>(null);
+  const [answer, setAnswer] = useState(kept.answer);
   const asked = useRef(0);
   const input = useRef<HTMLTextAreaElement>(null);
   const result = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
-    if (answer) result.current?.focus();
-  }, [answer]);
+    if (answer !== kept.answer) result.current?.focus();
+    kept.answer = answer;
+  }, [answer, kept]);
 
   const ask = async (event: Event) => {
     event.preventDefault();
@@ -52,11 +59,13 @@ export function TypedPanel({ oracle, canFill }: { oracle: Oracle; canFill: boole
           value={text}
           aria-invalid={error !== null}
           aria-describedby="typed-note typed-error"
-          onInput={(event) => setText(event.currentTarget.value)}
+          onInput={(event) => {
+            kept.text = event.currentTarget.value;
+            setText(kept.text);
+          }}
         />
         <p class="note" id="typed-note">
-          {canFill && <>With {MASK} in place of one word, that word is filled in. </>}
-          Computed {oracle.place}.
+          With {MASK} in place of one word, that word is filled in. Computed {oracle.place}.
         </p>
         <p class="typed-error" id="typed-error" role="alert">
           {error}
@@ -68,7 +77,12 @@ export function TypedPanel({ oracle, canFill }: { oracle: Oracle; canFill: boole
         </p>
       </form>
       <div ref={result} tabIndex={-1} class="typed-result" aria-live="off">
-        {answer && ("fill" in answer ? <FillView key={asked.current} fill={answer.fill} /> : <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />)}
+        {answer &&
+          ("fill" in answer ? (
+            <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
+          ) : (
+            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />
+          ))}
       </div>
     </>
   );

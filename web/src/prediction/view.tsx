@@ -11,12 +11,15 @@ import { LayersStop } from "./layers.tsx";
 import { ReasonsPart } from "./reasons.tsx";
 import { TokenStop } from "./tokens.tsx";
 
+/** A text of more characters is set smaller. */
+const LONG = 300;
+
 export function PredictionView({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
   const [selected, setSelected] = useState(() => firstWord(prediction));
   const selection = { selected, onSelect: setSelected };
   return (
     <>
-      <p class="prediction-text">
+      <p class={prediction.text.length > LONG ? "prediction-text is-long" : "prediction-text"}>
         <Quoted text={prediction.text} limit={700} />
       </p>
       <PredictionMeta prediction={prediction} />

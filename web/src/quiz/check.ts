@@ -67,12 +67,5 @@ export function knownMistake(question: Question, answer: Answer): Option | null 
   const { value } = answer;
   if (value === null) return null;
   const tolerance = (question.tolerance ?? 0) + 1e-9;
-  return question.options.find((option) => isNear((option as KnownNumber).value, value, tolerance)) ?? null;
-}
-
-/** An option of a number question is a known wrong answer. */
-type KnownNumber = Option & { value?: number | null };
-
-function isNear(known: number | null | undefined, typed: number, tolerance: number): boolean {
-  return known !== null && known !== undefined && Math.abs(known - typed) <= tolerance;
+  return question.options.find((known) => known.value !== null && Math.abs(known.value - value) <= tolerance) ?? null;
 }

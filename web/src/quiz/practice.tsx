@@ -2,9 +2,8 @@
 import { useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
-import { typeset } from "../format.ts";
 import type { Question } from "../trace.ts";
-import { QuestionForm, Solution } from "./question.tsx";
+import { mistakesSentence, QuestionForm, Solution } from "./question.tsx";
 import { QuizText } from "./quiz_text.tsx";
 
 interface PracticeProps {
@@ -40,7 +39,7 @@ function Task({ task, number, problem }: { task: Question; number: number; probl
           {task.solution.length > 0 && (
             <Fold name="Show me the worked solution" of={`task ${number}`}>
               <Solution question={task} />
-              {task.mistakes.length > 0 && <p class="note">Common mistakes: {task.mistakes.map(typeset).join("; ")}</p>}
+              {task.mistakes.length > 0 && <p class="note">{mistakesSentence(task.mistakes)}</p>}
             </Fold>
           )}
         </div>

@@ -248,10 +248,7 @@ function Feedback({ question, answer }: { question: Question; answer: Answer }) 
         {!right && <LookAt question={question} />}
       </p>
       {!right && question.kind === "number" && !mistake && question.mistakes.length > 0 && (
-        <p>
-          Common mistakes:{" "}
-          {question.mistakes.map((text) => typeset(text)).join("; ")}
-        </p>
+        <p>{mistakesSentence(question.mistakes)}</p>
       )}
     </>
   );
@@ -274,6 +271,12 @@ function NumberVerdict(props: { question: Question; isRight: boolean; mistake: O
       {mistake.misconception && <Misconception text={mistake.misconception} />}{" "}
     </>
   );
+}
+
+/** Mistakes are written as what they do: "divides by a part of the rows". */
+export function mistakesSentence(mistakes: readonly string[]): string {
+  const name = mistakes.length === 1 ? "Common mistake" : "Common mistakes";
+  return `${name}: ${mistakes.map((mistake) => `it ${typeset(mistake)}`).join("; ")}.`;
 }
 
 /** The place of the page from which the answer can be read. */

@@ -2,6 +2,8 @@ import { Table } from "../charts/figure.tsx";
 import type { ShownCheck } from "../checks.ts";
 import { significant, typeset } from "../format.ts";
 
+const SHOWN = 2;
+
 /** The checks as a grid of ticks; a ring marks what this browser computed again. */
 export function Checks({ checks }: { checks: ShownCheck[] }) {
   const failing = checks.filter((check) => !check.isOk);
@@ -16,11 +18,20 @@ export function Checks({ checks }: { checks: ShownCheck[] }) {
           <Tick shown={shown} />
         ))}
       </ul>
-      {failing.map(({ check, sentence }) => (
+      {failing.slice(0, SHOWN).map(({ check, sentence }) => (
         <p class="failing">
           {check.id} fails: {typeset(sentence)}
         </p>
       ))}
+      {failing.length > SHOWN && (
+        <p class="failing">
+          {failing
+            .slice(SHOWN)
+            .map(({ check }) => check.id)
+            .join(", ")}{" "}
+          {failing.length === SHOWN + 1 ? "fails" : "fail"}, too; the list of all checks says why.
+        </p>
+      )}
       {hasRing && <p class="ring-key">Ringed: computed again in this browser.</p>}
     </div>
   );
@@ -56,7 +67,7 @@ export function ChecksTable({ checks }: { checks: ShownCheck[] }) {
           name: "Result",
           value: ({ isOk, sentence }) => (
             <span class={isOk ? undefined : "failing"}>
-              {isOk ? "holds" : "fails"}: {typeset(sentence)}
+              <b>{isOk ? "holds" : "fails"}.</b> {typeset(sentence)}
             </span>
           ),
         },

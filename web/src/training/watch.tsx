@@ -1,4 +1,4 @@
-import { scaleLinear } from "d3-scale";
+import { scaleLinear } from "../charts/scale.ts";
 import { useEffect, useState } from "preact/hooks";
 
 import { Bars } from "../charts/bars.tsx";
@@ -28,7 +28,7 @@ export function Watch({ trace }: { trace: RunTrace }) {
     <Part
       id="watch"
       title="Watch it learn"
-      sentence={`${capital(counted(sentences.length, "sentence"))} with a word hidden, predicted again at each of ${count(moments.length)} evaluations; the line under each is the probability of the hidden word.${also}`}
+      sentence={`${capital(counted(sentences.length, "sentence"))} with a word hidden, predicted again ${moments.length === 1 ? "at the first evaluation" : `at each of ${counted(moments.length, "evaluation")}`}; the line under each is the probability of the hidden word.${also}`}
     >
       <div class="player">
         <button type="button" class="button" onClick={toggle} disabled={moments.length < 2}>
