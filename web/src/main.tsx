@@ -15,17 +15,11 @@ async function start(): Promise<void> {
     const first = await readTrace();
     document.title = `${first.run.name}, traced by pretune`;
     render(<Page first={first} server={liveOracle()} />, host);
-    followAddress();
   } catch (error) {
     const sentence = error instanceof TraceError ? error.message : "The document of this page cannot be read; the file may be cut off.";
     render(<Failure sentence={sentence} />, host);
     if (!(error instanceof TraceError)) throw error;
   }
-}
-
-/** The browser looked for the place in the address before it was drawn. */
-function followAddress(): void {
-  if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
 function Failure({ sentence }: { sentence: string }) {

@@ -25,6 +25,7 @@ export function Page({ first, server }: { first: RunTrace; server: Oracle | null
   useEffect(() => subscribe((change) => setTrace((known) => ({ ...known, ...change })), setConnection), []);
   const carried = useCarriedModel();
   const oracle = server ?? (carried === "unreadable" ? null : carried);
+  const isWhole = useAfterPaint(followAddress);
   const checks = useMemo(() => shownChecks(trace), [trace]);
   return (
     <>
@@ -37,32 +38,54 @@ export function Page({ first, server }: { first: RunTrace; server: Oracle | null
           {connection && <StatusLine trace={trace} connection={connection} />}
           <RunSection trace={trace} checks={checks} />
           <Section id="flow" trace={trace}>
-            <Flow trace={trace} />
+            {isWhole && <Flow trace={trace} />}
           </Section>
           <Section id="training" trace={trace}>
-            <Training trace={trace} />
+            {isWhole && <Training trace={trace} />}
           </Section>
           <Section id="help" trace={trace}>
-            <Help trace={trace} />
+            {isWhole && <Help trace={trace} />}
           </Section>
           <Section id="prediction" trace={trace}>
-            <Prediction trace={trace} oracle={oracle} />
+            {isWhole && <Prediction trace={trace} oracle={oracle} />}
           </Section>
           <Section id="errors" trace={trace}>
-            <Errors trace={trace} />
+            {isWhole && <Errors trace={trace} />}
           </Section>
           <Section id="quiz" trace={trace}>
-            <QuizSection trace={trace} />
+            {isWhole && <QuizSection trace={trace} />}
           </Section>
           <Section id="insight" trace={trace}>
-            <InsightSection trace={trace} />
+            {isWhole && <InsightSection trace={trace} />}
           </Section>
           <Section id="methods" trace={trace}>
-            <Methods trace={trace} />
-            <CarriedModel carried={carried} trace={trace} />
+            {isWhole && (
+              <>
+                <Methods trace={trace} />
+                <CarriedModel carried={carried} trace={trace} />
+              </>
+            )}
           </Section>
         </main>
       </div>
     </>
   );
+}
+
+/** False until the first screen has been painted: what is below it is drawn a moment later. */
+function useAfterPaint(then: () => void): boolean {
+  const [isPainted, setPainted] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setPainted(true));
+    return () => clearTimeout(timer);
+  }, []);
+  useEffect(() => {
+    if (isPainted) then();
+  }, [isPainted]);
+  return isPainted;
+}
+
+/** The browser looked for the place in the address before it was drawn. */
+function followAddress(): void {
+  if (location.hash.length > 1) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
