@@ -63,7 +63,8 @@ def test_the_noise_of_a_change_in_accuracy_is_that_of_paired_rows() -> None:
     before, after = row(1.0, 0.80, 1000), row(1.0, 0.82, 1000, accuracy_change_error=math.sqrt(20) / 1000)
     assert not is_measurable([before, row(1.0, 0.82, 1000)])
     assert is_measurable([before, after])
-    assert not is_measurable([before, replace(after, accuracy_change_error=math.sqrt(180) / 1000)])  # 100 better, 80 worse
+    close = replace(after, accuracy_change_error=math.sqrt(180) / 1000)  # 100 better, 80 worse
+    assert not is_measurable([before, close])
     assert accuracy_change_noise([row(1.0, 0.5, 100), row(1.0, 0.5, 400)]) == pytest.approx(0.098)
     many = [row(1.0, 0.8, 900, accuracy_change_error=0.004 * n) for n in range(4)]
     assert accuracy_change_noise(many) == pytest.approx(1.96 * 0.024 + 1 / 900)

@@ -37,9 +37,7 @@ Array = npt.NDArray[Any]
 _LEAST_COMPRESSION = 0.5  # no trained weights of 8 bits are smaller than this, so a larger model need not be tried
 
 
-def pack_model(
-    run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Precision] = ("fp16", "int8")
-) -> bytes:
+def pack_model(run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Precision] = ("fp16", "int8")) -> bytes:
     """The fine-tuned and the pre-trained model of a run, or the one that there is, with the tokenizer.
 
     The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises
