@@ -136,7 +136,7 @@ def test_a_file_with_the_model_predicts_offline(
     trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
 ) -> None:
     from pretune.inference.predict import predict
-    from pretune.page.model_payload import pack_model
+    from pretune.exporting.browser_model import pack_model
 
     text = "The hotel was dreadful <b>and</b> cold."
     write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))

@@ -40,7 +40,7 @@ def report(arguments: Arguments) -> int:
 def _packed(run: Path, arguments: Arguments) -> bytes | None:
     if not arguments.with_model:
         return None
-    from pretune.page.model_payload import pack_model
+    from pretune.exporting.browser_model import pack_model
 
     return pack_model(run)
 

@@ -13,7 +13,7 @@ import pytest
 
 from pretune.errors import ModelNotFoundError, ModelTooLargeError
 from pretune.inference.load import load_classifier
-from pretune.page.model_payload import pack_model
+from pretune.exporting.browser_model import pack_model
 
 
 def read_header(packed: bytes) -> tuple[dict[str, Any], bytes]:
