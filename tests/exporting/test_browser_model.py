@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from pretune.errors import ModelNotFoundError, ModelTooLargeError
-from pretune.inference.load import load_classifier
 from pretune.exporting.browser_model import pack_model
+from pretune.inference.load import load_classifier
+from pretune.model.folder import save_model_folder
+from pretune.model.transformer import LanguageModel
 
 
 def read_header(packed: bytes) -> tuple[dict[str, Any], bytes]:
@@ -48,10 +50,15 @@ def test_weights_are_halves_and_the_head_is_exact(run_folder: Path) -> None:
 
 
 def test_equal_weights_are_stored_once(run_folder: Path, tmp_path: Path) -> None:
-    header, _ = read_header(pack_model(run_folder))
-    shared = {*header["classifier"]["weights"].values()} & {*header["language_model"]["weights"].values()}
-    assert not shared
-    assert len(header["tensors"]) < 3 * len(header["classifier"]["weights"])
+    shutil.copytree(run_folder / "finetune", tmp_path / "finetune")
+    model = load_classifier(run_folder).model
+    untrained = LanguageModel(model.config)
+    untrained.transformer.load_state_dict(model.transformer.state_dict())
+    save_model_folder(tmp_path / "pretrain" / "checkpoint", untrained, run_folder / "finetune" / "checkpoint")
+    (twice, _), (once, _) = (read_header(pack_model(run)) for run in (run_folder, tmp_path))
+    assert twice["language_model"]["weights"] != twice["classifier"]["weights"]
+    assert once["language_model"]["weights"].items() <= once["classifier"]["weights"].items()
+    assert len(once["tensors"]) == len(once["classifier"]["weights"]) + 1  # and the merges of the tokenizer
 
 
 def test_eight_bits_are_taken_where_halves_are_too_large(run_folder: Path) -> None:

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import torch
 
+from pretune.exporting.browser_model import pack_model
 from pretune.inference.load import load_classifier, load_filler
 from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
-from pretune.exporting.browser_model import pack_model
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import TokenizerKind, load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer
@@ -46,13 +46,15 @@ SENTENCES = [
 ]
 FRAGMENTS = [
     "sun", "The", "film,", "dreadful", "großartig", "don't", "WE'LL", "it's", "3.14", "1,000", "½", "Ⅷ", "x²",
-    "🙂", "👩‍👩‍👧", "🇩🇪", "لا إله", "שלום", "電話は高い。", "สวัสดีครับ", "한국어", "नमस्ते", "é", "ﬁn", "Å", "Σίσυφος", "ΌΔΥΣΣΕΥΣ",
-    "İstanbul", "ı", "ſ", "K", "[MASK]", "[BOS]", "[EOS]", "[PAD]", "[UNK]", "[mask]", "##ing", "<b>", "</b>", "<br />",
-    "<a href='x'>", "<!-- hidden -->", "<script>alert(1)</script>", "<3", "a < b", "<somebody>", "&amp;", "&lt;b&gt;",
+    "🙂", "👩‍👩‍👧", "🇩🇪", "لا إله", "שלום", "電話は高い。", "สวัสดีครับ", "한국어", "नमस्ते", "é", "ﬁn", "Å",
+    "Σίσυφος", "ΌΔΥΣΣΕΥΣ", "İstanbul", "ı", "ſ", "K", "[MASK]", "[BOS]", "[EOS]", "[PAD]", "[UNK]", "[mask]",
+    "##ing", "<b>", "</b>", "<br />", "<a href='x'>", "<!-- hidden -->", "<script>alert(1)</script>", "<3", "a < b",
+    "<somebody>", "&amp;", "&lt;b&gt;",
     "&amp;lt;br&amp;gt;", "&#8217;", "&#x1F600;", "&nbsp;", "&notit;", "&NotEqualTilde;", "&#150;", "&#0;", "&#xD800;",
     "&bogus;", "&amp", "AT&T", "\t", "\n", "\r\n", "\u00a0", "\u2003", "\u2028", "\u200b", "\ufeff", "\u200d",
     "\u202e", "\x00", "\x1b[31m", "\x7f", "\x85", "\x93", "\ud800", "\ufffe", "\U000e0041", "́", "...", "--", "_x_",
-    "well-known", "o’clock", "a" * 40, "ab" * 70, "!?!?", "a\u0308", "\u1100\u1161\u11a8", "𝔘𝔫𝔦", "\U00016ebb", "⹃", "܀",
+    "well-known", "o’clock", "a" * 40, "ab" * 70, "!?!?", "a\u0308", "\u1100\u1161\u11a8", "𝔘𝔫𝔦", "\U00016ebb",
+    "⹃", "܀",
 ]  # fmt: skip
 
 
