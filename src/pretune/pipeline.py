@@ -23,6 +23,7 @@ from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
+    OWN_HASH,
     RECIPE_NAME,
     REPORT_NAME,
     TRACE_NAME,
@@ -368,8 +369,9 @@ def write_run_trace(run: Path) -> None:
         from pretune.tracing.examples import trace_examples
 
         predictions, fills = trace_examples(run)
-    trace = build_run_trace(run, predictions=predictions, fills=fills)
-    write_json(run / TRACE_NAME, sealed(to_json(trace)))
+    trace = sealed(to_json(build_run_trace(run, predictions=predictions, fills=fills)))
+    if recorded.sha256 != trace[OWN_HASH]:
+        write_json(run / TRACE_NAME, trace)
 
 
 def write_page(run: Path, say: Say) -> None:

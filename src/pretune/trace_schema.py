@@ -440,7 +440,7 @@ class Neighbours:
     """The nearest rows of the embedding table to a token, by cosine after standardising each dimension."""
 
     position: int
-    words: list[WordGuess]
+    words: Annotated[list[WordGuess], "each with its cosine as the probability"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -553,7 +553,9 @@ class Reasons:
     occlusion: list[float]
     rank_correlation: Annotated[float, "Spearman's, between the two"] | None
     is_top_word_equal: bool
-    deletion: Annotated[list[float], "score after masking the 0, 1, 2, ... words that speak most for the label"]
+    deletion: Annotated[
+        list[float], "score after masking the 0, 1, 2, ... words with the largest gradients; at most 24"
+    ]
     random_deletion: Annotated[list[float], "the mean of the same over random orders"]
     random_orders: int
 

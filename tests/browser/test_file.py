@@ -132,6 +132,25 @@ def test_without_scripts_there_is_the_headline(trace: RunTrace, report: Path, ch
     context.close()
 
 
+def test_a_file_with_the_model_predicts_offline(
+    trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
+) -> None:
+    from pretune.inference.predict import predict
+    from pretune.page.model_payload import pack_model
+
+    text = "The hotel was dreadful <b>and</b> cold."
+    write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
+    watched = open_page(tmp_path / "with_model.html")
+    watched.page.get_by_role("tab", name="Your own text").click()
+    watched.page.get_by_label("Your text").fill(text)
+    watched.page.get_by_role("button", name="Trace this text").click()
+    shown = watched.page.locator(".typed-result")
+    [expected] = predict(small_run, [text])
+    shown.get_by_text(f"{100 * (expected.probability or 0):.1f}").first.wait_for(timeout=60_000)
+    assert (expected.label or "") in shown.inner_text()
+    assert watched.complaints() == []
+
+
 @pytest.mark.parametrize("end", [0.5, 0.999])
 def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page: Any, end: float) -> None:
     """Here the payload is cut and the script is there; without the script, the browser shows nothing at all."""

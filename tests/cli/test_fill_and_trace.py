@@ -9,6 +9,8 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.inference.predict import fill
+from pretune.run_trace.codec import as_written, from_json
+from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
 
 
@@ -20,10 +22,18 @@ def test_fill_is_json(run_folder: Path) -> None:
     assert found["model"].endswith("pretrain/checkpoint")
 
 
-def test_trace_is_json(run_folder: Path) -> None:
-    found = trace(str(run_folder), "A wonderful film.")
-    assert json.loads(json.dumps(found)) == found
-    assert list(found["layers"]) == ["tokenization", "embedding", "transformer", "head", "decision"]
+def test_trace_is_json(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["trace", str(run_folder), "A wonderful film.", "--json"]) == 0
+    found = from_json(PredictionTrace, json.loads(capsys.readouterr().out))
+    assert found == as_written(trace(str(run_folder), "A wonderful film."))
+    assert found.reasons is not None and found.reasons.words == ["A", "wonderful", "film."]
+
+
+def test_trace_shows_five_layers_and_the_reasons(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["trace", str(run_folder), "A wonderful film."]) == 0
+    shown = capsys.readouterr().out
+    titles = ["1 Tokenization", "2 Embedding", "3 Transformer layers", "4 Head", "5 Decision", "Reasons"]
+    assert [shown.index(title) for title in titles] == sorted(shown.index(title) for title in titles)
 
 
 @pytest.mark.parametrize("words", [["trace", ""], ["trace", " \n"], ["trace", "<p></p>"], ["fill", ""], ["fill", "  "]])

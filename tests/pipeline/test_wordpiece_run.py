@@ -25,12 +25,11 @@ def test_a_run_with_wordpiece(small_world: Path, tmp_path: Path, capsys: pytest.
     text = "The unforgettable soup was cold."
     (prediction,) = predict(tmp_path, [text])
     found = trace(tmp_path, text)
-    pieces = found["layers"]["tokenization"]["tokens"]
-    assert found["layers"]["decision"]["probability"] == pytest.approx(prediction.probability, abs=1e-5)
-    assert [piece["surface"] for piece in pieces if piece["start"] is not None] == [
-        text[piece["start"] : piece["end"]] for piece in pieces if piece["start"] is not None
-    ]
-    assert "".join(piece["surface"] for piece in pieces[1:-1]) == text.replace(" ", "")
+    tokens = found.tokens[1:-1]
+    assert found.decision.probability == pytest.approx(prediction.probability, abs=1e-5)
+    assert [token.surface for token in tokens] == [text[token.start : token.end] for token in tokens]
+    assert "".join(token.surface for token in tokens) == text.replace(" ", "")
+    assert found.reasons is not None and found.reasons.words == text.split()
     (words,) = fill(tmp_path, "The soup was [MASK].")["masks"]
     assert len(words) == 5 and all(not word["word"].startswith("[") for word in words)
     log = (tmp_path / "pretrain" / "events.jsonl").read_text(encoding="utf-8")

@@ -9,9 +9,24 @@ from typing import Any
 
 import pytest
 
-from pretune.run_trace.build import fold_events
+from pretune.run_trace.build import build_run_trace, fold_events
 from pretune.run_trace.run_card import RunFolder
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import (
+    Attention,
+    Contribution,
+    Decision,
+    Embedding,
+    FillReadout,
+    FillTrace,
+    Flip,
+    Head,
+    PredictionTrace,
+    Readout,
+    Reasons,
+    RunTrace,
+    Token,
+    WordGuess,
+)
 
 Event = dict[str, Any]
 
@@ -400,3 +415,128 @@ def full_run() -> RunBuilder:
     add_task_stages(run)
     add_comparison(run)
     return run
+
+
+N = 40  # test rows
+TEST_TEXTS = [f"The dish was {'superb' if row % 2 else 'mouldy'}, guest number {row}." for row in range(N)]
+SLICES = ["seen" if row < 30 else "unseen" for row in range(N)]
+
+
+def write_predictions(path: Path, wrong: set[int]) -> list[bool]:
+    """Predictions of N rows of two classes, which are wrong in some rows; whether each is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row in range(N):
+        label = row % 2
+        predicted = 1 - label if row in wrong else label
+        highest = 0.55 + 0.011 * row
+        probabilities = [1 - highest, highest] if predicted else [highest, 1 - highest]
+        fields = {"row": row, "label": label, "predicted": predicted, "probabilities": probabilities}
+        lines.append(json.dumps({**fields, "slice": SLICES[row]}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return [row not in wrong for row in range(N)]
+
+
+def add_tested_task(run: RunBuilder, folder: Path) -> None:
+    """Fine-tuning, control and comparison whose logs and files agree, on 40 test rows."""
+    from pretune.evaluation.uncertainty import wilson_interval
+
+    start(run, "split")
+    finish(run, "split", 0.5)
+    start(run, "prepare")
+    run.add("prepare", "example", text=EXAMPLE, label="positive", split="test", num_tokens=15)
+    finish(run, "prepare", 1.0)
+    models = []
+    for stage, kind, wrong in (("scratch", "scratch", set(range(0, 40, 3))), ("finetune", "pretrained", {4, 33})):
+        right = write_predictions(folder / stage / "predictions" / "seed-0.jsonl", wrong)
+        figures: dict[str, Any] = {"n": N, "accuracy": sum(right) / N}
+        figures["accuracy_interval"] = list(wilson_interval(sum(right), N))
+        start(run, stage)
+        run.add(stage, "references", uniform_nats=math.log(2), prior_nats=0.69, majority_share=0.5)
+        add_trial(run, stage, 0, 0.001, 0)
+        run.add(stage, "chosen", trial=0, learning_rate=0.001, seed=0, sentence="Chosen: learning rate 0.001, seed 0.")
+        run.add(stage, "test", trial=0, seed=0, macro_f1=0.9, loss=0.3, **figures)
+        run.add(stage, "example", text=EXAMPLE, label="positive", predicted="positive", probability=0.987)
+        finish(run, stage, 20.0)
+        models.append({"name": kind, "kind": kind, "seeds": [figures["accuracy"]], "macro_f1": 0.9, **figures})
+    verdict = {"between": ["pretrained", "scratch"], "metric": "accuracy", "difference": 0.3, "p_value": 0.002}
+    verdict |= {"difference_interval": [0.12, 0.44], "sentence": "Pre-training helped: +30.0 points."}
+    on_slice = {**verdict, "slice": "unseen", "difference": 0.01, "difference_interval": [-0.1, 0.12], "p_value": 0.8}
+    start(run, "compare")
+    run.add("compare", "comparison", rows=models, verdicts=[verdict, on_slice], coverage="One seed.")
+    finish(run, "compare", 2.0)
+
+
+@pytest.fixture
+def tested_run(tmp_path: Path) -> Path:
+    """The folder of a finished run with labels: logs, recipe, test rows and predictions, without models."""
+    folder, run = tmp_path / "tested", RunBuilder()
+    add_text_stages(run)
+    add_pretraining(run)
+    add_tested_task(run, folder)
+    run.write(folder)
+    (folder / "recipe.toml").write_text('labels = "labelled.csv"\ncontrol = true\n', encoding="utf-8")
+    names = {"names": ["negative", "positive"]}
+    (folder / "prepare" / "labels.json").write_text(json.dumps(names), encoding="utf-8")
+    for split, texts in (("test", TEST_TEXTS), ("train", ["A fine film."]), ("validation", ["A dull film."])):
+        rows = [{"row": row, "text": text, "label": row % 2} for row, text in enumerate(texts)]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "prepare" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def traced(tested_run: Path) -> RunTrace:
+    """The trace of that run, with one prediction and one masked word."""
+    return build_run_trace(tested_run, predictions=[make_prediction()], fills=[make_fill()])
+
+
+def make_prediction() -> PredictionTrace:
+    """A prediction of two classes with numbers that add up."""
+    text, pooled, weight, bias = "The soup was cold.", [1.0, -2.0], [[0.5, 0.25], [-0.5, 1.0]], [0.1, -0.1]
+    logits = [sum(w * x for w, x in zip(row, pooled, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
+    odds = 1 / (1 + math.exp(logits[1] - logits[0]))
+    spans = [None, (0, 3), (3, 8), (8, 12), (12, 17), (17, 18), None]
+    surfaces = ["[BOS]" if i == 0 else "[EOS]" if s is None else text[s[0] : s[1]] for i, s in enumerate(spans)]
+    tokens = [
+        Token(
+            position=i, id=i, surface=surface, start=None if s is None else s[0], end=None if s is None else s[1],
+            is_special=s is None, word=None if s is None else i - 1, count=7,
+        )
+        for i, (surface, s) in enumerate(zip(surfaces, spans, strict=True))
+    ]  # fmt: skip
+    score = logits[0] - logits[1]
+    reasons = Reasons(
+        label="negative", runner_up="positive", score=score, masked_score=0.5, words=["The", "soup", "was", "cold."],
+        integrated_gradients=[0.1, 0.2, 0.0, score - 0.8], steps=32, completeness_error=0.0, is_converged=True,
+        occlusion=[0.1, 0.1, 0.0, 1.5], rank_correlation=0.9, is_top_word_equal=True, deletion=[score, 0.7, 0.5],
+        random_deletion=[score, 1.9, 1.2], random_orders=20,
+    )  # fmt: skip
+    return PredictionTrace(
+        id="example", why="example", text=text, true_label="negative", row=0, slice="seen",
+        label_names=["negative", "positive"], tokens=tokens, was_cut=False,
+        embedding=Embedding(norms=[1.0] * 7, neighbours=[], pca=None),
+        readouts=[Readout(layer=0, logits=logits, probabilities=[odds, 1 - odds], label="negative", probe=None)],
+        contributions=[
+            Contribution(name="embedding", logits=[z - b for z, b in zip(logits, bias, strict=True)]),
+            Contribution(name="bias", logits=bias),
+        ],
+        attention=Attention(shape=[1, 1, 1, 1], weights="/w==", special_fraction=[[0.5]], row_sum_error=1e-7),
+        head=Head(pooled=pooled, weight=weight, bias=bias, logits=logits),
+        decision=Decision(
+            probabilities=[odds, 1 - odds], label="negative", index=0, probability=odds, margin=2 * odds - 1,
+            flip=Flip(words=[3], label="positive", probability=0.6),
+        ),
+        reasons=reasons, contribution_error=0.0, head_error=0.0, prediction_error=1e-6,
+    )  # fmt: skip
+
+
+def make_fill() -> FillTrace:
+    """A masked word with two guesses."""
+    token = Token(position=0, id=3, surface="[MASK]", start=None, end=None, is_special=True, word=None, count=None)
+    guesses = [WordGuess(word="east", probability=0.8), WordGuess(word="west", probability=0.1)]
+    return FillTrace(
+        id="example", masked_text="The sun rises in the [MASK].", true_word="east", tokens=[token], mask_position=0,
+        predictions=guesses, readouts=[FillReadout(layer=0, predictions=guesses, probability=0.8, rank=1)],
+        words=["The", "sun"], occlusion=[0.1, 0.9],
+    )  # fmt: skip

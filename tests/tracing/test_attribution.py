@@ -1,4 +1,4 @@
-"""Integrated gradients against cases with a known answer and against finite differences; occlusion against predictions."""
+"""Integrated gradients against known answers and finite differences; occlusion against predictions."""
 
 from __future__ import annotations
 

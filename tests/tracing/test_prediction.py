@@ -15,7 +15,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing import prediction
-from pretune.tracing.prediction import ATTENTION_TOKENS, trace, trace_prediction
+from pretune.tracing.prediction import ATTENTION_TOKENS, trace_prediction
 from pretune.tracing.run_context import NO_CONTEXT
 
 WORDS = [
@@ -134,9 +134,7 @@ def test_attention_is_given_for_short_texts_and_its_rows_sum_to_one(traces: list
         np.testing.assert_allclose(trace.attention.special_fraction, of_special, atol=1 / 255)
 
 
-def test_more_heads_than_the_limit_leave_attention_out(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_heads_than_the_limit_leave_attention_out(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction, "ATTENTION_HEADS", 7)
     assert trace_prediction(classifier, "A film.", context=NO_CONTEXT).attention is None
 
@@ -188,4 +186,4 @@ def test_a_text_of_100_000_tokens_is_cut(classifier: Classifier, monkeypatch: py
 
 
 def test_the_path_of_a_run_will_do(run_folder: Path) -> None:
-    assert trace(run_folder, "A film.").decision.label in ("negative", "neutral", "positive")
+    assert prediction.trace(run_folder, "A film.").decision.label in ("negative", "neutral", "positive")

@@ -400,6 +400,7 @@ export interface Token {
 /** The nearest rows of the embedding table to a token, by cosine after standardising each dimension. */
 export interface Neighbours {
   position: number;
+  /** each with its cosine as the probability */
   words: WordGuess[];
 }
 
@@ -507,7 +508,7 @@ export interface Reasons {
   /** Spearman's, between the two */
   rank_correlation: number | null;
   is_top_word_equal: boolean;
-  /** score after masking the 0, 1, 2, ... words that speak most for the label */
+  /** score after masking the 0, 1, 2, ... words with the largest gradients; at most 24 */
   deletion: number[];
   /** the mean of the same over random orders */
   random_deletion: number[];

@@ -22,7 +22,7 @@ from pretune.reporting.report import show_run
 from pretune.runtime.launch import read_launch
 
 if TYPE_CHECKING:
-    from pretune.live.beside import PageBesideRun
+    from pretune.live.page_process import PageProcess
 
 Arguments = argparse.Namespace
 
@@ -36,7 +36,7 @@ def run(arguments: Arguments) -> int:
         pipeline.dry_run(recipe, to_stdout)
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
-    with _page_beside(recipe, arguments) as page:
+    with _live_page(recipe, arguments) as page:
         with live_progress(sys.stderr, arguments.quiet):
             folder = pipeline.run(
                 recipe, redo=arguments.redo, say=log, agree=_agreement(arguments), report=arguments.report
@@ -52,14 +52,14 @@ def run(arguments: Arguments) -> int:
 
 
 @contextmanager
-def _page_beside(recipe: Recipe, arguments: Arguments) -> Iterator[PageBesideRun | None]:
+def _live_page(recipe: Recipe, arguments: Arguments) -> Iterator[PageProcess | None]:
     """With --watch, the live page of the run; None otherwise. A page that cannot start does not stop the run."""
     if not arguments.watch or recipe.out is None or not read_launch().is_first:
         yield None
         return
-    from pretune.live.beside import page_beside_run
+    from pretune.live.page_process import page_process
 
-    with page_beside_run(Path(recipe.out).expanduser()) as page:
+    with page_process(Path(recipe.out).expanduser()) as page:
         to_stderr(f"Watch the run at {page.address}" if page.address else "The live page did not start.")
         yield page
 

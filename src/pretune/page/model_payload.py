@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import html.entities
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -30,24 +31,27 @@ from pretune.tracing.run_context import fill_counts, read_run_context
 FORMAT = "model/1"
 MOST_BYTES = 20_000_000  # in the report, where four characters stand for three bytes
 
-Precision = Literal["fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]
 Array = npt.NDArray[Any]
 
 _LEAST_COMPRESSION = 0.5  # no trained weights of 8 bits are smaller than this, so a larger model need not be tried
 
 
-def pack_model(run: Path, most_bytes: int = MOST_BYTES) -> bytes:
+def pack_model(
+    run: Path, most_bytes: int = MOST_BYTES, precisions: Sequence[Precision] = ("fp16", "int8")
+) -> bytes:
     """The fine-tuned and the pre-trained model of a run, or the one that there is, with the tokenizer.
 
-    Raises ModelNotFoundError if the run has neither, CorruptModelError if one is damaged, and ModelTooLargeError if the
-    report would grow by more than `most_bytes` even with 8 bits for each weight.
+    The weights have the first of the `precisions` in which the report grows by at most `most_bytes`. Raises
+    ModelNotFoundError if the run has neither model, CorruptModelError if one is damaged, and ModelTooLargeError if no
+    precision is small enough.
     """
     classifier, filler = _load_models(Path(run))
     weights = [dict(_weights(each.model)) for each in (classifier, filler) if each is not None]
     least = sum(array.size for each in weights for array in each.values()) * _LEAST_COMPRESSION
     size = _size_in_report(int(least))
     if size <= most_bytes:
-        for precision in ("fp16", "int8"):
+        for precision in precisions:
             packed = _pack(classifier, filler, precision)
             size = _size_in_report(len(packed))
             if size <= most_bytes:

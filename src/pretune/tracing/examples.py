@@ -64,17 +64,25 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     classifier = load_classifier(run)
     context = read_run_context(classifier)
     rows = read_test_rows(run)
-    traces = []
     text, place, label = _own_example(run, rows)
+    traces = []
     if text is not None:
-        details = {} if place is None or rows is None else {"row": place, "slice": rows.slices[place]}
+        part = None if rows is None or place is None else rows.slices[place]
         traces.append(
             trace_prediction(
-                classifier, text, context=context, id="example", why="example", true_label=label, **details
+                classifier,
+                text,
+                context=context,
+                id="example",
+                why="example",
+                true_label=label,
+                row=place,
+                slice=part,
             )
         )
-    for why, row in choose_rows(rows, {place} - {None}).items() if rows is not None else ():
-        assert rows is not None
+    if rows is None:
+        return traces
+    for why, row in choose_rows(rows, set() if place is None else {place}).items():
         traces.append(
             trace_prediction(
                 classifier,
@@ -190,7 +198,8 @@ def _trace_fills(run: Path) -> list[FillTrace]:
 
 def choose_sentences(events: list[Event]) -> dict[str, Event]:
     """Masked sentences of a log of pre-training by name: the run's own example, then the first watched ones."""
-    chosen = {"example": event for event in events if event["event"] == "example" and "masked_text" in event}
+    examples = [event for event in events if event["event"] == "example" and "masked_text" in event]
+    chosen = {"example": examples[-1]} if examples else {}
     evaluations = [event for event in events if event["event"] == "evaluation" and event.get("sentences")]
     watched = evaluations[-1]["sentences"] if evaluations else []
     own = {event["masked_text"] for event in chosen.values()}

@@ -21,7 +21,6 @@ from pretune.tracing.attribution import (
     FloatArray,
     WordMasking,
     integrate_gradients,
-    occlude,
     rank_correlation,
 )
 from pretune.tracing.words import Word
@@ -32,7 +31,7 @@ DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
 FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
 _FLIP_CANDIDATES = 32  # words tried at a time after the first
-_CONTROL_TOKENS = 131_072  # read for the random orders; a long text gets fewer orders
+_CONTROL_TOKENS = 65_536  # read for the random orders; a long text gets fewer orders
 
 
 def give_reasons(
@@ -50,7 +49,8 @@ def give_reasons(
     score = float(masking.margin(logits[None].cpu())[0])
     masked_score = float(masking.scores([range(len(words))])[0])
     gradients = integrate_gradients(masking, score, masked_score)
-    occlusion = occlude(masking, score)
+    alone = masking.logits([[word] for word in range(len(words))])
+    occlusion = score - masking.margin(alone)
     order = np.argsort(-gradients.words, kind="stable")
     random_curve, orders = _delete_at_random(masking, score)
     names = classifier.label_names
@@ -71,7 +71,7 @@ def give_reasons(
         random_deletion=random_curve.tolist(),
         random_orders=orders,
     )
-    return reasons, _find_flip(masking, occlusion)
+    return reasons, _find_flip(masking, alone)
 
 
 def _delete(masking: WordMasking, orders: Sequence[IntArray], score: float) -> FloatArray:
@@ -90,19 +90,17 @@ def _delete_at_random(masking: WordMasking, score: float) -> tuple[FloatArray, i
     return _delete(masking, drawn, score).mean(0), orders
 
 
-def _find_flip(masking: WordMasking, occlusion: FloatArray) -> Flip | None:
+def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"]) -> Flip | None:
     """The word that flips the label most clearly, or else up to FLIPPED_WORDS words, added greedily; None if none do.
 
-    From the second word on, each word is the one, among the _FLIP_CANDIDATES with the largest occlusion, after which
-    the lead of the label over the next class is smallest.
+    `alone` has the logits without each single word. From the second word on, each word is the one, among the
+    _FLIP_CANDIDATES whose masking alone costs the label most, after which its lead over the next class is smallest.
     """
+    by_lead = _lead(masking, alone).argsort(stable=True).tolist()
     chosen: list[int] = []
-    candidates = list(range(len(masking.words)))
-    while candidates and len(chosen) < FLIPPED_WORDS:
-        logits = masking.logits([[*chosen, word] for word in candidates])
-        others = logits.clone()
-        others[:, masking.first] = -torch.inf
-        lead = logits[:, masking.first] - others.max(1).values
+    candidates, logits = list(range(len(masking.words))), alone
+    while True:
+        lead = _lead(masking, logits)
         best = int(lead.argmin())
         chosen.append(candidates[best])
         if lead[best] < 0:
@@ -110,6 +108,14 @@ def _find_flip(masking: WordMasking, occlusion: FloatArray) -> Flip | None:
             label = int(probabilities.argmax())
             name = masking.classifier.label_names[label]
             return Flip(words=sorted(chosen), label=name, probability=float(probabilities[label]))
-        by_occlusion = np.argsort(-occlusion, kind="stable").tolist()
-        candidates = [word for word in by_occlusion if word not in chosen][:_FLIP_CANDIDATES]
-    return None
+        candidates = [word for word in by_lead if word not in chosen][:_FLIP_CANDIDATES]
+        if not candidates or len(chosen) == FLIPPED_WORDS:
+            return None
+        logits = masking.logits([[*chosen, word] for word in candidates])
+
+
+def _lead(masking: WordMasking, logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
+    """How far the label is ahead of the next class; below 0 where another class is ahead."""
+    others = logits.clone()
+    others[:, masking.first] = -torch.inf
+    return logits[:, masking.first] - others.max(1).values

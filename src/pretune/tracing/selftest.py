@@ -8,6 +8,7 @@ then the only reason for the new label, so an attribution must rank it first (Ba
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,8 @@ from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSett
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
 _WORDS = 60  # of a row, at most, so that a row of a long text costs no more than a sentence or two
-_EPOCHS, _LEARNING_RATE, _BATCH_ROWS = 3, 1e-3, 32
+_EPOCHS, _STEPS = 3, 200  # at least as many of each: a planted word takes some hundred updates to learn
+_LEARNING_RATE, _BATCH_ROWS = 1e-3, 32
 _MASK_AUGMENT, _WEIGHT_DECAY = 0.1, 0.05  # as in stage 5
 _SYLLABLES = ("za", "vu", "qi", "xo", "wub", "jek", "fyz", "gox", "kiv", "plu")
 _SEED = 0
@@ -196,12 +198,13 @@ def _fine_tune(
     initialize(model, derive_seed(_SEED, "classifier"))
     model.transformer.load_state_dict(loaded.model.transformer.state_dict())
     device = device_at_hand()
+    epochs = max(_EPOCHS, math.ceil(_STEPS * _BATCH_ROWS / len(training)))
     settings = TrialSettings(
         trial=0,
         learning_rate=_LEARNING_RATE,
         seed=_SEED,
-        epochs=_EPOCHS,
-        patience=_EPOCHS,
+        epochs=epochs,
+        patience=epochs,
         weight_decay=_WEIGHT_DECAY,
         metric="accuracy",
         is_search=False,

@@ -10,7 +10,18 @@ from rich.cells import cell_len
 from pretune.reporting.sections.prediction import render_prediction, softmax
 from pretune.run_trace.codec import as_written
 from pretune.terminal import Page, to_text
-from pretune.trace_schema import Contribution, Decision, Embedding, Head, PredictionTrace, Readout, Token
+from pretune.trace_schema import (
+    Contribution,
+    Decision,
+    Embedding,
+    Flip,
+    Head,
+    LayerProbe,
+    PredictionTrace,
+    Readout,
+    Reasons,
+    Token,
+)
 
 
 def rendered(trace: PredictionTrace, width: int = 100) -> str:
@@ -96,3 +107,91 @@ def test_a_character_of_several_tokens_is_drawn_once(trace: PredictionTrace) -> 
         for i, (a, b) in enumerate(spans)
     ]
     assert "  a  ·🙂  ··  ·b" in rendered(replace(trace, tokens=tokens))
+
+
+REASONS = Reasons(
+    label="positive",
+    runner_up="negative",
+    score=4.44,
+    masked_score=0.4,
+    words=["The", "soup", "was", "not", "bad."],
+    integrated_gradients=[0.04, 0.1, -0.1, 3.0, 1.0],
+    steps=64,
+    completeness_error=0.003,
+    is_converged=True,
+    occlusion=[0.1, 0.2, 0.0, 4.0, -2.0],
+    rank_correlation=0.6,
+    is_top_word_equal=True,
+    deletion=[4.44, 0.44, 0.5, 0.5, 0.4, 0.4],
+    random_deletion=[4.44, 3.5, 2.5, 1.5, 1.0, 0.4],
+    random_orders=20,
+)
+
+
+def test_reasons_stand_side_by_side_with_their_agreement_and_control(trace: PredictionTrace) -> None:
+    text = rendered(replace(trace, reasons=REASONS))
+    assert "what each word adds to the lead of positive over negative, in logits" in text
+    row = next(line for line in text.splitlines() if line.startswith("  bad."))
+    assert row.split()[:2] == ["bad.", "+1.00"] and "-2.00" in row
+    assert row.index("│") < row.index("█") < row.index("-2.00") < row.rindex("█") < row.rindex("│")
+    assert "The two methods agree (rank correlation 0.60, the same word first)." in text
+    said = " ".join(text.split())
+    assert "the 3 words with the largest gradients changes the lead from +4.44 to +0.50; masking 3 random words" in said
+    assert "changes it to +1.50 (mean of 20 orders)." in said
+    assert "no more than chance" not in said
+    assert "Masking any one word leaves the label as it is" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"rank_correlation": 0.49},
+            "The two methods disagree (rank correlation 0.49, the same word first): do not read",
+        ),
+        ({"rank_correlation": 0.49, "is_top_word_equal": False}, "rank correlation 0.49, different words first"),
+        ({"rank_correlation": None}, "too few different values to say whether the two methods agree"),
+        ({"is_converged": False, "completeness_error": 0.9, "steps": 512}, "miss the sum by 0.9 after 512 steps"),
+        ({"random_deletion": [4.44, 0.1, 0.2, 0.3, 0.4, 0.4]}, "Here, the gradients find no more than chance does."),
+    ],
+)
+def test_reasons_that_cannot_be_read_are_marked(
+    trace: PredictionTrace, changed: dict[str, object], sentence: str
+) -> None:
+    assert sentence in " ".join(rendered(replace(trace, reasons=replace(REASONS, **changed))).split())  # type: ignore[arg-type]
+
+
+def test_a_flip_names_its_words(trace: PredictionTrace) -> None:
+    flip = Flip(words=[3, 4], label="negative", probability=0.75)
+    text = rendered(replace(trace, reasons=REASONS, decision=replace(trace.decision, flip=flip)))
+    assert 'Masking "not", "bad." changes the label to negative (75.0 %).' in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_reasons_and_probes_stay_on_the_page(trace: PredictionTrace, width: int) -> None:
+    probe = LayerProbe(
+        probabilities=[0.2, 0.8],
+        validation_accuracy=0.9,
+        shuffled_accuracy=0.5,
+        random_weights_accuracy=0.6,
+        n=999,
+    )
+    reasons = replace(
+        REASONS,
+        words=["Donaudampfschiff" * 20] * 40,
+        integrated_gradients=[float(k) for k in range(40)],
+        occlusion=[float(-k) for k in range(40)],
+    )
+    readouts = [replace(readout, probe=probe) for readout in trace.readouts]
+    text = rendered(replace(trace, reasons=reasons, readouts=readouts), width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    said = " ".join(text.split())
+    assert "The 16 of 40 words with the largest values are shown." in said
+    assert "accuracies on 999 validation rows" in said
+
+
+def test_hostile_words_stay_text(trace: PredictionTrace) -> None:
+    names = ["\x1b[31mThe", "soup\r", "[red]was[/red]", "\u202enot", "bad."]
+    text = rendered(replace(trace, reasons=replace(REASONS, words=names, label="pos\x1b[31m")))
+    assert not {"\x1b", "\r", "\u202e"} & set(text)
+    assert "[red]was[/red]" in text

@@ -12,6 +12,7 @@ from pretune.run_trace.codec import from_json, to_json
 from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_quiz, questions_of
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
+from pretune.run_trace.redact import redact
 from pretune.trace_schema import FunnelStep, Question, Quiz, RunTrace
 
 CONCEPTS = {"C-PRETRAINING", "C-FINETUNING", "C-PRINTED", "C-NONE", "C-CHATBOT"}
@@ -85,15 +86,15 @@ def test_no_text_of_the_user_is_in_an_expression(trace: RunTrace) -> None:
             return set().union(*map(strings, value))
         return {value} if isinstance(value, str) else set()
 
-    texts = {"Olga", "we", "label 0", "seen", "unseen", "marvellous,"}
+    texts = {"Olga", "we", "mood 0", "seen", "unseen", "marvellous,"}
     for question in questions_of(quiz_of(trace)):
         assert not strings(question.expression) & texts
 
 
 def test_a_redacted_run_has_no_text_in_its_questions(make_trace: Callable[..., RunTrace]) -> None:
-    redacted = quiz_of(dataclasses.replace(make_trace(), is_redacted=True))
+    redacted = quiz_of(redact(make_trace()))
     words = str(to_json(redacted))
-    assert not [text for text in ("Olga", "label 0", "label 1", "unseen", "marvellous", "sun rises") if text in words]
+    assert not [text for text in ("Olga", "mood 0", "mood 1", "unseen", "marvellous", "sun rises") if text in words]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.id)

@@ -1,7 +1,7 @@
 // Repair of a typed text, as text/clean/normalize.py does it before a model reads it.
 //
-// One repair is left out: wrongly decoded text ("cafÃ©" for "café") is repaired there by the library ftfy, and stays as
-// it is here. `isSuspect` says that a text shows the signs of it, so its prediction may differ from Python's.
+// One repair is left out: wrongly decoded text ("cafÃ©" for "café") is repaired there by the library ftfy, and stays
+// as it is here. `isSuspect` says that a text shows the signs of it, so its prediction may differ from Python's.
 
 export interface CleanText {
   text: string;

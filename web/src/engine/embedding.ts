@@ -1,5 +1,5 @@
-// The embedding layer of one text, as tracing/embedding.py describes it: vector lengths, nearest neighbours, and a plane
-// through its tokens. Every dimension is standardised over the vocabulary first (Timkey and van Schijndel, 2021).
+// The embedding layer of one text, as tracing/embedding.py describes it: vector lengths, nearest neighbours, and a
+// plane through its tokens. Every dimension is standardised over the vocabulary first (Timkey and van Schijndel, 2021).
 
 import type { Embedding, Neighbours, Pca, Token } from "../trace.ts";
 import { dot, Matrix, multiply } from "./network.ts";

@@ -6,6 +6,7 @@ import { multiply, normalize } from "./network.ts";
 import type { Pacer } from "./pacer.ts";
 import type { LanguageModel, ModelPayload } from "./payload.ts";
 import { streamsOf } from "./prediction.ts";
+import { MOST_PRODUCTS } from "./reasons.ts";
 import { tokenize, type Word } from "./words.ts";
 
 export const MASK = "[MASK]";
@@ -21,7 +22,8 @@ export async function traceFill(
   const { tokenizer, counts, maxSeqLen } = payload;
   const encoded = tokenizer.encodeForFill(text);
   if (encoded.ids.length > maxSeqLen) {
-    throw new Error(`The text has ${encoded.ids.length} tokens; expected at most ${maxSeqLen}. Shorten it around ${MASK}.`);
+    const found = `The text has ${encoded.ids.length} tokens; expected at most ${maxSeqLen}.`;
+    throw new Error(`${found} Shorten it around ${MASK}.`);
   }
   const read = tokenize(tokenizer, text, encoded, encoded.ids.length, counts);
   const position = read.ids.indexOf(tokenizer.special.mask);
@@ -32,7 +34,8 @@ export async function traceFill(
     const logits = await scoreWords(model, stream, position, pacer);
     readouts.push({ layer, predictions: bestWords(payload, logits), probability: null, rank: null });
   }
-  const words = withMasks(read.words, read.ids, tokenizer.special.mask);
+  const all = withMasks(read.words, read.ids, tokenizer.special.mask);
+  const words = all.length * network.productsOf(read.ids.length) <= MOST_PRODUCTS ? all : []; // a long text is left out
   return {
     id: "typed",
     masked_text: text,

@@ -8,8 +8,9 @@ import { MASK, traceFill } from "./fill.ts";
 import { Cancelled, Pacer } from "./pacer.ts";
 import { type ModelPayload, readPayload } from "./payload.ts";
 import { largestDifference, tracePrediction } from "./prediction.ts";
-import { classify, softmax } from "./reasons.ts";
+import { canGiveReasons, classify, softmax } from "./reasons.ts";
 import { cutMiddle } from "./tokenizer.ts";
+import { tokenize } from "./words.ts";
 
 const ELEMENT_ID = "model";
 
@@ -51,7 +52,9 @@ export class Engine implements Oracle {
       throw new Error(`The model in this file predicts words and no labels; type a text with ${MASK}.`);
     }
     const cleaned = cleanText(text, this.payload.entities).text;
-    if (!cleaned) throw new Error("There is no text to trace: it is blank, or blank after cleaning; type one with words.");
+    if (!cleaned) {
+      throw new Error("There is no text to trace: it is blank, or blank after cleaning; type one with words.");
+    }
     this.space ??= new EmbeddingSpace(tokenizer, classifier.network.weights.embedding, counts);
     let known: PredictionTrace | undefined;
     try {
@@ -77,11 +80,18 @@ export class Engine implements Oracle {
   }
 
   caution(text: string): string | null {
-    if (!cleanText(text, this.payload.entities).isSuspect) return null;
-    return (
-      "The text shows signs of a wrong decoding, such as “Ã©” for “é”. pretune repairs them with the library ftfy; the " +
-      "page reads the text as it is, so its answer may differ."
-    );
+    const { classifier, tokenizer, maxSeqLen, entities } = this.payload;
+    const cleaned = cleanText(text, entities);
+    if (cleaned.isSuspect) {
+      return (
+        "The text shows signs of a wrong decoding, such as “Ã©” for “é”. pretune repairs them with the library ftfy; " +
+        "the page reads the text as it is, so its answer may differ."
+      );
+    }
+    if (classifier === null) return null;
+    const { ids, words } = tokenize(tokenizer, cleaned.text, tokenizer.encode(cleaned.text), maxSeqLen, null);
+    if (canGiveReasons(classifier, ids, words)) return null;
+    return "The text is too long for its reasons to be computed in a browser.";
   }
 
   /** The probability of each label of a text, as `pretune predict` gives them. */

@@ -1,7 +1,8 @@
-// The transformer of model/transformer.py for one text: RMSNorm, rotary positions, attention in both directions, SwiGLU.
+// The transformer of model/transformer.py for one text: RMSNorm, rotary positions, attention in both directions,
+// SwiGLU.
 //
-// T tokens, D hidden, H heads, K head dimension, F feed-forward, V vocabulary. Arrays are row by row. Products are summed
-// in double precision and stored in single. The backward pass gives gradients with respect to the embeddings only.
+// T tokens, D hidden, H heads, K head dimension, F feed-forward. Arrays are row by row. Products are summed in double
+// precision and stored in single. The backward pass gives gradients with respect to the embeddings only.
 
 import type { Pacer } from "./pacer.ts";
 
@@ -104,7 +105,8 @@ export class Network {
       const { attention, heads } = await this.attend(qkv, tokens, pacer);
       const attended = await multiply(heads, weights.out, pacer);
       const middle = sum(stream, attended);
-      const gateUp = await multiply(normalize(middle, weights.feedForwardNorm, this.config.norm_eps), weights.gateUp, pacer);
+      const middleNormed = normalize(middle, weights.feedForwardNorm, this.config.norm_eps);
+      const gateUp = await multiply(middleNormed, weights.gateUp, pacer);
       const fed = await multiply(this.activate(gateUp, tokens), weights.down, pacer);
       layers.push({ input: stream, qkv, attention, attended, middle, gateUp, fed });
       stream = sum(middle, fed);
@@ -130,6 +132,17 @@ export class Network {
       flowing = sum(flowing, normalizeBackward(layer.input, weights.attentionNorm, ofNormed, eps));
     }
     return flowing;
+  }
+
+  /** Multiplications of a forward pass over so many tokens, about; a backward pass has as many. */
+  productsOf(tokens: number): number {
+    const { num_heads, head_dim } = this.config;
+    const ofToken = this.weights.layers.reduce(
+      (sum, { qkv, out, gateUp, down }) =>
+        sum + [qkv, out, gateUp, down].reduce((products, { values }) => products + values.length, 0),
+      0,
+    );
+    return tokens * (ofToken + 2 * this.weights.layers.length * tokens * num_heads * head_dim);
   }
 
   /** The mean over the positions of the normed stream (D). */
@@ -341,9 +354,10 @@ export async function multiply(x: Float32Array, weight: Matrix, pacer: Pacer): P
     multiplyBlock(x, weight, result, row, tokens);
     if (pacer.isDue) await pacer.pause();
   }
-  for (let row = blocks; row < weight.rows; row++)
+  const { rows, columns, values } = weight;
+  for (let row = blocks; row < rows; row++)
     for (let token = 0; token < tokens; token++)
-      result[token * weight.rows + row] = dot(x, token * weight.columns, weight.values, row * weight.columns, weight.columns);
+      result[token * rows + row] = dot(x, token * columns, values, row * columns, columns);
   return result;
 }
 

@@ -104,8 +104,11 @@ function readNetwork(packed: PackedModel, tensors: Tensors): Network {
       down: matrix("down_proj"),
     };
   });
-  const weights = { embedding: tensors.matrix(place("embed_tokens")), layers, finalNorm: tensors.numbers(place("final_norm")) };
-  return new Network(packed.config, weights);
+  return new Network(packed.config, {
+    embedding: tensors.matrix(place("embed_tokens")),
+    layers,
+    finalNorm: tensors.numbers(place("final_norm")),
+  });
 }
 
 class Tensors {

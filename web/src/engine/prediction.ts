@@ -1,6 +1,6 @@
 // A typed text through tokens, embedding, layers, head and decision, as tracing/prediction.py traces it.
 
-import type { Attention, Contribution, PredictionTrace, Readout } from "../trace.ts";
+import type { Attention, Contribution, PredictionTrace, Readout, Token } from "../trace.ts";
 import { EmbeddingSpace, largest, range } from "./embedding.ts";
 import { dot, inverseRms, type Pass } from "./network.ts";
 import type { Pacer } from "./pacer.ts";
@@ -42,7 +42,7 @@ export async function tracePrediction(
     embedding: await space.describe(read.tokens, pacer),
     readouts,
     contributions,
-    attention: describeAttention(model, pass, read.tokens.filter((token) => token.is_special).map((token) => token.position)),
+    attention: describeAttention(model, pass, specialPositions(read.tokens)),
     head: {
       pooled: Array.from(pooled.at(-1)!),
       weight: labelNames.map((_, label) => Array.from(model.head.row(label))),
@@ -69,6 +69,10 @@ export async function tracePrediction(
   const found = await giveReasons(model, tokenizer.special.mask, read.ids, read.words, logits, pacer);
   if (found === null) return trace;
   return { ...trace, decision: { ...trace.decision, flip: found.flip }, reasons: found.reasons };
+}
+
+function specialPositions(tokens: Token[]): number[] {
+  return tokens.filter((token) => token.is_special).map((token) => token.position);
 }
 
 /** The residual stream after the embedding and after each layer. */

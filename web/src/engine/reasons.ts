@@ -18,7 +18,8 @@ const ABSOLUTE_TOLERANCE = 0.01;
 const DELETED_WORDS = 24;
 const RANDOM_ORDERS = 20;
 const FEWEST_RANDOM_ORDERS = 5;
-const CONTROL_PRODUCTS = 2e9; // multiplications for the random orders
+const CONTROL_PRODUCTS = 1e9; // multiplications for the random orders
+export const MOST_PRODUCTS = 5e10; // for all reasons: about half a minute
 const FLIPPED_WORDS = 4;
 const FLIP_CANDIDATES = 32;
 
@@ -40,7 +41,13 @@ export function softmax(logits: number[]): number[] {
   return exponentials.map((each) => each / total);
 }
 
-/** The reasons for the label and what flips it; null for a single class or a text without words. */
+/** Whether the reasons for a text of these words can be computed in a browser in reasonable time. */
+export function canGiveReasons(model: Classifier, ids: number[], words: Word[]): boolean {
+  const rows = 2 * FIRST_STEPS + 3 * words.length + FEWEST_RANDOM_ORDERS * Math.min(words.length, DELETED_WORDS);
+  return rows * model.network.productsOf(ids.length) <= MOST_PRODUCTS;
+}
+
+/** The reasons for the label and what flips it; null for a single class, no words, or a text that is too long. */
 export async function giveReasons(
   model: Classifier,
   maskId: number,
@@ -49,7 +56,7 @@ export async function giveReasons(
   logits: number[],
   pacer: Pacer,
 ): Promise<{ reasons: Reasons; flip: Flip | null } | null> {
-  if (logits.length < 2 || !words.length) return null;
+  if (logits.length < 2 || !words.length || !canGiveReasons(model, ids, words)) return null;
   const [first, second] = largest(range(0, logits.length), (index) => logits[index]!, 2) as [number, number];
   const masking = new Masking(model, maskId, ids, words, first, second, pacer);
   const score = masking.margin(logits);
@@ -81,6 +88,9 @@ export async function giveReasons(
 
 /** A row of token ids whose words can be masked; `first` minus `second` is the pair of classes that is scored. */
 class Masking {
+  private readonly known = new Map<string, number[]>();
+  private readonly products: number; // of one forward pass
+
   constructor(
     private readonly model: Classifier,
     private readonly maskId: number,
@@ -89,14 +99,25 @@ class Masking {
     private readonly first: number,
     private readonly second: number,
     private readonly pacer: Pacer,
-  ) {}
+  ) {
+    this.products = model.network.productsOf(ids.length);
+  }
 
   margin(logits: number[]): number {
     return logits[this.first]! - logits[this.second]!;
   }
 
   async score(masked: number[]): Promise<number> {
-    return this.margin(await classify(this.model, this.row(masked), this.pacer));
+    return this.margin(await this.logits(masked));
+  }
+
+  /** The class scores with these words masked; the same words are masked several times. */
+  private async logits(masked: number[]): Promise<number[]> {
+    const row = this.row(masked);
+    const key = row.join();
+    const logits = this.known.get(key) ?? (await classify(this.model, row, this.pacer));
+    this.known.set(key, logits);
+    return logits;
   }
 
   /** Midpoint rule along the line from the masked text to the text, with twice as many steps until the sum fits. */
@@ -105,7 +126,7 @@ class Masking {
   ): Promise<{ words: number[]; steps: number; error: number; isConverged: boolean }> {
     const tolerance = Math.max(RELATIVE_TOLERANCE * Math.abs(change), ABSOLUTE_TOLERANCE);
     const most = Math.max(FIRST_STEPS, Math.min(MOST_STEPS, Math.floor(TOKEN_STEPS / this.ids.length)));
-    let steps = 2 * FIRST_STEPS * this.productsOfRow() > QUICK_ABOVE ? QUICK_STEPS : FIRST_STEPS;
+    let steps = 2 * FIRST_STEPS * this.products > QUICK_ABOVE ? QUICK_STEPS : FIRST_STEPS;
     for (; ; steps *= 2) {
       const byToken = await this.attribute(steps);
       const error = byToken.reduce((sum, each) => sum + each, 0) - change;
@@ -127,7 +148,7 @@ class Masking {
   /** The mean curve over random orders from a fixed seed; they are others than Python's. */
   async deleteAtRandom(score: number): Promise<{ curve: number[]; orders: number }> {
     const count = Math.min(this.words.length, DELETED_WORDS);
-    const fitting = Math.floor(CONTROL_PRODUCTS / (count * this.productsOfRow()));
+    const fitting = Math.floor(CONTROL_PRODUCTS / (count * this.products));
     const orders = Math.min(RANDOM_ORDERS, Math.max(FEWEST_RANDOM_ORDERS, fitting));
     const curve = new Array<number>(count + 1).fill(0);
     const random = randomNumbers(0);
@@ -146,7 +167,7 @@ class Masking {
     while (candidates.length && chosen.length < FLIPPED_WORDS) {
       let best = { lead: Infinity, word: -1, logits: [] as number[] };
       for (const word of candidates) {
-        const logits = await classify(this.model, this.row([...chosen, word]), this.pacer);
+        const logits = await this.logits([...chosen, word]);
         const lead = logits[this.first]! - Math.max(...logits.filter((_, index) => index !== this.first));
         if (lead < best.lead) best = { lead, word, logits };
       }
@@ -171,17 +192,6 @@ class Masking {
     return row;
   }
 
-  /** Multiplications of one forward pass, about. */
-  private productsOfRow(): number {
-    const { weights } = this.model.network;
-    const perToken = weights.layers.reduce(
-      (sum, layer) =>
-        sum + layer.qkv.values.length + layer.out.values.length + layer.gateUp.values.length + layer.down.values.length,
-      0,
-    );
-    return this.ids.length * perToken;
-  }
-
   /** The attribution of each token: (end - start) times the mean gradient at the midpoints of equal steps. */
   private async attribute(steps: number): Promise<Float64Array> {
     const { network, head } = this.model;
@@ -195,7 +205,8 @@ class Masking {
     const total = new Float64Array(tokens * size);
     for (let step = 0; step < steps; step++) {
       const fraction = (step + 0.5) / steps;
-      const pass = await network.forward(start.map((value, index) => value + fraction * change[index]!), this.pacer);
+      const point = start.map((value, index) => value + fraction * change[index]!);
+      const pass = await network.forward(point, this.pacer);
       const gradient = await network.backward(pass, ofNormed, this.pacer);
       for (let i = 0; i < total.length; i++) total[i]! += gradient[i]! / steps;
     }

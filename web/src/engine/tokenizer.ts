@@ -20,12 +20,11 @@ export interface Encoded {
   ends: number[];
 }
 
-const LATER =
-  "\\u088f\\u0c5c\\u0cdc\\u1acf-\\u1add\\u1ae0-\\u1aeb\\ua7ce\\ua7cf\\ua7d2\\ua7d4\\ua7f1\\u{10940}-\\u{10959}" +
-  "\\u{10ec5}-\\u{10ec7}\\u{10efa}\\u{10efb}\\u{11b60}-\\u{11b67}\\u{11db0}-\\u{11ddb}\\u{11de0}-\\u{11de9}" +
-  "\\u{16ea0}-\\u{16eb8}\\u{16ebb}-\\u{16ed3}\\u{16ff2}-\\u{16ff6}\\u{187f8}-\\u{187ff}\\u{18d09}-\\u{18d1e}" +
-  "\\u{18d80}-\\u{18df2}\\u{1e6c0}-\\u{1e6de}\\u{1e6e0}-\\u{1e6f5}\\u{1e6fe}\\u{1e6ff}\\u{2b73a}-\\u{2b73f}" +
-  "\\u{2cea2}-\\u{2cead}\\u{323b0}-\\u{33479}";
+const LATER = codes(
+  "88f c5c cdc 1acf-1add 1ae0-1aeb a7ce a7cf a7d2 a7d4 a7f1 10940-10959 10ec5-10ec7 10efa 10efb 11b60-11b67 " +
+  "11db0-11ddb 11de0-11de9 16ea0-16eb8 16ebb-16ed3 16ff2-16ff6 187f8-187ff 18d09-18d1e 18d80-18df2 1e6c0-1e6de " +
+  "1e6e0-1e6f5 1e6fe 1e6ff 2b73a-2b73f 2cea2-2cead 323b0-33479",
+);
 const SPACE = "\\p{White_Space}";
 const letter = `(?:(?![${LATER}])\\p{L})`;
 const number = `(?:(?![${LATER}])\\p{N})`;
@@ -37,13 +36,12 @@ const GPT2_PRETOKEN = new RegExp(
 const inWord = `(?:(?![${LATER}])[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}²³¹¼-¾])`;
 const WORD = new RegExp(`${inWord}+(?:['’\\-]${inWord}+)*|(?!${inWord})[^${SPACE}]`, "gu");
 // Punctuation of the Unicode that the library's WordPiece has, about version 8.
-const LATER_PUNCTUATION =
-  "\\u061d\\u09fd\\u0a76\\u0c77\\u0c84\\u1b4e\\u1b4f\\u1b7d-\\u1b7f\\u2e43-\\u2e4f\\u2e52-\\u2e5d\\u{10d6e}\\u{10ead}" +
-  "\\u{10ed0}\\u{10f55}-\\u{10f59}\\u{10f86}-\\u{10f89}\\u{113d4}\\u{113d5}\\u{113d7}\\u{113d8}\\u{1144b}-\\u{1144f}" +
-  "\\u{1145a}\\u{1145b}\\u{1145d}\\u{11660}-\\u{1166c}\\u{116b9}\\u{1183b}\\u{11944}-\\u{11946}\\u{119e2}" +
-  "\\u{11a3f}-\\u{11a46}\\u{11a9a}-\\u{11a9c}\\u{11a9e}-\\u{11aa2}\\u{11b00}-\\u{11b09}\\u{11be1}\\u{11c41}-\\u{11c45}" +
-  "\\u{11c70}\\u{11c71}\\u{11ef7}\\u{11ef8}\\u{11f43}-\\u{11f4f}\\u{11fff}\\u{12ff1}\\u{12ff2}\\u{16d6d}-\\u{16d6f}" +
-  "\\u{16e97}-\\u{16e9a}\\u{16fe2}\\u{1e5ff}\\u{1e95e}\\u{1e95f}";
+const LATER_PUNCTUATION = codes(
+  "61d 9fd a76 c77 c84 1b4e 1b4f 1b7d-1b7f 2e43-2e4f 2e52-2e5d 10d6e 10ead 10ed0 10f55-10f59 10f86-10f89 113d4 " +
+  "113d5 113d7 113d8 1144b-1144f 1145a 1145b 1145d 11660-1166c 116b9 1183b 11944-11946 119e2 11a3f-11a46 " +
+  "11a9a-11a9c 11a9e-11aa2 11b00-11b09 11be1 11c41-11c45 11c70 11c71 11ef7 11ef8 11f43-11f4f 11fff 12ff1 12ff2 " +
+  "16d6d-16d6f 16e97-16e9a 16fe2 1e5ff 1e95e 1e95f",
+);
 const PUNCTUATION = `(?:(?![${LATER_PUNCTUATION}])\\p{P}|[!-\\/:-@\\[-\`{-~\\u166d\\u{111c9}])`;
 const IDEOGRAPH = "[\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff\\u{20000}-\\u{2fa1f}]";
 const alone = `(?:${PUNCTUATION}|${IDEOGRAPH})`;
@@ -183,8 +181,12 @@ export class Tokenizer {
       while (unit < match.index + match[0].length) unit += stretch.chars[position++]!.length;
       if (this.kind === "bpe") this.addByteLevel(encoded, stretch, first, position);
       else if (this.kind === "wordpiece") this.addWordPieces(encoded, stretch, first, position);
-      else add(encoded, this.ids.get(match[0]) ?? this.special.unk!, stretch.starts[first]!, stretch.ends[position - 1]!);
+      else this.addWord(encoded, stretch, first, position, match[0]);
     }
+  }
+
+  private addWord(encoded: Encoded, stretch: Stretch, first: number, last: number, word: string): void {
+    add(encoded, this.ids.get(word) ?? this.special.unk!, stretch.starts[first]!, stretch.ends[last - 1]!);
   }
 
   private addByteLevel(encoded: Encoded, stretch: Stretch, first: number, last: number): void {
@@ -307,4 +309,9 @@ function byteCharacters(): string[] {
     const isShown = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
     return String.fromCharCode(isShown ? byte : 256 + hidden++);
   });
+}
+
+/** Code points and ranges of them, as the inside of a class of a regular expression. */
+function codes(ranges: string): string {
+  return ranges.replace(/[0-9a-f]+/g, "\\u{$&}").replaceAll(" ", "");
 }

@@ -1,7 +1,7 @@
 // The tokens of a text and the words that they are part of, as tracing/words.py finds them.
 //
-// A word is a stretch of the clean text without a blank; in scripts that write no blanks between words, every token is a
-// word by itself. Where the middle of a long text was cut out, the words end at the cut.
+// A word is a stretch of the clean text without a blank; in scripts that write no blanks between words, every token is
+// a word by itself. Where the middle of a long text was cut out, the words end at the cut.
 
 import type { Token } from "../trace.ts";
 import { cutMiddle, type Encoded, type Tokenizer } from "./tokenizer.ts";
@@ -40,7 +40,8 @@ export function tokenize(
   });
   const cut = kept.findIndex((index, position) => position > 0 && index !== kept[position - 1]! + 1);
   const words = findWords(chars, spans, cut);
-  const wordOf = new Map(words.flatMap((word, number) => word.positions.map((position) => [position, number] as const)));
+  const wordOf = new Map<number, number>();
+  words.forEach((word, number) => word.positions.forEach((position) => wordOf.set(position, number)));
   const tokens = ids.map((id, position): Token => {
     const span = spans[position]!;
     return {

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pretune.live.beside import PageBesideRun, page_beside_run
+from pretune.live.page_process import PageProcess, page_process
 
 
-def asked(page: PageBesideRun, path: str) -> tuple[int, object]:
+def asked(page: PageProcess, path: str) -> tuple[int, object]:
     assert page.address is not None
     host, _, token = page.address.removeprefix("http://").partition("/#token=")
     connection = http.client.HTTPConnection(host, timeout=30)
@@ -28,7 +28,7 @@ def asked(page: PageBesideRun, path: str) -> tuple[int, object]:
 
 def test_the_page_waits_for_the_run_and_ends_with_the_block(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with page_beside_run(run) as page:
+    with page_process(run) as page:
         assert asked(page, "/api/trace")[0] == 503
         (run / "collect").mkdir(parents=True)
         (run / "collect" / "events.jsonl").write_text('{"event": "stage_started", "stage": "collect", "time": 1.0}\n')
@@ -42,7 +42,7 @@ def test_the_page_waits_for_the_run_and_ends_with_the_block(tmp_path: Path) -> N
 
 
 def test_ctrl_c_is_for_the_run(tmp_path: Path) -> None:
-    with page_beside_run(tmp_path) as page:
+    with page_process(tmp_path) as page:
         asked(page, "/api/trace")
         page._process.send_signal(signal.SIGINT)
         assert asked(page, "/api/trace")[0] == 503
@@ -52,8 +52,8 @@ def test_the_page_ends_if_the_run_is_killed(tmp_path: Path) -> None:
     program = f"""
 import os, time
 from pathlib import Path
-from pretune.live.beside import PageBesideRun
-page = PageBesideRun(Path({str(tmp_path)!r}))
+from pretune.live.page_process import PageProcess
+page = PageProcess(Path({str(tmp_path)!r}))
 print(page._process.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -69,6 +69,6 @@ os.kill(os.getpid(), 9)
 
 def test_a_page_that_cannot_start_has_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with page_beside_run(tmp_path) as page:
+    with page_process(tmp_path) as page:
         assert page.address is None
         page.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 _SECONDS_TO_END = 3.0
 
 
-class PageBesideRun:
+class PageProcess:
     """The live server in a process of its own; see `pretune.live.child`."""
 
     def __init__(self, run: Path) -> None:
@@ -46,9 +46,9 @@ class PageBesideRun:
 
 
 @contextlib.contextmanager
-def page_beside_run(run: Path) -> Iterator[PageBesideRun]:
+def page_process(run: Path) -> Iterator[PageProcess]:
     """Within this block, the run's page is live; its server ends with the block, however that ends."""
-    page = PageBesideRun(run)
+    page = PageProcess(run)
     try:
         yield page
     finally:

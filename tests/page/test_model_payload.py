@@ -1,0 +1,81 @@
+"""The models of a run as bytes for its report: as small as they must be, and the same bytes every time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pretune.errors import ModelNotFoundError, ModelTooLargeError
+from pretune.inference.load import load_classifier
+from pretune.page.model_payload import pack_model
+
+
+def read_header(packed: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header, and the bytes of the tensors."""
+    unpacked = gzip.decompress(packed)
+    end = 4 + int.from_bytes(unpacked[:4], "little")
+    header: dict[str, Any] = json.loads(unpacked[4:end])
+    return header, unpacked[end:]
+
+
+def test_the_same_run_gives_the_same_bytes(run_folder: Path) -> None:
+    assert pack_model(run_folder) == pack_model(run_folder)
+
+
+def test_weights_are_halves_and_the_head_is_exact(run_folder: Path) -> None:
+    header, data = read_header(pack_model(run_folder))
+    model = load_classifier(run_folder).model
+    assert header["precision"] == "fp16"
+    assert sum(tensor["bytes"] for tensor in header["tensors"]) == len(data)
+    starts = np.cumsum([0, *(tensor["bytes"] for tensor in header["tensors"])])
+
+    def read(name: str) -> tuple[str, bytes]:
+        place = header["classifier"]["weights"][name]
+        return header["tensors"][place]["type"], data[starts[place] : starts[place + 1]]
+
+    kind, stored = read("classifier.weight")
+    assert kind == "fp32" and stored == model.classifier.weight.detach().numpy().tobytes()
+    kind, stored = read("transformer.embed_tokens.weight")
+    halves = np.frombuffer(stored, np.uint8).reshape(2, -1).T.copy().view("<f2").ravel()
+    np.testing.assert_array_equal(halves, model.transformer.embed_tokens.weight.detach().numpy().astype("<f2").ravel())
+    assert kind == "fp16"
+
+
+def test_equal_weights_are_stored_once(run_folder: Path, tmp_path: Path) -> None:
+    header, _ = read_header(pack_model(run_folder))
+    shared = {*header["classifier"]["weights"].values()} & {*header["language_model"]["weights"].values()}
+    assert not shared
+    assert len(header["tensors"]) < 3 * len(header["classifier"]["weights"])
+
+
+def test_eight_bits_are_taken_where_halves_are_too_large(run_folder: Path) -> None:
+    halves = pack_model(run_folder)
+    smaller = pack_model(run_folder, most_bytes=len(halves))
+    assert read_header(smaller)[0]["precision"] == "int8"
+    assert len(smaller) * 4 / 3 <= len(halves)
+
+
+@pytest.mark.parametrize("most_bytes", [1000, 100_000])
+def test_a_model_that_is_too_large_is_refused_with_both_sizes(run_folder: Path, most_bytes: int) -> None:
+    with pytest.raises(ModelTooLargeError, match=r"take .*0 MB.*at most 0 MB.*Leave --with-model out"):
+        pack_model(run_folder, most_bytes=most_bytes)
+
+
+def test_a_run_with_one_model_carries_that_one(run_folder: Path, tmp_path: Path) -> None:
+    for stage, missing in (("pretrain", "classifier"), ("finetune", "language_model")):
+        run = tmp_path / stage
+        shutil.copytree(run_folder / stage, run / stage)
+        header, _ = read_header(pack_model(run))
+        assert header[missing] is None
+        assert header["classifier" if missing == "language_model" else "language_model"] is not None
+
+
+def test_a_run_without_models_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="has no model yet"):
+        pack_model(tmp_path)
