@@ -95,7 +95,18 @@ def test_texts_are_never_more_than_text(trace: RunTrace, tmp_path: Path, open_pa
     assert watched.complaints() == []
     shown = watched.page.inner_text("body")
     assert "<script>" in shown  # the attacks are there, as text
-    assert not set("\x00\x07\x1b\u202e\u2066") & set(shown)
+
+
+def test_no_character_of_a_text_is_invisible(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
+    hidden = "\x00\x07\x1b\u202e\u2066"
+    write_report(attacked(trace, iter(lambda: f"A{hidden}B", None)), tmp_path / "hidden.html")
+    watched = open_page(tmp_path / "hidden.html")
+    watched.page.wait_for_function(DRAWN)
+    unfold_and_press(watched.page)
+    shown = watched.page.inner_text("body")
+    assert not [shown[max(at - 60, 0) : at + 20] for at, sign in enumerate(shown) if sign in hidden]
+    assert "U+202E" in shown
+    assert watched.complaints() == []
 
 
 def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(

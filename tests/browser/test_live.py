@@ -108,6 +108,32 @@ def test_a_page_goes_on_after_the_server_was_started_again(growing: GrowingRun, 
         assert watched.complaints() == []
 
 
+def set_hidden(page: Any, is_hidden: bool) -> None:
+    """What a browser does when the reader turns to another tab, and back."""
+    page.evaluate(
+        """(value) => {
+            Object.defineProperty(document, "hidden", { value, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_hidden,
+    )
+
+
+def test_a_reader_who_comes_back_sees_what_was_missed(growing: GrowingRun, open_page: Any) -> None:
+    with serving(growing.path) as server:
+        watched = open_page(server.address, allowed=f"http://127.0.0.1:{server.port}/")
+        page = watched.page
+        page.wait_for_function(f"() => ({STATUS}).includes('Updated')")
+        before = num_rows(page)
+        set_hidden(page, True)
+        page.wait_for_function(f"() => ({STATUS}).includes('broke off')")  # a hidden page keeps no connection
+        growing.grow_until("evaluation")
+        set_hidden(page, False)
+        wait_for_rows(page, before + 1)
+        assert num_rows(page) == before + 1
+        assert watched.complaints() == []
+
+
 def test_another_token_is_a_sentence(growing: GrowingRun, open_page: Any) -> None:
     with serving(growing.path) as server:
         address = server.address.replace(TOKEN, "of-an-earlier-start")

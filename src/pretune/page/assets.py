@@ -30,4 +30,5 @@ def read_assets() -> Assets:
             f"The page has no {SCRIPT_NAME} or {STYLE_NAME} in {folder}; install pretune again, or, in a source tree, "
             "run `make page`."
         ) from error
-    return Assets(script=script, style=style)
+    # In an inline script `<!--` would begin a state of the HTML parser in which `</script>` does not end the element.
+    return Assets(script=script.replace("<!--", "\\x3C!--"), style=style)

@@ -4,7 +4,7 @@ import { useId, useMemo, useState } from "preact/hooks";
 import { Fold } from "../fold.tsx";
 import { count, percent } from "../format.ts";
 import { Holds } from "../prediction/stop.tsx";
-import { UserText } from "../text.tsx";
+import { isolated, UserText } from "../text.tsx";
 import type { TestErrors, TestRow } from "../trace.ts";
 import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, type Pair } from "./counts.ts";
 import { RowList } from "./mistakes.tsx";
@@ -154,8 +154,8 @@ function CellButton(props: {
 }
 
 function cellName(labels: readonly string[], { label, predicted }: Cell): string {
-  const name = labels[label] ?? "";
-  return label === predicted ? `${name}, predicted as such` : `${name} predicted as ${labels[predicted] ?? ""}`;
+  const name = isolated(labels[label] ?? "");
+  return label === predicted ? `${name}, predicted as such` : `${name} predicted as ${isolated(labels[predicted] ?? "")}`;
 }
 
 function PairList({ errors, confusion, chosen, onChoose }: MatrixProps) {
