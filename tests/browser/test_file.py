@@ -146,8 +146,8 @@ def test_without_scripts_there_is_the_headline(trace: RunTrace, report: Path, ch
 def test_a_file_with_the_model_predicts_offline(
     trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
 ) -> None:
-    from pretune.inference.predict import predict
     from pretune.exporting.browser_model import pack_model
+    from pretune.inference.predict import predict
 
     text = "The hotel was dreadful <b>and</b> cold."
     write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
