@@ -5,6 +5,7 @@
 # make check  style, types, layers, documentation
 # make bench  speed beside Hugging Face's Trainer and pipeline; BENCH="--quick" takes some minutes
 # make docs   write the generated documentation
+# make page   bundle the trace page from web/ into the package; needs Node 20 and npm, which users do not
 # make package  a wheel and an sdist in dist/, installed and tried in an empty environment
 #
 # PYTHON       the interpreter the environment is made from (3.11 or later)
@@ -29,6 +30,7 @@ PACKAGE_RUN := --quiet --builtin-documents 3000 --tokens 100000 --size tiny --se
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+PAGE := src/pretune/page/assets
 SOURCES := src tests benchmarks scripts docs/generate.py docs/show_demo.py docs/trace_types.py
 
 PYTEST_HERE := if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
@@ -40,7 +42,7 @@ EITHER_PRECISION := tests/parity tests/training/test_pretraining_run.py tests/pi
 	tests/pipeline/test_resume.py::test_pretraining_with_muon_does_too \
 	tests/pipeline/test_resume.py::test_finetuning_ends_as_if_nothing_had_been
 
-.PHONY: bench chip demo test test-precisions slow check format docs package clean
+.PHONY: bench chip demo test test-precisions slow check check-page format docs page package clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.installed
@@ -67,12 +69,29 @@ bench: $(VENV)/.installed-dev
 	@if [ -z "$$PRETUNE_DATA" ] && [ -d ../shared/data ]; then export PRETUNE_DATA="$$(cd ../shared/data && pwd)"; fi; \
 	$(BIN)/python benchmarks/bench.py $(BENCH)
 
-check: $(VENV)/.installed-dev
+check: $(VENV)/.installed-dev check-page
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+
+# Whether the bundle in the package is what web/ makes, where Node is at hand.
+check-page:
+	@if ! command -v npm >/dev/null 2>&1; then \
+	    echo "There is no npm here, so the bundle of the page is not compared with web/."; \
+	elif ! $(MAKE) --silent web/node_modules/.installed; then \
+	    echo "npm could not install what web/ needs, so the bundle of the page is not compared with web/."; \
+	else cd web && npm run --silent check && npm test --silent && rm -rf ../build/page && node build.mjs ../build/page && \
+	    { diff -rq ../build/page ../$(PAGE) || { echo "The bundle is not what web/ makes: run \`make page\`."; exit 1; }; }; \
+	fi
+
+page: web/node_modules/.installed
+	cd web && npm run --silent build
+
+web/node_modules/.installed: web/package-lock.json
+	cd web && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -84,7 +103,7 @@ package: $(VENV)/.installed-dev
 	$(PYTHON) -m venv build/package
 	build/package/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	build/package/bin/python -m pip install --quiet dist/*.whl
-	cd build/package && bin/pretune run --out run $(PACKAGE_RUN)
+	cd build/package && bin/pretune run --out run $(PACKAGE_RUN) && test -s run/report.html
 	build/package/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.tar.gz
 	cd build/package && bin/pretune verify run
 

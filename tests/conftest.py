@@ -6,17 +6,19 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from pretune.text.tokenizer.tokenizer import Tokenizer
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")
@@ -55,10 +57,20 @@ UNSEEN = ["The waiter was warm and the food was cold.", "We bought the hotel in 
 
 
 @pytest.fixture(scope="session")
-def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A byte-level BPE of some 400 tokens, trained on a few sentences."""
-    from pretune.text.tokenizer.training import train_tokenizer
+def train_tokenizer() -> Callable[..., Tokenizer]:
+    """A function that trains on clean texts, with the settings of `train_on_counts`."""
+    from pretune.text.arrays.counted_words import count_in_bytes
+    from pretune.text.tokenizer.training import train_on_counts
 
+    def train(texts: Iterable[str], *settings: Any, **more: Any) -> Tokenizer:
+        return train_on_counts(count_in_bytes(" ".join(" ".join(texts).split()).encode()), *settings, **more).tokenizer
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory, train_tokenizer: Callable[..., Tokenizer]) -> Path:
+    """A byte-level BPE of some 400 tokens, trained on a few sentences."""
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer(SENTENCES * 30, vocab_size=400).save(folder)
     return folder

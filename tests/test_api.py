@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pretune
-from pretune.api import Predictions, load_model, load_pretrained_model
+from pretune.api import Predictions, load_model, load_pretrained_model, open_run
 from pretune.errors import (
     CorruptModelError,
     FolderInTheWayError,
@@ -136,6 +136,39 @@ def test_trace_agrees_with_predict(run_folder: Path) -> None:
     traced = model.trace(TEXTS[0]).decision
     assert traced.label == model.predict(TEXTS)[0].label
     assert traced.probability == pytest.approx(model.predict(TEXTS)[0].probability, abs=1e-5)
+
+
+def test_a_notebook_shows_everything_as_tables_without_markup_from_texts(run_folder: Path, small_run: Path) -> None:
+    attack = '<img src=x onerror="alert(1)"></script> dreadful'
+    model, run = load_model(run_folder), open_run(small_run)
+    shown = {
+        "predictions": model.predict([attack]),
+        "trace": model.trace(attack),
+        "history": model.history,
+        "run": run,
+    }
+    for name, value in shown.items():
+        html = value._repr_html_()
+        assert "<img" not in html, name
+        assert "<script" not in html, name
+        assert "</script" not in html, name
+        assert "\n" not in repr(value), name
+    assert run.trace.run.headline in run._repr_html_()
+    assert run._repr_html_().count("<tr>") > len(run.trace.phases.pretrain.evaluations)
+
+
+def test_a_folder_that_is_no_run_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="no run"):
+        open_run(tmp_path)
+    with pytest.raises(InputDataError, match="no folder"):
+        open_run(tmp_path / "nothing")
+
+
+def test_the_page_of_a_run(small_run: Path, tmp_path: Path) -> None:
+    path = open_run(small_run).report(tmp_path / "report.html")
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    with pytest.raises(FolderInTheWayError, match="is a folder"):
+        open_run(small_run).report(tmp_path)
 
 
 def test_save_is_complete_and_overwrites_nothing(run_folder: Path, tmp_path: Path) -> None:

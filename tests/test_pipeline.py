@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import types
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import pytest
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
 from pretune.recipe import Recipe, override, read_recipe
-from pretune.runtime.manifest import Manifest, hash_file, read_manifest
+from pretune.run_trace.codec import from_json, read_run_trace
+from pretune.runtime.manifest import Manifest, hash_file, is_seal_intact, read_manifest
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
+from pretune.trace_schema import FillTrace, PredictionTrace
 
 STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
 WITH_LABELS = ("split", "collect", *STAGES[2:])
@@ -28,6 +31,7 @@ class Stages:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.done: list[str] = []
+        self.traced: list[Path] = []
         self.has_control: list[bool] = []  # in each call of `compare`
         self.num_test_rows = 20
 
@@ -44,6 +48,13 @@ class Stages:
             (out / "result.txt").write_text(f"{settings} {inputs}", encoding="utf-8")
             folder.finish(example={"text": "A small example."}, test=self.num_test_rows)
         return folder.manifest
+
+    def trace_examples(self, run: Path) -> tuple[list[PredictionTrace], list[FillTrace]]:
+        self.traced.append(run)
+        token = {"surface": "[MASK]", "start": None, "end": None, "is_special": True, "word": None, "count": None}
+        fill = {"id": "example", "masked_text": "The [MASK].", "true_word": "sun", "mask_position": 0, "words": ["The"]}
+        fill |= {"tokens": [{"position": 0, "id": 3, **token}], "predictions": [], "readouts": [], "occlusion": [0.5]}
+        return [], [from_json(FillTrace, fill)]
 
     def split(
         self, labels: Path, out: Path, config: Any, *, test_labels: Path | None, redo: bool, synthetic: bool
@@ -101,9 +112,9 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
         module = types.ModuleType(path)
         setattr(module, name, function)
         monkeypatch.setitem(sys.modules, path, module)
-    tracing = types.ModuleType("pretune.tracing.prediction")
-    tracing.trace = lambda _run, text: {"text": text}  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pretune.tracing.prediction", tracing)
+    tracing = types.ModuleType("pretune.tracing.examples")
+    tracing.trace_examples = made.trace_examples  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pretune.tracing.examples", tracing)
     monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "estimate_run", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: [])
@@ -205,7 +216,28 @@ def test_a_second_call_does_nothing_and_says_so(tmp_path: Path, stages: Stages) 
     assert sum("finished" in line for line in printed) == len(STAGES) + 1
 
 
-@pytest.mark.parametrize("damaged", ['{"text": ', "[]"])
+def test_predictions_are_traced_again_only_for_another_model(tmp_path: Path, stages: Stages) -> None:
+    recipe = Recipe(out=str(tmp_path / "run"))
+    out = pipeline.run(recipe)
+    pipeline.run(recipe)
+    assert stages.traced == [out]
+    trace = read_run_trace(out / "trace.json")
+    assert trace.fingerprint == read_manifest(out / "finetune").fingerprint
+    assert [fill.masked_text for fill in trace.fills] == ["The [MASK]."]
+    pipeline.run(override(recipe, {"finetune": {"epochs": 7}}), redo=True)
+    assert stages.traced == [out, out]
+
+
+def test_a_run_without_labels_has_a_trace_of_its_pre_trained_model(tmp_path: Path, stages: Stages) -> None:
+    text = tmp_path / "texts.txt"
+    text.write_text("A text.", encoding="utf-8")
+    out = pipeline.run(Recipe(out=str(tmp_path / "run"), corpus=(str(text),)))
+    trace = read_run_trace(out / "trace.json")
+    assert (stages.traced, trace.fingerprint) == ([out], read_manifest(out / "pretrain").fingerprint)
+    assert is_seal_intact(json.loads((out / "trace.json").read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("damaged", ['{"text": ', "[]", '{"layers": {}, "text": "a"}'])
 def test_a_damaged_trace_is_written_again(tmp_path: Path, stages: Stages, damaged: str) -> None:
     out = pipeline.run(Recipe(out=str(tmp_path / "run")))
     whole = (out / "trace.json").read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 // Bundles the page into the Python package: one script and one style sheet, which the report carries inline.
+// `node build.mjs FOLDER` writes them elsewhere, to compare.
 import { build } from "esbuild";
 
-const target = "../src/pretune/page/assets";
+const target = process.argv[2] ?? "../src/pretune/page/assets";
 
 await build({
   entryPoints: { page: "src/main.tsx" },
@@ -9,9 +10,12 @@ await build({
   bundle: true,
   minify: true,
   format: "iife",
-  target: "es2022",
+  target: ["es2023", "chrome123", "firefox120", "safari17.5"],
   charset: "utf8",
   legalComments: "none",
-  jsx: "automatic",
-  jsxImportSource: "preact",
+  jsx: "transform",
+  jsxFactory: "jsxCall",
+  jsxFragment: "jsxFragment",
+  inject: ["src/jsx.ts"],
+  tsconfigRaw: {},
 });

@@ -17,8 +17,10 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.api import History as History
     from pretune.api import Model as Model
     from pretune.api import Predictions as Predictions
+    from pretune.api import Run as Run
     from pretune.api import load_model as load_model
     from pretune.api import load_pretrained_model as load_pretrained_model
+    from pretune.api import open_run as open_run
     from pretune.errors import CorruptModelError as CorruptModelError
     from pretune.errors import FolderInTheWayError as FolderInTheWayError
     from pretune.errors import InputDataError as InputDataError
@@ -77,8 +79,10 @@ _MODULE_OF = {
     "Model": "api",
     "Prediction": "inference.classify",
     "Predictions": "api",
+    "Run": "api",
     "load_model": "api",
     "load_pretrained_model": "api",
+    "open_run": "api",
     "split": "stages.split",
     "collect": "stages.collect.stage",
     "preprocess": "stages.preprocess.stage",

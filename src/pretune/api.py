@@ -25,9 +25,14 @@ from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_texts
 from pretune.model.folder import load_model_folder
+from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
+from pretune.page.report import write_report
 from pretune.recipe import Recipe, override
 from pretune.reporting.brief_progress import brief_progress
+from pretune.reporting.report import run_lines
+from pretune.reporting.sections.prediction import render_prediction
 from pretune.reporting.sections.training import render_phase, render_rows
+from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.log_values import of_stage
 from pretune.run_trace.training import read_phase
 from pretune.runtime.atomic import commit_folder, write_text
@@ -45,7 +50,7 @@ from pretune.text.labels.python_data import (
     refuse_other_than_pairs,
 )
 from pretune.text.reading_report import join_names
-from pretune.trace_schema import PredictionTrace
+from pretune.trace_schema import PredictionTrace, RunTrace
 from pretune.tracing.prediction import trace_prediction
 
 LOGGER = logging.getLogger("pretune")
@@ -84,10 +89,20 @@ class History(Sequence[dict[str, Any]]):
         page = page_for(sys.stdout)
         return "" if self.phase is None else to_text(render_phase(self.phase, page), page).rstrip()
 
+    def _repr_html_(self) -> str:
+        return html_of_training(self._rows)
+
     def table(self) -> str:
         """The rows alone, without the charts and the other trials that `str` shows."""
         page = page_for(sys.stdout)
         return "" if self.phase is None else to_text(render_rows(self.phase, page), page).rstrip()
+
+
+class Histories(list[History]):
+    """The training traces of a model, one for each `train`."""
+
+    def _repr_html_(self) -> str:
+        return "".join(history._repr_html_() for history in self) or "<p>Not trained here yet.</p>"
 
 
 class Predictions(Sequence[Prediction]):
@@ -136,17 +151,41 @@ class Predictions(Sequence[Prediction]):
         for row, expected in zip(rows, self.expected or (), strict=False):
             row.append(clean(expected or "-"))
         text = to_text(table(columns, [[Cell(cell) for cell in row] for row in rows], page, indent=0), page)
+        return (text + "\n".join(self._notes())).rstrip()
+
+    def _repr_html_(self) -> str:
+        rows = [(p.text, p.label, p.probability) for p in self._predictions[:ROWS_SHOWN]]
+        return html_of_predictions(rows, self.expected, self._notes())
+
+    def _notes(self) -> list[str]:
+        """What stands below the table: what it leaves out, and how many labels are as expected."""
+        notes = []
         if len(self) > ROWS_SHOWN:
-            text += f"... and {len(self) - ROWS_SHOWN:,} more\n"
+            notes.append(f"... and {len(self) - ROWS_SHOWN:,} more")
         if self.num_empty:
-            text += f"{self.num_empty:,} without a text and so without a label\n"
+            notes.append(f"{self.num_empty:,} without a text and so without a label")
         if self.accuracy is not None:
             pairs = zip(self.labels, self.expected or (), strict=False)
-            text += f"accuracy {self.accuracy:.3f} (n = {sum(None not in pair for pair in pairs):,})\n"
-        return text.rstrip()
+            notes.append(f"accuracy {self.accuracy:.3f} (n = {sum(None not in pair for pair in pairs):,})")
+        return notes
 
     def __repr__(self) -> str:
         return f"Predictions({len(self)} texts)"
+
+
+class TracedPrediction(PredictionTrace):
+    """The trace of one prediction, which shows itself: as `pretune trace` does when printed, and in a notebook."""
+
+    def __repr__(self) -> str:
+        label, probability = clean(self.decision.label), self.decision.probability
+        return f"TracedPrediction({clean(self.text, 40)!r}: {label}, probability {probability:.3f})"
+
+    def __str__(self) -> str:
+        page = page_for(sys.stdout)
+        return to_text(render_prediction(self, page), page).rstrip()
+
+    def _repr_html_(self) -> str:
+        return html_of_prediction(self)
 
 
 class Model:
@@ -156,7 +195,7 @@ class Model:
         loaded = load_model_folder(path)
         self.path = path
         self.label_names = loaded.label_names
-        self.history: list[History] = []
+        self.history: list[History] = Histories()
         self._language_model = language_model if self.is_classifier else path
         self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
 
@@ -240,14 +279,15 @@ class Model:
             return Predictions(predict(self._classifier, as_texts(texts)), names)
         return Predictions(predict(self._classifier, as_texts(items)))
 
-    def trace(self, text: str) -> PredictionTrace:
+    def trace(self, text: str) -> TracedPrediction:
         """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
         if self._classifier is None:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
             )
         [text] = as_texts([text])
-        return trace_prediction(self._classifier, text)
+        found = trace_prediction(self._classifier, text)
+        return TracedPrediction(**{each.name: getattr(found, each.name) for each in fields(found)})
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:
         """The `top` words that the pre-trained model predicts for each [MASK] in the text, best first."""
@@ -270,6 +310,41 @@ class Model:
 
         commit_folder(target, write)
         return target
+
+
+class Run:
+    """A run as it was when it was opened: its trace, which a notebook shows as a table, and its page."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.trace: RunTrace = build_run_trace(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {clean(self.trace.run.headline)})"
+
+    def __str__(self) -> str:
+        page = page_for(sys.stdout)
+        return to_text(run_lines(self.trace, page), page).rstrip()
+
+    def _repr_html_(self) -> str:
+        return html_of_run(self.trace)
+
+    def report(self, path: Path | str, *, redact: bool = False) -> Path:
+        """Write the page of the run as one HTML file; with `redact`, without any of the user's text.
+
+        Raises FolderInTheWayError if anything but an earlier report is at the path.
+        """
+        target = Path(path).expanduser()
+        write_report(self.trace, target, redact=redact)
+        return target
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in a folder, finished or not, or a single stage; a copy of the logs is enough.
+
+    Raises InputDataError if the folder is missing or is no run.
+    """
+    return Run(Path(path).expanduser())
 
 
 def load_pretrained_model(path: Path | str) -> Model:

@@ -1,4 +1,4 @@
-"""`run`: the split and the five stages, then the control from scratch, the comparison and one traced prediction.
+"""`run`: the split and the five stages, then the control from scratch, the comparison and the trace of it all.
 
 It calls the stage functions one after another; a stage that is finished returns at once.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, StageDiffersError, UsageError
 from pretune.estimate_run import describe, estimate_run
 from pretune.recipe import (
     Recipe,
@@ -21,7 +22,16 @@ from pretune.recipe import (
 )
 from pretune.runtime.atomic import write_json
 from pretune.runtime.launch import read_launch
-from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME, Manifest, read_manifest, sealed
+from pretune.runtime.manifest import (
+    MANIFEST_NAME,
+    OWN_HASH,
+    RECIPE_NAME,
+    REPORT_NAME,
+    TRACE_NAME,
+    Manifest,
+    read_manifest,
+    sealed,
+)
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
 from pretune.text.labels.split import fingerprint_labels
@@ -29,6 +39,9 @@ from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.sources.public_data import Agree, Say
+
+if TYPE_CHECKING:
+    from pretune.trace_schema import RunTrace
 
 PRETRAIN = "pretrain"  # the step that several processes share
 NEED_TEST_ROWS = ("scratch", "compare")  # steps that only show, on the test rows, whether pre-training helped
@@ -44,13 +57,16 @@ def dry_run(recipe: Recipe, say: Say) -> None:
     announce(recipe, plan_stages(recipe, folder), folder, say)
 
 
-def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None) -> Path:
+def run(
+    recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Agree | None = None, report: bool = True
+) -> Path:
     """Run all stages that a recipe needs and return the folder of the run.
 
     A second call resumes and skips finished stages. `say` receives the few sentences that belong to no stage: the
-    plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. Raises
-    FolderInTheWayError if the folder contains another run or foreign files; with `redo`, the folders of stages that
-    differ are renamed and these stages run again.
+    plan of the run, and what is skipped. `agree` is asked whether a public data set may be downloaded. With `report`,
+    the run ends with its page as one file, which a second call writes again. Raises FolderInTheWayError if the folder
+    contains another run or foreign files; with `redo`, the folders of stages that differ are renamed and these stages
+    run again.
     """
     folder = _folder_of(recipe)
     _check(recipe, folder)
@@ -69,6 +85,8 @@ def run(recipe: Recipe, *, redo: bool = False, say: Say | None = None, agree: Ag
             continue
         _do(step, redo=redo)
     write_run_trace(folder)
+    if report:
+        write_page(folder, say)
     return folder
 
 
@@ -343,8 +361,8 @@ def _is_begun(folder: Path, change: str) -> bool:
     return (folder / _FIRST_READER.get(section, section)).exists()
 
 
-def write_run_trace(run: Path) -> None:
-    """Write the trace of a finished run. Predictions that were traced with the same model are kept."""
+def write_run_trace(run: Path) -> RunTrace:
+    """Write the trace of a finished run, and return it. Predictions that were traced with the same model are kept."""
     from pretune.run_trace.build import build_run_trace
     from pretune.run_trace.codec import to_json
     from pretune.run_trace.recorded import read_recorded, traced_model
@@ -356,4 +374,35 @@ def write_run_trace(run: Path) -> None:
 
         predictions, fills = trace_examples(run)
     trace = build_run_trace(run, predictions=predictions, fills=fills)
-    write_json(run / TRACE_NAME, sealed(to_json(trace)))
+    written = sealed(to_json(trace))
+    if recorded.sha256 != written[OWN_HASH]:
+        write_json(run / TRACE_NAME, written)
+    return trace
+
+
+def read_trace(run: Path, say: Say) -> RunTrace:
+    """The trace of a run in any state. A finished model without traced predictions gets them, which takes seconds and
+    is kept in trace.json; where that is not possible, `say` is told why, and the trace has none."""
+    from pretune.run_trace.build import build_run_trace
+    from pretune.run_trace.recorded import read_recorded, traced_model
+
+    model = traced_model(run)
+    if model is None or not (run / RECIPE_NAME).is_file() or read_recorded(run).fingerprint == model:
+        return build_run_trace(run)
+    say("Tracing some predictions of the model; this takes some seconds, once.")
+    try:
+        return write_run_trace(run)
+    except (ModelError, OSError) as error:
+        say(f"The predictions cannot be traced: {error}")
+        return build_run_trace(run)
+
+
+def write_page(run: Path, say: Say) -> None:
+    """Write the page of a run into its folder; a file of another kind that is in the way is left there."""
+    from pretune.page.report import write_report
+    from pretune.run_trace.build import build_run_trace
+
+    try:
+        write_report(build_run_trace(run), run / REPORT_NAME)
+    except FolderInTheWayError as error:
+        say(str(error))

@@ -268,6 +268,7 @@ class Evaluation:
     macro_f1: float | None
     loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
     loss_change_error: Annotated[float, "of its change since the evaluation before, paired row by row"] | None
+    accuracy_change_error: Annotated[float, "the same of the accuracy"] | None
     weighted_loss: Annotated[float, "in which every class counts the same; None where the classes are balanced"] | None
     weighted_train_loss: float | None
     elapsed_seconds: float | None
@@ -440,7 +441,7 @@ class Neighbours:
     """The nearest rows of the embedding table to a token, by cosine after standardising each dimension."""
 
     position: int
-    words: list[WordGuess]
+    words: Annotated[list[WordGuess], "each with its cosine as the probability"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -553,7 +554,9 @@ class Reasons:
     occlusion: list[float]
     rank_correlation: Annotated[float, "Spearman's, between the two"] | None
     is_top_word_equal: bool
-    deletion: Annotated[list[float], "score after masking the 0, 1, 2, ... words that speak most for the label"]
+    deletion: Annotated[
+        list[float], "score after masking the 0, 1, 2, ... words with the largest gradients; at most 24"
+    ]
     random_deletion: Annotated[list[float], "the mean of the same over random orders"]
     random_orders: int
 

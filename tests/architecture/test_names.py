@@ -17,7 +17,7 @@ BANNED = {
 }  # fmt: skip
 # A word that means one thing, and the parts of the package that have that thing.
 RESERVED = {
-    "verdict": ("evaluation", "reporting", "builtin_world"),
+    "verdict": ("evaluation", "reporting", "run_trace", ".", "builtin_world"),
     "lane": ("compute", "training"),
     "lanes": ("compute", "training"),
     "microbatch": ("training", "stages/pretrain"),

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 ALL_PYTHON = SOURCES + sorted((ROOT / "tests").rglob("*.py"))
 LONGEST_FILE = 500  # lines; from 400 on, ask whether a file is still one idea
+LONG_FILES = {"trace_schema.py"}  # a list of types that has to be read as one
 BANNED_NAMES = {
     "utils", "util", "helpers", "helper", "common", "misc", "core", "base", "manager", "handler", "engine", "wrapper",
 }  # fmt: skip
@@ -26,7 +27,11 @@ def offenders(files: Iterable[Path], find: Callable[[str, Path], Iterable[str]])
 
 
 def test_no_file_is_too_long() -> None:
-    assert not offenders(ALL_PYTHON, lambda text, _: [str(n)] if (n := len(text.splitlines())) > LONGEST_FILE else [])
+    def find(text: str, file: Path) -> Iterable[str]:
+        lines = len(text.splitlines())
+        return [str(lines)] if lines > LONGEST_FILE and file.name not in LONG_FILES else []
+
+    assert not offenders(ALL_PYTHON, find)
 
 
 def test_a_module_is_named_after_what_it_does() -> None:

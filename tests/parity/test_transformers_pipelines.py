@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from pretune.inference.load import load_classifier, load_filler
-from pretune.text.tokenizer.tokenizer import TokenizerKind
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, TokenizerKind
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -59,7 +59,9 @@ def test_auto_tokenizer_knows_the_mask_of_a_language_model(language_model_folder
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece", "words"])
-def test_auto_tokenizer_of_every_kind(tmp_path: Path, kind: TokenizerKind) -> None:
+def test_auto_tokenizer_of_every_kind(
+    tmp_path: Path, kind: TokenizerKind, train_tokenizer: Callable[..., Tokenizer]
+) -> None:
     ours = train_tokenizer(TEXTS * 30, kind=kind, vocab_size=None, lowercase=True)
     ours.save(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "eurobert"}')

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from pretune.cli.main import run_command_line
+from pretune.run_trace.build import build_run_trace
+from pretune.run_trace.codec import read_run_trace, to_json
+from pretune.run_trace.redact import redact
 from pretune.runtime.events import STAGE_ORDER, read_run
 from pretune.runtime.manifest import describe_file, read_manifest
 from pretune.runtime.verification import verify
@@ -37,7 +42,23 @@ def test_one_example_goes_through_all_stages(small_run: Path) -> None:
     examples = {event["stage"]: event["text"] for event in read_run(small_run) if event["event"] == "example"}
     assert examples.keys() >= {"collect", "preprocess", "pretrain", "prepare", "finetune"}
     assert len(set(examples.values())) == 1
-    assert json.loads((small_run / "trace.json").read_text(encoding="utf-8"))["text"] in examples.values()
+    assert read_run_trace(small_run / "trace.json").example.text in examples.values()  # type: ignore[union-attr]
+
+
+def test_the_trace_has_every_part_and_its_invariants_hold(small_run: Path) -> None:
+    trace = read_run_trace(small_run / "trace.json")
+    written = json.loads((small_run / "trace.json").read_text(encoding="utf-8"))
+    schema = json.loads(files("pretune").joinpath("trace.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(written)
+    assert build_run_trace(small_run) == trace
+    assert trace.run.status == "finished"
+    assert trace.missing == []
+    assert all((trace.predictions, trace.fills, trace.errors, trace.comparison, trace.quiz, trace.insights))
+    assert [(check.id, check.sentence) for check in trace.checks if not check.is_ok] == []
+    assert len(trace.checks) >= 19
+    redacted = to_json(redact(trace))
+    jsonschema.Draft202012Validator(schema).validate(redacted)
+    assert trace.predictions[0].text not in json.dumps(redacted)
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(small_run: Path, small_world: Path) -> None:

@@ -11,6 +11,8 @@ from pretune.reporting import progress as module
 from pretune.reporting.progress import Narrator, live_progress
 from pretune.runtime.events import EventLog, read_events
 
+EVENTS_PAGE = Path(__file__).parents[2] / "docs" / "guide" / "events.md"
+
 
 class Stream(io.StringIO):
     """A stream with the terminal and the encoding that a test wants."""
@@ -115,6 +117,22 @@ def test_a_resumed_stage_is_observed_only_in_the_final_table(full_run: Any) -> N
     line = resumed.sentence(rows[-1])
     assert line and "·" not in line
     assert (whole.sentence(rows[-1]) or "").startswith(line + "  · ")
+
+
+def test_every_event_that_brings_its_sentence_is_shown(builder: Any) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*)", EVENTS_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    kinds = [kind for kind, fields in rows if re.search(r"\bsentence\b", fields)]
+    assert {"notice", "warning", "diverged"} <= set(kinds)
+    for kind in kinds:
+        narrator, event = Narrator(), builder.add("finetune", kind, step=40, sentence="Something happened.")
+        narrator.follow(event)
+        assert narrator.sentence(event) is not None, kind
+
+
+def test_an_early_end_of_a_trial_is_a_warning(builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.add("finetune", "diverged", step=40, trial=1, sentence="Trial 1 ends here with its best epoch.")
+    shown = replay(builder.events, Stream(), monkeypatch)
+    assert shown == "finetune    warning: Trial 1 ends here with its best epoch.\n"
 
 
 def test_quiet_writes_nothing(full_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

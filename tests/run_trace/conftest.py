@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from pretune.run_trace.build import fold_events
+from pretune.run_trace.build import build_run_trace, fold_events
+from pretune.run_trace.codec import from_json
 from pretune.run_trace.run_card import RunFolder
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import FillTrace, PredictionTrace, RunTrace
 
 Event = dict[str, Any]
 
@@ -400,3 +401,79 @@ def full_run() -> RunBuilder:
     add_task_stages(run)
     add_comparison(run)
     return run
+
+
+N = 40  # test rows
+TEST_TEXTS = [f"The dish was {'superb' if row % 2 else 'mouldy'}, guest number {row}." for row in range(N)]
+SLICES = ["seen" if row < 30 else "unseen" for row in range(N)]
+
+
+def write_predictions(path: Path, wrong: set[int]) -> list[bool]:
+    """Predictions of N rows of two classes, which are wrong in some rows; whether each is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row in range(N):
+        label = row % 2
+        predicted = 1 - label if row in wrong else label
+        highest = 0.55 + 0.011 * row
+        probabilities = [1 - highest, highest] if predicted else [highest, 1 - highest]
+        fields = {"row": row, "label": label, "predicted": predicted, "probabilities": probabilities}
+        lines.append(json.dumps({**fields, "slice": SLICES[row]}) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return [row not in wrong for row in range(N)]
+
+
+def add_tested_task(run: RunBuilder, folder: Path) -> None:
+    """Fine-tuning, control and comparison whose logs and files agree, on 40 test rows."""
+    from pretune.evaluation.uncertainty import wilson_interval
+
+    start(run, "split")
+    finish(run, "split", 0.5)
+    start(run, "prepare")
+    run.add("prepare", "example", text=EXAMPLE, label="positive", split="test", num_tokens=15)
+    finish(run, "prepare", 1.0)
+    models = []
+    for stage, kind, wrong in (("scratch", "scratch", set(range(0, 40, 3))), ("finetune", "pretrained", {4, 33})):
+        right = write_predictions(folder / stage / "predictions" / "seed-0.jsonl", wrong)
+        figures: dict[str, Any] = {"n": N, "accuracy": sum(right) / N}
+        figures["accuracy_interval"] = list(wilson_interval(sum(right), N))
+        start(run, stage)
+        run.add(stage, "references", uniform_nats=math.log(2), prior_nats=0.69, majority_share=0.5)
+        add_trial(run, stage, 0, 0.001, 0)
+        run.add(stage, "chosen", trial=0, learning_rate=0.001, seed=0, sentence="Chosen: learning rate 0.001, seed 0.")
+        run.add(stage, "test", trial=0, seed=0, macro_f1=0.9, loss=0.3, **figures)
+        run.add(stage, "example", text=EXAMPLE, label="positive", predicted="positive", probability=0.987)
+        finish(run, stage, 20.0)
+        models.append({"name": kind, "kind": kind, "seeds": [figures["accuracy"]], "macro_f1": 0.9, **figures})
+    verdict = {"between": ["pretrained", "scratch"], "metric": "accuracy", "difference": 0.3, "p_value": 0.002}
+    verdict |= {"difference_interval": [0.12, 0.44], "sentence": "Pre-training helped: +30.0 points."}
+    on_slice = {**verdict, "slice": "unseen", "difference": 0.01, "difference_interval": [-0.1, 0.12], "p_value": 0.8}
+    start(run, "compare")
+    run.add("compare", "comparison", rows=models, verdicts=[verdict, on_slice], coverage="One seed.")
+    finish(run, "compare", 2.0)
+
+
+@pytest.fixture
+def tested_run(tmp_path: Path) -> Path:
+    """The folder of a finished run with labels: logs, recipe, test rows and predictions, without models."""
+    folder, run = tmp_path / "tested", RunBuilder()
+    add_text_stages(run)
+    add_pretraining(run)
+    add_tested_task(run, folder)
+    run.write(folder)
+    (folder / "recipe.toml").write_text('labels = "labelled.csv"\ncontrol = true\n', encoding="utf-8")
+    names = {"names": ["negative", "positive"]}
+    (folder / "prepare" / "labels.json").write_text(json.dumps(names), encoding="utf-8")
+    for split, texts in (("test", TEST_TEXTS), ("train", ["A fine film."]), ("validation", ["A dull film."])):
+        rows = [{"row": row, "text": text, "label": row % 2} for row, text in enumerate(texts)]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "prepare" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def traced(tested_run: Path) -> RunTrace:
+    """The trace of that run, with one prediction whose numbers add up and one masked word."""
+    found = json.loads((Path(__file__).parent / "traced.json").read_text(encoding="utf-8"))
+    prediction, fill = from_json(PredictionTrace, found["prediction"]), from_json(FillTrace, found["fill"])
+    return build_run_trace(tested_run, predictions=[prediction], fills=[fill])

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
-from pretune.run_trace.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.noise import accuracy_change_noise, is_measurable, loss_change_noise, loss_noise
 from pretune.run_trace.training import read_phase
 from pretune.trace_schema import Evaluation
 
@@ -26,8 +27,8 @@ def test_a_confident_classifier_has_a_noisier_loss_than_its_mean_suggests() -> N
 
 
 def test_the_noise_of_an_accuracy_is_half_its_interval() -> None:
-    assert accuracy_noise(row(1.0, 0.83, 1, accuracy_interval=[0.80, 0.86])) == pytest.approx(0.03)
-    assert accuracy_noise(row(1.0, 0.5, 100)) == pytest.approx(0.098)
+    assert row(1.0, 0.83, 1, accuracy_interval=[0.80, 0.86]).accuracy_noise == pytest.approx(0.03)
+    assert row(1.0, 0.5, 100).accuracy_noise == pytest.approx(0.098)
 
 
 def test_either_measure_can_tell_two_rows_apart() -> None:
@@ -55,4 +56,24 @@ def test_errors_of_changes_in_between_add_up() -> None:
 
 def test_the_noise_of_a_loss_is_half_its_interval() -> None:
     assert loss_noise(row(4.0, 0.3, 10_000, loss_error=0.02)) == pytest.approx(0.0392)
-    assert accuracy_noise(row(1.0, 0.5, 100), row(1.0, 0.5, 400)) == pytest.approx(0.098)
+
+
+def test_the_noise_of_a_change_in_accuracy_is_that_of_paired_rows() -> None:
+    """20 of 1,000 texts are answered better and none worse: unpaired, that is within noise."""
+    before, after = row(1.0, 0.80, 1000), row(1.0, 0.82, 1000, accuracy_change_error=math.sqrt(20) / 1000)
+    assert not is_measurable([before, row(1.0, 0.82, 1000)])
+    assert is_measurable([before, after])
+    close = replace(after, accuracy_change_error=math.sqrt(180) / 1000)  # 100 better, 80 worse
+    assert not is_measurable([before, close])
+    assert accuracy_change_noise([row(1.0, 0.5, 100), row(1.0, 0.5, 400)]) == pytest.approx(0.098)
+    many = [row(1.0, 0.8, 900, accuracy_change_error=0.004 * n) for n in range(4)]
+    assert accuracy_change_noise(many) == pytest.approx(1.96 * 0.024 + 1 / 900)
+    assert accuracy_change_noise(many * 10) == pytest.approx(2 * many[0].accuracy_noise)
+
+
+@pytest.mark.parametrize("changed", range(1, 12))
+def test_one_sided_changes_are_measurable_from_where_the_exact_test_says(changed: int) -> None:
+    """All of some changed answers are better: the exact McNemar test is a sign test."""
+    error = math.sqrt(changed * (1 - changed / 1000)) / 1000
+    rows = [row(1.0, 0.80, 1000), row(1.0, 0.80 + changed / 1000, 1000, accuracy_change_error=error)]
+    assert is_measurable(rows) == (binomtest(changed, changed).pvalue < 0.05)

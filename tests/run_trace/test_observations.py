@@ -94,6 +94,13 @@ def test_only_gains_beyond_the_interval_are_best(gain: float) -> None:
     assert ("best" in rules(found)[2]) == (gain > 1.96 * math.sqrt(0.16 / 1000))
 
 
+def test_a_small_gain_of_paired_rows_is_the_best() -> None:
+    before, after = row(10, 0.4, 0.8, n=1000), row(20, 0.4, 0.82, n=1000)
+    assert "best" not in rules(observed("finetune", [before, after]))[1]
+    after["accuracy_change_error"] = 0.005
+    assert "best so far (+2.0 points)" in in_short(observed("finetune", [before, after])[1])
+
+
 def test_overfitting_names_both_losses() -> None:
     rows = [row(0, 0.7), row(10, 0.3, 0.9, train_loss=0.35), row(20, 0.29, 0.91, train_loss=0.2),
             row(30, 0.41, 0.9, train_loss=0.12)]  # fmt: skip

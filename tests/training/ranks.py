@@ -95,7 +95,8 @@ def train(ranks: Ranks, kind: str, compiled: bool = False) -> tuple[Parallel, Op
     found: dict[str, Any] = {"steps": [vars(next(steps)) for _ in range(STEPS)]}
     batches = [batch_of(1000 + i) for i in range(3)]
     found["evaluation"] = evaluate(objective, batches, parallel)
-    found["row_losses"] = evaluate_rows(objective, batches, parallel).row_losses.tolist()
+    rows = evaluate_rows(objective, batches, parallel)
+    found.update(row_losses=rows.row_losses.tolist(), row_corrects=rows.row_corrects.tolist())
     return parallel, optimizer, found
 
 

@@ -173,6 +173,21 @@ def test_the_last_two_intact_checkpoints_stay_whatever_is_damaged(make_run: Call
         assert (state.step if state else None) == (good[-1] if good else None)
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_checkpoint_out_of_turn_stays_only_as_long_as_it_is_needed(
+    make_run: Callable[..., Run], is_damaged: bool
+) -> None:
+    run = make_run()
+    for is_anchor in (True, False, True):
+        run.train(1)
+        if is_anchor:
+            run.state.anchor()
+        path = run.save()
+        if is_damaged and run.state.step == 1:
+            os.truncate(path / "model.safetensors", 9)
+    assert list_steps(run.folder) == ([1, 2, 3] if is_damaged else [1, 3])
+
+
 def test_different_inputs_stop_the_resume_and_change_nothing(make_run: Callable[..., Run]) -> None:
     run = make_run()
     run.state.made_from = {"tokenizer": "aa", "vocab_size": 300, "tokens_per_step": 4096}

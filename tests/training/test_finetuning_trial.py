@@ -103,6 +103,8 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., FinetuningTrial]
     assert [(row["step"], row["epoch"], row["trial"]) for row in rows] == [(6, 1.0, 2), (12, 2.0, 2), (18, 3.0, 2)]
     assert all(row["loss_error"] > 0 for row in rows)
     assert ["loss_change_error" in row for row in rows] == [False, True, True]
+    assert ["accuracy_change_error" in row for row in rows] == [False, True, True]
+    assert trial.state.more["row_corrects"].count(1) == round(rows[-1]["accuracy"] * rows[-1]["n"])
     assert best["accuracy"] == max(row["accuracy"] for row in rows) > 0.8
     others = [event["event"] for event in events if event["event"] not in ("evaluation", "train")]
     assert others == ["trial_started", "trial_finished"]

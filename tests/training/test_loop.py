@@ -209,6 +209,9 @@ def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, 
     assert by_row.row_counts.tolist() == [len(row.labels) for row in rows]
     alone = [evaluate(objective, [row])[0] * len(row.labels) if len(row.labels) else 0.0 for row in rows]
     assert by_row.row_losses == pytest.approx(alone, abs=1e-4)
+    assert by_row.row_corrects.tolist() == [
+        round(evaluate(objective, [row])[1] * len(row.labels)) if len(row.labels) else 0 for row in rows
+    ]
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -74,6 +74,7 @@ def test_two_processes_equal_one(script: ModuleType, by_two: Path, kind: str) ->
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
     assert other["evaluation"] == pytest.approx(found["evaluation"], rel=1e-5)
     assert other["row_losses"] == pytest.approx(found["row_losses"], rel=1e-4)
+    assert other["row_corrects"] == found["row_corrects"]
     assert other["steps"][0]["grad_norm"] == pytest.approx(found["steps"][0]["grad_norm"], rel=1e-5)
     whole, shared = script.state_of(parallel, optimizer), load_file(by_two / f"{kind}.safetensors")
     assert whole.keys() == shared.keys()

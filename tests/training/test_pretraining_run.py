@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pretune.stages.pretrain.stage import pretrain
 from pretune.training import objective as objectives
 from pretune.training.checkpoint import list_steps
 from pretune.training.loop import Evaluation
+from pretune.training.run_log import RunLog
 
 SETTINGS: dict[str, Any] = {
     "size": "tiny",
@@ -115,7 +117,8 @@ def test_after_five_refusals_it_rolls_back_and_skips_text(machine: Machine, tmp_
     rows = of_kind(events, "evaluation")
     assert [row["step"] for row in rows] == [0, 8, 17, 26, 34]
     assert all(math.isfinite(row["loss"]) for row in rows)
-    assert ["loss_change_error" in row for row in rows] == [False, True, True, True, True]
+    for name in ("loss_change_error", "accuracy_change_error"):
+        assert [name in row for row in rows] == [False, True, True, True, True]
     found = state(tmp_path / "out")
     assert (found["data_shift"], found["rollbacks"], found["anchors"]) == (7, 0, [DECAY, STEPS])
 
@@ -183,6 +186,38 @@ def test_a_gpu_resumes_with_the_same_bits(machine: Machine, tmp_path: Path) -> N
     assert tables_of[0] == tables_of[1] == tables_of[2]
 
 
+def test_a_resumed_run_compiles_everything_before_its_clock_goes_on(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With short and long rows, and with an evaluation; the weights are those of an uninterrupted run."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_settings: function)
+    monkeypatch.setattr("pretune.stages.pretrain.stage.refuse_without_compiler", lambda _compile: None)
+    for name in ("XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    machine.run(tmp_path / "whole", compile="on")
+    with pytest.raises(Killed):
+        machine.run(tmp_path / "out", kill_at=DECAY + 3, compile="on")
+    untimed, compute, is_untimed, passes = RunLog.untimed, machine.loss, [False], list[tuple[bool, int, bool]]()
+
+    @contextmanager
+    def stopped(log: RunLog) -> Iterator[None]:
+        with untimed(log):
+            is_untimed[0] = True
+            yield
+            is_untimed[0] = False
+
+    def loss(objective: Any, batch: Batch) -> objectives.LossSum:
+        passes.append((torch.is_grad_enabled(), batch.input_ids.shape[1], is_untimed[0]))
+        return compute(objective, batch)
+
+    monkeypatch.setattr(RunLog, "untimed", stopped)
+    machine.loss = loss  # type: ignore[method-assign]
+    machine.run(tmp_path / "out", compile="on")
+    assert passes[:3] == [(True, 16, True), (True, 32, True), (False, 16, True)]
+    assert passes[3][2] is False
+    assert weights(tmp_path / "out") == weights(tmp_path / "whole")
+
+
 def test_if_rolling_back_does_not_help_it_stops_and_explains(machine: Machine, tmp_path: Path) -> None:
     machine.poison = frozenset(range(23, 1000))
     for _ in range(2):  # the same command fails in the same way
@@ -232,6 +267,21 @@ def test_a_lack_of_memory_is_handled_and_remembered(machine: Machine, tmp_path: 
     one, two = (of_kind(read_events(tmp_path / name), "evaluation") for name in ("whole", "out"))
     # Sums are in another order, so the last bits differ, and training amplifies that: in bf16 to several per cent.
     assert [row["loss"] for row in one] == pytest.approx([row["loss"] for row in two], rel=1e-4)
+
+
+def test_a_save_out_of_turn_leaves_no_further_checkpoint(machine: Machine, tmp_path: Path) -> None:
+    """The estimate of the disk space counts on it."""
+    original = machine.batches
+
+    def batches(corpus: Corpus, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+        machine.rows = 4 if step > DECAY + 4 else 10**9
+        return original(corpus, step, long_start_step, shift)
+
+    machine.batches = batches  # type: ignore[method-assign]
+    events = machine.run(tmp_path / "out")
+    saved = [event["step"] for event in of_kind(events, "checkpoint")]
+    assert len(saved) == 4 and DECAY < saved[2] < STEPS
+    assert list_steps(tmp_path / "out" / "checkpoints") == [DECAY, STEPS]
 
 
 def test_a_later_lack_of_memory_is_saved_at_once(machine: Machine, tmp_path: Path) -> None:

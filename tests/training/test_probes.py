@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
 from pretune.training.probes import choose_unseen, hide_word, hide_words, predict_hidden
 
 TEXTS = [
@@ -143,7 +143,7 @@ def test_sentences_of_the_training_text_are_marked_if_there_are_no_others(tokeni
     assert choose_unseen([], 2, shard, tokenizer) == []
 
 
-def test_the_built_in_world_has_unseen_probes(tmp_path: Path) -> None:
+def test_the_built_in_world_has_unseen_probes(tmp_path: Path, train_tokenizer: Callable[..., Tokenizer]) -> None:
     documents = list(world.iter_documents(4_000))
     validation, train = documents[:80], documents[80:]
     tokenizer = train_tokenizer(train)

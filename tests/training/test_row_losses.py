@@ -11,7 +11,7 @@ from scipy.stats import sem
 
 from pretune.training.row_losses import compare_rows, standard_error
 
-ONES = np.ones(300, dtype=np.int64)
+ONES, NONE = np.ones(300, dtype=np.int64), np.zeros(300, dtype=np.int64)
 
 
 def draw(num_rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -29,11 +29,20 @@ def test_with_one_label_per_row_it_is_the_standard_error_of_the_mean() -> None:
 def test_paired_rows_show_what_unpaired_ones_cannot() -> None:
     before, after = draw()
     kept: dict[str, Any] = {}
-    assert compare_rows(kept, before, ONES).keys() == {"loss_error"}
-    found = compare_rows(kept, after, ONES)
+    assert compare_rows(kept, before, NONE, ONES).keys() == {"loss_error"}
+    found = compare_rows(kept, after, NONE, ONES)
     assert found["loss_change_error"] == pytest.approx(sem(after - before), rel=1e-4)
     fall = before.mean() - after.mean()
     assert 2 * found["loss_change_error"] < fall < found["loss_error"]
+
+
+def test_the_error_of_a_change_in_accuracy_is_that_of_the_texts_that_changed() -> None:
+    before, after = np.repeat([0, 1, 1, 0], [60, 200, 10, 30]), np.repeat([0, 1, 0, 1], [60, 200, 10, 30])
+    kept: dict[str, Any] = {}
+    compare_rows(kept, np.zeros(300), before, ONES)
+    found = compare_rows(kept, np.zeros(300), after, ONES)["accuracy_change_error"]
+    assert found == pytest.approx(sem(after - before))
+    assert found == pytest.approx(np.sqrt(40 - 20**2 / 300) / 300, rel=0.01)
 
 
 def test_labels_of_one_row_do_not_count_as_independent() -> None:
@@ -52,13 +61,16 @@ def test_labels_of_one_row_do_not_count_as_independent() -> None:
 def test_a_checkpoint_changes_nothing() -> None:
     before, after = draw()
     kept: dict[str, Any] = {}
-    compare_rows(kept, before, ONES)
+    compare_rows(kept, before, NONE, ONES)
     restored = json.loads(json.dumps(kept))
-    assert compare_rows(restored, after, ONES) == compare_rows(kept, after, ONES)
+    assert compare_rows(restored, after, ONES, ONES) == compare_rows(kept, after, ONES, ONES)
 
 
 def test_fields_that_cannot_be_computed_are_omitted() -> None:
     kept: dict[str, Any] = {}
-    assert compare_rows(kept, np.array([1.0]), np.array([3])) == {}
-    assert compare_rows(kept, np.array([1.0, 2.0]), np.array([3, 3])).keys() == {"loss_error"}
+    assert compare_rows(kept, np.array([1.0]), np.array([2]), np.array([3])) == {}
+    assert compare_rows(kept, np.array([1.0, 2.0]), np.array([2, 0]), np.array([3, 3])).keys() == {"loss_error"}
+    del kept["row_corrects"]  # a checkpoint of an earlier version
+    found = compare_rows(kept, np.array([1.5, 2.0]), np.array([2, 0]), np.array([3, 3]))
+    assert found.keys() == {"loss_error", "loss_change_error"}
     assert standard_error(np.zeros(2), np.zeros(2, dtype=np.int64)) is None

@@ -80,11 +80,22 @@ def test_a_resumed_run_keeps_its_time_and_its_split(
     assert log.log_split(state) is (expected != 2)  # logged already by the earlier attempt, or new
 
 
+def test_the_clock_stands_still_in_an_untimed_block(tmp_path: Path, clock: dict[str, float]) -> None:
+    log = make_log(tmp_path)
+    clock["now"] += 5.0
+    with pytest.raises(KeyError), log.untimed():
+        clock["now"] += 30.0
+        raise KeyError
+    clock["now"] += 2.0
+    assert log.elapsed() == 7.0
+
+
 @pytest.mark.parametrize("weighted", [None, 0.7])
 def test_an_evaluation_has_training_losses_on_the_scale_of_validation(tmp_path: Path, weighted: float | None) -> None:
     log, state = make_log(tmp_path), TrainingState()
     log.count(state, result(1), dict)
-    rows: dict[str, Any] = {"row_losses": np.array([0.5, 1.5]), "row_counts": np.array([1, 1])}
+    ones = np.array([1, 1])
+    rows: dict[str, Any] = {"row_losses": np.array([0.5, 1.5]), "row_corrects": ones, "row_counts": ones}
     log.log_evaluation(state, {"loss": 1.0}, epoch=1.0, weighted_loss=weighted, **rows)
     [event] = read_events(tmp_path)
     found = {name: event.get(name) for name in ("train_loss", "weighted_train_loss", "weighted_loss")}

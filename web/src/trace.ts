@@ -236,6 +236,8 @@ export interface Evaluation {
   loss_error: number | null;
   /** of its change since the evaluation before, paired row by row */
   loss_change_error: number | null;
+  /** the same of the accuracy */
+  accuracy_change_error: number | null;
   /** in which every class counts the same; None where the classes are balanced */
   weighted_loss: number | null;
   weighted_train_loss: number | null;
@@ -400,6 +402,7 @@ export interface Token {
 /** The nearest rows of the embedding table to a token, by cosine after standardising each dimension. */
 export interface Neighbours {
   position: number;
+  /** each with its cosine as the probability */
   words: WordGuess[];
 }
 
@@ -507,7 +510,7 @@ export interface Reasons {
   /** Spearman's, between the two */
   rank_correlation: number | null;
   is_top_word_equal: boolean;
-  /** score after masking the 0, 1, 2, ... words that speak most for the label */
+  /** score after masking the 0, 1, 2, ... words with the largest gradients; at most 24 */
   deletion: number[];
   /** the mean of the same over random orders */
   random_deletion: number[];

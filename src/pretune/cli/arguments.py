@@ -153,6 +153,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="skip the control, which is the same network trained from scratch: saves most of the time if there are "
         "many labels, but does not show whether pre-training helped; to add it later, rerun without this option",
     )
+    parser.add_argument(
+        "--watch", action="store_true", help="show the run in the browser while it goes on, and after it until Ctrl-C"
+    )
+    parser.add_argument(
+        "--no-report", dest="report", action="store_false", help="write no report.html, the page of the run as one file"
+    )
     _add_dry_run(parser, "the size of the files and the speed of a matrix product")
     options = run_options()
     often = sorted((o for o in options["pretrain"] if o.flag in _FIRST), key=lambda o: _FIRST.index(o.flag))
@@ -279,12 +285,36 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 def add_trace(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model")
     parser.add_argument("text", nargs="?", metavar="TEXT", help="text to trace")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the page of the run with this prediction as the first one"
+    )
     _add_json(parser, "print the whole trace as one JSON object")
     parser.add_argument(
         "--selftest",
         action="store_true",
         help="trace no text, but check the attributions: plant a word that determines the label in a copy of the run's "
         "labelled rows, fine-tune on them, and count how often the attributions find it",
+    )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run or a stage folder, or a copy of its logs")
+    parser.add_argument("--out", metavar="FILE", help="file to write (default: report.html in RUN)")
+    parser.add_argument(
+        "--redact", action="store_true", help="leave all of your text out: words, labels, examples and file names"
+    )
+    parser.add_argument(
+        "--with-model",
+        action="store_true",
+        help="add the models, so that the page predicts for any text in the reader's browser, offline (up to 20 MB)",
+    )
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run or a stage folder, finished or not")
+    parser.add_argument("--port", type=number_of(int), metavar="N", help="port on this machine (default: a free one)")
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="only print the address; open no browser"
     )
 
 

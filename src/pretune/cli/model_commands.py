@@ -11,11 +11,13 @@ from typing import Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
+from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
     describe_prediction,
+    describe_report,
     describe_selftest,
     describe_verification,
 )
@@ -126,14 +128,22 @@ def trace(arguments: Arguments) -> int:
         return _selftest(arguments)
     if arguments.text is None:
         raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
 
+    page = None if arguments.html is None else Path(arguments.html)
+    if page is not None:
+        refuse_other_file(page, "--html")
+        run_folder(arguments.model)
     found = trace(arguments.model, arguments.text)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:
         show_prediction(found, sys.stdout)
+    if page is not None:
+        num_bytes = write_page_with(found, Path(arguments.model), page)
+        (to_stderr if arguments.json else to_stdout)(describe_report(page, num_bytes))
     return EXIT_DONE
 
 

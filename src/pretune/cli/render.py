@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pretune.recipe import Recipe
 from pretune.run_trace.formats import count, percent, size
+from pretune.runtime.manifest import REPORT_NAME
 from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 
@@ -29,7 +30,16 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     elif not recipe.has_labels:
         lines.append(f"  pretune prepare LABELLED.csv --base {folder} --out {folder / 'prepare'}")
         lines.append(f"  pretune finetune {folder} {folder / 'prepare'} --out {folder / 'finetune'}")
-    return "\n".join([*lines, "", f"The run is in {folder}; `pretune show {folder}` prints all of this again."])
+    lines += ["", f"The run is in {folder}; `pretune show {folder}` prints all of this again."]
+    report = folder / REPORT_NAME
+    if report.is_file():
+        lines.append(describe_report(report, report.stat().st_size))
+    return "\n".join(lines)
+
+
+def describe_report(report: Path, num_bytes: int) -> str:
+    """Where the page of a run is, and how large."""
+    return f"The page of the run is {report} ({size(num_bytes)}); open it in a browser, or send it."
 
 
 def describe_export(exported: dict[str, Any]) -> str:

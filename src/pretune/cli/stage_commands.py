@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretune.cli.arguments import as_typed_for_run, stage_folder
 from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
+from pretune.cli.page_commands import report, watch
 from pretune.cli.render import describe_next
 from pretune.errors import EXIT_DONE, UsageError
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_run
 from pretune.runtime.launch import read_launch
+
+if TYPE_CHECKING:
+    from pretune.live.page_process import PageProcess
 
 Arguments = argparse.Namespace
 
@@ -30,12 +36,32 @@ def run(arguments: Arguments) -> int:
         pipeline.dry_run(recipe, to_stdout)
         return EXIT_DONE
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
-    with live_progress(sys.stderr, arguments.quiet):
-        folder = pipeline.run(recipe, redo=arguments.redo, say=log, agree=_agreement(arguments))
-    if read_launch().is_first:
-        show_run(folder, sys.stdout)
-        to_stdout(describe_next(folder, recipe))
+    with _live_page(recipe, arguments) as page:
+        with live_progress(sys.stderr, arguments.quiet):
+            folder = pipeline.run(
+                recipe, redo=arguments.redo, say=log, agree=_agreement(arguments), report=arguments.report
+            )
+        if read_launch().is_first:
+            show_run(folder, sys.stdout)
+            to_stdout(describe_next(folder, recipe))
+        if page is not None and page.address is not None:
+            sys.stdout.flush()
+            to_stderr(f"The run is finished; its page stays at {page.address} until Ctrl-C.")
+            page.wait()
     return EXIT_DONE
+
+
+@contextmanager
+def _live_page(recipe: Recipe, arguments: Arguments) -> Iterator[PageProcess | None]:
+    """With --watch, the live page of the run; None otherwise. A page that cannot start does not stop the run."""
+    if not arguments.watch or recipe.out is None or not read_launch().is_first:
+        yield None
+        return
+    from pretune.live.page_process import page_process
+
+    with page_process(Path(recipe.out).expanduser()) as page:
+        to_stderr(f"Watch the run at {page.address}" if page.address else "The live page did not start.")
+        yield page
 
 
 def _recipe_of(arguments: Arguments) -> Recipe:
@@ -218,6 +244,8 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "trace": trace,
     "export": export,
     "show": show,
+    "report": report,
+    "watch": watch,
     "learn": learn,
     "verify": verify,
 }

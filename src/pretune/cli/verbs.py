@@ -154,7 +154,7 @@ VERBS = {
             arguments.add_fill,
         ),
         _verb(
-            "trace MODEL TEXT [--json]\n       pretune trace RUN --selftest",
+            "trace MODEL TEXT [--json] [--html FILE]\n       pretune trace RUN --selftest",
             "follow one text through tokens, embedding, layers and head to the decision",
             'trace runs/reviews "A wonderful film."',
             arguments.add_trace,
@@ -170,6 +170,18 @@ VERBS = {
             "show the data flow, training trace and comparison of a run, or the documents that it dropped",
             "show runs/reviews",
             arguments.add_show,
+        ),
+        _verb(
+            "report RUN [--out FILE] [--redact] [--with-model]",
+            "write the page of a run as one HTML file, to keep or to send",
+            "report runs/reviews --out reviews.html",
+            arguments.add_report,
+        ),
+        _verb(
+            "watch RUN [--port N] [--no-browser]",
+            "show the page of a run in the browser, while the run goes on or after it",
+            "watch runs/reviews",
+            arguments.add_watch,
         ),
         _verb(
             "learn RUN [--practice | --test]",

@@ -9,7 +9,6 @@ from pretune.errors import InputDataError, InterruptedByUserError
 from pretune.learning.score import describe_score
 from pretune.learning.session import Part, Session
 from pretune.run_trace.build import build_run_trace
-from pretune.run_trace.quiz.make import make_quiz
 from pretune.terminal import clean, show
 from pretune.trace_schema import Question, RunTrace
 
@@ -37,13 +36,11 @@ def learn(run: Path, part: Part, source: TextIO, target: TextIO) -> None:
 
 
 def _questions(trace: RunTrace, part: Part, run: Path) -> list[Question]:
-    quiz = trace.quiz or make_quiz(trace)
-    questions: list[Question] = [] if quiz is None else getattr(quiz, part)
+    questions: list[Question] = [] if trace.quiz is None else getattr(trace.quiz, part)
     if not questions:
         raise InputDataError(
-            f"{run} shows nothing to ask about yet: stage 2 has not finished. Finish the run (`pretune run`), then "
-            "learn "
-            "from it."
+            f"{run} shows nothing to ask about yet: questions are made when the last stage of a run has finished. Run "
+            "the same command again to finish it, then learn from it."
         )
     return questions
 

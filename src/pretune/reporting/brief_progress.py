@@ -9,11 +9,9 @@ from typing import TextIO
 
 from rich.text import Text
 
-from pretune.reporting.progress import Display, LiveLine, Narrator, live_page, showing
+from pretune.reporting.progress import WARNINGS, Display, LiveLine, Narrator, live_page, showing
 from pretune.runtime.events import Event
 from pretune.terminal import Page, clean
-
-WARNINGS = ("warning", "skipped_update", "rolled_back", "pieces_doubled")
 
 
 @contextmanager

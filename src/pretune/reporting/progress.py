@@ -24,6 +24,7 @@ REDRAW_SECONDS = 0.25  # between two redraws of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
 NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
+WARNINGS = ("warning", "skipped_update", "rolled_back", "pieces_doubled", "diverged")
 
 
 @contextmanager
@@ -243,7 +244,7 @@ class LiveLine:
 
 
 _STYLES = {
-    **dict.fromkeys(("warning", "skipped_update", "rolled_back", "pieces_doubled"), "yellow"),
+    **dict.fromkeys(WARNINGS, "yellow"),
     "stage_finished": "green",
     "stage_started": "bold",
 }
@@ -344,6 +345,10 @@ def _own_sentence(event: Event) -> str:
     return str(event.get("sentence", ""))
 
 
+def _own_warning(event: Event) -> str:
+    return f"warning: {_own_sentence(event)}"
+
+
 _SENTENCES: dict[str, Callable[[Event], str]] = {
     "stage_started": _started,
     "stage_finished": _finished,
@@ -358,10 +363,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "comparison": _comparison,
     "detected": _own_sentence,
     "notice": _own_sentence,
-    "warning": lambda event: f"warning: {_own_sentence(event)}",
-    "skipped_update": lambda event: f"warning: {_own_sentence(event)}",
-    "rolled_back": lambda event: f"warning: {_own_sentence(event)}",
-    "pieces_doubled": lambda event: f"warning: {_own_sentence(event)}",
+    **dict.fromkeys(WARNINGS, _own_warning),
     "chosen": _own_sentence,
     "resumed": _resumed,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pretune.run_trace.log_values import figure, last_of, objects, texts, whole, words
+from pretune.run_trace.log_values import figure, last_of, objects, texts, whole, wholes, words
 from pretune.run_trace.places import without_folders
 from pretune.runtime.events import Event
 from pretune.trace_schema import Example, MaskedExample, WordGuess
@@ -18,14 +18,13 @@ def read_example(events: list[Event]) -> Example | None:
         return None
     collected, clean = seen["collect"], seen["preprocess"]
     labelled = seen["prepare"] or split
-    ids = [token for value in clean.get("ids") or [] if (token := whole(value)) is not None]
     source = words(collected.get("source"))
     return Example(
         text=words(collected.get("text", clean.get("text_before"))),
         source=None if source is None else without_folders(source),
         clean_text=words(clean.get("text")),
         tokens=texts(clean.get("tokens"))[:TOKENS],
-        ids=ids[:TOKENS],
+        ids=wholes(clean.get("ids"))[:TOKENS],
         masked=_masked(seen["pretrain"]),
         label=words(labelled.get("label", finetuned.get("label"))),
         split=words(labelled.get("split")),

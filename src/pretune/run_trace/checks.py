@@ -18,11 +18,12 @@ from pretune.run_trace.expression import evaluate, read_pointer
 from pretune.run_trace.log_values import figure, of_stage, whole
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
+from pretune.run_trace.quiz.verify import verify
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
 from pretune.run_trace.training import trial_shown
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
-from pretune.trace_schema import Check, Phase, RunTrace, Stage
+from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage
 
 ROUNDING = 2e-5  # of a number computed from others with six significant digits
 GUESSING = 0.3  # nats around ln V, within which an untrained model guesses
@@ -248,8 +249,8 @@ def _quantity(stage: Stage, name: str, *, of_input: bool = False) -> int | None:
 
 
 def check_derivations(trace: RunTrace) -> Check | None:
-    """Every number of an observation and an insight is computed again with its expression; every pointer leads
-    somewhere."""
+    """Every number of an observation and an insight, and every answer, is computed again with its expression; every
+    pointer leads somewhere."""
     written = to_json(trace)
     findings = [
         *(o for stage in ("pretrain", "finetune", "scratch") for o in _observations(written, stage)),
@@ -262,19 +263,28 @@ def check_derivations(trace: RunTrace) -> Check | None:
         if differ or not all(_leads_somewhere(pointer, written) for pointer in each["pointers"]):
             wrong += max(len(differ), 1)
             places += each["pointers"]
-    if not findings:
+    questions = _questions(trace)
+    unsound = [pointer for pointer, question in questions if not verify(question, written)]
+    wrong, places = wrong + len(unsound), places + unsound
+    if not findings and not questions:
         return None
     return Check(
         id="I17",
-        name="Observations re-derive",
-        sentence=f"Of {numbers:,} numbers in {len(findings):,} observations and insights, {wrong:,} do not follow "
-        "from this trace.",
+        name="Observations and answers re-derive",
+        sentence=f"Of {numbers:,} numbers in {len(findings):,} observations and insights, and {len(questions):,} "
+        f"answers of the quiz, {wrong:,} do not follow from this trace.",
         is_ok=wrong == 0,
         value=float(wrong),
         tolerance=0.0,
         in_browser=True,
         pointers=list(dict.fromkeys(places)) or ["/phases"],
     )
+
+
+def _questions(trace: RunTrace) -> list[tuple[str, Question]]:
+    """Every question of the quiz, with its pointer."""
+    parts = {} if trace.quiz is None else {name: getattr(trace.quiz, name) for name in ("quiz", "practice", "test")}
+    return [(f"/quiz/{name}/{index}", each) for name, part in parts.items() for index, each in enumerate(part)]
 
 
 def _observations(written: dict[str, Any], stage: str) -> Iterator[dict[str, Any]]:

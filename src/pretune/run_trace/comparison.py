@@ -39,7 +39,7 @@ def _read_model(row: Event) -> ComparedModel | None:
     accuracy, interval = figure(row.get("accuracy")), figures(row.get("accuracy_interval"), 2)
     if accuracy is None or interval is None:
         return None
-    seeds = [figure(value) for value in row.get("seeds") or []]
+    seeds = row.get("seeds")
     kind = words(row.get("kind")) or "?"
     return ComparedModel(
         name=words(row.get("name")) or kind,
@@ -51,7 +51,7 @@ def _read_model(row: Event) -> ComparedModel | None:
         macro_f1=figure(row.get("macro_f1")),
         brier_score=figure(row.get("brier_score")),
         calibration_error=figure(row.get("calibration_error")),
-        seeds=[value for value in seeds if value is not None],
+        seeds=[f for seed in seeds if (f := figure(seed)) is not None] if isinstance(seeds, list) else [],
         slices=read_slices(row.get("slices")),
     )
 

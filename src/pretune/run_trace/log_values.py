@@ -13,6 +13,7 @@ from typing import Any
 
 from pretune.runtime.events import Event
 
+_LARGEST = 2**53 - 1  # a whole number above has no exact value in a browser
 EXCERPT = 2000  # characters of a text that are kept
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -54,10 +55,10 @@ def figures(values: Any, count: int) -> list[float] | None:
 
 
 def whole(value: Any) -> int | None:
-    """A whole number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """A whole number that every reader of JSON can hold; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value)
+    return int(value) if -_LARGEST <= value <= _LARGEST else None
 
 
 def words(value: Any, limit: int = EXCERPT) -> str | None:
@@ -82,6 +83,12 @@ def texts(value: Any, limit: int = EXCERPT) -> list[str]:
     """The texts of a list."""
     found = [words(item, limit) for item in value] if isinstance(value, list) else []
     return [text for text in found if text is not None]
+
+
+def wholes(value: Any) -> list[int]:
+    """The whole numbers of a list."""
+    found = [whole(item) for item in value] if isinstance(value, list) else []
+    return [number for number in found if number is not None]
 
 
 def counts(value: Any) -> dict[str, int]:

@@ -1,9 +1,9 @@
 """Evaluations in, and out how far they may differ by chance; a smaller difference is not called better or worse.
 
-All evaluations use the same validation rows, so a change of the loss is judged row by row: its noise is half its 95 %
-interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the changes
-in between are added up, which gives at least the error of the whole change. The noise of an accuracy is half its 95 %
-interval; it is not paired, so it is cautious.
+All evaluations use the same validation rows, so a change of loss or accuracy is judged row by row: its noise is half
+its 95 % interval, from the paired standard error in the log. For evaluations that are further apart, the errors of the
+changes in between are added up, which gives at least the error of the whole change. The noise of a single loss or
+accuracy is half its own 95 % interval.
 """
 
 from __future__ import annotations
@@ -22,11 +22,6 @@ def half_interval(accuracy: float, interval: Sequence[float] | None, n: int | No
         return (interval[1] - interval[0]) / 2
     variance = accuracy * (1 - accuracy)
     return Z_95 * math.sqrt(max(variance, 0.0) / max(n or 1, 1))
-
-
-def accuracy_noise(*rows: Evaluation) -> float:
-    """Half the widest 95 % interval of the accuracy of some rows, as a fraction."""
-    return max(row.accuracy_noise for row in rows)
 
 
 def loss_noise(row: Evaluation) -> float:
@@ -48,15 +43,30 @@ def loss_change_noise(rows: Sequence[Evaluation]) -> float:
 
     Without a paired error, it is the larger of the two rows' own noise.
     """
-    errors = [row.loss_change_error for row in rows[1:]]
+    own = [loss_noise(rows[0]), loss_noise(rows[-1])]
+    paired = _sum_of_errors([row.loss_change_error for row in rows[1:]])
+    return max(own) if paired is None else min(Z_95 * paired, sum(own))
+
+
+def accuracy_change_noise(rows: Sequence[Evaluation]) -> float:
+    """The noise of the change in accuracy from the first to the last of some consecutive rows, as a fraction.
+
+    One answer is added, because answers are counted: the correction for continuity of McNemar's test (Edwards 1948).
+    Without a paired error, it is the larger of the two rows' own noise.
+    """
+    own = [rows[0].accuracy_noise, rows[-1].accuracy_noise]
+    paired = _sum_of_errors([row.accuracy_change_error for row in rows[1:]])
+    return max(own) if paired is None else min(Z_95 * paired + 1 / max(rows[-1].n or 1, 1), sum(own))
+
+
+def _sum_of_errors(errors: Sequence[float | None]) -> float | None:
+    """The sum of the paired errors of all rows but the first; None if one has none."""
     paired = [error for error in errors if error is not None]
-    if len(paired) < len(errors):
-        return max(loss_noise(rows[0]), loss_noise(rows[-1]))
-    return min(Z_95 * sum(paired), loss_noise(rows[0]) + loss_noise(rows[-1]))
+    return sum(paired) if len(paired) == len(errors) else None
 
 
 def is_measurable(rows: Sequence[Evaluation]) -> bool:
     """Whether the first and the last of some consecutive rows differ by more than noise, in loss or accuracy."""
     before, after = rows[0], rows[-1]
     by_loss, by_accuracy = abs(after.loss - before.loss), abs(after.accuracy - before.accuracy)
-    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_noise(before, after)
+    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_change_noise(rows)

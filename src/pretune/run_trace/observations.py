@@ -13,7 +13,7 @@ from typing import Any
 
 from pretune.run_trace import formats
 from pretune.run_trace.log_values import rounded
-from pretune.run_trace.noise import accuracy_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.noise import Z_95, accuracy_change_noise, is_measurable, loss_change_noise, loss_noise
 from pretune.trace_schema import Evaluation, Observation, Phase, Reference, Trial
 
 GUESSING_MARGIN = 0.3  # nats around ln V or ln K within which an untrained model counts as guessing
@@ -262,11 +262,10 @@ def _best_so_far(moment: Moment) -> Observation | None:
     kept = ", kept" * row.is_best  # decided when the trial is over
     if moment.before:
         best = max(range(moment.index), key=lambda i: moment.before[i].accuracy)
-        gain, noise = row.accuracy - moment.before[best].accuracy, accuracy_noise(row, moment.before[best])
-        both = [moment.read("accuracy_noise"), moment.read("accuracy_noise", best)]
+        gain, noise = row.accuracy - moment.before[best].accuracy, accuracy_change_noise(moment.so_far[best:])
         numbers |= {
             "gain": (gain, ["sub", moment.read("accuracy"), moment.read("accuracy", best)]),
-            "noise": (noise, ["max", ["list", *both]]),
+            "noise": (noise, _read_change_noise(moment, best)),
         }
         pointers = moment.at(moment.index, best)
         if gain > noise:
@@ -278,6 +277,17 @@ def _best_so_far(moment: Moment) -> Observation | None:
         return None
     pointers = [*moment.at(moment.index), *moment.trial_pointer]
     return _found("kept", "kept: best validation score of this trial", numbers, pointers)
+
+
+def _read_change_noise(moment: Moment, since: int) -> Any:
+    """The expression of `accuracy_change_noise` from an earlier evaluation to this one."""
+    own = [moment.read("accuracy_noise", since), moment.read("accuracy_noise")]
+    if any(row.accuracy_change_error is None for row in moment.so_far[since + 1 :]):
+        return ["max", ["list", *own]]
+    errors = [moment.read("accuracy_change_error", index) for index in range(since + 1, moment.index + 1)]
+    one_answer = ["div", 1, moment.read("n")] if moment.row.n else 1
+    paired = ["add", ["mul", Z_95, ["sum", ["list", *errors]]], one_answer]
+    return ["min", ["list", paired, ["add", *own]]]
 
 
 def _not_above_majority(moment: Moment) -> Observation | None:

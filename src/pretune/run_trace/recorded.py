@@ -8,14 +8,15 @@ from pathlib import Path
 
 from pretune.errors import InputDataError
 from pretune.run_trace.codec import MAJOR, read_run_trace
-from pretune.runtime.manifest import TRACE_NAME, read_manifest_if_any
+from pretune.runtime.manifest import OWN_HASH, TRACE_NAME, is_seal_intact, read_manifest_if_any
 from pretune.trace_schema import FillTrace, PredictionTrace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What trace.json has. `is_damaged`: it is there and cannot be read."""
+    """What trace.json has. `is_damaged`: it is there and cannot be read. `sha256` is the hash that it carries."""
 
+    sha256: str | None = None
     fingerprint: str | None = None
     predictions: list[PredictionTrace] = field(default_factory=list)
     fills: list[FillTrace] = field(default_factory=list)
@@ -44,7 +45,9 @@ def read_recorded(run: Path) -> Recorded:
         trace = read_run_trace(path)
     except InputDataError:
         return Recorded(is_damaged=not _is_of_another_version(path))
-    return Recorded(fingerprint=trace.fingerprint, predictions=trace.predictions, fills=trace.fills)
+    sealed = json.loads(path.read_text(encoding="utf-8"))
+    sha256 = sealed.get(OWN_HASH) if is_seal_intact(sealed) else None
+    return Recorded(sha256=sha256, fingerprint=trace.fingerprint, predictions=trace.predictions, fills=trace.fills)
 
 
 def _is_of_another_version(path: Path) -> bool:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from pretune.run_trace.insights import find_insights
+from pretune.run_trace.quiz.make import make_quiz
 from pretune.run_trace.user_texts import Place, texts_of, with_texts_changed
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import Question, Quiz, RunTrace
 
 REDACTED = "▇"
 SPECIAL_TOKENS = ("[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
@@ -50,7 +51,7 @@ def count_excerpts(trace: RunTrace) -> int:
 
 
 def redact(trace: RunTrace) -> RunTrace:
-    """The trace without the user's texts. Without its quiz, too, whose questions are about them."""
+    """The trace without the user's texts; its quiz keeps the questions that can be asked without them."""
     if trace.is_redacted:
         return trace
     found = list(texts_of(trace))
@@ -66,7 +67,18 @@ def redact(trace: RunTrace) -> RunTrace:
 
     changed: RunTrace = with_texts_changed(replace(trace, quiz=None), change)
     changed = replace(changed, is_redacted=True, excerpts=0)
-    return replace(changed, insights=find_insights(changed))
+    return replace(changed, insights=find_insights(changed), quiz=_askable(make_quiz(changed)))
+
+
+def _askable(quiz: Quiz | None) -> Quiz | None:
+    """The questions in which nothing is left out."""
+    if quiz is None:
+        return None
+
+    def keep(questions: list[Question]) -> list[Question]:
+        return [each for each in questions if not any(REDACTED in text for text, _, _ in texts_of(each))]
+
+    return Quiz(quiz=keep(quiz.quiz), practice=keep(quiz.practice), test=keep(quiz.test))
 
 
 def _is_in(place: Place | None, table: Mapping[str, tuple[str, ...]]) -> bool:

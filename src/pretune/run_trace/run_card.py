@@ -73,7 +73,7 @@ def make_run_card(
         id=f"r-{hash_json(prints)[:8]}",
         name=folder.name,
         started=datetime.fromtimestamp(min(starts), UTC).isoformat(timespec="seconds") if starts else None,
-        status=_status(stages, folder),
+        status=_status(stages, phases, folder),
         seed=next((seed for seed in seeds if seed is not None), None),
         is_synthetic=is_synthetic(events),
         task="classification" if phases.finetune is not None else None,
@@ -96,15 +96,15 @@ def time_of(event: Event) -> float | None:
     return float(time) if 0 < time < 1e11 else None
 
 
-def _status(stages: list[Stage], folder: RunFolder) -> Status:
+def _status(stages: list[Stage], phases: Phases, folder: RunFolder) -> Status:
     known = {stage.name: stage.status for stage in stages}
-    if not any(status != "missing" for status in known.values()):
+    begun = [name for name, status in known.items() if status != "missing"]
+    if not begun:
         return "missing"
-    expected = folder.stages or tuple(name for name, status in known.items() if status != "missing")
-    if "scratch" in expected and known.get("compare") == "finished":
-        expected = tuple(name for name in expected if name != "scratch")  # a run without test rows has neither
-    is_done = all(known.get(name) == "finished" for name in expected if name not in CONTROLS)
-    return "finished" if is_done and "running" not in known.values() else "running"
+    expected = folder.stages or begun
+    if phases.finetune is not None and not phases.finetune.test:  # without test rows, nothing is compared
+        expected = [name for name in expected if name not in CONTROLS]
+    return "finished" if all(known.get(name) == "finished" for name in (*expected, *begun)) else "running"
 
 
 def _versions(manifests: Mapping[str, Manifest]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pretune.run_trace import formats
-from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, texts, whole, words
+from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, texts, whole, wholes, words
 from pretune.run_trace.places import without_folders
 from pretune.runtime.events import Event
 from pretune.trace_schema import Dropped, Message, Quantity, Stage, Status
@@ -38,7 +38,7 @@ def is_synthetic(events: list[Event]) -> bool:
 def read_stages(events: list[Event], *, is_run: bool = False) -> list[Stage]:
     """The stages in the order of the flow. Of a run, all five of the line are there; the split and the controls only
     if they have begun. Events of more than one stage are those of a run."""
-    logged = {event.get("stage") for event in events}
+    logged = {stage for event in events if isinstance(stage := event.get("stage"), str)}
     line = [stage for stage in LINE if stage in logged or is_run or len(logged) > 1]
     if SPLIT in logged:
         line.insert(line.index("collect") + 1 if "collect" in line else 0, SPLIT)
@@ -84,7 +84,7 @@ def _quantities(entries: Any) -> list[Quantity]:
     for entry in objects(entries):
         name, value = words(entry.get("name")), entry.get("value")
         if isinstance(value, list | tuple):
-            value = [size for part in value if (size := whole(part)) is not None]
+            value = wholes(list(value))
         elif isinstance(value, bool) or value is None:
             value = str(value)
         elif isinstance(value, float):

@@ -24,7 +24,7 @@ def read_steps(events: Sequence[Event]) -> StepSeries:
     return StepSeries(
         kept=len(kept),
         logged=len(logged),
-        step=[int(event["step"]) for event in kept],
+        step=[whole(event["step"]) or 0 for event in kept],
         epoch=column("epoch"),
         loss=column("loss"),
         accuracy=column("accuracy"),

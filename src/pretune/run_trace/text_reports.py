@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.run_trace.log_values import counts, figure, last_of, members, objects, texts, whole, words
+from pretune.run_trace.log_values import counts, figure, last_of, members, objects, texts, whole, wholes, words
 from pretune.runtime.events import Event
 from pretune.trace_schema import Funnel, FunnelStep, LengthBin, TokenizerReport, TokenView
 
@@ -56,6 +56,6 @@ def read_tokenizer(events: list[Event]) -> TokenizerReport | None:
 
 def _view(name: str, entry: Any) -> TokenView | None:
     found = members(entry)
-    shape = [size for part in found.get("shape") or [] if (size := whole(part)) is not None]
+    shape = wholes(found.get("shape"))
     padding = figure(found.get("padding_share"))
     return None if padding is None or len(shape) != 2 else TokenView(name=name, shape=shape, padding_fraction=padding)

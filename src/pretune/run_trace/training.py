@@ -133,6 +133,7 @@ def _read_evaluation(row: Event, best_step: int | None) -> Evaluation | None:
         macro_f1=figure(row.get("macro_f1")),
         loss_error=figure(row.get("loss_error")),
         loss_change_error=figure(row.get("loss_change_error")),
+        accuracy_change_error=figure(row.get("accuracy_change_error")),
         weighted_loss=figure(row.get("weighted_loss")),
         weighted_train_loss=figure(row.get("weighted_train_loss")),
         elapsed_seconds=figure(row.get("elapsed_seconds")),

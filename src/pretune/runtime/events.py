@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
@@ -71,7 +71,7 @@ def read_events(folder: Path) -> list[Event]:
             event = json.loads(line)
         except json.JSONDecodeError:
             continue  # an incomplete line: its writer was killed
-        if isinstance(event, dict) and "event" in event:
+        if isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("stage"), str):
             events.append(event)
     return fold(events)
 
@@ -81,13 +81,15 @@ def fold(events: list[Event]) -> list[Event]:
 
     `resumed {from_step}` goes back to the checkpoint of that step (of `trial`, if given) and drops everything logged
     after it. `from_step` 0 means that the trial started over, or, without `trial` and `checkpoint`, that the stage did.
-    `rolled_back {step}` goes back to the step before it, within one attempt.
+    `rolled_back {step}` goes back to the step before it, within one attempt. One without its step goes back to nothing.
     """
     kept: list[Event] = []
     for event in events:
-        if event["event"] == "resumed":
+        if event["event"] == "resumed" and _is_number(event.get("from_step")):
             kept = _logged_before(event, kept)
-        elif event["event"] == "rolled_back":  # like `resumed`, but the event itself is kept
+        elif event["event"] == "rolled_back" and _is_number(
+            event.get("step")
+        ):  # like `resumed`, but the event itself is kept
             kept = [*_logged_before({**event, "from_step": event["step"] - 1, "checkpoint": ""}, kept), event]
         else:
             kept.append(event)
@@ -97,6 +99,7 @@ def fold(events: list[Event]) -> list[Event]:
 def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
     """The events up to the last one at or before the resumed step; events without a step count by their position."""
     trial, from_step = resumed.get("trial"), resumed["from_step"]
+    trial = trial if _is_number(trial) else None
     if trial is None and from_step == 0 and "checkpoint" not in resumed:
         return []
     until = (-1, from_step) if trial is None else (trial, from_step or -1)
@@ -107,13 +110,19 @@ def _logged_before(resumed: Event, events: list[Event]) -> list[Event]:
     return [event for event, place in zip(events[:end], places, strict=False) if place is None or place <= until]
 
 
-def _place(event: Event) -> tuple[int, float] | None:
+def _place(event: Event) -> tuple[float, float] | None:
     """The trial and step of an event; None if it has no step."""
     trial = event.get("trial", -1)
+    if not _is_number(trial):  # of another version
+        return None
     if event["event"] == "trial_finished":
         return trial, float("inf")  # a trial that was resumed had not finished
     step = 0 if event["event"] == "trial_started" else event.get("step")
-    return None if step is None else (trial, step)
+    return (trial, step) if _is_number(step) else None
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_run(run: Path) -> list[Event]:

@@ -16,6 +16,7 @@ from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import (
     MANIFEST_NAME,
     RECIPE_NAME,
+    REPORT_NAME,
     TRACE_NAME,
     Manifest,
     describe_file,
@@ -311,6 +312,8 @@ def _kind_of_other(path: Path, top: Path, *, is_running: bool) -> str | None:
         return "left by a killed writer; the next attempt removes it"
     if path.is_dir():
         return None
+    if path == top / REPORT_NAME:
+        return "the page of this run, not verified: `pretune report` makes it again from the other files"
     return "no hash yet because the stage is not finished" if is_running else "not in any manifest, so not verified"
 
 

@@ -64,17 +64,25 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     classifier = load_classifier(run)
     context = read_run_context(classifier)
     rows = read_test_rows(run)
-    traces = []
     text, place, label = _own_example(run, rows)
+    traces = []
     if text is not None:
-        details = {} if place is None or rows is None else {"row": place, "slice": rows.slices[place]}
+        part = None if rows is None or place is None else rows.slices[place]
         traces.append(
             trace_prediction(
-                classifier, text, context=context, id="example", why="example", true_label=label, **details
+                classifier,
+                text,
+                context=context,
+                id="example",
+                why="example",
+                true_label=label,
+                row=place,
+                slice=part,
             )
         )
-    for why, row in choose_rows(rows, {place} - {None}).items() if rows is not None else ():
-        assert rows is not None
+    if rows is None:
+        return traces
+    for why, row in choose_rows(rows, set() if place is None else {place}).items():
         traces.append(
             trace_prediction(
                 classifier,

@@ -64,9 +64,9 @@ def trace_prediction(
     final scale and sum to the logits.
 
     Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle as in a prediction. Attention
-    is left out for more than 64 tokens or 48 heads in all. Reasons read every word's masking once, so a text of 512
-    tokens costs about as much as predicting 700 such texts, and its integral ends after 64 steps; the memory does not
-    depend on the text beyond that. Raises UsageError if there is no text, or if none is left after cleaning.
+    is left out for more than 64 tokens or 48 heads in all. The reasons of a text of 512 tokens cost about as much as
+    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if
+    there is no text, or if none is left after cleaning.
     """
     cleaned = clean_text(text)
     if not cleaned:

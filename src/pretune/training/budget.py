@@ -50,6 +50,10 @@ class Pace:
         """Mean seconds of an update if this fraction of the updates has long rows."""
         return (1 - long_fraction) * self.short_step_seconds + long_fraction * self.long_step_seconds
 
+    def steps_in(self, minutes: float) -> int:
+        """The updates with short rows that take this time, at least one."""
+        return max(1, round(60 * minutes / self.short_step_seconds))
+
     def seconds(self, plan: Plan, evaluations: int) -> float:
         """Expected seconds of a whole run."""
         long_steps = plan.steps - plan.long_start_step

@@ -95,10 +95,13 @@ def save_checkpoint(
     keep: Callable[[int], bool] = lambda step: False,
     best: dict[str, Tensor] | None = None,
 ) -> Path:
-    """Commit the checkpoint of `state.step`, then delete older ones, but never the last two intact ones, the anchors,
-    or steps for which `keep` is true. `best` are the weights of a trial's best epoch, saved next to the current ones.
+    """Commit the checkpoint of `state.step`, then delete older ones, but never the anchors, steps for which `keep` is
+    true, or what is needed to have two intact ones. `best` are the weights of a trial's best epoch, saved next to the
+    current ones.
 
-    Raises OutOfResourcesError if the disk is full; the earlier checkpoints stay.
+    Anchors count first, so a checkpoint saved out of turn, as by a signal, goes when the next anchor is saved: an
+    interrupted run ends with the checkpoints of an uninterrupted one. Raises OutOfResourcesError if the disk is full;
+    the earlier checkpoints stay.
     """
 
     def write_state(partial: Path) -> None:
@@ -113,10 +116,11 @@ def save_checkpoint(
     target = checkpoint_path(folder, state.step)
     save_model_folder(target, model, tokenizer_folder, label_names, write_more=write_state, step=state.step)  # type: ignore[arg-type]
     num_intact = 1
-    for step in reversed([step for step in list_steps(folder) if step < state.step]):
+    older = [step for step in list_steps(folder) if step < state.step]
+    for step in sorted(older, key=lambda step: (step not in state.anchors, -step)):
         path = checkpoint_path(folder, step)
         if num_intact < 2:
-            num_intact += is_intact(path)  # a damaged one does not count, so the next older one stays
+            num_intact += is_intact(path)  # a damaged one does not count, so the next one stays
         elif step not in state.anchors and not keep(step):
             remove_folder(path)
     return target

@@ -219,6 +219,7 @@ class FinetuningTrial:
             scores,
             epoch=epoch,
             row_losses=losses,
+            row_corrects=(found.argmax(axis=1) == labels).astype(np.int64),
             row_counts=np.ones_like(labels),
             weighted_loss=self._weighted_mean(losses, labels),
         )

@@ -152,12 +152,14 @@ def backward(objective: Objective, batch: Batch, weight: float) -> tuple[Tensor,
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Loss per label, accuracy and number of labels; and for each row, (R,), its summed losses and its labels."""
+    """Loss per label, accuracy and number of labels; and for each row, (R,), its summed losses, its correct predictions
+    and its labels."""
 
     loss: float
     accuracy: float
     count: int
     row_losses: npt.NDArray[np.float64]
+    row_corrects: npt.NDArray[np.int64]
     row_counts: npt.NDArray[np.int64]
 
 
@@ -170,34 +172,35 @@ def evaluate(
 
 
 def evaluate_rows(objective: Objective, batches: Sequence[Batch], parallel: Parallel | None = None) -> Evaluation:
-    """Like `evaluate`, for batches of masked tokens, with the losses and labels of each row, in order."""
+    """Like `evaluate`, for batches of masked tokens, with the losses, hits and labels of each row, in order."""
     found = _measure(objective, batches, parallel)
     loss, accuracy, count = _total(found, parallel)
     place = 0
     labels = [_count_by_row(batch, None) for batch in batches]
-    sums = np.zeros(sum(map(len, labels)))
+    sums = np.zeros((2, sum(map(len, labels))))  # losses and correct predictions of each row
     for number, (batch, of_row) in enumerate(zip(batches, labels, strict=True)):
         if number in found:
-            losses = found[number].losses
-            assert losses is not None
-            sums[place : place + len(of_row)] = _count_by_row(batch, losses.double().cpu().numpy())
+            for total, values in zip(sums, (found[number].losses, found[number].is_correct), strict=True):
+                assert values is not None
+                total[place : place + len(of_row)] = _count_by_row(batch, values.double().cpu().numpy())
         place += len(of_row)
     if parallel is not None:
-        sums = np.array(parallel.sum(sums.tolist(), "the rows of an evaluation"))
+        sums = np.array(parallel.sum(sums.ravel().tolist(), "the rows of an evaluation")).reshape(sums.shape)
     return Evaluation(
         loss=loss,
         accuracy=accuracy,
         count=count,
-        row_losses=sums,
+        row_losses=sums[0],
+        row_corrects=sums[1].astype(np.int64),
         row_counts=np.concatenate(labels).astype(np.int64),
     )
 
 
-def _count_by_row(batch: Batch, losses: npt.NDArray[np.float64] | None) -> npt.NDArray[Any]:
-    """The number of labels of each row, or their summed losses."""
+def _count_by_row(batch: Batch, values: npt.NDArray[np.float64] | None) -> npt.NDArray[Any]:
+    """The number of labels of each row, or the sum of their values."""
     assert batch.positions is not None
     num_rows, seq_len = batch.input_ids.shape
-    return np.bincount(batch.positions.cpu().numpy() // seq_len, weights=losses, minlength=num_rows)
+    return np.bincount(batch.positions.cpu().numpy() // seq_len, weights=values, minlength=num_rows)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pretune.compute.device import compile_options
@@ -27,13 +27,14 @@ from pretune.model.transformer import (
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
     """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Masked
-    prediction also has the `losses` (N,) of single labels when gradients are off."""
+    prediction also has, for single labels, the `losses` (N,) and `is_correct` (N,) when gradients are off."""
 
     loss: Tensor
     weight: float
     correct: Tensor
     count: int
     losses: Tensor | None = None
+    is_correct: Tensor | None = None
 
 
 Objective = Callable[[Batch], LossSum]
@@ -49,10 +50,10 @@ def predict_tokens_sum(
 
 def predict_each_token(
     hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
-) -> tuple[Float[Tensor, "N"], Tensor]:
-    """Like `predict_tokens_sum`, with the cross-entropy of each label."""
+) -> tuple[Float[Tensor, "N"], Bool[Tensor, "N"]]:
+    """The cross-entropy of each label, and whether the prediction is correct."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
-    return F.cross_entropy(logits, labels, reduction="none"), (logits.argmax(-1) == labels).sum()
+    return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
 
 
 class MaskedObjective:
@@ -81,13 +82,16 @@ class MaskedObjective:
             self.layers,
             batch.attention.spans,
         )
-        losses = None
+        losses = is_correct = None
         if torch.is_grad_enabled():
             loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
         else:
-            losses, correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
-            loss = losses.sum()
-        return LossSum(loss=loss, weight=batch.weight, correct=correct, count=len(batch.labels), losses=losses)
+            losses, is_correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
+            loss, correct = losses.sum(), is_correct.sum()
+        count = len(batch.labels)
+        return LossSum(
+            loss=loss, weight=batch.weight, correct=correct, count=count, losses=losses, is_correct=is_correct
+        )
 
 
 class ClassificationObjective:

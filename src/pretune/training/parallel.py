@@ -16,7 +16,8 @@ from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
 from pretune.training.objective import LossSum, Objective
 
-Parts = tuple[Tensor, float, Tensor, int, Tensor | None]  # the fields of a LossSum, in a form that DDP hooks accept
+# The fields of a LossSum, in a form that DDP hooks accept.
+Parts = tuple[Tensor, float, Tensor, int, Tensor | None, Tensor | None]
 
 
 class Parallel:
@@ -41,8 +42,8 @@ class Parallel:
         ddp = self._ddp
 
         def wrapped(batch: Batch) -> LossSum:
-            loss, weight, correct, count, losses = ddp(batch)
-            return LossSum(loss=loss, weight=weight, correct=correct, count=count, losses=losses)
+            loss, weight, correct, count, losses, is_correct = ddp(batch)
+            return LossSum(loss=loss, weight=weight, correct=correct, count=count, losses=losses, is_correct=is_correct)
 
         return wrapped
 
@@ -100,4 +101,4 @@ class _Sums(nn.Module):
 
     def forward(self, batch: Batch) -> Parts:
         sums = self.objective(batch)
-        return sums.loss, sums.weight, sums.correct, sums.count, sums.losses
+        return sums.loss, sums.weight, sums.correct, sums.count, sums.losses, sums.is_correct

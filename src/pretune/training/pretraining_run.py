@@ -20,7 +20,7 @@ from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, rep
 from pretune.training.checkpoint import TrainingState
 from pretune.training.distributed_checkpoint import agree_to_stop, roll_back_together, save_together
 from pretune.training.guard import Guard
-from pretune.training.loop import StepResult, evaluate, train_steps
+from pretune.training.loop import StepResult, accumulate, clear_gradients, evaluate, train_steps
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
@@ -47,7 +47,7 @@ class PretrainingRun:
     """Trains `model` in place. Call `begin` with a plan, or `resume` with the state of a checkpoint, before `train`.
 
     `measure` evaluates the model. It returns the fields of an `evaluation` event that are not known here, with
-    `row_losses` and `row_counts`, the summed losses and the labels of each row.
+    `row_losses`, `row_corrects` and `row_counts`: the summed losses, correct predictions and labels of each row.
     """
 
     def __init__(
@@ -109,9 +109,22 @@ class PretrainingRun:
         pace = Pace(**self.ranks.answer(lambda: vars(pace), "the calibration"))
         self.run_log.log_split(self.state)
         # In steps, not by the clock: an interrupted run must be able to roll back to the same steps.
-        every = self.settings.checkpoint_minutes * 60 / pace.short_step_seconds
-        self.state.more.update(checkpoint_every=max(1, round(every)), pace=vars(pace))
+        every = pace.steps_in(self.settings.checkpoint_minutes)
+        self.state.more.update(checkpoint_every=every, pace=vars(pace))
         return pace
+
+    def compile_again(self) -> None:
+        """Compile, in a resumed run, what the calibration compiled before the plan was made; nothing is updated.
+
+        The run's clock stops meanwhile: the plan has no time for it, and would be corrected as if the updates had
+        become slower. The order is that of the calibration, so that the compiled code is the same.
+        """
+        rows = [self.corpus.short_batches] + ([self.corpus.long_batches] if self.corpus.long is not None else [])
+        with self.run_log.untimed(), self.ranks.patient():
+            for batches in rows:
+                accumulate(self.objective, batches(1), 1.0, self.parallel, self.state.microbatch_split)
+                clear_gradients(self.parallel)
+            evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
 
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan.
@@ -119,8 +132,8 @@ class PretrainingRun:
         Raises the stop's error after a commit, and DivergedError if rolling back does not help.
         """
         self.run_log.start_steps()
+        self.timed_from = (self.state.step, self.elapsed())  # a corrected plan leaves the pace as it was measured
         while self.state.step < self.plan.steps:
-            self.timed_from = (self.state.step, self.elapsed())
             for result in self._steps(self._batches, first_step=self.state.step + 1, rate=self.plan.rate):
                 was_split = self._count(result)
                 is_corrected = self.state.step == self.plan.decay_start_step and self._correct_plan()
@@ -215,6 +228,7 @@ class PretrainingRun:
         restored.rollbacks = failed.rollbacks + 1
         restored.data_shift = failed.data_shift + failed.step - restored.step
         self.state, self.plan = restored, Plan(**restored.plan)
+        self.timed_from = (self.state.step, self.elapsed())
         sentence = (
             f"{self._describe_fault(failed, result)} Rolled back to the checkpoint of step {restored.step:,}; training "
             "continues with the text that follows."
@@ -276,7 +290,7 @@ class PretrainingRun:
             measured = self.measure()
         if not math.isfinite(measured["loss"]):
             return False
-        rows = {name: measured.pop(name) for name in ("row_losses", "row_counts")}
+        rows = {name: measured.pop(name) for name in ("row_losses", "row_corrects", "row_counts")}
         final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
         self.state.more["last_evaluation"] = final
         self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), **rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,15 @@ class RunLog:
         self.start = time.monotonic() - state.elapsed_seconds
         self._logged_pieces = state.microbatch_split.count
         state.microbatch_split.count = max(state.microbatch_split.count, pieces)
+
+    @contextmanager
+    def untimed(self) -> Iterator[None]:
+        """Stop the run's clock within this block."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.start += time.monotonic() - begun
 
     def start_steps(self) -> None:
         """Count the seconds to the next `train` event from now on."""
@@ -93,14 +103,15 @@ class RunLog:
         *,
         epoch: float,
         row_losses: npt.NDArray[np.float64],
+        row_corrects: npt.NDArray[np.int64],
         row_counts: npt.NDArray[np.int64],
         weighted_loss: float | None = None,
     ) -> None:
-        """Log validation `scores` next to the training loss since the last evaluation; `state` keeps the row losses.
+        """Log validation `scores` next to the training loss since the last evaluation; `state` keeps the rows.
 
-        `row_losses` (R,) are summed over the labels of each validation row, `row_counts` (R,) are its labels. If the
-        training loss weights the classes, `weighted_loss` is a validation loss with the same weights: the plain one is
-        on another scale.
+        `row_losses` (R,) are summed over the labels of each validation row, `row_corrects` (R,) are its correct
+        predictions, `row_counts` (R,) its labels. If the training loss weights the classes, `weighted_loss` is a
+        validation loss with the same weights: the plain one is on another scale.
         """
         loss, accuracy = state.take_means()
         losses = {"train_loss": loss}
@@ -115,7 +126,7 @@ class RunLog:
             train_accuracy=accuracy,
             elapsed_seconds=self.elapsed(),
             **scores,
-            **compare_rows(state.more, row_losses, row_counts),
+            **compare_rows(state.more, row_losses, row_corrects, row_counts),
         )
 
 

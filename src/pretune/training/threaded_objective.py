@@ -62,12 +62,14 @@ class _Part:
 def _add(parts: Sequence[_Part]) -> LossSum:
     sums = [part.sums for part in parts]
     losses = [each.losses for each in sums if each.losses is not None]
+    is_correct = [each.is_correct for each in sums if each.is_correct is not None]
     return LossSum(
         loss=torch.stack([each.loss for each in sums]).sum(),
         weight=sum(each.weight for each in sums),
         correct=torch.stack([each.correct for each in sums]).sum(),
         count=sum(each.count for each in sums),
         losses=torch.cat(losses) if losses else None,
+        is_correct=torch.cat(is_correct) if is_correct else None,
     )
 
 

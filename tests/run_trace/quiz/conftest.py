@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import pytest
 
 from pretune import trace_schema as schema
+from pretune.run_trace.redact import redact
 from pretune.trace_schema import RunTrace
 
 T = TypeVar("T")
@@ -130,7 +131,7 @@ def _prediction(classes: int) -> Any:
         schema.PredictionTrace,
         id="borderline",
         text="The lunch was marvellous, the stew pitiful.",
-        label_names=[f"label {k}" for k in range(classes)],
+        label_names=[f"mood {k}" for k in range(classes)],
         tokens=[
             filled(schema.Token, position=i, surface=surface, is_special=surface.startswith("["))
             for i, surface in enumerate(surfaces)
@@ -147,15 +148,15 @@ def _prediction(classes: int) -> Any:
         decision=filled(
             schema.Decision,
             probabilities=probabilities,
-            label="label 0",
+            label="mood 0",
             index=0,
             probability=probabilities[0],
-            flip=schema.Flip(words=[3], label="label 1", probability=0.9),
+            flip=schema.Flip(words=[3], label="mood 1", probability=0.9),
         ),
         reasons=filled(
             schema.Reasons,
-            label="label 0",
-            runner_up="label 1",
+            label="mood 0",
+            runner_up="mood 1",
             score=0.5,
             masked_score=-0.8,
             words=words,
@@ -235,7 +236,7 @@ def _errors(classes: int) -> Any:
     return filled(
         schema.TestErrors,
         n=n,
-        labels=[f"label {k}" for k in range(classes)],
+        labels=[f"mood {k}" for k in range(classes)],
         confusion=confusion,
         calibration=[
             filled(
@@ -328,7 +329,7 @@ RUNS: dict[str, Callable[[], RunTrace]] = {
     "pre-training did harm": lambda: build(difference=-0.05, outcome="worse"),
     "77 classes": lambda: build(classes=77),
     "no labels": without_labels,
-    "redacted": lambda: dataclasses.replace(build(), is_redacted=True),
+    "redacted": lambda: redact(build()),
 }
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.codec import from_json, to_json
 from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_quiz, questions_of
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
+from pretune.run_trace.redact import redact
 from pretune.trace_schema import FunnelStep, Question, Quiz, RunTrace
 
 CONCEPTS = {"C-PRETRAINING", "C-FINETUNING", "C-PRINTED", "C-NONE", "C-CHATBOT"}
@@ -70,6 +73,19 @@ def test_a_run_with_nothing_to_show_has_no_quiz(unlabelled: RunTrace) -> None:
     assert make_quiz(bare) is None
 
 
+def test_a_run_that_goes_on_has_no_quiz(make_trace: Callable[..., RunTrace]) -> None:
+    """Its questions would change while they are answered."""
+    trace = make_trace()
+    assert make_quiz(dataclasses.replace(trace, run=dataclasses.replace(trace.run, status="running"))) is None
+
+
+def test_a_real_run_has_a_quiz_that_holds(small_run: Path) -> None:
+    trace = build_run_trace(small_run)
+    questions = list(questions_of(trace.quiz))
+    assert len(questions) == 18
+    assert not [question.template for question in questions if not verify(question, to_json(trace))]
+
+
 def test_hints_solution_and_reasons_are_there(trace: RunTrace) -> None:
     for question in questions_of(quiz_of(trace)):
         assert len(question.hints) >= 2 and question.solution, question.template
@@ -85,15 +101,15 @@ def test_no_text_of_the_user_is_in_an_expression(trace: RunTrace) -> None:
             return set().union(*map(strings, value))
         return {value} if isinstance(value, str) else set()
 
-    texts = {"Olga", "we", "label 0", "seen", "unseen", "marvellous,"}
+    texts = {"Olga", "we", "mood 0", "seen", "unseen", "marvellous,"}
     for question in questions_of(quiz_of(trace)):
         assert not strings(question.expression) & texts
 
 
 def test_a_redacted_run_has_no_text_in_its_questions(make_trace: Callable[..., RunTrace]) -> None:
-    redacted = quiz_of(dataclasses.replace(make_trace(), is_redacted=True))
+    redacted = quiz_of(redact(make_trace()))
     words = str(to_json(redacted))
-    assert not [text for text in ("Olga", "label 0", "label 1", "unseen", "marvellous", "sun rises") if text in words]
+    assert not [text for text in ("Olga", "mood 0", "mood 1", "unseen", "marvellous", "sun rises") if text in words]
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune, read_rows
-from pretune.text.tokenizer.tokenizer import load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.finetuning_trial import FinetuningTrial
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
@@ -255,7 +255,7 @@ def test_class_weights_and_macro_f1_are_one_decision(run_folder: Path, prepared_
 
 
 def test_a_different_tokenizer_is_refused_and_leaves_nothing(
-    run_folder: Path, prepared_folder: Path, tmp_path: Path
+    run_folder: Path, prepared_folder: Path, tmp_path: Path, train_tokenizer: Callable[..., Tokenizer]
 ) -> None:
     shutil.copytree(prepared_folder, tmp_path / "prepare")
     train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(tmp_path / "prepare")

@@ -43,9 +43,13 @@ def test_the_plan_takes_its_updates_and_one_more_evaluation() -> None:
 
 
 def test_a_long_decay_leaves_one_checkpoint_more() -> None:
-    plan = plan_steps(100, warmup_fraction=0.1, decay_fraction=0.6, long_fraction=0.1, tokens_per_step=64)
-    rare, often = (replace(CONFIG, checkpoint_minutes=minutes) for minutes in (2.0, 0.5))
-    two, three = (estimate.disk_bytes(config, MODEL, plan, PACE, 100) for config in (rare, often))
+    def size(decay: float, minutes: float) -> int:
+        plan = plan_steps(100, warmup_fraction=0.1, decay_fraction=decay, long_fraction=0.1, tokens_per_step=64)
+        return estimate.disk_bytes(replace(CONFIG, checkpoint_minutes=minutes), MODEL, plan, PACE, 100)
+
+    two, three = size(0.6, 2.0), size(0.6, 0.5)
+    assert size(0.4, 0.75) == three  # a decay of 40 updates, a checkpoint every 45: one falls into the decay
+    assert size(0.1, 0.5) == two  # one falls on its start
     model = 3 * two - 2 * three  # what is left without any checkpoint
     assert 0 < model < three - two < two
 

@@ -21,8 +21,9 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.stage import pretrain
+from pretune.text.arrays.counted_words import count_in_bytes
 from pretune.text.tokenizer.tokenizer import load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.training import train_on_counts
 from pretune.training import run_log
 from pretune.training.checkpoint import list_steps
 from pretune.training.optimizer import Optimizer
@@ -191,21 +192,26 @@ def test_a_model_says_how_long_the_rows_were_that_it_was_trained_on(preprocessed
     assert load_model_folder(tmp_path / "out" / "checkpoint").config.max_seq_len == 520
 
 
-def test_minutes_are_kept_and_the_plan_is_corrected_once(
-    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a fake clock: 14 updates of calibration take 50 ms each, those of the training 60."""
+def time_updates(monkeypatch: pytest.MonkeyPatch, seconds: Callable[[int], float]) -> None:
+    """Put a run on a clock that only its updates advance: the first one, update 1, by `seconds(1)`, and so on."""
     clock, updates, original = [100.0], [0], Optimizer.step
 
     def step(self: Optimizer, rate: float) -> None:
         original(self, rate)
         updates[0] += 1
-        clock[0] += 0.05 if updates[0] <= 14 else 0.06
+        clock[0] += seconds(updates[0])
 
     monkeypatch.setattr(Optimizer, "step", step)
     training = ("pretraining_run", "run_log", "budget")
     for module in ("pretune.stages.pretrain.stage", *(f"pretune.training.{name}" for name in training)):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+
+def test_minutes_are_kept_and_the_plan_is_corrected_once(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """14 updates of calibration take 50 ms each, those of the training 60."""
+    time_updates(monkeypatch, lambda update: 0.05 if update <= 14 else 0.06)
     run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.13, evaluations=2)
     events = read_events(tmp_path / "out")
     [corrected], [plan] = of_kind(events, "plan_corrected"), of_kind(events, "plan")
@@ -217,6 +223,20 @@ def test_minutes_are_kept_and_the_plan_is_corrected_once(
     assert of_kind(events, "evaluation")[-1]["step"] == corrected["steps"]
     assert read_manifest(tmp_path / "out").summary["steps"] == corrected["steps"]
     assert of_kind(events, "stage_finished")[0]["seconds"] == pytest.approx(0.7 + 0.06 * corrected["steps"])
+
+
+def test_a_corrected_plan_keeps_the_pace_that_was_measured(
+    preprocessed_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time left was 7 % off for seconds after the correction: its pace was that of the few updates since."""
+    time_updates(monkeypatch, lambda update: 0.05 if update <= 14 or update % 5 else 0.15)
+    monkeypatch.setattr("pretune.training.run_log.LOG_SECONDS", 0.0)
+    run(preprocessed_folder, tmp_path / "out", tokens=None, minutes=0.2, evaluations=2)
+    events = read_events(tmp_path / "out")
+    [corrected], [end] = of_kind(events, "plan_corrected"), of_kind(events, "stage_finished")
+    after = [event for event in of_kind(events, "train") if event["step"] > corrected["step"]]
+    for event in after:
+        assert event["seconds_left"] == pytest.approx(end["seconds"] - event["elapsed_seconds"], rel=0.05, abs=0.2)
 
 
 def test_a_refused_update_is_logged_and_survived(
@@ -274,7 +294,8 @@ def harm_shard(source: Path) -> None:
 
 def retrain_tokenizer(source: Path) -> None:
     manifest = vars(read_manifest(source))
-    train_tokenizer(["another text altogether, and long enough"] * 30, vocab_size=270).save(source)
+    counts = count_in_bytes(b"another text altogether, and long enough " * 30)
+    train_on_counts(counts, vocab_size=270).tokenizer.save(source)
     outputs = {name: describe_file(source / name) for name in manifest["outputs"]}
     write_json(source / "manifest.json", sealed({**manifest, "outputs": outputs}))
 

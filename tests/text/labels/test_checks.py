@@ -146,6 +146,40 @@ def test_a_column_of_numbers_is_refused_by_name(labels: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "labels",
+    [range(18, 91), range(101), range(1, 101), range(80, 101), [*range(7), *range(8, 40)], [*range(-15, 16)]],
+    ids=["ages", "from 0 to 100", "from 1 to 100", "points", "gap", "negative"],
+)
+def test_many_whole_numbers_that_recur_are_warned_of(labels: list[int]) -> None:
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of([str(number) for number in labels] * 20), lint)
+    [concern] = lint.concerns
+    assert (concern.rule, concern.count) == ("measurement", len(labels))
+    assert f"whole numbers from {labels[0]} to {labels[-1]}, which may be a measurement" in concern.sentence
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        range(77),
+        range(1, 78),
+        range(151),
+        range(100),
+        range(5),
+        range(1, 11),
+        [0, 2, 4],
+        [-1, 0, 1],
+        [1990, 2000, 2010],
+    ],
+    ids=["77 from 0", "77 from 1", "151", "100", "grades", "ratings", "three", "signs", "decades"],
+)
+def test_the_numbers_of_classes_are_not_warned_of(labels: list[int]) -> None:
+    lint = Lint()
+    checks.check_labels("rows.csv", lines_of([str(number) for number in labels] * 20), lint)
+    assert lint.concerns == []
+
+
+@pytest.mark.parametrize(
+    "labels",
     [
         ["0", "1"] * 9,
         ["1", "2", "3", "4", "5"] * 9,

@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer import fast_encoder
 from pretune.text.tokenizer.fast_encoder import CleanTextEncoding, can_encode
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
 
 TEXTS = [
     "The sun rises.",
@@ -120,7 +119,9 @@ def test_a_library_that_fails_after_the_check_is_not_asked_again(
     assert (encoder.encoder, encoder.is_refused) == ("tokenizers", True)
 
 
-def test_other_kinds_and_a_missing_library_do_not_fail(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_kinds_and_a_missing_library_do_not_fail(
+    tokenizer: Tokenizer, train_tokenizer: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for other in (train_tokenizer(TEXTS, "words"), train_tokenizer(TEXTS * 20, vocab_size=280, lowercase=True)):
         assert not can_encode(other)
         encoder = CleanTextEncoding(other)

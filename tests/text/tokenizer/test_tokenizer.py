@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.encoder import CleanTextEncoder
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle, load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
 
 TEXTS = [
     "The sun rises in the east.",
@@ -21,13 +21,13 @@ HARD = ["", " ", "  the  sun ", "[MASK]", "a [BOS] b", "😀", "é" * 3, "東京
 
 
 @pytest.fixture(scope="module", params=["bpe", "wordpiece", "words", "bpe lowercase", "wordpiece lowercase"])
-def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+def tokenizer(request: pytest.FixtureRequest, train_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     kind, *lowercase = request.param.split()
     return train_tokenizer(TEXTS, kind, lowercase=bool(lowercase))
 
 
 @pytest.fixture(scope="module")
-def bpe() -> Tokenizer:
+def bpe(train_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     return train_tokenizer(TEXTS)
 
 
@@ -55,7 +55,7 @@ def test_bpe_returns_every_clean_text(bpe: Tokenizer, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def wordpiece() -> Tokenizer:
+def wordpiece(train_tokenizer: Callable[..., Tokenizer]) -> Tokenizer:
     return train_tokenizer(TEXTS * 3, "wordpiece")
 
 

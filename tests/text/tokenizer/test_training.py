@@ -2,6 +2,8 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import tokenizers
@@ -10,9 +12,9 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from pretune.errors import InputDataError, UsageError
-from pretune.text.arrays.counted_words import count_stretches
-from pretune.text.tokenizer.tokenizer import TokenizerKind
-from pretune.text.tokenizer.training import train_on_counts, train_tokenizer
+from pretune.text.arrays.counted_words import Stretches, count_in_bytes
+from pretune.text.tokenizer.tokenizer import Tokenizer, TokenizerKind
+from pretune.text.tokenizer.training import train_on_counts
 
 TEXTS = [
     "The sun rises in the east.",
@@ -21,6 +23,14 @@ TEXTS = [
     "What a film! The acting was great (really).",
 ] * 12
 KINDS: tuple[TokenizerKind, ...] = ("bpe", "wordpiece", "words")
+
+
+def count(texts: Iterable[str]) -> Stretches:
+    return count_in_bytes(" ".join(texts).encode())
+
+
+def train(texts: Iterable[str], *settings: Any, **more: Any) -> Tokenizer:
+    return train_on_counts(count(texts), *settings, **more).tokenizer
 
 
 @settings(max_examples=30)
@@ -32,19 +42,21 @@ KINDS: tuple[TokenizerKind, ...] = ("bpe", "wordpiece", "words")
 def test_neither_order_nor_chance_changes_a_byte(texts: list[str], order: random.Random, kind: TokenizerKind) -> None:
     texts = texts * 10
     shuffled = order.sample(texts, len(texts))
-    trained = [train_tokenizer(some, kind).backend.to_str() for some in (texts, shuffled, iter(texts))]
+    trained = [train(some, kind).backend.to_str() for some in (texts, shuffled, iter(texts))]
     assert trained[0] == trained[1] == trained[2]
 
 
 PROGRAM = """
 import hashlib, random
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.arrays.counted_words import count_in_bytes
+from pretune.text.tokenizer.training import train_on_counts
 draw = random.Random(1)
 parts = ["con", "ta", "min", "ré", "dis", "pre", "ing", "tion", "er", "o", "東"]
 texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(400)]
 random.shuffle(texts)
 for kind in ("bpe", "wordpiece", "words"):
-    print(hashlib.sha256(train_tokenizer(texts, kind, 400).backend.to_str().encode()).hexdigest())
+    tokenizer = train_on_counts(count_in_bytes(" ".join(texts).encode()), kind, 400).tokenizer
+    print(hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest())
 """
 
 
@@ -56,7 +68,7 @@ def test_two_processes_learn_the_same_bytes() -> None:
 
 
 def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
-    counts = count_stretches(TEXTS)
+    counts = count(TEXTS)
     training = train_on_counts(counts)
     assert 260 < training.tokenizer.vocab_size < 400
     assert training.size_rule == (
@@ -66,7 +78,7 @@ def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
     )
     assert train_on_counts(counts, vocab_size=270).size_rule == "270 tokens, as --vocab-size asks."
     assert "A word becomes a token if it occurs at least 3 times" in train_on_counts(counts, "words").size_rule
-    many = count_stretches(f"w{number}" for number in range(9000) for _ in range(5))
+    many = count(f"w{number}" for number in range(9000) for _ in range(5))
     assert "It would support more than 8,192 tokens" in train_on_counts(many, "words").size_rule
     assert training.summary.keys() == {
         "counted_characters", "counted_words", "least_count", "size_rule", "determinism"
@@ -74,14 +86,14 @@ def test_the_size_is_chosen_by_a_rule_that_is_reported() -> None:
 
 
 def test_nondeterminism_is_reported() -> None:
-    counts = count_stretches(TEXTS)
+    counts = count(TEXTS)
     assert "WordPiece trainer is not deterministic" in train_on_counts(counts, "wordpiece").determinism
     assert train_on_counts(counts, "bpe").determinism.startswith("The same words give the same tokenizer")
 
 
 def test_wordpiece_equals_that_of_the_library() -> None:
     """Only the five special tokens are special; characters that the trainer numbers first are plain text again."""
-    tokenizer = train_tokenizer(TEXTS * 3, "wordpiece")
+    tokenizer = train(TEXTS * 3, "wordpiece")
     assert [token.content for token in tokenizer.backend.get_added_tokens_decoder().values()] == [
         "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]",
     ]  # fmt: skip
@@ -96,7 +108,7 @@ def test_wordpiece_equals_that_of_the_library() -> None:
 def test_an_alphabet_fills_at_most_half_of_the_vocabulary() -> None:
     texts = [" ".join(chr(0x4E00 + number) for number in range(300))] * 3
     texts += ["the sun rises in the east", "the moon sets in the west", "an old house stands alone"] * 20
-    tokenizer = train_tokenizer(texts, "wordpiece", vocab_size=80)
+    tokenizer = train(texts, "wordpiece", vocab_size=80)
     single = [surface for surface in tokenizer.surfaces(range(5, 80)) if len(surface.removeprefix("##")) == 1]
     assert len(single) <= 40
     assert {"the", "sun", "moon", "一"} <= set(tokenizer.surfaces(range(80)))
@@ -105,22 +117,22 @@ def test_an_alphabet_fills_at_most_half_of_the_vocabulary() -> None:
 
 def test_a_vocabulary_that_the_text_does_not_support_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"supports a vocabulary of [\d,]+ tokens, not the 5,000 asked for"):
-        train_tokenizer(TEXTS, vocab_size=5000)
+        train(TEXTS, vocab_size=5000)
 
 
 @pytest.mark.parametrize(("kind", "least"), [("bpe", 260), ("wordpiece", 31), ("words", 6)])
 def test_a_vocabulary_without_room_is_refused(kind: TokenizerKind, least: int) -> None:
     with pytest.raises(UsageError, match=r"--vocab-size is [\d]+, too small for .*; expected at least \d+\."):
-        train_tokenizer(TEXTS, kind, vocab_size=min(least - 1, 4))
+        train(TEXTS, kind, vocab_size=min(least - 1, 4))
     if kind != "wordpiece":
-        assert train_tokenizer(TEXTS, kind, vocab_size=least).vocab_size == least
+        assert train(TEXTS, kind, vocab_size=least).vocab_size == least
 
 
 def test_scaling_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the {'very ' * (i % 3)}old house number {i} is {'red' if i % 2 else 'blue'}." for i in range(2000)]
-    one = train_tokenizer(texts)
+    one = train(texts)
     monkeypatch.setattr("pretune.text.tokenizer.training.TRAINING_CHARACTERS", 20_000)
-    scaled = train_tokenizer(texts)
+    scaled = train(texts)
     same = set(one.backend.get_vocab()) & set(scaled.backend.get_vocab())
     assert len(same) > 0.9 * one.vocab_size
 
@@ -130,7 +142,7 @@ def test_pretokens_give_the_same_tokenizer_as_the_text(lowercase: bool) -> None:
     draw = random.Random(1)
     parts = ["con", "Ta", "min", "ré", "n't", "it's", "12", "...", "er,", "\u6771", "\U0001f600", "_x"]
     texts = [" ".join("".join(draw.choices(parts, k=draw.randint(1, 4))) for _ in range(8)) for _ in range(300)]
-    ours = train_tokenizer(texts, vocab_size=400, lowercase=lowercase)
+    ours = train(texts, vocab_size=400, lowercase=lowercase)
     library = tokenizers.Tokenizer(models.BPE())
     library.normalizer = normalizers.Lowercase() if lowercase else None
     library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -1,4 +1,4 @@
-// The models that a report carries, as page/model_payload.py packs them: base64 of gzip of a header and tensors.
+// The models that a report carries, as exporting/browser_model.py packs them: base64 of gzip of a header and tensors.
 
 import type { Entities } from "./clean.ts";
 import { Matrix, Network, type NetworkConfig } from "./network.ts";

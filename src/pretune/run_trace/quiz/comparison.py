@@ -106,7 +106,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
 def _slices(trace: RunTrace) -> tuple[tuple[int, Verdict], tuple[int, Verdict]] | None:
     """The comparisons on the slice with the smallest and the largest gain, if their intervals are apart."""
     parts = sorted((pair for pair in _about_control(trace) if pair[1].slice is not None), key=lambda p: p[1].difference)
-    if trace.is_redacted or len(parts) < 2:
+    if len(parts) < 2:
         return None
     least, most = parts[0], parts[-1]
     return (least, most) if most[1].low - least[1].high >= 0.02 and most[1].low > 0 else None

@@ -24,8 +24,7 @@ def _matrix(trace: RunTrace) -> list[list[int]]:
 
 
 def _names(trace: RunTrace) -> list[str]:
-    labels = _errors(trace).labels
-    return [f"class {k}" if trace.is_redacted else f"“{label}”" for k, label in enumerate(labels)]
+    return [f"“{label}”" for label in _errors(trace).labels]
 
 
 def _row(k: int) -> Json:

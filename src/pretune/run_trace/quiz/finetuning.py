@@ -234,7 +234,7 @@ def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase]]:
     found = []
     for name, phase in _phases(trace):
         kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
-        if trace.is_redacted or len(kept) != 1 or not phase.test or len(phase.test[0].slices) < 2:
+        if len(kept) != 1 or not phase.test or len(phase.test[0].slices) < 2:
             continue
         slices = sorted(phase.test[0].slices, key=lambda each: each.accuracy)
         if (kept[0].accuracy_low or 0) > phase.test[0].high + 0.01 and slices[0].high < slices[-1].low - 0.05:

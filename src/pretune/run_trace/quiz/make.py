@@ -7,7 +7,19 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from pretune.run_trace.codec import as_written, to_json
-from pretune.run_trace.quiz import comparison, concepts, errors, finetuning, flow, prediction, pretraining
+from pretune.run_trace.quiz import (
+    comparison,
+    concepts,
+    errors,
+    finetuning,
+    flow,
+    losses,
+    masked_words,
+    prediction,
+    pretraining_plan,
+    reasons,
+    shapes,
+)
 from pretune.run_trace.quiz.template import Template, finish
 from pretune.run_trace.quiz.verify import verify
 from pretune.runtime.randomness import derive_seed
@@ -15,16 +27,22 @@ from pretune.trace_schema import Json, Level, Question, Quiz, RunTrace
 
 TEMPLATES: tuple[Template, ...] = (
     *flow.TEMPLATES,
-    *pretraining.TEMPLATES,
+    *losses.TEMPLATES,
+    *masked_words.TEMPLATES,
+    *pretraining_plan.TEMPLATES,
     *finetuning.TEMPLATES,
     *comparison.TEMPLATES,
+    *shapes.TEMPLATES,
     *prediction.TEMPLATES,
+    *reasons.TEMPLATES,
     *errors.TEMPLATES,
     *concepts.TEMPLATES,
 )
 QUIZ: tuple[Level, ...] = ("easy", "medium", "hard")
 PRACTICE: tuple[Level, ...] = ("easy", "easy", "medium", "medium", "hard")
 TEST: tuple[Level, ...] = (*("easy",) * 4, *("medium",) * 3, *("hard",) * 3)
+# What a run is about: asked first where it can be.
+_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED")
 # Where the questions of a level run out, those of another one take their place.
 _NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
     "easy": ("easy", "medium", "hard"),
@@ -34,12 +52,15 @@ _NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
 
 
 def make_quiz(trace: RunTrace) -> Quiz | None:
-    """The quiz of a run; the same run always gets the same one. None if the run shows nothing to ask about.
+    """The quiz of a run; the same run always gets the same one. None if the run shows nothing to ask about, or has
+    not finished: its figures, and so its questions, would change while they are answered.
 
     Every question is verified; a template whose question does not hold in this run is left out. No template is used
     twice in one part, and in two parts only where the run has too few. Each part has at least one question about
     concepts.
     """
+    if trace.run.status != "finished":
+        return None
     stripped = dataclasses.replace(trace, quiz=None, checks=[])
     document = to_json(stripped)
     seed = derive_seed(trace.run.seed or 0, "quiz", trace.run.id)
@@ -83,8 +104,8 @@ class _Maker:
         return questions
 
     def _candidates(self, level: Level, questions: Sequence[Question], reserved: set[str]) -> list[Template]:
-        """Templates in the order of preference: not used in another part, of the level, about something that this part
-        does not ask yet, about the run, of the section with the fewest questions so far."""
+        """Templates in the order of preference: not used in another part, of the level, one of the main ones, about
+        something that this part does not ask yet, about the run, of the section with the fewest questions so far."""
         taken = {question.template for question in questions} | self.failed | reserved
         asked, sections = ([getattr(question, name) for question in questions] for name in ("concept", "section"))
         rank = {each: place for place, each in enumerate(_NEXT_LEVELS[level])}
@@ -93,6 +114,7 @@ class _Maker:
             key=lambda template: (
                 template.id in self.used,
                 rank[template.level],
+                template.id not in _MAIN,
                 template.concept in asked,
                 not template.is_about_run,
                 sections.count(template.section),

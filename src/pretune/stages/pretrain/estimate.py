@@ -77,14 +77,16 @@ def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: i
 
 
 def disk_bytes(config: PretrainConfig, model: ModelConfig, plan: Plan, pace: Pace, tokenizer: int) -> int:
-    """Size of the stage's folder at its end: the model, the checkpoint before the decay, and the last one or two.
+    """Size of the stage's folder at its end: the model, the last two checkpoints, and the one before the decay, which
+    may be one of these.
 
     Each of them includes the files of the tokenizer, of `tokenizer` bytes.
     """
-    decay_minutes = (plan.steps - plan.decay_start_step) * pace.short_step_seconds / 60
-    checkpoints = 3 if decay_minutes > config.checkpoint_minutes else 2
+    every = pace.steps_in(config.checkpoint_minutes)
+    last_in_turn = (plan.steps - 1) // every * every
+    checkpoints = {plan.decay_start_step, max(plan.decay_start_step, last_in_turn), plan.steps}
     each = cost.checkpoint_bytes(model, config.optimizer)
-    return checkpoints * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
+    return len(checkpoints) * (each + tokenizer) + cost.count_parameters(model) * 4 + tokenizer
 
 
 def tokenizer_bytes(preprocessed: Path) -> int:

@@ -287,6 +287,8 @@ class _Pretraining:
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
         self.training.resume(state, self._noted_microbatch_split)
+        if self.compute.is_compiled:
+            self.training.compile_again()
 
     @property
     def _noted_microbatch_split(self) -> int:
@@ -340,6 +342,7 @@ class _Pretraining:
             "accuracy_interval": list(wilson_interval(found.accuracy * found.count, found.count)),
             "n": found.count,
             "row_losses": found.row_losses,
+            "row_corrects": found.row_corrects,
             "row_counts": found.row_counts,
             "sentences": predict_hidden(self.model, self.probes, self.tokenizer),
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from pretune.text.arrays.text_buffer import FlatText
 from pretune.text.arrays.word_hashes import Int64s, UInt64s, hash_stretches, ranges
 
-_TEXTS_AT_ONCE = 100_000
 _MOST_HELD = 1_000_000  # stretches in memory before equal ones are merged
 
 
@@ -72,15 +70,8 @@ class Stretches:
         return cls(hashes, counts, FlatText.load(folder / f"stretches-{number:03d}.flat"))
 
 
-def count_stretches(texts: Iterable[str]) -> Stretches:
-    """Count the stretches between blanks in clean texts, which have no other white space."""
-    remaining = iter(texts)
-    some = iter(lambda: list(islice(remaining, _TEXTS_AT_ONCE)), [])
-    return sum_stretches(count_in_bytes(" ".join(texts).encode("utf-8", "surrogatepass")) for texts in some)
-
-
 def count_in_bytes(data: bytes) -> Stretches:
-    """Count the stretches between blanks in one text in UTF-8."""
+    """Count the stretches between blanks in one clean text in UTF-8, which has no other white space."""
     hashes, starts, lengths = hash_stretches(data)
     order, firsts = group_equal(hashes)
     rows = order[firsts]

@@ -17,7 +17,7 @@ MIN_ROWS = 2  # of every class: one to learn from, one to check with
 FEW_ROWS = 20  # of a class; below that, its figures mean little
 MAX_SHARED_FRACTION = 0.2  # of the test rows; beyond that, the test would measure memory
 MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
-MANY_NUMBERS = 20  # different labels, all of them numbers and some of them rare
+MANY_NUMBERS = 20  # different labels, all of them numbers; more of them may be a measurement
 _SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
 # From this ratio of the largest to the smallest class, accuracy means little: macro-F1 and class weights are used.
 IMBALANCE = 4.0
@@ -110,6 +110,7 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     few = [label for label in sort_labels(counts) if counts[label] < FEW_ROWS]
     named = join_names(f"{shorten(label, 40)} {counts[label]}" for label in few)
     lint.warn("few_rows", len(few), f"{_classes(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
+    _warn_of_measures(path, counts, lint)
     alike = [names for names in _group_alike(counts) if len(names) > 1]
     shown = join_names((" / ".join(repr(shorten(name, 40)) for name in names) for names in alike), limit=4)
     lint.warn("alike_labels", len(alike), f"Labels that differ only in case, spacing or punctuation: {shown}.")
@@ -147,6 +148,27 @@ def _refuse_measures(path: str, counts: Counter[str]) -> None:
             "measurement, not classes; group them into a few classes, such as low and high, or name another column "
             "with --label-column."
         )
+
+
+def _warn_of_measures(path: str, counts: Counter[str], lint: Lint) -> None:
+    """Warn of many whole numbers that do not look like the numbers of classes.
+
+    Classes are numbered from 0 or 1 without a gap. So are scores up to 100, of which each occurs; a hundred classes
+    have 99 as their last number, if they are counted from 0.
+    """
+    numbers = sorted({number for label in counts if (number := _number(label)) is not None})
+    if len(counts) <= MANY_NUMBERS or len(numbers) < len(counts):
+        return
+    first, last = numbers[0], numbers[-1]
+    if first in (0, 1) and last != 100 and last - first + 1 == len(numbers):
+        return
+    lint.warn(
+        "measurement",
+        len(counts),
+        f"{path}: the labels are {len(counts):,} whole numbers from {first:,.0f} to {last:,.0f}, which may be a "
+        "measurement, such as an age or a score. Each number becomes a class of its own, and a near miss is an error. "
+        "If they measure something, group them into a few classes, such as low and high.",
+    )
 
 
 def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:

@@ -7,7 +7,7 @@ by `word_counts.MOST_STRETCHES` and the order of the documents makes no differen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from pretune.errors import InputDataError, UsageError
 from pretune.text.arrays.counted_words import Stretches
 from pretune.text.tokenizer.pretokens import count_pretokens
 from pretune.text.tokenizer.tokenizer import BOS, CONTINUES, EOS, MASK, PAD, UNK, Tokenizer, TokenizerKind
-from pretune.text.tokenizer.word_counts import count_words, keep_common
 
 LIBRARY = "tokenizers"  # another library would break ties differently, so a folder records the name
 MAX_VOCAB_SIZE = 8192  # if the size is chosen from the text
@@ -54,22 +53,15 @@ class Training:
         return {name: value for name, value in vars(self).items() if name != "tokenizer"}
 
 
-def train_tokenizer(
-    texts: Iterable[str], kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
-) -> Tokenizer:
-    """Train on clean texts, which are read once; only their distinct words are kept.
+def train_on_counts(
+    counts: Stretches, kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
+) -> Training:
+    """Train on the counts of stretches between blanks in clean texts.
 
     Without `vocab_size`, the vocabulary has at most 8,192 tokens, and fewer if the text does not have enough frequent
     ones. Raises InputDataError if the text does not support the size asked for, and UsageError if that size has no room
     for the characters.
     """
-    return train_on_counts(keep_common(count_words(texts)), kind, vocab_size, lowercase).tokenizer
-
-
-def train_on_counts(
-    counts: Stretches, kind: TokenizerKind = "bpe", vocab_size: int | None = None, lowercase: bool = False
-) -> Training:
-    """Train on the counts of stretches between blanks; raises as `train_tokenizer` does."""
     characters = counts.num_characters
     scale = max(1, characters / TRAINING_CHARACTERS)
     backend = _untrained(kind)

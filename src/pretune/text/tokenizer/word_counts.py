@@ -7,13 +7,13 @@ is kept depends on the text alone, not on its order or on how it was divided.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pretune.text.arrays.counted_words import Stretches, count_stretches, sum_stretches
+from pretune.text.arrays.counted_words import Stretches, sum_stretches
 
 MOST_STRETCHES = 2_000_000  # distinct ones for training, to bound the memory
 MOST_CHARACTERS = 1_000_000_000  # bytes of text that are counted; of more text, a fraction is chosen by hash
@@ -24,11 +24,6 @@ _LEAST_RANGES = 4  # so that several workers have something to do
 def num_word_ranges(num_characters: int) -> int:
     """The number of tasks that the counting of a text is divided into."""
     return max(_LEAST_RANGES, -(-min(num_characters, MOST_CHARACTERS) // _CHARACTERS_PER_RANGE))
-
-
-def count_words(texts: Iterable[str]) -> Stretches:
-    """The counts of stretches between white space of any kind."""
-    return count_stretches(" ".join(text.split()) for text in texts)
 
 
 def save_counts(folder: Path, counts: Stretches, num_ranges: int) -> None:
@@ -52,11 +47,6 @@ def load_word_counts(folders: Sequence[Path], stretches_by_count: Counter[int]) 
     """The sums of all ranges (folder i has range i), without the rarest stretches if there are too many."""
     least = least_count(stretches_by_count)
     return sum_stretches(Stretches.load(folder, number).at_least(least) for number, folder in enumerate(folders))
-
-
-def keep_common(counts: Stretches) -> Stretches:
-    """The counts without the rarest stretches, if there are too many."""
-    return counts.at_least(least_count(Counter(counts.counts.tolist())))
 
 
 def least_count(stretches_by_count: Counter[int], most: int = MOST_STRETCHES) -> int:

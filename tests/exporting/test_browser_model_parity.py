@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 import torch
 
+from pretune.exporting.browser_model import pack_model
 from pretune.inference.load import load_classifier, load_filler
 from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
-from pretune.page.model_payload import pack_model
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.tokenizer import TokenizerKind, load_tokenizer
 from pretune.text.tokenizer.training import train_tokenizer

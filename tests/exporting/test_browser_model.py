@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pretune.errors import ModelNotFoundError, ModelTooLargeError
+from pretune.exporting.browser_model import pack_model
 from pretune.inference.load import load_classifier
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel
-from pretune.page.model_payload import pack_model
 
 
 def read_header(packed: bytes) -> tuple[dict[str, Any], bytes]:

@@ -1,0 +1,76 @@
+"""A run that may still write in, the latest version of its trace out: folded again when one of its files has grown."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError, PretuneError
+from pretune.live.background import BackgroundThread
+from pretune.live.versions import Version, Versions
+from pretune.runtime.events import LOG_NAME, STAGE_ORDER
+from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, TRACE_NAME
+
+# A fold must not slow down the training that it shows: it takes at most one tenth of one core.
+_REST_PER_WORK = 9
+
+Signature = dict[str, tuple[int, int]]  # of each file: size, time of change
+
+
+class RunFollower:
+    """Keeps the latest version of a run's trace. Several pages share one, so the run is folded once for all."""
+
+    def __init__(
+        self, run: Path, build: Callable[[Path], dict[str, Any]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.run = run
+        self.versions = Versions()
+        self.problem: str | None = None  # why the files cannot be read at the moment
+        self._build = build
+        self._clock = clock
+        self._signature: Signature | None = None
+        self._rests_until = clock()
+        self._thread = BackgroundThread("fold")
+        self._lock = asyncio.Lock()
+
+    async def refresh(self) -> Version | None:
+        """The latest version, after folding the run again if its files have changed and the last fold was a while ago;
+        None if there is nothing to show yet, and `problem` says why."""
+        async with self._lock:
+            signature = signature_of(self.run)
+            is_resting = self._clock() < self._rests_until
+            if signature != self._signature and not (is_resting and self.versions.latest is not None):
+                await self._fold(signature)
+            return self.versions.latest
+
+    async def _fold(self, signature: Signature) -> None:
+        began = self._clock()
+        try:
+            if not signature:
+                raise InputDataError(f"The run {self.run.name} has logged nothing yet.")
+            content = await self._thread.do(lambda: self._build(self.run))
+            self.versions.add(content)
+            self.problem = None
+        except PretuneError as error:
+            self.problem = str(error)
+        finally:
+            self._signature = signature
+            now = self._clock()
+            self._rests_until = now + _REST_PER_WORK * (now - began)
+
+
+def signature_of(run: Path) -> Signature:
+    """What changes when a run or a single stage folder goes on: the sizes and times of its logs and manifests."""
+    folders = ["", *STAGE_ORDER]
+    names = [str(Path(folder, name)) for folder in folders for name in (LOG_NAME, MANIFEST_NAME)]
+    found: Signature = {}
+    for name in (*names, RECIPE_NAME, TRACE_NAME):
+        try:
+            status = (run / name).stat()
+        except OSError:
+            continue
+        found[name] = (status.st_size, status.st_mtime_ns)
+    return found

@@ -1,0 +1,111 @@
+"""What a notebook shows of a run, a training, predictions and one traced prediction: small HTML without a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pretune.page.escaped import escaped
+from pretune.trace_schema import Evaluation, Phase, PredictionTrace, RunTrace
+
+MOST_CHARACTERS, MOST_WORDS = 200, 12
+_PHASE_NAMES = {"pretrain": "pre-training", "finetune": "fine-tuning", "scratch": "from scratch"}
+_LEFT, _RIGHT = ' style="text-align:left"', ' style="text-align:right"'
+
+Cell = str | float | int | None
+
+
+def html_of_run(trace: RunTrace) -> str:
+    """The headline of a run, its phases and its verdicts."""
+    run = trace.run
+    note = " Synthetic data." if run.is_synthetic else ""
+    parts = [f"<p><b>{escaped(run.headline)}</b><br>{escaped(run.detail)}{note}</p>"]
+    phases = [phase for phase in (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch) if phase]
+    rows = [_phase_row(phase, row) for phase in phases for row in phase.evaluations]
+    if rows:
+        parts.append(html_table(["phase", "epoch", "training loss", "loss", "accuracy", "kept", "observation"], rows))
+    if trace.comparison is not None:
+        verdicts = "".join(f"<li>{_text(verdict.sentence)}</li>" for verdict in trace.comparison.verdicts)
+        parts.append(f"<ul>{verdicts}</ul>")
+    parts += [f"<p>{escaped(missing.sentence)}</p>" for missing in trace.missing]
+    return _fragment(parts)
+
+
+def _phase_row(phase: Phase, row: Evaluation) -> list[Cell]:
+    name = _PHASE_NAMES[phase.stage]
+    kept = "kept" if row.is_best else ""
+    return [name, round(row.epoch, 2), row.train_loss, row.loss, row.accuracy, kept, row.summary]
+
+
+def html_of_training(rows: Sequence[dict[str, float | None]]) -> str:
+    """The rows of a training trace, as they were logged."""
+    names = ["epoch", "train_loss", "loss", "accuracy"]
+    return _fragment([html_table(names, [[row.get(name) for name in names] for row in rows])])
+
+
+def html_of_predictions(
+    rows: Sequence[tuple[str, str | None, float | None]], expected: Sequence[str | None] | None, notes: Iterable[str]
+) -> str:
+    """Text, label and probability of some predictions, beside the expected labels if they are known."""
+    names = ["text", "label", "probability", *(["expected"] if expected is not None else [])]
+    cells: list[list[Cell]] = [[text[:MOST_CHARACTERS], label, probability] for text, label, probability in rows]
+    for row, label in zip(cells, expected or (), strict=False):
+        row.append(label)
+    return _fragment([html_table(names, cells), *(f"<p>{escaped(note)}</p>" for note in notes)])
+
+
+def html_of_prediction(trace: PredictionTrace) -> str:
+    """The decision about one text, its tokens, and the words that speak for and against it."""
+    decision = trace.decision
+    tokens = " ".join(f"<code>{_text(token.surface)}</code>" for token in trace.tokens[: 4 * MOST_WORDS])
+    more = " ..." if len(trace.tokens) > 4 * MOST_WORDS else ""
+    parts = [
+        f"<p>{_text(trace.text[: 5 * MOST_CHARACTERS])}</p>",
+        f"<p><b>{_text(decision.label)}</b>, probability {decision.probability:.3f}, lead {decision.margin:.3f}</p>",
+        f"<p>{len(trace.tokens):,} tokens: {tokens}{more}</p>",
+        html_table(["label", "probability"], _best(trace.label_names, decision.probabilities)),
+    ]
+    reasons = trace.reasons
+    if reasons is not None:
+        order = sorted(range(len(reasons.words)), key=lambda index: -abs(reasons.integrated_gradients[index]))
+        rows: list[list[Cell]] = [
+            [reasons.words[index], reasons.integrated_gradients[index], reasons.occlusion[index]]
+            for index in order[:MOST_WORDS]
+        ]
+        title = f"Reasons for {_text(reasons.label)} rather than {_text(reasons.runner_up)}, as a difference of logits:"
+        parts += [f"<p>{title}</p>", html_table(["word", "integrated gradients", "occlusion"], rows)]
+    return _fragment(parts)
+
+
+def _best(names: Sequence[str], probabilities: Sequence[float]) -> list[list[Cell]]:
+    pairs = sorted(zip(names, probabilities, strict=True), key=lambda pair: -pair[1])
+    return [[name, probability] for name, probability in pairs[:MOST_WORDS]]
+
+
+def html_table(names: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A table; a figure stands right, and a missing value is a dash."""
+    is_text = [any(isinstance(row[column], str) for row in rows) for column in range(len(names))]
+    heads = "".join(f"<th{_LEFT if left else _RIGHT}>{escaped(n)}</th>" for n, left in zip(names, is_text, strict=True))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{_LEFT if left else _RIGHT}>{_cell(v)}</td>" for v, left in zip(row, is_text, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return _text(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _text(text: str) -> str:
+    """Text of the user, which may run from right to left without turning its neighbours around."""
+    return f"<bdi>{escaped(text)}</bdi>"
+
+
+def _fragment(parts: Iterable[str]) -> str:
+    return f"<div>{''.join(parts)}</div>"

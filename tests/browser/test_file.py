@@ -1,0 +1,193 @@
+"""The page as a file, opened from disk with the network cut: it shows the run, and texts in it are only ever text."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.page.report import write_report
+from pretune.run_trace.build import build_run_trace
+from pretune.run_trace.user_texts import with_texts_changed
+from pretune.trace_schema import RunTrace
+
+ATTACKS = json.loads((Path(__file__).parent / "attacks.json").read_text(encoding="utf-8"))
+LONG_WORD = "W" * 10_000
+DRAWN = "() => document.querySelector('h1') !== null"  # a function: the policy of the page forbids eval
+
+
+def payload(report: Path) -> Any:
+    """The trace in a report."""
+    found = re.search(r'<script id="trace" type="application/json">([^<]*)</script>', report.read_text("utf-8"))
+    assert found is not None
+    return json.loads(gzip.decompress(base64.b64decode(found.group(1))))
+
+
+def attacked(trace: RunTrace, texts: Iterator[str]) -> RunTrace:
+    """The same trace with every text of the user replaced by the next of these."""
+    changed: RunTrace = with_texts_changed(trace, lambda _text, _place: next(texts))
+    return changed
+
+
+def endless(attacks: list[str]) -> Iterator[str]:
+    """The attacks again and again; each time they end with one word of 10,000 characters."""
+    while True:
+        yield from attacks
+        yield LONG_WORD
+
+
+@pytest.fixture(scope="module")
+def trace(small_run: Path) -> RunTrace:
+    return build_run_trace(small_run)
+
+
+@pytest.fixture(scope="module")
+def report(trace: RunTrace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(trace, path)
+    return path
+
+
+def unfold_and_press(page: Any) -> None:
+    """Open everything that is folded and press every button, which draws what was not drawn yet."""
+    page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    page.evaluate(
+        """for (const button of document.querySelectorAll('button:not([disabled]), [role=tab]')) {
+            if (button.isConnected && !/download|print/i.test(button.textContent)) button.click();
+        }"""
+    )
+    page.wait_for_timeout(50)
+
+
+def test_the_run_is_shown_from_disk_with_the_network_cut(trace: RunTrace, report: Path, open_page: Any) -> None:
+    watched = open_page(report)
+    watched.page.wait_for_function(DRAWN)
+    shown = watched.page.inner_text("body")
+    assert " ".join(trace.run.headline.split()) in " ".join(shown.split())
+    assert "synthetic" in shown.lower() or not trace.run.is_synthetic
+    unfold_and_press(watched.page)
+    assert watched.complaints() == []
+
+
+def test_the_payload_is_the_trace(report: Path, small_run: Path) -> None:
+    recorded = json.loads((small_run / "trace.json").read_text(encoding="utf-8"))
+    found = payload(report)
+    assert found["run"]["headline"] == recorded["run"]["headline"]
+    assert found["predictions"] == recorded["predictions"]
+
+
+def test_texts_are_never_more_than_text(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
+    hostile = attacked(trace, endless(ATTACKS))
+    hostile = replace(hostile, run=replace(hostile.run, name=ATTACKS[0], headline=ATTACKS[2]))
+    write_report(hostile, tmp_path / "hostile.html")
+    watched = open_page(tmp_path / "hostile.html")
+    watched.page.wait_for_function(DRAWN)
+    unfold_and_press(watched.page)
+    watched.page.mouse.move(400, 400)
+    watched.page.emulate_media(media="print")
+    assert watched.complaints() == []
+    shown = watched.page.inner_text("body")
+    assert "<script>" in shown  # the attacks are there, as text
+
+
+def test_no_character_of_a_text_is_invisible(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
+    hidden = "\x00\x07\x1b\u202e\u2066"
+    write_report(attacked(trace, iter(lambda: f"A{hidden}B", None)), tmp_path / "hidden.html")
+    watched = open_page(tmp_path / "hidden.html")
+    watched.page.wait_for_function(DRAWN)
+    unfold_and_press(watched.page)
+    shown = watched.page.inner_text("body")
+    assert not [shown[max(at - 60, 0) : at + 20] for at, sign in enumerate(shown) if sign in hidden]
+    assert "U+202E" in shown
+    assert watched.complaints() == []
+
+
+def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
+    trace: RunTrace, tmp_path: Path, open_page: Any
+) -> None:
+    hostile = attacked(trace, iter(lambda: LONG_WORD, None))
+    write_report(hostile, tmp_path / "wide.html")
+    watched = open_page(tmp_path / "wide.html", viewport={"width": 390, "height": 800})
+    watched.page.wait_for_function(DRAWN)
+    assert watched.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert watched.complaints() == []
+
+
+def test_the_policy_stops_what_a_text_would_do(report: Path, tmp_path: Path, open_page: Any) -> None:
+    """If our own script had a hole, the policy would still be in the way: markup in the file itself is not run."""
+    html = report.read_text(encoding="utf-8")
+    attack = '<img src=x onerror="window.__xss = 1"><script>window.__xss = 2</script>'
+    assert "<noscript>" in html
+    (tmp_path / "holed.html").write_text(html.replace("<noscript>", f"{attack}<noscript>", 1), encoding="utf-8")
+    watched = open_page(tmp_path / "holed.html")
+    watched.page.wait_for_function(DRAWN)
+    assert watched.page.evaluate("window.__xss") is None
+    assert len(watched.page.evaluate("window.__violations")) >= 2
+    with pytest.raises(Exception, match="TrustedHTML"):
+        watched.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<b>')")
+
+
+def test_without_scripts_there_is_the_headline(trace: RunTrace, report: Path, chromium: Any) -> None:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    assert page.inner_text("h1") == trace.run.headline
+    assert "allow scripts" in page.inner_text("body")
+    context.close()
+
+
+def test_a_file_with_the_model_predicts_offline(
+    trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
+) -> None:
+    from pretune.exporting.browser_model import pack_model
+    from pretune.inference.predict import predict
+
+    text = "The hotel was dreadful <b>and</b> cold."
+    write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
+    watched = open_page(tmp_path / "with_model.html")
+    watched.page.get_by_role("tab", name="Your own text").click()
+    watched.page.get_by_label("Your text").fill(text)
+    watched.page.get_by_role("button", name="Trace this text").click()
+    shown = watched.page.locator(".typed-result")
+    [expected] = predict(small_run, [text])
+    shown.get_by_text(f"{100 * (expected.probability or 0):.1f}").first.wait_for(timeout=60_000)
+    assert (expected.label or "") in shown.inner_text()
+    assert watched.complaints() == []
+
+
+@pytest.mark.parametrize("end", [0.5, 0.999])
+def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page: Any, end: float) -> None:
+    """Here the payload is cut and the script is there; without the script, the browser shows nothing at all."""
+    payload_end = report.read_text(encoding="utf-8").index("</script>", 2000)
+    html = report.read_text(encoding="utf-8")
+    start = html.index('<script id="trace"')
+    cut = start + round((payload_end - start) * end)
+    (tmp_path / "cut.html").write_text(html[:cut] + html[payload_end:], encoding="utf-8")
+    watched = open_page(tmp_path / "cut.html", errors=False)
+    watched.page.wait_for_function("() => document.body.innerText.trim() !== ''")
+    assert "cannot" in watched.page.inner_text("body")
+
+
+def test_a_report_names_nothing_of_this_machine(small_run: Path, report: Path) -> None:
+    """No path, host or user of the machine, and no address to load anything from."""
+    import getpass
+    import platform
+
+    found = json.dumps(payload(report), ensure_ascii=False)
+    html = report.read_text(encoding="utf-8")
+    for path in {str(small_run), str(small_run.parent), str(Path.home()), str(Path.cwd())} - {"/"}:
+        assert path not in found, path
+        assert path not in html, path
+    for name in {platform.node(), getpass.getuser()} - {"", "localhost"}:
+        assert not re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", found), name
+    assert not re.search(r"(?<![\w<])/(?:tmp|home|root|work|usr|var|Users)/", found)
+    assert not re.search(r"(?i)\b(?:token|password|secret|api[_-]?key)\s*[=:]\s*\S{12}", found)
+    head, _, _ = html.partition('<script id="trace"')
+    assert not re.search(r"(?:src|href)=\"(?!data:)", head)

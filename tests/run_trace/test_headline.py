@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pretune.run_trace.headline import points_interval, signed_points
+
+
+def without(run: Any, *stages: str) -> Any:
+    run.events = [event for event in run.events if event["stage"] not in stages]
+    return run.trace.run
+
+
+def test_the_verdict_is_the_headline(full_run: Any) -> None:
+    card = full_run.trace.run
+    assert card.headline == "Pre-training helped: +21.0 points over the same network from scratch."
+    assert card.headline_figure == "+21.0 points"
+    expected = "The 95 % interval is 18.3 to 23.7 points on the same 998 test texts. Each side is the mean of 3 seeds."
+    assert card.detail == expected
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "headline", "figure"),
+    [
+        (0.004, [-0.01, 0.02], "No clear difference from pre-training: +0.4 points against the same network from "
+         "scratch.", None),
+        (-0.03, [-0.05, -0.01], "Pre-training hurt: −3.0 points against the same network from scratch.",
+         "−3.0 points"),
+    ],
+)  # fmt: skip
+def test_a_result_that_is_not_a_success_is_called_what_it_is(
+    full_run: Any, difference: float, interval: list[float], headline: str, figure: str | None
+) -> None:
+    (event,) = [event for event in full_run.events if event["event"] == "comparison"]
+    event["verdicts"][0] |= {"difference": difference, "difference_interval": interval}
+    card = full_run.trace.run
+    assert (card.headline, card.headline_figure) == (headline, figure)
+
+
+def test_without_a_control_the_question_stays_open(full_run: Any) -> None:
+    card = without(full_run, "compare")
+    assert card.headline == "The fine-tuned model classifies 95.6 % of the test texts correctly."
+    assert card.detail.endswith("Whether pre-training helped was not measured: no network was trained from scratch "
+                                "beside it.")  # fmt: skip
+
+
+def test_without_a_test_validation_is_named_as_such(full_run: Any) -> None:
+    full_run.events = [event for event in full_run.events if event["event"] != "test"]
+    card = without(full_run, "compare")
+    assert card.headline == "The fine-tuned model classifies 96.4 % of 1,000 validation texts correctly."
+    assert card.detail.startswith("It has not been tried on test texts.")
+
+
+def test_a_run_without_labels_is_about_masked_tokens(full_run: Any) -> None:
+    card = without(full_run, "compare", "finetune", "prepare")
+    assert card.headline == "After 2,400 steps, 39.9 % of masked tokens are predicted correctly."
+    assert "most frequent token gives 4.1 %" in card.detail
+    assert card.task is None
+
+
+def test_a_run_at_work_says_where_it_is(full_run: Any) -> None:
+    events = [event for event in full_run.events if event["stage"] in ("collect", "preprocess", "pretrain")]
+    full_run.events = [event for event in events if event.get("step", 0) <= 800]
+    full_run.events = [e for e in full_run.events if (e["stage"], e["event"]) != ("pretrain", "stage_finished")]
+    card = full_run.trace.run
+    assert card.headline == "After 800 of 2,400 steps, 26.5 % of masked tokens are predicted correctly."
+    assert card.status == "running"
+    assert card.detail.endswith("The run is at its stage pretrain.")
+
+
+def test_a_question_that_is_still_being_answered_is_not_called_open(full_run: Any) -> None:
+    full_run.add("scratch", "stage_started", config={}, synthetic=True)
+    detail = without(full_run, "compare").detail
+    assert detail == "The 95 % interval is 94.3 to 96.9 % on 998 texts. The run is at its stage scratch."
+
+
+def test_text_alone_is_counted(full_run: Any) -> None:
+    card = without(full_run, "pretrain", "prepare", "finetune", "compare")
+    assert card.headline == (
+        "The stage preprocess is finished: 186,940 train documents, 2,610,441 train tokens, 3,815 validation documents."
+    )
+
+
+def test_points_have_a_true_minus_and_no_minus_zero() -> None:
+    assert [signed_points(value) for value in (0.134, -0.002, -0.0001)] == ["+13.4", "−0.2", "0.0"]
+    assert points_interval(-0.006, 0.0061) == "−0.6 to 0.6"

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pretune.run_trace.codec import to_json
+from pretune.run_trace.expression import evaluate, read_pointer
+from pretune.run_trace.insights import MOST, RULES, choose_next_step, find_insights
+from pretune.trace_schema import Comparison, RunTrace, Verdict
+
+
+def test_every_number_of_an_insight_re_derives(traced: RunTrace) -> None:
+    written = to_json(traced)
+    found = [insight for rule in RULES if (insight := rule(traced)) is not None]
+    assert len(found) >= 4
+    for insight in found:
+        assert insight.numbers.keys() == insight.derivations.keys() != set()
+        for name, expression in insight.derivations.items():
+            assert evaluate(expression, written) == pytest.approx(insight.numbers[name], rel=1e-5)
+        assert all(read_pointer(written, pointer) is not None for pointer in insight.pointers)
+
+
+def test_there_are_at_most_three(traced: RunTrace) -> None:
+    assert len(find_insights(traced)) == MOST
+
+
+def verdict(other: str, outcome: Any, difference: float, slice_name: str | None = None) -> Verdict:
+    return Verdict(
+        between=["pretrained", other], metric="accuracy", slice=slice_name, outcome=outcome, difference=difference,
+        low=difference - 0.02, high=difference + 0.02, p_value=0.01, sentence="",
+    )  # fmt: skip
+
+
+def compared(trace: RunTrace, *verdicts: Verdict) -> RunTrace:
+    comparison = Comparison(models=[], verdicts=list(verdicts), coverage="", disagreements=[])
+    return replace(trace, comparison=comparison)
+
+
+def test_negative_results_are_said(traced: RunTrace) -> None:
+    found = find_insights(compared(traced, verdict("scratch", "worse", -0.05), verdict("tfidf", "worse", -0.09)))
+    assert found[0].sentence == "Pre-training did harm: −5.0 points (95 % interval −7.0 to −3.0)."
+    assert found[1].sentence.startswith("TF-IDF with logistic regression, which only counts words, does better than")
+    unclear = find_insights(compared(traced, verdict("scratch", "no clear difference", 0.01)))
+    assert unclear[0].sentence.startswith("Pre-training made no clear difference: +1.0 points")
+
+
+def test_a_slice_without_help_is_named_next_to_one_with_help(traced: RunTrace) -> None:
+    found = find_insights(
+        compared(
+            traced,
+            verdict("scratch", "better", 0.2),
+            verdict("scratch", "better", 0.4, "unseen"),
+            verdict("scratch", "no clear difference", 0.001, "seen"),
+        )
+    )
+    assert found[0].sentence.startswith("Pre-training made the difference on the test texts of slice 'unseen': +40.0")
+    assert found[1].sentence.startswith("On slice 'seen' no clear difference was measured: +0.1 points")
+
+
+def test_a_run_without_a_model_has_no_insight(builder: Any) -> None:
+    builder.add("collect", "stage_started", config={}, synthetic=False)
+    assert find_insights(builder.trace) == []
+
+
+def test_the_next_step_depends_on_what_is_open(traced: RunTrace) -> None:
+    def command(trace: RunTrace) -> str:
+        step = choose_next_step(trace)
+        return "" if step is None else step.command
+
+    assert command(traced) == "pretune run tested/recipe.toml --seeds 3 --out tested-seeds"
+    assert command(replace(traced, run=replace(traced.run, status="running"))) == "pretune run tested/recipe.toml"
+    unlabelled = replace(traced, phases=replace(traced.phases, finetune=None))
+    assert "--labels LABELLED.csv" in command(unlabelled)
+    assert command(replace(traced, run=replace(traced.run, command=""))) == ""
+    several = [replace(model, seeds=[0.9, 0.91]) for model in traced.comparison.models]  # type: ignore[union-attr]
+    again = replace(traced, comparison=replace(traced.comparison, models=several))  # type: ignore[type-var]
+    assert command(again).startswith("pretune run --corpus TEXTS --labels LABELLED.csv")  # synthetic data
+
+
+def test_every_command_is_one_that_can_be_typed(traced: RunTrace) -> None:
+    """The command line accepts each, down to the names of its options."""
+    from pretune.cli.verbs import VERBS, build_parser
+
+    unlabelled = replace(traced, phases=replace(traced.phases, finetune=None))
+    real = replace(traced, run=replace(traced.run, is_synthetic=False), comparison=None)
+    steps = [choose_next_step(trace) for trace in (traced, unlabelled, real)]
+    for words in [traced.run.command, *(step.command for step in steps if step is not None)]:
+        program, verb, *rest = words.split()
+        assert program == "pretune"
+        build_parser(VERBS[verb]).parse_intermixed_args(rest)

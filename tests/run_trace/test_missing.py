@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pretune.run_trace.missing import DAMAGED, find_missing
+from pretune.trace_schema import RunTrace
+
+
+def sections(trace: RunTrace) -> dict[str, str]:
+    return {missing.section: missing.sentence for missing in find_missing(trace)}
+
+
+def test_a_whole_run_lacks_nothing(traced: RunTrace) -> None:
+    assert find_missing(traced) == []
+
+
+def test_each_part_that_is_not_there_is_named_with_a_command(traced: RunTrace) -> None:
+    bare = replace(traced, comparison=None, predictions=[], errors=None, quiz=None, insights=[])
+    assert set(sections(bare)) == {"help", "prediction", "errors", "quiz", "insight"}
+    assert {missing.command for missing in find_missing(bare)} == {"pretune run tested/recipe.toml"}
+
+
+def test_a_run_at_work_has_not_come_so_far(traced: RunTrace) -> None:
+    running = replace(traced, run=replace(traced.run, status="running"), errors=None)
+    expected = "The run has not come so far: it needs the predictions of the test rows."
+    assert sections(running)["errors"] == expected
+
+
+def test_a_run_without_test_rows_says_how_to_get_some(traced: RunTrace) -> None:
+    stages = [stage for stage in traced.stages if stage.name != "compare"]
+    bare = replace(traced, stages=stages, comparison=None, errors=None)
+    assert "give --test-labels or --test-fraction" in sections(bare)["help"]
+
+
+def test_a_comparison_without_the_control_is_incomplete(traced: RunTrace) -> None:
+    assert traced.comparison is not None
+    models = [model for model in traced.comparison.models if model.kind != "scratch"]
+    bare = replace(traced, comparison=replace(traced.comparison, models=models))
+    assert "Set control = true in recipe.toml" in sections(bare)["help"]
+
+
+def test_a_damaged_file_is_named_as_such(traced: RunTrace) -> None:
+    bare = replace(traced, predictions=[])
+    assert [m.sentence for m in find_missing(bare, is_damaged=True) if m.section == "prediction"] == [DAMAGED]
+    assert find_missing(traced, is_damaged=True) == []

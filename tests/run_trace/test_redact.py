@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.run_trace.codec import to_json
+from pretune.run_trace.redact import REDACTED, SPECIAL_TOKENS, count_excerpts, redact
+from pretune.run_trace.user_texts import Place, texts_of
+from pretune.trace_schema import RunTrace
+
+
+def test_no_text_of_the_user_is_left(traced: RunTrace) -> None:
+    of_user = {text for text, is_user, _ in texts_of(replace(traced, quiz=None)) if is_user}
+    of_user -= {*SPECIAL_TOKENS, *(insight.sentence for insight in traced.insights)}
+    assert {"The soup was cold.", "negative", "unseen", "east"} <= of_user
+    redacted = replace(redact(traced), quiz=None)
+    left = {text for text, is_user, place in texts_of(redacted) if is_user and place != Place("Insight", "sentence")}
+    assert not left & of_user
+    written = json.dumps(to_json(redacted), ensure_ascii=False)
+    assert not [text for text in of_user if len(text) > 8 and text in written]
+    assert redacted.is_redacted
+    assert redacted.excerpts == count_excerpts(redacted) - 1 == 0  # all are the same sign
+
+
+def test_the_same_name_gets_the_same_number(traced: RunTrace) -> None:
+    redacted = redact(traced)
+    assert redacted.errors is not None and redacted.comparison is not None
+    assert sorted(redacted.errors.labels) == ["label 1", "label 2"]
+    assert redacted.predictions[0].label_names == redacted.errors.labels
+    assert redacted.predictions[0].decision.label == redacted.predictions[0].label_names[0]
+    slices = {each.slice for each in redacted.errors.slices}
+    assert slices == {"slice 1", "slice 2"}
+    assert {each.slice for each in redacted.comparison.disagreements if each.slice} == slices
+
+
+def test_numbers_and_our_own_sentences_stay(traced: RunTrace) -> None:
+    redacted = redact(traced)
+    assert redacted.run == traced.run
+    assert redacted.checks == traced.checks
+    assert redacted.phases.pretrain == traced.phases.pretrain
+    assert [each.numbers for each in redacted.insights] == [each.numbers for each in traced.insights]
+
+
+def test_questions_that_need_a_text_are_left_out(traced: RunTrace) -> None:
+    quiz = redact(traced).quiz
+    assert quiz is not None and traced.quiz is not None
+    assert quiz.practice or quiz.test or quiz.quiz
+    assert REDACTED not in json.dumps(to_json(quiz), ensure_ascii=False)
+
+
+def test_redacting_twice_changes_nothing(traced: RunTrace) -> None:
+    once = redact(traced)
+    assert redact(once) is once
+
+
+@given(st.text(min_size=9).filter(lambda text: text.strip()))
+def test_any_text_of_a_message_is_replaced(text: str) -> None:
+    from pretune.run_trace.build import fold_events
+    from pretune.run_trace.run_card import RunFolder
+
+    event = {"event": "example", "stage": "collect", "time": 1.0, "text": text, "source": text}
+    trace = redact(fold_events([event], RunFolder(name="run")))
+    assert trace.example is not None
+    assert (trace.example.text, trace.example.source) == (REDACTED, REDACTED)

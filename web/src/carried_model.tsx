@@ -1,0 +1,42 @@
+import { useEffect, useState } from "preact/hooks";
+
+import type { Engine, Parity } from "./engine/index.ts";
+import { parity, readEngine } from "./engine/index.ts";
+import { count, scientific } from "./format.ts";
+import { Part } from "./section.tsx";
+import type { RunTrace } from "./trace.ts";
+
+/** The model that the file may carry; the page is drawn before it is read, since reading takes a moment. */
+export type Carried = Engine | "unreadable" | null;
+
+export function useCarriedModel(): Carried {
+  const [carried, setCarried] = useState<Carried>(null);
+  useEffect(() => {
+    readEngine().then(setCarried, () => setCarried("unreadable"));
+  }, []);
+  return carried;
+}
+
+/** How close this browser comes to Python: the run's own examples, computed again. */
+export function CarriedModel({ carried, trace }: { carried: Carried; trace: RunTrace }) {
+  const [found, setFound] = useState<Parity | null>(null);
+  useEffect(() => {
+    if (carried !== null && carried !== "unreadable") parity(trace, carried).then(setFound, () => setFound(null));
+  }, [carried]);
+  if (carried === null) return null;
+  if (carried === "unreadable") {
+    return <Part title="The model in this file" sentence="The model in this file cannot be read; the file may be cut off.">{null}</Part>;
+  }
+  return (
+    <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. ${inWords(found)}`}>
+      {null}
+    </Part>
+  );
+}
+
+function inWords(found: Parity | null): string {
+  if (found === null) return "The examples of the run are being computed again.";
+  if (found.n === 0) return "The file has no example to compare it with.";
+  const texts = found.n === 1 ? "the one example" : `the ${count(found.n)} examples`;
+  return `Computed again here, the probabilities of ${texts} of the run differ by at most ${scientific(found.largest)} from those that pretune wrote.`;
+}

@@ -1,0 +1,2 @@
+// esbuild gathers the style sheets that the components import.
+declare module "*.css";

@@ -1,0 +1,47 @@
+// Section 6: where the model is wrong, and whether its probabilities can be taken at their word.
+import { count, counted, THIN_SPACE } from "../format.ts";
+import { Lead, Part } from "../section.tsx";
+import type { RunTrace, TestErrors } from "../trace.ts";
+import { CalibrationPlots, calibrationSentence } from "./calibration.tsx";
+import { ConfusionFigure } from "./confusion.tsx";
+import { rightIn, totalOf, wilson } from "./counts.ts";
+import "./errors.css";
+import { SurestMistakes } from "./mistakes.tsx";
+import { rate, rateRange } from "./rates.ts";
+import { SliceFigure } from "./slices.tsx";
+
+export function Errors({ trace }: { trace: RunTrace }) {
+  const { errors } = trace;
+  if (errors === null) {
+    const isExplained = trace.missing.some(({ section }) => section === "errors");
+    return isExplained ? null : <p class="note">No model has been tested on the test split yet.</p>;
+  }
+  return (
+    <div class="errors">
+      <Lead>{lead(errors)}</Lead>
+      <ConfusionFigure errors={errors} isRedacted={trace.is_redacted} />
+      {(errors.slices.length > 0 || errors.examples.length > 0) && (
+        <div class="g2 errors-more">
+          {errors.slices.length > 0 && <SliceFigure errors={errors} />}
+          <SurestMistakes errors={errors} isRedacted={trace.is_redacted} />
+        </div>
+      )}
+      {errors.calibration.length > 0 && (
+        <Part title="Does 90 % mean 90 %?" sentence={calibrationSentence(errors.calibration, trace)}>
+          <CalibrationPlots calibration={errors.calibration} trace={trace} />
+        </Part>
+      )}
+    </div>
+  );
+}
+
+function lead(errors: TestErrors): string {
+  const total = totalOf(errors.confusion);
+  const wrong = total - rightIn(errors.confusion);
+  if (total === 0) return "The test split has no rows.";
+  const [low, high] = wilson(wrong, total);
+  const interval = `with a 95${THIN_SPACE}% interval of ${rateRange(low, high)}`;
+  const seed = errors.seed === null ? "" : ` The model is the one of seed ${errors.seed}.`;
+  if (wrong === 0) return `None of ${counted(total, "test text")} is wrong, ${interval}.${seed}`;
+  return `${count(wrong)} of ${counted(total, "test text")} ${wrong === 1 ? "is" : "are"} wrong, ${rate(wrong / total)} ${interval}.${seed}`;
+}

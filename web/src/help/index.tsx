@@ -1,0 +1,120 @@
+import { Figure, Plot, Table } from "../charts/figure.tsx";
+import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
+import { count, counted, percent, points, range, THIN_SPACE, typeset } from "../format.ts";
+import { modelValue, numClasses, shortName } from "../models.ts";
+import { Lead, NothingYet } from "../section.tsx";
+import { isolated, UserText } from "../text.tsx";
+import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
+import { Disagreements } from "./disagreements.tsx";
+import { Verdicts } from "./verdicts.tsx";
+
+/** Whether pre-training helped: every model on the same test texts, by slice, with verdicts that may be "no difference". */
+export function Help({ trace }: { trace: RunTrace }) {
+  const { comparison } = trace;
+  if (comparison === null) return <NothingYet section="help" trace={trace} sentence="No models have been compared yet." />;
+  return (
+    <>
+      <Lead>{summary(comparison)}</Lead>
+      {comparison.models.length > 0 && <Panels comparison={comparison} trace={trace} />}
+      {comparison.verdicts.length > 0 && <Verdicts comparison={comparison} />}
+      {comparison.disagreements.length > 0 && <Disagreements comparison={comparison} />}
+    </>
+  );
+}
+
+function summary(comparison: Comparison): string {
+  const control = comparison.verdicts.filter((verdict) => verdict.between.includes("scratch"));
+  const [overall] = control.filter((verdict) => verdict.slice === null);
+  const found = overall ?? comparison.verdicts[0];
+  if (!found) return "These models answered the same test texts; no pair of them was compared.";
+  if (!found.between.includes("scratch")) return typeset(found.sentence);
+  const answer = { better: "Yes", worse: "No", "no clear difference": "It cannot be told" }[found.outcome];
+  const interval = `95${THIN_SPACE}% interval ${range(found.low, found.high)}`;
+  const slices = control.filter((verdict) => verdict.slice !== null);
+  const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
+  return `${answer}: ${points(found.difference)} points over the same network from scratch (${interval}).${by}`;
+}
+
+function inSlice(verdict: Verdict): string {
+  const unclear = verdict.outcome === "no clear difference" ? ", no clear difference" : "";
+  return `${points(verdict.difference)} on ‘${isolated(verdict.slice ?? "")}’${unclear}`;
+}
+
+const SHOWN_SLICES = 5;
+
+function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace }) {
+  const { models } = comparison;
+  const slices = largestSlices(models);
+  const hidden = allSlices(models).size - slices.length;
+  const k = numClasses(trace);
+  const n = models[0]?.n ?? 0;
+  const plot: IntervalPlotProps = {
+    rows: models.map((model) => ({ name: model.name, shortName: shortName(model.kind, model.name), isAccent: model.kind === "pretrained" })),
+    panels: [
+      { title: `all ${count(n)} test texts`, values: models.map(modelValue) },
+      ...slices.map(({ name, n: rows }) => ({
+        title: `${isolated(name, 18)}, n = ${count(rows)}`,
+        values: models.map((model) => sliceValue(model, name)),
+      })),
+    ],
+    guess: k === null || k < 2 ? null : 1 / k,
+  };
+  const seeds = Math.max(1, ...models.map((model) => model.seeds.length));
+  const sentence = [
+    seeds > 1 ? `Each dot is one of ${counted(seeds, "seed")}, the short line their mean` : "Each dot is the one seed of this run",
+    "the bar is the 95 % interval",
+    k === null || k < 2 ? null : `the dotted line is guessing among ${count(k)} classes`,
+  ].filter((part) => part !== null);
+  return (
+    <Figure
+      title={`Accuracy of ${counted(models.length, "model")}${slices.length > 0 ? ", overall and by slice" : ""}`}
+      sentence={`${sentence.slice(0, -1).join(", ")} and ${sentence.at(-1)}.${hidden > 0 ? ` The ${slices.length} largest of ${slices.length + hidden} slices are drawn.` : ""}`}
+      table={<PanelTable models={models} />}
+    >
+      <Plot height={intervalPlotHeight(plot)} draw={(width) => drawIntervalPlot(plot, width)} />
+    </Figure>
+  );
+}
+
+function allSlices(models: ComparedModel[]): Map<string, SliceResult> {
+  return new Map(models.flatMap((model) => model.slices.map((slice) => [slice.name, slice] as const)));
+}
+
+function largestSlices(models: ComparedModel[]): SliceResult[] {
+  const all = [...allSlices(models).values()];
+  return all.length <= SHOWN_SLICES ? all : all.sort((a, b) => b.n - a.n).slice(0, SHOWN_SLICES);
+}
+
+function sliceValue(model: ComparedModel, name: string): IntervalValue | null {
+  const slice = model.slices.find((candidate) => candidate.name === name);
+  // The seeds of a slice are not in the document, only their mean.
+  return slice ? { value: slice.accuracy, low: slice.low, high: slice.high, seeds: [slice.accuracy] } : null;
+}
+
+interface PanelRow {
+  model: string;
+  slice: string | null;
+  n: number;
+  value: IntervalValue;
+}
+
+function PanelTable({ models }: { models: ComparedModel[] }) {
+  const rows: PanelRow[] = models.flatMap((model) => [
+    { model: model.name, slice: null, n: model.n, value: modelValue(model) },
+    ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.accuracy, seeds: [] } })),
+  ]);
+  return (
+    <Table
+      caption="Accuracy of each model, by slice"
+      rows={rows}
+      columns={[
+        { name: "Model", value: (row) => row.model },
+        { name: "Test texts", value: (row) => (row.slice === null ? "all" : <UserText text={row.slice} limit={60} />) },
+        { name: "n", value: (row) => count(row.n), isNumber: true },
+        { name: "Accuracy", value: (row) => percent(row.value.value), isNumber: true },
+        { name: "95 % interval", value: (row) => range(row.value.low, row.value.high), isNumber: true },
+        { name: "By seed", value: (row) => row.value.seeds.map((seed) => percent(seed)).join(", "), isNumber: true },
+      ]}
+    />
+  );
+}

@@ -1,0 +1,28 @@
+import type { IntervalValue } from "./charts/intervals.tsx";
+import type { ComparedModel, Comparison, RunTrace } from "./trace.ts";
+
+const SHORT_NAMES: Record<string, string> = {
+  tfidf: "TF-IDF + log. reg.",
+  majority: "majority",
+};
+
+export function shortName(kind: string, name: string): string {
+  return SHORT_NAMES[kind] ?? name;
+}
+
+/** The name of a model, by its kind or its name; what is not in the comparison is named as it came. */
+export function modelName(comparison: Comparison, kind: string): string {
+  return comparison.models.find((model) => model.kind === kind || model.name === kind)?.name ?? kind;
+}
+
+/** How many classes the task has, as the loss of a uniform guess says; null before fine-tuning has begun. */
+export function numClasses(trace: RunTrace): number | null {
+  const { finetune, scratch } = trace.phases;
+  const uniform = (finetune ?? scratch)?.loss_references.find((reference) => reference.id === "uniform");
+  return uniform ? Math.round(Math.exp(uniform.value)) : null;
+}
+
+/** The accuracy of a model as a plot of intervals draws it. */
+export function modelValue({ accuracy, low, high, seeds }: ComparedModel): IntervalValue {
+  return { value: accuracy, low, high, seeds };
+}

@@ -1,0 +1,180 @@
+// The sums of one prediction, carried out again in the browser. No drawing here.
+import type { Attention, Contribution, Head, LayerProbe, Readout, Token } from "../trace.ts";
+
+/** A logit that is summed in another order differs in its last digits; more than this is a mistake. */
+export const TOLERANCE = 1e-3;
+
+export function softmax(logits: readonly number[]): number[] {
+  const largest = Math.max(...logits);
+  const powers = logits.map((logit) => Math.exp(logit - largest));
+  const total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
+
+export function argmax(values: readonly number[]): number {
+  let best = 0;
+  values.forEach((value, index) => {
+    if (value > (values[best] ?? -Infinity)) best = index;
+  });
+  return best;
+}
+
+/** The logits that the head's products and bias add up to, class by class. */
+export function headLogits(head: Head): number[] {
+  return head.weight.map((row, label) => {
+    const products = row.reduce((sum, weight, index) => sum + weight * (head.pooled[index] ?? 0), 0);
+    return products + (head.bias[label] ?? 0);
+  });
+}
+
+export interface Product {
+  component: number;
+  pooled: number;
+  /** weight of the label minus weight of the rival */
+  weight: number;
+  product: number;
+}
+
+/** What each component of the pooled vector adds to the margin of `label` over `rival`, largest first. */
+export function headProducts(head: Head, label: number, rival: number): Product[] {
+  return head.pooled
+    .map((pooled, component) => {
+      const weight = (head.weight[label]?.[component] ?? 0) - (head.weight[rival]?.[component] ?? 0);
+      return { component, pooled, weight, product: pooled * weight };
+    })
+    .sort((a, b) => b.product - a.product);
+}
+
+export function largestDifference(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) return Infinity;
+  return a.reduce((largest, value, index) => Math.max(largest, Math.abs(value - (b[index] ?? NaN))), 0);
+}
+
+/** Whether two results of the same sum agree; the tolerance grows with the size of the values. */
+export function agrees(a: readonly number[], b: readonly number[], tolerance = TOLERANCE): boolean {
+  const size = b.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
+  return largestDifference(a, b) <= tolerance * size;
+}
+
+/** The classes nearest to `label`, by value, without it: the first is the runner-up. */
+export function rivalsOf(values: readonly number[], label: number, limit = 4): number[] {
+  return values
+    .map((value, index) => ({ value, index }))
+    .filter(({ index }) => index !== label)
+    .sort((a, b) => b.value - a.value)
+    .slice(0, limit)
+    .map(({ index }) => index);
+}
+
+/** What each component adds to the margin of `label` over `rival`, with the running total before it. */
+export function marginSteps(
+  contributions: readonly Contribution[],
+  label: number,
+  rival: number,
+): { name: string; from: number; value: number }[] {
+  let total = 0;
+  return contributions.map(({ name, logits }) => {
+    const value = (logits[label] ?? 0) - (logits[rival] ?? 0);
+    const step = { name, from: total, value };
+    total += value;
+    return step;
+  });
+}
+
+/** The logits that the contributions add up to. */
+export function contributionLogits(contributions: readonly Contribution[], classes: number): number[] {
+  return Array.from({ length: classes }, (_, label) =>
+    contributions.reduce((sum, { logits }) => sum + (logits[label] ?? 0), 0),
+  );
+}
+
+export interface Joined {
+  holds: boolean;
+  /** what the tokens do not give back; empty where they give back everything */
+  lost: string;
+}
+
+/** Whether the tokens, put together, give the text, but for the space between them. Offsets count code points, so the
+ * text is taken apart into code points first. Where a text was cut, the tokens leave out one stretch. */
+export function joinTokens(text: string, tokens: readonly Token[], wasCut: boolean): Joined {
+  const characters = Array.from(text);
+  const between = (start: number, end: number) => characters.slice(start, end).join("");
+  const gaps: string[] = [];
+  let reached = 0;
+  for (const { start, end, surface, is_special: isSpecial } of tokens) {
+    if (start === null || end === null || isSpecial) continue;
+    if (start > reached) gaps.push(between(reached, start));
+    if (between(start, end) !== surface) return { holds: false, lost: between(start, end) };
+    reached = Math.max(reached, end);
+  }
+  gaps.push(between(reached, characters.length));
+  const lost = gaps.filter((gap) => gap.trim() !== "");
+  if (wasCut && lost.length > 0) lost.splice(lost.indexOf(longest(lost)), 1);
+  return { holds: lost.length === 0, lost: lost.join("") };
+}
+
+function longest(texts: readonly string[]): string {
+  return texts.reduce((a, b) => (b.length > a.length ? b : a), "");
+}
+
+/** Reads the weights of one layer and head: rows are the tokens that read, columns the tokens that are read. */
+export function attentionWeights(attention: Attention, layer: number, head: number): number[][] {
+  const [, heads = 0, length = 0] = attention.shape;
+  const bytes = bytesOf(attention.weights);
+  const start = (layer * heads + head) * length * length;
+  return Array.from({ length }, (_, row) =>
+    Array.from({ length }, (_, column) => (bytes[start + row * length + column] ?? 0) / 255),
+  );
+}
+
+function bytesOf(base64: string): Uint8Array {
+  const binary = atob(base64);
+  return Uint8Array.from(binary, (character) => character.charCodeAt(0));
+}
+
+/** Spearman's rank correlation; null where one of the lists has no two different values. */
+export function rankCorrelation(a: readonly number[], b: readonly number[]): number | null {
+  if (a.length !== b.length || a.length < 2) return null;
+  const x = ranks(a);
+  const y = ranks(b);
+  const mean = (a.length + 1) / 2;
+  let product = 0;
+  let left = 0;
+  let right = 0;
+  x.forEach((rank, index) => {
+    const dx = rank - mean;
+    const dy = (y[index] ?? mean) - mean;
+    product += dx * dy;
+    left += dx * dx;
+    right += dy * dy;
+  });
+  return left === 0 || right === 0 ? null : product / Math.sqrt(left * right);
+}
+
+/** Ranks from 1; equal values share the mean of their ranks. */
+export function ranks(values: readonly number[]): number[] {
+  const order = values.map((value, index) => ({ value, index })).sort((a, b) => a.value - b.value);
+  const result = new Array<number>(values.length).fill(0);
+  for (let start = 0; start < order.length; ) {
+    let end = start;
+    while (end + 1 < order.length && order[end + 1]?.value === order[start]?.value) end++;
+    for (let at = start; at <= end; at++) result[order[at]!.index] = (start + end) / 2 + 1;
+    start = end + 1;
+  }
+  return result;
+}
+
+/** The first read-out whose probe beats both of its controls by more than two standard errors; null where none does. */
+export function firstDecodable(readouts: readonly Readout[]): { layer: number; probe: LayerProbe } | null {
+  for (const { layer, probe } of readouts) {
+    if (probe !== null && isAboveControls(probe)) return { layer, probe };
+  }
+  return null;
+}
+
+export function isAboveControls(probe: LayerProbe): boolean {
+  const accuracy = probe.validation_accuracy;
+  const control = Math.max(probe.shuffled_accuracy, probe.random_weights_accuracy);
+  const variance = (accuracy * (1 - accuracy) + control * (1 - control)) / Math.max(probe.n, 1);
+  return accuracy - control > 2 * Math.sqrt(variance);
+}

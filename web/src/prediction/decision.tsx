@@ -1,0 +1,189 @@
+// Stop 5: from logits to probabilities, the label, and what would change it.
+import { Fragment } from "preact";
+
+import { Bars } from "../charts/bars.tsx";
+import { Plot } from "../charts/figure.tsx";
+import { counted, count, fixed, points, probability } from "../format.ts";
+import { UserText } from "../text.tsx";
+import type { PredictionTrace } from "../trace.ts";
+import { agrees, argmax, largestDifference, rivalsOf, softmax } from "./arithmetic.ts";
+import { difference, plainText, plainWidth } from "./figures.ts";
+import { Holds, Stop } from "./stop.tsx";
+
+export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, head, label_names: names } = prediction;
+  const probabilities = softmax(head.logits);
+  const isTwo = names.length === 2;
+  const isOk = agrees(probabilities, decision.probabilities, 1e-4) && argmax(probabilities) === decision.index;
+  return (
+    <Stop
+      number={5}
+      isLast
+      title="Decision"
+      note={
+        isTwo
+          ? "Softmax turns the two logits into probabilities; the label with more than half wins."
+          : `Softmax turns the ${count(names.length)} logits into probabilities; the largest wins.`
+      }
+      check={
+        <Holds isOk={isOk}>
+          softmax and label computed again in this browser, difference{" "}
+          {difference(largestDifference(probabilities, decision.probabilities))}
+        </Holds>
+      }
+    >
+      <div class="decision">
+        <p class="decided">
+          <UserText text={decision.label} limit={80} />, {probability(decision.probability)}
+          <small>{marginSentence(prediction)}</small>
+        </p>
+        {isTwo ? <TwoClassBar prediction={prediction} /> : <ClassBars prediction={prediction} />}
+        <SoftmaxLine prediction={prediction} />
+        <FlipSentence prediction={prediction} />
+      </div>
+    </Stop>
+  );
+}
+
+function marginSentence({ decision, label_names: names }: PredictionTrace) {
+  const rival = rivalsOf(decision.probabilities, decision.index, 1)[0];
+  if (rival === undefined) return null;
+  return (
+    <>
+      {lead(decision.margin)} points ahead of “
+      <UserText text={names[rival] ?? ""} limit={60} />
+      ”.
+    </>
+  );
+}
+
+function lead(margin: number): string {
+  const text = points(margin).replace("+", "");
+  return margin < 1 && text === "100.0" ? "Almost 100" : text;
+}
+
+const BAR = { top: 22, height: 30 };
+
+/** The two probabilities on one line with the threshold; a number that does not fit in its part stands below. */
+function TwoClassBar({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, label_names: names } = prediction;
+  const rival = 1 - decision.index;
+  const [ours, theirs] = [decision.index, rival].map(
+    (index) => `${plainText(names[index] ?? "", 20)} ${probability(decision.probabilities[index] ?? 0)}`,
+  ) as [string, string];
+  return (
+    <Plot
+      height={BAR.top + BAR.height + 22}
+      label={`${ours}, ${theirs}; the threshold is 50 %.`}
+      draw={(width) => {
+        const edge = width * decision.probability;
+        const hasRoom = width - edge > plainWidth(theirs) + 16;
+        const middle = BAR.top + BAR.height / 2 + 4;
+        return (
+          <>
+            <rect class="remainder" x={0} y={BAR.top} width={width} height={BAR.height} />
+            <rect class="for" x={0} y={BAR.top} width={edge} height={BAR.height} />
+            <text class="on-accent" x={10} y={middle}>
+              {ours}
+            </text>
+            <text class="ink" x={width - (hasRoom ? 10 : 0)} y={hasRoom ? middle : BAR.top + BAR.height + 16} text-anchor="end">
+              {theirs}
+            </text>
+            <line class="threshold" x1={width / 2} x2={width / 2} y1={BAR.top - 6} y2={BAR.top + BAR.height + 6} />
+            <text x={width / 2} y={12} text-anchor="middle">
+              threshold 50 %
+            </text>
+          </>
+        );
+      }}
+    />
+  );
+}
+
+function ClassBars({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, label_names: names } = prediction;
+  const shown = [decision.index, ...rivalsOf(decision.probabilities, decision.index)];
+  const rest = names.length - shown.length;
+  const remaining = 1 - shown.reduce((sum, index) => sum + (decision.probabilities[index] ?? 0), 0);
+  return (
+    <>
+      <Bars
+        label="Probabilities"
+        bars={shown.map((index) => ({
+          key: index,
+          name: <UserText text={names[index] ?? ""} limit={40} />,
+          value: decision.probabilities[index] ?? 0,
+          written: probability(decision.probabilities[index] ?? 0),
+          isAccent: index === decision.index,
+        }))}
+      />
+      {rest > 0 && (
+        <p class="note">
+          The other {counted(rest, "class", "classes")} together: {probability(Math.max(0, remaining))}.
+        </p>
+      )}
+    </>
+  );
+}
+
+/** Softmax with the numbers of this text. */
+function SoftmaxLine({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, head } = prediction;
+  const own = head.logits[decision.index] ?? 0;
+  const shown = [decision.index, ...rivalsOf(head.logits, decision.index, head.logits.length > 3 ? 1 : 2)];
+  const rest = head.logits.length - shown.length;
+  return (
+    <p class="equation">
+      <Power of={own} /> / (
+      {shown.map((index, place) => (
+        <Fragment key={index}>
+          {place > 0 && " + "}
+          <Power of={head.logits[index] ?? 0} />
+        </Fragment>
+      ))}
+      {rest > 0 && ` + ${count(rest)} more`}) = <b>{probability(decision.probability)}</b>
+    </p>
+  );
+}
+
+function Power({ of }: { of: number }) {
+  return (
+    <span class="power">
+      e<sup>{fixed(of, 3)}</sup>
+    </span>
+  );
+}
+
+function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, reasons } = prediction;
+  const { flip } = decision;
+  if (!reasons) return null;
+  if (!flip) return <p class="note">No masking of words that was tried changes the label.</p>;
+  const masked = new Set(flip.words);
+  return (
+    <div class="flip">
+      <p class="note">
+        Masking {counted(flip.words.length, "word")}, boxed below, turns the label into{" "}
+        <b>
+          “<UserText text={flip.label} limit={60} />”
+        </b>
+        , {probability(flip.probability)}. It is the smallest masking found.
+      </p>
+      <p class="masked-words">
+        {reasons.words.map((word, index) => (
+          <Fragment key={index}>
+            {masked.has(index) ? (
+              <del>
+                <span>
+                  <UserText text={word} limit={40} />
+                </span>
+              </del>
+            ) : (
+              <UserText text={word} limit={40} />
+            )}{" "}
+          </Fragment>
+        ))}
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,47 @@
+// Names and numbers that only the trace of a prediction needs; the rest is in ../format.ts.
+import { textWidth } from "../charts/figure.tsx";
+import { fixed, scientific } from "../format.ts";
+import { isolated } from "../text.tsx";
+
+/** +1.12, −0.13, 0.00 */
+export function signed(value: number, decimals = 2): string {
+  const text = fixed(value, decimals);
+  return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
+}
+
+/** How far two results of the same sum differ: 0, 2 × 10⁻⁷, 0.012. */
+export function difference(value: number): string {
+  if (!Number.isFinite(value)) return "not a number";
+  return Math.abs(value) >= 0.001 ? fixed(value, 3) : scientific(value, 1);
+}
+
+/** feed_forward_1 as it is written in a chart: feed-forward 1. */
+export function componentName(name: string): string {
+  return name.replace("feed_forward", "feed-forward").replaceAll("_", " ");
+}
+
+export function layerName(layer: number): string {
+  return layer === 0 ? "embedding" : `layer ${layer}`;
+}
+
+/** What a token is written as: without the space before it, and a blank one as a sign. */
+export function surfaceOf(surface: string): string {
+  return surface.trim() || (surface === "" ? "\u2205" : "\u2423");
+}
+
+/** Text of the user for a chart or an attribute, where no markup can stand: cut, isolated, nothing hidden in it. */
+export function plainText(text: string, limit = 18): string {
+  return isolated(text, limit);
+}
+
+const LEFT_OUT = "\u2587"; // what --redact puts in place of every text
+
+/** A word of the text for a chart; where it was left out, its place in the text. */
+export function wordName(word: string, index: number, limit = 16): string {
+  return word === LEFT_OUT ? `word ${index + 1}` : plainText(word, limit);
+}
+
+/** About how wide such a text is in a chart; the isolating characters have no width. */
+export function plainWidth(text: string): number {
+  return textWidth(text.replace(/[\u2068\u2069]/g, ""));
+}

@@ -1,0 +1,202 @@
+// Stop 1: the tokens of the text as chips. One of them is selected, for the other stops, too.
+import { Fragment } from "preact";
+import { useRef, useState } from "preact/hooks";
+
+import { Table } from "../charts/figure.tsx";
+import { Fold } from "../fold.tsx";
+import { count, fixed } from "../format.ts";
+import { UserText } from "../text.tsx";
+import type { PredictionTrace, Token, WordGuess } from "../trace.ts";
+import { joinTokens } from "./arithmetic.ts";
+import { plainText, surfaceOf } from "./figures.ts";
+import { Holds, Stop } from "./stop.tsx";
+
+const SHOWN_AT_FIRST = 120;
+
+export interface Selection {
+  /** index into the tokens */
+  selected: number;
+  onSelect: (index: number) => void;
+}
+
+export function TokenStop({
+  prediction,
+  isRedacted,
+  selected,
+  onSelect,
+}: { prediction: PredictionTrace; isRedacted: boolean } & Selection) {
+  const { tokens, embedding } = prediction;
+  const token = tokens[selected];
+  return (
+    <Stop
+      number={1}
+      title="Tokens"
+      note="The text becomes tokens that the model has a number for."
+      check={<JoinCheck prediction={prediction} isRedacted={isRedacted} />}
+    >
+      <div>
+        <Chips tokens={tokens} selected={selected} onSelect={onSelect} />
+        {token && (
+          <p class="tokinfo" aria-live="polite">
+            <TokenFacts token={token} />
+            <NeighbourWords words={neighboursOf(prediction, token)} />
+          </p>
+        )}
+        {embedding && (
+          <Fold name="Table of tokens">
+            <TokenTable prediction={prediction} />
+          </Fold>
+        )}
+      </div>
+    </Stop>
+  );
+}
+
+function neighboursOf(prediction: PredictionTrace, token: Token): WordGuess[] {
+  return prediction.embedding.neighbours.find(({ position }) => position === token.position)?.words ?? [];
+}
+
+function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
+  const { text, tokens, was_cut: wasCut } = prediction;
+  if (isRedacted) return <p class="stop-note">The text is left out of this file, so its tokens cannot be put together here.</p>;
+  if (!tokens.some(({ start }) => start !== null)) return null;
+  const { holds, lost } = joinTokens(text, tokens, wasCut);
+  if (!holds) {
+    return (
+      <Holds isOk={false}>
+        the tokens leave out “<UserText text={lost} limit={40} />”
+      </Holds>
+    );
+  }
+  const rest = wasCut ? ", but for the middle that was cut" : "";
+  return <Holds isOk>the tokens put together give the text{rest}</Holds>;
+}
+
+/** The tokens in one row that wraps; arrow keys move the selection, and Tab leaves the row. */
+export function Chips({
+  tokens,
+  selected,
+  onSelect,
+  maskPosition = null,
+}: { tokens: readonly Token[]; maskPosition?: number | null } & Selection) {
+  const host = useRef<HTMLDivElement>(null);
+  const [isOpen, setOpen] = useState(false);
+  const shown = isOpen ? tokens : tokens.slice(0, SHOWN_AT_FIRST);
+
+  const move = (event: KeyboardEvent) => {
+    const targets: Record<string, number> = {
+      ArrowRight: selected + 1,
+      ArrowLeft: selected - 1,
+      Home: 0,
+      End: shown.length - 1,
+    };
+    const target = targets[event.key];
+    if (target === undefined || target < 0 || target >= shown.length) return;
+    event.preventDefault();
+    onSelect(target);
+    host.current?.querySelectorAll<HTMLButtonElement>("button.chip")[target]?.focus();
+  };
+
+  return (
+    <>
+      <div class="chips" role="toolbar" aria-label="Tokens; arrow keys move" ref={host} onKeyDown={move}>
+        {shown.map((token, index) => (
+          <button
+            type="button"
+            class={chipClass(token, tokens[index - 1], maskPosition)}
+            tabIndex={index === Math.min(selected, shown.length - 1) ? 0 : -1}
+            aria-pressed={index === selected}
+            onClick={() => onSelect(index)}
+          >
+            <b>
+              <UserText text={surfaceOf(token.surface)} limit={24} />
+            </b>
+            <i>{token.id}</i>
+          </button>
+        ))}
+      </div>
+      {shown.length < tokens.length && (
+        <p class="more">
+          <button type="button" class="button" onClick={() => setOpen(true)}>
+            Show all {count(tokens.length)} tokens
+          </button>
+        </p>
+      )}
+    </>
+  );
+}
+
+function chipClass(token: Token, previous: Token | undefined, maskPosition: number | null): string {
+  if (token.position === maskPosition) return "chip msk";
+  if (token.is_special) return "chip sp";
+  return token.word !== null && previous?.word === token.word ? "chip join" : "chip";
+}
+
+function TokenFacts({ token }: { token: Token }) {
+  const isPlaced = token.start !== null && token.end !== null && !token.is_special;
+  return (
+    <>
+      <b>
+        <UserText text={surfaceOf(token.surface)} limit={60} />
+      </b>
+      , id {count(token.id)}
+      {isPlaced && `, characters ${count(token.start!)} to ${count(token.end!)}`}
+      {token.is_special ? ", a special token" : token.count !== null && `, ${seen(token.count)}`}.
+    </>
+  );
+}
+
+function seen(times: number): string {
+  if (times === 0) return "never seen in the training text";
+  return times === 1 ? "seen once in the training text" : `seen ${count(times)} times in the training text`;
+}
+
+function NeighbourWords({ words }: { words: readonly WordGuess[] }) {
+  if (words.length === 0) return null;
+  return (
+    <span class="line">
+      Nearest by cosine after standardising: <Guesses words={words} />.
+    </span>
+  );
+}
+
+/** Words with their similarity, one after another. */
+function Guesses({ words }: { words: readonly WordGuess[] }) {
+  return (
+    <>
+      {words.map(({ word, probability }, index) => (
+        <Fragment key={index}>
+          {index > 0 && ", "}
+          <UserText text={surfaceOf(word)} limit={24} /> {fixed(probability, 2)}
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
+function TokenTable({ prediction }: { prediction: PredictionTrace }) {
+  return (
+    <Table
+      caption={`Tokens of ${plainText(prediction.text, 40)}`}
+      rows={prediction.tokens}
+      columns={[
+        { name: "Position", value: (token) => token.position, isNumber: true },
+        { name: "Token", value: (token) => <UserText text={surfaceOf(token.surface)} limit={60} /> },
+        { name: "Id", value: (token) => token.id, isNumber: true },
+        { name: "Characters", value: (token) => charactersOf(token), isNumber: true },
+        { name: "Times seen", value: (token) => (token.count === null ? "–" : count(token.count)), isNumber: true },
+        { name: "Length of vector", value: (_, index) => lengthOf(prediction, index), isNumber: true },
+        { name: "Nearest tokens", value: (token) => <Guesses words={neighboursOf(prediction, token)} /> },
+      ]}
+    />
+  );
+}
+
+function charactersOf(token: Token): string {
+  return token.start === null || token.end === null ? "–" : `${token.start} to ${token.end}`;
+}
+
+function lengthOf(prediction: PredictionTrace, index: number): string {
+  const norm = prediction.embedding.norms[index];
+  return norm === undefined ? "–" : fixed(norm, 2);
+}

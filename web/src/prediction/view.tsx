@@ -1,0 +1,68 @@
+// One prediction: its text, the five stops, and the reasons.
+import { useState } from "preact/hooks";
+
+import { count, probability } from "../format.ts";
+import { Quoted, UserText } from "../text.tsx";
+import type { PredictionTrace } from "../trace.ts";
+import { DecisionStop } from "./decision.tsx";
+import { EmbeddingStop } from "./embedding.tsx";
+import { HeadStop } from "./head.tsx";
+import { LayersStop } from "./layers.tsx";
+import { ReasonsPart } from "./reasons.tsx";
+import { TokenStop } from "./tokens.tsx";
+
+/** A text of more characters is set smaller. */
+const LONG = 300;
+
+export function PredictionView({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
+  const [selected, setSelected] = useState(() => firstWord(prediction));
+  const selection = { selected, onSelect: setSelected };
+  return (
+    <>
+      <p class={prediction.text.length > LONG ? "prediction-text is-long" : "prediction-text"}>
+        <Quoted text={prediction.text} limit={700} />
+      </p>
+      <PredictionMeta prediction={prediction} />
+      <div class="spine journey">
+        <TokenStop prediction={prediction} isRedacted={isRedacted} {...selection} />
+        <EmbeddingStop prediction={prediction} selected={selected} />
+        <LayersStop prediction={prediction} {...selection} />
+        <HeadStop prediction={prediction} />
+        <DecisionStop prediction={prediction} />
+      </div>
+      <ReasonsPart reasons={prediction.reasons} />
+    </>
+  );
+}
+
+/** The token to begin with: the first of the word that weighs most, or else the first one that is not special. */
+function firstWord({ tokens, reasons }: PredictionTrace): number {
+  const weights = (reasons?.occlusion ?? []).map(Math.abs);
+  const heaviest = weights.indexOf(Math.max(...weights));
+  const found = tokens.findIndex((token) => !token.is_special && token.word === heaviest);
+  return Math.max(0, found >= 0 ? found : tokens.findIndex((token) => !token.is_special));
+}
+
+function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
+  const { true_label: truth, decision, row, slice } = prediction;
+  const isRight = truth === decision.label;
+  return (
+    <p class="prediction-meta">
+      {truth !== null && (
+        <>
+          Label “<UserText text={truth} limit={60} />”,{" "}
+        </>
+      )}
+      {truth === null ? "Predicted" : "predicted"} “<UserText text={decision.label} limit={60} />” with {probability(decision.probability)}
+      {truth !== null && (isRight ? ": right" : ": wrong")}.
+      {row !== null && ` Row ${count(row)} of the test split`}
+      {slice !== null && (
+        <>
+          {row === null ? " Slice" : ", slice"} “<UserText text={slice} limit={60} />”
+        </>
+      )}
+      {(row !== null || slice !== null) && "."}
+      {prediction.was_cut && " The text is longer than the model reads, so its middle was left out."}
+    </p>
+  );
+}

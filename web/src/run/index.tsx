@@ -1,0 +1,185 @@
+import type { ComponentChildren } from "preact";
+
+import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
+import { Figure, Plot, Table } from "../charts/figure.tsx";
+import type { ShownCheck } from "../checks.ts";
+import { Fold } from "../fold.tsx";
+import { count, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
+import { modelValue, shortName } from "../models.ts";
+import { quantity } from "../quantities.ts";
+import { SyntheticMark } from "../section.tsx";
+import type { ComparedModel, RunTrace, Stage } from "../trace.ts";
+import { Checks, ChecksTable } from "./checks.tsx";
+
+/** The run in one screen: the verdict, the figure that carries it, what went in and out, and whether the checks hold. */
+export function RunSection({ trace, checks }: { trace: RunTrace; checks: ShownCheck[] }) {
+  const { run } = trace;
+  return (
+    <section id="run" aria-labelledby="run-title">
+      <p class="eyebrow">
+        <span>Model pipeline trace</span>
+        {run.started && <span>{instant(run.started)}</span>}
+        {run.seed !== null && <span>seed {run.seed}</span>}
+        {run.status === "running" && <span>still running</span>}
+        {trace.is_redacted && <span>texts left out</span>}
+      </p>
+      <h1 id="run-title">
+        <Headline sentence={typeset(run.headline)} figure={run.headline_figure && typeset(run.headline_figure)} />
+      </h1>
+      {run.detail && <p class="headline-detail">{typeset(run.detail)}</p>}
+      {run.is_synthetic && (
+        <div class="print-only">
+          <SyntheticMark long />
+        </div>
+      )}
+      <Accuracies trace={trace} />
+      <div class="ledger">
+        <Ledger title="What went in" lines={wentIn(trace)} />
+        <Ledger title="What came out" lines={cameOut(trace)} />
+        <Ledger title="What it took" lines={took(trace)} />
+        {checks.length > 0 && <Checks checks={checks} />}
+      </div>
+      {checks.length > 0 && (
+        <Fold name="All checks, with what was measured" id="all-checks">
+          <ChecksTable checks={checks} />
+        </Fold>
+      )}
+    </section>
+  );
+}
+
+function Headline({ sentence, figure }: { sentence: string; figure: string | null }) {
+  const at = figure ? sentence.indexOf(figure) : -1;
+  if (!figure || at < 0) return <>{sentence}</>;
+  return (
+    <>
+      {sentence.slice(0, at)}
+      <em>{figure}</em>
+      {sentence.slice(at + figure.length)}
+    </>
+  );
+}
+
+function Accuracies({ trace }: { trace: RunTrace }) {
+  const models = trace.comparison?.models ?? [];
+  if (models.length === 0) return null;
+  const [scratch, pretrained] = ["scratch", "pretrained"].map((kind) => models.findIndex((model) => model.kind === kind));
+  const hasGain = scratch !== undefined && pretrained !== undefined && scratch >= 0 && pretrained > scratch;
+  // The verdict keeps the digits that the difference of two rounded accuracies has lost.
+  const verdict = trace.comparison?.verdicts.find((each) => each.slice === null && each.between.join() === "pretrained,scratch");
+  const gain = verdict?.difference ?? (models[pretrained ?? -1]?.accuracy ?? 0) - (models[scratch ?? -1]?.accuracy ?? 0);
+  const plot: IntervalPlotProps = {
+    rows: models.map((model) => ({
+      name: model.name,
+      shortName: shortName(model.kind, model.name),
+      isAccent: model.kind === "pretrained",
+    })),
+    panels: [{ title: "", values: models.map(modelValue) }],
+    gain: hasGain ? { from: scratch, to: pretrained, difference: gain } : null,
+  };
+  const difference = hasGain ? `, and the accent line is what pre-training ${gain >= 0 ? "added" : "cost"}` : "";
+  return (
+    <Figure
+      class="headline-figure"
+      title="Accuracy on the test split"
+      sentence={`Dots are accuracies with their 95 % intervals${difference}.`}
+      table={<AccuracyTable models={models} />}
+    >
+      <Plot height={intervalPlotHeight(plot)} draw={(width) => drawIntervalPlot(plot, width)} />
+    </Figure>
+  );
+}
+
+function AccuracyTable({ models }: { models: ComparedModel[] }) {
+  return (
+    <Table
+      caption="Accuracy of each model on the test split"
+      rows={models}
+      columns={[
+        { name: "Model", value: (model) => model.name },
+        { name: "Accuracy", value: (model) => percent(model.accuracy), isNumber: true },
+        { name: "95 % interval", value: (model) => range(model.low, model.high), isNumber: true },
+        { name: "Macro-F1", value: (model) => (model.macro_f1 === null ? "–" : percent(model.macro_f1)), isNumber: true },
+        { name: "Brier score", value: (model) => (model.brier_score === null ? "–" : significant(model.brier_score)), isNumber: true },
+        { name: "Seeds", value: (model) => count(Math.max(1, model.seeds.length)), isNumber: true },
+        { name: "Test texts", value: (model) => count(model.n), isNumber: true },
+      ]}
+    />
+  );
+}
+
+interface LedgerLine {
+  name: ComponentChildren;
+  value: string | null;
+  small?: string | null;
+}
+
+function Ledger({ title, lines }: { title: string; lines: LedgerLine[] }) {
+  const known = lines.filter((line) => line.value !== null);
+  if (known.length === 0) return null;
+  return (
+    <div>
+      <h2>{title}</h2>
+      <dl>
+        {known.map((line) => (
+          <div>
+            <dt>
+              {line.name}
+              {line.small && <small>{line.small}</small>}
+            </dt>
+            <dd>{line.value}</dd>
+          </div>
+        ))}
+      </dl>
+    </div>
+  );
+}
+
+const maybe = (value: number | null | undefined, write: (value: number) => string) => (value == null ? null : write(value));
+
+function stage(trace: RunTrace, name: string): Stage | undefined {
+  return trace.stages.find((candidate) => candidate.name === name);
+}
+
+function wentIn(trace: RunTrace): LedgerLine[] {
+  const [collect, split] = [stage(trace, "collect"), stage(trace, "split")];
+  return [
+    { name: "Documents", value: maybe(quantity(collect, "out", "documents"), count) },
+    { name: "Characters", value: maybe(quantity(collect, "out", "characters"), count) },
+    { name: "Labelled texts", value: maybe(quantity(split, "in", "labelled rows"), count) },
+    { name: "Test texts", value: maybe(quantity(split, "out", "test rows"), count), small: "kept apart from training" },
+  ];
+}
+
+function cameOut(trace: RunTrace): LedgerLine[] {
+  const { pretrain, finetune } = trace.phases;
+  const last = pretrain?.evaluations.at(-1);
+  const test = finetune?.test[0];
+  return [
+    { name: "Tokenizer, tokens", value: maybe(trace.tokenizer?.vocab_size, count) },
+    { name: "Model, parameters", value: maybe((pretrain ?? finetune)?.parameters, count) },
+    {
+      name: "Hidden tokens found",
+      value: maybe(last?.accuracy, percent),
+      small: last?.accuracy_low != null && last.accuracy_high != null && !test ? range(last.accuracy_low, last.accuracy_high) : null,
+    },
+    { name: "Test accuracy", value: maybe(test?.accuracy, percent), small: test && range(test.low, test.high) },
+  ];
+}
+
+function took(trace: RunTrace): LedgerLine[] {
+  const { hardware, seconds, peak_memory_bytes } = trace.run;
+  const parts = hardware
+    ? [hardware.threads === null ? hardware.device : `${hardware.threads} threads`, hardware.precision].filter((part) => part)
+    : [];
+  return [
+    { name: "Time, all stages", value: maybe(seconds, duration) },
+    { name: "Memory, at most", value: maybe(peak_memory_bytes, size) },
+    { name: hardware?.chip ?? "", value: parts.length > 0 ? parts.join(", ") : null },
+    {
+      name: "Texts in this page",
+      value: trace.is_redacted ? "none" : count(trace.excerpts),
+      small: trace.is_redacted ? "left out on demand" : "--redact leaves them out",
+    },
+  ];
+}

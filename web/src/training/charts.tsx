@@ -1,0 +1,226 @@
+import { LineChart, type Line, type Point } from "../charts/lines.tsx";
+import { Table } from "../charts/figure.tsx";
+import { count, fixed, NONE, nats, or, percent, scientific, significant } from "../format.ts";
+import type { Evaluation, Phase, RunTrace, StepSeries } from "../trace.ts";
+
+const TITLES: Record<Phase["stage"], string> = {
+  pretrain: "Pre-training",
+  finetune: "Fine-tuning",
+  scratch: "From scratch",
+};
+
+export function phaseTitle(phase: Phase): string {
+  return TITLES[phase.stage];
+}
+
+function subtitle(phase: Phase, trace: RunTrace): string {
+  if (phase.stage === "pretrain") {
+    const found = trace.stages.find((stage) => stage.name === "pretrain")?.shape_in ?? [];
+    const tokens = found.find((quantity) => quantity.name.replaceAll("_", " ") === "training tokens")?.value;
+    return `predicting hidden words${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}`;
+  }
+  const found = trace.stages.find((stage) => stage.name === phase.stage)?.shape_in ?? [];
+  const rows = found.find((quantity) => quantity.name.replaceAll("_", " ") === "train rows")?.value;
+  return `learning the task${typeof rows === "number" ? `, on ${count(rows)} labelled texts` : ", on labelled texts"}`;
+}
+
+/** Loss above accuracy of one phase; the two phases never share an axis. */
+export function PhaseCharts({ phase, trace }: { phase: Phase; trace: RunTrace }) {
+  return (
+    <div class="phase">
+      <h3>
+        {phaseTitle(phase)}
+        <small>{subtitle(phase, trace)}</small>
+      </h3>
+      <LossChart phase={phase} />
+      <AccuracyChart phase={phase} />
+    </div>
+  );
+}
+
+function LossChart({ phase }: { phase: Phase }) {
+  const isPretraining = phase.stage === "pretrain";
+  const decay = phase.plan?.decay_start_step;
+  return (
+    <LineChart
+      title={isPretraining ? "Loss, nats per hidden token" : "Loss, nats per text"}
+      sentence={lossSentence(phase)}
+      lines={lines(phase, "loss")}
+      levels={referencesApart(phase)}
+      events={isPretraining && decay != null ? [{ x: epochAt(phase, decay), name: "rate falls" }] : []}
+      kept={isPretraining ? null : keptEpoch(phase)}
+      write={nats}
+      writeTick={tick}
+      unit="epoch"
+      writeX={epochs}
+      table={<EvaluationTable phase={phase} of="loss" />}
+    />
+  );
+}
+
+/** ln K and the class prior lie on one another where the classes are balanced: then one line stands for both. */
+function referencesApart(phase: Phase) {
+  const kept: { name: string; value: number }[] = [];
+  for (const reference of phase.loss_references) {
+    const near = kept.find((other) => Math.abs(other.value - reference.value) < 0.02 * other.value);
+    if (!near) kept.push({ name: `${reference.name}: ${nats(reference.value)}`, value: reference.value });
+  }
+  return kept;
+}
+
+function AccuracyChart({ phase }: { phase: Phase }) {
+  const isPretraining = phase.stage === "pretrain";
+  return (
+    <LineChart
+      title={isPretraining ? "Accuracy, hidden tokens found" : "Accuracy, texts labelled right"}
+      sentence={accuracySentence(phase)}
+      lines={lines(phase, "accuracy")}
+      levels={phase.accuracy_references.map((reference) => ({
+        name: `${reference.name}: ${percent(reference.value)}`,
+        value: reference.value,
+      }))}
+      kept={isPretraining ? null : keptEpoch(phase)}
+      domain={[0, 1]}
+      write={percent}
+      writeTick={(value) => (value === 1 ? percent(1, 0) : fixed(100 * value, 0))}
+      unit="epoch"
+      writeX={epochs}
+      table={<EvaluationTable phase={phase} of="accuracy" />}
+    />
+  );
+}
+
+function lossSentence(phase: Phase): string {
+  const unigram = phase.loss_references.find((reference) => reference.id === "unigram");
+  if (unigram) {
+    const below = phase.evaluations.find((row) => row.loss < unigram.value);
+    return below
+      ? `By step ${count(below.step)} the loss is below what word frequencies alone give.`
+      : "So far the loss is not below what word frequencies alone give.";
+  }
+  const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
+  return uniform
+    ? `A guess costs ${nats(uniform.value)} nats; the axis is not that of the other phase.`
+    : "The axis is not that of the other phase.";
+}
+
+function accuracySentence(phase: Phase): string {
+  const commonest = phase.accuracy_references[0];
+  if (phase.stage === "pretrain") {
+    return commonest
+      ? `Always naming the commonest token would find ${percent(commonest.value)} of them.`
+      : "How many of the hidden tokens the model names.";
+  }
+  const kept = phase.evaluations.find((row) => row.is_best);
+  return kept
+    ? `The checkpoint of epoch ${epochs(kept.epoch)} is kept, the best on validation.`
+    : "How many of the held-out texts get their label.";
+}
+
+function lines(phase: Phase, of: "loss" | "accuracy"): Line[] {
+  const rows = phase.evaluations;
+  const steps = phase.steps;
+  const training = of === "loss" ? "train_loss" : "train_accuracy";
+  return [
+    { name: "step", kind: "steps", points: stepPoints(steps, steps[of]) },
+    { name: "validation", kind: "validation", points: rows.map((row) => validationPoint(row, of)) },
+    {
+      name: "training",
+      kind: "training",
+      points: rows.flatMap((row): Point[] => (row[training] === null ? [] : [{ x: row.epoch, y: row[training] }])),
+    },
+  ];
+}
+
+function validationPoint(row: Evaluation, of: "loss" | "accuracy"): Point {
+  if (of === "loss") return { x: row.epoch, y: row.loss };
+  return { x: row.epoch, y: row.accuracy, low: row.accuracy_low, high: row.accuracy_high };
+}
+
+function stepPoints(steps: StepSeries, values: (number | null)[]): Point[] {
+  return values.flatMap((y, index): Point[] => {
+    const x = steps.epoch[index];
+    return y === null || x == null ? [] : [{ x, y }];
+  });
+}
+
+function epochAt(phase: Phase, step: number): number {
+  const last = phase.evaluations.at(-1);
+  const [epoch, at] = last && last.step > 0 ? [last.epoch, last.step] : [phase.steps.epoch.at(-1) ?? 0, phase.steps.step.at(-1) ?? 1];
+  return (step * epoch) / at;
+}
+
+function keptEpoch(phase: Phase): number | null {
+  return phase.evaluations.find((row) => row.is_best)?.epoch ?? null;
+}
+
+export function epochs(value: number): string {
+  return Number.isInteger(value) ? count(value) : fixed(value, 2).replace(/0$/, "");
+}
+
+function tick(value: number): string {
+  return significant(value, 2);
+}
+
+function EvaluationTable({ phase, of }: { phase: Phase; of: "loss" | "accuracy" }) {
+  const write = of === "loss" ? nats : percent;
+  return (
+    <Table
+      caption={`${phaseTitle(phase)}: ${of} at every evaluation`}
+      rows={phase.evaluations}
+      columns={[
+        { name: "Epoch", value: (row) => fixed(row.epoch, 2), isNumber: true },
+        { name: "Step", value: (row) => count(row.step), isNumber: true },
+        { name: "Training", value: (row) => or(of === "loss" ? row.train_loss : row.train_accuracy, write), isNumber: true },
+        { name: "Validation", value: (row) => write(row[of]), isNumber: true },
+      ]}
+    />
+  );
+}
+
+/** Figures of the optimiser, step by step. */
+export function StepCharts({ phase }: { phase: Phase }) {
+  const charts = [
+    { title: "Learning rate", values: phase.steps.learning_rate, write: (value: number) => significant(value, 2) },
+    { title: "Gradient norm", values: phase.steps.grad_norm, write: (value: number) => significant(value, 3) },
+    { title: "Tokens per second", values: phase.steps.tokens_per_second, write: (value: number) => count(Math.round(value)) },
+  ];
+  const { kept, logged } = phase.steps;
+  const thinned = kept < logged ? ` Of ${count(logged)} logged points ${count(kept)} are kept, the extremes of each stretch.` : "";
+  return (
+    <div class="step-charts">
+      <h4>{phaseTitle(phase)}</h4>
+      {thinned && <p class="reading">{thinned.trim()}</p>}
+      <div class="three">
+        {charts.map(({ title, values, write }) => (
+          <LineChart
+            key={title}
+            title={title}
+            height={140}
+            lines={[{ name: title.toLowerCase(), kind: "training", points: stepPoints(phase.steps, values) }]}
+            write={write}
+            writeTick={shortTick}
+            unit="epoch"
+            writeX={epochs}
+            table={
+              <Table
+                caption={`${phaseTitle(phase)}: ${title.toLowerCase()} by step`}
+                rows={phase.steps.step}
+                columns={[
+                  { name: "Step", value: (step) => count(step), isNumber: true },
+                  { name: title, value: (_, index) => (values[index] == null ? NONE : write(values[index] as number)), isNumber: true },
+                ]}
+              />
+            }
+          />
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function shortTick(value: number): string {
+  if (value >= 1e6) return `${significant(value / 1e6, 2)}M`;
+  if (value >= 1e4) return `${significant(value / 1e3, 2)}k`;
+  return value !== 0 && value < 1e-3 ? scientific(value, 1) : significant(value, 2);
+}

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { areaPath, linePath } from "../src/charts/path.ts";
+import { scaleLinear, scaleLog } from "../src/charts/scale.ts";
+import { forestScale } from "../src/charts/small.tsx";
+
+test("a linear scale maps the ends of its domain to the ends of its range", () => {
+  const scale = scaleLinear([0, 4], [100, 20]);
+  assert.deepEqual([scale(0), scale(1), scale(4)], [100, 80, 20]);
+  assert.equal(scale.invert(60), 2);
+  assert.equal(scale(5), 0);
+  assert.equal(scale.clamp(true)(5), 20);
+});
+
+test("a scale of one value has it in the middle", () => assert.equal(scaleLinear([3, 3], [0, 10])(3), 5));
+
+test("the ticks of a scale are round and lie within it", () => {
+  assert.deepEqual(scaleLinear([0, 7.94], [0, 1]).ticks(4), [0, 2, 4, 6]);
+  assert.deepEqual(scaleLinear([-0.013, 0.52], [0, 1]).nice(4).domain(), [-0.1, 0.6]);
+});
+
+test("a logarithmic scale has equal ratios equally far apart", () => {
+  const scale = scaleLog([1, 10000], [0, 4]);
+  assert.deepEqual([1, 10, 100].map((value) => Math.round(scale(value) * 1e6) / 1e6), [0, 1, 2]);
+});
+
+test("zero is on every forest column", () => {
+  assert.ok(forestScale([0.3, 0.4]).ticks.includes(0));
+  assert.ok(forestScale([-0.3, -0.1]).ticks.includes(0));
+});
+
+test("paths", () => {
+  assert.equal(linePath([]), "");
+  assert.equal(linePath([[0, 1], [2.04, 3]]), "M0 1L2 3");
+  assert.equal(areaPath([[0, 1], [2, 3]], [[0, 5], [2, 6]]), "M0 1L2 3L2 6L0 5Z");
+});
+
+for (const [low, high, count, expected] of [
+  [0, 1, 4, [0, 0.2, 0.4, 0.6, 0.8, 1]],
+  [0, 0.001, 4, [0, 0.0002, 0.0004, 0.0006, 0.0008, 0.001]],
+  [0.4, 1, 5, [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]],
+  [0, 23500, 4, [0, 5000, 10000, 15000, 20000]],
+  [3, 3, 4, [3]],
+] as [number, number, number, number[]][]) {
+  test(`ticks from ${low} to ${high}`, () => assert.deepEqual(scaleLinear([low, high], [0, 1]).ticks(count), expected));
+}

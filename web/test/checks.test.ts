@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { shownChecks } from "../src/checks.ts";
+import type { RunTrace } from "../src/trace.ts";
+
+/** As much of a document as the checks read: one prediction, a confusion matrix, one observation. */
+function document(): RunTrace {
+  const check = (id: string) => ({ id, name: id, sentence: "It holds.", is_ok: true, value: 0, tolerance: 1e-4, in_browser: true, pointers: [] });
+  const prediction = {
+    label_names: ["no", "yes"],
+    head: { pooled: [1, 2], weight: [[1, 0], [0, 1]], bias: [0.5, -1], logits: [1.5, 1] },
+    decision: { probabilities: [0.622459, 0.377541], label: "no", index: 0, probability: 0.622459, margin: 0.244919, flip: null },
+    reasons: { score: 0.5, masked_score: 0.1, integrated_gradients: [0.3, 0.1], completeness_error: 0, is_converged: true },
+  };
+  const observation = {
+    rule: "change",
+    sentence: "loss fell 1",
+    numbers: { fall: 1 },
+    derivations: { fall: ["sub", ["at", "/phases/pretrain/evaluations/0/loss"], ["at", "/phases/pretrain/evaluations/1/loss"]] },
+    pointers: ["/phases/pretrain/evaluations/1"],
+  };
+  return {
+    checks: ["I05", "I06", "I07", "I09", "I12", "I17", "I99"].map(check),
+    predictions: [prediction],
+    errors: { n: 4, seed: 0, confusion: [[2, 1], [0, 1]] },
+    phases: {
+      pretrain: { evaluations: [{ loss: 3, observations: [] }, { loss: 2, observations: [observation] }] },
+      finetune: { evaluations: [], test: [{ seed: 0, accuracy: 0.75 }] },
+      scratch: null,
+    },
+    insights: [],
+  } as unknown as RunTrace;
+}
+
+const failing = (trace: RunTrace) => shownChecks(trace).filter((shown) => !shown.isOk).map((shown) => shown.check.id);
+
+test("all checks hold, and all but an unknown one are computed again", () => {
+  const shown = shownChecks(document());
+  assert.deepEqual(failing(document()), []);
+  assert.deepEqual(shown.filter((each) => each.recomputed === null).map((each) => each.check.id), ["I99"]);
+});
+
+for (const [id, name, harm] of [
+  ["I05", "a logit that is not the sum", (t) => { t.predictions[0]!.head.logits[0] = 1.6; t.predictions[0]!.decision.probabilities = [0.645656, 0.354344]; }],
+  ["I06", "a probability that is not the softmax", (t) => { t.predictions[0]!.decision.probabilities = [0.7, 0.3]; }],
+  ["I07", "a label that is not the likeliest", (t) => { t.predictions[0]!.decision.label = "yes"; }],
+  ["I09", "attributions that miss the score", (t) => { t.predictions[0]!.reasons!.integrated_gradients[0] = 0.4; }],
+  ["I12", "a matrix that lacks a row", (t) => { t.errors!.n = 5; }],
+  ["I12", "an accuracy that is not that of the matrix", (t) => { t.phases.finetune!.test[0]!.accuracy = 0.8; }],
+  ["I17", "a number that does not follow", (t) => { t.phases.pretrain!.evaluations[1]!.observations[0]!.numbers.fall = 2; }],
+  ["I17", "a pointer to nothing", (t) => { t.phases.pretrain!.evaluations[1]!.observations[0]!.pointers = ["/phases/none"]; }],
+] as [string, string, (trace: RunTrace) => void][]) {
+  test(`${id} fails for ${name}, and says that the document differs`, () => {
+    const trace = document();
+    harm(trace);
+    assert.deepEqual(failing(trace), [id]);
+    const shown = shownChecks(trace).find((each) => each.check.id === id);
+    assert.match(shown?.sentence ?? "", /computed in this browser it does not hold/);
+  });
+}
+
+test("a check that the document calls failing stays failing", () => {
+  const trace = document();
+  trace.checks[0]!.is_ok = false;
+  assert.deepEqual(failing(trace), ["I05"]);
+});
+
+test("without predictions nothing is computed again from them", () => {
+  const trace = { ...document(), predictions: [] };
+  const again = shownChecks(trace).filter((each) => each.recomputed !== null).map((each) => each.check.id);
+  assert.deepEqual(again, ["I12", "I17"]);
+});

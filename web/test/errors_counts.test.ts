@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { confusedPairs, confusionAt, recallAndPrecision, rightIn, totalOf, wilson } from "../src/errors/counts.ts";
+
+test("the threshold decides, and a probability at it counts as the second class", () => {
+  const probability = [0.1, 0.5, 0.5, 0.9];
+  const label = [0, 0, 1, 1];
+  assert.deepEqual(confusionAt(probability, label, 0.5), [[1, 1], [0, 2]]);
+  assert.deepEqual(confusionAt(probability, label, 0.51), [[2, 0], [1, 1]]);
+});
+
+test("rows, right ones, recall and precision come from the matrix", () => {
+  const confusion = [[8, 2], [1, 9]];
+  assert.equal(totalOf(confusion), 20);
+  assert.equal(rightIn(confusion), 17);
+  assert.deepEqual(recallAndPrecision(confusion, 1), { recall: 0.9, precision: 9 / 11 });
+  assert.deepEqual(recallAndPrecision([[0, 0], [0, 0]], 0), { recall: null, precision: null });
+});
+
+test("confused pairs leave out the diagonal and empty cells", () => {
+  assert.deepEqual(confusedPairs([[5, 1, 0], [3, 5, 0], [0, 0, 9]]), [
+    { label: 1, predicted: 0, count: 3 },
+    { label: 0, predicted: 1, count: 1 },
+  ]);
+});
+
+test("Wilson's interval stays within 0 and 1 and holds the fraction", () => {
+  assert.deepEqual(wilson(0, 0), [0, 1]);
+  const [low, high] = wilson(1987, 2000);
+  assert.ok(Math.abs(low - 0.98891) < 1e-4 && Math.abs(high - 0.9962) < 1e-4, `${low} ${high}`);
+});

@@ -1,0 +1,46 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as format from "../src/format.ts";
+
+const CASES: [string, string, string][] = [
+  ["a count", format.count(9271507), "9,271,507"],
+  ["a count that is no whole number", format.count(31.5), "31.5"],
+  ["a tie is rounded as Python does", format.points(0.1285), "+12.8"],
+  ["a negative difference", format.points(-0.006), "−0.6"],
+  ["a difference that rounds to zero has no sign", format.points(-0.0001), "0.0"],
+  ["thousands with decimals", format.fixed(-1234567.25, 1), "−1,234,567.3"],
+  ["a percentage", format.percent(0.9985), "99.9\u202f%"],
+  ["a probability near zero", format.probability(0.00001), "<0.01\u202f%"],
+  ["a probability that is rounded to one", format.probability(1), ">99.99\u202f%"],
+  ["a small probability", format.probability(0.0048), "0.48\u202f%"],
+  ["an interval", format.range(0.989, 0.996), "98.9 to 99.6"],
+  ["a large loss", format.nats(7.9392), "7.94"],
+  ["a small loss", format.nats(0.0532), "0.053"],
+  ["a p-value below the limit", format.pValue(1e-9), "p < 0.001"],
+  ["a p-value", format.pValue(0.0123), "p = 0.012"],
+  ["a small number", format.scientific(2.19e-7), "2.2\u202f×\u202f10⁻⁷"],
+  ["a round small number", format.scientific(2e-7), "2\u202f×\u202f10⁻⁷"],
+  ["significant digits", format.significant(0.0018), "0.0018"],
+  ["significant digits without trailing zeros", format.significant(0.25), "0.25"],
+  ["significant zero", format.significant(0), "0"],
+  ["whole numbers keep their zeros", format.significant(2000, 2), "2,000"],
+  ["seconds", format.duration(82.06), "82.1\u202fs"],
+  ["minutes", format.duration(167.04), "2\u202fmin 47\u202fs"],
+  ["hours", format.duration(3900), "1\u202fh 5\u202fmin"],
+  ["seconds that round up to minutes", format.duration(99.96), "1\u202fmin 40\u202fs"],
+  ["a clock", format.clock(82), "1:22"],
+  ["a long clock", format.clock(3725), "1:02:05"],
+  ["megabytes", format.size(272662528), "273\u202fMB"],
+  ["gigabytes", format.size(2059370496), "2.1\u202fGB"],
+  ["a size just below the next unit", format.size(999_600), "1.0\u202fMB"],
+  ["a shape", format.shape([43621, 50]), "43,621\u202f×\u202f50"],
+  ["an instant", format.instant("2026-11-29T01:21:00+00:00"), "29 November 2026, 01:21 UTC"],
+  ["no instant", format.instant("yesterday"), "yesterday"],
+  ["one of a thing", format.counted(1, "seed"), "one seed"],
+  ["many of a thing", format.counted(12, "row"), "12 rows"],
+  ["a missing value", format.or(null, format.percent), "–"],
+  ["the signs of a sentence", format.typeset("It fell -0.5 points (95 % interval -1 to 0%), by 2.2e-07."), "It fell −0.5 points (95\u202f% interval −1 to 0\u202f%), by 2.2\u202f×\u202f10⁻⁷."],
+  ["a hyphen within a word stays", format.typeset("pre-training, 3-5"), "pre-training, 3-5"],
+];
+
+for (const [name, found, expected] of CASES) test(name, () => assert.equal(found, expected));

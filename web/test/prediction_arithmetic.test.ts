@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  agrees,
+  attentionWeights,
+  contributionLogits,
+  firstDecodable,
+  headLogits,
+  headProducts,
+  joinTokens,
+  marginSteps,
+  rankCorrelation,
+  ranks,
+  rivalsOf,
+  softmax,
+} from "../src/prediction/arithmetic.ts";
+import type { Readout, Token } from "../src/trace.ts";
+
+const HEAD = { pooled: [1, 2], weight: [[3, -1], [0, 1]], bias: [0.5, 0], logits: [1.5, 2] };
+
+function tokensOf(text: string, ...spans: [number, number][]): Token[] {
+  const characters = Array.from(text);
+  return spans.map(([start, end], position) => {
+    const surface = characters.slice(start, end).join("");
+    return { position, id: 0, surface, start, end, is_special: false, word: null, count: null };
+  });
+}
+
+test("the head's products and bias give the logits", () => {
+  assert.deepEqual(headLogits(HEAD), [1.5, 2]);
+});
+
+test("the products of a margin are sorted and sum to it", () => {
+  const products = headProducts(HEAD, 0, 1);
+  assert.deepEqual(products.map(({ component, product }) => [component, product]), [[0, 3], [1, -4]]);
+});
+
+test("the softmax of large logits does not overflow", () => {
+  assert.deepEqual(softmax([1000, 1000]), [0.5, 0.5]);
+});
+
+test("agreement is relative to the size of the values, and lists of two lengths never agree", () => {
+  assert.ok(agrees([1000.5], [1000]));
+  assert.ok(!agrees([0.5], [0]));
+  assert.ok(!agrees([1], [1, 1]));
+});
+
+test("rivals come by value, without the label", () => {
+  assert.deepEqual(rivalsOf([0.1, 0.5, 0.3, 0.05, 0.05], 1, 3), [2, 0, 3]);
+});
+
+test("the steps of the margin run on from each other and end at the sum", () => {
+  const contributions = [
+    { name: "embedding", logits: [1, 0] },
+    { name: "bias", logits: [0.5, 2] },
+  ];
+  assert.deepEqual(marginSteps(contributions, 0, 1), [
+    { name: "embedding", from: 0, value: 1 },
+    { name: "bias", from: 1, value: -1.5 },
+  ]);
+  assert.deepEqual(contributionLogits(contributions, 2), [1.5, 2]);
+});
+
+test("tokens that cover the text but its spaces give it back, counted in code points", () => {
+  const text = "\u{1F600} ok";
+  assert.ok(joinTokens(text, tokensOf(text, [0, 1], [0, 1], [2, 4]), false).holds);
+  assert.deepEqual(joinTokens(text, tokensOf(text, [2, 4]), false), { holds: false, lost: "\u{1F600} " });
+});
+
+test("a token that is not what the text has at its place does not give it back", () => {
+  const [token] = tokensOf("one", [0, 3]);
+  assert.ok(!joinTokens("One", [token!], false).holds);
+});
+
+test("special tokens are no part of the text", () => {
+  const [token] = tokensOf("one", [0, 3]);
+  assert.ok(!joinTokens("one", [{ ...token!, is_special: true }], false).holds);
+});
+
+test("a text that was cut may lack one stretch, and no second one", () => {
+  const text = "one two three four";
+  assert.ok(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), true).holds);
+  assert.equal(joinTokens(text, tokensOf(text, [0, 3], [13, 18]), false).lost, " two three");
+  assert.equal(joinTokens(text, tokensOf(text, [4, 7]), true).lost, "one ");
+});
+
+test("attention is read by layer and head, rows first", () => {
+  const bytes = [0, 255, 255, 0, 51, 204, 102, 153];
+  const attention = {
+    shape: [1, 2, 2, 2],
+    weights: btoa(String.fromCharCode(...bytes)),
+    special_fraction: [[0, 0]],
+    row_sum_error: 0,
+  };
+  assert.deepEqual(attentionWeights(attention, 0, 1), [[0.2, 0.8], [0.4, 0.6]]);
+});
+
+test("equal values share a rank, and a constant list has no correlation", () => {
+  assert.deepEqual(ranks([10, 20, 10]), [1.5, 3, 1.5]);
+  assert.equal(rankCorrelation([1, 2, 3], [10, 20, 30]), 1);
+  assert.equal(rankCorrelation([1, 2, 3], [3, 2, 1]), -1);
+  assert.equal(rankCorrelation([1, 1, 1], [3, 2, 1]), null);
+});
+
+test("a probe that does not beat its controls by two standard errors is not decodable", () => {
+  const readout = (layer: number, accuracy: number, n: number): Readout => ({
+    layer,
+    logits: [],
+    probabilities: [],
+    label: "",
+    probe: { probabilities: [], validation_accuracy: accuracy, shuffled_accuracy: 0.5, random_weights_accuracy: 0.6, n },
+  });
+  assert.equal(firstDecodable([readout(0, 0.62, 100), readout(1, 0.9, 100)])?.layer, 1);
+  assert.equal(firstDecodable([readout(0, 0.62, 100)]), null);
+});

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { rate, rateRange } from "../src/errors/rates.ts";
+import { difference, plainText, signed, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { problemOf } from "../src/prediction/typed.tsx";
+
+test("a value is written with its sign, and what rounds to zero has none", () => {
+  assert.equal(signed(1.234), "+1.23");
+  assert.equal(signed(-0.5), "\u22120.50");
+  assert.equal(signed(0.004), "0.00");
+  assert.equal(signed(-0.004), "0.00");
+});
+
+test("differences are powers of ten, or decimals where they are large", () => {
+  assert.equal(difference(0), "0");
+  assert.match(difference(2e-7), /^2.\u00d7.10\u207b\u2077$/);
+  assert.equal(difference(0.0125), "0.013");
+  assert.equal(difference(Infinity), "not a number");
+});
+
+test("a blank token is written as a sign", () => {
+  assert.equal(surfaceOf(" was"), "was");
+  assert.equal(surfaceOf("  "), "\u2423");
+  assert.equal(surfaceOf(""), "\u2205");
+});
+
+test("text in a chart is cut, isolated, and shows what is hidden in it", () => {
+  assert.equal(plainText("x".repeat(10_000), 5), "\u2068xxxxx\u2026\u2069");
+  assert.equal(plainText("a\u202eb"), "\u2068a\u2039U+202E\u203ab\u2069");
+});
+
+test("a word that was left out is named by its place", () => {
+  assert.equal(wordName("\u2587", 2), "word 3");
+  assert.equal(wordName("dreary", 2), "\u2068dreary\u2069");
+});
+
+test("small rates have a second decimal", () => {
+  assert.equal(rate(0.0015), "0.15\u202f%");
+  assert.equal(rate(0.015), "1.5\u202f%");
+  assert.equal(rate(0), "0.0\u202f%");
+  assert.equal(rateRange(0.0005, 0.0044), "0.05 to 0.44\u202f%");
+  assert.equal(rateRange(0.0005, 0.044), "0.1 to 4.4\u202f%");
+});
+
+test("a typed text needs a word, and at most one mask", () => {
+  assert.match(problemOf(" \n") ?? "", /no text/);
+  assert.match(problemOf("[MASK] and [MASK]") ?? "", /2 masks/);
+  assert.equal(problemOf("the [MASK]"), null);
+  assert.equal(problemOf("the"), null);
+});

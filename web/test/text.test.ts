@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { codePoint, isolated, pieces, shorten } from "../src/text.tsx";
+
+const hidden = (text: string) => pieces(text).filter((piece) => piece.isHidden).map((piece) => codePoint(piece.text));
+
+test("no character is lost", () => {
+  const text = "a\u202eb\u0000\ud83d c\u200b👨‍👩‍👧";
+  assert.equal(pieces(text).map((piece) => piece.text).join(""), text);
+});
+
+for (const [name, text, expected] of [
+  ["direction marks", "a\u202eb\u2066c", ["U+202E", "U+2066"]],
+  ["controls", "a\u0000b\u0085", ["U+0000", "U+0085"]],
+  ["half of a pair", "a\ud83d b", ["U+D83D"]],
+  ["zero widths", "zero\u200bwidth\ufeff", ["U+200B", "U+FEFF"]],
+  ["line separators", "a\u2028b", ["U+2028"]],
+  ["a joiner beside a blank", "a \u200d b", ["U+200D"]],
+  ["a joiner within an emoji is not shown", "👩🏽‍🔬", []],
+  ["a joiner within a Persian word is not shown", "می‌خواهم", []],
+  ["a line break and a tab are white space", "a\nb\tc", []],
+] as [string, string, string[]][]) {
+  test(`hidden characters: ${name}`, () => assert.deepEqual(hidden(text), expected));
+}
+
+test("a text is cut between code points", () => assert.deepEqual(shorten("👍👍👍", 2), ["👍👍", 1]));
+test("a short text is not cut", () => assert.deepEqual(shorten("👍👍👍", 3), ["👍👍👍", 0]));
+test("a text within a string is isolated", () => assert.equal(isolated("a\u202eb"), "\u2068a‹U+202E›b\u2069"));
