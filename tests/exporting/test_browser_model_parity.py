@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,7 @@ from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer.tokenizer import TokenizerKind, load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.trace_schema import FillTrace, PredictionTrace
 from pretune.tracing.fill import trace_fill
 from pretune.tracing.prediction import trace_prediction
@@ -101,13 +101,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return Engine(folder)
 
 
-def train(folder: Path, kind: TokenizerKind, lowercase: bool) -> Path:
-    """The folder of a tokenizer that knows the sentences, but not all fragments."""
-    folder.mkdir()
-    train_tokenizer(SENTENCES * 30, kind, 400 if kind == "bpe" else None, lowercase).save(folder)
-    return folder
-
-
 def save_models(run: Path, tokenizer_folder: Path, label_names: list[str]) -> Path:
     """Two models with random weights, of which two heads share keys and values."""
     config = ModelConfig(
@@ -132,15 +125,20 @@ def save_models(run: Path, tokenizer_folder: Path, label_names: list[str]) -> Pa
     return run
 
 
-KINDS: list[tuple[TokenizerKind, bool]] = [("bpe", False), ("bpe", True), ("wordpiece", True), ("words", False)]
+KINDS = [("bpe", False), ("bpe", True), ("wordpiece", True), ("words", False)]
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{kind[0]}-{'lower' if kind[1] else 'cased'}")
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's two models, for each kind of tokenizer."""
+def run(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    train_tokenizer: Callable[..., Tokenizer],
+) -> Path:
+    """A run's two models, for each kind of tokenizer; these know the sentences, but not all fragments."""
     kind, lowercase = request.param
     run = tmp_path_factory.mktemp("run")
-    return save_models(run, train(run / "preprocess", kind, lowercase), ["negative", "neutral", "positive"])
+    train_tokenizer(SENTENCES * 30, kind, 400 if kind == "bpe" else None, lowercase).save(run)
+    return save_models(run, run, ["negative", "neutral", "positive"])
 
 
 def check_texts(engine: Engine, run: Path, texts: list[str]) -> None:
