@@ -28,7 +28,7 @@ export function CarriedModel({ carried, trace }: { carried: Carried; trace: RunT
     return <Part title="The model in this file" sentence="The model in this file cannot be read; the file may be cut off.">{null}</Part>;
   }
   return (
-    <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. ${inWords(found)}`}>
+    <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. A wrongly decoded text, such as “Ã©” for “é”, is read as it is, where pretune repairs it. ${inWords(found)}`}>
       {null}
     </Part>
   );

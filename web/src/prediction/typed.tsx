@@ -23,6 +23,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
   const [error, setError] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
   const [answer, setAnswer] = useState(kept.answer);
+  const [caution, setCaution] = useState<string | null>(null);
   const asked = useRef(0);
   const input = useRef<HTMLTextAreaElement>(null);
   const result = useRef<HTMLDivElement>(null);
@@ -40,6 +41,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
     const number = ++asked.current;
     setBusy(true);
     setAnswer(null);
+    setCaution(oracle.caution?.(text) ?? null);
     try {
       const found = text.includes(MASK) ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text) };
       if (number === asked.current) setAnswer(found);
@@ -70,6 +72,11 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
         <p class="note" id="typed-note">
           With {MASK} in place of one word, that word is filled in. Computed {oracle.place}.
         </p>
+        {caution && (
+          <p class="note" role="status">
+            {caution}
+          </p>
+        )}
         <p class="typed-error" id="typed-error" role="alert">
           {error}
         </p>
