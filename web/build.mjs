@@ -13,6 +13,9 @@ await build({
   target: ["es2023", "chrome123", "firefox120", "safari17.5"],
   charset: "utf8",
   legalComments: "none",
-  jsx: "automatic",
-  jsxImportSource: "preact",
+  jsx: "transform",
+  jsxFactory: "jsxCall",
+  jsxFragment: "jsxFragment",
+  inject: ["src/jsx.ts"],
+  tsconfigRaw: {},
 });

@@ -15,8 +15,11 @@ await build({
   format: "esm",
   platform: "node",
   target: "node20",
-  jsx: "automatic",
-  jsxImportSource: "preact",
+  jsx: "transform",
+  jsxFactory: "jsxCall",
+  jsxFragment: "jsxFragment",
+  inject: ["src/jsx.ts"],
+  tsconfigRaw: {},
   loader: { ".css": "empty" },
 });
 

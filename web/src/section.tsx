@@ -58,6 +58,12 @@ export function Lead({ children }: { children: ComponentChildren }) {
   return <p class="lead">{children}</p>;
 }
 
+/** Says that a section is empty, unless the document itself says why. */
+export function NothingYet({ section, trace, sentence }: { section: string; trace: RunTrace; sentence: string }) {
+  if (trace.missing.some((part) => part.section === section)) return null;
+  return <p class="part-sentence">{sentence}</p>;
+}
+
 function MissingPart({ part }: { part: Missing }) {
   return (
     <div class="missing">

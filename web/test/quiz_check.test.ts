@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isRight, knownMistake, mismatchOf, readNumber } from "../src/quiz/check.ts";
+import { unitOf } from "../src/quiz/unit.ts";
 import type { Question } from "../src/trace.ts";
 
 const QUESTION: Question = {
@@ -81,4 +82,11 @@ test("a known wrong number is found within the tolerance, and a chosen option is
   assert.equal(knownMistake(question, { option: null, value: 70.4 })?.why, "the sigmoid");
   assert.equal(knownMistake(question, { option: null, value: 71 }), null);
   assert.equal(knownMistake(CHOICE, { option: 1, value: null })?.text, "below");
+});
+
+test("the unit brings the space before it, and a power of ten is written as one", () => {
+  assert.equal(unitOf({ unit: "%" }), "\u202f%");
+  assert.equal(unitOf({ unit: "points" }), " points");
+  assert.equal(unitOf({ unit: null }), "");
+  assert.equal(unitOf({ unit: "x 10^12" }), "\u202f\u00d7\u202f10\u00b9\u00b2");
 });

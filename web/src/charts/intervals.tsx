@@ -46,7 +46,7 @@ export interface IntervalPlotProps {
 function layout({ rows, panels }: IntervalPlotProps, width: number) {
   const isNarrow = width < 480;
   const names = rows.map((row) => (isNarrow ? (row.shortName ?? row.name) : row.name));
-  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.38 : 0.24));
+  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.38 : 0.27));
   const columns = Math.max(1, Math.min(panels.length, Math.floor((width - nameWidth) / 230)));
   const hasTitles = panels.some((panel) => panel.title !== "");
   const block = (hasTitles ? TITLE_HEIGHT : 6) + rows.length * ROW + AXIS_HEIGHT;
@@ -65,7 +65,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
   const { names, nameWidth, columns, block, hasTitles } = layout(props, width);
   const panelWidth = (width - nameWidth - (columns - 1) * GAP) / columns;
   const lowest = min(props.panels.flatMap((panel) => panel.values.flatMap((value) => (value ? [value.low] : [])))) ?? 0;
-  const start = Math.max(0, Math.floor(lowest * 10 - 0.3) / 10);
+  const start = Math.max(0, Math.floor(lowest * 10 - 0.1) / 10);
   return props.panels.map((panel, index) => {
     const [column, line] = [index % columns, Math.floor(index / columns)];
     const left = nameWidth + column * (panelWidth + GAP);
@@ -101,7 +101,7 @@ function Axis(props: { scale: Scale; top: number; rows: number; guess: number | 
   const { scale, top } = props;
   const bottom = top + props.rows * ROW;
   const [start = 0, end = 0] = scale.range();
-  const ticks = scale.ticks(Math.max(2, Math.min(6, Math.floor((end - start) / 38))));
+  const ticks = scale.ticks(Math.max(2, Math.min(6, Math.floor((end - start) / 50))));
   return (
     <>
       {ticks.map((tick, index) => (

@@ -190,7 +190,7 @@ function PairList({ errors, confusion, chosen, onChoose }: MatrixProps) {
 
 function restOfPairs(pairs: Pair[]): string {
   const rest = pairs.slice(PAIRS_SHOWN);
-  return `Another ${count(rest.length)} pairs share ${count(sum(rest.map((pair) => pair.count)))} mistakes; they are in the matrix.`;
+  return `Another ${count(rest.length)} pairs make ${count(sum(rest.map((pair) => pair.count)))} mistakes; they are in the matrix.`;
 }
 
 /** A column of a large matrix has the number of its class; its name is for screen readers. */
@@ -307,7 +307,7 @@ function CellTexts(props: {
         ”{rows.length > 0 && total > rows.length ? `; ${count(rows.length)} of them here` : ""}
       </h3>
       {rows.length === 0 ? (
-        <p class="note">{total === 0 ? "There is no such row." : "The document holds no text of this cell."}</p>
+        <p class="note">{total === 0 ? "There is no such row." : "The page has no text of this cell."}</p>
       ) : (
         <RowList rows={rows} errors={errors} isRedacted={props.isRedacted} />
       )}

@@ -70,7 +70,7 @@ export function SurestMistakes({ errors, isRedacted }: { errors: TestErrors; isR
       <h3 class="small-title">Surest mistakes</h3>
       <p class="note">Wrong predictions with the highest probability. Some of them may be wrong labels.</p>
       {rows.length === 0 ? (
-        <p class="note">The document holds no wrong prediction.</p>
+        <p class="note">The page has no wrong prediction.</p>
       ) : (
         <RowList rows={rows} errors={errors} isRedacted={isRedacted} hasLabels />
       )}

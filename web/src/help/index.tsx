@@ -2,7 +2,7 @@ import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
 import { count, counted, percent, points, range, THIN_SPACE, typeset } from "../format.ts";
 import { modelValue, numClasses, shortName } from "../models.ts";
-import { Lead } from "../section.tsx";
+import { Lead, NothingYet } from "../section.tsx";
 import { isolated, UserText } from "../text.tsx";
 import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
 import { Disagreements } from "./disagreements.tsx";
@@ -11,7 +11,7 @@ import { Verdicts } from "./verdicts.tsx";
 /** Whether pre-training helped: every model on the same test texts, by slice, with verdicts that may be "no difference". */
 export function Help({ trace }: { trace: RunTrace }) {
   const { comparison } = trace;
-  if (comparison === null) return null;
+  if (comparison === null) return <NothingYet section="help" trace={trace} sentence="No models have been compared yet." />;
   return (
     <>
       <Lead>{summary(comparison)}</Lead>
@@ -53,7 +53,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
     panels: [
       { title: `all ${count(n)} test texts`, values: models.map(modelValue) },
       ...slices.map(({ name, n: rows }) => ({
-        title: `${isolated(name, 24)}, n = ${count(rows)}`,
+        title: `${isolated(name, 18)}, n = ${count(rows)}`,
         values: models.map((model) => sliceValue(model, name)),
       })),
     ],

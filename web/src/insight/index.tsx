@@ -1,7 +1,7 @@
 import { Command } from "../command.tsx";
 import { Fold } from "../fold.tsx";
 import { typeset } from "../format.ts";
-import { Part } from "../section.tsx";
+import { NothingYet, Part } from "../section.tsx";
 import { Plain } from "../text.tsx";
 import { Evidence } from "../training/table.tsx";
 import type { RunTrace } from "../trace.ts";
@@ -12,6 +12,9 @@ const MOST = 3;
 export function InsightSection({ trace }: { trace: RunTrace }) {
   const insights = trace.insights.slice(0, MOST);
   const { next_step } = trace;
+  if (insights.length === 0 && !next_step) {
+    return <NothingYet section="insight" trace={trace} sentence="No rule has found anything to say yet." />;
+  }
   return (
     <>
       {insights.length > 0 && (

@@ -171,40 +171,49 @@ function OcclusionFigure({ fill }: { fill: FillTrace }) {
       <Plot
         height={ROW * shown.length + 4}
         label="Fall of the log-probability for the words that matter most; the table has all words."
-        draw={(width) => {
-          const left = Math.max(...shown.map(({ word, index }) => plainWidth(wordName(word, index)))) + 8;
-          const values = shown.map(({ value }) => value);
-          const low = Math.min(0, ...values);
-          const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
-          return (
-            <>
-              {shown.map(({ word, value, index: position }, index) => (
-                <g>
-                  <text class="ink" x={0} y={index * ROW + 15}>
-                    {wordName(word, position)}
-                  </text>
-                  <rect
-                    class={value >= 0 ? "for" : "against"}
-                    x={Math.min(x(0), x(value))}
-                    width={Math.max(0.5, Math.abs(x(value) - x(0)))}
-                    y={index * ROW + 4}
-                    height={ROW - 9}
-                  />
-                  <text
-                    class="ink"
-                    x={value >= 0 ? x(value) + 5 : x(value) - 5}
-                    y={index * ROW + 15}
-                    text-anchor={value >= 0 ? "start" : "end"}
-                  >
-                    {fixed(value, 2)}
-                  </text>
-                </g>
-              ))}
-              <line class="axis" x1={x(0)} x2={x(0)} y1={0} y2={ROW * shown.length} />
-            </>
-          );
-        }}
+        draw={(width) => <FallBars rows={shown} width={width} />}
       />
     </Figure>
+  );
+}
+
+interface FallRow {
+  word: string;
+  value: number;
+  /** of the word in the text */
+  index: number;
+}
+
+function FallBars({ rows, width }: { rows: FallRow[]; width: number }) {
+  const left = Math.max(...rows.map(({ word, index }) => plainWidth(wordName(word, index)))) + 8;
+  const values = rows.map(({ value }) => value);
+  const low = Math.min(0, ...values);
+  const x = scaleLinear([low, Math.max(0.01, ...values)], [left + (low < 0 ? VALUE_WIDTH : 0), width - VALUE_WIDTH]);
+  return (
+    <>
+      {rows.map(({ word, value, index }, place) => (
+        <g>
+          <text class="ink" x={0} y={place * ROW + 15}>
+            {wordName(word, index)}
+          </text>
+          <rect
+            class={value >= 0 ? "for" : "against"}
+            x={Math.min(x(0), x(value))}
+            width={Math.max(0.5, Math.abs(x(value) - x(0)))}
+            y={place * ROW + 4}
+            height={ROW - 9}
+          />
+          <text
+            class="ink"
+            x={value >= 0 ? x(value) + 5 : x(value) - 5}
+            y={place * ROW + 15}
+            text-anchor={value >= 0 ? "start" : "end"}
+          >
+            {fixed(value, 2)}
+          </text>
+        </g>
+      ))}
+      <line class="axis" x1={x(0)} x2={x(0)} y1={0} y2={ROW * rows.length} />
+    </>
   );
 }

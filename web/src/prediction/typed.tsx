@@ -7,6 +7,8 @@ import { FillView } from "./fill.tsx";
 import { PredictionView } from "./view.tsx";
 
 const MASK = "[MASK]";
+/** From so many characters on, the reader is told that it can take long. */
+const LONG = 400;
 
 type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
 
@@ -26,7 +28,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
   const result = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
-    if (answer !== kept.answer) result.current?.focus();
+    if (answer !== null && answer !== kept.answer) result.current?.focus();
     kept.answer = answer;
   }, [answer, kept]);
 
@@ -37,6 +39,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
     if (problem) return input.current?.focus();
     const number = ++asked.current;
     setBusy(true);
+    setAnswer(null);
     try {
       const found = text.includes(MASK) ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text) };
       if (number === asked.current) setAnswer(found);
@@ -69,6 +72,9 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
         </p>
         <p class="typed-error" id="typed-error" role="alert">
           {error}
+        </p>
+        <p class="note" role="status">
+          {isBusy && text.length > LONG && "Computing. A long text can take a minute or more."}
         </p>
         <p class="actions">
           <button type="submit" class="button is-primary" aria-disabled={isBusy}>

@@ -53,7 +53,7 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
           Label “<UserText text={truth} limit={60} />”,{" "}
         </>
       )}
-      predicted “<UserText text={decision.label} limit={60} />” with {probability(decision.probability)}
+      {truth === null ? "Predicted" : "predicted"} “<UserText text={decision.label} limit={60} />” with {probability(decision.probability)}
       {truth !== null && (isRight ? ": right" : ": wrong")}.
       {row !== null && ` Row ${count(row)} of the test split`}
       {slice !== null && (

@@ -25,7 +25,7 @@ export function QuizSection({ trace }: { trace: RunTrace }) {
     <div class="quiz">
       <Lead>
         Every question is made from this run or from its methods, and the answers are checked by program. They stand in this
-        document, so it is for practice and not for marks.
+        page, so it is for practice and not for marks.
       </Lead>
       <AnswerCheck failing={failing} total={all.length} derived={derived} />
       {quiz.quiz.map((question, index) => (
@@ -76,14 +76,14 @@ function AnswerCheck({ failing, total, derived }: { failing: Failing[]; total: n
   if (failing.length === 0) {
     return (
       <Holds isOk>
-        {counted(derived, "answer")} {derived === 1 ? "was" : "were"} derived from this document again in this browser
+        {counted(derived, "answer")} {derived === 1 ? "was" : "were"} derived again in this browser from the data of this page
         {derived < total && `; the other ${counted(total - derived, "question")} ${total - derived === 1 ? "is" : "are"} about concepts`}
       </Holds>
     );
   }
   return (
     <Holds isOk={false}>
-      {failing.length} of {counted(total, "answer")} cannot be derived from this document; they are marked where they stand
+      {failing.length} of {counted(total, "answer")} cannot be derived from the data of this page; they are marked where they stand
     </Holds>
   );
 }

@@ -3,7 +3,8 @@ import { useState } from "preact/hooks";
 
 import { Fold } from "../fold.tsx";
 import type { Question } from "../trace.ts";
-import { mistakesSentence, QuestionForm, Solution } from "./question.tsx";
+import { mistakesSentence, Solution } from "./feedback.tsx";
+import { QuestionForm } from "./question.tsx";
 import { QuizText } from "./quiz_text.tsx";
 
 interface PracticeProps {

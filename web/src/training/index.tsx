@@ -1,6 +1,6 @@
 import { Fold } from "../fold.tsx";
 import { count, counted, nats, percent, typeset } from "../format.ts";
-import { Lead, Part } from "../section.tsx";
+import { Lead, NothingYet, Part } from "../section.tsx";
 import type { Phase, RunTrace } from "../trace.ts";
 import { PhaseCharts, StepCharts } from "./charts.tsx";
 import { TraceTable } from "./table.tsx";
@@ -11,7 +11,7 @@ import { Watch } from "./watch.tsx";
 export function Training({ trace }: { trace: RunTrace }) {
   const { pretrain, finetune, scratch } = trace.phases;
   const phases = [pretrain, finetune].filter((phase) => phase !== null);
-  if (phases.length === 0) return null;
+  if (phases.length === 0) return <NothingYet section="training" trace={trace} sentence="Nothing has been trained yet." />;
   return (
     <>
       <Lead>{summary(trace)}</Lead>
