@@ -1,4 +1,4 @@
-"""`run`: the split and the five stages, then the control from scratch, the comparison and one traced prediction.
+"""`run`: the split and the five stages, then the control from scratch, the comparison and the trace of it all.
 
 It calls the stage functions one after another; a stage that is finished returns at once.
 """

@@ -10,23 +10,9 @@ from typing import Any
 import pytest
 
 from pretune.run_trace.build import build_run_trace, fold_events
+from pretune.run_trace.codec import from_json
 from pretune.run_trace.run_card import RunFolder
-from pretune.trace_schema import (
-    Attention,
-    Contribution,
-    Decision,
-    Embedding,
-    FillReadout,
-    FillTrace,
-    Flip,
-    Head,
-    PredictionTrace,
-    Readout,
-    Reasons,
-    RunTrace,
-    Token,
-    WordGuess,
-)
+from pretune.trace_schema import FillTrace, PredictionTrace, RunTrace
 
 Event = dict[str, Any]
 
@@ -487,56 +473,7 @@ def tested_run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def traced(tested_run: Path) -> RunTrace:
-    """The trace of that run, with one prediction and one masked word."""
-    return build_run_trace(tested_run, predictions=[make_prediction()], fills=[make_fill()])
-
-
-def make_prediction() -> PredictionTrace:
-    """A prediction of two classes with numbers that add up."""
-    text, pooled, weight, bias = "The soup was cold.", [1.0, -2.0], [[0.5, 0.25], [-0.5, 1.0]], [0.1, -0.1]
-    logits = [sum(w * x for w, x in zip(row, pooled, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
-    odds = 1 / (1 + math.exp(logits[1] - logits[0]))
-    spans = [None, (0, 3), (3, 8), (8, 12), (12, 17), (17, 18), None]
-    surfaces = ["[BOS]" if i == 0 else "[EOS]" if s is None else text[s[0] : s[1]] for i, s in enumerate(spans)]
-    tokens = [
-        Token(
-            position=i, id=i, surface=surface, start=None if s is None else s[0], end=None if s is None else s[1],
-            is_special=s is None, word=None if s is None else i - 1, count=7,
-        )
-        for i, (surface, s) in enumerate(zip(surfaces, spans, strict=True))
-    ]  # fmt: skip
-    score = logits[0] - logits[1]
-    reasons = Reasons(
-        label="negative", runner_up="positive", score=score, masked_score=0.5, words=["The", "soup", "was", "cold."],
-        integrated_gradients=[0.1, 0.2, 0.0, score - 0.8], steps=32, completeness_error=0.0, is_converged=True,
-        occlusion=[0.1, 0.1, 0.0, 1.5], rank_correlation=0.9, is_top_word_equal=True, deletion=[score, 0.7, 0.5],
-        random_deletion=[score, 1.9, 1.2], random_orders=20,
-    )  # fmt: skip
-    return PredictionTrace(
-        id="example", why="example", text=text, true_label="negative", row=0, slice="seen",
-        label_names=["negative", "positive"], tokens=tokens, was_cut=False,
-        embedding=Embedding(norms=[1.0] * 7, neighbours=[], pca=None),
-        readouts=[Readout(layer=0, logits=logits, probabilities=[odds, 1 - odds], label="negative", probe=None)],
-        contributions=[
-            Contribution(name="embedding", logits=[z - b for z, b in zip(logits, bias, strict=True)]),
-            Contribution(name="bias", logits=bias),
-        ],
-        attention=Attention(shape=[1, 1, 1, 1], weights="/w==", special_fraction=[[0.5]], row_sum_error=1e-7),
-        head=Head(pooled=pooled, weight=weight, bias=bias, logits=logits),
-        decision=Decision(
-            probabilities=[odds, 1 - odds], label="negative", index=0, probability=odds, margin=2 * odds - 1,
-            flip=Flip(words=[3], label="positive", probability=0.6),
-        ),
-        reasons=reasons, contribution_error=0.0, head_error=0.0, prediction_error=1e-6,
-    )  # fmt: skip
-
-
-def make_fill() -> FillTrace:
-    """A masked word with two guesses."""
-    token = Token(position=0, id=3, surface="[MASK]", start=None, end=None, is_special=True, word=None, count=None)
-    guesses = [WordGuess(word="east", probability=0.8), WordGuess(word="west", probability=0.1)]
-    return FillTrace(
-        id="example", masked_text="The sun rises in the [MASK].", true_word="east", tokens=[token], mask_position=0,
-        predictions=guesses, readouts=[FillReadout(layer=0, predictions=guesses, probability=0.8, rank=1)],
-        words=["The", "sun"], occlusion=[0.1, 0.9],
-    )  # fmt: skip
+    """The trace of that run, with one prediction whose numbers add up and one masked word."""
+    found = json.loads((Path(__file__).parent / "traced.json").read_text(encoding="utf-8"))
+    prediction, fill = from_json(PredictionTrace, found["prediction"]), from_json(FillTrace, found["fill"])
+    return build_run_trace(tested_run, predictions=[prediction], fills=[fill])

@@ -66,6 +66,13 @@ def test_a_run_at_work_says_where_it_is(full_run: Any) -> None:
     card = full_run.trace.run
     assert card.headline == "After 800 of 2,400 steps, 26.5 % of masked tokens are predicted correctly."
     assert card.status == "running"
+    assert card.detail.endswith("The run is at its stage pretrain.")
+
+
+def test_a_question_that_is_still_being_answered_is_not_called_open(full_run: Any) -> None:
+    full_run.add("scratch", "stage_started", config={}, synthetic=True)
+    detail = without(full_run, "compare").detail
+    assert detail == "The 95 % interval is 94.3 to 96.9 % on 998 texts. The run is at its stage scratch."
 
 
 def test_text_alone_is_counted(full_run: Any) -> None:

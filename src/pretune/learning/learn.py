@@ -39,9 +39,8 @@ def _questions(trace: RunTrace, part: Part, run: Path) -> list[Question]:
     questions: list[Question] = [] if trace.quiz is None else getattr(trace.quiz, part)
     if not questions:
         raise InputDataError(
-            f"{run} shows nothing to ask about yet: stage 2 has not finished. Finish the run (`pretune run`), then "
-            "learn "
-            "from it."
+            f"{run} shows nothing to ask about yet: questions are made when the last stage of a run has finished. Run "
+            "the same command again to finish it, then learn from it."
         )
     return questions
 

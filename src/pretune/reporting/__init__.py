@@ -1,1 +1,1 @@
-"""Terminal displays: each one is a fold over the event log and reads nothing else."""
+"""Terminal displays: each shows a part of the trace of a run, and a live line the events of a stage at work."""

@@ -27,11 +27,11 @@ def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison |
     if verdict is not None and comparison is not None:
         return _of_verdict(verdict, comparison)
     if phases.finetune is not None and (phases.finetune.test or phases.finetune.evaluations):
-        return _of_classifier(phases.finetune)
+        return _of_classifier(phases.finetune, running)
     if phases.pretrain is not None and phases.pretrain.evaluations:
         return _of_pretraining(phases.pretrain, running)
     if running is not None:
-        return Headline(sentence=f"The run is at its stage {running.name}.", detail=running.reached or "")
+        return Headline(sentence=_at(running), detail=running.reached or "")
     return _of_text(stages)
 
 
@@ -74,7 +74,12 @@ def _on_seeds(models: dict[str, ComparedModel]) -> str:
     return f"Each side is the mean of {' and '.join(str(n) for n in dict.fromkeys(seeds))} seeds."
 
 
-def _of_classifier(phase: Phase) -> Headline:
+def _at(running: Stage) -> str:
+    return f"The run is at its stage {running.name}."
+
+
+def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
+    open_question = NOT_MEASURED if running is None else _at(running)
     if phase.test:
         test = phase.test[0]
         figure = formats.percent(test.accuracy)
@@ -82,7 +87,7 @@ def _of_classifier(phase: Phase) -> Headline:
         return Headline(
             sentence=f"The fine-tuned model classifies {figure} of the test texts correctly.",
             figure=figure,
-            detail=f"{interval} {NOT_MEASURED}",
+            detail=f"{interval} {open_question}",
         )
     row = best_evaluation(phase)
     figure = formats.percent(row.accuracy)
@@ -90,7 +95,7 @@ def _of_classifier(phase: Phase) -> Headline:
     return Headline(
         sentence=f"The fine-tuned model classifies {figure}{n} validation texts correctly.",
         figure=figure,
-        detail=f"It has not been tried on test texts. {NOT_MEASURED}",
+        detail=f"It has not been tried on test texts. {open_question}",
     )
 
 
@@ -105,11 +110,11 @@ def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     total = f" of {formats.count(phase.plan.steps)}" if running is not None and phase.plan is not None else ""
     guess = next((each for each in phase.accuracy_references if each.id == "most_frequent"), None)
     detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."
-    ended = "" if running is None else f" The run is at its stage {running.name}."
+    ended = "There is no classifier, since nothing has been trained on labels." if running is None else _at(running)
     return Headline(
         sentence=f"After {formats.count(row.step)}{total} steps, {figure} of masked tokens are predicted correctly.",
         figure=figure,
-        detail=f"{detail}{ended} There is no classifier, since nothing has been trained on labels.".strip(),
+        detail=f"{detail} {ended}".strip(),
     )
 
 

@@ -12,7 +12,7 @@ from pretune.errors import InputDataError
 
 MANIFEST_NAME = "manifest.json"
 RECIPE_NAME = "recipe.toml"  # in a run: every setting, resolved
-TRACE_NAME = "trace.json"  # in a run: the prediction trace of its example
+TRACE_NAME = "trace.json"  # in a run: all of it as one value
 REPORT_NAME = "report.html"  # in a run: its page as one file
 OWN_HASH = "sha256"  # the key in our JSON files for the hash of everything else in the file
 _TEXT_SEAL = f"# {OWN_HASH} of the lines above: "

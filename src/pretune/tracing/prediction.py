@@ -65,7 +65,8 @@ def trace_prediction(
 
     Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle as in a prediction. Attention
     is left out for more than 64 tokens or 48 heads in all. The reasons of a text of 512 tokens cost about as much as
-    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if there is no text, or if none is left after cleaning.
+    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if
+    there is no text, or if none is left after cleaning.
     """
     cleaned = clean_text(text)
     if not cleaned:

@@ -8,7 +8,6 @@ then the only reason for the new label, so an attribution must rank it first (Ba
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +38,7 @@ from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSett
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
 _WORDS = 60  # of a row, at most, so that a row of a long text costs no more than a sentence or two
-_EPOCHS, _STEPS = 3, 200  # at least as many of each: a planted word takes some hundred updates to learn
+_EPOCHS, _STEPS = 3, 200  # few rows are repeated for about so many updates: a planted word takes some hundred
 _LEARNING_RATE, _BATCH_ROWS = 1e-3, 32
 _MASK_AUGMENT, _WEIGHT_DECAY = 0.1, 0.05  # as in stage 5
 _SYLLABLES = ("za", "vu", "qi", "xo", "wub", "jek", "fyz", "gox", "kiv", "plu")
@@ -80,7 +79,8 @@ def run_selftest(run: Path | str) -> SelfTest:
     names, training, held_out = _read_rows(run / "prepare")
     word = nonsense_word(tokenizer, [text for text, _ in [*training, *held_out]])
     label = int(np.bincount([label for _, label in training], minlength=len(names)).argmax())
-    planted = plant(training, word, label)
+    repeats = max(1, round(_STEPS * _BATCH_ROWS / (_EPOCHS * len(training))))
+    planted = plant(training * repeats, word, label)
     validation, tested = held_out[:VALIDATION_ROWS], [row for row in held_out if row[1] != label][:TESTED_ROWS]
     model = _fine_tune(loaded, tokenizer, names, planted, plant(validation, word, label))
     classifier = Classifier(path=loaded.path, model=model, tokenizer=tokenizer, label_names=names)
@@ -91,7 +91,7 @@ def run_selftest(run: Path | str) -> SelfTest:
     return SelfTest(
         word=word,
         label=names[label],
-        training_rows=len(planted),
+        training_rows=len(training),
         rows=len(texts),
         learned=float(is_learned),
         integrated_gradients=float(found_by_gradients),
@@ -198,13 +198,12 @@ def _fine_tune(
     initialize(model, derive_seed(_SEED, "classifier"))
     model.transformer.load_state_dict(loaded.model.transformer.state_dict())
     device = device_at_hand()
-    epochs = max(_EPOCHS, math.ceil(_STEPS * _BATCH_ROWS / len(training)))
     settings = TrialSettings(
         trial=0,
         learning_rate=_LEARNING_RATE,
         seed=_SEED,
-        epochs=epochs,
-        patience=epochs,
+        epochs=_EPOCHS,
+        patience=_EPOCHS,
         weight_decay=_WEIGHT_DECAY,
         metric="accuracy",
         is_search=False,

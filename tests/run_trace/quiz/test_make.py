@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.codec import from_json, to_json
 from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_quiz, questions_of
 from pretune.run_trace.quiz.template import finish
@@ -69,6 +71,19 @@ def test_a_run_with_nothing_to_show_has_no_quiz(unlabelled: RunTrace) -> None:
     phases = dataclasses.replace(unlabelled.phases, pretrain=None)
     bare = RunTrace(run=unlabelled.run, stages=[], phases=phases)
     assert make_quiz(bare) is None
+
+
+def test_a_run_that_goes_on_has_no_quiz(make_trace: Callable[..., RunTrace]) -> None:
+    """Its questions would change while they are answered."""
+    trace = make_trace()
+    assert make_quiz(dataclasses.replace(trace, run=dataclasses.replace(trace.run, status="running"))) is None
+
+
+def test_a_real_run_has_a_quiz_that_holds(small_run: Path) -> None:
+    trace = build_run_trace(small_run)
+    questions = list(questions_of(trace.quiz))
+    assert len(questions) == 18
+    assert not [question.template for question in questions if not verify(question, to_json(trace))]
 
 
 def test_hints_solution_and_reasons_are_there(trace: RunTrace) -> None:

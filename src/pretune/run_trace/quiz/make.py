@@ -52,12 +52,15 @@ _NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
 
 
 def make_quiz(trace: RunTrace) -> Quiz | None:
-    """The quiz of a run; the same run always gets the same one. None if the run shows nothing to ask about.
+    """The quiz of a run; the same run always gets the same one. None if the run shows nothing to ask about, or has
+    not finished: its figures, and so its questions, would change while they are answered.
 
     Every question is verified; a template whose question does not hold in this run is left out. No template is used
     twice in one part, and in two parts only where the run has too few. Each part has at least one question about
     concepts.
     """
+    if trace.run.status != "finished":
+        return None
     stripped = dataclasses.replace(trace, quiz=None, checks=[])
     document = to_json(stripped)
     seed = derive_seed(trace.run.seed or 0, "quiz", trace.run.id)
