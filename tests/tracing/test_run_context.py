@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from pretune.inference.load import load_classifier, load_filler
 from pretune.text.token_shards import TokenShard
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing import run_context
 from pretune.tracing.run_context import NO_CONTEXT, fill_counts, read_run_context, run_of
 
@@ -62,7 +63,7 @@ def test_probes_are_read_for_the_labels_of_the_model(whole_run: Path) -> None:
     assert probes is not None and len(probes) == 3
 
 
-def test_counts_of_another_tokenizer_do_not_count(whole_run: Path) -> None:
+def test_counts_of_another_tokenizer_do_not_count(whole_run: Path, train_tokenizer: Callable[..., Tokenizer]) -> None:
     train_tokenizer(["Entirely different words, of course."] * 30).save(whole_run / "preprocess")
     assert read_run_context(load_classifier(whole_run)).counts is None
 

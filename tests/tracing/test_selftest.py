@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,7 @@ import pytest
 from pretune.cli.main import run_command_line
 from pretune.errors import EXIT_MODEL, InputDataError
 from pretune.inference.load import load_classifier
-from pretune.text.tokenizer.tokenizer import load_tokenizer
-from pretune.text.tokenizer.training import train_tokenizer
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing import selftest
 from pretune.tracing.selftest import SelfTest, insert, nonsense_word, plant, run_selftest
 
@@ -46,7 +46,7 @@ def test_the_nonsense_word_is_in_no_text(tokenizer_folder: Path) -> None:
     assert word != other and word.isalpha()
 
 
-def test_a_vocabulary_of_whole_words_gives_an_unused_one() -> None:
+def test_a_vocabulary_of_whole_words_gives_an_unused_one(train_tokenizer: Callable[..., Tokenizer]) -> None:
     tokenizer = train_tokenizer(["the film was warm and the soup was cold"] * 30, kind="words")
     assert nonsense_word(tokenizer, ["The film was warm and cold"]) == "soup"
     with pytest.raises(InputDataError, match="found no word to plant"):

@@ -99,7 +99,7 @@ export function MaskedText({ text, slot }: { text: string; slot: ComponentChildr
   );
 }
 
-function Plain({ text }: { text: string }) {
+export function Plain({ text }: { text: string }) {
   return (
     <>
       {pieces(text).map((piece) =>

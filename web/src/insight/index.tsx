@@ -2,6 +2,7 @@ import { Command } from "../command.tsx";
 import { Fold } from "../fold.tsx";
 import { typeset } from "../format.ts";
 import { NothingYet, Part } from "../section.tsx";
+import { Plain } from "../text.tsx";
 import { Evidence } from "../training/table.tsx";
 import type { RunTrace } from "../trace.ts";
 
@@ -46,9 +47,9 @@ function WithFigures({ sentence }: { sentence: string }) {
   const [before = "", figure, ...after] = sentence.split(FIGURE);
   return (
     <>
-      {before}
+      <Plain text={before} />
       {figure && <em>{figure}</em>}
-      {after.join("")}
+      <Plain text={after.join("")} />
     </>
   );
 }

@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import { Glyph } from "../charts/small.tsx";
 import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } from "../format.ts";
+import { Plain } from "../text.tsx";
 import type { Evaluation, Observation, Phase } from "../trace.ts";
 import { phaseTitle } from "./charts.tsx";
 
@@ -146,7 +147,9 @@ export function Evidence({ observation }: { observation: Pick<Observation, "rule
   return (
     <dl class="evidence-list">
       <dt>sentence</dt>
-      <dd>{typeset(observation.sentence)}</dd>
+      <dd>
+        <Plain text={typeset(observation.sentence)} />
+      </dd>
       <dt>rule</dt>
       <dd>{observation.rule.replaceAll("_", " ")}</dd>
       <dt>numbers</dt>
