@@ -59,6 +59,7 @@ def test_each_fraction_must_be_95_percent(name: str) -> None:
     assert not replace(PASSED, **{name: 0.94}).is_passed
 
 
+@pytest.mark.slow
 def test_both_attributions_find_the_planted_word_in_most_rows_and_the_run_stays(
     small_run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
