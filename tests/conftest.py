@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pretune.text.tokenizer.tokenizer import Tokenizer
+
+# A shell starts a job in the background with Ctrl-C ignored, and the processes of the tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 os.environ.setdefault("RUST_BACKTRACE", "0")  # the tokenizers library prints traces of its own
 os.environ.setdefault("NO_COLOR", "1")

@@ -14,6 +14,8 @@ import pytest
 
 from pretune.live.server import LiveServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "the-token-of-the-test"
 ROWS = """Math.max(0, ...[...document.querySelectorAll('#training table')].map(
     (table) => [...table.tBodies].reduce((sum, body) => sum + body.rows.length, 0)))"""

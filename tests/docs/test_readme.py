@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -30,11 +31,13 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if lin
 def test_a_command_runs(
     command: str, small_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`run` itself would take its twenty minutes: its words are read, and the small run stands for the rest."""
+    """`run` itself would take its twenty minutes, and `watch` does not end: their words are read. The small run stands
+    for the rest, and somebody who leaves at once for the reader of `learn`."""
     monkeypatch.chdir(small_run.parents[1])
-    _, verb, *words = shlex.split(command)
+    monkeypatch.setattr("sys.stdin", io.StringIO("q\n"))
+    _, verb, *words = shlex.split(command, comments=True)
     build_parser(VERBS[verb]).parse_intermixed_args(words)
-    if verb != "run":
+    if verb not in ("run", "watch"):
         assert run_command_line([verb, *words]) == 0, capsys.readouterr().err
         assert capsys.readouterr().out
 
