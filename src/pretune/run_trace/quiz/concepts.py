@@ -147,7 +147,8 @@ _CHATBOT = Draft(
     "without labels, and 5,000 questions with checked answers. Which strategy suits best?",
     right=Claim(
         text="Pre-train the general model further on the medical pages, then fine-tune it on the checked answers.",
-        why="It keeps what the model has learned of language, adds the words and facts of the field, then learns the task.",
+        why="It keeps what the model has learned of language, adds the words and facts of the field, and then learns "
+        "the task.",
     ),
     wrong=[
         Claim(
