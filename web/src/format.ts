@@ -142,6 +142,5 @@ export function typeset(sentence: string): string {
     .replace(/\b\d(?:\.\d+)?e[-+]\d+\b/g, (written) => scientific(Number(written)))
     .replace(/(\d) ?%/g, `$1${THIN_SPACE}%`)
     .replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`)
-    .replace(/ = (?=\d)/g, "\u00a0=\u00a0")
-    .replace(/TF-IDF/g, "TF\u2060-\u2060IDF");
+    .replace(/ = (?=\d)/g, "\u00a0=\u00a0");
 }
