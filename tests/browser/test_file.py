@@ -162,6 +162,46 @@ def test_a_file_with_the_model_predicts_offline(
     assert watched.complaints() == []
 
 
+def test_a_typed_text_is_traced_before_its_reasons_and_a_newer_one_ends_it(
+    trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
+) -> None:
+    from pretune.exporting.browser_model import pack_model
+
+    write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
+    watched = open_page(tmp_path / "with_model.html")
+    page = watched.page
+    page.get_by_role("tab", name="Your own text").click()
+    # What the result said, change by change: the reasons of a short text can be there before a test could look.
+    page.evaluate("""() => {
+        window.__said = [];
+        new MutationObserver(() => window.__said.push(document.querySelector(".typed-result").innerText))
+            .observe(document.querySelector(".typed-result"), { subtree: true, childList: true, characterData: true });
+    }""")
+    for text in ("A dull evening. " * 12, "The hotel was dreadful and cold."):
+        page.get_by_label("Your text").fill(text)
+        page.locator("form.typed button").click()
+    page.locator(".typed-result .agreement").wait_for(timeout=60_000)
+    said = [each for each in page.evaluate("window.__said") if "The hotel was dreadful" in each]
+    assert "The reasons are being computed" in said[0]
+    assert "Decision" in said[0]
+    assert "dull evening" not in page.inner_text(".typed-result")
+    assert watched.complaints() == []
+
+
+def test_bars_that_no_second_method_confirms_are_hollow(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
+    assert trace.predictions and trace.predictions[0].reasons is not None
+    for correlation, count in ((0.2, 1), (0.8, 0)):
+        first = trace.predictions[0]
+        reasons = replace(first.reasons, rank_correlation=correlation, is_converged=True)
+        report = tmp_path / f"{correlation}.html"
+        write_report(replace(trace, predictions=[replace(first, reasons=reasons)]), report)
+        page = open_page(report).page
+        page.locator(".reasons .agreement").wait_for()
+        assert page.locator(".reasons .is-unclear").count() == count
+        title = page.locator(".reasons figcaption b", has_text="not to be read as importance")
+        assert title.count() == count
+
+
 @pytest.mark.parametrize("end", [0.5, 0.999])
 def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page: Any, end: float) -> None:
     """Here the payload is cut and the script is there; without the script, the browser shows nothing at all."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_coverage, judge
+from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_coverage, judge, write_points
 
 NUM_ROWS = 400
 
@@ -129,3 +130,11 @@ def test_imbalance_is_judged_by_macro_f1() -> None:
     assert "points of macro-F1" in verdict["sentence"]
     (plain,) = judge(runs, make_test_rows(labels=labels))
     assert plain["sentence"].startswith("No clear difference")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(-0.0234, "−2.3"), (0.134, "13.4"), (-0.0003, "−0.03"), (0.00002, "0.002"), (0.0, "0.0"), (-1e-9, "0.0")],
+)
+def test_points_keep_the_side_of_zero(value: float, expected: str) -> None:
+    assert write_points(value) == expected

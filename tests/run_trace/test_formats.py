@@ -42,3 +42,19 @@ from pretune.run_trace import formats
 )
 def test_a_number_is_written_with_few_digits_and_a_unit(written: str, expected: str) -> None:
     assert written == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("files", 1, "file"),
+        ("files", 2, "files"),
+        ("classes", 1, "class"),
+        ("polar word families", 1, "polar word family"),
+        ("train_documents", 1, "train document"),
+        ("tokens per row", 1.0, "token per row"),
+        ("loss", 1, "loss"),
+    ],
+)
+def test_a_quantity_of_one_has_its_name_in_the_singular(name: str, value: float, expected: str) -> None:
+    assert formats.unit_of(name, value) == expected

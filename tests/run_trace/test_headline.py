@@ -54,7 +54,7 @@ def test_without_a_test_validation_is_named_as_such(full_run: Any) -> None:
 
 def test_a_run_without_labels_is_about_masked_tokens(full_run: Any) -> None:
     card = without(full_run, "compare", "finetune", "prepare")
-    assert card.headline == "After 2,400 steps, 39.9 % of masked tokens are predicted correctly."
+    assert card.headline == "After 2,400 steps, 39.9 % of hidden tokens are predicted correctly."
     assert "most frequent token gives 4.1 %" in card.detail
     assert card.task is None
 
@@ -64,7 +64,7 @@ def test_a_run_at_work_says_where_it_is(full_run: Any) -> None:
     full_run.events = [event for event in events if event.get("step", 0) <= 800]
     full_run.events = [e for e in full_run.events if (e["stage"], e["event"]) != ("pretrain", "stage_finished")]
     card = full_run.trace.run
-    assert card.headline == "After 800 of 2,400 steps, 26.5 % of masked tokens are predicted correctly."
+    assert card.headline == "After 800 of 2,400 steps, 26.5 % of hidden tokens are predicted correctly."
     assert card.status == "running"
     assert card.detail.endswith("The run is at its stage pretrain.")
 
@@ -83,5 +83,11 @@ def test_text_alone_is_counted(full_run: Any) -> None:
 
 
 def test_points_have_a_true_minus_and_no_minus_zero() -> None:
-    assert [signed_points(value) for value in (0.134, -0.002, -0.0001)] == ["+13.4", "−0.2", "0.0"]
+    assert [signed_points(value) for value in (0.134, -0.002, 0.0, -0.000001)] == ["+13.4", "−0.2", "0.0", "0.0"]
     assert points_interval(-0.006, 0.0061) == "−0.6 to 0.6"
+
+
+def test_rounding_does_not_hide_on_which_side_of_zero_an_interval_ends() -> None:
+    # An interval of −2.3 to 0.0 would contradict a verdict that rests on its upper end below zero.
+    assert points_interval(-0.0234, -0.0003) == "−2.3 to −0.03"
+    assert [signed_points(value) for value in (0.0004, 0.00002)] == ["+0.04", "+0.002"]

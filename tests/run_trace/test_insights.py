@@ -55,8 +55,8 @@ def test_a_slice_without_help_is_named_next_to_one_with_help(traced: RunTrace) -
             verdict("scratch", "no clear difference", 0.001, "seen"),
         )
     )
-    assert found[0].sentence.startswith("Pre-training made the difference on the test texts of slice 'unseen': +40.0")
-    assert found[1].sentence.startswith("On slice 'seen' no clear difference was measured: +0.1 points")
+    assert found[0].sentence.startswith("Pre-training made the difference on the test texts of slice “unseen”: +40.0")
+    assert found[1].sentence.startswith("On slice “seen” no clear difference was measured: +0.1 points")
 
 
 def test_a_run_without_a_model_has_no_insight(builder: Any) -> None:

@@ -16,7 +16,11 @@ export function Command({ text }: { text: string }) {
   };
   return (
     <div class="command">
-      <code ref={code}>{text}</code>
+      <code ref={code}>
+        {text.split(/(?<= )/).map((word) => (
+          <span>{word}</span>
+        ))}
+      </code>
       <button type="button" class="button" onClick={copy}>
         <span aria-live="polite">{said}</span>
         <span class="unseen"> the command</span>

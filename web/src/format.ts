@@ -56,8 +56,19 @@ export function probability(value: number): string {
 
 /** A difference of fractions in points: +13.4, −0.6, 0.0. */
 export function points(difference: number): string {
-  const text = fixed(100 * difference, 1);
+  const text = unsignedPoints(difference);
   return difference > 0 && text !== "0.0" ? `+${text}` : text;
+}
+
+/** One digit, or two or three where fewer would hide on which side of zero the difference lies: −0.03. */
+function unsignedPoints(difference: number): string {
+  const written = [1, 2, 3].map((decimals) => fixed(100 * difference, decimals));
+  return written.find((text) => /[1-9]/.test(text)) ?? "0.0";
+}
+
+/** The ends of an interval of differences, in points: −2.3 to −0.03. */
+export function pointsRange(low: number, high: number): string {
+  return `${unsignedPoints(low)} to ${unsignedPoints(high)}`;
 }
 
 /** The ends of an interval of fractions: 98.9 to 99.6. */
@@ -130,5 +141,6 @@ export function typeset(sentence: string): string {
   return sentence
     .replace(/\b\d(?:\.\d+)?e[-+]\d+\b/g, (written) => scientific(Number(written)))
     .replace(/(\d) ?%/g, `$1${THIN_SPACE}%`)
-    .replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`);
+    .replace(/(^|[\s(])-(?=\d)/g, `$1${MINUS}`)
+    .replace(/ = (?=\d)/g, "\u00a0=\u00a0");
 }

@@ -6,7 +6,14 @@ export function written({ name, value }: Quantity): string {
   const words = name.replaceAll("_", " ");
   if (typeof value === "string") return `${words}: ${value}`;
   if (typeof value !== "number") return `${words}: ${shape(value)}`;
-  return `${count(value)} ${words}`;
+  return `${count(value)} ${value === 1 ? singular(words) : words}`;
+}
+
+/** The first plural is the noun: files, tokens per row. The document has each name in the plural. */
+function singular(words: string): string {
+  return words.replace(/\b\w*[^\Ws]s\b/, (plural) =>
+    plural.endsWith("ies") ? `${plural.slice(0, -3)}y` : plural.slice(0, /(?:sses|xes)$/.test(plural) ? -2 : -1),
+  );
 }
 
 /** A count of a stage by its name; null where the stage does not state it. */

@@ -91,12 +91,21 @@ export function MaskedText({ text, slot }: { text: string; slot: ComponentChildr
   return (
     <bdi dir="auto" class="user">
       {before.length > AROUND_MASK && "… "}
-      <Plain text={before.slice(-AROUND_MASK).join("")} />
+      <Plain text={before.length > AROUND_MASK ? lastWords(before.slice(-AROUND_MASK).join("")) : before.join("")} />
       {slot}
-      <Plain text={after.slice(0, AROUND_MASK).join("")} />
+      <Plain text={after.length > AROUND_MASK ? firstWords(after.slice(0, AROUND_MASK).join("")) : after.join("")} />
       {after.length > AROUND_MASK && " …"}
     </bdi>
   );
+}
+
+/** Without the part of a word at the cut; a text without spaces stays as it is. */
+function lastWords(text: string): string {
+  return /\s\S/.test(text) ? text.replace(/^\S*\s+/, "") : text;
+}
+
+function firstWords(text: string): string {
+  return /\S\s/.test(text) ? text.replace(/\s+\S*$/, "") : text;
 }
 
 export function Plain({ text }: { text: string }) {

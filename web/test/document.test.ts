@@ -50,4 +50,7 @@ test("quantities by name, with blanks or underscores", () => {
   assert.equal(quantity(stage, "in", "train tokens"), null);
   assert.equal(quantity(stage, "out", "rows"), null);
   assert.deepEqual(stage.shape_out.map(written), ["2,000 train tokens", "rows: 3\u202f×\u202f4"]);
+  const ones = ["files", "classes", "polar word families", "train_documents", "tokens per row", "loss"];
+  const singular = ["1 file", "1 class", "1 polar word family", "1 train document", "1 token per row", "1 loss"];
+  assert.deepEqual(ones.map((name) => written({ name, value: 1 })), singular);
 });

@@ -156,7 +156,7 @@ def _verdict(
 
 
 def _sentence(found: Difference, other: Contender, metric: str, slice_name: str | None, num_corrected: int) -> str:
-    point, low, high = (_points(value) for value in (found.difference, *found.interval))
+    point, low, high = (write_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
     unit = "points" if metric == "accuracy" else "points of macro-F1"
     figures = f"{sign}{point} {unit} (95 % interval {low} to {high})"
@@ -175,9 +175,13 @@ def _sentence(found: Difference, other: Contender, metric: str, slice_name: str 
     return f"{lead}{place}: {figures}{against}."
 
 
-def _points(value: float) -> str:
-    """A fraction as percentage points, with a true minus sign and without minus zero."""
-    return f"{round(100 * value, 1) + 0.0:.1f}".replace("-", "−")
+def write_points(value: float) -> str:
+    """A fraction as percentage points, with a true minus sign: −1.2. One digit, or two or three where fewer would hide
+    on which side of zero it lies: −0.03."""
+    for digits in (1, 2, 3):
+        if rounded := round(100 * value, digits):
+            return f"{rounded:.{digits}f}".replace("-", "−")
+    return "0.0"
 
 
 def _score(contender: Contender, test: HeldOutRows, metric: str) -> FloatArray:

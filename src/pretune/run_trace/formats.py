@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 MINUTE = 60
@@ -11,6 +12,23 @@ HOUR = 3600
 def count(value: float) -> str:
     """A count in full: 1,234,567."""
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def unit_of(name: str, value: float) -> str:
+    """The name of a quantity beside its value, in the singular beside 1: 2 train_documents -> train documents,
+    1 files -> file."""
+    words = name.replace("_", " ")
+    return _PLURAL.sub(_singular, words, count=1) if value == 1 else words
+
+
+_PLURAL = re.compile(r"\b\w*[^\Ws]s\b")  # the first plural is the noun: files, tokens per row
+
+
+def _singular(plural: re.Match[str]) -> str:
+    word = plural[0]
+    if word.endswith("ies"):
+        return word.removesuffix("ies") + "y"
+    return word.removesuffix("es") if word.endswith(("sses", "xes")) else word.removesuffix("s")
 
 
 def short_count(value: float) -> str:

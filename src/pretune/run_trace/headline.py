@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_verdict
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
@@ -56,13 +57,13 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
 
 def signed_points(difference: float) -> str:
     """A fraction as percentage points, with its sign: +13.4, −0.2, 0.0."""
-    value = round(100 * difference, 1) + 0.0
-    return f"{value:+.1f}".replace("-", "−") if value else "0.0"
+    text = write_points(difference)
+    return f"+{text}" if difference > 0 and text != "0.0" else text
 
 
 def points_interval(low: float, high: float) -> str:
-    """An interval of differences in percentage points: 11.8 to 14.9, or −0.6 to 0.6."""
-    return " to ".join(signed_points(value).removeprefix("+") for value in (low, high))
+    """An interval of differences in percentage points: 11.8 to 14.9, or −2.3 to −0.03."""
+    return f"{write_points(low)} to {write_points(high)}"
 
 
 def _on_seeds(models: dict[str, ComparedModel]) -> str:
@@ -112,7 +113,7 @@ def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."
     ended = "There is no classifier, since nothing has been trained on labels." if running is None else _at(running)
     return Headline(
-        sentence=f"After {formats.count(row.step)}{total} steps, {figure} of masked tokens are predicted correctly.",
+        sentence=f"After {formats.count(row.step)}{total} steps, {figure} of hidden tokens are predicted correctly.",
         figure=figure,
         detail=f"{detail} {ended}".strip(),
     )
@@ -124,7 +125,7 @@ def _of_text(stages: list[Stage]) -> Headline:
         return Headline(sentence="Nothing has been logged yet.")
     latest = finished[-1]
     quantities = [
-        f"{formats.count(each.value)} {each.name.replace('_', ' ')}"
+        f"{formats.count(each.value)} {formats.unit_of(each.name, each.value)}"
         for each in latest.shape_out
         if isinstance(each.value, int | float)
     ]

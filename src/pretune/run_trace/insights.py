@@ -66,7 +66,7 @@ def _help(trace: RunTrace) -> Insight | None:
     if verdict is None:
         return None
     numbers, pointer = _of_verdict(trace, verdict)
-    place = "" if verdict.slice is None else f" on the test texts of slice {verdict.slice!r}"
+    place = "" if verdict.slice is None else f" on the test texts of slice “{verdict.slice}”"
     lead = {
         "better": f"Pre-training made the difference{place}",
         "worse": f"Pre-training did harm{place}",
@@ -85,7 +85,7 @@ def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
     verdict = min(not_better, key=lambda v: v.difference)
     numbers, pointer = _of_verdict(trace, verdict)
     lead = "it did harm" if verdict.outcome == "worse" else "no clear difference was measured"
-    return _insight("no help", f"On slice {verdict.slice!r} {lead}: {_figures(verdict)}.", numbers, [pointer])
+    return _insight("no help", f"On slice “{verdict.slice}” {lead}: {_figures(verdict)}.", numbers, [pointer])
 
 
 def _linear(trace: RunTrace) -> Insight | None:
@@ -116,7 +116,7 @@ def _validation_gap(trace: RunTrace) -> Insight | None:
             "test_accuracy": (test.accuracy, ["at", f"{base}/test/0/accuracy"]),
         }
         sentence = (
-            f"Validation did not stand for the test: {name} classifies {formats.percent(row.accuracy)} of the "
+            f"Validation promised more than the test gave: {name} classifies {formats.percent(row.accuracy)} of the "
             f"validation texts correctly, and {formats.percent(test.accuracy)} of the test texts."
         )
         return _insight("validation", sentence, numbers, [f"{base}/evaluations/{best}", f"{base}/test/0"])
@@ -143,8 +143,8 @@ def _calibration(trace: RunTrace) -> Insight | None:
             "error_by_chance": (each.error_by_chance, ["at", f"{pointer}/error_by_chance"]),
         }
         sentence = (
-            f"Its probabilities are off by {formats.percent(each.error)} on average, where chance alone would give up "
-            f"to {formats.percent(each.error_by_chance)}."
+            f"Its probabilities are off by {100 * each.error:.1f} points on average, where chance alone would give up "
+            f"to {100 * each.error_by_chance:.1f}."
         )
         return _insight("calibration", sentence, numbers, [pointer])
     return None
@@ -162,7 +162,7 @@ def _pretraining(trace: RunTrace) -> Insight | None:
     numbers = {"loss": (loss, ["at", f"{row}/loss"]), "unigram": (level, ["at", f"{reference}/value"])}
     side = "below" if loss < level else "not below"
     sentence = (
-        f"On masked tokens the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
+        f"On hidden tokens the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
         "frequencies alone give."
     )
     return _insight("pre-training", sentence, numbers, [row, reference])
@@ -190,7 +190,7 @@ def _confusion(trace: RunTrace) -> Insight | None:
         "wrong": (wrong, ["sub", ["sum", ["flatten", matrix]], right]),
     }
     sentence = (
-        f"The most frequent mistake takes {found.labels[label]!r} for {found.labels[predicted]!r}: "
+        f"The most frequent mistake takes “{found.labels[label]}” for “{found.labels[predicted]}”: "
         f"{formats.count(count)} of {formats.count(wrong)} wrong texts."
     )
     return _insight("confusion", sentence, numbers, [f"/errors/confusion/{label}/{predicted}"])

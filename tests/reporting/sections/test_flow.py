@@ -90,3 +90,11 @@ def test_values_of_a_shape_are_written_with_their_unit(builder: Any) -> None:
     text = rendered(builder)
     for part in ("12 MB", "10,000 x 50 tokens", "language: de", "3.1 % cut share"):
         assert part in text
+
+
+def test_one_of_a_thing_is_in_the_singular(builder: Any) -> None:
+    builder.add("collect", "flow", shape_in=[{"name": "files", "value": 1}, {"name": "bytes", "value": 2}])
+    builder.add("collect", "stage_finished", seconds=1.0)
+    text = to_text(render_flow(builder.trace, Page(100)), Page(100))
+    assert "1 file\n" in text or "1 file " in text
+    assert "1 files" not in text

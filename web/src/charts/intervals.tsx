@@ -45,9 +45,10 @@ export interface IntervalPlotProps {
 
 function layout({ rows, panels }: IntervalPlotProps, width: number) {
   const isNarrow = width < 480;
-  const names = rows.map((row) => (isNarrow ? (row.shortName ?? row.name) : row.name));
-  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, width * (isNarrow ? 0.38 : 0.27));
-  const columns = Math.max(1, Math.min(panels.length, Math.floor((width - nameWidth) / 230)));
+  const room = width * (isNarrow ? 0.38 : 0.27);
+  const names = rows.map((row) => (textWidth(row.name) + 18 > room ? (row.shortName ?? row.name) : row.name));
+  const nameWidth = Math.min(Math.max(...names.map(textWidth)) + 18, room);
+  const columns = Math.max(1, Math.min(panels.length, Math.floor((width - nameWidth + GAP) / (170 + GAP))));
   const hasTitles = panels.some((panel) => panel.title !== "");
   const block = (hasTitles ? TITLE_HEIGHT : 6) + rows.length * ROW + AXIS_HEIGHT;
   return { names, nameWidth, columns, block, hasTitles, lines: Math.ceil(panels.length / columns) };
@@ -164,7 +165,7 @@ function GainLine(props: { panel: Panel; gain: Gain; scale: Scale; top: number }
   return (
     <g>
       <path class="gain" d={`M${x1} ${y1}V${y2}H${x2}`} />
-      <text class="accent halo" x={hasRoom ? (x1 + x2) / 2 : Math.min(x1, x2) - 8} y={hasRoom ? y2 - 7 : y2 + 4} text-anchor={hasRoom ? "middle" : "end"}>
+      <text class="accent halo" x={hasRoom ? (x1 + x2) / 2 : Math.min(x1, scale(to.low)) - 8} y={hasRoom ? y2 - 7 : y2 + 4} text-anchor={hasRoom ? "middle" : "end"}>
         {label}
       </text>
     </g>

@@ -41,12 +41,7 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
           <span>{captionOf(errors.labels.length)}</span>
         </figcaption>
         {isLarge ? (
-          <>
-            <PairList {...props} />
-            <Fold name={`Matrix of all ${count(errors.labels.length)} classes`}>
-              <FullMatrix errors={errors} />
-            </Fold>
-          </>
+          <PairList {...props} />
         ) : (
           <Matrix {...props} />
         )}
@@ -55,6 +50,13 @@ export function ConfusionFigure({ errors, isRedacted }: { errors: TestErrors; is
         )}
       </figure>
       <CellTexts errors={errors} confusion={confusion} chosen={chosen} threshold={threshold} isRedacted={isRedacted} />
+      {isLarge && (
+        <div class="full-matrix">
+          <Fold name={`Matrix of all ${count(errors.labels.length)} classes`}>
+            <FullMatrix errors={errors} />
+          </Fold>
+        </div>
+      )}
     </div>
   );
 }

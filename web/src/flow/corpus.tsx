@@ -29,7 +29,10 @@ function FunnelFigure({ funnel }: { funnel: Funnel }) {
   return (
     <Figure title="The funnel" sentence={sentence}>
       <FunnelList steps={funnel.steps} />
-      <FoundIn title="Languages found" counts={funnel.languages} />
+      <FoundIn
+        title={funnel.languages_of === null ? "Languages found" : `Languages found in a sample of ${count(funnel.languages_of)} documents`}
+        counts={funnel.languages}
+      />
       <FoundIn title="Personal data found" counts={funnel.personal_data} />
     </Figure>
   );

@@ -35,7 +35,7 @@ function summary(trace: RunTrace): string {
   const train = quantity(of("preprocess"), "out", "train tokens");
   const tokens = train === null ? null : train + (quantity(of("preprocess"), "out", "validation tokens") ?? 0);
   const parameters = trace.phases.pretrain?.parameters;
-  const dropped = trace.stages.flatMap((stage) => stage.dropped).reduce((sum, rule) => sum + rule.count, 0);
+  const dropped = [of("collect"), of("preprocess")].flatMap((stage) => stage?.dropped ?? []).reduce((sum, rule) => sum + rule.count, 0);
   const became = [
     tokens === null ? null : `${count(tokens)} tokens`,
     parameters == null ? null : `a model of ${count(parameters)} parameters`,

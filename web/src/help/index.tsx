@@ -1,6 +1,6 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
-import { count, counted, percent, points, range, THIN_SPACE, typeset } from "../format.ts";
+import { count, counted, percent, points, pointsRange, range, THIN_SPACE, typeset } from "../format.ts";
 import { modelValue, numClasses, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
 import { isolated, UserText } from "../text.tsx";
@@ -27,12 +27,12 @@ function summary(comparison: Comparison): string {
   const [overall] = control.filter((verdict) => verdict.slice === null);
   const found = overall ?? comparison.verdicts[0];
   if (!found) return "These models answered the same test texts; no pair of them was compared.";
-  if (!found.between.includes("scratch")) return typeset(found.sentence);
+  if (!found.between.includes("scratch")) return `That was not measured. ${typeset(found.sentence)}`;
   const answer = { better: "Yes", worse: "No", "no clear difference": "It cannot be told" }[found.outcome];
-  const interval = `95${THIN_SPACE}% interval ${range(found.low, found.high)}`;
+  const interval = `95${THIN_SPACE}% interval ${pointsRange(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);
   const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
-  return `${answer}: ${points(found.difference)} points over the same network from scratch (${interval}).${by}`;
+  return `${answer}: ${points(found.difference)} points ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}`;
 }
 
 function inSlice(verdict: Verdict): string {

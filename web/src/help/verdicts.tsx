@@ -1,5 +1,5 @@
 import { type Forest, ForestAxis, ForestRow, forestScale } from "../charts/small.tsx";
-import { capital, counted, fixed, or, points, pValue, range, typeset } from "../format.ts";
+import { capital, counted, fixed, or, points, pointsRange, pValue, typeset } from "../format.ts";
 import { modelName } from "../models.ts";
 import { Part } from "../section.tsx";
 import { UserText } from "../text.tsx";
@@ -77,7 +77,7 @@ function VerdictRow({ verdict, forest }: { verdict: Verdict; forest: Forest }) {
       <td class="number points">
         <b>{points(verdict.difference)}</b>
       </td>
-      <td class="number interval-text">{range(verdict.low, verdict.high)}</td>
+      <td class="number interval-text">{pointsRange(verdict.low, verdict.high)}</td>
       <td class="number p-value">{or(verdict.p_value, pValue)}</td>
     </tr>
   );

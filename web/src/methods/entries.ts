@@ -17,7 +17,7 @@ export const METHODS: MethodEntry[] = [
   {
     id: "training-loss",
     figure: "Training and validation",
-    made: "Training figures are means over the steps since the last evaluation, with dropout and hidden tokens; validation is measured at one moment, on text held out, without dropout.",
+    made: "Training figures are means over the steps since the last evaluation, while the weights still change, and fine-tuning masks some words of its training texts. Validation is measured at one moment, on text held out.",
     care: "A training loss above the validation loss is therefore no sign of a mistake.",
   },
   {
@@ -77,7 +77,7 @@ export const METHODS: MethodEntry[] = [
   {
     id: "reasons",
     figure: "Reasons",
-    made: "Integrated gradients of the score from a text with every word hidden, beside the change of the score when one word is hidden. A curve hides the words in that order, beside random orders.",
+    made: "Integrated gradients of the score from a text with every word masked, beside the change of the score when one word is masked. A curve masks the words in that order, beside random orders.",
     care: "Where the two disagree, neither should be read. Both say what the model used, not what is true.",
     source: "Sundararajan et al., 2017; DeYoung et al., 2020",
   },

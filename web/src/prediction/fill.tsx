@@ -150,16 +150,16 @@ function OcclusionFigure({ fill }: { fill: FillTrace }) {
   const first = fill.predictions[0]?.word ?? "";
   return (
     <Figure
-      title="Masking a second word"
+      title="Hiding a second word"
       sentence={
         <>
-          How far the log-probability of “<UserText text={first} limit={30} />” falls when this word is masked, too. The
+          How far the log-probability of “<UserText text={first} limit={30} />” falls when this word is hidden, too. The
           words that matter most are shown.
         </>
       }
       table={
         <Table
-          caption="Fall of the log-probability by masked word"
+          caption="Fall of the log-probability by hidden word"
           rows={rows}
           columns={[
             { name: "Word", value: ({ word }) => <UserText text={word} limit={60} /> },

@@ -12,18 +12,20 @@ import { plainWidth, signed, wordName } from "./figures.ts";
 const AGREEMENT = 0.5;
 const WORDS_SHOWN = 10;
 
-export function ReasonsPart({ reasons }: { reasons: Reasons | null }) {
+export function ReasonsPart({ reasons, areDue }: { reasons: Reasons | null; areDue: boolean }) {
   return (
     <div class="sub reasons">
       <h3>Reasons</h3>
       <p>Two ways of asking which words the score rests on. They answer for the score of this model and say nothing of what is true.</p>
       {reasons === null ? (
-        <p class="note">The text has no word that could be masked alone, so there is nothing to compare.</p>
+        <p class="note" role="status">
+          {areDue ? "The reasons are being computed …" : "There are none: the text has no word that could be masked alone, or it is too long."}
+        </p>
       ) : (
         <>
           <Agreement reasons={reasons} />
           <div class="g2">
-            <WordsFigure reasons={reasons} />
+            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} />
             <DeletionFigure reasons={reasons} />
           </div>
         </>
@@ -32,9 +34,12 @@ export function ReasonsPart({ reasons }: { reasons: Reasons | null }) {
   );
 }
 
+function doMethodsAgree({ rank_correlation: correlation, is_converged: isConverged }: Reasons): boolean {
+  return isConverged && correlation !== null && correlation >= AGREEMENT;
+}
+
 function Agreement({ reasons }: { reasons: Reasons }) {
-  const { rank_correlation: correlation, is_converged: isConverged } = reasons;
-  const doAgree = isConverged && correlation !== null && correlation >= AGREEMENT;
+  const doAgree = doMethodsAgree(reasons);
   return (
     <div class={doAgree ? "agreement" : "agreement is-poor"}>
       <svg viewBox="0 0 26 18" aria-hidden="true">
@@ -81,7 +86,8 @@ interface WordRow {
   masking: number;
 }
 
-function WordsFigure({ reasons }: { reasons: Reasons }) {
+/** Where the methods disagree, the bars are hollow, as every mark of this page that shows no clear finding. */
+function WordsFigure({ reasons, isReadable }: { reasons: Reasons; isReadable: boolean }) {
   const rows = reasons.words.map((word, index) => ({
     word,
     index,
@@ -91,12 +97,13 @@ function WordsFigure({ reasons }: { reasons: Reasons }) {
   const shown = largestRows(rows, reasons.is_converged);
   return (
     <Figure
-      title="Signed weight of words"
+      title={isReadable ? "Signed weight of words" : "Signed weight of words, not to be read as importance"}
+      class={isReadable ? undefined : "is-unclear"}
       sentence={
         <>
           Bars to the right speak for “<UserText text={reasons.label} limit={40} />
           ”, bars to the left for “<UserText text={reasons.runner_up} limit={40} />
-          ”, in units of the logit.
+          ”, in units of the logit.{!isReadable && " They are hollow, since no second method confirms them."}
         </>
       }
       table={

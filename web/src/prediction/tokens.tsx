@@ -185,8 +185,8 @@ function TokenTable({ prediction }: { prediction: PredictionTrace }) {
         { name: "Id", value: (token) => token.id, isNumber: true },
         { name: "Characters", value: (token) => charactersOf(token), isNumber: true },
         { name: "Times seen", value: (token) => (token.count === null ? "–" : count(token.count)), isNumber: true },
-        { name: "Length of vector", value: (_, index) => lengthOf(prediction, index), isNumber: true },
-        { name: "Nearest tokens", value: (token) => <Guesses words={neighboursOf(prediction, token)} /> },
+        { name: "Length", value: (_, index) => lengthOf(prediction, index), isNumber: true },
+        { name: "Nearest tokens", value: (token) => <div class="neighbours"><Guesses words={neighboursOf(prediction, token)} /></div> },
       ]}
     />
   );

@@ -10,7 +10,8 @@ const MASK = "[MASK]";
 /** From so many characters on, the reader is told that it can take long. */
 const LONG = 400;
 
-type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
+/** `number` is that of the question, so that the reasons are added to the view of the same text. */
+type Answer = { number: number } & ({ prediction: PredictionTrace } | { fill: FillTrace });
 
 /** What the reader typed and got; it stays while another tab is looked at. */
 export interface Typed {
@@ -29,7 +30,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
   const result = useRef<HTMLDivElement>(null);
 
   useEffect(() => {
-    if (answer !== null && answer !== kept.answer) result.current?.focus();
+    if (answer !== null && answer.number !== kept.answer?.number) result.current?.focus();
     kept.answer = answer;
   }, [answer, kept]);
 
@@ -43,8 +44,11 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
     setAnswer(null);
     setCaution(oracle.caution?.(text) ?? null);
     try {
-      const found = text.includes(MASK) ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text) };
-      if (number === asked.current) setAnswer(found);
+      const show = (found: Answer) => {
+        if (number === asked.current) setAnswer(found);
+      };
+      if (text.includes(MASK)) show({ number, fill: await oracle.fill(text) });
+      else show({ number, prediction: await oracle.trace(text, (prediction) => show({ number, prediction })) });
     } catch (problem) {
       if (number === asked.current) setError(sentenceOf(problem));
     } finally {
@@ -84,7 +88,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
           {isBusy && text.length > LONG && "Computing. A long text can take a minute or more."}
         </p>
         <p class="actions">
-          <button type="submit" class="button is-primary" aria-disabled={isBusy}>
+          <button type="submit" class="button is-primary">
             {isBusy ? "Computing …" : "Trace this text"}
           </button>
         </p>
@@ -92,9 +96,9 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
       <div ref={result} tabIndex={-1} class="typed-result" aria-live="off">
         {answer &&
           ("fill" in answer ? (
-            <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
+            <FillView key={answer.number} fill={answer.fill} isRedacted={false} />
           ) : (
-            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />
+            <PredictionView key={answer.number} prediction={answer.prediction} isRedacted={false} areReasonsDue={isBusy} />
           ))}
       </div>
     </>

@@ -50,7 +50,7 @@ function summary({ phases: { pretrain, finetune } }: RunTrace): string {
   const uniform = pretrain?.loss_references.find((reference) => reference.id === "uniform");
   if (first?.step === 0 && uniform) {
     const level = Math.abs(first.loss - uniform.value) < 0.3 ? "Before training the model guessed" : "Before training the loss was off";
-    sentences.push(`${level}: ${nats(first.loss)} nats against ${uniform.name} = ${nats(uniform.value)}.`);
+    sentences.push(`${level}: ${nats(first.loss)} nats, where a uniform guess has ${uniform.name} = ${nats(uniform.value)}.`);
   }
   const parts: string[] = [];
   if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.accuracy)} of hidden tokens`);

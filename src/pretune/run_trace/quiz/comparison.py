@@ -6,6 +6,7 @@ import math
 from random import Random
 
 from pretune.run_trace import formats
+from pretune.run_trace.headline import points_interval
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at
 from pretune.trace_schema import ComparedModel, Disagreement, Json, RunTrace, Verdict
 
@@ -47,7 +48,7 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     assert found is not None and pretrained is not None and scratch is not None
     index, result = found
     low, high = at("comparison", "verdicts", index, "low"), at("comparison", "verdicts", index, "high")
-    interval = formats.interval((result.low, result.high))
+    interval = points_interval(result.low, result.high)
     claims = {
         "better": Claim(
             text="Pre-training helped on this test: the whole interval lies above zero.",
@@ -122,7 +123,7 @@ def _slice(trace: RunTrace, _rng: Random) -> Draft:
     (i, least), (j, most) = found
     ends = {(place, end): at("comparison", "verdicts", place, end) for place in (i, j) for end in ("low", "high")}
     shown = [
-        f"“{each.slice}” {formats.points(each.difference)} ({formats.interval((each.low, each.high))})"
+        f"“{each.slice}” {formats.points(each.difference)} ({points_interval(each.low, each.high)})"
         for each in (least, most)
     ]
     return Draft(

@@ -103,7 +103,7 @@ _PRINTED = Draft(
     ],
     hints=[
         "Which function gave the value in predictions?",
-        "What does that function get, and what can it know about it?",
+        "What does that function get, and what does it return?",
     ],
     solution=[
         "train changes the weights; predict reads the texts of test and returns a label and a probability for each."
@@ -147,13 +147,14 @@ _CHATBOT = Draft(
     "without labels, and 5,000 questions with checked answers. Which strategy suits best?",
     right=Claim(
         text="Pre-train the general model further on the medical pages, then fine-tune it on the checked answers.",
-        why="It keeps what the model knows of language, adds the words and facts of the field, then learns the task.",
+        why="It keeps what the model has learned of language, adds the words and facts of the field, and then learns "
+        "the task.",
     ),
     wrong=[
         Claim(
             text="Use the general model as it is.",
             why="It has seen little of the field and nothing of the task, and wrong answers about medicines do harm.",
-            misconception="expects a general model to know every field",
+            misconception="expects a general model to suit every field",
         ),
         Claim(
             text="Train a new network from scratch on the medical pages and answers.",

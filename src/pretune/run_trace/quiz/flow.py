@@ -98,7 +98,7 @@ def _subwords(trace: RunTrace, _rng: Random) -> Draft:
                 misconception="takes tokens for words",
             ),
             Claim(
-                text="The words that the tokenizer does not know make the rest.",
+                text="Words that are missing from the vocabulary make the rest.",
                 why=f"{formats.percent(trace.tokenizer.unknown_fraction or 0)} of the tokens are unknown; subwords "
                 "leave hardly any text without a token.",
                 holds=["ge", at("tokenizer", "unknown_fraction"), ["sub", 1, ["div", 1, ratio]]],

@@ -56,7 +56,7 @@ def _start(trace: RunTrace, _rng: Random) -> Draft:
         ),
         wrong=[
             Claim(
-                text="It knows already which tokens are frequent.",
+                text="The network gives frequent tokens a higher probability.",
                 why=f"Frequencies alone would give {formats.nats(unigram[1].value)} nats, the unigram entropy.",
                 holds=["near", loss, unigram[0], NEAR],
                 misconception="mixes up the uniform guess and the guess from frequencies",
@@ -75,7 +75,7 @@ def _start(trace: RunTrace, _rng: Random) -> Draft:
             ),
         ],
         hints=[
-            "Weights are random before training. What can a random network know?",
+            "Weights are random before training. Which probabilities do random weights give?",
             "Compare the loss with the two reference lines of the loss chart.",
         ],
         solution=[
@@ -184,7 +184,7 @@ def _gain(trace: RunTrace, _rng: Random) -> Draft:
     return Draft(
         prompt=f"A guess from token frequencies has a loss of {level:.3f} nats, the trained model one of "
         f"{final:.3f}. How many times as high is the probability that the model gives to the right token? (As a "
-        "geometric mean over the masked tokens.)",
+        "geometric mean over the hidden tokens.)",
         number=["exp", fall],
         tolerance=0.02 * math.exp(difference),
         unit="times",

@@ -48,10 +48,10 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
     if last.rank is not None and last.rank > len(claims) and last.probability is not None:
         claims[-1] = Claim(
             text=f"“{sentence.true_word}”",
-            why=f"This word was masked, but it got {formats.percent(last.probability)}, rank "
+            why=f"This word was hidden, but it got {formats.percent(last.probability)}, rank "
             f"{formats.count(last.rank)}.",
             holds=["eq", at("watched", index, "moments", len(sentence.moments) - 1, "rank"), 1],
-            misconception="expects the masked word itself; the model never reads it",
+            misconception="expects the hidden word itself; the model never reads it",
         )
     return Draft(
         prompt=f"{excerpt(sentence.masked_text)} Which word gets the highest probability at [MASK] after pre-training?",
@@ -65,7 +65,7 @@ def _masked_word(trace: RunTrace, rng: Random) -> Draft:
             "After the last step: "
             + ", ".join(f"“{g.word}” {formats.percent(g.probability)}" for g in last.predictions[:4])
             + ".",
-            f"The masked word was “{sentence.true_word}”"
+            f"The hidden word was “{sentence.true_word}”"
             + (f", rank {formats.count(last.rank)}." if last.rank is not None else "."),
         ],
     )
@@ -79,7 +79,7 @@ def _ends(sentence: WatchedSentence) -> tuple[WatchedMoment, WatchedMoment] | No
 
 
 def _before(trace: RunTrace) -> list[tuple[int, WatchedSentence]]:
-    """Sentences whose masked word got about 1/V from the random weights."""
+    """Sentences whose hidden word got about 1/V from the random weights."""
     size = 0 if trace.tokenizer is None else trace.tokenizer.vocab_size
     found = []
     for index, sentence in _watched(trace):
@@ -101,7 +101,7 @@ def _untrained_word(trace: RunTrace, rng: Random) -> Draft:
     probability, reads_size = at(*place, "probability"), at("tokenizer", "vocab_size")
     shown = formats.percent(first.probability or 0)
     return Draft(
-        prompt=f"{excerpt(sentence.masked_text)} Before training, the masked word “{sentence.true_word}” gets "
+        prompt=f"{excerpt(sentence.masked_text)} Before training, the hidden word “{sentence.true_word}” gets "
         f"{shown}, rank "
         f"{formats.count(first.rank or 0)} of {formats.count(size)}. Why so little?",
         right=Claim(
@@ -165,7 +165,7 @@ def _nats_of_a_word(trace: RunTrace, rng: Random) -> Draft:
     shown = [f"{100 * (moment.probability or 0):.3g} %" for moment in ends]
     fall = math.log(ends[1].probability / ends[0].probability)
     return Draft(
-        prompt=f"{excerpt(sentence.masked_text)} Pre-training raised the probability of the masked word "
+        prompt=f"{excerpt(sentence.masked_text)} Pre-training raised the probability of the hidden word "
         f"“{sentence.true_word}” from {shown[0]} to {shown[1]}. By how many nats did the loss at this mask fall?",
         number=["ln", ["div", after, before]],
         tolerance=0.05,
@@ -182,7 +182,7 @@ def _nats_of_a_word(trace: RunTrace, rng: Random) -> Draft:
             ),
         ],
         hints=[
-            "The loss at a mask is minus the natural logarithm of the probability of the masked word.",
+            "The loss at a mask is minus the natural logarithm of the probability of the hidden word.",
             f"The fall is ln({shown[1]}) - ln({shown[0]}), which is the logarithm of the ratio.",
         ],
         solution=[f"ln({shown[1]} / {shown[0]}) = {fall:.2f} nats."],
@@ -190,7 +190,7 @@ def _nats_of_a_word(trace: RunTrace, rng: Random) -> Draft:
 
 
 TEMPLATES = (
-    Template("Q-MASK", "easy", "masked word", "training", _has_decided, _masked_word),
-    Template("Q-UNTRAINED", "medium", "masked word before training", "training", _has_before, _untrained_word),
+    Template("Q-MASK", "easy", "hidden word", "training", _has_decided, _masked_word),
+    Template("Q-UNTRAINED", "medium", "hidden word before training", "training", _has_before, _untrained_word),
     Template("Q-NATS", "hard", "loss of a word", "training", _has_risen, _nats_of_a_word),
 )

@@ -53,7 +53,7 @@ def _warm_up(trace: RunTrace, _rng: Random) -> Draft:
                 why=f"It is highest at step {formats.count(steps[top])}: with random weights, large first steps do "
                 "damage.",
                 holds=["eq", ["argmax", rates], 0],
-                misconception="does not know the warm-up",
+                misconception="overlooks the warm-up",
             ),
             Claim(
                 text="It rises until the last step, because the model can take more and more.",
