@@ -85,3 +85,19 @@ def test_text_alone_is_counted(full_run: Any) -> None:
 def test_points_have_a_true_minus_and_no_minus_zero() -> None:
     assert [signed_points(value) for value in (0.134, -0.002, -0.0001)] == ["+13.4", "−0.2", "0.0"]
     assert points_interval(-0.006, 0.0061) == "−0.6 to 0.6"
+
+
+def test_the_folder_of_the_control_says_what_it_is(full_run: Any) -> None:
+    full_run.events = [{**each, "stage": "scratch"} for each in full_run.events if each["stage"] == "finetune"]
+    card = full_run.trace.run
+    assert card.headline.startswith("The stage scratch is finished")
+    assert card.detail == "It is the control of a run: the same network, trained without pre-training."
+
+
+def test_a_training_whose_figures_cannot_be_read_is_not_called_missing(full_run: Any) -> None:
+    full_run.events = [
+        {"event": each["event"], "stage": each["stage"]} for each in full_run.events if each["stage"] == "pretrain"
+    ]
+    card = full_run.trace.run
+    assert card.headline == "The stage pretrain is finished."
+    assert card.detail == "Its log has no figures of a model that this version of pretune can read."

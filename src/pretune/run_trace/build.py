@@ -87,7 +87,7 @@ def _read_events(run: Path) -> list[Event]:
     events = read_run(run)
     if not events and not any((run / name).is_file() for name in (RECIPE_NAME, LOG_NAME)):
         raise InputDataError(
-            f"{run} is no run: it has neither a {RECIPE_NAME} nor a stage folder with a {LOG_NAME}; give the folder "
+            f"{run} is no run: it has neither a {RECIPE_NAME} nor a stage folder with {LOG_NAME} in it; give the folder "
             "that `pretune run` wrote, or one of its stage folders."
         )
     return events
