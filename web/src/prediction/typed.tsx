@@ -27,9 +27,14 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
   const asked = useRef(0);
   const input = useRef<HTMLTextAreaElement>(null);
   const result = useRef<HTMLDivElement>(null);
+  const shown = useRef(0);
 
   useEffect(() => {
-    if (answer !== null && answer !== kept.answer) result.current?.focus();
+    // once for each text: the rest of an answer must not take the focus from whoever types the next one
+    if (answer !== null && answer !== kept.answer && shown.current !== asked.current) {
+      shown.current = asked.current;
+      result.current?.focus();
+    }
     kept.answer = answer;
   }, [answer, kept]);
 
@@ -41,9 +46,13 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
     const number = ++asked.current;
     setBusy(true);
     setAnswer(null);
+    const isFill = text.includes(MASK);
     setCaution(oracle.caution?.(text) ?? null);
+    const showPart = (prediction: PredictionTrace) => {
+      if (number === asked.current) setAnswer({ prediction });
+    };
     try {
-      const found = text.includes(MASK) ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text) };
+      const found = isFill ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text, showPart) };
       if (number === asked.current) setAnswer(found);
     } catch (problem) {
       if (number === asked.current) setError(sentenceOf(problem));
@@ -81,7 +90,8 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
           {error}
         </p>
         <p class="note" role="status">
-          {isBusy && text.length > LONG && "Computing. A long text can take a minute or more."}
+          {isBusy && answer !== null && "The reasons are being computed. Another text can be traced meanwhile."}
+          {isBusy && answer === null && text.length > LONG && "Computing. A long text can take a minute or more."}
         </p>
         <p class="actions">
           <button type="submit" class="button is-primary" aria-disabled={isBusy}>
