@@ -176,6 +176,7 @@ def test_a_word_without_an_end_is_answered_before_its_reasons(
     watched.page.get_by_role("button", name="Trace this text").click()
     shown.get_by_text("Predicted").first.wait_for()
     form.get_by_text("The reasons are being computed.").wait_for()
+    shown.get_by_text("They are being computed.").wait_for()
     watched.page.get_by_label("Your text").fill("Cold.")
     form.get_by_role("button").click()
     shown.get_by_text("“Cold.”").first.wait_for()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pretune.runtime import memory
-from pretune.runtime.memory import available_memory_bytes, begin_peak, peak_memory_bytes
+from pretune.runtime.memory import available_memory_bytes
 
 MEMINFO = "MemTotal:       24000 kB\nMemFree:         100 kB\nMemAvailable:    9000 kB\n"
 

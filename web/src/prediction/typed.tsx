@@ -104,7 +104,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
           ("fill" in answer ? (
             <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
           ) : (
-            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} />
+            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} isPending={isBusy} />
           ))}
       </div>
     </>

@@ -14,7 +14,14 @@ import { TokenStop } from "./tokens.tsx";
 /** A text of more characters is set smaller. */
 const LONG = 300;
 
-export function PredictionView({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
+interface Shown {
+  prediction: PredictionTrace;
+  isRedacted: boolean;
+  /** the reasons are still being computed */
+  isPending?: boolean;
+}
+
+export function PredictionView({ prediction, isRedacted, isPending = false }: Shown) {
   const [selected, setSelected] = useState(() => firstWord(prediction));
   const selection = { selected, onSelect: setSelected };
   return (
@@ -30,7 +37,7 @@ export function PredictionView({ prediction, isRedacted }: { prediction: Predict
         <HeadStop prediction={prediction} />
         <DecisionStop prediction={prediction} />
       </div>
-      <ReasonsPart reasons={prediction.reasons} />
+      <ReasonsPart prediction={prediction} isPending={isPending} />
     </>
   );
 }
