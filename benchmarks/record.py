@@ -26,8 +26,8 @@ def main() -> None:
     result = {
         "name": name,
         "version": VERSION,
-        "commit": _git("rev-parse", "HEAD"),
-        "machine": {"chip": _chip(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
+        "commit": git("rev-parse", "HEAD"),
+        "machine": {"chip": chip(), "cores": os.cpu_count(), "system": platform.platform(terse=True)},
         "events": [_plain(event) for event in events if event["event"] in _KINDS],
         "last_pretraining_evaluation": _last(events, "pretrain"),
     }
@@ -46,14 +46,14 @@ def _plain(event: Event) -> dict[str, Any]:
     return {key: value for key, value in event.items() if key not in ("time", "sentences", "config", "inputs")}
 
 
-def _chip() -> str:
+def chip() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
-def _git(*words: str) -> str:
+def git(*words: str) -> str:
     return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
 
 

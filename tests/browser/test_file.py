@@ -202,6 +202,29 @@ def test_bars_that_no_second_method_confirms_are_hollow(trace: RunTrace, tmp_pat
         assert title.count() == count
 
 
+def test_a_word_without_an_end_is_answered_before_its_reasons(
+    trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
+) -> None:
+    """Its reasons take half a minute; until then the decision is there, and another text can be traced."""
+    from pretune.exporting.browser_model import pack_model
+
+    write_report(trace, tmp_path / "with_model.html", model=pack_model(small_run))
+    watched = open_page(tmp_path / "with_model.html")
+    watched.page.get_by_role("tab", name="Your own text").click()
+    form, shown = watched.page.locator("form.typed"), watched.page.locator(".typed-result")
+    watched.page.get_by_label("Your text").fill("x" * 10_000)
+    watched.page.get_by_role("button", name="Trace this text").click()
+    shown.get_by_text("Predicted").first.wait_for()
+    form.get_by_text("The reasons are being computed.").wait_for()
+    shown.get_by_text("The reasons are being computed.").wait_for()
+    watched.page.get_by_label("Your text").fill("Cold.")
+    form.get_by_role("button").click()
+    shown.get_by_text("“Cold.”").first.wait_for()
+    watched.page.wait_for_function("() => document.querySelector('form.typed').ariaBusy === 'false'")
+    assert "Integrated gradients" in shown.inner_text()
+    assert watched.complaints() == []
+
+
 @pytest.mark.parametrize("end", [0.5, 0.999])
 def test_a_file_that_is_cut_off_says_so(report: Path, tmp_path: Path, open_page: Any, end: float) -> None:
     """Here the payload is cut and the script is there; without the script, the browser shows nothing at all."""

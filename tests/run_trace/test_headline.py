@@ -91,3 +91,19 @@ def test_rounding_does_not_hide_on_which_side_of_zero_an_interval_ends() -> None
     # An interval of −2.3 to 0.0 would contradict a verdict that rests on its upper end below zero.
     assert points_interval(-0.0234, -0.0003) == "−2.3 to −0.03"
     assert [signed_points(value) for value in (0.0004, 0.00002)] == ["+0.04", "+0.002"]
+
+
+def test_the_folder_of_the_control_says_what_it_is(full_run: Any) -> None:
+    full_run.events = [{**each, "stage": "scratch"} for each in full_run.events if each["stage"] == "finetune"]
+    card = full_run.trace.run
+    assert card.headline.startswith("The stage scratch is finished")
+    assert card.detail == "It is the control of a run: the same network, trained without pre-training."
+
+
+def test_a_training_whose_figures_cannot_be_read_is_not_called_missing(full_run: Any) -> None:
+    full_run.events = [
+        {"event": each["event"], "stage": each["stage"]} for each in full_run.events if each["stage"] == "pretrain"
+    ]
+    card = full_run.trace.run
+    assert card.headline == "The stage pretrain is finished."
+    assert card.detail == "Its log has no figures of a model that this version of pretune can read."

@@ -43,3 +43,11 @@ def test_a_damaged_file_is_named_as_such(traced: RunTrace) -> None:
     bare = replace(traced, predictions=[])
     assert [m.sentence for m in find_missing(bare, is_damaged=True) if m.section == "prediction"] == [DAMAGED]
     assert find_missing(traced, is_damaged=True) == []
+
+
+def test_lines_of_a_log_that_cannot_be_read_are_counted(traced: RunTrace) -> None:
+    found = find_missing(traced, damaged_lines={"pretrain": 1, "compare": 12})
+    assert [missing.sentence for missing in found] == [
+        "1 line of pretrain/events.jsonl cannot be read; figures may be missing.",
+        "12 lines of compare/events.jsonl cannot be read; figures may be missing.",
+    ]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.runtime.events import Event, EventLog, fold, read_events, read_run, subscribed
+from pretune.runtime.events import LOG_NAME, Event, EventLog, count_damaged, fold, read_events, read_run, subscribed
 
 
 def event(kind: str, **fields: Any) -> Event:
@@ -187,3 +187,15 @@ def test_events_of_a_run_in_another_thread_are_not_received(tmp_path: Path) -> N
     for thread in threads:
         thread.join()
     assert heard == {"one": ["one"], "two": ["two"]}
+
+
+def test_damaged_lines_are_counted_but_not_what_a_stopped_writer_leaves(tmp_path: Path) -> None:
+    written, torn = '{"event": "step", "stage": "pretrain"}\n', '{"event": "st'
+    resumed = '{"event": "resumed", "stage": "pretrain", "from_step": 0, "checkpoint": ""}\n'
+    log = tmp_path / "pretrain" / LOG_NAME
+    log.parent.mkdir()
+    log.write_text(f"{written}{torn}\n{resumed}{written}\n{torn}", encoding="utf-8")
+    assert count_damaged(tmp_path) == {}
+    log.write_text(f"{written}{torn}\n{written}\ufffd\n[1]\n{written}{torn}", encoding="utf-8")
+    assert count_damaged(tmp_path) == {"pretrain": 3}
+    assert count_damaged(log.parent) == {"pretrain": 3}

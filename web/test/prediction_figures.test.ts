@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rate, rateRange } from "../src/errors/rates.ts";
 import { difference, plainText, signed, surfaceOf, wordName } from "../src/prediction/figures.ts";
+import { whyNone } from "../src/prediction/reasons.tsx";
 import { problemOf } from "../src/prediction/typed.tsx";
+import type { PredictionTrace, Token } from "../src/trace.ts";
 
 test("a value is written with its sign, and what rounds to zero has none", () => {
   assert.equal(signed(1.234), "+1.23");
@@ -47,4 +49,13 @@ test("a typed text needs a word, and at most one mask", () => {
   assert.match(problemOf("[MASK] and [MASK]") ?? "", /2 masks/);
   assert.equal(problemOf("the [MASK]"), null);
   assert.equal(problemOf("the"), null);
+});
+
+test("a prediction without reasons says which of the causes it is", () => {
+  const token = (is_special: boolean): Token => ({ is_special }) as Token;
+  const none = (label_names: string[], ...special: boolean[]) =>
+    whyNone({ label_names, tokens: special.map(token) } as PredictionTrace);
+  assert.match(none(["a"], true, false), /single class/);
+  assert.match(none(["a", "b"], true, true), /no word/);
+  assert.match(none(["a", "b"], true, false, true), /too long/);
 });

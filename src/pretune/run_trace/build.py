@@ -22,7 +22,7 @@ from pretune.run_trace.stages import read_stages
 from pretune.run_trace.test_errors import read_errors
 from pretune.run_trace.text_reports import read_funnel, read_tokenizer
 from pretune.run_trace.training import read_phases, read_watched
-from pretune.runtime.events import LOG_NAME, Event, read_run
+from pretune.runtime.events import LOG_NAME, Event, count_damaged, read_run
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import FillTrace, PredictionTrace, RunTrace
 
@@ -52,7 +52,9 @@ def _complete(trace: RunTrace, events: list[Event], run: Path, recorded: Recorde
     """Add what is made from the rest of the trace: insights, the next step, the quiz, what is missing, the checks."""
     trace = replace(trace, insights=find_insights(trace), next_step=choose_next_step(trace))
     trace = replace(trace, quiz=make_quiz(trace), excerpts=count_excerpts(trace))
-    trace = replace(trace, missing=find_missing(trace, is_damaged=recorded.is_damaged))
+    trace = replace(
+        trace, missing=find_missing(trace, is_damaged=recorded.is_damaged, damaged_lines=count_damaged(run))
+    )
     return replace(trace, checks=check_run(trace, events, run))
 
 
@@ -87,7 +89,7 @@ def _read_events(run: Path) -> list[Event]:
     events = read_run(run)
     if not events and not any((run / name).is_file() for name in (RECIPE_NAME, LOG_NAME)):
         raise InputDataError(
-            f"{run} is no run: it has neither a {RECIPE_NAME} nor a stage folder with a {LOG_NAME}; give the folder "
-            "that `pretune run` wrote, or one of its stage folders."
+            f"{run} is no run: it has neither a {RECIPE_NAME} nor a stage folder with {LOG_NAME} in it; give the "
+            "folder that `pretune run` wrote, or one of its stage folders."
         )
     return events

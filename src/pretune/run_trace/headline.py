@@ -9,6 +9,7 @@ from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_verdict
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
 
+_TRAINING = ("pretrain", "finetune", "scratch", "compare")
 NOT_MEASURED = "Whether pre-training helped was not measured: no network was trained from scratch beside it."
 
 
@@ -33,7 +34,7 @@ def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison |
         return _of_pretraining(phases.pretrain, running)
     if running is not None:
         return Headline(sentence=_at(running), detail=running.reached or "")
-    return _of_text(stages)
+    return _of_stages(stages, phases)
 
 
 def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
@@ -119,7 +120,7 @@ def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     )
 
 
-def _of_text(stages: list[Stage]) -> Headline:
+def _of_stages(stages: list[Stage], phases: Phases) -> Headline:
     finished = [stage for stage in stages if stage.status == "finished"]
     if not finished:
         return Headline(sentence="Nothing has been logged yet.")
@@ -130,4 +131,10 @@ def _of_text(stages: list[Stage]) -> Headline:
         if isinstance(each.value, int | float)
     ]
     made = f": {', '.join(quantities[:3])}" if quantities else ""
-    return Headline(sentence=f"The stage {latest.name} is finished{made}.", detail="No model has been trained yet.")
+    if phases.scratch is not None and (phases.scratch.test or phases.scratch.evaluations):
+        detail = "It is the control of a run: the same network, trained without pre-training."
+    elif any(stage.name in _TRAINING for stage in finished):
+        detail = "Its log has no figures of a model that this version of pretune can read."
+    else:
+        detail = "No model has been trained yet."
+    return Headline(sentence=f"The stage {latest.name} is finished{made}.", detail=detail)

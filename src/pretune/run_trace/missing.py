@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pretune.run_trace.headline import NOT_MEASURED
+from pretune.runtime.events import LOG_NAME
 from pretune.runtime.manifest import RECIPE_NAME, TRACE_NAME
 from pretune.trace_schema import Missing, RunTrace
 
 DAMAGED = f"{TRACE_NAME} is damaged and not shown; delete it and run the same command to write it again."
 
 
-def find_missing(trace: RunTrace, *, is_damaged: bool = False) -> list[Missing]:
-    """The sections that have nothing to show; `is_damaged`: the recorded predictions cannot be read."""
+def find_missing(
+    trace: RunTrace, *, is_damaged: bool = False, damaged_lines: Mapping[str, int] | None = None
+) -> list[Missing]:
+    """The sections that have nothing to show; `is_damaged`: the recorded predictions cannot be read. `damaged_lines` of
+    the log of each stage are left out, so figures may be missing in sections that are there."""
     absent = {
         "flow": not any(stage.status != "missing" for stage in trace.stages),
         "training": not any(_phases(trace)),
@@ -28,6 +34,10 @@ def find_missing(trace: RunTrace, *, is_damaged: bool = False) -> list[Missing]:
     if trace.comparison is not None and not any(model.kind == "scratch" for model in trace.comparison.models):
         sentence = f"{NOT_MEASURED} Set control = true in {RECIPE_NAME} and run again."
         found.append(Missing(section="help", sentence=sentence, command=_again(trace)))
+    for stage, count in (damaged_lines or {}).items():
+        lines = "1 line" if count == 1 else f"{count} lines"
+        sentence = f"{lines} of {stage}/{LOG_NAME} cannot be read; figures may be missing."
+        found.append(Missing(section="flow", sentence=sentence, command=None))
     return found
 
 

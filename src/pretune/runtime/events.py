@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -65,15 +66,34 @@ def read_events(folder: Path) -> list[Event]:
     path = folder / LOG_NAME
     if not path.is_file():
         return []
-    events = []
+    return fold([event for event in _read_lines(path) if event is not None])
+
+
+def count_damaged_lines(folder: Path) -> int:
+    """The lines of a stage's log that are no events, apart from those that a stopped writer leaves: the last line, and
+    one after which the stage was resumed."""
+    path = folder / LOG_NAME
+    lines = _read_lines(path) if path.is_file() else []
+    return sum(
+        event is None and (following is None or following["event"] != "resumed") for event, following in pairwise(lines)
+    )
+
+
+def _read_lines(path: Path) -> list[Event | None]:
+    """The event of each line that is not blank; None for a line that is no event, such as an incomplete one."""
+    found: list[Event | None] = []
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):  # texts may have other separators
+        if not line.strip():
+            continue
         try:
             event = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # an incomplete line: its writer was killed
-        if isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("stage"), str):
-            events.append(event)
-    return fold(events)
+        except (json.JSONDecodeError, RecursionError):
+            event = None  # its writer was killed, or the file was damaged
+        is_event = (
+            isinstance(event, dict) and isinstance(event.get("event"), str) and isinstance(event.get("stage"), str)
+        )
+        found.append(event if is_event else None)
+    return found
 
 
 def fold(events: list[Event]) -> list[Event]:
@@ -130,3 +150,10 @@ def read_run(run: Path) -> list[Event]:
     if (run / LOG_NAME).is_file():
         return read_events(run)
     return [event for stage in STAGE_ORDER for event in read_events(run / stage)]
+
+
+def count_damaged(run: Path) -> dict[str, int]:
+    """The damaged lines of each log of a run, or of a single stage folder; logs without any are left out."""
+    folders = [run] if (run / LOG_NAME).is_file() else [run / stage for stage in STAGE_ORDER]
+    found = {folder.name: count_damaged_lines(folder) for folder in folders}
+    return {name: count for name, count in found.items() if count}

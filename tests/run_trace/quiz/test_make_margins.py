@@ -77,3 +77,31 @@ def test_a_loss_next_to_the_unigram_entropy_is_not_said_to_be_below(make_trace: 
     phases = dataclasses.replace(trace.phases, pretrain=dataclasses.replace(pretrain, evaluations=rows))
     assert is_asked("Q-CROSSING", trace)
     assert not is_asked("Q-CROSSING", dataclasses.replace(trace, phases=phases))
+
+
+def test_a_punctuation_mark_is_not_asked_for_as_a_word(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    sentence = trace.watched[0]
+    last = sentence.moments[-1]
+    words = [dataclasses.replace(last.predictions[0], word=":"), *last.predictions[1:]]
+    marked = dataclasses.replace(
+        sentence, moments=[*sentence.moments[:-1], dataclasses.replace(last, predictions=words)]
+    )
+    assert not is_asked("Q-MASK", dataclasses.replace(trace, watched=[marked]))
+
+
+def test_a_probability_that_a_guess_of_one_half_would_hit_is_not_asked_for(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    (prediction,) = trace.predictions
+    even = dataclasses.replace(prediction, decision=dataclasses.replace(prediction.decision, probability=0.505))
+    assert is_asked("Q-SOFTMAX", trace)
+    assert not is_asked("Q-SOFTMAX", dataclasses.replace(trace, predictions=[even]))
+
+
+def test_the_constant_answer_has_no_interval_to_ask_about(make_trace: MakeTrace) -> None:
+    trace = make_trace()
+    assert trace.comparison is not None
+    constant = [dataclasses.replace(model, kind="majority") for model in trace.comparison.models]
+    comparison = dataclasses.replace(trace.comparison, models=constant)
+    assert is_asked("Q-INTERVAL", trace)
+    assert not is_asked("Q-INTERVAL", dataclasses.replace(trace, comparison=comparison))

@@ -88,7 +88,7 @@ export class Engine implements Oracle {
         "the page reads the text as it is, so its answer may differ."
       );
     }
-    if (classifier === null) return null;
+    if (classifier === null || text.includes(MASK)) return null; // a masked word has no such reasons
     const { ids, words } = tokenize(tokenizer, cleaned.text, tokenizer.encode(cleaned.text), maxSeqLen, null);
     if (canGiveReasons(classifier, ids, words)) return null;
     return "The text is too long for its reasons to be computed in a browser.";

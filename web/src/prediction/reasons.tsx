@@ -5,22 +5,30 @@ import { scaleLinear } from "../charts/scale.ts";
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { count, counted, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
-import type { Reasons } from "../trace.ts";
+import type { PredictionTrace, Reasons } from "../trace.ts";
 import { plainWidth, signed, wordName } from "./figures.ts";
 
 /** Below this rank correlation the two methods are said to disagree. */
 const AGREEMENT = 0.5;
 const WORDS_SHOWN = 10;
 
-export function ReasonsPart({ reasons, areDue }: { reasons: Reasons | null; areDue: boolean }) {
+/** Why a prediction has no reasons, as a sentence. */
+export function whyNone({ label_names, tokens }: PredictionTrace): string {
+  if (label_names.length < 2) return "The model has a single class, so there is no other label to compare with.";
+  return tokens.every((token) => token.is_special)
+    ? "The text has no word that could be masked alone, so there is nothing to compare."
+    : "The text is too long for its reasons to be computed here.";
+}
+
+/** `isPending`: the reasons of this prediction are still being computed. */
+export function ReasonsPart({ prediction, isPending }: { prediction: PredictionTrace; isPending: boolean }) {
+  const { reasons } = prediction;
   return (
     <div class="sub reasons">
       <h3>Reasons</h3>
       <p>Two ways of asking which words the score rests on. They answer for the score of this model and say nothing of what is true.</p>
       {reasons === null ? (
-        <p class="note" role="status">
-          {areDue ? "The reasons are being computed …" : "There are none: the text has no word that could be masked alone, or it is too long."}
-        </p>
+        <p class="note" role="status">{isPending ? "The reasons are being computed." : whyNone(prediction)}</p>
       ) : (
         <>
           <Agreement reasons={reasons} />

@@ -10,8 +10,7 @@ const MASK = "[MASK]";
 /** From so many characters on, the reader is told that it can take long. */
 const LONG = 400;
 
-/** `number` is that of the question, so that the reasons are added to the view of the same text. */
-type Answer = { number: number } & ({ prediction: PredictionTrace } | { fill: FillTrace });
+type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
 
 /** What the reader typed and got; it stays while another tab is looked at. */
 export interface Typed {
@@ -28,9 +27,14 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
   const asked = useRef(0);
   const input = useRef<HTMLTextAreaElement>(null);
   const result = useRef<HTMLDivElement>(null);
+  const shown = useRef(0);
 
   useEffect(() => {
-    if (answer !== null && answer.number !== kept.answer?.number) result.current?.focus();
+    // once for each text: the rest of an answer must not take the focus from whoever types the next one
+    if (answer !== null && answer !== kept.answer && shown.current !== asked.current) {
+      shown.current = asked.current;
+      result.current?.focus();
+    }
     kept.answer = answer;
   }, [answer, kept]);
 
@@ -42,13 +46,14 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
     const number = ++asked.current;
     setBusy(true);
     setAnswer(null);
+    const isFill = text.includes(MASK);
     setCaution(oracle.caution?.(text) ?? null);
+    const showPart = (prediction: PredictionTrace) => {
+      if (number === asked.current) setAnswer({ prediction });
+    };
     try {
-      const show = (found: Answer) => {
-        if (number === asked.current) setAnswer(found);
-      };
-      if (text.includes(MASK)) show({ number, fill: await oracle.fill(text) });
-      else show({ number, prediction: await oracle.trace(text, (prediction) => show({ number, prediction })) });
+      const found = isFill ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text, showPart) };
+      if (number === asked.current) setAnswer(found);
     } catch (problem) {
       if (number === asked.current) setError(sentenceOf(problem));
     } finally {
@@ -85,10 +90,11 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
           {error}
         </p>
         <p class="note" role="status">
-          {isBusy && text.length > LONG && "Computing. A long text can take a minute or more."}
+          {isBusy && answer !== null && "The reasons are being computed. Another text can be traced meanwhile."}
+          {isBusy && answer === null && text.length > LONG && "Computing. A long text can take a minute or more."}
         </p>
         <p class="actions">
-          <button type="submit" class="button is-primary">
+          <button type="submit" class="button is-primary" aria-disabled={isBusy}>
             {isBusy ? "Computing …" : "Trace this text"}
           </button>
         </p>
@@ -96,9 +102,9 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
       <div ref={result} tabIndex={-1} class="typed-result" aria-live="off">
         {answer &&
           ("fill" in answer ? (
-            <FillView key={answer.number} fill={answer.fill} isRedacted={false} />
+            <FillView key={asked.current} fill={answer.fill} isRedacted={false} />
           ) : (
-            <PredictionView key={answer.number} prediction={answer.prediction} isRedacted={false} areReasonsDue={isBusy} />
+            <PredictionView key={asked.current} prediction={answer.prediction} isRedacted={false} isPending={isBusy} />
           ))}
       </div>
     </>

@@ -14,14 +14,14 @@ import { TokenStop } from "./tokens.tsx";
 /** A text of more characters is set smaller. */
 const LONG = 300;
 
-export interface PredictionViewProps {
+interface Shown {
   prediction: PredictionTrace;
   isRedacted: boolean;
   /** the reasons are still being computed */
-  areReasonsDue?: boolean;
+  isPending?: boolean;
 }
 
-export function PredictionView({ prediction, isRedacted, areReasonsDue = false }: PredictionViewProps) {
+export function PredictionView({ prediction, isRedacted, isPending = false }: Shown) {
   const [selected, setSelected] = useState(() => firstWord(prediction));
   const selection = { selected, onSelect: setSelected };
   return (
@@ -37,7 +37,7 @@ export function PredictionView({ prediction, isRedacted, areReasonsDue = false }
         <HeadStop prediction={prediction} />
         <DecisionStop prediction={prediction} />
       </div>
-      <ReasonsPart reasons={prediction.reasons} areDue={areReasonsDue} />
+      <ReasonsPart prediction={prediction} isPending={isPending} />
     </>
   );
 }

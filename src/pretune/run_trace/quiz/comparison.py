@@ -198,8 +198,8 @@ def _points_of_rows(trace: RunTrace, _rng: Random) -> Draft:
     return Draft(
         prompt=f"Of {formats.count(total)} test rows, {formats.count(a)} are right only with pre-training and "
         f"{formats.count(b)} only from "
-        "scratch; on all others, both are right or both wrong. By how many points does pre-training raise the "
-        "accuracy?",
+        "scratch; on all others, both are right or both wrong. By how many points does pre-training change the "
+        "accuracy? (Below zero if it lowers it.)",
         number=["div", ["mul", 100, ["sub", first, second]], n],
         tolerance=0.1,
         unit="points",
@@ -265,12 +265,13 @@ def _by_chance(trace: RunTrace, _rng: Random) -> Draft:
 
 
 def _with_interval(trace: RunTrace) -> list[tuple[int, ComparedModel]]:
-    """Models of one training run that are neither nearly always right nor nearly always wrong."""
+    """Models of one training run that are neither nearly always right nor nearly always wrong. A constant answer is no
+    model to ask about: it is that of the training rows, and its accuracy need not be that of the largest test class."""
     models = [] if trace.comparison is None else trace.comparison.models
     return [
         (i, m)
         for i, m in enumerate(models)
-        if len(m.seeds) == 1 and m.n >= 50 and 0.1 <= m.accuracy <= 0.9
+        if len(m.seeds) == 1 and m.kind != "majority" and m.n >= 50 and 0.1 <= m.accuracy <= 0.9
         and abs(Z_95 * math.sqrt(m.accuracy * (1 - m.accuracy) / m.n) - (m.high - m.low) / 2) <= 0.001
     ]  # fmt: skip
 

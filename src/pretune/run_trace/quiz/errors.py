@@ -161,6 +161,12 @@ def _recall(trace: RunTrace, rng: Random) -> Draft:
 # ---- calibration
 
 
+def _model_name(trace: RunTrace, kind: str) -> str:
+    """The name that the comparison shows for a model, such as `from scratch`."""
+    models = [] if trace.comparison is None else trace.comparison.models
+    return next((model.name for model in models if model.kind == kind), kind)
+
+
 def _outcome(each: CalibrationBin) -> str | None:
     """Whether the fraction of right rows lies clearly below, above or inside the band of chance; None in between.
 
@@ -222,11 +228,10 @@ def _bin(trace: RunTrace, rng: Random) -> Draft:
         ),
     }
     return Draft(
-        prompt=f"The model “{calibration.model}” predicts {formats.count(each.n)} test rows with probabilities of "
-        f"{formats.percent(each.low)} to "
-        f"{formats.percent(each.high)}, {mean} on average. {formats.count(each.right)} of them are right, {shown}. "
-        "If the probabilities were "
-        f"exact, 95 % of such groups would have {band} right rows. Is the model over- or underconfident in this group?",
+        prompt=f"The model “{_model_name(trace, calibration.model)}” predicts {formats.count(each.n)} test rows with "
+        f"probabilities of {formats.percent(each.low)} to {formats.percent(each.high)}, {mean} on average. "
+        f"{formats.count(each.right)} of them are right, {shown}. If the probabilities were exact, 95 % of such groups "
+        f"would have {band} right rows. Is the model over- or underconfident in this group?",
         right=claims[outcome],
         wrong=[
             *(claim for name, claim in claims.items() if name != outcome),
@@ -283,7 +288,8 @@ def _calibration_error(trace: RunTrace, rng: Random) -> Draft:
         ),
     }
     return Draft(
-        prompt=f"The expected calibration error of the model “{each.model}” is {shown[0]}. A model with exact "
+        prompt=f"The expected calibration error of the model “{_model_name(trace, each.model)}” is {shown[0]}. A model "
+        "with exact "
         f"probabilities stays below {shown[1]} "
         "in 95 % of the cases, with the same rows. What does that say about the probabilities?",
         right=claims[is_off],

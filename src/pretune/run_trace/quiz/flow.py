@@ -12,6 +12,7 @@ from pretune.trace_schema import FunnelStep, RunTrace, Stage, TokenView
 
 TOKENS_SHOWN = 40  # a longer text makes a question about counting, not about tokens
 SPECIAL = 2  # tokens at the beginning and the end of every text
+MOST_STEPS = 5  # that a reader subtracts; the smallest of more are given as one sum
 EXACT = 1_000_000  # below which a count is exact in the six digits that the document keeps
 LEAD = 1.2  # how many times the second largest count the largest must be, so that a glance decides
 
@@ -196,8 +197,14 @@ def _funnel(trace: RunTrace, _rng: Random) -> Draft:
     steps, dropped = trace.funnel.steps, _dropping_steps(trace)
     documents = ["map", at("funnel", "steps"), "documents"]
     lost = ["sub", ["first", documents], ["last", documents]]
-    rules = ", ".join(f"{formats.count(count)} by the step “{step.step.replace('_', ' ')}”" for step, count in dropped)
-    counts = " - ".join(formats.count(count) for _, count in dropped)
+    named = [(f"the step “{step.step.replace('_', ' ')}”", count) for step, count in dropped]
+    if len(named) > MOST_STEPS:
+        largest = sorted((count for _, count in named), reverse=True)[MOST_STEPS - 2]
+        others = [count for _, count in named if count < largest]
+        named = [each for each in named if each[1] >= largest]
+        named.append((f"{len(others)} other steps together", sum(others)))
+    rules = ", ".join(f"{formats.count(count)} by {name}" for name, count in named)
+    counts = " - ".join(formats.count(count) for _, count in named)
     return Draft(
         prompt=f"Of {formats.count(steps[0].documents)} documents, these were dropped: {rules}. How many are left?",
         number=["last", documents],
@@ -206,8 +213,8 @@ def _funnel(trace: RunTrace, _rng: Random) -> Draft:
         wrong_numbers=[
             WrongNumber(lost, "That many were dropped.", "answers with what was dropped instead of what is left"),
             WrongNumber(
-                ["add", ["last", documents], dropped[-1][1]],
-                "The last step is left out.",
+                ["add", ["last", documents], named[-1][1]],
+                "The last count is left out.",
                 "does not subtract every step",
             ),
         ],

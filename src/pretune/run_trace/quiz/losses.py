@@ -124,8 +124,8 @@ def _crossing_step(trace: RunTrace, _rng: Random) -> Draft:
     listed = ", ".join(f"step {formats.count(r.step)}: {formats.nats(r.loss)}" for r in rows[start : start + 4])
     return Draft(
         prompt=f"Predicting from token frequencies alone has a loss of {level} nats, the unigram entropy. The "
-        "validation "
-        f"loss was: {listed}. At which evaluation does the model first use the words around a mask?",
+        f"validation loss was: {listed}. Which is the first evaluation that shows that the model uses the words around "
+        "a mask?",
         right=claims[crossing - start],
         wrong=[claim for index, claim in enumerate(claims, start) if index != crossing],
         hints=[
@@ -153,7 +153,7 @@ def _has_final_loss(trace: RunTrace) -> bool:
 def _perplexity(trace: RunTrace, _rng: Random) -> Draft:
     loss, final = ["last", _losses()], _phase(trace).evaluations[-1].loss
     return Draft(
-        prompt=f"The last validation loss of pre-training is {formats.nats(final)} nats. Among how many equally likely "
+        prompt=f"The last validation loss of pre-training is {final:.3f} nats. Among how many equally likely "
         "tokens would a guess have the same loss? (This number is called the perplexity.)",
         number=["exp", loss],
         tolerance=max(0.02 * math.exp(final), 0.02),
@@ -165,7 +165,7 @@ def _perplexity(trace: RunTrace, _rng: Random) -> Draft:
             ),
         ],
         hints=["A guess among N equally likely tokens has the loss ln N.", "So N is e to the power of the loss."],
-        solution=[f"e^{formats.nats(final)} = {math.exp(final):.2f}."],
+        solution=[f"e^{final:.3f} = {math.exp(final):.1f}."],
     )
 
 

@@ -18,11 +18,13 @@ def _watched(trace: RunTrace) -> list[tuple[int, WatchedSentence]]:
 
 
 def _decided(trace: RunTrace) -> list[tuple[int, WatchedSentence]]:
-    """Sentences whose first word is clearly ahead of the second at the end."""
+    """Sentences whose first word is clearly ahead of the second at the end, and where all of the first four are words:
+    a question for a word must not have a punctuation mark as its answer."""
     found = []
     for index, sentence in _watched(trace):
         words = sentence.moments[-1].predictions if sentence.moments else []
-        if len(words) >= 3 and words[0].probability - words[1].probability >= LEAD:
+        is_of_words = all(guess.word.isalpha() for guess in words[:4])
+        if len(words) >= 3 and is_of_words and words[0].probability - words[1].probability >= LEAD:
             found.append((index, sentence))
     return found
 

@@ -8,7 +8,8 @@ from random import Random
 from pretune.run_trace.quiz.template import Claim, Draft, Template, WrongNumber, at, excerpt
 from pretune.trace_schema import Json, PredictionTrace, RunTrace
 
-UNSURE = (0.02, 0.98)  # probabilities between which the second decimal of a logit is seen
+SUREST = 0.98  # probability up to which the second decimal of a logit is seen
+DECIDED = 0.1  # distance from one half from which on a guess of one half is wrong
 LEAD = 0.1  # fraction by which the largest contribution must exceed the second
 SCORE = 0.3  # smallest difference of scores that counts
 MOST_COMPONENTS = 12  # that a prompt lists
@@ -37,7 +38,7 @@ def _unsure(trace: RunTrace) -> Found:
     return [
         (i, p)
         for i, p in _predictions(trace)
-        if len(p.head.logits) == 2 and UNSURE[0] <= p.decision.probability <= UNSURE[1]
+        if len(p.head.logits) == 2 and 0.5 + DECIDED <= p.decision.probability <= SUREST
     ]
 
 
@@ -52,10 +53,11 @@ def _softmax(trace: RunTrace, rng: Random) -> Draft:
     names = [_name(label) for label in prediction.label_names]
     read = at("predictions", index, "head", "logits")
     own = ["index", read, asked]
-    difference = logits[asked] - logits[1 - asked]
+    shown = [round(logit, 2) for logit in logits]  # a reader computes with these
+    difference = shown[asked] - shown[1 - asked]
     text = "For a text of this run" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
-        prompt=f"{text} the head gives the logits {logits[0]:.2f} for {names[0]} and {logits[1]:.2f} for {names[1]}. "
+        prompt=f"{text} the head gives the logits {shown[0]:.2f} for {names[0]} and {shown[1]:.2f} for {names[1]}. "
         f"Which probability does {names[asked]} get?",
         number=["mul", 100, ["index", ["softmax", read], asked]],
         tolerance=0.5,
@@ -78,11 +80,15 @@ def _softmax(trace: RunTrace, rng: Random) -> Draft:
             f"other - own = {-difference:.2f}.",
         ],
         solution=[
-            f"{logits[asked]:.2f} - ({logits[1 - asked]:.2f}) = {difference:.2f}.",
+            f"{shown[asked]:.2f} - {_subtrahend(shown[1 - asked])} = {difference:.2f}.",
             f"1 / (1 + e^({-difference:.2f})) = {100 / (1 + math.exp(-difference)):.1f} %.",
         ],
         mistakes=["divides a logit by the sum of the logits"],
     )
+
+
+def _subtrahend(value: float) -> str:
+    return f"({value:.2f})" if value < 0 else f"{value:.2f}"
 
 
 # ---- contributions
@@ -180,7 +186,7 @@ def _largest(trace: RunTrace, rng: Random) -> Draft:
         )
         for k in shown
     ]
-    text = "In the first prediction" if trace.is_redacted else f"For {excerpt(prediction.text)}"
+    text = f"In prediction {index + 1}" if trace.is_redacted else f"For {excerpt(prediction.text)}"
     return Draft(
         prompt=f"{text} the model decides for {first}. Which part of the network adds most to the logit of {first} "
         "minus that of "

@@ -86,8 +86,7 @@ def _tokens_in_all(trace: RunTrace, _rng: Random) -> Draft:
     total = plan.steps * plan.tokens_per_step
     return Draft(
         prompt=f"Pre-training makes {formats.count(plan.steps)} updates with {formats.count(plan.tokens_per_step)} "
-        "tokens "
-        "each. How many million tokens does the model read?",
+        "tokens each, on average. About how many million tokens does the model read?",
         number=["div", ["mul", steps, tokens], 1e6],
         tolerance=max(0.01 * total / 1e6, 0.001),
         unit="million tokens",
@@ -96,7 +95,10 @@ def _tokens_in_all(trace: RunTrace, _rng: Random) -> Draft:
             WrongNumber(["div", tokens, 1e6], "That is one update.", "leaves out the number of updates"),
         ],
         hints=["Every update reads one batch.", "Multiply updates by tokens, and divide by 1,000,000."],
-        solution=[f"{formats.count(plan.steps)} x {formats.count(plan.tokens_per_step)} = {formats.count(total)}."],
+        solution=[
+            f"{formats.count(plan.steps)} x {formats.count(plan.tokens_per_step)} = {formats.count(total)}.",
+            f"That is {total / 1e6:.3g} million.",
+        ],
     )
 
 

@@ -146,11 +146,11 @@ def _attention(trace: RunTrace, rng: Random) -> Draft:
     place = ("predictions", index, "reasons")
     difference = ["sub", at(*place, "score"), at(*place, "masked_score")]
     shown = formats.percent(fraction)
+    text = f"In prediction {index + 1}," if trace.is_redacted else f"For {excerpt(prediction.text)}"
     special = " and ".join(token.surface.strip() for token in prediction.tokens if token.is_special)
     return Draft(
-        prompt=f"Head {head + 1} of layer {layer + 1} puts {shown} of its attention on the special tokens {special}. "
-        "The "
-        f"label is {first}. Did the special tokens cause it?",
+        prompt=f"{text} head {head + 1} of layer {layer + 1} puts {shown} of its attention on the special tokens "
+        f"{special}. The label is {first}. Did the special tokens cause it?",
         right=Claim(
             text="That cannot be read off the weights: they say where a head reads, not what that changes.",
             why="Masking every word, with the special tokens left in place, moves the score by "

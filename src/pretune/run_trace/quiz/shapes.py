@@ -130,7 +130,7 @@ def _table_fraction(trace: RunTrace, _rng: Random) -> Draft:
         ],
         solution=[
             f"{formats.count(size * width)} / {formats.count(parameters)} = {100 * size * width / parameters:.1f} %.",
-            "In a small model most parameters are the vocabulary, which is why its size is chosen from the text.",
+            "The smaller a network, the larger the part of its embedding table; so the vocabulary must fit the text.",
         ],
     )
 
