@@ -202,6 +202,7 @@ def test_bars_that_no_second_method_confirms_are_hollow(trace: RunTrace, tmp_pat
         assert title.count() == count
 
 
+@pytest.mark.slow
 def test_a_word_without_an_end_is_answered_before_its_reasons(
     trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
 ) -> None:

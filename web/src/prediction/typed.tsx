@@ -94,8 +94,8 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
           {isBusy && answer === null && text.length > LONG && "Computing. A long text can take a minute or more."}
         </p>
         <p class="actions">
-          <button type="submit" class="button is-primary" aria-disabled={isBusy}>
-            {isBusy ? "Computing …" : "Trace this text"}
+          <button type="submit" class="button is-primary" aria-disabled={isBusy && answer === null}>
+            {isBusy && answer === null ? "Computing …" : "Trace this text"}
           </button>
         </p>
       </form>
