@@ -157,12 +157,16 @@ def _look_for(classifier: Classifier, text: str, word: str, label: int) -> tuple
 
 def _read_rows(prepared: Path) -> tuple[tuple[str, ...], list[LabelledText], list[LabelledText]]:
     """The label names, training rows and held-out rows of a run, each spread evenly over its split."""
+    if not prepared.is_dir():
+        raise InputDataError(
+            f"{prepared.parent} has no labelled rows; the self-test needs a run that was given labels."
+        )
     try:
         names = tuple(json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"])
         training, validation = (_read_split(prepared / f"{split}.jsonl") for split in ("train", "validation"))
     except (OSError, ValueError, KeyError) as error:
         raise InputDataError(
-            f"{prepared} has no labelled rows ({error}); the self-test needs a run that was given labels."
+            f"The labelled rows in {prepared} cannot be read ({error}); `pretune verify` names the files that differ."
         ) from error
     if len(validation) < TESTED_ROWS:
         cut = len(training) // 5
