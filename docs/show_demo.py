@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
 from pretune.reporting.report import run_lines
+from pretune.run_trace.build import build_run_trace
 from pretune.terminal import Page, to_text
 
 WIDTH = 100
@@ -51,7 +52,7 @@ see [the built-in corpus](builtin-world.md). `pretune show runs/demo` prints thi
 
 def main(run: Path, time: str) -> None:
     """Draw the comparison, without the web font that rich would fetch, and write the report."""
-    lines = run_lines(run, Page(width=WIDTH))
+    lines = run_lines(build_run_trace(run), Page(width=WIDTH))
     starts = [number for number, line in enumerate(lines) if line.plain.startswith(FIRST)]
     ends = [number for number, line in enumerate(lines) if line.plain.startswith(LAST) and number > starts[0]]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)

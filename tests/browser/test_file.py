@@ -97,6 +97,7 @@ def test_texts_are_never_more_than_text(trace: RunTrace, tmp_path: Path, open_pa
     assert "<script>" in shown  # the attacks are there, as text
 
 
+@pytest.mark.slow
 def test_no_character_of_a_text_is_invisible(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
     hidden = "\x00\x07\x1b\u202e\u2066"
     write_report(attacked(trace, iter(lambda: f"A{hidden}B", None)), tmp_path / "hidden.html")
@@ -109,6 +110,7 @@ def test_no_character_of_a_text_is_invisible(trace: RunTrace, tmp_path: Path, op
     assert watched.complaints() == []
 
 
+@pytest.mark.slow
 def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
     trace: RunTrace, tmp_path: Path, open_page: Any
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_word_of_ten_thousand_characters_does_not_widen_the_page(
     assert watched.complaints() == []
 
 
+@pytest.mark.slow
 def test_the_policy_stops_what_a_text_would_do(report: Path, tmp_path: Path, open_page: Any) -> None:
     """If our own script had a hole, the policy would still be in the way: markup in the file itself is not run."""
     html = report.read_text(encoding="utf-8")
@@ -143,6 +146,7 @@ def test_without_scripts_there_is_the_headline(trace: RunTrace, report: Path, ch
     context.close()
 
 
+@pytest.mark.slow
 def test_a_file_with_the_model_predicts_offline(
     trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
 ) -> None:
@@ -162,6 +166,7 @@ def test_a_file_with_the_model_predicts_offline(
     assert watched.complaints() == []
 
 
+@pytest.mark.slow
 def test_a_typed_text_is_traced_before_its_reasons_and_a_newer_one_ends_it(
     trace: RunTrace, small_run: Path, tmp_path: Path, open_page: Any
 ) -> None:
@@ -188,6 +193,7 @@ def test_a_typed_text_is_traced_before_its_reasons_and_a_newer_one_ends_it(
     assert watched.complaints() == []
 
 
+@pytest.mark.slow
 def test_bars_that_no_second_method_confirms_are_hollow(trace: RunTrace, tmp_path: Path, open_page: Any) -> None:
     assert trace.predictions and trace.predictions[0].reasons is not None
     for correlation, count in ((0.2, 1), (0.8, 0)):

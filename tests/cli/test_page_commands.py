@@ -122,6 +122,7 @@ def test_no_report_and_a_file_of_another_kind_in_the_way(
     assert (run / "report.html").read_bytes() == (small_run / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_is_watched_and_stays_until_ctrl_c(
     small_run: Path, small_run_words: list[str], tmp_path: Path, start_pretune: Callable[..., subprocess.Popen[str]]
 ) -> None:

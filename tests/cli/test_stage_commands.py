@@ -54,7 +54,7 @@ def test_a_text_cannot_control_the_terminal(run_folder: Path, capsys: pytest.Cap
     assert "\x1b" not in out_of(capsys, "predict", str(run_folder), "red \x1b[31m alert")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.slow), "ascii"])
 def test_every_text_can_be_printed(run_folder: Path, encoding: str) -> None:
     """Even one with a byte that is not UTF-8, and in a terminal without umlauts."""
     environment = {**os.environ, "PYTHONIOENCODING": encoding}

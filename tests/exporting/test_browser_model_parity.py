@@ -245,6 +245,7 @@ def as_json(trace: PredictionTrace | FillTrace) -> Any:
     return json.loads(json.dumps(asdict(trace)))
 
 
+@pytest.mark.slow
 def test_traces_are_those_of_python(engine: Engine, whole_run: Path) -> None:
     classifier = load_classifier(whole_run)
     expected = [as_json(trace_prediction(classifier, text)) for text in TYPED]
@@ -255,6 +256,7 @@ def test_traces_are_those_of_python(engine: Engine, whole_run: Path) -> None:
         check_equal(one, other, 2e-4)
 
 
+@pytest.mark.slow
 def test_attributions_sum_to_the_change_of_the_score(engine: Engine, whole_run: Path) -> None:
     found = engine.answer(pack_model(whole_run), trace=TYPED[:2])["trace"]
     for reasons in (trace["reasons"] for trace in found):
@@ -274,6 +276,7 @@ def test_filled_words_are_those_of_python(engine: Engine, whole_run: Path) -> No
         check_equal(one, other, 1e-4)
 
 
+@pytest.mark.slow
 def test_eight_bits_change_probabilities_by_little(engine: Engine, whole_run: Path) -> None:
     expected = load_classifier(whole_run).predict_probabilities(TYPED)
     answers = engine.answer(pack_model(whole_run, precisions=["int8"]), predict=TYPED)

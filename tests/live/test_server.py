@@ -158,7 +158,7 @@ def test_what_is_wrong_is_sent_once(run: Path) -> None:
 
 
 def test_the_server_ends_with_open_streams_and_frees_its_port(run: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with serving(run) as server:
+    with serving(run, port=0) as server:  # the usual ports are those of other tests, too
         streams = [Stream(server) for _ in range(3)]
         for stream in streams:
             stream.message()

@@ -31,6 +31,7 @@ def hashes(run: Path) -> dict[str, str]:
     return {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+@pytest.mark.slow
 def test_a_disturbed_run_equals_an_undisturbed_one(small_run: Path, small_run_words: list[str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     plan = [{"words": [*small_run_words, "--out", str(out)], "attempts": [attempt[:2] for attempt in ATTEMPTS]}]

@@ -44,6 +44,7 @@ def short_of_memory(
     return folder, {case: attempts[2 * index : 2 * index + 2] for index, case in enumerate(SHORT)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SHORT)
 def test_short_of_memory_all_begin_again_in_smaller_pieces_or_another_number(
     short_of_memory: tuple[Path, dict[str, Any]], case: str

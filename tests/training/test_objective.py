@@ -85,6 +85,7 @@ for cuts in ([10, 20], [30], [5, 9, 40]):
 """
 
 
+@pytest.mark.slow
 def test_variable_length_attention_compiles_whole_and_once_for_all_layers() -> None:
     """Torch's own kernel, on meta tensors: no graph breaks, and it recompiles only for more edges."""
     words = [
