@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # Where each attempt ends, by what, and with which exit code; the last one ends by itself.
 ATTEMPTS = [
