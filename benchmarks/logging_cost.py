@@ -1,6 +1,6 @@
 """What the log costs a training: `python benchmarks/logging_cost.py NAME`.
 
-All seconds spent in `EventLog.write` beside the seconds of the stage, for a short pre-training and fine-tuning on the
+Compares the time spent in `EventLog.write` with that of the whole stage, in a short pre-training and fine-tuning on the
 built-in corpus, without a display. A stage this short logs more for each second than a longer one: the number of
 evaluations does not depend on the length of a run.
 """

@@ -26,10 +26,6 @@ def _rows(name: str) -> Json:
     return at("phases", name, "evaluations")
 
 
-def _trained(phase: Phase) -> list[Evaluation]:
-    return [row for row in phase.evaluations if row.step > 0]
-
-
 def _table(rows: list[Evaluation]) -> str:
     return "; ".join(
         f"epoch {row.epoch:g}: training loss {formats.nats(row.train_loss) if row.train_loss is not None else '-'}, "
