@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 import pretune
@@ -365,3 +367,28 @@ def test_true_is_true_however_it_is_spelled(run_folder: Path, tmp_path: Path) ->
     assert accuracy is not None and accuracy > 0
     for write in (str, np.bool_, lambda label: str(label).upper()):
         assert model.predict([(text, write(label)) for text, label in data]).accuracy == accuracy
+
+
+def test_a_data_frame_is_read_by_the_names_of_its_columns(run_folder: Path, tmp_path: Path) -> None:
+    rows = {"id": range(len(EXAMPLES)), "review": [t for t, _ in EXAMPLES], "stars": [y == "good" for _, y in EXAMPLES]}
+    frame, names = pd.DataFrame(rows), {"text_column": "review", "label_column": "stars"}
+    frame.loc[0, "review"] = None
+    model = load_pretrained_model(run_folder)
+    held_out = (["A warm phone.", "Our rude soup."], [True, False])  # test data of another form
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
+    model.train(frame, tmp_path / "o", test_data=held_out, **names, **settings)
+    assert model.label_names == ("false", "true")
+    warnings = {event.get("rule"): event.get("count") for event in read_events(tmp_path / "o" / "prepare")}
+    assert warnings["empty_text"] == 1
+    expected = model.predict(list(frame["review"]))
+    for same in (frame, pl.from_pandas(frame), frame[["review"]], frame["review"]):  # the column that it learned from
+        assert model.predict(same).labels == expected.labels
+    shown = model.predict(frame, label_column="stars")
+    assert shown.expected == tuple(str(value).lower() for value in frame["stars"])
+    assert model.predict(frame.rename(columns={"review": "x"}), text_column="x").labels == expected.labels
+    file = tmp_path / "o" / "labels.jsonl"
+    assert model.predict(file, text_column="review").labels == expected.labels
+    with pytest.raises(UsageError, match=r"the data is a file; call pretune\.evaluate"):
+        model.predict(file, label_column="stars")
+    with pytest.raises(InputDataError, match="no column named 'text'"):
+        model.predict(frame, text_column="text")

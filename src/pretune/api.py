@@ -221,17 +221,18 @@ class Model:
     ) -> History:
         """Train on labelled examples, starting from the current weights, and keep the trained model in this object.
 
-        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), or the path of a labelled file;
-        rows without a text or a label (None, NaN, blank) are left out and counted. `test_data` has the same form;
-        without it, some rows of `data` are held out. `settings` are those of the split and of stages 4 and 5, such as
+        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), a table with `text_column=` and
+        `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN, blank) are left out
+        and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are those of the split and of stages 4 and 5, such as
         `epochs=3`. The stages write to `out`, or to a temporary folder; `path` is then the model's folder in it.
 
         A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
         messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also
         added to `history`. Raises UsageError for wrong settings and InputDataError for data that cannot be used.
         """
-        recipe, examples = _read_settings(settings), _read_examples(data)
-        test_examples = None if test_data is None else _read_examples(test_data)
+        recipe = _read_settings(settings)
+        examples = _read_examples(data, recipe.split)
+        test_examples = None if test_data is None else _read_examples(test_data, recipe.split)
         folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else Path(out).expanduser()
         _refuse_other_run(folder)
         labels = _labels_file(examples, folder / LABELS_NAME)
@@ -258,20 +259,26 @@ class Model:
             sys.stdout.write(f"{history.table()}\n")
         return history
 
-    def predict(self, data: Any) -> Predictions:
+    def predict(self, data: Any, *, text_column: str | None = None, label_column: str | None = None) -> Predictions:
         """The label and probabilities of each text, in order; an empty prediction for a missing or blank text.
 
-        `data` is a list or column of texts, or the path of a file with one text per line or with a text column. If it
-        is a list of (text, label) pairs or a tuple of two columns (texts, labels), the labels are shown as expected
-        labels, by the model's names. Raises ModelError if the model is not trained on a task yet, and InputDataError
-        for an expected label that the model does not know.
+        `data` is a list or column of texts, a table, or the path of a file with one text per line or with a text
+        column. The texts of a table or file are in `text_column`, else in the column that the model was trained on.
+        If `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), or a table with
+        `label_column`, the labels are shown as expected labels, by the model's names. Raises ModelError if the model is
+        not trained on a task yet, and InputDataError for an expected label that the model does not know.
         """
         if self._classifier is None:
             raise ModelError(f"{self.path} has a language model, which cannot label texts yet; call train(data) first.")
+        preferred = self._classifier.columns.get("text_column")
         if isinstance(data, str | Path):
-            file, column = existing_file(data), self._classifier.columns.get("text_column")
-            return Predictions(predict(self._classifier, read_texts(file, preferred=column)))
-        items = examples_of(data)
+            if label_column is not None:
+                raise UsageError(
+                    "label_column names a column of a table in memory, and the data is a file; call pretune.evaluate "
+                    "to compare predictions with the labels of a file."
+                )
+            return Predictions(predict(self._classifier, read_texts(existing_file(data), text_column, preferred)))
+        items = examples_of(data, text_column, label_column, preferred=preferred)
         if any(map(is_pair, items)):
             refuse_other_than_pairs(items)
             texts, expected = zip(*items, strict=True)
@@ -387,12 +394,13 @@ def _refuse_other_run(folder: Path) -> None:
         raise FolderInTheWayError(f"{folder} is a run made by `pretune run`; choose another out=.")
 
 
-def _read_examples(data: Any) -> Path | str:
-    """The path of a file of labelled examples, or the content of one to write."""
+def _read_examples(data: Any, split: SplitConfig) -> Path | str:
+    """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
     if isinstance(data, str | Path):
         return existing_file(data)
-    rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in as_pairs(data)]
-    return "".join(rows)
+    text, label = split.text_column or "text", split.label_column or "label"
+    pairs = as_pairs(data, split.text_column, split.label_column)
+    return "".join(json.dumps({text: each, label: its}, ensure_ascii=False) + "\n" for each, its in pairs)
 
 
 def _labels_file(content: Path | str, target: Path) -> Path:

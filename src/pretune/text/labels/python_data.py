@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing, label_text
+from pretune.text.labels.python_columns import column_of, is_table, names_of, values_of
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
 
 Pairs = list[tuple[str, str]]
 
 
-def as_pairs(data: Any) -> Pairs:
+def as_pairs(data: Any, text_column: str | None = None, label_column: str | None = None) -> Pairs:
     """The texts and labels of labelled examples, with "" for a missing one.
 
-    `data` is an iterable of pairs, or a tuple of two columns. Raises InputDataError for anything else, and for none.
+    `data` is an iterable of pairs, a tuple of two columns, or a table with the columns `text_column` and
+    `label_column`. Raises InputDataError for anything else, and for none.
     """
-    items = examples_of(data)
+    if is_table(data) and text_column is not None and label_column is None:
+        raise _missing("label_column", data)
+    items = examples_of(data, text_column, label_column)
     refuse_other_than_pairs(items)
     if not items:
         raise InputDataError(
@@ -29,13 +33,29 @@ def as_pairs(data: Any) -> Pairs:
     return [(text, label_text(label)) for text, (_, label) in zip(texts, items, strict=True)]
 
 
-def examples_of(data: Any) -> list[Any]:
-    """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items."""
+def examples_of(
+    data: Any, text_column: str | None = None, label_column: str | None = None, *, preferred: str | None = None
+) -> list[Any]:
+    """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items.
+
+    Of a table, the items of the column `text_column`, or their pairs with those of `label_column`. If neither is given,
+    it is the only column, or the one that is called `preferred`, if there is one.
+    """
+    if is_table(data):
+        if text_column is None and preferred in (names := names_of(data)) and len(names) > 1:
+            text_column = preferred
+        if text_column is None and label_column is not None:
+            raise _missing("text_column", data)
+        if text_column is not None:
+            texts = column_of(data, text_column)
+            if label_column is None:
+                return texts
+            data = (texts, column_of(data, label_column))
     # A tuple of two examples, or of two texts, is not one of two columns.
     is_columns = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str)
     if not is_columns or is_missing(data[0]):
-        return _items_of(data)
-    texts, labels = (_items_of(part) for part in data)
+        return values_of(data)
+    texts, labels = (values_of(part) for part in data)
     if len(texts) != len(labels):
         raise InputDataError(
             f"There are {len(texts):,} texts and {len(labels):,} labels; expected a label for each text."
@@ -43,34 +63,17 @@ def examples_of(data: Any) -> list[Any]:
     return list(zip(texts, labels, strict=True))
 
 
+def _missing(setting: str, table: Any) -> InputDataError:
+    names = join_names(map(str, names_of(table)), 20)
+    return InputDataError(f"{setting} is missing; name one of the columns of the table, which are {names}.")
+
+
 def refuse_other_than_pairs(items: Sequence[Any]) -> None:
     """Raise InputDataError for the first item that is not a pair of a text and its label."""
     for number, item in enumerate(items, 1):
         if not is_pair(item):
-            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
-
-
-def _items_of(data: Any) -> list[Any]:
-    """The items of a list, an array, a column or any other iterable.
-
-    Raises InputDataError for a table, since iterating over one gives the names of its columns.
-    """
-    if isinstance(data, Mapping) or hasattr(data, "columns"):
-        columns = data.keys() if isinstance(data, Mapping) else data.columns
-        raise InputDataError(
-            f"The data is a table with the columns {join_names(map(str, columns))}; expected a list of texts, of "
-            "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS])."
-        )
-    for name in ("tolist", "to_list"):  # arrays and columns of numpy, pandas and polars: as Python values
-        if hasattr(data, name):
-            data = getattr(data, name)()
-            break
-    try:
-        return list(data)
-    except TypeError as error:
-        raise InputDataError(
-            f"The data is {data!r:.80}; expected a list of texts, a list of (text, label) pairs, or the path of a file."
-        ) from error
+            shown = " ".join(repr(item).split())
+            raise InputDataError(f"Example {number} is {shown:.80}; expected a pair of a text and its label.")
 
 
 def is_pair(item: Any) -> bool:
@@ -82,7 +85,8 @@ def as_texts(items: Sequence[Any]) -> list[str]:
     """The texts, with "" for a missing one. Raises InputDataError for anything else."""
     for number, item in enumerate(items, 1):
         if not isinstance(item, str) and not is_missing(item):
-            raise InputDataError(f"Text {number} is {item!r:.80}; expected a string.")
+            shown = " ".join(repr(item).split())
+            raise InputDataError(f"Text {number} is {shown:.80}; expected a string.")
     return [replace_surrogates(str(item)) if isinstance(item, str) else "" for item in items]
 
 
