@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.errors import RankLostError as RankLostError
     from pretune.errors import StoppedError as StoppedError
     from pretune.errors import UsageError as UsageError
+    from pretune.estimators import TextClassifier as TextClassifier
     from pretune.evaluation.evaluate import evaluate as evaluate
     from pretune.exporting.export_tokens import export as export
     from pretune.inference.classify import Prediction as Prediction
@@ -80,6 +81,7 @@ _MODULE_OF = {
     "Prediction": "inference.classify",
     "Predictions": "api",
     "Run": "api",
+    "TextClassifier": "estimators",
     "load_model": "api",
     "load_pretrained_model": "api",
     "open_run": "api",
