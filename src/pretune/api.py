@@ -223,8 +223,9 @@ class Model:
 
         `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), a table with `text_column=` and
         `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN, blank) are left out
-        and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are those of the split and of stages 4 and 5, such as
-        `epochs=3`. The stages write to `out`, or to a temporary folder; `path` is then the model's folder in it.
+        and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are
+        those of the split and of stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary
+        folder; `path` is then the model's folder in it.
 
         A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
         messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also

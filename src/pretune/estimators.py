@@ -6,6 +6,7 @@ print(cross_val_score(classifier, frame["text"], frame["label"]))
 
 from __future__ import annotations
 
+import math
 import numbers
 import shutil
 import tempfile
@@ -69,8 +70,8 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _base_folder(self) -> Path | str:
         if self.base is None:
             raise UsageError(
-                f"{type(self).__name__} has no model to start from; expected base=..., the path of a run, of a stage or "
-                "of a model folder. `pretune pretrain` makes one from raw text."
+                f"{type(self).__name__} has no model to start from; expected base=..., the path of a run, of a stage "
+                "or of a model folder. `pretune pretrain` makes one from raw text."
             )
         return self.base.path if isinstance(self.base, Model) else self.base
 
@@ -166,7 +167,8 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The most probable label of each text (N,)."""
+        """The most probable label of each text (N,); of a missing text, the most frequent label."""
+        check_is_fitted(self, "model_")
         return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
@@ -207,8 +209,8 @@ def texts_of(X: Any) -> list[str]:
         raise EstimatorDataError(f"X is the single text {X!r:.80}; expected a list of texts: put it in [ ].")
     if is_table(X) and len(names := names_of(X)) != 1:
         raise EstimatorDataError(
-            f"X is a table with the columns {join_names(map(str, names))}; expected one column of texts: choose it with "
-            "X[NAME], or in a pipeline with a ColumnTransformer."
+            f"X is a table with the columns {join_names(map(str, names))}; expected one column of texts: choose it "
+            "with X[NAME], or in a pipeline with a ColumnTransformer."
         )
     try:
         items = values_of(X)
@@ -227,14 +229,18 @@ def targets_of(y: Any, estimator: str) -> npt.NDArray[Any]:
         values = values_of(y)
     except InputDataError as error:
         raise EstimatorDataError(f"y cannot be used. {error}") from error
-    missing = next((place for place, value in enumerate(values) if is_missing(value)), None)
-    if missing is not None:
-        raise EstimatorDataError(f"Item {missing} of y is {values[missing]!r}; expected a label: leave that row out.")
+    unusable = next((place for place, value in enumerate(values) if is_missing(value) or _is_infinite(value)), None)
+    if unusable is not None:
+        raise EstimatorDataError(f"Item {unusable} of y is {values[unusable]!r}; leave that row out.")
     are_words = {isinstance(value, str) for value in values}
     if len(are_words) > 1:
         raise EstimatorDataError("y has labels that are words and labels that are numbers; expected one kind.")
     array = y if isinstance(y, np.ndarray) else np.array(values)
     return np.asarray(column_or_1d(array, warn=True))
+
+
+def _is_infinite(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and math.isinf(value)
 
 
 def _refuse_other_lengths(texts: Sequence[str], labels: npt.NDArray[Any]) -> None:
