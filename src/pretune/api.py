@@ -399,9 +399,16 @@ def _read_examples(data: Any, split: SplitConfig) -> Path | str:
     """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
     if isinstance(data, str | Path):
         return existing_file(data)
-    text, label = split.text_column or "text", split.label_column or "label"
+    names = (split.text_column or "text", split.label_column or "label", "text_pair")
     pairs = as_pairs(data, split.text_column, split.label_column)
-    return "".join(json.dumps({text: each, label: its}, ensure_ascii=False) + "\n" for each, its in pairs)
+    return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
+
+
+def _to_row(
+    text: str | tuple[str, str], label: str | list[str], text_column: str, label_column: str, text_pair_column: str
+) -> dict[str, Any]:
+    texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
+    return {**texts, label_column: label}
 
 
 def _labels_file(content: Path | str, target: Path) -> Path:

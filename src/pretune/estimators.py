@@ -10,6 +10,7 @@ import math
 import numbers
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -184,8 +185,8 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         if places:
             classifier = self.model_.classifier
             probabilities = classifier.predict_probabilities([texts[place] for place in places]).astype(np.float64)
-            names = self._class_names()
-            columns = [names.index(name) for name in classifier.label_names]
+            place_of = {name: place for place, name in enumerate(self._class_names())}
+            columns = [place_of[name] for name in classifier.label_names]
             found[places] = 0.0  # a class whose texts were all missing
             # A softmax in fp32 adds up to one within 1e-7 only, and scikit-learn's losses warn of that.
             found[np.ix_(places, columns)] = probabilities / probabilities.sum(axis=1, keepdims=True)
@@ -194,7 +195,8 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
     def _class_names(self) -> list[str]:
         """The written form of each class. Raises EstimatorDataError if two have the same."""
         names = [label_text(value) for value in self.classes_.tolist()]
-        alike = [value for value, name in zip(self.classes_.tolist(), names, strict=True) if names.count(name) > 1]
+        counts = Counter(names)
+        alike = [value for value, name in zip(self.classes_.tolist(), names, strict=True) if counts[name] > 1]
         if alike:
             raise EstimatorDataError(
                 f"y has labels that are written alike: {join_names(map(repr, alike), 4)}; expected labels that differ "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy import sparse
 
 from pretune.errors import InputDataError
 from pretune.text.labels.python_columns import column_of, is_table, names_of, values_of
@@ -126,3 +127,34 @@ def test_no_library_of_tables_is_imported() -> None:
     program = "import sys, pretune.api; print([m for m in ('pandas', 'polars', 'pyarrow') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+FLAGS = {"toxic": [1, 0, 0], "rude": [1, 1, 0]}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_columns_of_flags_are_lists_of_labels(make: Any) -> None:
+    expected = [("a", ["toxic", "rude"]), ("b", ["rude"]), ("c", [])]
+    assert as_pairs((["a", "b", "c"], make(FLAGS))) == expected
+    with pytest.raises(InputDataError, match=r"Row 2 of the labels is \[0, 2\]; expected 0 or 1 for each of the 2"):
+        as_pairs((["a", "b"], make({"toxic": [1, 0], "rude": [1, 2]})))
+
+
+def test_several_labels_come_as_lists_sets_arrays_or_matrices() -> None:
+    expected = [("a", ["x", "y"]), ("b", []), ("c", "")]
+    assert as_pairs([("a", ["x", "y"]), ("b", []), ("c", None)]) == expected
+    assert as_pairs([("a", {"y", "x"}), ("b", ()), ("c", None)]) == expected
+    assert as_pairs([("a", np.array(["x", "y"])), ("b", [None, " "]), ("c", float("nan"))]) == expected
+    assert as_pairs((pl.Series(["a", "b", "c"]), pl.Series([["x", "y"], [], None]))) == expected
+    matrix = np.array([[1, 1], [0, 0], [0, 1]])
+    for flags in (matrix, sparse.csr_array(matrix), matrix.astype(bool)):
+        assert as_pairs((["a", "b", "c"], flags)) == [("a", ["0", "1"]), ("b", []), ("c", ["1"])]
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_pairs_of_texts_come_as_two_columns(make: Any) -> None:
+    table = make({"premise": ["a", None], "hypothesis": ["b", "c"], "label": ["x", "y"]})
+    expected = [(("a", "b"), "x"), (("", "c"), "y")]
+    assert as_pairs(table, "premise", "label", "hypothesis") == expected
+    assert as_pairs((make({"premise": ["a", None], "hypothesis": ["b", "c"]}), ["x", "y"])) == expected
+    assert as_pairs([(("a", "b"), "x"), (["", "c"], "y")]) == expected

@@ -41,6 +41,38 @@ def values_of(data: Any) -> list[Any]:
         raise _no_list(data) from None
 
 
+def lists_of(data: Any) -> list[Any]:
+    """As `values_of`, but the rows of a table or array of several columns are lists, such as pairs of texts."""
+    if not is_table(data):
+        return values_of(data)
+    columns = [column_of(data, name) for name in names_of(data)]
+    return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=True)]
+
+
+def labels_of_flags(data: Any) -> list[list[str]] | None:
+    """The labels of every row of a table or array (N, C) of 0 and 1, or of a sparse one; None for other data.
+
+    The columns of an array are called 0 to C - 1. Raises InputDataError for another value than 0 and 1.
+    """
+    if hasattr(data, "toarray"):
+        data = data.toarray()
+    if is_table(data):
+        names = [str(name) for name in names_of(data)]
+    elif len(getattr(data, "shape", ())) == 2:
+        names = [str(place) for place in range(data.shape[1])]
+    else:
+        return None
+    if len(names) < 2:
+        return None
+    rows = lists_of(data)
+    for number, row in enumerate(rows, 1):
+        if any(flag not in (0, 1) for flag in row):
+            raise InputDataError(
+                f"Row {number} of the labels is {row!r:.80}; expected 0 or 1 for each of the {len(names)} labels."
+            )
+    return [[name for name, flag in zip(names, row, strict=True) if flag] for row in rows]
+
+
 def column_of(table: Any, name: Any) -> list[Any]:
     """The items of a column of a table. Raises InputDataError if the table has no such column, or several."""
     names = names_of(table)
