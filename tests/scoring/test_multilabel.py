@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -139,17 +138,14 @@ def test_thresholds_of_few_rows_hold_on_others(num_rows: int) -> None:
 
 @pytest.mark.realdata
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "PRETUNE_DATA" not in os.environ, reason="PRETUNE_DATA is not set: real data is not part of the repository"
-)
-def test_thresholds_help_on_goemotions() -> None:
+def test_thresholds_help_on_goemotions(real_data: Path) -> None:
     """The figures in the docstring of `choose_thresholds` are of this kind, with larger features and more rows."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
     def read(name: str, limit: int) -> tuple[list[str], np.ndarray]:
-        lines = (Path(os.environ["PRETUNE_DATA"]) / "emotion" / name).read_text(encoding="utf-8").splitlines()[:limit]
+        lines = (real_data / "emotion" / name).read_text(encoding="utf-8").splitlines()[:limit]
         targets = np.zeros((len(lines), 28), dtype=np.int64)
         for row, line in zip(targets, lines, strict=True):
             row[[int(label) for label in line.split("\t")[1].split(",")]] = 1

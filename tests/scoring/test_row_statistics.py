@@ -87,7 +87,7 @@ def test_many_weights_at_once() -> None:
     arrays(np.int64, (2, 12), elements=st.integers(0, 3)),
 )
 def test_weighted_ranks_parity(numbers: np.ndarray, weights: np.ndarray) -> None:
-    for row, ranks in zip(weights, _weighted_ranks(numbers, weights.astype(np.float64)), strict=True):
+    for row, ranks in zip(weights, _weighted_ranks(numbers, weights.T.astype(np.float64)).T, strict=True):
         assert ranks.repeat(row) == pytest.approx(rankdata(numbers.repeat(row)))
 
 
