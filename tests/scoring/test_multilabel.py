@@ -95,13 +95,26 @@ def test_thresholds_of_calibrated_probabilities_are_half_the_best_f1() -> None:
 
 
 def test_no_other_thresholds_have_a_better_micro_f1() -> None:
-    """With many rows, the rule for rare labels has no say, and Dinkelbach's algorithm finds the best of all choices."""
-    targets, probabilities = draw(20_000, [0.3, 0.1])
-    probabilities[:, 1] **= 2  # not calibrated any more
+    """With many rows, the rule for rare labels has no say, and Dinkelbach's algorithm finds the best of all choices.
+
+    The common threshold is far from the best here, so that one round of the algorithm is not enough.
+    """
+    targets, probabilities = draw(20_000, [0.3, 0.3])
+    probabilities[:, 1] = 1 - (1 - probabilities[:, 1]) ** 8
     best = micro_f1(targets, probabilities, choose_thresholds(probabilities, targets))
-    grid = np.linspace(0.02, 0.6, 15)
-    tried = max(micro_f1(targets, probabilities, np.array([a, b])) for a in grid for b in grid)
+    tried = max(
+        micro_f1(targets, probabilities, np.array([a, b]))
+        for a in np.linspace(0.2, 0.5, 16)
+        for b in np.linspace(0.85, 0.99, 15)
+    )
     assert best >= tried - 5e-4
+
+
+def test_a_probability_that_equals_its_threshold_is_predicted() -> None:
+    """Only the threshold 0.5 separates these rows, and it has to reach the probability 0.5 both times."""
+    targets = np.repeat([[1], [0]], 50, axis=0)
+    probabilities = np.where(targets > 0, 0.5, 0.499)
+    assert micro_f1(targets, probabilities, choose_thresholds(probabilities, targets)) == 1.0
 
 
 def test_a_label_whose_probabilities_are_too_small_gets_a_smaller_threshold() -> None:

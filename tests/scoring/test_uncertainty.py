@@ -190,3 +190,10 @@ def test_few_rows_without_an_error_give_no_certain_fraction() -> None:
     rows = np.ones((1, 10))
     _, interval = bootstrap_over_seeds(np.ones(1), mean_of(rows), 10)
     assert interval == pytest.approx(wilson_interval(10, 10))
+
+
+def test_replicates_at_the_bound_give_a_finite_interval() -> None:
+    """One of twelve rows has an error, so that a third of the replicates have none."""
+    rows = np.eye(12)[:1]
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, (0.0, np.inf))
+    assert 0.0 <= low < mean < high < np.inf
