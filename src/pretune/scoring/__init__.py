@@ -1,0 +1,1 @@
+"""Figures, intervals and linear baselines of every task."""
