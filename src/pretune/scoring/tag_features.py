@@ -40,7 +40,6 @@ _SLOTS: tuple[_Slot, ...] = (
     (("lower", -2), ("lower", -1)),
     (("lower", 1), ("lower", 2)),
     (("outline", -1), ("outline", 0), ("outline", 1)),
-    (("outline", -2), ("outline", -1), ("outline", 0), ("outline", 1), ("outline", 2)),
 )
 
 
