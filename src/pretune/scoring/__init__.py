@@ -1,1 +1,1 @@
-"""Figures, intervals and linear baselines of every task."""
+"""From predictions to figures with their intervals, and from labelled texts to linear baselines; without torch."""
