@@ -22,9 +22,8 @@ _REACH = 2  # neighbours on each side
 _BOUNDARY_WORD = 0  # its index among the distinct words
 
 _AFFIX_LENGTHS = (1, 2, 3, 4)
-_ATTRIBUTES = (
-    "word", "lower", "shape", "outline", *(f"prefix{n}" for n in _AFFIX_LENGTHS), *(f"suffix{n}" for n in _AFFIX_LENGTHS)
-)  # fmt: skip
+_AFFIXES = tuple(f"{end}{n}" for n in _AFFIX_LENGTHS for end in ("prefix", "suffix"))
+_ATTRIBUTES = ("word", "lower", "shape", "outline", *_AFFIXES)
 # Each slot joins attributes of the words at these distances; several of them count as one value.
 _Slot = tuple[tuple[str, int], ...]
 _SLOTS: tuple[_Slot, ...] = (

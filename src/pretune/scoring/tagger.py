@@ -5,7 +5,7 @@ Shapes: T words of all rows together, S features per word, K tags (IOB2, see `ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +69,7 @@ class _Weights:
         self.transition = transition
         self.initial = initial
 
-    def iter_tags(self, features: IdArray, lengths: Iterator[int]) -> Iterator[IntArray]:
+    def iter_tags(self, features: IdArray, lengths: Iterable[int]) -> Iterator[IntArray]:
         """The best tags of each row, whose words' features (T, S) follow each other."""
         start = 0
         for length in lengths:
@@ -104,9 +104,7 @@ class _Perceptron:
     def __init__(self, num_features: int, num_types: int) -> None:
         num_tags = 2 * num_types + 1
         self._weights = _Weights(np.zeros((num_features, num_tags)), *_allowed_pairs(num_types))
-        self._sums = _Weights(
-            np.zeros((num_features, num_tags)), np.zeros((num_tags, num_tags)), np.zeros(num_tags)
-        )
+        self._sums = _Weights(np.zeros((num_features, num_tags)), np.zeros((num_tags, num_tags)), np.zeros(num_tags))
         self._num_rows = 0
 
     def train_epoch(self, features: IdArray, rows: TaggedRows, random: np.random.Generator) -> None:
