@@ -148,10 +148,14 @@ def _jaccard(first: set[Any], second: set[Any]) -> float:
 
 
 def _difference_words(pair: tuple[str, str]) -> list[str]:
-    """The words of both texts as "=w", of only the first as "-w", of only the second as "+w"; "w>v" for each two of these."""
+    """Words of both texts as "=w", of only one as "-w" (first) or "+w" (second); two of the latter also as "w>v"."""
     first, second = set(_words(pair[0])), set(_words(pair[1]))
     lost, gained = sorted(first - second), sorted(second - first)
-    found = [*(f"={word}" for word in first & second), *(f"-{word}" for word in lost), *(f"+{word}" for word in gained)]
+    found = [
+        *(f"={word}" for word in sorted(first & second)),
+        *(f"-{word}" for word in lost),
+        *(f"+{word}" for word in gained),
+    ]
     if max(len(lost), len(gained)) <= _MAX_REPLACED:
         found += [f"{old}>{new}" for old in lost for new in gained]
     return found
