@@ -29,11 +29,9 @@ from pretune.text.readers.records import OTHER_NAMES, SAMPLE_ROWS, Record
 from pretune.text.reading_report import join_names
 from pretune.text.sources.detect import (
     cell_of,
-    column_by_name,
     find_text_column,
     has_column,
     label_column_by_name,
-    text_of,
 )
 
 Task = Literal["classification", "multilabel", "regression", "tokens"]
@@ -102,14 +100,14 @@ def detect_task(
     records: Sequence[Record],
     *,
     task: TaskWord = "auto",
-    given: Columns = Columns(),  # noqa: B008 - immutable
+    given: Columns | None = None,
     label_separator: str | None = None,
 ) -> DetectedTask:
     """The task of a file's rows, by the user's word or, with `auto`, by their content.
 
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
     """
-    table = _Table(path, records, given, label_separator)
+    table = _Table(path, records, given or Columns(), label_separator)
     if task == "auto":
         steps = (_as_entities_only, _as_pairs, _as_flags)
         found = next((found for step in steps if (found := step(table)) is not None), None)
@@ -269,8 +267,8 @@ def _as_lists(table: _Table, text: str, label: str) -> DetectedTask | None:
     if not lists or len(lists) <= _MOST * num_filled:
         return None
     num_several = sum(len(found) > 1 for found in lists)
-    sentence = f"several labels a row: {table.rows(len(lists))} have a list in {label!r}, {num_several:,} a longer one "
-    sentence += "than one label."
+    sentence = f"several labels a row: {table.rows(len(lists))} have a list in {label!r}, {num_several:,} of them one "
+    sentence += "with more than one label."
     return DetectedTask(task="multilabel", text_column=text, label_column=label, form="list", sentence=sentence)
 
 

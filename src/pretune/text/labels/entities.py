@@ -35,7 +35,11 @@ class EntityRows:
 
 
 def read_tagged(
-    records: Sequence[Record], words_column: str, tags_column: str, path: str, tag_names: Mapping[str, str] | None = None
+    records: Sequence[Record],
+    words_column: str,
+    tags_column: str,
+    path: str,
+    tag_names: Mapping[str, str] | None = None,
 ) -> EntityRows:
     """Rows whose columns are lists of words and of tags; the words are joined by single blanks.
 

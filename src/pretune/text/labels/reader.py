@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.labels.conll import iter_conll, sniff_conll
+from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
 from pretune.text.labels.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.json_rows import JSON_FORMATS, json_format, sniff_json
 from pretune.text.readers.records import LABEL_NAMES, SAMPLE_ROWS, Record
-from pretune.text.readers.tables import TABLE_ENDINGS, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import TABLE_ENDINGS, ending_of, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
@@ -124,8 +124,8 @@ def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tup
     if kind == "parquet":
         return list(iter_records(path, findings=findings)), {"format": kind}
     stream = TextStream(path, findings)
-    if kind in (None, "tsv") and sniff_conll(stream.peek()):
-        return list(iter_conll(stream, findings)), {"format": "CoNLL", "encoding": stream.encoding}
+    if ending_of(path) in CONLL_ENDINGS or (kind in (None, "tsv") and sniff_conll(stream.peek())):
+        return list(iter_conll(stream, findings, expected)), {"format": "CoNLL", "encoding": stream.encoding}
     kind = kind or sniff_json(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
     if kind is None and LABEL_PREFIX.match(stream.peek()):
         return _read_prefixed(stream), {"format": "fastText", "encoding": stream.encoding}
@@ -154,8 +154,10 @@ def _read_prefixed(stream: TextStream) -> list[Record]:
     found = list(_iter_prefixed(stream))
     if all(len(labels) == 1 for _, labels, _ in found):
         return [Record({"text": text, "label": labels[0]}, line) for text, labels, line in found]
-    rows = (({"text": text, "label": labels}, line) for text, labels, line in found)
-    return [Record({**row, "label": json.dumps(row["label"])}, line, row) for row, line in rows]
+    return [
+        Record({"text": text, "label": json.dumps(labels)}, line, {"text": text, "label": labels})
+        for text, labels, line in found
+    ]
 
 
 def _iter_prefixed(stream: TextStream) -> Iterator[tuple[str, list[str], int]]:

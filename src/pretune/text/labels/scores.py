@@ -47,6 +47,9 @@ class NumberForm:
         return f"Numbers: {'; '.join(parts)}." if parts else None
 
 
+PLAIN = NumberForm()
+
+
 def detect_number_form(cells: Iterable[Any]) -> NumberForm:
     """How the numbers of a column are written, decided from all cells that are text."""
     texts = [_strip(cell) for cell in cells if isinstance(cell, str)]
@@ -66,7 +69,7 @@ def detect_number_form(cells: Iterable[Any]) -> NumberForm:
     return NumberForm(is_percent=is_percent)
 
 
-def number_of(cell: Any, form: NumberForm = NumberForm()) -> float | None:  # noqa: B008 - immutable
+def number_of(cell: Any, form: NumberForm = PLAIN) -> float | None:
     """The number in a cell: NaN for a missing one, infinity for an infinite one, None for a word."""
     if not isinstance(cell, str):
         if is_missing(cell):
@@ -91,7 +94,7 @@ def number_of(cell: Any, form: NumberForm = NumberForm()) -> float | None:  # no
 def read_scores(cells: Sequence[Any], lines: Sequence[int], path: str) -> tuple[list[float | None], NumberForm]:
     """The target of every row, None for one that is missing or not finite, and how the numbers are written.
 
-    Raises InputDataError for a word among the numbers, for targets that are all alike, and if there are none.
+    Raises InputDataError, with the line, for a word among the numbers.
     """
     form = detect_number_form(cells)
     found = [number_of(cell, form) for cell in cells]
@@ -99,16 +102,7 @@ def read_scores(cells: Sequence[Any], lines: Sequence[int], path: str) -> tuple[
     for cell, number, line in zip(cells, found, lines, strict=True):
         if number is None:
             raise InputDataError(_sentence_about_word(path, line, cell, num_numbers, len(cells), form))
-    targets = [number if number is not None and math.isfinite(number) else None for number in found]
-    different = {target for target in targets if target is not None}
-    if not different:
-        raise InputDataError(f"{path} has no row with a number as its label; expected a number in each row.")
-    if len(different) == 1:
-        raise InputDataError(
-            f"{path}: the labels of all {num_numbers:,} rows are the number {different.pop():g}, so there is nothing "
-            "to learn; expected different numbers: check the column, or name another with --label-column."
-        )
-    return targets, form
+    return [number if number is not None and math.isfinite(number) else None for number in found], form
 
 
 def _sentence_about_word(path: str, line: int, cell: Any, num_numbers: int, num_cells: int, form: NumberForm) -> str:

@@ -1,16 +1,20 @@
-"""Where the spans of a text are after cleaning: an alignment of the characters of both texts."""
+"""Where the spans of a text are after cleaning: an alignment of the characters of both texts.
+
+Cleaning works on a word, a tag or an entity of HTML at a time, nearly always. So the text as found is walked part by
+part; what each becomes is known by cleaning it alone, and only the characters of changed words are compared.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.spans import Span, trim_span
 
-Region = tuple[int, int, int, int]  # from, to in the text as found; from, to in the clean text
-_WORD = re.compile(r"\S+")
+_PART = re.compile(r"<[^<>]*>|&#?\w{1,31};|[^\s<&]+|\s+|.")
+MOST_PARTS = 50  # that are cleaned together: mojibake with a blank in it, the content of a script
 MOST_CELLS = 4_000_000  # of the table of a comparison by character; larger regions are replaced as a whole
 
 
@@ -46,47 +50,56 @@ def move_spans(raw: str, clean: str, spans: Iterable[Span]) -> tuple[Span, ...]:
 def _align(raw: str, clean: str) -> tuple[list[int], list[int]]:
     """For every character of `raw`, the range of `clean` that it became; from and to are equal if it is gone."""
     first, last = [0] * len(raw), [0] * len(raw)
-    for tag, (start, end, clean_start, clean_end) in _regions(raw, clean):
+    for is_equal, start, end, clean_start, clean_end in _regions(raw, clean):
         for index in range(start, end):
-            if tag == "equal":
-                first[index] = clean_start + index - start
-                last[index] = first[index] + 1
-            else:
-                first[index], last[index] = clean_start, clean_end
+            first[index] = clean_start + (index - start if is_equal else 0)
+            last[index] = first[index] + 1 if is_equal else clean_end
     return first, last
 
 
-def _regions(raw: str, clean: str) -> Iterator[tuple[str, Region]]:
-    """Regions of equal words, word by word, and the regions between them, character by character."""
-    words, clean_words = ([match.span() for match in _WORD.finditer(text)] for text in (raw, clean))
-    texts, clean_texts = ([text[a:b] for a, b in found] for text, found in ((raw, words), (clean, clean_words)))
-    for tag, i, i_end, j, j_end in _compare(texts, clean_texts):
-        if tag == "equal":
-            for (start, end), (clean_start, clean_end) in zip(words[i:i_end], clean_words[j:j_end], strict=True):
-                yield "equal", (start, end, clean_start, clean_end)
-        elif i < i_end and j < j_end:
-            changed = (words[i][0], words[i_end - 1][1], clean_words[j][0], clean_words[j_end - 1][1])
-            yield from _regions_by_character(raw, clean, changed)
+# Whether a region is equal in both texts, from and to in the text as found, from and to in the clean text.
+_Region = tuple[bool, int, int, int, int]
 
 
-def _regions_by_character(raw: str, clean: str, region: Region) -> Iterator[tuple[str, Region]]:
-    start, end, clean_start, clean_end = region
+def _regions(raw: str, clean: str) -> Iterator[_Region]:
+    """What each part of the text became; white space, and what is gone, has no region."""
+    parts = [match.span() for match in _PART.finditer(raw)]
+    index = position = 0
+    while index < len(parts):
+        start, end = parts[index]
+        if raw[start:end].isspace():
+            index += 1
+            continue
+        position += clean.startswith(" ", position)
+        if clean.startswith(raw[start:end], position):
+            yield True, start, end, position, position + end - start
+            position += end - start
+            index += 1
+            continue
+        found = _clean_together(raw, parts[index : index + MOST_PARTS], clean, position)
+        if found is None:
+            yield from _compare(raw, clean, start, len(raw), position, len(clean))
+            return
+        num_parts, length = found
+        end = parts[index + num_parts - 1][1]
+        yield from _compare(raw, clean, start, end, position, position + length)
+        index, position = index + num_parts, position + length
+
+
+def _clean_together(raw: str, parts: list[tuple[int, int]], clean: str, position: int) -> tuple[int, int] | None:
+    """How many parts must be cleaned together to become what is at a position of the clean text, and its length."""
+    for count, (_, end) in enumerate(parts, 1):
+        cleaned = clean_text(raw[parts[0][0] : end])
+        if clean.startswith(cleaned, position):
+            return count, len(cleaned)
+    return None
+
+
+def _compare(raw: str, clean: str, start: int, end: int, clean_start: int, clean_end: int) -> Iterator[_Region]:
+    """The regions of a part that changed, by its characters; nothing if it is gone."""
     if (end - start) * (clean_end - clean_start) > MOST_CELLS:
-        yield "replace", region
+        yield False, start, end, clean_start, clean_end
         return
-    for tag, i, i_end, j, j_end in _compare(raw[start:end], clean[clean_start:clean_end]):
-        yield tag, (start + i, start + i_end, clean_start + j, clean_start + j_end)
-
-
-def _compare(one: Sequence[str], other: Sequence[str]) -> Iterator[tuple[str, int, int, int, int]]:
-    """The operations that turn one sequence into the other; equal ends are found without the slow comparison."""
-    shortest = min(len(one), len(other))
-    head = next((index for index in range(shortest) if one[index] != other[index]), shortest)
-    rest = shortest - head
-    tail = next((index for index in range(rest) if one[-1 - index] != other[-1 - index]), rest)
-    ends = len(one) - tail, len(other) - tail
-    yield "equal", 0, head, 0, head
-    matcher = SequenceMatcher(None, one[head : ends[0]], other[head : ends[1]], autojunk=False)
+    matcher = SequenceMatcher(None, raw[start:end], clean[clean_start:clean_end], autojunk=False)
     for tag, i, i_end, j, j_end in matcher.get_opcodes():
-        yield tag, head + i, head + i_end, head + j, head + j_end
-    yield "equal", ends[0], len(one), ends[1], len(other)
+        yield tag == "equal", start + i, start + i_end, clean_start + j, clean_start + j_end

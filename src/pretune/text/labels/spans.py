@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pretune.errors import InputDataError
@@ -64,10 +65,9 @@ def _parts_of(item: Any) -> Span | None:
         start, end, type = item
     else:
         return None
-    are_offsets = all(isinstance(offset, int) and not isinstance(offset, bool) for offset in (start, end))
-    if not are_offsets or isinstance(type, list | tuple | dict):
+    if not (isinstance(start, int) and isinstance(end, int)) or isinstance(start, bool) or isinstance(end, bool):
         return None
-    return Span(start, end, label_text(type))
+    return None if isinstance(type, list | tuple | dict) else Span(start, end, label_text(type))
 
 
 def _refuse_outside(span: Span, text: str, where: str) -> None:
@@ -84,7 +84,7 @@ def _refuse_outside(span: Span, text: str, where: str) -> None:
 
 
 def _refuse_overlaps(spans: Sequence[Span], where: str) -> None:
-    for one, other in zip(spans, spans[1:], strict=False):
+    for one, other in pairwise(spans):
         if other.start < one.end:
             raise InputDataError(
                 f"{where}: the entities {_shown(one)} and {_shown(other)} overlap; a character can be part of one "

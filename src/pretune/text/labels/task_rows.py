@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,15 @@ class TaskRows:
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
-    def what_a_label_is(self) -> str:
-        """The word for a label in sentences about rows that lack one."""
-        return {"regression": "finite number", "tokens": "list of entities"}.get(self.task.task, "label")
-
 
 def read_task_rows(
     path: str | Path,
     *,
     task: TaskWord = "auto",
-    columns: Columns = Columns(),  # noqa: B008 - immutable
+    columns: Columns | None = None,
     label_separator: str | None = None,
     tag_names: Mapping[str, str] | None = None,
-    preferred: Columns = Columns(),  # noqa: B008 - immutable
+    preferred: Columns | None = None,
 ) -> TaskRows:
     """Read a csv, tsv, jsonl, parquet, fastText or CoNLL file (also gz, zst) of rows that are labelled for a task.
 
@@ -69,12 +64,12 @@ def read_task_rows(
     Raises InputDataError if the file cannot be read, has no rows, lacks a column, or has labels that are not of the
     task; the message has the line, or the names of the columns.
     """
-    findings = Findings()
+    findings, columns = Findings(), columns or Columns()
     expected = [name for name in (columns.text, columns.text_pair, *(columns.label or "").split(",")) if name]
     records, how = read_records(Path(path), findings, expected)
     if not records:
         raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
-    wanted = _prefer(records, columns, preferred)
+    wanted = _prefer(records, columns, preferred or Columns())
     found = detect_task(str(path), records, task=task, given=wanted, label_separator=label_separator)
     texts = [name for name in (found.text_column, found.text_pair_column) if name is not None]
     if found.form in ("cell", "joined", "list"):
@@ -119,12 +114,11 @@ def _read_labels(
 ) -> _Labelled:
     if task.task == "tokens":
         return _read_entities(records, task, path, names, findings)
-    reader: Callable[[Sequence[Record], DetectedTask, str, Findings], list[Label | None]] = {
-        "multilabel": _read_several,
-        "regression": _read_numbers,
-        "classification": _read_classes,
-    }[task.task]
-    return _Labelled(labels=reader(records, task, path, findings))
+    if task.task == "multilabel":
+        return _Labelled(labels=_read_several(records, task, path, findings))
+    if task.task == "regression":
+        return _Labelled(labels=_read_numbers(records, task, path, findings))
+    return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) or None for record in records])
 
 
 def _read_entities(
@@ -136,8 +130,6 @@ def _read_entities(
     else:
         found = read_with_spans(records, task.text_column, task.label_column, path)
     findings.warnings += found.warnings
-    if not any(found.spans):
-        raise InputDataError(f"{path} has {len(records):,} rows and no entity; expected some to learn from.")
     return _Labelled(labels=list(found.spans), texts=found.texts, scheme=found.scheme)
 
 
@@ -160,12 +152,8 @@ def _read_numbers(records: Sequence[Record], task: DetectedTask, path: str, find
     return list(targets)
 
 
-def _read_classes(records: Sequence[Record], task: DetectedTask, path: str, findings: Findings) -> list[Label | None]:
-    return [label_text(cell_of(record, task.label_column)[0]) or None for record in records]
-
-
 def _second_texts(records: Sequence[Record], task: DetectedTask) -> list[str] | None:
-    """The second text of every row, empty if it is missing. Raises InputDataError if every row lacks it."""
+    """The second text of every row, empty if it is missing."""
     column = task.text_pair_column
     return None if column is None else [text_of(record, column) for record in records]
 
@@ -190,9 +178,11 @@ def _detected(
     used = {task.text_column, task.text_pair_column, *task.label_columns, slices}
     unread = [column for column in columns if column not in used]
     labels = join_names(map(repr, task.label_columns))
-    sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): text in {task.text_column!r}, "
+    texts = "words" if task.form == "tags" else "text"
+    sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): {texts} in {task.text_column!r}, "
     sentence += f"second text in {task.text_pair_column!r}, " if task.text_pair_column else ""
-    sentence += f"label in {labels}" + (f", slice in {slices!r}" if slices else "")
+    what = {"tags": "tags", "spans": "entities", "number": "number"}.get(task.form, "label")
+    sentence += f"{what} in {labels}" + (f", slice in {slices!r}" if slices else "")
     sentence += f"; not read: {join_names(unread)}." if unread else "."
     tags = f" The tags follow {scheme}." if scheme else ""
     fields = {
