@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
+from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.reader import read_labeled
 from pretune.text.labels.spans import Span
@@ -131,6 +132,31 @@ def test_a_column_of_a_conll_file_by_number(tmp_path: Path) -> None:
     path.write_text("1\tEU\tB-ORG\tO\n2\tsaid\tO\tB-X\n", encoding="utf-8")
     rows = read_task_rows(path, columns=Columns(text="2", label="3"))
     assert rows.labels == [(Span(0, 2, "ORG"),)]
+
+
+def test_spans_are_those_of_the_clean_text(tmp_path: Path) -> None:
+    text = "<i>Ada</i>  in <br /> K&ouml;ln"
+    spans = [[3, 6, "PER"], [15, 21, "GAP"], [22, 31, "LOC"]]
+    rows = [{"text": text, "spans": spans}, {"text": "Nobody is here.", "spans": []}]
+    found = read_task_rows(write_rows(tmp_path / "rows.jsonl", rows))
+    assert clean_text(found.texts[0]) == "Ada in Köln"
+    assert found.labels == [(Span(0, 3, "PER"), Span(7, 11, "LOC")), ()]
+    assert [w.partition(": ")[2] for w in found.findings.warnings] == [
+        "1 entity left out, since cleaning leaves nothing of their text."
+    ]
+
+
+@pytest.mark.parametrize("score", [float("nan"), None, float("inf"), "n/a", ""])
+def test_targets_that_are_not_finite_have_no_label(tmp_path: Path, score: Any) -> None:
+    rows = [{"text": "a b", "score": x} for x in (1.5, score, 2)]
+    assert read_task_rows(write_rows(tmp_path / "r.jsonl", rows), task="regression").labels == [1.5, None, 2.0]
+
+
+def test_a_file_without_any_second_text_is_refused(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [{"text": "A man.", "text2": "", "label": "yes"}] * 3)
+    assert read_task_rows(path).task.word == "classification"
+    with pytest.raises(InputDataError, match=r"has 3 rows, and none has a second text in the column 'text2'; name"):
+        read_task_rows(path, columns=Columns(text="text", text_pair="text2"))
 
 
 def test_numbered_tags_need_names(tmp_path: Path) -> None:

@@ -14,21 +14,22 @@ from pretune.text.labels.label_text import label_text
 from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
 from pretune.text.labels.scores import read_scores
 from pretune.text.labels.several_labels import read_flags, read_label_cells
+from pretune.text.labels.span_alignment import clean_spans
 from pretune.text.labels.spans import Span
 from pretune.text.labels.tags import Scheme
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import cell_of, has_column, text_of
 
-# A class | the labels of a row | a number | the entities of the text as found.
+# A class | the labels of a row | a number | the entities of the clean text.
 Label = str | tuple[str, ...] | float | tuple[Span, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRows:
-    """Rows in the order of the file; texts are as found.
+    """Rows in the order of the file; texts are as found, and spans are those of the clean text.
 
-    The label is None if the row has none and is left out; a row with an empty tuple has no labels, or no entities,
+    The label is None if the row has none and must be left out; an empty tuple stands for no labels, or no entities,
     which is valid. An empty text, or second text, is missing.
     """
 
@@ -80,7 +81,7 @@ def read_task_rows(
         path=str(path),
         task=found,
         texts=labelled.texts or [text_of(record, found.text_column) for record in records],
-        text_pairs=_second_texts(records, found),
+        text_pairs=_second_texts(records, found, str(path)),
         labels=labelled.labels,
         slices=_slices(records, found),
         lines=[record.line for record in records],
@@ -130,7 +131,17 @@ def _read_entities(
     else:
         found = read_with_spans(records, task.text_column, task.label_column, path)
     findings.warnings += found.warnings
-    return _Labelled(labels=list(found.spans), texts=found.texts, scheme=found.scheme)
+    moved: list[Label | None] = []
+    num_vanished = 0
+    for text, spans in zip(found.texts, found.spans, strict=True):
+        if spans is not None:
+            _, spans, vanished = clean_spans(text, spans)
+            num_vanished += vanished
+        moved.append(spans)
+    if num_vanished:
+        entities = "1 entity" if num_vanished == 1 else f"{num_vanished:,} entities"
+        findings.warnings.append(f"{path}: {entities} left out, since cleaning leaves nothing of their text.")
+    return _Labelled(labels=moved, texts=found.texts, scheme=found.scheme)
 
 
 def _read_several(records: Sequence[Record], task: DetectedTask, path: str, findings: Findings) -> list[Label | None]:
@@ -152,10 +163,18 @@ def _read_numbers(records: Sequence[Record], task: DetectedTask, path: str, find
     return list(targets)
 
 
-def _second_texts(records: Sequence[Record], task: DetectedTask) -> list[str] | None:
-    """The second text of every row, empty if it is missing."""
+def _second_texts(records: Sequence[Record], task: DetectedTask, path: str) -> list[str] | None:
+    """The second text of every row, empty if it is missing. Raises InputDataError if every row lacks it."""
     column = task.text_pair_column
-    return None if column is None else [text_of(record, column) for record in records]
+    if column is None:
+        return None
+    texts = [text_of(record, column) for record in records]
+    if not any(text.strip() for text in texts):
+        raise InputDataError(
+            f"{path} has {len(texts):,} rows, and none has a second text in the column {column!r}; name the right "
+            "column with --text-pair-column."
+        )
+    return texts
 
 
 def _slice_column(records: Sequence[Record], task: DetectedTask) -> str | None:
