@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.baseline import Baseline
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
 
 IntArray = npt.NDArray[np.int64]
@@ -37,16 +38,6 @@ class TextRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """A trained baseline: probabilities (N, C) for the test rows, and the settings that validation chose."""
-
-    name: str
-    kind: str
-    probabilities: FloatArray
-    chosen: Choice
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Candidate:
     """A linear model: `features @ weights + bias` are the scores (N, C)."""
 
@@ -61,9 +52,7 @@ class _Candidate:
 def predict_majority(train_labels: IntArray, num_rows: int, num_classes: int) -> Baseline:
     """Always the most frequent class; the probabilities are the frequencies of the classes in training."""
     frequencies = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
-    return Baseline(
-        name="majority class", kind="majority", probabilities=np.tile(frequencies, (num_rows, 1)), chosen={}
-    )
+    return Baseline(name="majority class", kind="majority", outputs=np.tile(frequencies, (num_rows, 1)), chosen={})
 
 
 def predict_linear(
@@ -198,7 +187,7 @@ def _choose(
     temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
     probabilities = _softmax(candidate.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
-    return Baseline(name=name, kind=kind, probabilities=probabilities, chosen=chosen)
+    return Baseline(name=name, kind=kind, outputs=probabilities, chosen=chosen)
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

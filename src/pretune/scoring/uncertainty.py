@@ -1,4 +1,4 @@
-"""From the correct and wrong rows of runs to intervals for one classifier and for the difference of two.
+"""From the correct and wrong rows of runs to intervals for one model and for the difference of two.
 
 Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison.
 """
@@ -6,7 +6,7 @@ Shapes: S seeds (training runs), N test rows, the same rows in the same order on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
+_LARGEST_EXPONENT = 300.0  # of an interval on a logarithmic scale; beyond it, numbers overflow
 _CHUNK = 50  # replicates at a time, which limits memory to chunk x rows
 
 
@@ -102,22 +103,45 @@ def bootstrap_difference(
     score: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
     num_rows: int,
     seed: int = 0,
+    limit: float = 1.0,
 ) -> Difference:
     """As `accuracy_difference`, for a figure without a formula for its variance, such as macro-F1.
 
     `a` (S_a,) and `b` (S_b,) are the figures of each run. `score(weights)` takes weights (R, N) of the rows and returns
     the figures of the runs of both sides, (R, S_a) and (R, S_b). The variance over rows is that of a paired bootstrap,
-    which draws the same rows for both sides.
+    which draws the same rows for both sides. No difference can be larger than `limit`: 1 for a fraction, 2 for a
+    correlation, infinity for an error in the units of the labels.
     """
     differences = []
-    for chunk in range(_REPLICATES // _CHUNK):
-        draws = generator(seed, "bootstrap", chunk).integers(num_rows, size=(_CHUNK, num_rows))
-        offsets = np.arange(_CHUNK)[:, None] * num_rows
-        counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
-        scores_a, scores_b = score(counts.astype(np.float64))
+    for weights in _draw_rows(num_rows, seed):
+        scores_a, scores_b = score(weights)
         differences.append(scores_a.mean(axis=1) - scores_b.mean(axis=1))
     mean = float(a.mean() - b.mean())
-    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b)
+    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b, limit)
+
+
+def bootstrap_over_seeds(
+    figures: FloatArray,
+    score: Callable[[FloatArray], FloatArray],
+    num_rows: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """As `accuracy_over_seeds`, for a figure without a formula for its variance: the mean of the `figures` (S,) of
+    each run, with a 95 % interval inside `bounds`.
+
+    `score(weights)` takes weights (R, N) of the rows and returns the figures of the runs, (R, S). The variance over
+    rows is that of a bootstrap (Efron 1979, Annals of Statistics 7:1). The half-width is then applied on a scale on
+    which the figure has no bounds near and is roughly normal: a fraction as in Wilson's interval, a correlation as
+    Fisher's z (1921), a figure with one bound as the logarithm of the distance to it. Unlike Fisher's own standard
+    error, that of the bootstrap does not assume normal values.
+    """
+    drawn = np.concatenate([score(weights).mean(axis=1) for weights in _draw_rows(num_rows, seed)])
+    mean, num_seeds = float(figures.mean()), len(figures)
+    squared = _t_quantile(max(1, num_rows - 1)) ** 2 * float(drawn.var())
+    if num_seeds > 1:
+        squared += _t_quantile(num_seeds - 1) ** 2 * float(figures.var(ddof=1)) / num_seeds
+    return mean, _interval_within(mean, math.sqrt(squared), bounds, num_rows)
 
 
 def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
@@ -147,15 +171,48 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def _draw_rows(num_rows: int, seed: int) -> Iterator[FloatArray]:
+    """How often each row is drawn in each replicate, (R, N), some replicates at a time."""
+    for chunk in range(_REPLICATES // _CHUNK):
+        draws = generator(seed, "bootstrap", chunk).integers(num_rows, size=(_CHUNK, num_rows))
+        offsets = np.arange(_CHUNK)[:, None] * num_rows
+        counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
+        yield counts.astype(np.float64)
+
+
+def _interval_within(mean: float, half: float, bounds: tuple[float, float], num_rows: int) -> tuple[float, float]:
+    """The interval whose half-width would be `half` far from the bounds; see `bootstrap_over_seeds`."""
+    low, high = bounds
+    if bounds == (0.0, 1.0):
+        count = Z_95**2 * mean * (1 - mean) / half**2 if half > 0 and 0 < mean < 1 else num_rows
+        return wilson_interval(mean * count, count)
+    if half == 0 or mean in bounds:
+        return mean, mean
+    if bounds == (-1.0, 1.0):
+        centre, width = math.atanh(mean), half / (1 - mean**2)
+        return math.tanh(centre - width), math.tanh(centre + width)
+    if math.isfinite(low):
+        ratio = math.exp(min(half / (mean - low), _LARGEST_EXPONENT))
+        return low + (mean - low) / ratio, low + (mean - low) * ratio
+    ratio = math.exp(min(half / (high - mean), _LARGEST_EXPONENT))
+    return high - (high - mean) * ratio, high - (high - mean) / ratio
+
+
 def _difference(
-    mean: float, centre: float, row_variance: float, num_rows: int, seeds_a: FloatArray, seeds_b: FloatArray
+    mean: float,
+    centre: float,
+    row_variance: float,
+    num_rows: int,
+    seeds_a: FloatArray,
+    seeds_b: FloatArray,
+    limit: float = 1.0,
 ) -> Difference:
     variance, freedom = _add_seed_variance(row_variance, num_rows, seeds_a, seeds_b)
     if variance == 0:
         return Difference(difference=mean, interval=(mean, mean), p_value=1.0 if mean == 0 else 0.0)
     error = math.sqrt(variance)
     half = _t_quantile(freedom) * error
-    interval = (max(-1.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
+    interval = (max(-limit, min(centre - half, mean)), min(limit, max(centre + half, mean)))
     return Difference(difference=mean, interval=interval, p_value=_t_p_value(abs(centre) / error, freedom))
 
 

@@ -38,15 +38,19 @@ MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledRows:
-    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty."""
+    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty.
+
+    `labels` are of the task's kind, and None or "" where there is none; a class is a string.
+    """
 
     path: str
     texts: list[str]
-    labels: list[str]
+    labels: list[Any]
     slices: list[str | None]
     lines: list[int]  # the line on which each row starts, counted from 1
     detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
     findings: Findings = field(default_factory=Findings)  # unparsable rows, broken bytes
+    text_pairs: list[str] | None = None  # the second texts of pairs
 
     def __len__(self) -> int:
         return len(self.texts)
