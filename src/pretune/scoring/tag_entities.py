@@ -54,7 +54,7 @@ def entities_of(tags: Sequence[int]) -> list[Entity]:
     return entities
 
 
-def entity_f1(true_tags: Iterable[Sequence[int]], predicted_tags: Iterable[Sequence[int]]) -> float:
+def entity_f1(true_tags: Iterable[Sequence[int] | IntArray], predicted_tags: Iterable[Sequence[int] | IntArray]) -> float:
     """Micro-averaged F1 over whole entities: first word, last word and type must be right (CoNLL-2003)."""
     hits = total = 0
     for true, predicted in zip(true_tags, predicted_tags, strict=True):

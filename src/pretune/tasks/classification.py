@@ -6,7 +6,6 @@ N rows, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,9 +20,8 @@ from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.label_rules import Columns, TaskName
+from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
-from pretune.text.labels.reader import LabeledRows, read_labeled
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -42,9 +40,6 @@ class Classification:
     compared = ("macro_f1", "brier_score", "calibration_error")
 
     # -- labels --
-
-    def read(self, path: Path, columns: Columns) -> LabeledRows:
-        return read_labeled(path, columns.text, columns.label, preferred=columns.preferred)
 
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         checks.check_labels(path, rows, lint)
