@@ -34,8 +34,8 @@ PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data she
 HOUSE = (
     "__main__", "cli", "estimators", "api", "pipeline", "estimate_run", "recipe", "live", "stages", "page", "reporting",
     "learning",
-    "run_trace", "exporting", "evaluation", "tracing", "inference", "training", "model", "data", "compute", "settings",
-    "trace_schema", "builtin_world", "text", "runtime", "terminal", "errors", "version",
+    "run_trace", "exporting", "evaluation", "tracing", "inference", "training", "tasks", "scoring", "model", "data", "compute",
+    "settings", "trace_schema", "builtin_world", "text", "runtime", "terminal", "errors", "version",
 )  # fmt: skip
 
 
