@@ -28,8 +28,9 @@ from sklearn.utils.validation import check_is_fitted
 
 import pretune
 from pretune.errors import EstimatorDataError, FolderInTheWayError, UsageError
-from pretune.estimators import TextClassifier, targets_of, texts_of
+from pretune.estimators import TextClassifier, TextRegressor, targets_of, texts_of
 from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
+from pretune.tasks.registry import TASKS
 
 THINGS = ("film", "hotel", "food", "phone", "battery", "soup")
 ROWS = [
@@ -73,6 +74,8 @@ def test_the_parameters_are_the_settings_with_their_defaults() -> None:
     del settings["from_scratch"]  # an estimator without a pre-trained model would be another one
     found = {name: each.default for name, each in inspect.signature(TextClassifier).parameters.items()}
     assert found == settings | {"base": None, "verbose": False}
+    regressor = {name: each.default for name, each in inspect.signature(TextRegressor).parameters.items()}
+    assert found == regressor | {"class_weights": settings["class_weights"]}
 
 
 COLUMNS: dict[str, Callable[[list[Any]], Any]] = {
@@ -134,7 +137,7 @@ def test_a_missing_text_is_given_the_class_frequencies(estimator: TextClassifier
 
 
 BAD: dict[str, tuple[Any, Any, str]] = {
-    "lengths": (TEXTS, LABELS[:-1], "X has 96 texts and y has 95 labels"),
+    "lengths": (TEXTS, LABELS[:-1], "X has 96 texts and y has 95 values"),
     "one text": ("A text.", ["a"], r"put it in \[ \]"),
     "a number": (["a", 3], ["a", "b"], "X cannot be used. Text 2 is 3; expected a string"),
     "nothing": ([], [], "There are no examples"),
@@ -311,3 +314,44 @@ def test_the_tags_say_what_it_takes(fitted: TextClassifier) -> None:
     tags = get_tags(fitted)
     assert tags.estimator_type == "classifier"
     assert (tags.input_tags.string, tags.input_tags.two_d_array, tags.target_tags.required) == (True, False, True)
+
+
+SCORES = np.array(
+    [{"wonderful": 4.5, "warm and funny": 4.0, "rude": 1.5, "dreadful": 1.0}[t[:-1].split(" was ")[1]] for t in TEXTS]
+)
+needs_regression = pytest.mark.skipif("regression" not in TASKS, reason="the task regression is not there yet")
+
+
+@needs_regression
+def test_scores_are_learned_and_carried_in_pickles(run_folder: Path) -> None:
+    regressor = TextRegressor(run_folder, **{**SETTINGS, "epochs": 5}).fit(pl.Series(TEXTS), pd.Series(SCORES))
+    found = regressor.predict(TEXTS)
+    assert (found.shape, found.dtype) == ((len(TEXTS),), np.float64)
+    assert regressor.score(TEXTS, SCORES) > 0.5
+    assert regressor.predict([None, " "]).tolist() == [SCORES.mean()] * 2
+    for each in (pickle.loads(pickle.dumps(regressor)), copy.deepcopy(regressor)):
+        assert each.predict(TEXTS).tobytes() == found.tobytes()
+
+
+@needs_regression
+def test_a_regressor_in_cross_validation(run_folder: Path) -> None:
+    found = cross_val_predict(TextRegressor(run_folder, **SETTINGS), np.array(TEXTS)[:, None], SCORES, cv=2)
+    assert found.shape == SCORES.shape
+    assert SCORES.min() - 2 < found.mean() < SCORES.max() + 2  # in the units of y
+
+
+def test_a_regressor_refuses_words_and_missing_scores(run_folder: Path) -> None:
+    for y, sentence in ((LABELS, "y has the label 'good'; expected numbers"), ([None, *SCORES[1:]], "Item 0 of y")):
+        with pytest.raises(ValueError, match=sentence):
+            TextRegressor(run_folder, **SETTINGS).fit(TEXTS, y)
+    with pytest.raises(NotFittedError):
+        TextRegressor(run_folder).predict(TEXTS)
+    assert get_tags(TextRegressor()).estimator_type == "regressor"
+
+
+def test_numbers_and_joined_words_are_classes(estimator: TextClassifier) -> None:
+    """Files with such labels are read as other tasks; an estimator's class says what its labels are."""
+    stars = np.arange(len(TEXTS)) % 3 + 1
+    assert estimator.fit(TEXTS, stars).classes_.tolist() == [1, 2, 3]
+    joined = [("red", "red, green", "green")[place % 3] for place in range(len(TEXTS))]
+    assert estimator.fit(TEXTS, joined).classes_.tolist() == ["green", "red", "red, green"]

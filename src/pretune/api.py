@@ -400,8 +400,8 @@ def _read_examples(data: Any, split: SplitConfig) -> Path | str:
     """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
     if isinstance(data, str | Path):
         return existing_file(data)
-    names = (split.text_column or "text", split.label_column or "label", "text_pair")
-    pairs = as_pairs(data, split.text_column, split.label_column)
+    names = (split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair")
+    pairs = as_pairs(data, split.text_column, split.label_column, split.text_pair_column)
     return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
 
 

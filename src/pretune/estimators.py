@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
@@ -38,9 +38,40 @@ _LARGEST_SEED = 2**31 - 1
 class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type annotations
     """What the estimators have in common: texts in, a model trained from `base`, and the model in their pickle."""
 
-    base: Any
-    random_state: Any
-    verbose: bool
+    def __init__(
+        self,
+        base: Path | str | Model | None = None,
+        *,
+        epochs: int | None = None,
+        patience: int = 2,
+        batch_size: int = 32,
+        learning_rates: Sequence[float] | float = (5e-4, 1.5e-3),
+        search_rows: int = 3000,
+        seeds: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        weight_decay: float = 0.05,
+        mask_augment: float = 0.1,
+        validation_fraction: float = 0.1,
+        max_seq_len: int | None = None,
+        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.base = base
+        self.epochs = epochs
+        self.patience = patience
+        self.batch_size = batch_size
+        self.learning_rates = learning_rates
+        self.search_rows = search_rows
+        self.seeds = seeds
+        self.random_state = random_state
+        self.weight_decay = weight_decay
+        self.mask_augment = mask_augment
+        self.validation_fraction = validation_fraction
+        self.max_seq_len = max_seq_len
+        self.precision = precision
+        self.threads = threads
+        self.verbose = verbose
 
     def save(self, path: Path | str) -> Path:
         """Write the fitted model as a folder, for `pretune.load_model`, the command line and transformers.
@@ -51,13 +82,19 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         with self.model_.as_folder() as folder:
             return Model(folder).save(path)
 
-    def _train(self, texts: Sequence[str], labels: Sequence[str]) -> None:
+    def _train(
+        self, texts: Sequence[str], labels: Sequence[Any], task: Literal["classification", "regression"]
+    ) -> None:
         """Set `model_` and `history_`; the files of the training are deleted."""
+        if len(texts) != len(labels):
+            raise EstimatorDataError(
+                f"X has {len(texts):,} texts and y has {len(labels):,} values; expected one for each text."
+            )
         model, settings = load_pretrained_model(self._base_folder()), self._settings()
         folder = Path(tempfile.mkdtemp(prefix="pretune-"))
         try:
             rows = list(zip(texts, labels, strict=True))
-            history = model.train(rows, folder, quiet=not self.verbose, test_fraction=0.0, **settings)
+            history = model.train(rows, folder, quiet=not self.verbose, task=task, test_fraction=0.0, **settings)
             self.model_, self.history_ = ModelFiles.read(model.path), list(history)
         except InputDataError as error:
             raise EstimatorDataError(str(error).replace(str(folder / LABELS_NAME), "X")) from error
@@ -67,6 +104,23 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             raise SystemExit(error.exit_code) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _predict(self, X: Any, missing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The outputs of the model for each text (N, ...), and `missing` for a missing or blank one.
+
+        Raises scikit-learn's NotFittedError before `fit`.
+        """
+        check_is_fitted(self, "model_")
+        texts = texts_of(X)
+        found = np.repeat(missing[None], len(texts), axis=0)
+        places = [place for place, text in enumerate(texts) if clean_text(text)]
+        if places:
+            found[places] = self._outputs([texts[place] for place in places])
+        return found
+
+    def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """The outputs of the model for texts that are not blank (N, ...)."""
+        raise NotImplementedError
 
     def _base_folder(self) -> Path | str:
         if self.base is None:
@@ -134,22 +188,24 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         threads: int | None = None,
         verbose: bool = False,
     ) -> None:
-        self.base = base
-        self.epochs = epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rates = learning_rates
-        self.search_rows = search_rows
-        self.seeds = seeds
-        self.random_state = random_state
-        self.weight_decay = weight_decay
-        self.mask_augment = mask_augment
+        super().__init__(
+            base,
+            epochs=epochs,
+            patience=patience,
+            batch_size=batch_size,
+            learning_rates=learning_rates,
+            search_rows=search_rows,
+            seeds=seeds,
+            random_state=random_state,
+            weight_decay=weight_decay,
+            mask_augment=mask_augment,
+            validation_fraction=validation_fraction,
+            max_seq_len=max_seq_len,
+            precision=precision,
+            threads=threads,
+            verbose=verbose,
+        )
         self.class_weights = class_weights
-        self.validation_fraction = validation_fraction
-        self.max_seq_len = max_seq_len
-        self.precision = precision
-        self.threads = threads
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> TextClassifier:
         """Train on the texts X and their labels y.
@@ -159,11 +215,10 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         Raises EstimatorDataError, a ValueError, for data that cannot be used.
         """
         texts, labels = texts_of(X), targets_of(y, type(self).__name__)
-        _refuse_other_lengths(texts, labels)
         check_classification_targets(labels)
         self.classes_, class_of_row, counts = np.unique(labels, return_inverse=True, return_counts=True)
         names = self._class_names()
-        self._train(texts, [names[index] for index in class_of_row.tolist()])
+        self._train(texts, [names[index] for index in class_of_row.tolist()], "classification")
         self.class_frequencies_ = counts / counts.sum()
         return self
 
@@ -179,17 +234,16 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         frequencies of the training rows. Raises scikit-learn's NotFittedError before `fit`.
         """
         check_is_fitted(self, "model_")
-        texts = texts_of(X)
-        found = np.tile(self.class_frequencies_, (len(texts), 1))
-        places = [place for place, text in enumerate(texts) if clean_text(text)]
-        if places:
-            classifier = self.model_.classifier
-            probabilities = classifier.predict_probabilities([texts[place] for place in places]).astype(np.float64)
-            place_of = {name: place for place, name in enumerate(self._class_names())}
-            columns = [place_of[name] for name in classifier.label_names]
-            found[places] = 0.0  # a class whose texts were all missing
-            # A softmax in fp32 adds up to one within 1e-7 only, and scikit-learn's losses warn of that.
-            found[np.ix_(places, columns)] = probabilities / probabilities.sum(axis=1, keepdims=True)
+        return self._predict(X, self.class_frequencies_)
+
+    def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        classifier = self.model_.classifier
+        place_of = {name: place for place, name in enumerate(self._class_names())}
+        found = np.zeros((len(texts), len(place_of)))  # zero for a class whose texts were all missing
+        probabilities = np.asarray(classifier.predict_outputs(texts), dtype=np.float64)
+        # scikit-learn's losses warn of rows that do not add up to one in double precision.
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        found[:, [place_of[name] for name in classifier.label_names]] = probabilities
         return found
 
     def _class_names(self) -> list[str]:
@@ -203,6 +257,40 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
                 "in more than white space, the case of true and false, or 1 and 1.0."
             )
         return names
+
+
+class TextRegressor(RegressorMixin, _TextEstimator):  # type: ignore[misc]  # scikit-learn has no type annotations
+    """A regressor of texts, fine-tuned from a pre-trained model, as an estimator of scikit-learn.
+
+    The parameters are those of `TextClassifier`, without `class_weights`.
+
+    Attributes
+    ----------
+    mean_ : the mean of y, which is what a missing text is given.
+    model_ : the files of the fitted model. They are in every pickle and copy of the estimator.
+    history_ : the training trace, a dict with the figures of each epoch.
+    """
+
+    def fit(self, X: Any, y: Any) -> TextRegressor:
+        """Train on the texts X, in the forms that `TextClassifier.fit` takes, and their scores y (N,).
+
+        Rows without a text are not learned from. Raises EstimatorDataError, a ValueError, for data that cannot be used.
+        """
+        texts, targets = texts_of(X), targets_of(y, type(self).__name__)
+        if targets.dtype.kind not in "biuf":
+            raise EstimatorDataError(f"y has the label {targets.tolist()[0]!r:.80}; expected numbers.")
+        scores = targets.astype(np.float64)
+        self._train(texts, scores.tolist(), "regression")
+        self.mean_ = float(scores.mean())
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[np.float64]:
+        """The score of each text (N,), in the units of y; of a missing text, the mean of y."""
+        check_is_fitted(self, "model_")
+        return self._predict(X, np.array(self.mean_))
+
+    def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        return np.asarray(self.model_.classifier.predict_outputs(texts), dtype=np.float64).reshape(len(texts))
 
 
 def texts_of(X: Any) -> list[str]:
@@ -224,7 +312,7 @@ def texts_of(X: Any) -> list[str]:
 
 
 def targets_of(y: Any, estimator: str) -> npt.NDArray[Any]:
-    """The labels (N,) in y, of its dtype. Raises EstimatorDataError if one is missing, or y is None."""
+    """The labels or scores (N,) in y, of its dtype. Raises EstimatorDataError if one is missing, or y is None."""
     if y is None:
         raise EstimatorDataError(f"{estimator} requires y to be passed, but the target y is None.")
     try:
@@ -243,13 +331,6 @@ def targets_of(y: Any, estimator: str) -> npt.NDArray[Any]:
 
 def _is_infinite(value: Any) -> bool:
     return isinstance(value, numbers.Real) and math.isinf(value)
-
-
-def _refuse_other_lengths(texts: Sequence[str], labels: npt.NDArray[Any]) -> None:
-    if len(texts) != len(labels):
-        raise EstimatorDataError(
-            f"X has {len(texts):,} texts and y has {len(labels):,} labels; expected a label for each text."
-        )
 
 
 def _to_python(value: Any) -> Any:
