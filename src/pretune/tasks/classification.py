@@ -15,7 +15,7 @@ from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
 from pretune.scoring.metrics import Counts, summarize
-from pretune.scoring.pair_features import predict_pair_classes
+from pretune.scoring.pair_features import PairRows, predict_pair_classes
 from pretune.scoring.row_statistics import RowStatistics, accuracy_rows, macro_f1_rows
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
