@@ -30,7 +30,6 @@ import pretune
 from pretune.errors import EstimatorDataError, FolderInTheWayError, UsageError
 from pretune.estimators import TextClassifier, TextRegressor, targets_of, texts_of
 from pretune.settings import FinetuneConfig, PrepareConfig, SplitConfig
-from pretune.tasks.registry import TASKS
 
 THINGS = ("film", "hotel", "food", "phone", "battery", "soup")
 ROWS = [
@@ -319,10 +318,8 @@ def test_the_tags_say_what_it_takes(fitted: TextClassifier) -> None:
 SCORES = np.array(
     [{"wonderful": 4.5, "warm and funny": 4.0, "rude": 1.5, "dreadful": 1.0}[t[:-1].split(" was ")[1]] for t in TEXTS]
 )
-needs_regression = pytest.mark.skipif("regression" not in TASKS, reason="the task regression is not there yet")
 
 
-@needs_regression
 def test_scores_are_learned_and_carried_in_pickles(run_folder: Path) -> None:
     regressor = TextRegressor(run_folder, **{**SETTINGS, "epochs": 5}).fit(pl.Series(TEXTS), pd.Series(SCORES))
     found = regressor.predict(TEXTS)
@@ -333,7 +330,6 @@ def test_scores_are_learned_and_carried_in_pickles(run_folder: Path) -> None:
         assert each.predict(TEXTS).tobytes() == found.tobytes()
 
 
-@needs_regression
 def test_a_regressor_in_cross_validation(run_folder: Path) -> None:
     found = cross_val_predict(TextRegressor(run_folder, **SETTINGS), np.array(TEXTS)[:, None], SCORES, cv=2)
     assert found.shape == SCORES.shape

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from pretune.errors import InputDataError
 from pretune.text.labels.python_columns import column_of, is_table, names_of, values_of
-from pretune.text.labels.python_data import as_pairs, examples_of
+from pretune.text.labels.python_data import as_pairs, examples_of, texts_and_labels
 
 TEXTS = ["good film", None, "bad soup"]
 TABLE = {"text": TEXTS, "label": ["good", "bad", None], "n": [1, 2, 3]}
@@ -37,15 +37,15 @@ def test_named_columns_of_a_table(make: Any) -> None:
     assert as_pairs((table["text"], table["label"])) == pairs
     assert as_pairs((make({"text": TEXTS}), make({"label": ["good", "bad", None]}))) == pairs
     assert len(examples_of(table, "text")) == 3
-    assert examples_of(table, preferred="text")[0] == "good film"
-    assert examples_of(table, None, "label", preferred="text")[0] == ("good film", "good")
+    assert examples_of(table, preferred={"text_column": "text"})[0] == "good film"
+    assert examples_of(table, None, "label", preferred={"text_column": "text"})[0] == ("good film", "good")
     assert values_of(make({"text": ["a", "b"]})) == ["a", "b"]
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_a_table_is_refused_unless_the_columns_are_named(make: Any) -> None:
     table = make(TABLE)
-    for call in (as_pairs, examples_of, lambda data: examples_of(data, preferred="review")):
+    for call in (as_pairs, examples_of, lambda data: examples_of(data, preferred={"text_column": "review"})):
         with pytest.raises(InputDataError, match=r"a table with the columns text, label, n; .* text_column=\.\.\."):
             call(table)
     with pytest.raises(InputDataError, match="label_column is missing; name one of the columns of the table, which"):
@@ -158,3 +158,13 @@ def test_pairs_of_texts_come_as_two_columns(make: Any) -> None:
     assert as_pairs(table, "premise", "label", "hypothesis") == expected
     assert as_pairs((make({"premise": ["a", None], "hypothesis": ["b", "c"]}), ["x", "y"])) == expected
     assert as_pairs([(("a", "b"), "x"), (["", "c"], "y")]) == expected
+
+
+def test_two_strings_are_a_pair_or_a_text_with_its_label_as_the_model_reads_them() -> None:
+    items = [("a", "b"), (None, "c")]
+    assert texts_and_labels(items, has_pairs=True) == ([("a", "b"), ("", "c")], None)
+    assert texts_and_labels(items, has_pairs=False) == (["a", ""], ["b", "c"])
+    assert texts_and_labels([(("a", "b"), 1)], has_pairs=True) == ([("a", "b")], [1])
+    assert texts_and_labels(["a", None], has_pairs=False) == (["a", ""], None)
+    with pytest.raises(InputDataError, match="Text 2 is 3"):
+        texts_and_labels([("a", "b"), 3], has_pairs=True)

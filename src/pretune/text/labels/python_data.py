@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def as_pairs(
             "There are no examples; expected pairs of a text and its label, with at least two different labels."
         )
     texts = as_texts_or_pairs([text for text, _ in items])
-    return [(text, _written(label)) for text, (_, label) in zip(texts, items, strict=True)]
+    return [(text, written_label(label)) for text, (_, label) in zip(texts, items, strict=True)]
 
 
 def examples_of(
@@ -44,17 +44,20 @@ def examples_of(
     label_column: str | None = None,
     text_pair_column: str | None = None,
     *,
-    preferred: str | None = None,
+    preferred: Mapping[str, str] | None = None,
 ) -> list[Any]:
     """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items.
 
     Of a table, the items of the column `text_column`, paired with those of `text_pair_column` if it is given, or their
-    pairs with those of `label_column`. If no name is given, it is the only column, or the one that is called
-    `preferred`, if there is one.
+    pairs with those of `label_column`. If the texts are not named, they are in the only column, or in those that
+    `preferred` names (text_column and text_pair_column of the file that a model was trained on), if the table has them.
     """
     if is_table(data):
-        if text_column is None and preferred in (names := names_of(data)) and len(names) > 1:
-            text_column = preferred
+        names, wanted = names_of(data), preferred or {}
+        if text_column is None and wanted.get("text_column") in names and len(names) > 1:
+            text_column = wanted["text_column"]
+        if text_pair_column is None and wanted.get("text_pair_column") in names:
+            text_pair_column = wanted["text_pair_column"]
         if text_column is None and label_column is not None:
             raise _missing("text_column", data)
         if text_column is not None:
@@ -76,7 +79,18 @@ def examples_of(
     return list(zip(texts, labels, strict=True))
 
 
-def _written(label: Any) -> str | list[str]:
+def texts_and_labels(items: Sequence[Any], *, has_pairs: bool) -> tuple[list[Text], list[Any] | None]:
+    """The texts to predict for, with "" for a missing one, and the expected labels as given, if there are any.
+
+    With `has_pairs`, two strings are a pair of texts, and otherwise a text and its label.
+    """
+    if not any(is_pair(item) and not (has_pairs and _is_text_pair(item)) for item in items):
+        return as_texts_or_pairs(items), None
+    refuse_other_than_pairs(items)
+    return as_texts_or_pairs([text for text, _ in items]), [label for _, label in items]
+
+
+def written_label(label: Any) -> str | list[str]:
     """The written form of a label, or of each label in a list, tuple, set or column."""
     if len(getattr(label, "shape", ())) == 1:
         label = values_of(label)
