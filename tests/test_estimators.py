@@ -249,6 +249,7 @@ def test_in_cross_validation_and_in_pipelines(estimator: TextClassifier) -> None
     assert np.allclose(found.sum(axis=1), 1)
 
 
+@pytest.mark.slow
 def test_in_a_grid_search_of_polars_columns(estimator: TextClassifier) -> None:
     search = GridSearchCV(estimator, {"learning_rates": [1e-2, (1e-7,)]}, cv=2, error_score="raise")
     search.fit(pl.Series(TEXTS), pl.Series(LABELS))
