@@ -407,6 +407,8 @@ def test_pairs_of_texts_from_columns_tuples_and_tables(run_folder: Path, tmp_pat
     assert expected.expected is None
     for same in (frame, pl.from_pandas(frame), frame[["review", "summary"]].to_numpy()):
         assert model.predict(same).labels == expected.labels
+    file = tmp_path / "o" / "labels.jsonl"
+    assert model.predict(file).labels == model.predict(file, text_column="review").labels == expected.labels
     labelled = model.predict((frame[["review", "summary"]], frame["fits"]))
     assert (labelled.labels, labelled.accuracy is not None) == (expected.labels, True)
     assert [p.is_empty for p in model.predict([(FIRST[0], SECOND[0]), (FIRST[0], None)])] == [False, True]

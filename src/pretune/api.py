@@ -22,7 +22,7 @@ from pretune.errors import FolderInTheWayError, InputDataError, ModelError, Mode
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
-from pretune.inference.predict import predict, read_texts
+from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
@@ -288,8 +288,11 @@ class Model:
                     "label_column names a column of a table in memory, and the data is a file; call pretune.evaluate "
                     "to compare predictions with the labels of a file."
                 )
-            texts = read_texts(existing_file(data), text_column, columns.get("text_column"))
-            return Predictions(predict(self._classifier, texts))
+            file, preferred = existing_file(data), columns.get("text_column")
+            second = (text_pair_column or columns["text_pair_column"]) if self._classifier.labelling.has_pairs else None
+            if second is None:
+                return Predictions(predict(self._classifier, read_texts(file, text_column, preferred)))
+            return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
         expected = None if labels is None else _describe_labels(labels, self._classifier)
