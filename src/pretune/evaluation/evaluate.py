@@ -39,10 +39,11 @@ def evaluate(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),
     )
+    pairs = zip(rows.texts, rows.text_pairs, strict=True) if rows.text_pairs is not None else rows.texts
     usable = [
-        (t, y, n)
-        for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True)
-        if clean_text(t) and y is not None and y != ""
+        (texts, y, n)
+        for texts, y, n in zip(pairs, rows.labels, rows.lines, strict=True)
+        if all(map(clean_text, _parts(texts))) and y is not None and y != ""
     ]
     if not usable:
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
@@ -52,9 +53,9 @@ def evaluate(
     true = task.true_values([{"label": label} for label in matched], names)
     figures = task.figures(true, classifier.predict_outputs(texts), names)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
-    num_seen = {
-        kind: None if it is None else int(it.among(list(map(clean_text, texts))).sum()) for kind, it in seen.items()
-    }
+    # Of a pair, the first text counts: it is what the list of texts is compared by.
+    cleaned = [clean_text(_parts(text)[0]) for text in texts]
+    num_seen = {kind: None if it is None else int(it.among(cleaned).sum()) for kind, it in seen.items()}
     return {
         **figures,
         "skipped": len(rows) - len(usable),
@@ -62,3 +63,8 @@ def evaluate(
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
     }
+
+
+def _parts(texts: str | tuple[str, str]) -> tuple[str, ...]:
+    """The text, or both texts of a pair."""
+    return (texts,) if isinstance(texts, str) else texts
