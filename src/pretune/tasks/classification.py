@@ -15,6 +15,7 @@ from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
 from pretune.scoring.metrics import Counts, summarize
+from pretune.scoring.pair_features import PairRows, predict_pair_classes
 from pretune.scoring.row_statistics import RowStatistics, accuracy_rows, macro_f1_rows
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
@@ -90,7 +91,9 @@ class Classification:
         lint.warn("imbalance", len(rows), sentence)
         return "macro_f1", facts
 
-    def targets(self, lines: Sequence[Line], num_labels: int, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def targets(
+        self, lines: Sequence[Line], num_labels: int, decision: Decision, tokenizer: Tokenizer, max_seq_len: int
+    ) -> Targets:
         return Targets.of_rows(self.true_values(lines, ()))
 
     def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
@@ -172,6 +175,15 @@ class Classification:
         train, validation = (self._text_rows(lines) for lines in (data.train, data.validation))
         num_classes = len(data.names)
         yield predict_majority(train.labels, len(data.test), num_classes)
+        if "text_pair" in data.train[0]:
+            yield predict_pair_classes(
+                PairRows(pairs=texts_of_pairs(data.train), labels=train.labels),
+                PairRows(pairs=texts_of_pairs(data.validation), labels=validation.labels),
+                texts_of_pairs(data.test),
+                num_classes,
+                is_imbalanced=data.metric == "macro_f1",
+            )
+            return
         yield from predict_linear(
             train,
             validation,
@@ -182,6 +194,11 @@ class Classification:
 
     def _text_rows(self, lines: Sequence[Line]) -> TextRows:
         return TextRows(texts=[line["text"] for line in lines], labels=self.true_values(lines, ()))
+
+
+def texts_of_pairs(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Both texts of each row of pairs."""
+    return [(line["text"], line["text_pair"]) for line in lines]
 
 
 def softmax(logits: FloatArray) -> FloatArray:

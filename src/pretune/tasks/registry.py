@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pretune.errors import CorruptModelError
 from pretune.tasks.classification import Classification
+from pretune.tasks.multilabel import Multilabel
+from pretune.tasks.regression import Regression
 from pretune.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(),)}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Multilabel(), Regression())}
 
 
 def task_named(name: str) -> Task:
