@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 from pretune.errors import InputDataError
 from pretune.text.labels.entities import are_tagged_words
+from pretune.text.labels.label_rules import Columns, TaskName
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.pairs import check_pair_column, find_pair_columns
 from pretune.text.labels.reader import find_columns
@@ -34,7 +35,6 @@ from pretune.text.sources.detect import (
     label_column_by_name,
 )
 
-Task = Literal["classification", "multilabel", "regression", "tokens"]
 TaskWord = Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"]
 LabelForm = Literal["cell", "list", "joined", "flags", "number", "tags", "spans"]
 
@@ -46,19 +46,10 @@ _MOST = 0.5  # of the filled cells: with more lists than that, the column has li
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Columns that the user, or the file that a model was trained on, names."""
-
-    text: str | None = None
-    label: str | None = None
-    text_pair: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class DetectedTask:
     """The task of a file, where its texts and labels are, how the labels are written, and why it was chosen."""
 
-    task: Task
+    task: TaskName
     text_column: str
     label_column: str  # for flags, the names of the columns joined by commas
     form: LabelForm
@@ -76,12 +67,26 @@ class DetectedTask:
         """The columns with labels; several if each stands for one label."""
         return tuple(self.label_column.split(FLAGS_JOINED_BY)) if self.form == "flags" else (self.label_column,)
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns by their names in `labels.json`."""
+        columns = {"text_column": self.text_column, "label_column": self.label_column}
+        return columns if self.text_pair_column is None else {**columns, "text_pair_column": self.text_pair_column}
+
+    def prefer_columns(self, columns: Columns) -> Columns:
+        """Columns with which other files are read like this one, if they have the same columns."""
+        separator = columns.label_separator or self.label_separator
+        return replace(columns, preferred={**self.columns, **(columns.preferred or {})}, label_separator=separator)
+
 
 class _Table:
     """The rows of a file with what is known about them."""
 
-    def __init__(self, path: str, records: Sequence[Record], given: Columns, separator: str | None) -> None:
-        self.path, self.records, self.given, self.separator = path, records, given, separator
+    def __init__(self, path: str, records: Sequence[Record], columns: Columns, *, is_open: bool) -> None:
+        self.is_open = is_open  # whether the task is to be detected
+        self.path, self.records, self.separator = path, records, columns.label_separator
+        self.given = resolve_preferred(records, columns)
+        self.has_pairs = columns.text_pair is not None or "text_pair_column" in (columns.preferred or {})
         self.columns = list(dict.fromkeys(name for record in records for name in record.fields))
         self.sample = records[:SAMPLE_ROWS]
 
@@ -96,18 +101,13 @@ class _Table:
 
 
 def detect_task(
-    path: str,
-    records: Sequence[Record],
-    *,
-    task: TaskWord = "auto",
-    given: Columns | None = None,
-    label_separator: str | None = None,
+    path: str, records: Sequence[Record], task: TaskWord = "auto", columns: Columns | None = None
 ) -> DetectedTask:
     """The task of a file's rows, by the user's word or, with `auto`, by their content.
 
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
     """
-    table = _Table(path, records, given or Columns(), label_separator)
+    table = _Table(path, records, columns or Columns(), is_open=task == "auto")
     if task == "auto":
         steps = (_as_entities_only, _as_pairs, _as_flags)
         found = next((found for step in steps if (found := step(table)) is not None), None)
@@ -115,6 +115,24 @@ def detect_task(
     else:
         found = _BY_WORD[task](table)
     return replace(found, sentence=f"{'Task' if task != 'auto' else 'Detected task'} {found.word}: {found.sentence}")
+
+
+def resolve_preferred(records: Sequence[Record], columns: Columns) -> Columns:
+    """The columns that are given, or preferred if the file has them; none is preferred any more."""
+    preferred = columns.preferred or {}
+
+    def choose(given: str | None, wanted: str | None) -> str | None:
+        if given is not None or wanted is None or has_column(records, wanted):
+            return given or wanted
+        flags = wanted.split(FLAGS_JOINED_BY)
+        return wanted if len(flags) > 1 and all(has_column(records, flag) for flag in flags) else None
+
+    return Columns(
+        text=choose(columns.text, preferred.get("text_column")),
+        label=choose(columns.label, preferred.get("label_column")),
+        text_pair=choose(columns.text_pair, preferred.get("text_pair_column")),
+        label_separator=columns.label_separator,
+    )
 
 
 # --- entities ---------------------------------------------------------------------------------------------------------
@@ -190,17 +208,18 @@ def _named(table: _Table, given: str | None, names: Sequence[str]) -> str | None
 
 def _as_pairs(table: _Table) -> DetectedTask | None:
     """Two texts by their usual names, or by the user's, and a label; a user who names one text has no pairs."""
-    if table.given.text is not None and table.given.text_pair is None:
-        return None
-    if table.given.text_pair is not None:
+    if table.has_pairs:
         return _pairs(table)
+    if table.given.text is not None:
+        return None
     names = find_pair_columns(table.columns, table.sample)
     if names is None or _label_of_pair(table, names) is None:
         return None
     return _pairs(table)
 
 
-def _pairs(table: _Table) -> DetectedTask:
+def _pairs(table: _Table, task: TaskName | None = None) -> DetectedTask:
+    """Pairs for a task, or with labels and scores told apart."""
     found = find_pair_columns(table.columns, table.sample, table.given.text)
     second = table.given.text_pair or (found[1] if found else None)
     first = table.given.text or (found[0] if found and found[1] == second else None)
@@ -209,7 +228,8 @@ def _pairs(table: _Table) -> DetectedTask:
     pair = check_pair_column(table.path, table.columns, table.records, second, first or "")
     label = _label_of_pair(table, (first or "", pair))
     text, label = _columns(table, text=first, label=label, without=pair)
-    chosen = _class_or_number(table, text, label)
+    choose = {None: _class_or_number, "classification": _as_classes, "regression": _as_numbers}[task]
+    chosen = choose(table, text, label)
     return replace(
         chosen, text_pair_column=pair, sentence=f"two texts a row, in {text!r} and {pair!r}, and {chosen.sentence}"
     )
@@ -251,7 +271,8 @@ def _as_flags(table: _Table) -> DetectedTask | None:
     elif table.given.label is not None or label_column_by_name(table.sample) is not None:
         return None
     else:
-        flags = flag_columns(table.records, [c for c in table.columns if c != table.given.text])
+        columns = [column for column in table.columns if column != table.given.text]
+        flags = flag_columns(table.records, columns, with_words=not table.is_open)
     text = table.given.text or find_text_column(table.sample)
     if text is None or (len(named) == 1 and len(flags) < MIN_FLAG_COLUMNS):
         return None
@@ -310,10 +331,12 @@ def _by_labels(table: _Table, text: str, label: str) -> DetectedTask:
 
 
 def _class_or_number(table: _Table, text: str, label: str) -> DetectedTask:
-    counts = table.labels(label)
-    if not are_measures(counts):
-        return _as_classes(table, text, label)
-    sentence = f"the labels in {label!r} are {describe_measures(counts)}, a measurement."
+    choose = _as_numbers if are_measures(table.labels(label)) else _as_classes
+    return choose(table, text, label)
+
+
+def _as_numbers(table: _Table, text: str, label: str) -> DetectedTask:
+    sentence = f"the labels in {label!r} are {describe_measures(table.labels(label))}, a measurement."
     return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
 
 
@@ -323,19 +346,19 @@ def _as_classes(table: _Table, text: str, label: str) -> DetectedTask:
 
 
 def _classification(table: _Table) -> DetectedTask:
-    return _as_classes(table, *_columns(table))
+    return _pairs(table, "classification") if table.has_pairs else _as_classes(table, *_columns(table))
 
 
 def _regression(table: _Table) -> DetectedTask:
+    if table.has_pairs:
+        return _pairs(table, "regression")
     label = table.given.label or label_column_by_name(table.sample) or _only_numbers(table)
-    if label is None and table.given.label is None:
+    if label is None:
         raise InputDataError(
             f"{table.path} has no column that looks like the numbers to predict (its columns are "
             f"{join_names(table.columns, 20)}); name it with --label-column."
         )
-    text, label = _columns(table, label=label)
-    sentence = f"the labels in {label!r} are {describe_measures(table.labels(label))}."
-    return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
+    return _as_numbers(table, *_columns(table, label=label))
 
 
 def _only_numbers(table: _Table) -> str | None:
