@@ -125,7 +125,9 @@ def test_types_may_be_missing_or_contain_a_hyphen() -> None:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("name", ["conll2003_dev.jsonl.zst", "conll2003_train.jsonl.zst"])
+@pytest.mark.parametrize(
+    "name", ["conll2003_dev.jsonl.zst", pytest.param("conll2003_train.jsonl.zst", marks=pytest.mark.slow)]
+)
 def test_the_entities_of_a_real_file_equal_those_of_seqeval(real_data: Path, name: str) -> None:
     sentences = [record.values["tags"] for record in iter_records(real_data / "entities" / name) if record.values]
     assert detect_scheme(sentences) == "IOB1"

@@ -147,6 +147,14 @@ def test_spans_are_those_of_the_clean_text(tmp_path: Path) -> None:
     ]
 
 
+def test_one_entity_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    rows = [{"text": "EU said it.", "spans": [[0, 2, "ORG"]]}] * 3 + [{"text": "EU said it.", "spans": [["EU", "ORG"]]}]
+    with pytest.raises(
+        InputDataError, match=r"line 4: \['EU', 'ORG'\] is not an entity; expected \[start, end, type\]"
+    ):
+        read_task_rows(write_rows(tmp_path / "rows.jsonl", rows))
+
+
 @pytest.mark.parametrize("score", [float("nan"), None, float("inf"), "n/a", ""])
 def test_targets_that_are_not_finite_have_no_label(tmp_path: Path, score: Any) -> None:
     rows = [{"text": "a b", "score": x} for x in (1.5, score, 2)]
