@@ -39,7 +39,7 @@ class Targets:
 
     def places(self, rows: IntArray) -> IntArray:
         """The indices of the targets of some rows, in the order of `rows`."""
-        if len(self.values) == len(self):
+        if self.positions is None:
             return self.offsets[rows]
         spans = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows.tolist()]
         return np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
@@ -55,7 +55,7 @@ class Targets:
 
     def sum_by_row(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The sum (N,) over the targets of each row of `values` (M,)."""
-        if len(values) == len(self):
+        if self.positions is None:
             return values
         return np.bincount(np.repeat(np.arange(len(self)), self.counts), weights=values, minlength=len(self))
 

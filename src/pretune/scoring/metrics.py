@@ -20,7 +20,7 @@ _CALIBRATION_BINS = 15
 
 
 class Counts(NamedTuple):
-    """What precision, recall and F1 are made of, each (..., C): for one row, or summed over rows, which may be weighted.
+    """What precision, recall and F1 are made of, each (..., C): of single rows, or summed over rows with any weights.
 
     C is classes, labels of which a row may have several, or types of entities.
     """

@@ -72,10 +72,12 @@ class RankStatistics(RowStatistics):
     """
 
     def figures(self, weights: FloatArray) -> FloatArray:
-        count = weights.sum(axis=1)
-        x, y = (_weighted_ranks(column, weights) / count[:, None] - 0.5 for column in self.values.T)
-        sums = [(weights * product).sum(axis=1) for product in (x, y, x * y, x * x, y * y)]
-        return _correlation_of_sums(np.stack([count, *sums], axis=-1))
+        columns = np.ascontiguousarray(weights.T)  # (N, R): rows are then taken in order of rank as whole lines
+        count = columns.sum(axis=0)
+        x, y = (_weighted_ranks(numbers, columns) / count - 0.5 for numbers in self.values.T)
+        x_w, y_w = x * columns, y * columns
+        products = [np.einsum("nr,nr->r", *pair) for pair in ((x_w, y), (x_w, x), (y_w, y))]
+        return _correlation_of_sums(np.stack([count, x_w.sum(axis=0), y_w.sum(axis=0), *products], axis=-1))
 
 
 def accuracy_rows(labels: IntArray, predicted: IntArray) -> RowStatistics:
@@ -242,11 +244,11 @@ def _centre_and_scale(numbers: FloatArray) -> tuple[FloatArray, float]:
 
 
 def _weighted_ranks(numbers: FloatArray, weights: FloatArray) -> FloatArray:
-    """The rank (R, N) of each number (N,) if each were repeated as often as its weight (R, N); ties share their mean."""
+    """The rank (N, R) of each number (N,) among numbers repeated by their weights (N, R); ties share their mean."""
     order = np.argsort(numbers, kind="stable")
-    starts = np.flatnonzero(np.diff(numbers[order], prepend=np.nan) != 0)
-    of_value = np.add.reduceat(weights[:, order], starts, axis=1)
-    ranks = np.cumsum(of_value, axis=1) - (of_value - 1) / 2
+    ends = np.flatnonzero(np.diff(numbers[order], append=np.nan) != 0)  # the last row of each value
+    up_to = np.cumsum(weights[order], axis=0)[ends]
+    below = np.concatenate([np.zeros_like(up_to[:1]), up_to[:-1]])
     places = np.empty(len(numbers), dtype=np.int64)
-    places[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(numbers)))
-    return np.asarray(ranks[:, places])
+    places[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
+    return np.asarray((up_to + below + 1)[places] / 2)

@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
-_LARGEST_EXPONENT = 300.0  # of an interval on a logarithmic scale; beyond it, numbers overflow
+_NEAREST = 1e-6  # of the distance to a bound: nearer, a logarithm says nothing
 _CHUNK = 50  # replicates at a time, which limits memory to chunk x rows
 
 
@@ -137,11 +137,30 @@ def bootstrap_over_seeds(
     error, that of the bootstrap does not assume normal values.
     """
     drawn = np.concatenate([score(weights).mean(axis=1) for weights in _draw_rows(num_rows, seed)])
-    mean, num_seeds = float(figures.mean()), len(figures)
+    mean = float(figures.mean())
+    if bounds == (0.0, 1.0):
+        half = _half_width(drawn, figures, num_rows)
+        count = Z_95**2 * mean * (1 - mean) / half**2 if half > 0 and 0 < mean < 1 else num_rows
+        return mean, wilson_interval(mean * count, count)
+    if mean in bounds:
+        return mean, (mean, mean)
+    if bounds == (-1.0, 1.0):
+        width = _half_width(drawn, figures, num_rows) / (1 - mean**2)  # by the derivative, since 1 has no finite z
+        return mean, (math.tanh(math.atanh(mean) - width), math.tanh(math.atanh(mean) + width))
+    bound, sign = (bounds[0], 1) if math.isfinite(bounds[0]) else (bounds[1], -1)
+    distance = sign * (mean - bound)
+    of_rows, of_seeds = (np.log(np.maximum(sign * (x - bound), _NEAREST * distance)) for x in (drawn, figures))
+    ratio = math.exp(min(_half_width(of_rows, of_seeds, num_rows), -math.log(_NEAREST)))
+    low, high = sorted((bound + sign * distance / ratio, bound + sign * distance * ratio))
+    return mean, (low, high)
+
+
+def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
+    """Half of an interval by the replicates (R,) of the rows and, from two on, the figures (S,) of the seeds."""
     squared = _t_quantile(max(1, num_rows - 1)) ** 2 * float(drawn.var())
-    if num_seeds > 1:
-        squared += _t_quantile(num_seeds - 1) ** 2 * float(figures.var(ddof=1)) / num_seeds
-    return mean, _interval_within(mean, math.sqrt(squared), bounds, num_rows)
+    if len(figures) > 1:
+        squared += _t_quantile(len(figures) - 1) ** 2 * float(figures.var(ddof=1)) / len(figures)
+    return math.sqrt(squared)
 
 
 def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
@@ -178,24 +197,6 @@ def _draw_rows(num_rows: int, seed: int) -> Iterator[FloatArray]:
         offsets = np.arange(_CHUNK)[:, None] * num_rows
         counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
         yield counts.astype(np.float64)
-
-
-def _interval_within(mean: float, half: float, bounds: tuple[float, float], num_rows: int) -> tuple[float, float]:
-    """The interval whose half-width would be `half` far from the bounds; see `bootstrap_over_seeds`."""
-    low, high = bounds
-    if bounds == (0.0, 1.0):
-        count = Z_95**2 * mean * (1 - mean) / half**2 if half > 0 and 0 < mean < 1 else num_rows
-        return wilson_interval(mean * count, count)
-    if half == 0 or mean in bounds:
-        return mean, mean
-    if bounds == (-1.0, 1.0):
-        centre, width = math.atanh(mean), half / (1 - mean**2)
-        return math.tanh(centre - width), math.tanh(centre + width)
-    if math.isfinite(low):
-        ratio = math.exp(min(half / (mean - low), _LARGEST_EXPONENT))
-        return low + (mean - low) / ratio, low + (mean - low) * ratio
-    ratio = math.exp(min(half / (high - mean), _LARGEST_EXPONENT))
-    return high - (high - mean) * ratio, high - (high - mean) / ratio
 
 
 def _difference(

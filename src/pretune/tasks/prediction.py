@@ -31,3 +31,29 @@ class Prediction:
     def cells(self) -> tuple[Any, ...]:
         """The values of the columns `cell_names`, as JSON values."""
         return (self.label, None if self.is_empty else round(self.probability or 0.0, 6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPrediction(Prediction):
+    """The labels of one text, maybe none, and the probability of every label; each has its own threshold."""
+
+    labels: tuple[str, ...]
+
+    cell_names: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
+
+    def cells(self) -> tuple[Any, ...]:
+        if self.is_empty:
+            return None, None
+        return list(self.labels), {name: round(p, 6) for name, p in self.probabilities.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePrediction(Prediction):
+    """The number that is predicted for one text."""
+
+    score: float | None
+
+    cell_names: ClassVar[tuple[str, ...]] = ("score",)
+
+    def cells(self) -> tuple[Any, ...]:
+        return (None if self.score is None else round(self.score, 6),)

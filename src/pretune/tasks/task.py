@@ -64,7 +64,9 @@ class Task(LabelRules, Protocol):
 
     # -- training --
 
-    def targets(self, lines: Sequence[Line], num_labels: int, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def targets(
+        self, lines: Sequence[Line], num_labels: int, decision: Decision, tokenizer: Tokenizer, max_seq_len: int
+    ) -> Targets:
         """The targets of rows that are encoded with this tokenizer and cut to this length."""
 
     def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.labels.detect_task import DetectedTask, TaskWord, detect_task
-from pretune.text.labels.label_rules import Columns
+from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.readers.records import Record, cell_text
 
 TEXTS = ["The kettle is awkward.", "A splendid colander, honestly.", "My neighbour has a rusty saucepan."]
@@ -24,7 +23,7 @@ def labelled(labels: list[Any], column: str = "label", **others: Any) -> list[Re
 
 
 def detect(records: list[Record], task: TaskWord = "auto", separator: str | None = None, **given: str) -> DetectedTask:
-    return detect_task("rows.jsonl", records, task, Columns(**given, label_separator=separator))
+    return detect_task("rows.jsonl", records, task=task, given=Columns(**given), label_separator=separator)
 
 
 @pytest.mark.parametrize(
@@ -190,19 +189,12 @@ def test_a_missing_column_is_refused_with_the_columns() -> None:
         detect(labelled(["a", "b"]), label="stars")
 
 
-def test_other_files_are_read_like_the_training_file() -> None:
-    train = detect(rows({"a": "Some words here.", "b": "More words here.", "y": 0.5}, times=5), text="a", text_pair="b")
-    columns = train.prefer_columns(Columns())
-    assert columns.preferred == {"text_column": "a", "text_pair_column": "b", "label_column": "y"}
-    same = detect_task("test.jsonl", rows({"b": "Two.", "a": "One.", "y": 1, "text": "x y z"}), "regression", columns)
-    assert (same.text_column, same.text_pair_column, same.task, same.word) == ("a", "b", "regression", "pairs")
-    other = detect_task("test.jsonl", rows({**PAIR, "score": 1}, times=3), "regression", columns)
-    assert (other.text_column, other.text_pair_column, other.label_column) == ("text", "text2", "score")
+def test_pairs_are_read_for_a_task_that_is_known() -> None:
+    whole = rows(*({**PAIR, "score": n % 3} for n in range(9)))
+    found = detect_task("test.jsonl", whole, task="regression", has_pairs=True)
+    assert (found.task, found.word, found.text_pair_column, found.form) == ("regression", "pairs", "text2", "number")
+    assert found.columns == Columns(text="text", text_pair="text2", label="score")
+    assert detect(whole, task="classification", text_pair="text2").word == "pairs"
+    assert detect(whole, task="classification").word == "classification"
     with pytest.raises(InputDataError, match="no column that is recognised as a second text"):
-        detect_task("test.jsonl", rows({"text": "One two.", "score": 1}, times=3), "regression", columns)
-
-
-def test_columns_of_flags_are_preferred_together() -> None:
-    columns = Columns(preferred={"text_column": "text", "label_column": "cold,old"})
-    test = rows({"text": "Some words here.", "cold": 0, "old": 0, "label": "x"}, times=3)
-    assert detect_task("test.jsonl", test, "multilabel", columns).label_columns == ("cold", "old")
+        detect_task("test.jsonl", rows({"text": "One two.", "score": 1}, times=3), task="regression", has_pairs=True)

@@ -11,11 +11,10 @@ import pytest
 
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.detect_task import TaskWord
-from pretune.text.labels.label_rules import Columns
+from pretune.text.labels.detect_task import Columns, TaskWord
 from pretune.text.labels.reader import read_labeled
 from pretune.text.labels.spans import Span
-from pretune.text.labels.task_rows import detect_file, read_task_rows
+from pretune.text.labels.task_rows import read_task_rows
 
 SEVERAL = [("The kettle.", ["a", "b"]), ("A colander.", []), ("My saucepan.", ["b"])] * 3
 
@@ -92,11 +91,19 @@ def test_pairs_with_scores(tmp_path: Path) -> None:
 
 def test_columns_of_the_training_file_are_preferred(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{"a": "A man.", "b": "Who?", "text": "x y z", "gold": "1"}] * 3)
-    columns = {"text_column": "a", "text_pair_column": "b", "label_column": "gold"}
-    found = read_task_rows(path, "classification", Columns(preferred=columns))
+    train = Columns(text="a", text_pair="b", label="gold")
+    found = read_task_rows(path, task="classification", preferred=train)
     assert (found.texts[0], found.text_pairs, found.labels[0]) == ("A man.", ["Who?"] * 3, "1")
-    missing = Columns(preferred={"text_column": "c", "label_column": "d"})
-    assert read_task_rows(path, "classification", missing).texts[0] == "x y z"
+    assert read_task_rows(path, task="regression", preferred=train).labels == [1.0] * 3
+    missing = Columns(text="c", label="d")
+    assert read_task_rows(path, task="classification", preferred=missing).texts[0] == "x y z"
+
+
+def test_columns_of_flags_are_preferred_together(tmp_path: Path) -> None:
+    rows = [{"text": "Some words here.", "cold": 0, "old": 1, "label": "x"}] * 3
+    preferred = Columns(text="text", label="cold,old")
+    found = read_task_rows(write_rows(tmp_path / "rows.jsonl", rows), task="multilabel", preferred=preferred)
+    assert (found.task.label_columns, found.labels[0]) == (("cold", "old"), ("old",))
 
 
 def test_scores_with_decimal_commas(tmp_path: Path) -> None:
@@ -213,8 +220,7 @@ def test_real_files_of_classes_are_read_as_before(real_data: Path, name: str) ->
 )
 def test_real_files_of_other_tasks(real_data: Path, name: str, columns: Columns, word: TaskWord, task: str) -> None:
     rows = read_task_rows(real_data / name, columns=columns)
-    found = detect_file(real_data / name, columns=columns)
-    assert (rows.detected["task"], found.word, found.task) == (word, word, task)
+    assert (rows.task.word, rows.task.task) == (word, task)
     assert None not in rows.labels
 
 

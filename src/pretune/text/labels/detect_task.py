@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 from pretune.errors import InputDataError
 from pretune.text.labels.entities import are_tagged_words
-from pretune.text.labels.label_rules import Columns, TaskName
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.pairs import check_pair_column, find_pair_columns
 from pretune.text.labels.reader import find_columns
@@ -35,6 +34,7 @@ from pretune.text.sources.detect import (
     label_column_by_name,
 )
 
+Task = Literal["classification", "multilabel", "regression", "tokens"]
 TaskWord = Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"]
 LabelForm = Literal["cell", "list", "joined", "flags", "number", "tags", "spans"]
 
@@ -46,10 +46,19 @@ _MOST = 0.5  # of the filled cells: with more lists than that, the column has li
 
 
 @dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Columns that the user, or the file that a model was trained on, names."""
+
+    text: str | None = None
+    label: str | None = None
+    text_pair: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class DetectedTask:
     """The task of a file, where its texts and labels are, how the labels are written, and why it was chosen."""
 
-    task: TaskName
+    task: Task
     text_column: str
     label_column: str  # for flags, the names of the columns joined by commas
     form: LabelForm
@@ -68,27 +77,25 @@ class DetectedTask:
         return tuple(self.label_column.split(FLAGS_JOINED_BY)) if self.form == "flags" else (self.label_column,)
 
     @property
-    def columns(self) -> dict[str, str]:
-        """The columns by their names in `labels.json`."""
-        columns = {"text_column": self.text_column, "label_column": self.label_column}
-        return columns if self.text_pair_column is None else {**columns, "text_pair_column": self.text_pair_column}
-
-    def prefer_columns(self, columns: Columns) -> Columns:
-        """Columns with which other files are read like this one, if they have the same columns."""
-        separator = columns.label_separator or self.label_separator
-        return replace(columns, preferred={**self.columns, **(columns.preferred or {})}, label_separator=separator)
+    def columns(self) -> Columns:
+        """The columns by which other files are read like this one, if they have them."""
+        return Columns(text=self.text_column, label=self.label_column, text_pair=self.text_pair_column)
 
 
+@dataclass(kw_only=True)
 class _Table:
     """The rows of a file with what is known about them."""
 
-    def __init__(self, path: str, records: Sequence[Record], columns: Columns, *, is_open: bool) -> None:
-        self.is_open = is_open  # whether the task is to be detected
-        self.path, self.records, self.separator = path, records, columns.label_separator
-        self.given = resolve_preferred(records, columns)
-        self.has_pairs = columns.text_pair is not None or "text_pair_column" in (columns.preferred or {})
-        self.columns = list(dict.fromkeys(name for record in records for name in record.fields))
-        self.sample = records[:SAMPLE_ROWS]
+    path: str
+    records: Sequence[Record]
+    given: Columns
+    separator: str | None
+    has_pairs: bool  # whether rows have a second text in any case
+    is_open: bool  # whether the task is to be detected
+
+    def __post_init__(self) -> None:
+        self.columns = list(dict.fromkeys(name for record in self.records for name in record.fields))
+        self.sample = self.records[:SAMPLE_ROWS]
 
     def rows(self, count: int) -> str:
         return f"{count:,} of {len(self.records):,} rows"
@@ -101,13 +108,28 @@ class _Table:
 
 
 def detect_task(
-    path: str, records: Sequence[Record], task: TaskWord = "auto", columns: Columns | None = None
+    path: str,
+    records: Sequence[Record],
+    *,
+    task: TaskWord = "auto",
+    given: Columns | None = None,
+    label_separator: str | None = None,
+    has_pairs: bool = False,
 ) -> DetectedTask:
     """The task of a file's rows, by the user's word or, with `auto`, by their content.
 
+    With `has_pairs`, a second text is read for classification and regression, too; a given column of it does the same.
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
     """
-    table = _Table(path, records, columns or Columns(), is_open=task == "auto")
+    given = given or Columns()
+    table = _Table(
+        path=path,
+        records=records,
+        given=given,
+        separator=label_separator,
+        has_pairs=has_pairs or given.text_pair is not None,
+        is_open=task == "auto",
+    )
     if task == "auto":
         steps = (_as_entities_only, _as_pairs, _as_flags)
         found = next((found for step in steps if (found := step(table)) is not None), None)
@@ -115,24 +137,6 @@ def detect_task(
     else:
         found = _BY_WORD[task](table)
     return replace(found, sentence=f"{'Task' if task != 'auto' else 'Detected task'} {found.word}: {found.sentence}")
-
-
-def resolve_preferred(records: Sequence[Record], columns: Columns) -> Columns:
-    """The columns that are given, or preferred if the file has them; none is preferred any more."""
-    preferred = columns.preferred or {}
-
-    def choose(given: str | None, wanted: str | None) -> str | None:
-        if given is not None or wanted is None or has_column(records, wanted):
-            return given or wanted
-        flags = wanted.split(FLAGS_JOINED_BY)
-        return wanted if len(flags) > 1 and all(has_column(records, flag) for flag in flags) else None
-
-    return Columns(
-        text=choose(columns.text, preferred.get("text_column")),
-        label=choose(columns.label, preferred.get("label_column")),
-        text_pair=choose(columns.text_pair, preferred.get("text_pair_column")),
-        label_separator=columns.label_separator,
-    )
 
 
 # --- entities ---------------------------------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ def _as_pairs(table: _Table) -> DetectedTask | None:
     return _pairs(table)
 
 
-def _pairs(table: _Table, task: TaskName | None = None) -> DetectedTask:
+def _pairs(table: _Table, task: Task | None = None) -> DetectedTask:
     """Pairs for a task, or with labels and scores told apart."""
     found = find_pair_columns(table.columns, table.sample, table.given.text)
     second = table.given.text_pair or (found[1] if found else None)

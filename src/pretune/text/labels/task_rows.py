@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.labels.detect_task import FLAGS_JOINED_BY, DetectedTask, TaskWord, detect_task
+from pretune.text.labels.detect_task import FLAGS_JOINED_BY, Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.labels.entities import EntityRows, read_tagged, read_with_spans
-from pretune.text.labels.label_rules import Columns
 from pretune.text.labels.label_text import label_text
-from pretune.text.labels.reader import SLICE_NAME, LabeledRows, blank_missing_words, read_records
+from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
 from pretune.text.labels.scores import read_scores
 from pretune.text.labels.several_labels import read_flags, read_label_cells
 from pretune.text.labels.span_alignment import clean_spans
@@ -20,64 +19,100 @@ from pretune.text.labels.spans import Span
 from pretune.text.labels.tags import Scheme
 from pretune.text.readers.records import Record
 from pretune.text.reading_report import Findings, join_names
-from pretune.text.sources.detect import cell_of, text_of
+from pretune.text.sources.detect import cell_of, has_column, text_of
 
 # A class | the labels of a row | a number | the entities of the clean text.
 Label = str | tuple[str, ...] | float | tuple[Span, ...]
 
 
-def detect_file(path: str | Path, task: TaskWord = "auto", columns: Columns | None = None) -> DetectedTask:
-    """The task of a labelled file, and where and how its labels are written.
+@dataclass(frozen=True, kw_only=True)
+class TaskRows:
+    """Rows in the order of the file; texts are as found, and spans are those of the clean text.
 
-    Raises InputDataError if the file cannot be read, has no rows, or lacks a column; see `detect_task`.
+    The label is None if the row has none and must be left out; an empty tuple stands for no labels, or no entities,
+    which is valid. An empty text, or second text, is missing.
     """
-    return detect_task(str(path), _read(Path(path), columns or Columns(), Findings())[0], task, columns)
+
+    path: str
+    task: DetectedTask
+    texts: list[str]
+    text_pairs: list[str] | None  # None if the task has single texts
+    labels: list[Label | None]
+    slices: list[str | None]
+    lines: list[int]  # the line on which each row starts, counted from 1
+    scheme: Scheme | None  # of tags
+    detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
+    findings: Findings = field(default_factory=Findings)
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 def read_task_rows(
     path: str | Path,
+    *,
     task: TaskWord = "auto",
     columns: Columns | None = None,
-    *,
+    label_separator: str | None = None,
     tag_names: Mapping[str, str] | None = None,
-) -> LabeledRows:
+    preferred: Columns | None = None,
+) -> TaskRows:
     """Read a csv, tsv, jsonl, parquet, fastText or CoNLL file (also gz, zst) of rows that are labelled for a task.
 
-    Labels are None where there is none; an empty tuple stands for no labels, or no entities, which is valid. Spans are
-    those of the clean text. `columns` that are not given are those preferred, or are found by name and content; for
-    classification and regression, a second text is read if one is given or preferred. `tag_names` are the names of
-    tags that are numbers.
+    `columns` are the user's; those that are not given are taken from `preferred` (of the file that a model was trained
+    on), if the file has them, and are found by name and content otherwise. For classification and regression, a second
+    text is read if `columns` or `preferred` have one. `tag_names` are names of numbered tags.
 
     Raises InputDataError if the file cannot be read, has no rows, lacks a column, or has labels that are not of the
     task; the message has the line, or the names of the columns.
     """
-    findings = Findings()
-    records, how = _read(Path(path), columns or Columns(), findings)
-    found = detect_task(str(path), records, task, columns)
-    names = [name for name in (found.text_column, found.text_pair_column) if name is not None]
+    findings, columns, preferred = Findings(), columns or Columns(), preferred or Columns()
+    named = (name for each in (columns, preferred) for name in (each.text, each.label, each.text_pair) if name)
+    expected = [part for name in named for part in name.split(FLAGS_JOINED_BY)]
+    records, how = read_records(Path(path), findings, expected)
+    if not records:
+        raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
+    found = detect_task(
+        str(path),
+        records,
+        task=task,
+        given=_prefer(records, columns, preferred),
+        label_separator=label_separator,
+        has_pairs=preferred.text_pair is not None,
+    )
+    texts = [name for name in (found.text_column, found.text_pair_column) if name is not None]
     if found.form in ("cell", "joined", "list"):
-        names.append(found.label_column)
-    blank_missing_words(records, names, how["format"], findings)
+        texts.append(found.label_column)
+    blank_missing_words(records, texts, how["format"], findings)
     labelled = _read_labels(records, found, str(path), tag_names, findings)
-    return LabeledRows(
+    return TaskRows(
         path=str(path),
+        task=found,
         texts=labelled.texts or [text_of(record, found.text_column) for record in records],
         text_pairs=_second_texts(records, found, str(path)),
         labels=labelled.labels,
         slices=_slices(records, found),
         lines=[record.line for record in records],
+        scheme=labelled.scheme,
         detected=_detected(records, str(path), found, how, labelled.scheme),
         findings=findings,
     )
 
 
-def _read(path: Path, columns: Columns, findings: Findings) -> tuple[list[Record], dict[str, str]]:
-    names = (columns.text, columns.text_pair, *(columns.label or "").split(FLAGS_JOINED_BY))
-    preferred = (columns.preferred or {}).values()
-    records, how = read_records(path, findings, [name for name in (*names, *preferred) if name])
-    if not records:
-        raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
-    return records, how
+def _prefer(records: Sequence[Record], columns: Columns, preferred: Columns) -> Columns:
+    """The columns that are given, or preferred if the file has them."""
+
+    def choose(given: str | None, wanted: str | None) -> str | None:
+        if given is not None or wanted is None or has_column(records, wanted):
+            return given or wanted
+        flags = wanted.split(FLAGS_JOINED_BY)
+        return wanted if len(flags) > 1 and all(has_column(records, flag) for flag in flags) else None
+
+    return Columns(
+        text=choose(columns.text, preferred.text),
+        label=choose(columns.label, preferred.label),
+        text_pair=choose(columns.text_pair, preferred.text_pair),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +216,13 @@ def _detected(
     sentence += f"{what} in {labels}" + (f", slice in {slices!r}" if slices else "")
     sentence += f"; not read: {join_names(unread)}." if unread else "."
     tags = f" The tags follow {scheme}." if scheme else ""
-    fields = {"task": task.word, "label_separator": task.label_separator, "scheme": scheme}
+    fields = {
+        "task": task.word,
+        "text_column": task.text_column,
+        "text_pair_column": task.text_pair_column,
+        "label_column": task.label_column,
+        "label_separator": task.label_separator,
+        "scheme": scheme,
+    }
     known = {name: value for name, value in fields.items() if value is not None}
-    return {"path": path, **how, **task.columns, **known, "sentence": f"{sentence} {task.sentence}{tags}"}
+    return {"path": path, **how, **known, "sentence": f"{sentence} {task.sentence}{tags}"}
