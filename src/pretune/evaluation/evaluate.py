@@ -33,7 +33,7 @@ def evaluate(
     known = classifier.columns
     rows = read_task_rows(
         labels,
-        task="pairs" if classifier.labelling.has_pairs else task.name,
+        task=task.name,  # a preferred column of second texts makes pairs
         columns=Columns(text=text_column, label=label_column),
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
