@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pretune.errors import InputDataError
+from pretune.inference.classify import Text
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.task_rows import read_task_rows
-from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
+from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_seen
 
 
 def evaluate(
@@ -39,7 +43,9 @@ def evaluate(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),
     )
-    pairs = zip(rows.texts, rows.text_pairs, strict=True) if rows.text_pairs is not None else rows.texts
+    pairs: Iterable[Text] = rows.texts
+    if rows.text_pairs is not None:
+        pairs = zip(rows.texts, rows.text_pairs, strict=True)
     usable = [
         (texts, y, n)
         for texts, y, n in zip(pairs, rows.labels, rows.lines, strict=True)
@@ -53,9 +59,7 @@ def evaluate(
     true = task.true_values([{"label": label} for label in matched], names)
     figures = task.figures(true, classifier.predict_outputs(texts), names)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
-    # Of a pair, the first text counts: it is what the list of texts is compared by.
-    cleaned = [clean_text(_parts(text)[0]) for text in texts]
-    num_seen = {kind: None if it is None else int(it.among(cleaned).sum()) for kind, it in seen.items()}
+    num_seen = {kind: None if it is None else _count_seen(it, texts) for kind, it in seen.items()}
     return {
         **figures,
         "skipped": len(rows) - len(usable),
@@ -65,6 +69,12 @@ def evaluate(
     }
 
 
-def _parts(texts: str | tuple[str, str]) -> tuple[str, ...]:
+def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int:
+    """The number of rows that are among the texts; of a pair, both texts must be."""
+    columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
+    return int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+
+
+def _parts(texts: Text) -> tuple[str, ...]:
     """The text, or both texts of a pair."""
     return (texts,) if isinstance(texts, str) else texts
