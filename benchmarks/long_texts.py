@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 import zstandard
-
 from machine import describe_machine  # beside this file
+
 from pretune.data.batch import Batch
 from pretune.data.labelled_rows import LabelledBatches, load_labeled
 from pretune.data.masked_rows import special_ids
@@ -89,7 +89,9 @@ def write_shards(folder: Path, given: argparse.Namespace, tokenizer: Tokenizer) 
                     writer.add(cut_middle(ids, given.row_tokens) if way == "cut" else ids)
         labels[split] = np.array([int(reviews[row]["label"]) for row in rows])
         too_long = np.mean([len(ids) > given.row_tokens for ids in encoded])
-        sys.stdout.write(f"{split}: {np.mean([len(ids) for ids in encoded]):.0f} tokens a row, {too_long:.0%} too long\n")
+        sys.stdout.write(
+            f"{split}: {np.mean([len(ids) for ids in encoded]):.0f} tokens a row, {too_long:.0%} too long\n"
+        )
     return labels
 
 

@@ -50,7 +50,7 @@ def events_of(out: Path, kind: str) -> list[Event]:
 
 
 def run(labels: Path, out: Path, base: Path, test_labels: Path | None = None, **settings: Any) -> Manifest:
-    config = PrepareConfig(**{name: settings.pop(name) for name in ("max_seq_len",) if name in settings})
+    config = PrepareConfig(**{name: settings.pop(name) for name in ("max_seq_len", "long_texts") if name in settings})
     return prepare(labels, out, config, base=base, test_labels=test_labels, split=SplitConfig(**settings))
 
 
@@ -128,7 +128,7 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) 
     assert manifest.summary["cut_share"] == 0.1
     assert max(TokenShard(out, "train").lengths) == 48
     with pytest.raises(InputDataError, match=r"Every text of .* is longer than 8 tokens"):
-        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8)
+        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8, long_texts="cut")
     assert not (tmp_path / "short").exists()
 
 
@@ -160,7 +160,7 @@ def test_a_model_that_reads_less_sets_the_length(
     fields = json.loads((base / "checkpoint" / "config.json").read_text(encoding="utf-8"))
     (base / "checkpoint" / "config.json").write_text(json.dumps({**fields, "max_position_embeddings": 16}))
     folder.finish(example={"text": draw_texts(300)[11]}, synthetic=True)
-    manifest = run(labels_file, tmp_path / "prepare", tmp_path / name)
+    manifest = run(labels_file, tmp_path / "prepare", tmp_path / name, long_texts="cut")
     assert manifest.summary["max_seq_len"] == 16
     assert max(TokenShard(tmp_path / "prepare", "train").lengths) == 16
     assert (manifest.summary["example"]["row"], manifest.summary["synthetic"]) == (11, True)

@@ -22,10 +22,11 @@ from pretune.tasks.registry import task_named
 from pretune.tasks.task import Outputs, Task
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import Labelling
-from pretune.text.tokenizer.rows import Texts, encode_rows
+from pretune.text.tokenizer.rows import Texts, encode_windows
 from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.text.tokenizer.windows import WindowRule
 
-MAX_SEQ_LEN = 512  # longer texts are cut in the middle
+MAX_SEQ_LEN = 512  # longer texts are read in windows, or cut in the middle
 TOKENS_PER_BATCH = 2048  # padding included; on a CPU, so that a batch fits its caches
 TOKENS_PER_GPU_BATCH = 32_768
 
@@ -74,6 +75,11 @@ class Classifier:
         """The longest row that the model reads, in tokens."""
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
 
+    @cached_property
+    def window_rule(self) -> WindowRule | None:
+        """How texts that are too long are read in windows; None if their middle is cut out."""
+        return WindowRule.of(self.tokenizer, self.max_seq_len) if self.labelling.reads_windows else None
+
     def encode(self, text: str) -> tuple[list[int], bool]:
         """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
@@ -108,15 +114,20 @@ class Classifier:
         return [(clean_text(text), None if pair is None else clean_text(pair)) for text, pair in texts]
 
     def _outputs(self, cleaned: Sequence[Texts]) -> Outputs:
-        rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
-        result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
+        texts = encode_windows(self.tokenizer, cleaned, self.max_seq_len, self.window_rule)
+        result = np.empty((len(texts), len(self.labelling.outputs)), dtype=np.float64)
+        whole = [index for index, windows in enumerate(texts) if len(windows) == 1]
 
-        def classify(indices: list[int]) -> None:
-            result[indices] = self.predict_logits([rows[index] for index in indices]).double().cpu().numpy()
+        def classify(places: list[int]) -> None:
+            indices = [whole[place] for place in places]
+            result[indices] = self.predict_logits([texts[index][0] for index in indices]).double().cpu().numpy()
 
-        device = self.model.classifier.weight.device.type
-        tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
-        lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
+        def classify_windows(index: int) -> None:
+            result[index] = self.predict_windows(texts[index]).double().cpu().numpy()
+
+        lanes = lanes_for(self.model.classifier.weight.device.type)
+        lanes.map(classify, group_by_length([len(texts[index][0]) for index in whole], self._tokens_per_batch))
+        lanes.map(classify_windows, [index for index, windows in enumerate(texts) if len(windows) > 1])
         lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, dict(self.labelling.decision))
@@ -127,3 +138,24 @@ class Classifier:
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
+
+    @torch.inference_mode()
+    def predict_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
+        """Outputs (K,) in fp32 of one text in several windows, some windows at a time."""
+        sums = self.sum_windows(windows)
+        return self.model.classifier(sums.sum(0) / sum(map(len, windows)))
+
+    @torch.inference_mode()
+    def sum_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "N D"]:
+        """The sum (N, D) over the positions of each window, in fp32, of the vectors whose mean is classified."""
+        device = self.model.classifier.weight.device
+        sums = torch.empty(len(windows), self.config.hidden_size, device=device)
+        for indices in group_by_length([len(window) for window in windows], self._tokens_per_batch):
+            input_ids, document_ids = pad_rows([windows[index] for index in indices], self.config.pad_token_id)
+            hidden = self.model.transformer(input_ids.to(device), document_ids.to(device))
+            sums[indices] = (hidden.float() * (document_ids.to(device) >= 0)[..., None]).sum(1)
+        return sums
+
+    @property
+    def _tokens_per_batch(self) -> int:
+        return TOKENS_PER_BATCH if self.model.classifier.weight.device.type == "cpu" else TOKENS_PER_GPU_BATCH

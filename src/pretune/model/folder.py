@@ -141,6 +141,16 @@ def describe_native_head(model: TaskModel) -> str | None:
     )
 
 
+def describe_native_windows(model: TaskModel, labelling: Labelling) -> str | None:
+    """A notice if the model reads long texts in windows, which transformers does not do; otherwise None."""
+    if not labelling.reads_windows:
+        return None
+    return (
+        f"Texts of up to {model.config.max_seq_len} tokens get the same result from transformers. Longer texts need "
+        "pretune, which reads them in windows and classifies the mean of the vectors over all of them."
+    )
+
+
 def to_transformers_state(model: Model) -> dict[str, Tensor]:
     """The weights under transformers' keys, in fp32 on the CPU; without a tied `lm_head.weight`, like transformers."""
     config, ours = model.config, model.state_dict()

@@ -16,8 +16,10 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
+from pretune.text.tokenizer.windows import WindowRule
 
 _EVALUATION_ROWS = 128
+TRAIN_WINDOWS = 1  # of a long text in an epoch, drawn at random; ADR 0026 has the measurement
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -44,11 +46,13 @@ def make_batches(
     label_weights: Callable[[Targets], npt.NDArray[np.float32]] | None,
     width_multiple: int,
     num_rows: int | None,
+    window_rule: WindowRule | None,
 ) -> LabelledBatches:
     """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
 
     The width of a batch is a multiple of `width_multiple`; 8 suits the tensor cores of a GPU. Only training rows have
-    tokens hidden and, with `label_weights`, which gives those of some targets, weights in the loss.
+    tokens hidden and, with `label_weights`, which gives those of some targets, weights in the loss. With a
+    `window_rule`, long texts are read in windows.
     """
     data = load_labeled(prepared, split, targets, num_rows)
     is_training = split == "train"
@@ -60,6 +64,8 @@ def make_batches(
         mask_augment=config.mask_augment if is_training else 0.0,
         label_weights=label_weights(data.targets) if is_training and label_weights is not None else None,
         width_multiple=width_multiple,
+        window_rule=window_rule,
+        train_windows=TRAIN_WINDOWS if is_training else None,
     )
 
 

@@ -16,10 +16,17 @@ from pretune.compute.device import Compute, choose_compute, device_at_hand, use_
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.masked_rows import special_ids
+from pretune.data.padding import pad_rows
 from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.model import cost
-from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
+from pretune.model.folder import (
+    LoadedModel,
+    describe_native_head,
+    describe_native_windows,
+    load_model_folder,
+    save_model_folder,
+)
 from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier, initialize
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
@@ -33,10 +40,11 @@ from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
+from pretune.text.labels.labelling import COLUMN_NAMES, WINDOWS, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.rows import encode_windows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
@@ -135,6 +143,7 @@ class _Finetuning:
             output_names=tuple(self.task.output_names(labels["names"])),
             decision=self.task.prepare_decision(self.rows["train"]),
             columns={name: labels[name] for name in COLUMN_NAMES if name in labels},
+            reads_windows=labels.get("long_texts") == WINDOWS,
         )
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
@@ -143,6 +152,7 @@ class _Finetuning:
                 f"--base {loaded.path.parent}."
             )
         self.special = special_ids(self.tokenizer)
+        self.window_rule = WindowRule.of(self.tokenizer, max_seq_len) if self.labelling.reads_windows else None
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
         self.targets = {split: self._read_targets(split) for split in _SPLITS}
         # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
@@ -297,6 +307,7 @@ class _Finetuning:
             label_weights=(lambda targets: self._label_weights(targets, targets)) if self.is_balanced else None,
             width_multiple=8 if self.compute.device == "cuda" else 1,
             num_rows=num_rows,
+            window_rule=self.window_rule,
         )
 
     def _label_weights(self, train: Targets, targets: Targets) -> npt.NDArray[np.float32]:
@@ -337,8 +348,9 @@ class _Finetuning:
                 tests.append(self._log_test(trial, predict_outputs(objective, self.test, self.compute.device)))
         labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
         save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, labelling)
-        if (notice := describe_native_head(model)) is not None:
-            self.folder.log.write("notice", sentence=notice)
+        for notice in describe_native_head(model), describe_native_windows(model, labelling):
+            if notice is not None:
+                self.folder.log.write("notice", sentence=notice)
         self._write_example(model, dict(labelling.decision))
         return tests
 
@@ -363,11 +375,8 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
         targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
-        input_ids = torch.tensor([ids], device=self.compute.device)
-        with torch.no_grad():
-            logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
+        logits = self._read_text(model, line)
         outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
         found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
         self.folder.log.write(
@@ -377,6 +386,20 @@ class _Finetuning:
             predicted=found.label,
             probability=found.probability,
         )
+
+    def _read_text(self, model: TaskModel, line: dict[str, Any]) -> npt.NDArray[np.float64]:
+        """The outputs (K,) of the model for a text, or (T, K) for its tokens."""
+        texts = (line["text"], line.get("text_pair"))
+        [windows] = encode_windows(self.tokenizer, [texts], self.model_config.max_seq_len, self.window_rule)
+        padded = pad_rows(windows, self.special.pad)
+        input_ids, document_ids = (tensor.to(self.compute.device) for tensor in padded)
+        with torch.no_grad():
+            if len(windows) == 1:
+                logits = model(input_ids, document_ids)
+            else:
+                logits = model(input_ids, document_ids, windows=torch.tensor([len(windows)], device=input_ids.device))
+        outputs: npt.NDArray[np.float64] = logits[0].float().cpu().double().numpy()
+        return outputs
 
     # -- logging -------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
+WINDOWS = "windows"  # `long_texts` of a model that reads a long text in several windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class Labelling:
     output_names: tuple[str, ...] = ()  # as many as the model has outputs; the names if not given
     decision: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    reads_windows: bool = False  # whether a long text is read in windows; else its middle is cut out
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -40,6 +42,8 @@ class Labelling:
             found["output_names"] = list(self.output_names)
         if self.decision:
             found["decision"] = dict(self.decision)
+        if self.reads_windows:
+            found["long_texts"] = WINDOWS
         return {**found, **self.columns}
 
     @classmethod
@@ -54,4 +58,5 @@ class Labelling:
             output_names=tuple(outputs),
             decision=dict(found.get("decision", {})),
             columns={name: found[name] for name in COLUMN_NAMES if isinstance(found.get(name), str)},
+            reads_windows=found.get("long_texts") == WINDOWS,
         )

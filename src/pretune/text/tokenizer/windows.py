@@ -53,9 +53,9 @@ class WindowRule:
         row = [int(each) for each in ids]
         return [[row[0], *row[start:end], row[-1]] for start, end in (self.spans(ids) if spans is None else spans)]
 
-    def count(self, length: int) -> int:
-        """The number of windows that are read of a row of this many tokens."""
-        return min(MOST_WINDOWS, self._count(length - 2))
+    def would_exceed(self, length: int) -> bool:
+        """Whether a row of this many tokens has more windows than are read."""
+        return self._count(length - 2) > MOST_WINDOWS
 
     def _count(self, inside: int) -> int:
         return max(1, -(-inside // (self.max_seq_len - 2)))
