@@ -34,6 +34,7 @@ from pretune.text.labels.split import (
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.long_texts import LONG_FRACTION, Reading
 from pretune.text.tokenizer.rows import encode_pairs
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_CONFIG_NAME,
@@ -42,11 +43,10 @@ from pretune.text.tokenizer.tokenizer import (
     cut_middle,
     load_tokenizer,
 )
-from pretune.text.tokenizer.windows import MOST_WINDOWS, WindowRule
+from pretune.text.tokenizer.windows import WindowRule
 
 _BATCH_ROWS = 500
 _LONGEST_ROW = 512  # most tokens that a prediction reads, even if the model can read more
-_LONG_FRACTION = 0.1  # of the rows; if more are longer than the model reads, they are read in windows
 _SHORTEST_ROW = 8  # tokens; with fewer, nothing of a text is left
 
 
@@ -109,44 +109,6 @@ def prepare(
             log_split(folder.log, rows)
         _Preparation(folder, config, source, rows, is_same_split=inputs.get("split") == source.split).run()
     return folder.manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reading:
-    """How the rows that are longer than `max_seq_len` tokens are read; `lengths` are those of all rows, uncut."""
-
-    rule: WindowRule | None  # None: their middle is cut out
-    max_seq_len: int
-    lengths: Sequence[int]
-    num_read: int  # tokens of all rows
-
-    @property
-    def is_cut(self) -> bool:
-        return self.rule is None
-
-    @property
-    def num_long(self) -> int:
-        return sum(length > self.max_seq_len for length in self.lengths)
-
-    def describe(self) -> str:
-        """What is read of the long rows, in words."""
-        fraction, limit = self.num_long / len(self.lengths), self.max_seq_len
-        percent = f"{fraction:.1%}" if fraction >= 0.001 else "< 0.1%"
-        read = f"{self.num_read:,} of {sum(self.lengths):,} tokens"
-        longer = f"{self.num_long:,} rows ({percent}) are longer than {limit} tokens"
-        if self.rule is None:
-            return f"{longer}; only their beginning and end are read. In all, {read} are read."
-        capped = sum(self.rule.would_exceed(length) for length in self.lengths)
-        beyond = (
-            f" {capped:,} of them have more than {MOST_WINDOWS} windows, of which {MOST_WINDOWS} are read, spread evenly "
-            "over the text."
-        )
-        return (
-            f"{longer}. Each of them is read in several windows of at most {limit} tokens, and the mean of the vectors "
-            f"over all its windows is classified.{beyond if capped else ''} In all, {read} are read. Training reads one "
-            "window of a long row in each epoch, drawn at random. To read beginning and end only, give --long-texts "
-            "cut."
-        )
 
 
 class _Preparation:
@@ -250,16 +212,16 @@ class _Preparation:
             done, total = self.num_encoded + num_done_of_split, len(self.rows.all)
             self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
-    def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[list[int]]]) -> _Reading:
+    def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[list[int]]]) -> Reading:
         """How rows that are too long are read. Raises InputDataError if all would be cut, or for windows of pairs."""
         wanted, path = self.config.long_texts, self.rows.path
         if wanted == WINDOWS and not self.can_read_windows:
             raise InputDataError(
-                f"--long-texts is windows, but {path} has pairs of texts or labelled tokens; windows are for single texts "
-                "that are labelled as a whole: leave the option out."
+                f"--long-texts is windows, but {path} has pairs of texts or labelled tokens; windows are for single "
+                "texts that are labelled as a whole: leave the option out."
             )
         num_long = sum(length > self.max_seq_len for length in self.lengths)
-        is_usual = self.can_read_windows and num_long / len(self.lengths) > _LONG_FRACTION
+        is_usual = self.can_read_windows and num_long / len(self.lengths) > LONG_FRACTION
         if wanted == WINDOWS or (wanted == "auto" and is_usual):
             rule = WindowRule.of(tokenizer, self.max_seq_len)
             texts = (ids for split in SPLITS for ids in encoded[split])
@@ -271,7 +233,7 @@ class _Preparation:
                     "give a larger --max-seq-len, or shorter texts."
                 )
             rule, read = None, sum(min(length, self.max_seq_len) for length in self.lengths)
-        reading = _Reading(rule=rule, max_seq_len=self.max_seq_len, lengths=self.lengths, num_read=read)
+        reading = Reading(rule=rule, max_seq_len=self.max_seq_len, lengths=self.lengths, num_read=read)
         if reading.is_cut:
             self.lint.warn("cut", num_long, reading.describe())
         return reading
@@ -298,7 +260,7 @@ class _Preparation:
         facts: dict[str, float],
         metric: str,
         example: dict[str, Any],
-        reading: _Reading,
+        reading: Reading,
     ) -> None:
         num_rows = {split: len(rows.by_split[split]) for split in SPLITS}
         total = sum(num_rows.values())
