@@ -1,7 +1,8 @@
 """Model folders: models are saved in transformers' format and loaded from it. Only this module knows its names.
 
 A bidirectional model has the keys of EuroBERT, a causal one those of Llama, which are the same. In memory, the
-projections for query, key and value are one matrix, and so are gate and up.
+projections for query, key and value are one matrix, and so are gate and up. Encoders of other types go through
+`foreign_folder`.
 """
 
 from __future__ import annotations
@@ -14,20 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
-from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.config import ForeignConfig, ModelConfig, RopeScaling
+from pretune.model.foreign_encoder import ForeignEncoder
+from pretune.model.foreign_folder import (
+    describe_foreign_head,
+    load_foreign_encoder,
+    read_foreign_config,
+    to_foreign_folder,
+)
+from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier
+from pretune.model.weights import WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 
-WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 LABELS_NAME = "labels.json"
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
 _MODEL_TYPES = ("eurobert", "llama")
 _RENAMED = {
@@ -39,12 +47,15 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier
+Model = LanguageModel | SequenceClassifier | EncoderModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """The content of a model folder; `label_names` and `columns` are of a classifier only."""
+    """The content of a model folder; `label_names` and `columns` are of a classifier only.
+
+    `notice` is a sentence about a head in the folder that was left aside.
+    """
 
     path: Path
     model: Model
@@ -54,6 +65,7 @@ class LoadedModel:
     columns: Mapping[str, str] = field(
         default_factory=dict
     )  # text_column and label_column of the training file, if known
+    notice: str | None = None
 
 
 def save_model_folder(
@@ -78,10 +90,13 @@ def save_model_folder(
         raise ValueError(f"{type(model).__name__} and label names {label_names!r} do not fit together")
 
     def write(partial: Path) -> None:
-        save_file(to_transformers_state(model), partial / WEIGHTS_NAME, metadata={"format": "pt"})
-        write_json(partial / CONFIG_NAME, to_transformers_config(model, label_names))
-        shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
-        settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
+        tensors, fields = _to_transformers(model, label_names)
+        save_file(tensors, partial / WEIGHTS_NAME, metadata={"format": "pt"})
+        write_json(partial / CONFIG_NAME, fields)
+        for name in (TOKENIZER_NAME, SPECIAL_TOKENS_NAME):
+            if name == TOKENIZER_NAME or (Path(tokenizer_folder) / name).is_file():
+                shutil.copyfile(Path(tokenizer_folder) / name, partial / name)
+        settings = _read_tokenizer_settings(Path(tokenizer_folder))
         settings["model_max_length"] = model.config.max_seq_len
         if is_classifier:  # a typed "[MASK]" is plain text to a classifier, also in transformers
             settings["split_special_tokens"] = True
@@ -95,25 +110,57 @@ def save_model_folder(
 
 
 def load_model_folder(folder: Path) -> LoadedModel:
-    """The model, in fp32, from a folder written by pretune, or by transformers with a EuroBERT or Llama model.
+    """The model, in fp32, from a folder written by pretune, or by transformers.
 
-    Raises ModelNotFoundError if there is no model, CorruptModelError naming the file if one is missing, truncated,
-    changed, or of another version, and ModelError if the architecture is not supported.
+    EuroBERT and Llama become our own transformer, other encoders stay those of transformers. Raises ModelNotFoundError
+    if there is no model, CorruptModelError naming the file if one is missing, truncated, changed, or of another
+    version, and ModelError if the architecture is not supported or the weights are a pickle.
     """
     folder = Path(folder)
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "does not exist"
         raise ModelNotFoundError(f"{folder} {found}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}.")
-    if not (folder / CONFIG_NAME).is_file() and not (folder / WEIGHTS_NAME).is_file():
+    if not (folder / CONFIG_NAME).is_file() and not has_weights(folder):
         raise ModelNotFoundError(
             f"{folder} contains no model: it has neither {CONFIG_NAME} nor {WEIGHTS_NAME}; name a checkpoint folder."
         )
     verify_folder(folder)
     fields = _read_json(folder / CONFIG_NAME)
+    weights_file(folder)  # for its errors, before anything is read
+    loaded = _load_native if fields.get("model_type") in _MODEL_TYPES else _load_foreign
+    return loaded(folder, fields)
+
+
+def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
+    """Our own transformer with the head that it was saved with, or without any if that head was trained elsewhere."""
     config = from_transformers_config(fields, folder / CONFIG_NAME)
-    tensors = _read_weights(folder)
-    label_names = _read_label_names(folder, fields) if "classifier.weight" in tensors else None
-    model = _build_model(config, tensors, fields, folder, label_names)
+    tensors = read_weights(folder)
+    is_bare = "embed_tokens.weight" in tensors  # published without any head
+    if is_bare:
+        tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    label_names, notice = None, None
+    try:
+        state = from_transformers_state(tensors, config)
+        model: Model
+        if is_bare:
+            model = EncoderModel(config)
+        elif "classifier.weight" in tensors or "score.weight" in tensors:
+            if (head := _own_head(tensors, fields, folder)) is not None:
+                state |= head
+                label_names = _read_label_names(folder, fields)
+                model = SequenceClassifier(config, len(label_names))
+            else:
+                model, notice = EncoderModel(config), _describe_other_head(folder)
+        else:
+            tied = config.tie_word_embeddings
+            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
+            model = LanguageModel(config)
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise CorruptModelError(
+            f"{weights_file(folder)} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
+        ) from error
     return LoadedModel(
         path=folder,
         model=model.eval(),
@@ -121,6 +168,45 @@ def load_model_folder(folder: Path) -> LoadedModel:
         label_names=label_names,
         tokenizer_path=folder,
         columns=_read_columns(folder),
+        notice=notice,
+    )
+
+
+def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
+    """An encoder of transformers. Only a head that pretune trained is used: it is the one with a `labels.json`."""
+    config = read_foreign_config(folder, fields)
+    encoder = load_foreign_encoder(folder, config)
+    model: Model = EncoderModel(config, encoder)
+    label_names, notice = None, None
+    if (folder / LABELS_NAME).is_file():
+        label_names = _read_label_names(folder, fields)
+        classifier = SequenceClassifier(config, len(label_names), encoder)
+        head = {name: tensor for name, tensor in read_weights(folder).items() if name.startswith("classifier.")}
+        try:
+            classifier.classifier.load_state_dict({name.split(".")[-1]: tensor for name, tensor in head.items()})
+        except RuntimeError as error:
+            raise CorruptModelError(
+                f"{folder / WEIGHTS_NAME} does not match {LABELS_NAME} ({' '.join(str(error).split())[:160]}); restore "
+                "both from the same copy."
+            ) from error
+        model = classifier
+    elif any("For" in name and "MaskedLM" not in name for name in fields.get("architectures") or []):
+        notice = _describe_other_head(folder)
+    return LoadedModel(
+        path=folder,
+        model=model.eval(),
+        config=config,
+        label_names=label_names,
+        tokenizer_path=folder,
+        columns=_read_columns(folder),
+        notice=notice,
+    )
+
+
+def _describe_other_head(folder: Path) -> str:
+    return (
+        f"{folder} has a head that was trained elsewhere and is not the linear layer over the mean that pretune "
+        "writes; as a base for fine-tuning it starts without that head."
     )
 
 
@@ -132,6 +218,8 @@ def has_native_head(num_classes: int, hidden_size: int) -> bool:
 def describe_native_head(model: SequenceClassifier) -> str | None:
     """A notice if transformers' `text-classification` pipeline cannot express this head; otherwise None."""
     classes, hidden = _num_classes(model), model.config.hidden_size
+    if isinstance(model.config, ForeignConfig):
+        return describe_foreign_head(model.config, classes)
     if has_native_head(classes, hidden):
         return None
     return (
@@ -139,6 +227,14 @@ def describe_native_head(model: SequenceClassifier) -> str | None:
         f"most {hidden // 2}). Transformers loads this folder as a token classifier; the mean of its logits over the "
         "tokens is the same result. pretune itself predicts as usual."
     )
+
+
+def _to_transformers(model: Model, label_names: Sequence[str] | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and config fields as transformers knows them."""
+    if isinstance(model, SequenceClassifier) and isinstance(model.transformer, ForeignEncoder):
+        head = {f"classifier.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
+        return to_foreign_folder(model.transformer, head, label_names or ())
+    return to_transformers_state(model), to_transformers_config(model, label_names)
 
 
 def to_transformers_state(model: Model) -> dict[str, Tensor]:
@@ -159,7 +255,7 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= {f"{prefix}.{name}.weight": part for name, part in zip(_GATE_UP, parts, strict=True)}
     if isinstance(model, SequenceClassifier):
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
-    elif not config.tie_word_embeddings:
+    elif isinstance(model, LanguageModel) and not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
     # Cloned, so that views of one matrix do not share memory in the file.
     return {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in theirs.items()}
@@ -202,7 +298,7 @@ def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> d
         "mlp_bias": False,
         "pretraining_tp": 1,
         "use_cache": False,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "rope_parameters": {"rope_theta": config.rope_theta, **_rope_fields(config.rope_scaling)},
         "rope_theta": config.rope_theta,
         "pad_token_id": config.pad_token_id,
         "bos_token_id": config.bos_token_id,
@@ -233,8 +329,10 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
         "hidden_act": (fields.get("hidden_act", "silu"), "silu"),
         "attention_bias": (fields.get("attention_bias", False), False),
         "mlp_bias": (fields.get("mlp_bias", False), False),
-        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
     }
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    if rope_type not in ("default", "linear", "llama3"):
+        raise ModelError(f"{path} has rope_type {rope_type!r}; only 'default', 'linear' and 'llama3' are supported.")
     for name, (found, expected) in foreign.items():
         if found != expected:
             raise ModelError(f"{path} has {name} {found!r}; only {expected!r} is supported.")
@@ -257,11 +355,37 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
             eos_token_id=eos,
             mask_token_id=_first_id(fields.get("mask_token_id"), -1),  # Llama has none
             tie_word_embeddings=bool(fields.get("tie_word_embeddings", False)),
+            rope_scaling=None if rope_type == "default" else _read_rope_scaling(rope),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CorruptModelError(
             f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
         ) from error
+
+
+def _read_rope_scaling(rope: dict[str, Any]) -> RopeScaling:
+    if rope.get("rope_type", rope.get("type")) == "linear":
+        return RopeScaling(kind="linear", factor=float(rope["factor"]))
+    return RopeScaling(
+        kind="llama3",
+        factor=float(rope["factor"]),
+        low_freq_factor=float(rope["low_freq_factor"]),
+        high_freq_factor=float(rope["high_freq_factor"]),
+        original_seq_len=int(rope["original_max_position_embeddings"]),
+    )
+
+
+def _rope_fields(scaling: RopeScaling | None) -> dict[str, Any]:
+    if scaling is None:
+        return {"rope_type": "default"}
+    fields: dict[str, Any] = {"rope_type": scaling.kind, "factor": scaling.factor}
+    if scaling.kind == "llama3":
+        fields |= {
+            "low_freq_factor": scaling.low_freq_factor,
+            "high_freq_factor": scaling.high_freq_factor,
+            "original_max_position_embeddings": scaling.original_seq_len,
+        }
+    return fields
 
 
 def _architecture(model: Model) -> str:
@@ -293,46 +417,21 @@ def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _from_transformers_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) -> dict[str, Tensor]:
-    """The original linear layer, bit for bit. Raises ModelError for a head trained as dense, GELU, classifier."""
+def _own_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) -> dict[str, Tensor] | None:
+    """The linear layer that pretune wrote, bit for bit; None for a head that was trained elsewhere."""
+    if "score.weight" in tensors:  # of a Llama that reads the last token
+        return None
     weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
     if "dense.weight" not in tensors:
-        return {"classifier.weight": weight, "classifier.bias": bias}
+        labels_tokens = "EuroBertForTokenClassification" in (fields.get("architectures") or [])
+        is_other = labels_tokens and not (folder / LABELS_NAME).is_file()
+        return None if is_other else {"classifier.weight": weight, "classifier.bias": bias}
     ours = tensors["dense.weight"][: weight.shape[0]]
     if has_native_head(*weight.shape) and fields.get("classifier_pooling") == "mean":
         expected = _to_transformers_head(ours, bias)
         if all(torch.equal(tensors[name], tensor) for name, tensor in expected.items()):
             return {"classifier.weight": ours.clone(), "classifier.bias": bias}
-    raise ModelError(
-        f"{folder / WEIGHTS_NAME} has a classification head with a hidden layer, trained elsewhere; expected the "
-        "linear head that pretune writes. Fine-tune a language model instead."
-    )
-
-
-def _build_model(
-    config: ModelConfig,
-    tensors: dict[str, Tensor],
-    fields: dict[str, Any],
-    folder: Path,
-    label_names: tuple[str, ...] | None,
-) -> Model:
-    try:
-        state = from_transformers_state(tensors, config)
-        model: Model
-        if label_names is not None:
-            state |= _from_transformers_head(tensors, fields, folder)
-            model = SequenceClassifier(config, len(label_names))
-        else:
-            tied = config.tie_word_embeddings
-            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
-            model = LanguageModel(config)
-        model.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise CorruptModelError(
-            f"{folder / WEIGHTS_NAME} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
-        ) from error
-    return model
+    return None
 
 
 def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
@@ -341,8 +440,6 @@ def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.")
         return tuple(names)
-    if "EuroBertForTokenClassification" in (fields.get("architectures") or []):
-        raise ModelError(f"{folder} labels tokens, not texts; expected a text classifier or a language model.")
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
     return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
 
@@ -352,14 +449,11 @@ def _read_columns(folder: Path) -> dict[str, str]:
     return {name: found[name] for name in ("text_column", "label_column") if isinstance(found.get(name), str)}
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    file = folder / WEIGHTS_NAME
-    if not file.is_file():
-        raise CorruptModelError(f"{file} is missing; restore it from a copy.")
-    try:
-        return {name: tensor.float() for name, tensor in load_file(file).items()}
-    except (SafetensorError, ValueError) as error:
-        raise CorruptModelError(f"{file} is truncated or damaged ({error}); restore it from a copy.") from error
+def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a tokenizer for transformers; a foreign folder may lack them."""
+    if (folder / TOKENIZER_CONFIG_NAME).is_file():
+        return _read_json(folder / TOKENIZER_CONFIG_NAME)
+    return {"tokenizer_class": "PreTrainedTokenizerFast"}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
+from pretune.model.config import longest_row_of
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -33,6 +34,7 @@ from pretune.text.labels.split import (
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
@@ -135,7 +137,7 @@ class _Preparation:
                     writer.add(ids)
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows))
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (self.base.tokenizer_folder / name).is_file():
                 shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
         imbalance = checks.imbalance_of(row.label for row in rows.all)
@@ -287,7 +289,7 @@ def _read_base(base: Path) -> _Base:
     example = summary.get("example") or {}
     return _Base(
         tokenizer_folder=folder,
-        max_seq_len=_read_longest_row(folder / "config.json"),
+        max_seq_len=_read_longest_row(folder),
         is_synthetic=bool(summary.get("synthetic", False)),
         example=example.get("text"),
         split=summary.get("split"),
@@ -295,13 +297,16 @@ def _read_base(base: Path) -> _Base:
     )
 
 
-def _read_longest_row(path: Path) -> int | None:
+def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
+    path, of_tokenizer = folder / "config.json", folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
         return None
     try:
-        longest = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-        return None if longest is None else int(longest)
+        fields = [
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
+        ]
+        return longest_row_of(*fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
 

@@ -52,7 +52,7 @@ def make_rows(
         special,
         batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
         seed=seed,
-        mask_augment=config.mask_augment if is_training else 0.0,
+        mask_augment=config.mask_augment if is_training and special.mask >= 0 else 0.0,
         class_weights=class_weights(data.labels, num_classes) if is_training and is_balanced else None,
         width_multiple=width_multiple,
     )

@@ -20,8 +20,10 @@ from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserE
 from pretune.evaluation.metrics import summarize
 from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
@@ -37,7 +39,7 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, predict_probabilities
 from pretune.training.objective import ClassificationObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trial_plan import PlannedTrial, plan_trials
+from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
@@ -99,7 +101,7 @@ def model_folder_of(path: Path) -> Path:
 
 def _fingerprint(folder: Path) -> str:
     manifest = folder / MANIFEST_NAME
-    return hash_file(manifest if manifest.is_file() else folder / "model.safetensors")
+    return hash_file(manifest if manifest.is_file() else weights_file(folder))
 
 
 class _Finetuning:
@@ -132,6 +134,7 @@ class _Finetuning:
                 f"{prepared} was encoded with a different tokenizer than that of {loaded.path}; run prepare with "
                 f"--base {loaded.path.parent}."
             )
+        self.is_foreign = isinstance(loaded.config, ForeignConfig)
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
         # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
@@ -139,7 +142,7 @@ class _Finetuning:
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
         self.planned_trials = plan_trials(
-            rates=config.learning_rates,
+            rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
             search_rows=config.search_rows,
             epochs=config.epochs,
             seeds=config.seeds,
@@ -377,7 +380,7 @@ class _Finetuning:
         self.folder.log.write(
             "flow",
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
-            + [{"name": "parameters", "value": cost.count_parameters(self.model_config)}],
+            + [{"name": "parameters", "value": self._count_parameters()}],
             shape_out=[
                 {"name": "classes", "value": len(self.label_names)},
                 {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
@@ -398,6 +401,11 @@ class _Finetuning:
         )
         if self.ranks.is_first:  # last, because a run resumed just before reads from it
             remove_folder(self._trial_folder(0).parent)
+
+    def _count_parameters(self) -> int:
+        if not self.is_foreign:
+            return cost.count_parameters(self.model_config)
+        return sum(parameter.numel() for parameter in self.loaded.model.transformer.parameters())
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
