@@ -9,8 +9,9 @@ from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
+from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -72,7 +73,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
-    if (path / CONFIG_NAME).is_file() or (path / WEIGHTS_NAME).is_file():
+    if (path / CONFIG_NAME).is_file() or has_weights(path):
         return path
     if (path / CHECKPOINT_NAME).is_dir():
         return path / CHECKPOINT_NAME

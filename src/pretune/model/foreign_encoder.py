@@ -92,6 +92,23 @@ class ForeignEncoder(nn.Module):
         norm = next((found for name in _FINAL_NORMS if (found := getattr(self.encoder, name, None)) is not None), None)
         return [*(earlier if norm is None else map(norm, earlier)), out[0]]
 
+    @torch.inference_mode()
+    def attention_weights(
+        self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"]
+    ) -> list[Float[Tensor, "H T T"]]:
+        """The attention weights of each layer for the first row; none if this architecture does not give them."""
+        out = self._run(
+            document_ids,
+            torch.float32,
+            input_ids=input_ids,
+            segments=self.segments_of(input_ids),
+            output_attentions=True,
+        )
+        shape, length = (self.config.num_heads, input_ids.shape[1], input_ids.shape[1]), out[0].shape[1]
+        found = [weights[0] for weights in getattr(out, "attentions", None) or () if weights is not None]
+        is_usable = length == input_ids.shape[1] and all(weights.shape == shape for weights in found)
+        return found if is_usable and len(found) == self.config.num_layers else []
+
     def segments_of(self, input_ids: Int[Tensor, "B T"]) -> Int[Tensor, "B T"] | None:
         """0 up to the first [SEP] and 1 after it, for an encoder that tells first and second text apart."""
         if not self._takes_segments:

@@ -23,6 +23,7 @@ from pretune.data.masked_rows import special_ids
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.load import find_model_folder, load_matching_tokenizer
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
@@ -34,6 +35,7 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
 from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, row_losses
+from pretune.training.trial_plan import FOREIGN_RATES
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
@@ -204,7 +206,7 @@ def _fine_tune(
     device = device_at_hand()
     settings = TrialSettings(
         trial=0,
-        learning_rate=_LEARNING_RATE,
+        learning_rate=FOREIGN_RATES[-1] if isinstance(loaded.config, ForeignConfig) else _LEARNING_RATE,
         seed=_SEED,
         epochs=_EPOCHS,
         patience=_EPOCHS,
@@ -244,7 +246,11 @@ def _write_rows(
     labels = np.array([label for _, label in rows], dtype=np.int64)
     data = LabeledShard(shard=TokenShard(folder, split), all_labels=labels, rows=np.arange(len(labels)))
     return ClassificationRows(
-        data, special_ids(tokenizer), batch_size=_BATCH_ROWS, seed=_SEED, mask_augment=mask_augment
+        data,
+        special_ids(tokenizer),
+        batch_size=_BATCH_ROWS,
+        seed=_SEED,
+        mask_augment=mask_augment if tokenizer.mask_id >= 0 else 0.0,
     )
 
 

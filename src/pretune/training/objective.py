@@ -100,7 +100,8 @@ class ClassificationObjective:
     def __init__(self, model: SequenceClassifier, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model = model
         self.dtype = dtype
-        self.layers = layers_of(model.transformer, compiled=compiled)
+        own = model.transformer if isinstance(model.transformer, Transformer) else None
+        self.layers = None if own is None else layers_of(own, compiled=compiled)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B C"]:
         document_ids, spans = batch.attention.document_ids, batch.attention.spans

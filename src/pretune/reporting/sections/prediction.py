@@ -167,7 +167,11 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     note += "this is what can be decoded there, not what was decided there."
     lines += paragraph(note, page, indent=2, style="dim")
     lines += _probes(trace, trace.readouts, page)
-    return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
+    if trace.contributions:
+        lines += [Text(""), *_contributions(trace, trace.contributions, shown, page)]
+    elif trace.contributions_note is not None:
+        lines += [Text(""), *paragraph(clean(trace.contributions_note), page, indent=2, style="dim")]
+    return lines
 
 
 def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Lines:

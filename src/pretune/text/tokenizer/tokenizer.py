@@ -98,6 +98,13 @@ class Tokenizer:
             ids["unk"] = self.unk_id
         return {role: token_id for role, token_id in ids.items() if token_id != NONE}
 
+    @property
+    def hiding_id(self) -> int:
+        """The id that hides a word: of [MASK], or, without one, of the unknown word, or of padding."""
+        if self.mask_id != NONE:
+            return self.mask_id
+        return self.pad_id if self.unk_id is None else self.unk_id
+
     @cached_property
     def all_special_ids(self) -> frozenset[int]:
         """Ids of all tokens that stand for no text, with a role or without."""
