@@ -49,6 +49,7 @@ class ForeignConfig(ModelConfig):
     """The geometry of an encoder that transformers computes, of which `fields` is the whole `config.json`."""
 
     fields: Mapping[str, Any]
+    has_segments: bool = False  # whether its tokens are told apart by first and second text
 
     @property
     def model_type(self) -> str:
@@ -65,7 +66,7 @@ def longest_row_of(fields: Mapping[str, Any], tokenizer_fields: Mapping[str, Any
     positions = fields.get("max_position_embeddings")
     longest = None if positions is None or int(positions) <= 0 else int(positions)
     if longest is not None and fields.get("model_type") in _POSITIONS_AFTER_PADDING:
-        longest -= int(fields.get("pad_token_id") or 0) + 1
+        longest -= max(1, int(fields.get("pad_token_id") or 0)) + 1  # in MPNet it is 1, whatever the config says
     limit = (tokenizer_fields or {}).get("model_max_length")
     if isinstance(limit, int) and 0 < limit < _UNLIMITED:
         longest = limit if longest is None else min(limit, longest)

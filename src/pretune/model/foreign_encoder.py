@@ -36,7 +36,7 @@ class ForeignEncoder(nn.Module):
         self.encoder.eval()
         accepted = inspect.signature(self.encoder.forward).parameters
         self._takes_mask = "attention_mask" in accepted
-        self._takes_segments = "token_type_ids" in accepted and int(config.fields.get("type_vocab_size", 2) or 0) > 1
+        self._takes_segments = "token_type_ids" in accepted and config.has_segments
 
     @property
     def embed_tokens(self) -> nn.Embedding:

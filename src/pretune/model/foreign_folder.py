@@ -61,8 +61,9 @@ def read_foreign_config(folder: Path, fields: dict[str, Any]) -> ForeignConfig:
             eos_token_id=tokenizer.eos_id,
             mask_token_id=tokenizer.mask_id,
             fields=fields,
+            has_segments=tokenizer.marks_second_text and int(getattr(full, "type_vocab_size", 0) or 0) > 1,
         )
-    except (AttributeError, TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+    except Exception as error:  # the library checks fields with errors of its own
         raise CorruptModelError(
             f"{path} lacks a field of type {kind} or has an invalid value ({_shorten(error)}); restore the file."
         ) from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
 from pretune.model.config import longest_row_of
+from pretune.model.hub import local_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -73,13 +74,13 @@ def prepare(
     """Encode labelled rows for fine-tuning the model in `base`.
 
     `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
-    `test_labels`, if given, are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base was
-    pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base
+    was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
     there is no folder.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
-    source = _read_base(Path(base))
+    source = _read_base(local_folder(base))
     inputs, settings = {"tokenizer": hash_file(source.tokenizer_folder / TOKENIZER_NAME)}, to_dict(config)
     if (labels / MANIFEST_NAME).is_file():
         if test_labels is not None or split != SplitConfig():

@@ -22,6 +22,7 @@ from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
+from pretune.model.hub import local_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
@@ -57,6 +58,8 @@ def finetune(
 ) -> Manifest:
     """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
+    `pretrained` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
     the first seed, and the best on validation is used for all seeds; the test rows are read once, at the end. The same
     call resumes after an interruption. The processes of a launch train together, unless only this one makes the call,
@@ -66,7 +69,7 @@ def finetune(
     use_threads(config.threads)
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
-    loaded = load_model_folder(model_folder_of(Path(pretrained)))
+    loaded = load_model_folder(model_folder_of(local_folder(pretrained)))
     stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
 
@@ -344,6 +347,8 @@ class _Finetuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
+        if self.loaded.notice is not None:
+            log.write("notice", sentence=self.loaded.notice)
         labels = np.array([row["label"] for row in self.rows["validation"]])
         train_labels = np.array([row["label"] for row in self.rows["train"]])
         prior = np.bincount(train_labels, minlength=len(self.label_names)) / len(train_labels)

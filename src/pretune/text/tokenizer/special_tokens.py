@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import normalizers
 
 from pretune.errors import CorruptModelError
 
@@ -51,6 +52,14 @@ def find_special_tokens(backend: tokenizers.Tokenizer, folder: Path) -> SpecialT
     return SpecialTokens(
         pad=pad, bos=bos, eos=eos, mask=ids["mask"], unk=ids["unk"], all=frozenset(everything | ({pad} - {0}))
     )
+
+
+def keep_as_text(backend: tokenizers.Tokenizer) -> None:
+    """Make a tokenizer read "</s>" and its like in a text as characters, also if its vocabulary lists them as subwords,
+    as that of a Unigram model does: its normalizer first puts a blank after their first character."""
+    names = sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
+    steps = [normalizers.Replace(name, f"{name[0]} {name[1:]}") for name in names if len(name) > 1]
+    backend.normalizer = normalizers.Sequence([*steps, *([] if backend.normalizer is None else [backend.normalizer])])
 
 
 def _around_text(backend: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:

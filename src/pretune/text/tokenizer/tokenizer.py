@@ -25,7 +25,7 @@ from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.runtime.atomic import write_json, write_text
-from pretune.text.tokenizer.special_tokens import NONE, SpecialTokens, find_special_tokens
+from pretune.text.tokenizer.special_tokens import NONE, SpecialTokens, find_special_tokens, keep_as_text
 
 TokenizerKind = Literal["bpe", "wordpiece", "words"]
 
@@ -104,6 +104,11 @@ class Tokenizer:
         if self.mask_id != NONE:
             return self.mask_id
         return self.pad_id if self.unk_id is None else self.unk_id
+
+    @property
+    def marks_second_text(self) -> bool:
+        """Whether a pair of texts is encoded with type ids that tell the two apart."""
+        return 1 in self.backend.encode("a", "a").type_ids
 
     @cached_property
     def all_special_ids(self) -> frozenset[int]:
@@ -283,6 +288,8 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     backend.no_truncation()  # a public tokenizer may pad and cut every text to a fixed length
     backend.no_padding()
     is_own = all(backend.token_to_id(name) is not None for name in (PAD, BOS, EOS, MASK))
+    if isinstance(backend.model, models.Unigram):
+        keep_as_text(backend)
     return Tokenizer(backend, None if is_own else find_special_tokens(backend, Path(folder)))
 
 
