@@ -94,7 +94,7 @@ def test_a_saved_classifier_is_the_same_in_transformers(public_model: Write, kin
     model = SequenceClassifier(loaded.config, 3, loaded.model.transformer)
     torch.nn.init.normal_(model.classifier.weight)
     torch.nn.init.normal_(model.classifier.bias)
-    save_model_folder(tmp_path / "saved", model, folder, ["a", "b", "c"], columns={"text_column": "t"})
+    save_model_folder(tmp_path / "saved", model, folder, ["a", "b", "c"])
     again = load_model_folder(tmp_path / "saved")
     assert isinstance(again.model, SequenceClassifier)
     assert again.label_names == ("a", "b", "c")

@@ -10,7 +10,7 @@ from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
-from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.transformer import LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -33,7 +33,7 @@ def load_classifier(path: Path | str) -> Classifier:
 
 def classifier_of(loaded: LoadedModel) -> Classifier:
     """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
-    if not isinstance(loaded.model, SequenceClassifier) or loaded.label_names is None:
+    if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
         found = "a language model, which fills in words and does not classify"
         if not isinstance(loaded.model, LanguageModel):
             found = "a model without a head of pretune's, which is a base for fine-tuning and does not classify"
@@ -42,8 +42,7 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         path=loaded.path,
         model=loaded.model,
         tokenizer=load_matching_tokenizer(loaded),
-        label_names=loaded.label_names,
-        columns=loaded.columns,
+        labelling=loaded.labelling,
     )
 
 
@@ -54,7 +53,7 @@ def load_filler(path: Path | str) -> MaskFiller:
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     if not isinstance(loaded.model, LanguageModel):
-        found = "a classifier" if isinstance(loaded.model, SequenceClassifier) else "a model without a head for words"
+        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
         raise ModelError(
             f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
         )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
-from pretune.model.config import ForeignConfig, ModelConfig, RopeScaling
+from pretune.errors import CorruptModelError, ModelNotFoundError
+from pretune.model.config import ForeignConfig, ModelConfig
 from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.foreign_folder import (
     describe_foreign_head,
@@ -27,9 +27,18 @@ from pretune.model.foreign_folder import (
     read_foreign_config,
     to_foreign_folder,
 )
-from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier
+from pretune.model.native_config import NATIVE_TYPES, config_from_fields, config_to_fields
+from pretune.model.transformer import (
+    Backbone,
+    EncoderModel,
+    LanguageModel,
+    SequenceClassifier,
+    TaskModel,
+    TokenClassifier,
+)
 from pretune.model.weights import WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.text.labels.labelling import Labelling
 
 CONFIG_NAME = "config.json"
 LABELS_NAME = "labels.json"
@@ -37,7 +46,6 @@ TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
 SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
-_MODEL_TYPES = ("eurobert", "llama")
 _RENAMED = {
     "attention_norm": "input_layernorm",
     "out_proj": "self_attn.o_proj",
@@ -47,12 +55,17 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier | EncoderModel
+Model = LanguageModel | SequenceClassifier | TokenClassifier | EncoderModel
+_PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """The content of a model folder; `label_names` and `columns` are of a classifier only.
+    """The content of a model folder; `labelling` is of a model that was fine-tuned for a task only.
 
     `notice` is a sentence about a head in the folder that was left aside.
     """
@@ -60,37 +73,38 @@ class LoadedModel:
     path: Path
     model: Model
     config: ModelConfig
-    label_names: tuple[str, ...] | None
+    labelling: Labelling | None
     tokenizer_path: Path
-    columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # text_column and label_column of the training file, if known
     notice: str | None = None
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the labels of a fine-tuned model."""
+        return None if self.labelling is None else self.labelling.names
 
 
 def save_model_folder(
     folder: Path,
     model: Model,
     tokenizer_folder: Path,
-    label_names: Sequence[str] | None = None,
+    labels: Labelling | Sequence[str] | None = None,
     *,
-    columns: Mapping[str, str] | None = None,
     write_more: Callable[[Path], None] | None = None,
     **facts: Any,
 ) -> None:
     """Commit a model as a folder that transformers can load and that is sufficient for predictions.
 
     `write_more` may add files to the folder before it is committed (a checkpoint's `training_state/`); `facts` are JSON
-    values for its manifest. A classifier needs its label names; `columns` are those of its training file, by which
-    predictions find the text in new files. An existing folder is replaced.
-    Raises OutOfResourcesError if the disk is full; the previous folder stays.
+    values for its manifest. A fine-tuned model needs its `labels`: what its outputs mean, or the names of the classes.
+    An existing folder is replaced. Raises OutOfResourcesError if the disk is full; the previous folder stays.
     """
-    is_classifier = isinstance(model, SequenceClassifier)
-    if is_classifier != (label_names is not None) or (label_names and len(label_names) != _num_classes(model)):
-        raise ValueError(f"{type(model).__name__} and label names {label_names!r} do not fit together")
+    labelling = labels if isinstance(labels, Labelling | None) else Labelling(names=tuple(labels))
+    is_fine_tuned = isinstance(model, TaskModel)
+    if is_fine_tuned != (labelling is not None) or (labelling and len(labelling.outputs) != _num_outputs(model)):
+        raise ValueError(f"{type(model).__name__} and the labels {labelling!r} do not fit together")
 
     def write(partial: Path) -> None:
-        tensors, fields = _to_transformers(model, label_names)
+        tensors, fields = _to_transformers(model, labelling)
         save_file(tensors, partial / WEIGHTS_NAME, metadata={"format": "pt"})
         write_json(partial / CONFIG_NAME, fields)
         for name in (TOKENIZER_NAME, SPECIAL_TOKENS_NAME):
@@ -98,11 +112,11 @@ def save_model_folder(
                 shutil.copyfile(Path(tokenizer_folder) / name, partial / name)
         settings = _read_tokenizer_settings(Path(tokenizer_folder))
         settings["model_max_length"] = model.config.max_seq_len
-        if is_classifier:  # a typed "[MASK]" is plain text to a classifier, also in transformers
+        if is_fine_tuned:  # a typed "[MASK]" is plain text to a classifier, also in transformers
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
-        if label_names is not None:
-            write_json(partial / LABELS_NAME, {"names": list(label_names), **(columns or {})})
+        if labelling is not None:
+            write_json(partial / LABELS_NAME, labelling.to_dict())
         if write_more is not None:
             write_more(partial)
 
@@ -127,18 +141,18 @@ def load_model_folder(folder: Path) -> LoadedModel:
     verify_folder(folder)
     fields = _read_json(folder / CONFIG_NAME)
     weights_file(folder)  # for its errors, before anything is read
-    loaded = _load_native if fields.get("model_type") in _MODEL_TYPES else _load_foreign
+    loaded = _load_native if fields.get("model_type") in NATIVE_TYPES else _load_foreign
     return loaded(folder, fields)
 
 
 def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
     """Our own transformer with the head that it was saved with, or without any if that head was trained elsewhere."""
-    config = from_transformers_config(fields, folder / CONFIG_NAME)
+    config = config_from_fields(fields, folder / CONFIG_NAME)
     tensors = read_weights(folder)
     is_bare = "embed_tokens.weight" in tensors  # published without any head
     if is_bare:
         tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
-    label_names, notice = None, None
+    labelling, notice = None, None
     try:
         state = from_transformers_state(tensors, config)
         model: Model
@@ -147,8 +161,8 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         elif "classifier.weight" in tensors or "score.weight" in tensors:
             if (head := _own_head(tensors, fields, folder)) is not None:
                 state |= head
-                label_names = _read_label_names(folder, fields)
-                model = SequenceClassifier(config, len(label_names))
+                labelling = _read_labelling(folder, fields)
+                model = _task_model(config, labelling)
             else:
                 model, notice = EncoderModel(config), _describe_other_head(folder)
         else:
@@ -165,9 +179,8 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         path=folder,
         model=model.eval(),
         config=config,
-        label_names=label_names,
+        labelling=labelling,
         tokenizer_path=folder,
-        columns=_read_columns(folder),
         notice=notice,
     )
 
@@ -177,30 +190,33 @@ def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
     config = read_foreign_config(folder, fields)
     encoder = load_foreign_encoder(folder, config)
     model: Model = EncoderModel(config, encoder)
-    label_names, notice = None, None
+    labelling, notice = None, None
     if (folder / LABELS_NAME).is_file():
-        label_names = _read_label_names(folder, fields)
-        classifier = SequenceClassifier(config, len(label_names), encoder)
+        labelling = _read_labelling(folder, fields)
+        model = _task_model(config, labelling, encoder)
         head = {name: tensor for name, tensor in read_weights(folder).items() if name.startswith("classifier.")}
         try:
-            classifier.classifier.load_state_dict({name.split(".")[-1]: tensor for name, tensor in head.items()})
+            model.classifier.load_state_dict({name.split(".")[-1]: tensor for name, tensor in head.items()})
         except RuntimeError as error:
             raise CorruptModelError(
                 f"{folder / WEIGHTS_NAME} does not match {LABELS_NAME} ({' '.join(str(error).split())[:160]}); restore "
                 "both from the same copy."
             ) from error
-        model = classifier
     elif any("For" in name and "MaskedLM" not in name for name in fields.get("architectures") or []):
         notice = _describe_other_head(folder)
     return LoadedModel(
         path=folder,
         model=model.eval(),
         config=config,
-        label_names=label_names,
+        labelling=labelling,
         tokenizer_path=folder,
-        columns=_read_columns(folder),
         notice=notice,
     )
+
+
+def _task_model(config: ModelConfig, labelling: Labelling, transformer: Backbone | None = None) -> TaskModel:
+    kind = TokenClassifier if labelling.task == "tokens" else SequenceClassifier
+    return kind(config, len(labelling.outputs), transformer)
 
 
 def _describe_other_head(folder: Path) -> str:
@@ -215,12 +231,12 @@ def has_native_head(num_classes: int, hidden_size: int) -> bool:
     return 2 * num_classes <= hidden_size
 
 
-def describe_native_head(model: SequenceClassifier) -> str | None:
+def describe_native_head(model: TaskModel) -> str | None:
     """A notice if transformers' `text-classification` pipeline cannot express this head; otherwise None."""
-    classes, hidden = _num_classes(model), model.config.hidden_size
+    classes, hidden = _num_outputs(model), model.config.hidden_size
     if isinstance(model.config, ForeignConfig):
-        return describe_foreign_head(model.config, classes)
-    if has_native_head(classes, hidden):
+        return describe_foreign_head(model.config, classes, labels_tokens=isinstance(model, TokenClassifier))
+    if isinstance(model, TokenClassifier) or has_native_head(classes, hidden):
         return None
     return (
         f"{classes} classes are too many for transformers' text-classification pipeline at hidden size {hidden} (at "
@@ -229,12 +245,12 @@ def describe_native_head(model: SequenceClassifier) -> str | None:
     )
 
 
-def _to_transformers(model: Model, label_names: Sequence[str] | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _to_transformers(model: Model, labelling: Labelling | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and config fields as transformers knows them."""
-    if isinstance(model, SequenceClassifier) and isinstance(model.transformer, ForeignEncoder):
+    if isinstance(model, TaskModel) and isinstance(model.transformer, ForeignEncoder):
         head = {f"classifier.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
-        return to_foreign_folder(model.transformer, head, label_names or ())
-    return to_transformers_state(model), to_transformers_config(model, label_names)
+        return to_foreign_folder(model.transformer, head, () if labelling is None else labelling.outputs)
+    return to_transformers_state(model), to_transformers_config(model, labelling)
 
 
 def to_transformers_state(model: Model) -> dict[str, Tensor]:
@@ -253,7 +269,9 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= {f"{prefix}.{name}.weight": part for name, part in zip(_QKV, parts, strict=True)}
         parts = ours[f"{block}.gate_up_proj.weight"].chunk(2)
         theirs |= {f"{prefix}.{name}.weight": part for name, part in zip(_GATE_UP, parts, strict=True)}
-    if isinstance(model, SequenceClassifier):
+    if isinstance(model, TokenClassifier):  # EuroBERT's token classifier is this linear layer
+        theirs |= {name: ours[name] for name in ("classifier.weight", "classifier.bias")}
+    elif isinstance(model, SequenceClassifier):
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
     elif isinstance(model, LanguageModel) and not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
@@ -276,127 +294,34 @@ def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> 
     return ours
 
 
-def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> dict[str, Any]:
-    """The fields of `config.json`, all explicit, because EuroBERT has other defaults for special tokens and norms."""
-    config = model.config
+def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[str, Any]:
+    """The fields of `config.json`."""
     fields: dict[str, Any] = {
         "model_type": "eurobert",
         "architectures": [_architecture(model)],
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.max_seq_len,
-        "initializer_range": 0.02,
-        "rms_norm_eps": config.norm_eps,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
-        "pretraining_tp": 1,
-        "use_cache": False,
-        "rope_parameters": {"rope_theta": config.rope_theta, **_rope_fields(config.rope_scaling)},
-        "rope_theta": config.rope_theta,
-        "pad_token_id": config.pad_token_id,
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": config.eos_token_id,
-        "mask_token_id": config.mask_token_id,
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "classifier_pooling": "mean",
-        "dtype": "float32",
+        **config_to_fields(model.config),
     }
-    if label_names is not None:
+    if labelling is not None:
+        names = labelling.outputs
         fields |= {
-            "num_labels": len(label_names),
-            "id2label": {str(index): name for index, name in enumerate(label_names)},
-            "label2id": {name: index for index, name in enumerate(label_names)},
-            "problem_type": "single_label_classification",
+            "num_labels": len(names),
+            "id2label": {str(index): name for index, name in enumerate(names)},
+            "label2id": {name: index for index, name in enumerate(names)},
         }
-    return fields
-
-
-def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
-    """Our config from the fields of a EuroBERT or Llama config; raises ModelError for unsupported settings."""
-    if fields.get("model_type") not in _MODEL_TYPES:
-        raise ModelError(
-            f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(_MODEL_TYPES)}."
-        )
-    rope = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
-    foreign = {
-        "hidden_act": (fields.get("hidden_act", "silu"), "silu"),
-        "attention_bias": (fields.get("attention_bias", False), False),
-        "mlp_bias": (fields.get("mlp_bias", False), False),
-    }
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type not in ("default", "linear", "llama3"):
-        raise ModelError(f"{path} has rope_type {rope_type!r}; only 'default', 'linear' and 'llama3' are supported.")
-    for name, (found, expected) in foreign.items():
-        if found != expected:
-            raise ModelError(f"{path} has {name} {found!r}; only {expected!r} is supported.")
-    try:
-        heads, hidden = int(fields["num_attention_heads"]), int(fields["hidden_size"])
-        eos = _first_id(fields.get("eos_token_id"), 2)
-        return ModelConfig(
-            vocab_size=int(fields["vocab_size"]),
-            hidden_size=hidden,
-            num_layers=int(fields["num_hidden_layers"]),
-            num_heads=heads,
-            num_kv_heads=int(fields.get("num_key_value_heads") or heads),
-            head_dim=int(fields.get("head_dim") or hidden // heads),
-            intermediate_size=int(fields["intermediate_size"]),
-            max_seq_len=int(fields.get("max_position_embeddings", 512)),
-            rope_theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
-            norm_eps=float(fields["rms_norm_eps"]),
-            pad_token_id=_first_id(fields.get("pad_token_id"), eos),
-            bos_token_id=_first_id(fields.get("bos_token_id"), 1),
-            eos_token_id=eos,
-            mask_token_id=_first_id(fields.get("mask_token_id"), -1),  # Llama has none
-            tie_word_embeddings=bool(fields.get("tie_word_embeddings", False)),
-            rope_scaling=None if rope_type == "default" else _read_rope_scaling(rope),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise CorruptModelError(
-            f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
-        ) from error
-
-
-def _read_rope_scaling(rope: dict[str, Any]) -> RopeScaling:
-    if rope.get("rope_type", rope.get("type")) == "linear":
-        return RopeScaling(kind="linear", factor=float(rope["factor"]))
-    return RopeScaling(
-        kind="llama3",
-        factor=float(rope["factor"]),
-        low_freq_factor=float(rope["low_freq_factor"]),
-        high_freq_factor=float(rope["high_freq_factor"]),
-        original_seq_len=int(rope["original_max_position_embeddings"]),
-    )
-
-
-def _rope_fields(scaling: RopeScaling | None) -> dict[str, Any]:
-    if scaling is None:
-        return {"rope_type": "default"}
-    fields: dict[str, Any] = {"rope_type": scaling.kind, "factor": scaling.factor}
-    if scaling.kind == "llama3":
-        fields |= {
-            "low_freq_factor": scaling.low_freq_factor,
-            "high_freq_factor": scaling.high_freq_factor,
-            "original_max_position_embeddings": scaling.original_seq_len,
-        }
+        if labelling.task in _PROBLEM_TYPES:
+            fields["problem_type"] = _PROBLEM_TYPES[labelling.task]
     return fields
 
 
 def _architecture(model: Model) -> str:
     if isinstance(model, LanguageModel):
         return "EuroBertForMaskedLM"
-    is_native = has_native_head(_num_classes(model), model.config.hidden_size)
+    is_native = isinstance(model, SequenceClassifier) and has_native_head(_num_outputs(model), model.config.hidden_size)
     return "EuroBertForSequenceClassification" if is_native else "EuroBertForTokenClassification"
 
 
-def _num_classes(model: Model) -> int:
-    return model.classifier.out_features if isinstance(model, SequenceClassifier) else 0
+def _num_outputs(model: Model) -> int:
+    return model.classifier.out_features if isinstance(model, TaskModel) else 0
 
 
 def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
@@ -434,19 +359,14 @@ def _own_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) 
     return None
 
 
-def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
+def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
     if (folder / LABELS_NAME).is_file():
-        names = _read_json(folder / LABELS_NAME).get("names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.")
-        return tuple(names)
+        try:
+            return Labelling.from_dict(_read_json(folder / LABELS_NAME))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.") from error
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
-    return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
-
-
-def _read_columns(folder: Path) -> dict[str, str]:
-    found = _read_json(folder / LABELS_NAME) if (folder / LABELS_NAME).is_file() else {}
-    return {name: found[name] for name in ("text_column", "label_column") if isinstance(found.get(name), str)}
+    return Labelling(names=tuple(str(id2label[key]) for key in sorted(id2label, key=int)))
 
 
 def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
@@ -466,9 +386,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CorruptModelError(f"{file} is not a JSON object; restore it from a copy.")
     return value
-
-
-def _first_id(value: Any, default: int) -> int:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return default if value is None else int(value)

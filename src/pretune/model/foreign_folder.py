@@ -146,14 +146,17 @@ def to_foreign_folder(
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, fields
 
 
-def describe_foreign_head(config: ForeignConfig, num_labels: int) -> str:
-    """What transformers makes of a saved classifier, in a sentence."""
+def describe_foreign_head(config: ForeignConfig, num_labels: int, *, labels_tokens: bool) -> str | None:
+    """What transformers makes of a saved model, in a sentence; None if its own class does what ours does."""
     found = token_classifier_of(config, num_labels)
+    if found is not None and labels_tokens:
+        return None
     if found is None:
+        where = "every token" if labels_tokens else "the mean over the tokens"
         return (
             f"Transformers has no classifier of type {config.model_type} that is one linear layer, so it loads this "
-            "folder as an encoder; the head (classifier.weight and classifier.bias, for the mean over the tokens) is "
-            "in the same file. pretune itself predicts as usual."
+            f"folder as an encoder; the head (classifier.weight and classifier.bias, for {where}) is in the same file. "
+            "pretune itself predicts as usual."
         )
     return (
         f"The text classifier of type {config.model_type} in transformers reads one token, ours the mean of all, so "
