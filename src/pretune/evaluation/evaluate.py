@@ -44,9 +44,8 @@ def evaluate(
     classes = classes_of([y for _, y, _ in usable], places, classifier.label_names, label_names)
     figures = summarize(classes, classifier.predict_probabilities(texts), classifier.label_names)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
-    num_seen = {
-        kind: None if it is None else int(it.among(list(map(clean_text, texts))).sum()) for kind, it in seen.items()
-    }
+    clean = list(map(clean_text, texts))
+    num_seen = {kind: None if it is None else it.count_among(clean) for kind, it in seen.items()}
     return {
         **figures,
         "skipped": len(rows) - len(usable),

@@ -52,6 +52,18 @@ def small(vocab_size: int) -> ModelConfig:
 PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small}
 
 
+def name_shape(config: ModelConfig) -> str:
+    """The name of the preset of this geometry, otherwise layers x width, such as 12x768."""
+    for name, preset in PRESETS.items():
+        known = preset(config.vocab_size)
+        if all(getattr(config, field) == getattr(known, field) for field in _GEOMETRY):
+            return name
+    return f"{config.num_layers}x{config.hidden_size}"
+
+
+_GEOMETRY = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size")
+
+
 def _preset(vocab_size: int, *, hidden_size: int, num_layers: int, intermediate_size: int) -> ModelConfig:
     num_heads = hidden_size // 64
     return ModelConfig(

@@ -6,7 +6,7 @@ from pretune.compute.device import Compute, gains_from_compiling, needed_to_comp
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
-from pretune.model.config import PRESETS, ModelConfig
+from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import PretrainConfig
 from pretune.training.budget import Budget, Shape
@@ -17,6 +17,7 @@ _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute; a shorter 
 _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
 _OTHER_RATE = 3e-3  # for embeddings and norms, which AdamW updates
+_RATE_FROM_BASE = 0.5  # of the peak rates above, if training starts from a base
 _MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a GPU busy, and it has the memory
 _GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
@@ -90,21 +91,24 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
-def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
-    """Rates and decay; the default peak rate of the matrices depends on the optimizer.
+def optimizer_config(config: PretrainConfig, compute: Compute, *, has_base: bool = False) -> OptimizerConfig:
+    """Rates and decay; the default peak rates depend on the optimizer, and are lower if training starts from a base.
 
     Muon computes in the precision of the model.
     """
+    fraction = _RATE_FROM_BASE if has_base else 1.0
     return OptimizerConfig(
         kind=config.optimizer,
-        matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
-        other_rate=_OTHER_RATE,
+        matrix_rate=config.learning_rate or fraction * _PEAK_RATES[config.optimizer],
+        other_rate=fraction * _OTHER_RATE,
         weight_decay=0.01,
         precision=compute.precision,
     )
 
 
-def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str) -> None:
+def check_memory(
+    model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str, *, has_base: bool = False
+) -> None:
     """Raise OutOfResourcesError, with settings that would fit, if model and micro-batch do not fit into memory.
 
     A GPU reports when its memory is full, and the micro-batch is then split, so on a GPU a single row must fit. Linux
@@ -116,18 +120,18 @@ def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: 
     if available is None or needed <= available:
         return
 
-    def fits(preset: str, tokens: int) -> bool:
-        smaller = PRESETS[preset](model.vocab_size)
-        return cost.train_memory_bytes(smaller, tokens, longest, config.mask_prob) <= available
+    def fits(shape: ModelConfig, tokens: int) -> bool:
+        return cost.train_memory_bytes(shape, tokens, longest, config.mask_prob) <= available
 
-    sizes = [f"--size {preset}" for preset in PRESETS if fits(preset, tokens_at_once)]
+    presets = {} if has_base else PRESETS  # a base has its size
+    sizes = [f"--size {name}" for name, preset in presets.items() if fits(preset(model.vocab_size), tokens_at_once)]
     halves = [
         tokens_at_once >> shift for shift in range(1, tokens_at_once.bit_length()) if tokens_at_once >> shift >= longest
     ]
-    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(size, tokens)]
+    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(model, tokens)]
     would = " or ".join([*sizes[-1:], *steps[:1]])
     raise OutOfResourcesError(
-        f"{size} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
+        f"{name_shape(model)} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
         f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free; "
         + (f"{would} would fit." if would else "no smaller size or step would fit, so free some memory.")
     )
