@@ -96,9 +96,7 @@ def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
     """A sentence for an evaluation: how many of its rows the model has learned from, as far as that is known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return (
-            "It is not known whether the model has learned from some of these rows: its folder has no record of it."
-        )
+        return "It is not known whether the model has learned from some of these rows: its folder has no record of it."
     where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
     if found:

@@ -87,7 +87,7 @@ def preprocess(
         inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
     base_folder = None if base is None else read_base_folder(Path(base))
     if base_folder is not None:
-        _refuse_tokenizer_settings(config)
+        refuse_tokenizer_settings(config)
         inputs["tokenizer"] = base_folder.tokenizer_hash
     folder = open_stage(
         Path(out), "preprocess", config={**to_identity(config), "tokenizer_trainer": TRAINER}, inputs=inputs, redo=redo
@@ -102,7 +102,7 @@ def preprocess(
     return folder.manifest
 
 
-def _refuse_tokenizer_settings(config: PreprocessConfig) -> None:
+def refuse_tokenizer_settings(config: PreprocessConfig) -> None:
     """Raise UsageError for settings of a tokenizer that is not trained here."""
     default = PreprocessConfig()
     given = [name for name in ("tokenizer", "vocab_size", "lowercase") if vars(config)[name] != vars(default)[name]]
