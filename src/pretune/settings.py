@@ -167,6 +167,7 @@ class PretrainConfig:
 class SplitConfig:
     """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
+    task: Literal["auto", "classification"] = _setting("auto", "what the labels are; auto: detected and shown")
     text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
     label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
     label_names: tuple[str, ...] = _setting((), "names for the labels in the file, e.g. 0=negative,1=positive")

@@ -11,8 +11,9 @@ import pytest
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.runtime.stage_folder import open_stage
+from pretune.settings import SplitConfig
+from pretune.tasks.labelled_file import split_file
 from pretune.text.base_folder import describe_pretrained_rows, read_base_folder, splits_of
-from pretune.text.labels.split import split_labels
 from pretune.text.seen_texts import PRETRAINING, load_seen, save_seen
 
 
@@ -70,7 +71,7 @@ def test_learned_test_rows_are_refused_if_any_text_left_out_another_split(run: P
     rows = [{"text": f"text number {n}", "label": n % 2} for n in range(60)]
     labels = tmp_path / "labels.jsonl"
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    split = split_labels(labels, None)
+    split = split_file(labels, None, SplitConfig())
     base = read_base_folder(run)
     assert describe_pretrained_rows(split, base, None) is None
     save_seen(tmp_path, PRETRAINING, [row.text for row in split.all])

@@ -14,6 +14,7 @@ from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
+from pretune.text.labels.checks import LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import Split
@@ -84,7 +85,7 @@ def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str |
     has learned because another split was held out from its text.
     """
     held_out: tuple[Split, ...] = ("validation", "test")
-    counts = {side: _count_seen(base.seen, [row.text for row in rows.by_split[side]]) for side in held_out}
+    counts = {side: _count_seen(base.seen, rows.by_split[side]) for side in held_out}
     total = sum(counts.values())
     if not total:
         return None
@@ -103,8 +104,13 @@ def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str |
     )
 
 
-def _count_seen(seen: SeenTexts | None, texts: Sequence[str]) -> int:
-    return 0 if seen is None else int(seen.among(texts).sum())
+def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
+    """The rows of which a text is among those that were seen."""
+    if seen is None:
+        return 0
+    texts = [(number, text) for number, row in enumerate(rows) for text in row.texts]
+    is_seen = seen.among([text for _, text in texts])  # at once: a look-up passes over all hashes
+    return len({number for (number, _), found in zip(texts, is_seen, strict=True) if found})
 
 
 def _read_longest_row(path: Path) -> int | None:

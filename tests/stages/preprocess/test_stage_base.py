@@ -18,6 +18,7 @@ from pretune.settings import PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess.stage import preprocess
 from pretune.stages.split import split
+from pretune.tasks.registry import task_named
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.split import open_split
 from pretune.text.seen_texts import PRETRAINING, save_seen
@@ -93,7 +94,7 @@ def test_a_base_that_has_learned_the_test_rows_is_refused_before_pretraining(
     rows = [{"text": f"{sentence(n)} It is row {n}.", "label": n % 2} for n in range(80)]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     split(tmp_path / "labels.jsonl", tmp_path / "split")
-    held_out = [row.text for row in open_split(tmp_path / "split").by_split["test"]]
+    held_out = [row.text for row in open_split(tmp_path / "split", task_named).by_split["test"]]
     for name, fingerprint in (("with another split", "f" * 64), ("with none", None)):
         base = tmp_path / name
         folder = open_stage(base, "pretrain", config={}, inputs={})

@@ -24,6 +24,7 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
+from pretune.tasks.registry import task_named
 from pretune.text.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
@@ -200,8 +201,8 @@ class _Preprocessing:
         """Collect the texts that stage 3 must not see: the held-out rows, and the files in `protect`."""
         held_out: list[str] = []
         if self.split is not None:
-            rows = open_split(self.split)
-            held_out = [row.text for row in rows.held_out]
+            rows = open_split(self.split, task_named)
+            held_out = [text for row in rows.held_out for text in row.texts]
             self._check_base(rows)
         self.steps.protect(held_out, protected_texts(self.protected))
 

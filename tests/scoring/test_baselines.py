@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.evaluation.baselines import TextRows, predict_linear, predict_majority
-from pretune.evaluation.metrics import accuracy, macro_f1
+from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
+from pretune.scoring.metrics import accuracy, macro_f1
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 
@@ -29,28 +29,28 @@ def test_linear_baselines_learn(num_classes: int) -> None:
     found = list(predict_linear(train, validation, test.texts, num_classes))
     assert [baseline.kind for baseline in found] == ["tfidf", "nbsvm"]
     for baseline in found:
-        assert accuracy(test.labels, baseline.probabilities.argmax(axis=1)) > 0.85
-        assert baseline.probabilities.sum(axis=1) == pytest.approx(1.0)
+        assert accuracy(test.labels, baseline.outputs.argmax(axis=1)) > 0.85
+        assert baseline.outputs.sum(axis=1) == pytest.approx(1.0)
         assert {"C", "validation_score"} <= baseline.chosen.keys()
     again = list(predict_linear(train, validation, test.texts, num_classes))
-    assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(found, again, strict=True))
+    assert all(np.array_equal(a.outputs, b.outputs) for a, b in zip(found, again, strict=True))
 
 
 def test_a_rare_class_is_predicted() -> None:
     train, validation, test = (draw_rows(n, [0.95, 0.05], seed) for seed, n in enumerate((800, 200, 400)))
     for baseline in predict_linear(train, validation, test.texts, 2, is_imbalanced=True):
-        assert macro_f1(test.labels, baseline.probabilities.argmax(axis=1), 2) > 0.65
+        assert macro_f1(test.labels, baseline.outputs.argmax(axis=1), 2) > 0.65
 
 
 def test_majority_gives_the_class_frequencies() -> None:
     found = predict_majority(np.array([1, 1, 1, 0]), 3, 3)
-    assert found.probabilities.tolist() == [[0.25, 0.75, 0.0]] * 3
+    assert found.outputs.tolist() == [[0.25, 0.75, 0.0]] * 3
 
 
 def test_nbsvm_scales_by_the_log_count_ratio() -> None:
     from scipy.sparse import csr_array
 
-    from pretune.evaluation.baselines import _log_count_ratio
+    from pretune.scoring.baselines import _log_count_ratio
 
     features = csr_array(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=np.float32))
     ratio = _log_count_ratio(features, np.array([True, True, False]))
@@ -76,7 +76,7 @@ def test_sst2_is_no_straw_man(real_data: Path) -> None:
     )
     labels = np.array([int(label) for label in dev.labels])
     figures = {
-        baseline.kind: accuracy(labels, baseline.probabilities.argmax(axis=1))
+        baseline.kind: accuracy(labels, baseline.outputs.argmax(axis=1))
         for baseline in predict_linear(train, validation, dev.texts, 2)
     }
     assert figures["nbsvm"] > 0.785
