@@ -322,7 +322,7 @@ def test_a_base_is_given_to_the_stages_that_start_from_it_and_compared_by_conten
     assert {stage for stage, found in given.items() if found == base} == {"preprocess", "pretrain"}
     assert read_recipe(tmp_path / "run" / "recipe.toml") == replace(recipe, out=str(tmp_path / "run"))
     stages.done.clear()
-    moved = shutil.move(base, tmp_path / "moved")
+    moved = base.rename(tmp_path / "moved")
     pipeline.run(replace(recipe, base=str(moved)))
     assert stages.done == []
     weights = moved / "model.safetensors"

@@ -49,7 +49,17 @@ def small(vocab_size: int) -> ModelConfig:
     return _preset(vocab_size, hidden_size=384, num_layers=8, intermediate_size=1024)
 
 
-PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small}
+def medium(vocab_size: int) -> ModelConfig:
+    """8 layers of 512: an hour on a GPU."""
+    return _preset(vocab_size, hidden_size=512, num_layers=8, intermediate_size=1376)
+
+
+def large(vocab_size: int) -> ModelConfig:
+    """12 layers of 768, about 100 million parameters, as BERT-base: hours on a GPU."""
+    return _preset(vocab_size, hidden_size=768, num_layers=12, intermediate_size=2048)
+
+
+PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small, "medium": medium, "large": large}
 
 
 def name_shape(config: ModelConfig) -> str:

@@ -11,6 +11,7 @@ import torch
 
 from pretune.errors import InputDataError, StageDiffersError, UsageError
 from pretune.model.folder import load_model_folder
+from pretune.run_trace.build import build_run_trace
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
@@ -94,6 +95,17 @@ def test_the_trace_shows_the_loss_of_the_base(base: Path, out: Path) -> None:
     assert "base" not in {each.id for each in before.loss_references}
     assert phase.evaluations[0].summary.startswith("before training: the base is ")
     assert phase.size == "tiny"
+
+
+def test_the_page_says_where_training_started(base: Path, out: Path) -> None:
+    trace = build_run_trace(out)
+    [stage] = trace.stages
+    [said] = [message.sentence for message in stage.messages if "starts from" in message.sentence]
+    assert said.startswith(f"Training starts from {base.name} (tiny, pre-trained on")  # no path of this machine
+    checks = {check.id: check.is_ok for check in trace.checks}
+    assert "I18" not in checks  # a base does not begin with a guess
+    assert all(checks.values())
+    assert "I18" in {check.id for check in build_run_trace(base).checks}
 
 
 def test_what_the_base_has_learned_stays_recorded(base: Path, preprocessed_folder: Path, tmp_path: Path) -> None:
