@@ -85,7 +85,7 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
         ("corpuss = []\n", "a recipe has no setting 'corpuss'; did you mean corpus?"),
         (
             '[pretrain]\nsize = "huge"\n',
-            "size in [pretrain] is 'huge'; expected one of auto, tiny, micro, mini, small.",
+            "size in [pretrain] is 'huge'; expected one of auto, tiny, micro, mini, small, medium, large.",
         ),
         ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
         ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),
