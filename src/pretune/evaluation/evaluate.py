@@ -8,7 +8,8 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.label_rules import Columns
+from pretune.text.labels.detect_task import Columns
+from pretune.text.labels.task_rows import read_task_rows
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 
@@ -29,8 +30,15 @@ def evaluate(
     """
     classifier = load_classifier(model)
     task, names = classifier.task, classifier.label_names
-    columns = Columns(text=text_column, label=label_column, preferred=classifier.columns)
-    rows = task.read(Path(labels), columns)
+    known = classifier.columns
+    rows = read_task_rows(
+        labels,
+        task="pairs" if classifier.labelling.has_pairs else task.name,
+        columns=Columns(text=text_column, label=label_column),
+        preferred=Columns(
+            text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
+        ),
+    )
     usable = [
         (t, y, n)
         for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True)

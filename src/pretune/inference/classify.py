@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
-from pretune.errors import ModelError
+from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier, TaskModel
 from pretune.tasks.prediction import Prediction
@@ -22,11 +22,14 @@ from pretune.tasks.registry import task_named
 from pretune.tasks.task import Outputs, Task
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import Labelling
-from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
+from pretune.text.tokenizer.rows import Texts, encode_rows
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 MAX_SEQ_LEN = 512  # longer texts are cut in the middle
 TOKENS_PER_BATCH = 2048  # padding included; on a CPU, so that a batch fits its caches
 TOKENS_PER_GPU_BATCH = 32_768
+
+Text = str | tuple[str, str]  # a text, or a pair of texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,24 +78,37 @@ class Classifier:
         """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The prediction for each text, in the order of `texts`; an empty prediction for a blank text."""
-        cleaned = [clean_text(text) for text in texts]
-        places = [place for place, text in enumerate(cleaned) if text]
-        found = [self.task.empty_prediction(text) for text in texts]
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+        """The prediction for each text, or pair of texts, in their order; an empty prediction for a blank text.
+
+        Raises InputDataError for single texts if the model was trained on pairs, and for pairs if it was not.
+        """
+        given = [(text, None) if isinstance(text, str) else (text[0], text[1]) for text in texts]
+        cleaned = self._clean(given)
+        places = [place for place, (text, pair) in enumerate(cleaned) if text and pair != ""]
+        found = [self.task.empty_prediction(*texts) for texts in given]
         if places:
             outputs = self._outputs([cleaned[place] for place in places])
             for index, place in enumerate(places):
-                found[place] = self.task.to_prediction(outputs, index, self.label_names, texts[place])
+                found[place] = self.task.to_prediction(outputs, index, self.label_names, *given[place])
         return found
 
-    def predict_outputs(self, texts: Sequence[str]) -> Outputs:
+    def predict_outputs(self, texts: Sequence[Text]) -> Outputs:
         """The predictions for all texts in the form of the task: of a classification, probabilities (N, C)."""
-        return self._outputs([clean_text(text) for text in texts])  # as in training
+        given = [(text, None) if isinstance(text, str) else (text[0], text[1]) for text in texts]
+        return self._outputs(self._clean(given))  # as in training
 
-    def _outputs(self, cleaned: Sequence[str]) -> Outputs:
-        lines = [{"text": text} for text in cleaned]
-        rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
+    def _clean(self, texts: Sequence[Texts]) -> list[Texts]:
+        for text, pair in texts:
+            if (pair is not None) != self.labelling.has_pairs:
+                found, expected = ("a pair of texts", "one text") if pair is not None else ("one text", "two texts")
+                raise InputDataError(
+                    f"Found {found} ({text!r:.60}), but {self.path} was trained on {expected} a row; give {expected}."
+                )
+        return [(clean_text(text), None if pair is None else clean_text(pair)) for text, pair in texts]
+
+    def _outputs(self, cleaned: Sequence[Texts]) -> Outputs:
+        rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
         result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
 
         def classify(indices: list[int]) -> None:
@@ -101,6 +117,7 @@ class Classifier:
         device = self.model.classifier.weight.device.type
         tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
         lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
+        lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, dict(self.labelling.decision))
 

@@ -8,6 +8,8 @@ METRIC_TITLES = {
     "micro_f1": "micro-F1",
     "entity_f1": "entity F1",
     "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "mean_absolute_error": "mean absolute error",
 }
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.baselines import Baseline, Candidate, choose_candidate
+from pretune.scoring.baseline import Baseline
+from pretune.scoring.baselines import Candidate, choose_candidate
 from pretune.scoring.linear_model import fit_logistic_classes
 from pretune.scoring.metrics import accuracy, macro_f1
 from pretune.scoring.ridge import FloatArray, ScoreBaseline, choose_ridge

@@ -40,7 +40,7 @@ def first_tag(entity_type: int) -> int:
     return 1 + 2 * entity_type
 
 
-def entities_of(tags: Sequence[int]) -> list[Entity]:
+def entities_of(tags: Sequence[int] | IntArray) -> list[Entity]:
     """The entities of a row in order; an I-x that continues nothing of type x begins an entity, as in seqeval."""
     entities: list[Entity] = []
     start, current = 0, -1  # the type of the open entity, or -1
@@ -54,7 +54,9 @@ def entities_of(tags: Sequence[int]) -> list[Entity]:
     return entities
 
 
-def entity_f1(true_tags: Iterable[Sequence[int]], predicted_tags: Iterable[Sequence[int]]) -> float:
+def entity_f1(
+    true_tags: Iterable[Sequence[int] | IntArray], predicted_tags: Iterable[Sequence[int] | IntArray]
+) -> float:
     """Micro-averaged F1 over whole entities: first word, last word and type must be right (CoNLL-2003)."""
     hits = total = 0
     for true, predicted in zip(true_tags, predicted_tags, strict=True):

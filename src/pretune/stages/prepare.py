@@ -31,11 +31,11 @@ from pretune.text.labels.split import (
 )
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
     Tokenizer,
-    cut_middle,
     load_tokenizer,
 )
 
@@ -141,9 +141,10 @@ class _Preparation:
     def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow], split: Split) -> list[list[int]]:
         encoded: list[list[int]] = []
         for first in range(0, len(rows), _BATCH_ROWS):
-            for ids in tokenizer.encode_batch([row.text for row in rows[first : first + _BATCH_ROWS]]):
-                encoded.append(cut_middle(ids, self.max_seq_len))
-                self.num_cut[split] += len(ids) > self.max_seq_len
+            texts = [(row.text, row.text_pair) for row in rows[first : first + _BATCH_ROWS]]
+            ids, was_cut = encode_rows(tokenizer, texts, self.max_seq_len)
+            encoded += ids
+            self.num_cut[split] += sum(was_cut)
             self._log_progress(min(len(rows), first + _BATCH_ROWS))
         self.num_tokens[split] = sum(map(len, encoded))
         self.num_encoded += len(rows)
@@ -179,6 +180,8 @@ class _Preparation:
             side, row = next(((split, one) for split, one in places if one.key == carried), (side, row))
         index = rows.by_split[side].index(row)
         example = {"text": row.raw, "label": rows.describe(row), "split": side}
+        if row.text_pair is not None:
+            example["text_pair"] = row.text_pair
         self.folder.log.write("example", **example, num_tokens=len(encoded[side][index]))
         return {**example, "row": row.row}
 

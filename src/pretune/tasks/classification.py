@@ -6,7 +6,6 @@ N rows, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +15,14 @@ from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
 from pretune.scoring.metrics import Counts, summarize
+from pretune.scoring.pair_features import PairRows, predict_pair_classes
 from pretune.scoring.row_statistics import RowStatistics, accuracy_rows, macro_f1_rows
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.label_rules import Columns, TaskName
+from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
-from pretune.text.labels.reader import LabeledRows, read_labeled
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -38,13 +37,11 @@ class Classification:
 
     name: TaskName = "classification"
     is_token_level = False
+    prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"
     compared = ("macro_f1", "brier_score", "calibration_error")
 
     # -- labels --
-
-    def read(self, path: Path, columns: Columns) -> LabeledRows:
-        return read_labeled(path, columns.text, columns.label, preferred=columns.preferred)
 
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         checks.check_labels(path, rows, lint)
@@ -95,7 +92,9 @@ class Classification:
         lint.warn("imbalance", len(rows), sentence)
         return "macro_f1", facts
 
-    def targets(self, lines: Sequence[Line], num_labels: int, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def targets(
+        self, lines: Sequence[Line], num_labels: int, decision: Decision, tokenizer: Tokenizer, max_seq_len: int
+    ) -> Targets:
         return Targets.of_rows(self.true_values(lines, ()))
 
     def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
@@ -177,6 +176,15 @@ class Classification:
         train, validation = (self._text_rows(lines) for lines in (data.train, data.validation))
         num_classes = len(data.names)
         yield predict_majority(train.labels, len(data.test), num_classes)
+        if "text_pair" in data.train[0]:
+            yield predict_pair_classes(
+                PairRows(pairs=texts_of_pairs(data.train), labels=train.labels),
+                PairRows(pairs=texts_of_pairs(data.validation), labels=validation.labels),
+                texts_of_pairs(data.test),
+                num_classes,
+                is_imbalanced=data.metric == "macro_f1",
+            )
+            return
         yield from predict_linear(
             train,
             validation,
@@ -187,6 +195,11 @@ class Classification:
 
     def _text_rows(self, lines: Sequence[Line]) -> TextRows:
         return TextRows(texts=[line["text"] for line in lines], labels=self.true_values(lines, ()))
+
+
+def texts_of_pairs(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    """Both texts of each row of pairs."""
+    return [(line["text"], line["text_pair"]) for line in lines]
 
 
 def softmax(logits: FloatArray) -> FloatArray:

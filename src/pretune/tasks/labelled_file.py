@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pretune.settings import SplitConfig
-from pretune.tasks.registry import find_task
-from pretune.text.labels.label_rules import Columns
+from pretune.tasks.registry import task_named
+from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.split import LabelledSplit, split_labels
 
 
@@ -15,18 +15,14 @@ def split_file(labels: Path, test_labels: Path | None, config: SplitConfig) -> L
 
     Raises the errors of `split_labels`.
     """
-    columns = columns_of(config)
     return split_labels(
         labels,
-        find_task(config.task, labels, columns),
+        task_named,
         test_labels,
-        columns=columns,
+        task=config.task,
+        columns=Columns(text=config.text_column, label=config.label_column, text_pair=config.text_pair_column),
+        label_separator=config.label_separator,
         label_names=config.label_names,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
     )
-
-
-def columns_of(config: SplitConfig) -> Columns:
-    """The columns that the settings name."""
-    return Columns(text=config.text_column, label=config.label_column)

@@ -24,6 +24,11 @@ class Prediction:
     cell_names: ClassVar[tuple[str, ...]] = ("label", "probability")  # the columns of a file of predictions
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both texts of a pair."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there was no text to label."""
         return self.label is None
@@ -31,3 +36,29 @@ class Prediction:
     def cells(self) -> tuple[Any, ...]:
         """The values of the columns `cell_names`, as JSON values."""
         return (self.label, None if self.is_empty else round(self.probability or 0.0, 6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPrediction(Prediction):
+    """The labels of one text, maybe none, and the probability of every label; each has its own threshold."""
+
+    labels: tuple[str, ...]
+
+    cell_names: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
+
+    def cells(self) -> tuple[Any, ...]:
+        if self.is_empty:
+            return None, None
+        return list(self.labels), {name: round(p, 6) for name, p in self.probabilities.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePrediction(Prediction):
+    """The number that is predicted for one text."""
+
+    score: float | None
+
+    cell_names: ClassVar[tuple[str, ...]] = ("score",)
+
+    def cells(self) -> tuple[Any, ...]:
+        return (None if self.score is None else round(self.score, 6),)

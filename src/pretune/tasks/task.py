@@ -49,6 +49,10 @@ class Task(LabelRules, Protocol):
         """Whether the model has an output for each token, instead of one for each text."""
 
     @property
+    def prediction(self) -> type[Prediction]:
+        """What a prediction for one text is."""
+
+    @property
     def usual_metric(self) -> str:
         """The metric that is shown for every model and on slices."""
 
@@ -64,7 +68,9 @@ class Task(LabelRules, Protocol):
 
     # -- training --
 
-    def targets(self, lines: Sequence[Line], num_labels: int, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def targets(
+        self, lines: Sequence[Line], num_labels: int, decision: Decision, tokenizer: Tokenizer, max_seq_len: int
+    ) -> Targets:
         """The targets of rows that are encoded with this tokenizer and cut to this length."""
 
     def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:

@@ -15,7 +15,7 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
 from pretune.text.splits import SPLITS, normalise_for_hash
 
-RULES = task_named("classification")
+RULES = task_named
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

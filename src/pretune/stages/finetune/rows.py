@@ -28,6 +28,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
+def texts_of(row: dict[str, Any]) -> list[str]:
+    """The text of a row, or both texts of a pair."""
+    return [row["text"], row["text_pair"]] if "text_pair" in row else [row["text"]]
+
+
 def make_batches(
     prepared: Path,
     split: str,

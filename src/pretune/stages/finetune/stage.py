@@ -30,11 +30,12 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig, to_identity
-from pretune.stages.finetune.rows import make_batches, read_rows, write_predictions
+from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
@@ -277,8 +278,13 @@ class _Finetuning:
         return kind(self.model_config, len(self.labelling.outputs))
 
     def _read_targets(self, split: str) -> Targets:
-        num_labels, length = len(self.labelling.names), self.model_config.max_seq_len
-        return self.task.targets(self.rows[split], num_labels, self.tokenizer, length)
+        return self.task.targets(
+            self.rows[split],
+            len(self.labelling.names),
+            dict(self.labelling.decision),
+            self.tokenizer,
+            self.model_config.max_seq_len,
+        )
 
     def _make_batches(self, split: str, seed: int, num_rows: int | None = None) -> LabelledBatches:
         return make_batches(
@@ -357,13 +363,13 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        ids, _ = self.tokenizer.encode_truncated(line["text"], self.model_config.max_seq_len)
+        [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
         targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
         outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
-        found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"])
+        found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
         self.folder.log.write(
             "example",
             text=example["text"],
@@ -436,7 +442,7 @@ class _Finetuning:
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        texts, before = [row["text"] for row in self.rows["train"]], None
+        texts, before = [text for row in self.rows["train"] for text in texts_of(row)], None
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.reader import LabeledRows
+from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
@@ -78,7 +78,7 @@ class Lint:
             self.concerns.append(Concern(rule=rule, count=count, sentence=sentence))
 
 
-def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
+def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
     """The rows that have a text, after cleaning, and a label. Raises InputDataError if no row has both."""
     kept, without_text, without_pair, without_label = [], [], [], []
     pairs: Sequence[str | None] = rows.text_pairs or [None] * len(rows)

@@ -6,30 +6,12 @@ spans of the text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.reader import LabeledRows
+from pretune.text.labels.detect_task import Task
 from pretune.text.splits import Split
-
-TaskName = Literal["classification", "multilabel", "regression", "tokens"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Where a file has its texts and labels; None: to be found by name and content.
-
-    `preferred` are the columns of the file that a model was trained on, which are used if this file has them.
-    """
-
-    text: str | None = None
-    label: str | None = None
-    text_pair: str | None = None
-    label_separator: str | None = None
-    preferred: Mapping[str, str] | None = None
 
 
 @runtime_checkable
@@ -37,10 +19,7 @@ class LabelRules(Protocol):
     """The rules for the labels of one task."""
 
     @property
-    def name(self) -> TaskName: ...
-
-    def read(self, path: Path, columns: Columns) -> LabeledRows:
-        """The rows of a labelled file, with a label of this task's kind, or None where it is missing."""
+    def name(self) -> Task: ...
 
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         """Refuse labels that no model can learn, and warn of those that it probably cannot."""

@@ -16,9 +16,10 @@ from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.label_rules import Columns, LabelRules
+from pretune.text.labels.detect_task import Columns, TaskWord
+from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
-from pretune.text.labels.reader import LabeledRows
+from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
@@ -39,7 +40,7 @@ class LabelledSplit:
     path: str  # of the file with the training rows
     columns: dict[str, str]  # text_column and label_column of that file
     num_moved: int = 0  # rows moved between splits so that small classes can be learned and validated
-    files: list[LabeledRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
+    files: list[TaskRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
     lint: Lint = field(default_factory=Lint)
 
     @property
@@ -74,22 +75,30 @@ class LabelledSplit:
 
 def split_labels(
     labels: Path,
-    rules: LabelRules,
+    rules_of: Callable[[str], LabelRules],
     test_labels: Path | None = None,
     *,
+    task: TaskWord = "auto",
     columns: Columns = Columns(),
+    label_separator: str | None = None,
     label_names: Sequence[str] = (),
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
 ) -> LabelledSplit:
     """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
 
+    `rules_of` gives the rules of a task by its name; with the task "auto", it is the one that the file shows.
+
     Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for impossible
     fractions.
     """
     lint = Lint()
-    train_file = rules.read(labels, columns)
-    test_file = None if test_labels is None else rules.read(test_labels, columns)
+    train_file = read_task_rows(labels, task=task, columns=columns, label_separator=label_separator)
+    rules, test_file = rules_of(train_file.task.task), None
+    if test_labels is not None:
+        test_file = read_task_rows(
+            test_labels, task=train_file.task.word, columns=columns, label_separator=train_file.task.label_separator
+        )
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
         _pass_on_findings(file, lint)
@@ -145,7 +154,7 @@ def _split(
     return splits, sum(now != before for now, before in zip(splits, plain, strict=True))
 
 
-def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
+def _pass_on_findings(file: TaskRows, lint: Lint) -> None:
     """Add the findings of reading the file to `lint`: unparsable rows, broken bytes."""
     found = file.findings
     for rule in found.dropped.rules.values():
