@@ -15,12 +15,12 @@ import pytest
 
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.run_trace.codec import from_json, read_run_trace
 from pretune.runtime.manifest import Manifest, hash_file, is_seal_intact, read_manifest
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import to_dict
-from pretune.text.base_folder import read_base_folder
 from pretune.trace_schema import FillTrace, PredictionTrace
 
 STAGES = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, StageDiffersError, UsageError
 from pretune.estimate_run import describe, estimate_run
+from pretune.model.base_folder import read_base_folder
 from pretune.recipe import (
     Recipe,
     check_inputs,
@@ -35,7 +36,6 @@ from pretune.runtime.manifest import (
 )
 from pretune.settings import FinetuneConfig
 from pretune.stages.collect.stage import BUILTIN_LABELS, BUILTIN_TEST_LABELS
-from pretune.text.base_folder import read_base_folder
 from pretune.text.labels.split import fingerprint_labels
 from pretune.text.raw.text_stream import STDIN
 from pretune.text.reading_report import Findings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, UsageError
+from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -16,7 +17,6 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.tasks.labelled_file import split_file
 from pretune.tasks.registry import task_named
-from pretune.text.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.split import (

@@ -18,6 +18,7 @@ import numpy as np
 
 from pretune.errors import InputDataError, UsageError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
+from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.manifest import Manifest, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -25,7 +26,6 @@ from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
 from pretune.tasks.registry import task_named
-from pretune.text.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
 from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data

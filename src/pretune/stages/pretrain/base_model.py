@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from pretune.errors import InputDataError, ModelError, UsageError
+from pretune.model.base_folder import BaseFolder, read_base_folder
 from pretune.model.config import ModelConfig, name_shape
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.manifest import Manifest
 from pretune.settings import PretrainConfig
-from pretune.text.base_folder import BaseFolder, read_base_folder
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME
 
 _HAS_NO_EFFECT = ("size", "initial_embedding")  # settings of what the base has already

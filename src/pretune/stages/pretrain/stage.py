@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -246,7 +246,7 @@ class _Pretraining:
         )
         training.state.compute = self.compute.to_dict()
         training.state.microbatch_split.count = self._noted_microbatch_split
-        training.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
+        training.state.made_from = {**asdict(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         if self.base is not None:
             training.state.made_from["base"] = self.base.fingerprint[:12]
         return training
@@ -379,7 +379,7 @@ class _Pretraining:
         lineage = {} if self.base is None else {"base": self.base.describe()}
         self.folder.finish(
             **lineage,
-            model=vars(self.model_config),
+            model=asdict(self.model_config),
             tokens=state.tokens,
             steps=state.step,
             compute=state.compute,

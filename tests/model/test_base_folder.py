@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
+from pretune.model.base_folder import describe_pretrained_rows, read_base_folder, splits_of
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import SplitConfig
 from pretune.tasks.labelled_file import split_file
-from pretune.text.base_folder import describe_pretrained_rows, read_base_folder, splits_of
 from pretune.text.seen_texts import PRETRAINING, load_seen, save_seen
 
 
