@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 import torch
 
 from pretune.compute.device import Compute
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain import choices
 from pretune.stages.pretrain.choices import budget_of, choose_size, describe_compute, optimizer_config, row_settings
 from pretune.training.budget import Budget
 
@@ -52,16 +50,6 @@ def test_the_two_largest_sizes_are_chosen_for_a_gpu_only(budget: Budget, on_cpu:
     assert choose_size("auto", budget, tokens_per_epoch, CPU) == on_cpu
     assert choose_size("auto", budget, tokens_per_epoch, GPU) == on_gpu
     assert choose_size("large", budget, tokens_per_epoch, CPU) == "large"
-
-
-@pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_the_rates_from_a_base_are_those_of_the_measurement(kind: Literal["muon", "adamw"]) -> None:
-    config = replace(CONFIG, optimizer=kind)
-    usual, lower = (optimizer_config(config, CPU, has_base=has_base) for has_base in (False, True))
-    ratio = lower.matrix_rate / usual.matrix_rate
-    assert ratio == lower.other_rate / usual.other_rate == choices._RATE_FROM_BASE
-    given = replace(config, learning_rate=0.007)
-    assert optimizer_config(given, CPU, has_base=True).matrix_rate == 0.007
 
 
 def test_updates_too_small_for_a_gpu_give_a_notice() -> None:

@@ -45,15 +45,11 @@ class BaseModel:
             **known,
         }
 
-    def describe_start(self, rate: float, usual_rate: float) -> str:
-        """A sentence: from what training starts, and with which peak learning rate."""
-        before = self.folder.summary
-        trained = f", pre-trained on {before['tokens']:,} tokens" if before.get("tokens") else ""
-        lower = "" if rate == usual_rate else f" instead of the {usual_rate:g} from random weights"
-        return (
-            f"Training starts from {self.given} ({name_shape(self.config)}{trained}), not from random weights. The "
-            f"peak learning rate is {rate:g}{lower}."
-        )
+    def describe_start(self) -> str:
+        """A sentence: from what training starts."""
+        tokens = self.folder.summary.get("tokens")
+        trained = f", pre-trained on {tokens:,} tokens" if tokens else ""
+        return f"Training starts from {self.given} ({name_shape(self.config)}{trained}), not from random weights."
 
 
 def open_base(base: Path, config: PretrainConfig, source: Manifest | None = None) -> BaseModel:

@@ -17,7 +17,6 @@ _COMPILING_PAYS_MINUTES = 4.0  # compiling takes about half a minute; a shorter 
 _COMPILING_PAYS_TOKENS = 4e6
 _PEAK_RATES = {"muon": 0.02, "adamw": 2e-3}
 _OTHER_RATE = 3e-3  # for embeddings and norms, which AdamW updates
-_RATE_FROM_BASE = 0.5  # of the peak rates above, if training starts from a base
 _MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a GPU busy, and it has the memory
 _GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
@@ -97,16 +96,16 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
 
-def optimizer_config(config: PretrainConfig, compute: Compute, *, has_base: bool = False) -> OptimizerConfig:
-    """Rates and decay; the default peak rates depend on the optimizer, and are lower if training starts from a base.
+def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
+    """Rates and decay; the default peak rate of the matrices depends on the optimizer.
 
-    Muon computes in the precision of the model.
+    From a base it is the same: the rate rises to its full height again (arXiv:2403.08763; docs/experiments.md). Muon
+    computes in the precision of the model.
     """
-    fraction = _RATE_FROM_BASE if has_base else 1.0
     return OptimizerConfig(
         kind=config.optimizer,
-        matrix_rate=config.learning_rate or fraction * _PEAK_RATES[config.optimizer],
-        other_rate=fraction * _OTHER_RATE,
+        matrix_rate=config.learning_rate or _PEAK_RATES[config.optimizer],
+        other_rate=_OTHER_RATE,
         weight_decay=0.01,
         precision=compute.precision,
     )

@@ -229,7 +229,7 @@ class _Pretraining:
         training = PretrainingRun(
             self.model,
             self.objective,
-            optimizer_config(config, self.compute, has_base=self.base is not None),
+            optimizer_config(config, self.compute),
             self.corpus,
             RunSettings(
                 evaluations=config.evaluations,
@@ -319,9 +319,7 @@ class _Pretraining:
         self.training.begin(plan)
 
     def _log_base(self, base: BaseModel) -> None:
-        rate, usual = (optimizer_config(self.config, self.compute, has_base=each).matrix_rate for each in (True, False))
-        sentence = base.describe_start(rate, usual)
-        self.folder.log.write("started_from", **base.describe(), sentence=sentence)
+        self.folder.log.write("started_from", **base.describe(), sentence=base.describe_start())
         if base.folder.seen is None:
             return
         texts = [row["text"] for row in islice(self._held_out(), _PROBE_POOL)]
