@@ -89,7 +89,7 @@ def test_predictions_are_those_of_the_stage_and_of_evaluate(run: Path) -> None:
         json.loads(line) for line in (run / "finetune" / "predictions" / "seed-0.jsonl").read_text().splitlines()
     ]
     classifier = load_classifier(run)
-    found = classifier.predict_probabilities([row["text"] for row in rows])
+    found = classifier.predict_outputs([row["text"] for row in rows])
     assert np.allclose(found, [line["probabilities"] for line in written], atol=1e-4)
     [first] = predict(run, ["the hotel was warm"])
     assert first.label in ("bad", "good")
