@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
 
-Size = Literal["auto", "tiny", "micro", "mini", "small"]
+Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
 Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
 ]  # fmt: skip
@@ -113,7 +113,8 @@ class PretrainConfig:
 
     size: Size = _setting(
         "auto",
-        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384); auto: by the budget",
+        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
+        "(12x768); auto: by the budget and the device",
     )
     minutes: float | None = _setting(None, "budget in minutes, calibration and compiling included")
     tokens: int | None = _setting(None, "budget in training tokens")

@@ -39,6 +39,7 @@ def evaluate(
         labels,
         task=task.name,  # a preferred column of second texts makes pairs
         columns=Columns(text=text_column, label=label_column),
+        label_separator=known.get("label_separator"),
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),
@@ -69,10 +70,11 @@ def evaluate(
     }
 
 
-def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int:
-    """The number of rows that are among the texts; of a pair, both texts must be."""
+def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
+    """The number of rows that are among the texts; of a pair, both texts must be. None if that is not known."""
     columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
-    return int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+    count = int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+    return count if count or seen.is_complete else None
 
 
 def _parts(texts: Text) -> tuple[str, ...]:
