@@ -16,7 +16,7 @@ from pretune.cli.main import run_command_line
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 SECONDS_NOT_MINUTES = (
-    "--tokens 30000 --size tiny --seeds 1 --finetune-epochs 1 --finetune-learning-rates 1e-3 --without-control --quiet"
+    "--tokens 90000 --size tiny --seeds 1 --finetune-epochs 1 --finetune-learning-rates 1e-3 --without-control --quiet"
 )
 SUBJECTS = ["The printer", "Our server", "My invoice", "The app", "The parcel", "A refund"]
 STATES = ["is broken again", "is still missing", "works well now", "was paid twice", "is on fire", "came on Monday"]

@@ -103,8 +103,8 @@ class Batch:
     def _texts(self, first: int, last: int) -> Batch:
         if self.windows is None:
             return self._rows(first, last, slice(first, last))
-        rows = [int(self.windows[:text].sum()) for text in (first, last)]
-        return replace(self._rows(*rows, slice(first, last)), windows=self.windows[first:last])
+        start, end = (int(self.windows[:text].sum()) for text in (first, last))
+        return replace(self._rows(start, end, slice(first, last)), windows=self.windows[first:last])
 
     def _rows(self, first: int, last: int, labels: slice) -> Batch:
         causal, documents = self.attention.is_causal, self.attention.document_ids[first:last]

@@ -131,7 +131,7 @@ class LabelledBatches:
         """These rows, with the windows of this epoch, and tokens hidden for `mask_augment`."""
         batch = self._batch(rows, {int(row): self._draw_windows(int(row), epoch) for row in rows if row in self._spans})
         if self.mask_augment > 0:
-            is_ordinary = batch.input_ids >= self.special.first_ordinary
+            is_ordinary = self.special.is_ordinary(batch.input_ids)
             drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
             ids = batch.input_ids[is_ordinary]  # only these, so that the result does not depend on padding
             batch.input_ids[is_ordinary] = ids.masked_fill(
@@ -171,8 +171,8 @@ class LabelledBatches:
         counts = []
         for row in rows.tolist():
             ids = self.data.text(row)
-            is_whole = self.window_rule is None or row not in spans
-            windows = [ids] if is_whole else self.window_rule.windows(ids, spans[row])
+            rule = self.window_rule if row in spans else None
+            windows = [ids] if rule is None else rule.windows(ids, spans[row])
             texts += windows
             counts.append(len(windows))
         return texts, counts
@@ -193,7 +193,7 @@ class LabelledBatches:
         """The tokens (N,) that an epoch reads of each row, on average; without windows, its length."""
         lengths = self.data.lengths
         for row, spans in self._spans.items():
-            read = sum(end - start + 2 for start, end in spans)
+            read = sum(self._width(span) for span in spans)
             drawn = len(spans) if self.train_windows is None else min(len(spans), self.train_windows)
             lengths[row] = read * drawn // len(spans)
         return lengths
@@ -202,5 +202,9 @@ class LabelledBatches:
         """The tokens (N,) of the longest window of each row."""
         widths = self.data.lengths
         for row, spans in self._spans.items():
-            widths[row] = max(end - start + 2 for start, end in spans)
+            widths[row] = max(self._width(span) for span in spans)
         return widths
+
+    def _width(self, span: Span) -> int:
+        assert self.window_rule is not None
+        return span[1] - span[0] + self.window_rule.num_special

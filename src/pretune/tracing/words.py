@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, cut_middle
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.trace_schema import Token
 
 _WRITES_NO_BLANKS = re.compile(
@@ -36,10 +38,17 @@ class TokenizedText:
     """The row that the model reads, and what its tokens stand for."""
 
     text: str
-    ids: list[int]
+    ids: list[int]  # of all windows, one after another
+    widths: list[int]  # the number of tokens of each window
     tokens: list[Token]
     words: list[Word]
     was_cut: bool
+
+    @property
+    def windows(self) -> list[list[int]]:
+        """The ids of each window; of a text that is not too long there is one."""
+        edges = np.cumsum([0, *self.widths]).tolist()
+        return [self.ids[start:end] for start, end in pairwise(edges)]
 
     @property
     def special_positions(self) -> list[int]:
@@ -52,16 +61,20 @@ def tokenize(
     encoded: EncodedText,
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
+    rule: WindowRule | None = None,
 ) -> TokenizedText:
-    """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens.
+    """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens, or, with a rule, in
+    windows; a window ends a word.
 
     `counts` has the number of times that each token occurs in the training text.
     """
-    kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
-    was_cut = len(kept) < len(encoded.ids)
-    cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
+    places = list(range(len(encoded.ids)))
+    windows = [cut_middle(places, max_seq_len)] if rule is None else rule.windows(places, rule.spans(encoded.ids))
+    kept = [place for window in windows for place in window]
+    was_cut = len(set(kept)) < len(places)
+    cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None) if rule is None else None
     ids = [encoded.ids[index] for index in kept]
-    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id}
+    special = tokenizer.all_special_ids - {tokenizer.unk_id}
     spans = [None if i in special else encoded.offsets[index] for i, index in zip(ids, kept, strict=True)]
     words = find_words(text, spans, cut)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
@@ -80,7 +93,8 @@ def tokenize(
                 count=None if counts is None or span is None or token_id >= len(counts) else int(counts[token_id]),
             )
         )
-    return TokenizedText(text=text, ids=ids, tokens=tokens, words=words, was_cut=was_cut)
+    widths = [len(window) for window in windows]
+    return TokenizedText(text=text, ids=ids, widths=widths, tokens=tokens, words=words, was_cut=was_cut)
 
 
 def find_words(text: str, spans: Sequence[tuple[int, int] | None], cut: int | None = None) -> list[Word]:

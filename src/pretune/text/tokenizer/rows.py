@@ -28,8 +28,9 @@ def encode_pairs(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int)
     """The ids of each pair as `encode_rows` has them, and how many there were before they were cut."""
     pairs = [(first, second or "") for first, second in texts]
     whole = tokenizer.encode_pairs(pairs)
+    cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
     rows = [
-        ids if len(ids) <= max_seq_len else _cut_pair(tokenizer, first, second, ids, max_seq_len)
+        ids if len(ids) <= max_seq_len else cut_pair(tokenizer, first, second, ids, max_seq_len)
         for (first, second), ids in zip(pairs, whole, strict=True)
     ]
     return rows, [len(ids) for ids in whole]
@@ -55,6 +56,16 @@ def _cut_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max
     between = ids[start:end] if end > start else []
     # With one special token between the texts, the second text comes without its first one.
     return [*parts[0], *between, *parts[1][max(0, start - end) :]]
+
+
+def _cut_foreign_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
+    """The same for a tokenizer whose template may be any: all its special tokens stay where they are."""
+    of_text = tokenizer.backend.encode(first, second).sequence_ids
+    places = [[place for place, number in enumerate(of_text) if number == text] for text in (0, 1)]
+    special = [place for place, number in enumerate(of_text) if number is None]
+    lengths = share_out(max_seq_len - len(special), len(places[0]), len(places[1]))
+    kept = [place for each, length in zip(places, lengths, strict=True) for place in cut_middle(each, length)]
+    return [ids[place] for place in sorted([*special, *kept])]
 
 
 def share_out(room: int, first: int, second: int) -> tuple[int, int]:

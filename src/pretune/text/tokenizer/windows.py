@@ -1,6 +1,6 @@
 """A row that is longer than the model reads, as windows of nearly equal length that together have all of its tokens.
 
-Every window has the special tokens at its ends, attends within itself, and the vector of the text is the mean over all
+Every window has the special tokens of a text at its ends, attends within itself, and the vector of the text is the mean over all
 positions of its windows.
 """
 
@@ -23,21 +23,30 @@ Span = tuple[int, int]  # of the tokens of a row
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRule:
-    """Where rows of more than `max_seq_len` tokens are divided; both arrays (V,) say something of every token."""
+    """Where rows of more than `max_seq_len` tokens are divided; both arrays (V,) describe every token.
+
+    A row has `before` special tokens before the text, and `after` behind it.
+    """
 
     max_seq_len: int
     is_sentence_end: npt.NDArray[np.bool_]
     starts_word: npt.NDArray[np.bool_]
+    before: int = 1
+    after: int = 1
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_seq_len: int) -> WindowRule:
-        """The rule for the rows of a tokenizer; `max_seq_len` counts both special tokens of a window."""
+        """The rule for the rows of a tokenizer; `max_seq_len` counts the special tokens of a window."""
         return cls(
-            max_seq_len=max_seq_len, is_sentence_end=tokenizer.is_sentence_end, starts_word=tokenizer.starts_word
+            max_seq_len=max_seq_len,
+            is_sentence_end=tokenizer.is_sentence_end,
+            starts_word=tokenizer.starts_word,
+            before=int(tokenizer.bos_id >= 0),
+            after=int(tokenizer.eos_id >= 0),
         )
 
     def spans(self, ids: Ids) -> list[Span]:
-        """The windows that are read of a row, as spans of it without its first and last token, which are special.
+        """The windows that are read of a row, as spans of it without the special tokens at its ends.
 
         A row that is not too long is one window. There are as few windows as possible, of equal length, but that one
         ends with a sentence, or else with a word, if such a place is near. Of more than MOST_WINDOWS windows, as many
@@ -51,26 +60,32 @@ class WindowRule:
     def windows(self, ids: Ids, spans: Sequence[Span] | None = None) -> list[list[int]]:
         """The ids of the windows of a row, or of those with these spans."""
         row = [int(each) for each in ids]
-        return [[row[0], *row[start:end], row[-1]] for start, end in (self.spans(ids) if spans is None else spans)]
+        first, last = row[: self.before], row[len(row) - self.after :]
+        return [[*first, *row[start:end], *last] for start, end in (self.spans(ids) if spans is None else spans)]
 
     def would_exceed(self, length: int) -> bool:
         """Whether a row of this many tokens has more windows than are read."""
-        return self._count(length - 2) > MOST_WINDOWS
+        return self._count(length) > MOST_WINDOWS
 
-    def _count(self, inside: int) -> int:
-        return max(1, -(-inside // (self.max_seq_len - 2)))
+    @property
+    def num_special(self) -> int:
+        """The special tokens of a window."""
+        return self.before + self.after
+
+    def _count(self, length: int) -> int:
+        return max(1, -(-(length - self.num_special) // (self.max_seq_len - self.num_special)))
 
     def _edges(self, ids: npt.NDArray[np.int64]) -> list[int]:
-        inside, room = len(ids) - 2, self.max_seq_len - 2
-        count = self._count(inside)
+        inside, room = len(ids) - self.num_special, self.max_seq_len - self.num_special
+        count, end = self._count(len(ids)), len(ids) - self.after
         near = inside // count // _NEAR
-        edges = [1]
+        edges = [self.before]
         for number in range(1, count):
-            ideal = 1 + inside * number // count
-            low = max(ideal - near, len(ids) - 1 - room * (count - number))  # the rest must fit in the other windows
+            ideal = self.before + inside * number // count
+            low = max(ideal - near, end - room * (count - number))  # the rest must fit in the other windows
             high = min(ideal + near, edges[-1] + room)
             edges.append(self._best_edge(ids, min(max(ideal, low), high), low, high))
-        return [*edges, len(ids) - 1]
+        return [*edges, end]
 
     def _best_edge(self, ids: npt.NDArray[np.int64], ideal: int, low: int, high: int) -> int:
         """The first token of the next window: from `low` to `high`, near `ideal`."""
