@@ -1,0 +1,126 @@
+"""A text of words that get a label each, as rows of token ids that a model can read: one row, or several windows.
+
+Windows are cut before a word that follows a blank, so that the tokens of a window are those of the whole text. Each
+word gets its label from the window in which it has most context.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.text.labels.words import WordRule, find_words
+from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, cut_middle
+
+IntArray = npt.NDArray[np.int64]
+_NUM_SPECIAL = 2  # [BOS] and [EOS]
+CONTEXT_FRACTION = 0.125  # of a row, on each side, for words that another window labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Characters `start` to before `end` of a text, and the words `first` to before `last` that are labelled there."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRows:
+    """Rows of token ids for some texts, and where the labels of their words are.
+
+    `rows` are the windows of all texts in order; `positions` are, for each window, the first tokens of the words that
+    are labelled there. `words` has the offsets of the words of each text, in the same order.
+    """
+
+    rows: list[list[int]]
+    positions: list[IntArray]
+    words: list[list[tuple[int, int]]]
+
+
+def read_words(
+    tokenizer: Tokenizer, texts: Sequence[str], rule: WordRule, max_seq_len: int, *, context: float = CONTEXT_FRACTION
+) -> ReadRows:
+    """All words of clean texts, in windows of at most `max_seq_len` tokens if a text is longer."""
+    found = ReadRows(rows=[], positions=[], words=[])
+    for text, encoded in zip(texts, tokenizer.encode_batch_with_offsets(texts), strict=True):
+        words = find_words(text, rule)
+        found.words.append(words)
+        if len(encoded.ids) <= max_seq_len:
+            found.rows.append(encoded.ids)
+            found.positions.append(first_tokens(encoded, words))
+            continue
+        windows = cut_windows(text, encoded, words, max_seq_len, context)
+        for window, part in zip(
+            windows, tokenizer.encode_batch_with_offsets([text[w.start : w.end] for w in windows]), strict=True
+        ):
+            own = [(start - window.start, end - window.start) for start, end in words[window.first : window.last]]
+            found.rows.append(cut_middle(part.ids, max_seq_len))  # too long only if it is a single word
+            found.positions.append(np.minimum(first_tokens(part, own), max_seq_len - 1))
+    return found
+
+
+def first_tokens(encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntArray:
+    """The place of the first token of each word among the ids."""
+    ends = np.array([end for _, end in encoded.offsets[1:-1]], dtype=np.int64)
+    starts = np.array([start for start, _ in words], dtype=np.int64)
+    return 1 + np.searchsorted(np.maximum.accumulate(ends), starts, side="right") if len(ends) else starts
+
+
+def cut_windows(
+    text: str, encoded: EncodedText, words: Sequence[tuple[int, int]], max_seq_len: int, context: float = 0.0
+) -> list[Window]:
+    """Windows of about equal length for a text of more than `max_seq_len` tokens.
+
+    Each has at most `context` of a row on each side for words that its neighbours label.
+    """
+    room = max_seq_len - _NUM_SPECIAL
+    aside = int(room * context)
+    tokens = (first_tokens(encoded, words) - 1).tolist()  # of [BOS] and the words before
+    total = len(encoded.ids) - _NUM_SPECIAL
+    places = [w for w, (start, _) in enumerate(words) if w and text[start - 1].isspace()]
+    edges = _edges(tokens, total, places, room - 2 * aside)
+    bounds = [*tokens, total]
+    windows = []
+    for first, last in pairwise(edges):
+        before = _reach(places, bounds, first, bounds[first] - aside, is_end=False)
+        after = _reach(places, bounds, last, bounds[last] + aside, is_end=True)
+        if bounds[after] - bounds[before] > room:
+            before, after = first, last
+        start, end = words[before][0], words[after - 1][1]
+        windows.append(Window(start=start, end=end, first=first, last=last))
+    return windows
+
+
+def _edges(tokens: Sequence[int], total: int, places: Sequence[int], room: int) -> list[int]:
+    """The words at which windows begin, and the number of words; `places` are the words that follow a blank."""
+    number = -(-total // room)
+    edges = [0]
+    while True:
+        begun = tokens[edges[-1]]
+        if total - begun <= room:
+            return [*edges, len(tokens)]
+        limit = min(begun + room, max(begun + 1, total * len(edges) // number))
+        last = bisect_left(tokens, limit + 1) - 1  # the last word that begins in time
+        before = bisect_left(places, last + 1) - 1
+        edge = places[before] if before >= 0 and places[before] > edges[-1] else max(last, edges[-1] + 1)
+        if edge >= len(tokens):
+            return [*edges, len(tokens)]
+        edges.append(edge)
+
+
+def _reach(places: Sequence[int], bounds: Sequence[int], word: int, limit: int, *, is_end: bool) -> int:
+    """The furthest edge before or after a word that is within a limit of tokens and at a blank; else the word."""
+    edges = [0, *places, len(bounds) - 1]
+    if is_end:
+        inside = [edge for edge in edges[bisect_left(edges, word) :] if bounds[edge] <= limit]
+        return max([word, *inside])
+    inside = [edge for edge in edges[: bisect_left(edges, word + 1)] if bounds[edge] >= limit]
+    return min([word, *inside])
