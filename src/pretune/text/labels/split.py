@@ -97,7 +97,11 @@ def split_labels(
     rules, test_file = rules_of(train_file.task.task), None
     if test_labels is not None:
         test_file = read_task_rows(
-            test_labels, task=train_file.task.word, columns=columns, label_separator=train_file.task.label_separator
+            test_labels,
+            task=train_file.task.task,  # few rows do not show whether numbers are classes
+            columns=columns,
+            label_separator=train_file.task.label_separator,
+            preferred=train_file.task.columns,
         )
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
