@@ -5,7 +5,6 @@ Tags are numbers (IOB2, see `tag_entities`). Shapes: M words of R rows together,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,12 +87,3 @@ def _probability(row: FloatArray, first: int, last: int, entity_type: int) -> fl
     total = row[first, begin] + row[first + 1 : last, begin + 1].sum()
     ends = 1.0 - float(np.exp(row[last, begin + 1])) if last < len(row) else 1.0
     return float(np.exp(total)) * max(ends, 0.0)
-
-
-def tags_of_entities(entities: Sequence[tuple[int, int, int]], num_words: int) -> IntArray:
-    """The tags of a row from its entities: first word, word after the last one, type."""
-    tags = np.zeros(num_words, dtype=np.int64)
-    for first, last, entity_type in entities:
-        tags[first:last] = first_tag(entity_type) + 1
-        tags[first] = first_tag(entity_type)
-    return tags

@@ -22,7 +22,7 @@ from pretune.scoring.row_statistics import RowStatistics, entity_f1_rows, macro_
 from pretune.scoring.tag_decoding import decode_tags, find_entities
 from pretune.scoring.tag_entities import OUTSIDE, TagBaseline, TaggedRows, entities_of, first_tag
 from pretune.scoring.tagger import predict_tagger
-from pretune.tasks.prediction import EntitiesPrediction, Entity
+from pretune.tasks.prediction import EntitiesPrediction, Entity, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
@@ -72,6 +72,7 @@ class Tokens:
     is_token_level = True
     usual_metric = "entity_f1"
     compared = ("precision", "recall", "macro_f1")
+    prediction: type[Prediction] = EntitiesPrediction
 
     # -- labels --
 

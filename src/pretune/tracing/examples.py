@@ -62,6 +62,8 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     if not (run / "finetune" / "checkpoint").is_dir():
         return []
     classifier = load_classifier(run)
+    if classifier.task.is_token_level:  # the parts of a trace belong to one decision about a text
+        return []
     context = read_run_context(classifier)
     rows = read_test_rows(run)
     text, place, label = _own_example(run, rows)

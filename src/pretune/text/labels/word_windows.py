@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from pretune.text.labels.checks import LabeledRow
+from pretune.text.labels.spans import Span
 from pretune.text.labels.words import WordRule, find_words
 from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, cut_middle
 
@@ -67,6 +69,36 @@ def read_words(
     return found
 
 
+def cut_long_rows(
+    tokenizer: Tokenizer, rows: Sequence[LabeledRow], rule: WordRule, max_seq_len: int
+) -> tuple[list[LabeledRow], int]:
+    """Rows of entities, where each text of more than `max_seq_len` tokens is cut into several rows, between entities if
+    it can be; and the number of rows that were cut."""
+    found: list[LabeledRow] = []
+    num_cut = 0
+    for row, encoded in zip(rows, tokenizer.encode_batch_with_offsets([row.text for row in rows]), strict=True):
+        if len(encoded.ids) <= max_seq_len:
+            found.append(row)
+            continue
+        num_cut += 1
+        words = find_words(row.text, rule)
+        windows = cut_windows(row.text, encoded, words, max_seq_len, spans=row.label)
+        found += [_part_of(row, part, window) for part, window in enumerate(windows)]
+    return found, num_cut
+
+
+def _part_of(row: LabeledRow, part: int, window: Window) -> LabeledRow:
+    text = row.text[window.start : window.end]
+    inside = [
+        Span(max(start, window.start) - window.start, min(end, window.end) - window.start, kind)
+        for start, end, kind in row.label
+        if start < window.end and end > window.start
+    ]
+    label = tuple(inside)
+    cut = LabeledRow.of_text(row=row.row, line=row.line, text=text, raw=text, label=label, slice=row.slice)
+    return replace(cut, part=part)
+
+
 def first_tokens(encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntArray:
     """The place of the first token of each word among the ids."""
     ends = np.array([end for _, end in encoded.offsets[1:-1]], dtype=np.int64)
@@ -75,17 +107,24 @@ def first_tokens(encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntA
 
 
 def cut_windows(
-    text: str, encoded: EncodedText, words: Sequence[tuple[int, int]], max_seq_len: int, context: float = 0.0
+    text: str,
+    encoded: EncodedText,
+    words: Sequence[tuple[int, int]],
+    max_seq_len: int,
+    context: float = 0.0,
+    spans: Sequence[Span] = (),
 ) -> list[Window]:
     """Windows of about equal length for a text of more than `max_seq_len` tokens.
 
-    Each has at most `context` of a row on each side for words that its neighbours label.
+    Each has at most `context` of a row on each side for words that its neighbours label. No window begins inside one of
+    the `spans` if it can begin elsewhere.
     """
     room = max_seq_len - _NUM_SPECIAL
     aside = int(room * context)
     tokens = (first_tokens(encoded, words) - 1).tolist()  # of [BOS] and the words before
     total = len(encoded.ids) - _NUM_SPECIAL
-    places = [w for w, (start, _) in enumerate(words) if w and text[start - 1].isspace()]
+    covered = {place for span in spans for place in range(span.start + 1, span.end)}
+    places = [w for w, (start, _) in enumerate(words) if w and text[start - 1].isspace() and start not in covered]
     edges = _edges(tokens, total, places, room - 2 * aside)
     bounds = [*tokens, total]
     windows = []
