@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ def test_the_best_valid_tags_are_found(lengths: list[int], seed: int) -> None:
     offsets = np.cumsum([0, *lengths])
     scores = log_softmax(np.random.default_rng(seed), int(offsets[-1]))
     found = decode_tags(scores, offsets)
-    for start, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, end in pairwise(offsets):
         row = scores[start:end]
         every = [tags for tags in product(range(5), repeat=int(end - start)) if is_valid(tags)]
         best = max(every, key=lambda tags: row[np.arange(len(tags)), list(tags)].sum())

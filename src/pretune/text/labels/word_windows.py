@@ -146,10 +146,11 @@ def _edges(tokens: Sequence[int], total: int, places: Sequence[int], room: int) 
         begun = tokens[edges[-1]]
         if total - begun <= room:
             return [*edges, len(tokens)]
-        limit = min(begun + room, max(begun + 1, total * len(edges) // number))
-        last = bisect_left(tokens, limit + 1) - 1  # the last word that begins in time
-        before = bisect_left(places, last + 1) - 1
-        edge = places[before] if before >= 0 and places[before] > edges[-1] else max(last, edges[-1] + 1)
+        last = bisect_left(tokens, begun + room + 1) - 1  # the last word that begins in time
+        possible = places[bisect_left(places, edges[-1] + 1) : bisect_left(places, last + 1)]
+        even = total * len(edges) // number
+        in_time = [word for word in possible if tokens[word] <= even]
+        edge = in_time[-1] if in_time else possible[0] if possible else max(last, edges[-1] + 1)
         if edge >= len(tokens):
             return [*edges, len(tokens)]
         edges.append(edge)
