@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pretune.text.labels.checks import LabeledRow
 from pretune.text.labels.spans import Span
 from pretune.text.labels.words import WordRule, find_words
-from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, cut_middle
+from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer
 
 IntArray = npt.NDArray[np.int64]
 _NUM_SPECIAL = 2  # [BOS] and [EOS]
@@ -64,8 +64,10 @@ def read_words(
             windows, tokenizer.encode_batch_with_offsets([text[w.start : w.end] for w in windows]), strict=True
         ):
             own = [(start - window.start, end - window.start) for start, end in words[window.first : window.last]]
-            found.rows.append(cut_middle(part.ids, max_seq_len))  # too long only if it is a single word
-            found.positions.append(np.minimum(first_tokens(part, own), max_seq_len - 1))
+            # Too long only if it has a stretch without blanks that is nearly as long as a row.
+            is_cut = len(part.ids) > max_seq_len
+            found.rows.append([*part.ids[: max_seq_len - 1], part.ids[-1]] if is_cut else part.ids)
+            found.positions.append(np.minimum(first_tokens(part, own), max_seq_len - 2))
     return found
 
 
