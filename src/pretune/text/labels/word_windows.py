@@ -57,17 +57,17 @@ def read_words(
         found.words.append(words)
         if len(encoded.ids) <= max_seq_len:
             found.rows.append(encoded.ids)
-            found.positions.append(first_tokens(encoded, words))
+            found.positions.append(first_tokens(text, encoded, words))
             continue
         windows = cut_windows(text, encoded, words, max_seq_len, context)
-        for window, part in zip(
-            windows, tokenizer.encode_batch_with_offsets([text[w.start : w.end] for w in windows]), strict=True
-        ):
+        contents = [text[window.start : window.end] for window in windows]
+        encodings = tokenizer.encode_batch_with_offsets(contents)
+        for window, content, part in zip(windows, contents, encodings, strict=True):
             own = [(start - window.start, end - window.start) for start, end in words[window.first : window.last]]
             # Too long only if it has a stretch without blanks that is nearly as long as a row.
             is_cut = len(part.ids) > max_seq_len
             found.rows.append([*part.ids[: max_seq_len - 1], part.ids[-1]] if is_cut else part.ids)
-            found.positions.append(np.minimum(first_tokens(part, own), max_seq_len - 2))
+            found.positions.append(np.minimum(first_tokens(content, part, own), max_seq_len - 2))
     return found
 
 
@@ -101,11 +101,15 @@ def _part_of(row: LabeledRow, part: int, window: Window) -> LabeledRow:
     return replace(cut, part=part)
 
 
-def first_tokens(encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntArray:
-    """The place of the first token of each word among the ids."""
+def first_tokens(text: str, encoded: EncodedText, words: Sequence[tuple[int, int]]) -> IntArray:
+    """The place of the first token of each word among the ids: sometimes the blank before it, if that is a token."""
     ends = np.array([end for _, end in encoded.offsets[1:-1]], dtype=np.int64)
     starts = np.array([start for start, _ in words], dtype=np.int64)
-    return 1 + np.searchsorted(np.maximum.accumulate(ends), starts, side="right") if len(ends) else starts
+    if not len(ends):
+        return starts
+    places = np.searchsorted(np.maximum.accumulate(ends), starts, side="right")
+    follows = np.array([start > 0 and text[start - 1].isspace() for start, _ in words], dtype=np.bool_)
+    return 1 + places - (follows & (ends[places - 1] == starts))
 
 
 def cut_windows(
@@ -123,7 +127,7 @@ def cut_windows(
     """
     room = max_seq_len - _NUM_SPECIAL
     aside = int(room * context)
-    tokens = (first_tokens(encoded, words) - 1).tolist()  # of [BOS] and the words before
+    tokens = (first_tokens(text, encoded, words) - 1).tolist()  # of [BOS] and the words before
     total = len(encoded.ids) - _NUM_SPECIAL
     covered = {place for span in spans for place in range(span.start + 1, span.end)}
     places = [w for w, (start, _) in enumerate(words) if w and text[start - 1].isspace() and start not in covered]
