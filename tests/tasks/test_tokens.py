@@ -138,11 +138,11 @@ def test_files_get_the_entities(folder: Path, tmp_path: Path) -> None:
 
 def test_a_text_longer_than_the_model_reads_has_all_its_entities(folder: Path) -> None:
     model = load_classifier(folder / "finetune")
-    text = "Alan Turing went to New York. It was a good film. Ada went to Rome. " * 60
+    text = "Ada went to New York. It was a good film. Ada went to Rome. " * 60
     assert len(model.tokenizer.encode(text)) > 2 * model.max_seq_len
     [found] = model.predict([text])
     assert isinstance(found, EntitiesPrediction)
-    names = {"Alan Turing": "PER", "New York": "LOC", "Ada": "PER", "Rome": "LOC"}
+    names = {"Ada": "PER", "New York": "LOC", "Rome": "LOC"}
     expected = {(match.start(), match.end(), kind) for name, kind in names.items() for match in re.finditer(name, text)}
     right = {(each.start, each.end, each.type) for each in found.entities} & expected
     assert len(expected) == 240
@@ -161,8 +161,8 @@ def test_long_rows_are_trained_on_in_parts(run_folder: Path, tmp_path: Path) -> 
             text += each["text"] + " "
         rows.append({"text": text.strip(), "spans": spans})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    base = run_folder / "pretrain"
-    prepare(tmp_path / "rows.jsonl", tmp_path / "prepare", PrepareConfig(max_seq_len=48), base=base)
+    base, half = run_folder / "pretrain", SplitConfig(test_fraction=0.3)
+    prepare(tmp_path / "rows.jsonl", tmp_path / "prepare", PrepareConfig(max_seq_len=48), base=base, split=half)
     [warning] = [e for e in read_events(tmp_path / "prepare") if e.get("rule") == "cut_into_parts"]
     assert warning["count"] == 30
     lines = [
