@@ -62,7 +62,7 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     if not (run / "finetune" / "checkpoint").is_dir():
         return []
     classifier = load_classifier(run)
-    if classifier.task.is_token_level:  # the parts of a trace belong to one decision about a text
+    if classifier.task.name != "classification" or classifier.labelling.has_pairs:
         return []
     context = read_run_context(classifier)
     rows = read_test_rows(run)
