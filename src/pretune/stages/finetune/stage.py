@@ -330,7 +330,7 @@ class _Finetuning:
         true = self.task.true_values(self.rows[split], names)
         figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
-        return {name: value for name, value in figures.items() if not isinstance(value, list) or len(value) == 2}
+        return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
@@ -381,7 +381,7 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
+        targets = self.task.places([line], decision, self.tokenizer, self.model_config.max_seq_len)
         logits = self._read_text(model, line)
         outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
         found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
@@ -485,3 +485,8 @@ class _Finetuning:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
+
+
+def _is_number_or_pair(value: Any) -> bool:
+    """Whether a figure goes into the log: a number, or an interval; tables by label are left to `evaluate`."""
+    return not isinstance(value, list) or (len(value) == 2 and not isinstance(value[0], list | dict))

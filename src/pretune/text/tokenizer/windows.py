@@ -1,7 +1,7 @@
 """A row that is longer than the model reads, as windows of nearly equal length that together have all of its tokens.
 
-Every window has the special tokens of a text at its ends, attends within itself, and the vector of the text is the mean over all
-positions of its windows.
+Every window has the special tokens of a text at its ends and attends within itself. The vector of the text is the mean
+over all positions of its windows.
 """
 
 from __future__ import annotations
