@@ -165,6 +165,10 @@ class Classifier:
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
 
+    def predict_text(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
+        """Outputs (K,) in fp32 of one text in one or several windows."""
+        return self.predict_logits(windows)[0] if len(windows) == 1 else self.predict_windows(windows)
+
     @torch.inference_mode()
     def predict_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
         """Outputs (K,) in fp32 of one text in several windows, some windows at a time."""

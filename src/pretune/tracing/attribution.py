@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +43,17 @@ class WordMasking:
     words: list[Word]
     first: int
     second: int
+    widths: tuple[int, ...] = ()  # the numbers of tokens of the windows, if there are several
+
+    @cached_property
+    def spans(self) -> list[slice]:
+        """The windows as positions in the row."""
+        return [slice(start, end) for start, end in pairwise([0, *accumulate(self.widths or (len(self.ids),))])]
+
+    @cached_property
+    def _sums(self) -> Float[Tensor, "N D"]:
+        """What each window adds to the vector of the text when nothing is masked, on the CPU."""
+        return self.classifier.sum_windows([self.ids[span] for span in self.spans]).cpu().double()
 
     def rows(self, masked: Iterable[Collection[int]]) -> Int[Tensor, "N T"]:
         """One row for each collection of word indexes, with these words masked."""
@@ -55,7 +68,21 @@ class WordMasking:
 
     def logits(self, masked: Iterable[Collection[int]]) -> Float[Tensor, "N C"]:
         """The logits with these words masked, on the CPU."""
-        return logits_of_rows(self.classifier, self.rows(masked))
+        rows = self.rows(masked)
+        return logits_of_rows(self.classifier, rows) if len(self.spans) == 1 else self._logits_in_windows(rows)
+
+    @torch.inference_mode()
+    def _logits_in_windows(self, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
+        """Only windows with a masked word are computed again: the others do not see it."""
+        ids = torch.tensor(self.ids)
+        totals = self._sums.sum(0).repeat(len(rows), 1)
+        for span, unmasked in zip(self.spans, self._sums, strict=True):
+            changed = (rows[:, span] != ids[span]).any(1).nonzero()[:, 0]
+            if len(changed):
+                sums = self.classifier.sum_windows(rows[changed, span].tolist())
+                totals[changed] += sums.cpu().double() - unmasked
+        head = self.classifier.model.classifier
+        return head((totals / len(ids)).float().to(head.weight.device)).cpu()
 
     def scores(self, masked: Iterable[Collection[int]]) -> FloatArray:
         """The scores (N,) with these words masked."""
@@ -107,7 +134,23 @@ def integrate_gradients(masking: WordMasking, score: float, masked_score: float)
 def _mean_gradient(
     masking: WordMasking, start: Float[Tensor, "T D"], end: Float[Tensor, "T D"], steps: int
 ) -> Float[Tensor, "T D"]:
-    """The mean gradient of the score at the midpoints of `steps` equal parts of the line, in double precision."""
+    """The mean gradient of the score at the midpoints of `steps` equal parts of the line, in double precision.
+
+    The score is linear in the mean over all positions, so the gradient in a window does not depend on the others: it is
+    that of a text of this window alone, times the window's fraction of the positions.
+    """
+    parts = [
+        _mean_gradient_alone(masking, masking.ids[span], start[span], end[span], steps)
+        * ((span.stop - span.start) / len(start))
+        for span in masking.spans
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _mean_gradient_alone(
+    masking: WordMasking, ids: list[int], start: Float[Tensor, "T D"], end: Float[Tensor, "T D"], steps: int
+) -> Float[Tensor, "T D"]:
+    """The mean gradient for a text of one window."""
     tokens = len(start)
     rows = max(1, min(_TOKENS_PER_BATCH // tokens, _PAIRS_PER_BATCH // tokens**2))
     fractions = (torch.arange(steps, device=start.device, dtype=torch.float32) + 0.5) / steps
@@ -115,7 +158,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.text_model, points, masking.ids)
+            logits = classify_embeddings(masking.classifier.text_model, points, ids)
             score = (logits[:, masking.first] - logits[:, masking.second]).sum()
             [gradient] = torch.autograd.grad(score, [points])
         total += gradient.double().sum(0)

@@ -64,8 +64,9 @@ def trace_prediction(
     takes a few seconds the first time. Read-outs use the final norm at the scale of each layer; contributions use the
     final scale and sum to the logits.
 
-    Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle as in a prediction. Attention
-    is left out for more than 64 tokens or 48 heads in all. The reasons of a text of 512 tokens cost about as much as
+    Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle or read in windows as in a
+    prediction; then the tokens are those of all windows, one after another. Attention is left out for several windows,
+    and for more than 64 tokens or 48 heads in all; reasons for more than 4,096 tokens. The reasons of a text of 512 tokens cost about as much as
     predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if
     there is no text, or if none is left after cleaning.
     """
@@ -75,12 +76,12 @@ def trace_prediction(
     context = read_run_context(classifier) if context is None else context
     tokenizer, model, names = classifier.tokenizer, classifier.text_model, classifier.label_names
     encoded = tokenizer.encode_with_offsets(cleaned)
-    read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
-    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)))
+    read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts, classifier.window_rule)
+    taken = take_apart(model, read.windows, keep_attention=_keeps_attention(classifier, len(read.ids)))
     pooled, logits = taken.readouts[-1]
     added = taken.contributions
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
-    found = give_reasons(classifier, read.ids, read.words, logits)
+    found = give_reasons(classifier, read.ids, read.words, logits, read.widths)
     reasons, flip = (None, None) if found is None else found
     return PredictionTrace(
         id=id,
@@ -102,7 +103,7 @@ def trace_prediction(
         reasons=reasons,
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
-        prediction_error=float((classifier.predict_logits([read.ids])[0] - logits).abs().max()),
+        prediction_error=float((classifier.predict_text(read.windows) - logits).abs().max()),
     )
 
 

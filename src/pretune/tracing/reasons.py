@@ -27,6 +27,7 @@ from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
 
+MOST_TOKENS = 4096  # of a text whose words get attributions: every word costs the prediction of a window
 DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
 FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
@@ -35,17 +36,29 @@ _CONTROL_TOKENS = 65_536  # read for the random orders; a long text gets fewer o
 
 
 def give_reasons(
-    classifier: Classifier, ids: Sequence[int], words: Sequence[Word], logits: Float[Tensor, " C"]
+    classifier: Classifier,
+    ids: Sequence[int],
+    words: Sequence[Word],
+    logits: Float[Tensor, " C"],
+    widths: Sequence[int] | None = None,
 ) -> tuple[Reasons, Flip | None] | None:
     """The reasons for the label, and the fewest words found whose masking flips it.
 
     `logits` are those of the text. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
-    words; random orders are drawn from a fixed seed. None if the model has a single class or the text has no word.
+    words; random orders are drawn from a fixed seed. `widths` are the numbers of tokens of the windows, if there are
+    several. None if the model has a single class, or the text has no word or more than MOST_TOKENS tokens.
     """
-    if len(logits) < 2 or not words:
+    if len(logits) < 2 or not words or len(ids) > MOST_TOKENS:
         return None
     first, second = logits.topk(2).indices.tolist()
-    masking = WordMasking(classifier=classifier, ids=list(ids), words=list(words), first=first, second=second)
+    masking = WordMasking(
+        classifier=classifier,
+        ids=list(ids),
+        words=list(words),
+        first=first,
+        second=second,
+        widths=tuple(widths or (len(ids),)),
+    )
     score = float(masking.margin(logits[None].cpu())[0])
     masked_score = float(masking.scores([range(len(words))])[0])
     gradients = integrate_gradients(masking, score, masked_score)
