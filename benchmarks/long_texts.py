@@ -157,8 +157,9 @@ def train_on(model: SequenceClassifier, objective: TaskObjective, train: Labelle
     read, batches = 0, iterate(train)
 
     def rate(_step: int) -> float:
+        """A fraction of the peak rate."""
         done = read / tokens
-        return RATE * min(done / WARMUP + 0.1, 1.0, (1 - done) / (1 - WARMUP))
+        return min(done / WARMUP + 0.1, 1.0, (1 - done) / (1 - WARMUP))
 
     def next_batch(_step: int) -> list[Batch]:
         return [next(batches)]

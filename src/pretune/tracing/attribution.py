@@ -139,11 +139,10 @@ def _mean_gradient(
     The score is linear in the mean over all positions, so the gradient in a window does not depend on the others: it is
     that of a text of this window alone, times the window's fraction of the positions.
     """
-    parts = [
-        _mean_gradient_alone(masking, masking.ids[span], start[span], end[span], steps)
-        * ((span.stop - span.start) / len(start))
-        for span in masking.spans
-    ]
+    parts = []
+    for span in masking.spans:
+        fraction = (span.stop - span.start) / len(start)
+        parts.append(fraction * _mean_gradient_alone(masking, masking.ids[span], start[span], end[span], steps))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

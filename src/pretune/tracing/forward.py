@@ -79,8 +79,9 @@ def take_apart(
     """The forward pass of a text, taken apart as far as the network allows.
 
     The vectors of the tokens are those of all windows, one after another; attention weights are kept for a text of one
-    window only. The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
-    exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.
+    window only. The parts of our own transformer add to one stream that is normalized once, at the end, so their
+    contributions are exact. Encoders of transformers normalize it after each part, or in ways of their own, so they
+    have none.
     """
     if isinstance(model.transformer, Transformer):
         terms = split_windows(model.transformer, windows, keep_attention=keep_attention)

@@ -65,10 +65,10 @@ def trace_prediction(
     final scale and sum to the logits.
 
     Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle or read in windows as in a
-    prediction; then the tokens are those of all windows, one after another. Attention is left out for several windows,
-    and for more than 64 tokens or 48 heads in all; reasons for more than 4,096 tokens. The reasons of a text of 512 tokens cost about as much as
-    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if
-    there is no text, or if none is left after cleaning.
+    prediction; the tokens are then those of all windows, one after another. Attention is left out for several windows,
+    and for more than 64 tokens or 48 heads in all; reasons for more than 4,096 tokens. The reasons of a text of 512
+    tokens cost about as much as predicting a thousand such texts, in batches of a fixed size; its integral ends after
+    64 steps. Raises UsageError if there is no text, or if none is left after cleaning.
     """
     cleaned = clean_text(text)
     if not cleaned:

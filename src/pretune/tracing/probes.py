@@ -126,7 +126,7 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
     return tuple(probes)
 
 
-def _states_of(transformer: Transformer, rows: ProbeRows) -> StateArray:
+def _states_of(transformer: Backbone, rows: ProbeRows) -> StateArray:
     return pooled_states(transformer, rows.rows, rows.windows if len(rows.rows) > len(rows.windows) else None)
 
 
