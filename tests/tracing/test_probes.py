@@ -79,3 +79,11 @@ def test_random_weights_have_the_scale_of_the_trained_ones_and_no_other_trace_of
             assert abs(float(torch.corrcoef(both)[0, 1])) < 0.1
     again = with_random_weights(trained)
     torch.testing.assert_close(random.state_dict(), again.state_dict(), atol=0, rtol=0)
+
+
+def test_windows_are_pooled_as_one_text(classifier: Classifier) -> None:
+    transformer = classifier.model.transformer
+    rows = [[1, 5, 6, 2], [1, 7, 2], [1, 8, 9, 10, 2]]
+    alone, pooled = pooled_states(transformer, rows), pooled_states(transformer, rows, [2, 1])
+    np.testing.assert_allclose(pooled[:, 0], (4 * alone[:, 0] + 3 * alone[:, 1]) / 7, atol=1e-6)
+    np.testing.assert_array_equal(pooled[:, 1], alone[:, 2])
