@@ -177,7 +177,7 @@ def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     split = SplitConfig(task="pairs", text_column="text", text_pair_column="second", label_column="label")
     settings = {"base": tokenizer_folder, "split": split}
-    with pytest.raises(InputDataError, match="--long-texts is windows, but .* has pairs of texts or labelled tokens"):
+    with pytest.raises(InputDataError, match=r"--long-texts is windows, but .* has pairs of texts or labelled tokens"):
         prepare(file, tmp_path / "a", PrepareConfig(max_seq_len=64, long_texts="windows"), **settings)
     manifest = prepare(file, tmp_path / "b", PrepareConfig(max_seq_len=64), **settings)
     assert manifest.summary["long_texts"] == "cut"
