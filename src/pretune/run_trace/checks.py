@@ -64,12 +64,12 @@ def _check_totals(trace: RunTrace) -> Check | None:
     for index, test in enumerate(phase.test):
         if test.seed == errors.seed:
             pointers.append(f"/phases/finetune/test/{index}")
-            differences += [abs(right / max(total, 1) - test.accuracy), abs(test.n - total) / max(total, 1)]
+            differences += [abs(right / max(total, 1) - test.score), abs(test.n - total) / max(total, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
         if model.kind == "pretrained" and phase.test:
-            mean = math.fsum(test.accuracy for test in phase.test) / len(phase.test)
+            mean = math.fsum(test.score for test in phase.test) / len(phase.test)
             pointers.append(f"/comparison/models/{index}")
-            differences.append(abs(mean - model.accuracy))
+            differences.append(abs(mean - model.score))
     return Check(
         id="I12",
         name="Confusion matrix, test and comparison agree",
@@ -162,7 +162,7 @@ def _kept(phase: Phase | None) -> int | None:
 
 def _score(phase: Phase, index: int) -> tuple[float, float]:
     row, trial = phase.evaluations[index], trial_shown(phase)
-    score = row.macro_f1 if trial is not None and trial.metric == "macro_f1" else row.accuracy
+    score = row.macro_f1 if trial is not None and trial.metric == "macro_f1" else row.score
     return (-math.inf if score is None else score), -row.loss
 
 
