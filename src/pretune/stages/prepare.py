@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
+from pretune.model.config import longest_row_of
+from pretune.model.hub import local_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -34,6 +36,7 @@ from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
@@ -71,13 +74,13 @@ def prepare(
     """Encode labelled rows for fine-tuning the model in `base`.
 
     `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
-    `test_labels`, if given, are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base was
-    pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base
+    was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
     there is no folder.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
-    source = _read_base(Path(base))
+    source = _read_base(local_folder(base))
     inputs, settings = {"tokenizer": hash_file(source.tokenizer_folder / TOKENIZER_NAME)}, to_dict(config)
     if (labels / MANIFEST_NAME).is_file():
         if test_labels is not None or split != SplitConfig():
@@ -135,7 +138,7 @@ class _Preparation:
                     writer.add(ids)
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows))
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (self.base.tokenizer_folder / name).is_file():
                 shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
         metric, facts = task_named(rows.rules.name).choose_metric(rows.all, self.lint)
@@ -280,7 +283,7 @@ def _read_base(base: Path) -> _Base:
     example = summary.get("example") or {}
     return _Base(
         tokenizer_folder=folder,
-        max_seq_len=_read_longest_row(folder / "config.json"),
+        max_seq_len=_read_longest_row(folder),
         is_synthetic=bool(summary.get("synthetic", False)),
         example=example.get("text"),
         split=summary.get("split"),
@@ -288,13 +291,16 @@ def _read_base(base: Path) -> _Base:
     )
 
 
-def _read_longest_row(path: Path) -> int | None:
+def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
+    path, of_tokenizer = folder / "config.json", folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
         return None
     try:
-        longest = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-        return None if longest is None else int(longest)
+        fields = [
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
+        ]
+        return longest_row_of(*fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
 
