@@ -50,6 +50,7 @@ class RunCard:
     seed: int | None
     is_synthetic: bool
     task: TaskName | None
+    has_pairs: Annotated[bool, "whether each row has two texts"] = False
     headline: Annotated[str, "the verdict of the run in one sentence"]
     headline_figure: Annotated[str, "the part of the headline to set off, such as '+13.4 points'"] | None
     detail: Annotated[str, "the sentence below: interval, test rows, seeds"]
@@ -449,6 +450,7 @@ class Token:
     is_special: bool
     word: Annotated[int, "index of the word that the token is part of"] | None
     count: Annotated[int, "times in the training text"] | None
+    in_pair: Annotated[bool, "of the second text of a pair"] = False
 
 
 @dataclass(frozen=True, kw_only=True)

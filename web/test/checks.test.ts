@@ -25,7 +25,7 @@ function document(): RunTrace {
     errors: { n: 4, seed: 0, confusion: [[2, 1], [0, 1]] },
     phases: {
       pretrain: { evaluations: [{ loss: 3, observations: [] }, { loss: 2, observations: [observation] }] },
-      finetune: { evaluations: [], test: [{ seed: 0, accuracy: 0.75 }] },
+      finetune: { evaluations: [], test: [{ seed: 0, score: 0.75, accuracy: 0.75 }] },
       scratch: null,
     },
     insights: [],

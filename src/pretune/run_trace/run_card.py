@@ -77,6 +77,7 @@ def make_run_card(
         seed=next((seed for seed in seeds if seed is not None), None),
         is_synthetic=is_synthetic(events),
         task=_task(phases),
+        has_pairs="text_pair_column" in last_of(events, "split", "detected"),
         headline=headline.sentence,
         headline_figure=headline.figure,
         detail=headline.detail,
