@@ -101,7 +101,7 @@ def _linear(trace: RunTrace) -> Insight | None:
         numbers, pointer = _of_verdict(trace, verdict)
         lead = "does better than" if verdict.outcome == "worse" else "does about as well as"
         which = ", which only counts words," if kind in ("tfidf", "nbsvm") else ""
-        sentence = f"{name}{which} {lead} the pre-trained model: {_figures(verdict)}."
+        sentence = f"{name[:1].upper()}{name[1:]}{which} {lead} the pre-trained model: {_figures(verdict)}."
         return _insight("linear", sentence, numbers, [pointer])
     return None
 

@@ -124,7 +124,7 @@ function Examples({ title, rows, isRedacted }: { title: string; rows: Example[];
           {isRedacted ? (
             <p class="is-redacted">The text is left out of this file.</p>
           ) : (
-            row.marked ?? [row.text, row.text_pair].map((text) => text != null && <p><UserText text={text} limit={TEXT_LIMIT} /></p>)
+            <div>{row.marked ?? [row.text, row.text_pair].map((text) => text != null && <p><UserText text={text} limit={TEXT_LIMIT} /></p>)}</div>
           )}
           <small>
             row {count(row.row)}
@@ -227,7 +227,7 @@ function Residuals({ found, width }: { found: ScoreErrors; width: number }) {
   return (
     <>
       {counts.map((value, index) => (
-        <rect class="for" x={8 + index * step} width={Math.max(1, step - 2)} y={y(value)} height={180 - y(value)} />
+        <rect class="bar" x={8 + index * step} width={Math.max(1, step - 2)} y={y(value)} height={180 - y(value)} />
       ))}
       <line class="axis" x1={8} x2={width - 8} y1={180} y2={180} />
       <line class="level" x1={x(0)} x2={x(0)} y1={8} y2={180} />

@@ -45,7 +45,7 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
           </Fold>
         </Figure>
       )}
-      <SumTable head={head} logits={logits} names={names} label={decision.index} />
+      <SumTable head={head} logits={logits} names={names} label={decision.index} isClass={prediction.task === "classification"} />
     </Stop>
   );
 }
@@ -111,8 +111,8 @@ function ProductTable({ products }: { products: Product[] }) {
   );
 }
 
-function SumTable(props: { head: Head; logits: number[]; names: string[]; label: number }) {
-  const { head, logits, names, label } = props;
+function SumTable(props: { head: Head; logits: number[]; names: string[]; label: number; isClass: boolean }) {
+  const { head, logits, names, label, isClass } = props;
   const shown = [label, ...rivalsOf(head.logits, label)];
   return (
     <div>
@@ -120,7 +120,7 @@ function SumTable(props: { head: Head; logits: number[]; names: string[]; label:
         <caption class="unseen">The sum of the head, per output</caption>
         <thead>
           <tr>
-            <th scope="col">Class</th>
+            <th scope="col">{isClass ? "Class" : "Output"}</th>
             <th scope="col" class="number">products</th>
             <th scope="col" class="number">+ bias</th>
             <th scope="col" class="number">= logit</th>

@@ -195,7 +195,7 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
         label={`The parts sum to ${signed(margin)}; the numbers are in the table below.`}
         draw={(width) => <Waterfall steps={steps} margin={margin} total={total} width={width} left={left} />}
       />
-      <Fold name="Table, per class">
+      <Fold name={prediction.task === "classification" ? "Table, per class" : "Table of the parts"}>
         <Table
           caption="Contribution of each part to the logits"
           rows={[...contributions, { name: "logit", logits: head.logits }]}

@@ -33,7 +33,7 @@ export function ReasonsPart({ prediction, isPending }: { prediction: PredictionT
         <>
           <Agreement reasons={reasons} />
           <div class="g2">
-            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} />
+            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} isNumber={prediction.task === "regression"} />
             <DeletionFigure reasons={reasons} flips={prediction.task !== "regression"} />
           </div>
         </>
@@ -95,7 +95,7 @@ interface WordRow {
 }
 
 /** Where the methods disagree, the bars are hollow, as every mark of this page that shows no clear finding. */
-function WordsFigure({ reasons, isReadable }: { reasons: Reasons; isReadable: boolean }) {
+function WordsFigure({ reasons, isReadable, isNumber }: { reasons: Reasons; isReadable: boolean; isNumber: boolean }) {
   const rows = reasons.words.map((word, index) => ({
     word,
     index,
@@ -110,7 +110,13 @@ function WordsFigure({ reasons, isReadable }: { reasons: Reasons; isReadable: bo
       sentence={
         <>
           {reasons.runner_up === null ? (
-            <>Bars to the right raise the score of “<UserText text={reasons.label} limit={40} />”, bars to the left lower it.</>
+            isNumber ? (
+              "Bars to the right raise the predicted number, bars to the left lower it, in the units of the file."
+            ) : (
+              <>
+                Bars to the right raise the logit of “<UserText text={reasons.label} limit={40} />”, bars to the left lower it.
+              </>
+            )
           ) : (
             <>
               Bars to the right speak for “<UserText text={reasons.label} limit={40} />
