@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
 
-Size = Literal["auto", "tiny", "micro", "mini", "small"]
+Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
 Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
 ]  # fmt: skip
@@ -113,7 +113,8 @@ class PretrainConfig:
 
     size: Size = _setting(
         "auto",
-        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384); auto: by the budget",
+        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
+        "(12x768); auto: by the budget and the device",
     )
     minutes: float | None = _setting(None, "budget in minutes, calibration and compiling included")
     tokens: int | None = _setting(None, "budget in training tokens")
@@ -206,7 +207,7 @@ class FinetuneConfig:
     learning_rates: tuple[float, ...] | None = _setting(
         None,
         "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
-        "model that transformers computes: 3e-5,1e-4)",
+        "public encoder: 1e-4,3e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(

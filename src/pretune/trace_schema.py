@@ -210,7 +210,7 @@ class TokenizerReport:
 class Reference:
     """A line of a chart: the level that a simple guess reaches."""
 
-    id: Annotated[str, "uniform, unigram, prior, most_frequent, majority"]
+    id: Annotated[str, "uniform, unigram, base, prior, most_frequent, majority"]
     name: Annotated[str, "such as ln V"]
     value: float
     meaning: str

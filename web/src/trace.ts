@@ -179,7 +179,7 @@ export interface TokenizerReport {
 
 /** A line of a chart: the level that a simple guess reaches. */
 export interface Reference {
-  /** uniform, unigram, prior, most_frequent, majority */
+  /** uniform, unigram, base, prior, most_frequent, majority */
   id: string;
   /** such as ln V */
   name: string;

@@ -100,7 +100,29 @@ def small(vocab_size: int) -> ModelConfig:
     return _preset(vocab_size, hidden_size=384, num_layers=8, intermediate_size=1024)
 
 
-PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small}
+def medium(vocab_size: int) -> ModelConfig:
+    """8 layers of 512: an hour on a GPU."""
+    return _preset(vocab_size, hidden_size=512, num_layers=8, intermediate_size=1376)
+
+
+def large(vocab_size: int) -> ModelConfig:
+    """12 layers of 768, about 100 million parameters, as BERT-base: hours on a GPU."""
+    return _preset(vocab_size, hidden_size=768, num_layers=12, intermediate_size=2048)
+
+
+PRESETS = {"tiny": tiny, "micro": micro, "mini": mini, "small": small, "medium": medium, "large": large}
+
+
+def name_shape(config: ModelConfig) -> str:
+    """The name of the preset of this geometry, otherwise layers x width, such as 12x768."""
+    for name, preset in PRESETS.items():
+        known = preset(config.vocab_size)
+        if all(getattr(config, field) == getattr(known, field) for field in _GEOMETRY):
+            return name
+    return f"{config.num_layers}x{config.hidden_size}"
+
+
+_GEOMETRY = ("hidden_size", "num_layers", "num_heads", "num_kv_heads", "head_dim", "intermediate_size")
 
 
 def _preset(vocab_size: int, *, hidden_size: int, num_layers: int, intermediate_size: int) -> ModelConfig:

@@ -125,7 +125,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.model, points, masking.position)
+            logits = classify_embeddings(masking.classifier.model, points, masking.ids, masking.position)
             scores = logits[:, masking.first]
             if masking.second is not None:
                 scores = scores - logits[:, masking.second]

@@ -44,7 +44,7 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
+from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
@@ -156,7 +156,7 @@ class _Finetuning:
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
         self.planned_trials = plan_trials(
-            rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
+            rates=config.learning_rates or default_rates(loaded.config),
             search_rows=config.search_rows,
             epochs=config.epochs,
             seeds=config.seeds,
@@ -319,7 +319,7 @@ class _Finetuning:
         true = self.task.true_values(self.rows[split], names)
         figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
-        return {name: value for name, value in figures.items() if not isinstance(value, list) or len(value) == 2}
+        return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
@@ -370,7 +370,7 @@ class _Finetuning:
             return
         line = {**example, "text": clean_text(example["text"])}
         [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
-        targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
+        targets = self.task.places([line], decision, self.tokenizer, self.model_config.max_seq_len)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
@@ -462,3 +462,8 @@ class _Finetuning:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
+
+
+def _is_number_or_pair(value: Any) -> bool:
+    """Whether a figure goes into the log: a number, or an interval; tables by label are left to `evaluate`."""
+    return not isinstance(value, list) or (len(value) == 2 and not isinstance(value[0], list | dict))

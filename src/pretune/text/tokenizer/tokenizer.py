@@ -176,6 +176,10 @@ class Tokenizer:
             ids=list(encoding.ids), offsets=list(encoding.offsets), texts=list(encoding.sequence_ids)
         )
 
+    def encode_batch_with_offsets(self, texts: Sequence[str]) -> list[EncodedText]:
+        """The same for many texts."""
+        return [_to_encoded(encoding) for encoding in self.backend.encode_batch(list(texts))]
+
     def encode_for_fill(self, text: str) -> EncodedText:
         """The same, but [MASK] in the text is the mask token, whatever its own name, including a blank before it."""
         encoded = _to_encoded(self._backend_for_fill.encode(text))
