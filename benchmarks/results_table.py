@@ -34,7 +34,6 @@ from results_page import read_figures, write_tables
 from pretune.runtime.events import Event, read_events
 
 _SHOWN_LINES = 12  # of the output of a command that failed
-_PARTS = ("prepare", "finetune", "scratch", "compare")
 
 
 class PartFailedError(Exception):
@@ -50,6 +49,7 @@ class Plan:
     scale: float
     size: str
     finetune_options: tuple[str, ...]
+    control: bool = True
     given_bases: dict[str, Path] = field(default_factory=dict)
 
 
@@ -82,6 +82,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the tokens of pre-training and of general text")
     parser.add_argument("--size", default="micro", help="of the models (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
+    parser.add_argument("--without-control", action="store_true", help="nothing from scratch: a quarter of the time")
     parser.add_argument(
         "--base", action="append", default=[], metavar="NAME=FOLDER",
         help=f"use a model that is pre-trained already, for the data sets of a base: {', '.join(bases)}",
@@ -105,6 +106,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         scale=options.scale,
         size=options.size,
         finetune_options=tuple(shlex.split(options.finetune)),
+        control=not options.without_control,
         given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
     )
 
@@ -152,30 +154,31 @@ def make_base(name: str, plan: Plan) -> Path:
 def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, plan: Plan) -> dict[str, Any]:
     """Fine-tune, with its control, and compare; returns the figures and the seconds of each part."""
     options = [*plan.finetune_options, *data_set.finetune_options]
-    out = {part: str(folder / part) for part in _PARTS}
+    prepared, finetuned, scratch = (folder / part for part in ("prepare", "finetune", "scratch"))
+    compared = folder / ("compare" if plan.control else "compare-without-control")
     labels = [str(files.train), "--test-labels", str(files.test), *data_set.options]
-    commands = {
-        "prepare": ["prepare", *labels, "--base", str(base)],
-        "finetune": ["finetune", str(base), out["prepare"], *options],
-        "scratch": ["finetune", str(base), out["prepare"], "--from-scratch", *options],
-        "compare": ["compare", out["finetune"], out["prepare"], "--scratch", out["scratch"]],
-    }
-    for part, words in commands.items():
-        run_part([*words, "--out", out[part]], folder / part)
+    run_part(["prepare", *labels, "--base", str(base)], prepared)
+    run_part(["finetune", str(base), str(prepared), *options], finetuned)
+    if plan.control:
+        run_part(["finetune", str(base), str(prepared), "--from-scratch", *options], scratch)
+    control = ["--scratch", str(scratch)] if plan.control else []
+    run_part(["compare", str(finetuned), str(prepared), *control], compared)
+    parts = {"prepare": prepared, "finetune": finetuned, "scratch": scratch, "compare": compared}
+    labels_file = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
     return {
-        "seconds": {part: _seconds(folder / part) for part in _PARTS},
-        "prepared": json.loads((folder / "prepare" / "manifest.json").read_text(encoding="utf-8"))["summary"],
-        "task": json.loads((folder / "prepare" / "labels.json").read_text(encoding="utf-8")).get("task"),
-        "labels": len(json.loads((folder / "prepare" / "labels.json").read_text(encoding="utf-8"))["names"]),
-        "chosen": [each["sentence"] for part in ("finetune", "scratch") for each in _find(folder / part, "chosen")],
-        "comparison": _without_time(_find(folder / "compare", "comparison")[-1]),
+        "seconds": {part: _seconds(path) for part, path in parts.items()},
+        "prepared": json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))["summary"],
+        "task": labels_file.get("task"),
+        "labels": len(labels_file["names"]),
+        "chosen": [each["sentence"] for path in (finetuned, scratch) for each in _find(path, "chosen")],
+        "comparison": _without_time(_find(compared, "comparison")[-1]),
     }
 
 
 def run_part(words: list[str], folder: Path) -> None:
-    """Run a command, unless its folder is finished and was made by the same command."""
-    command = folder.with_suffix(".command")
-    line = shlex.join(words)
+    """Run a command with `folder` as its output, unless it is finished and was made by the same command."""
+    words = [*words, "--out", str(folder)]
+    command, line = folder.with_suffix(".command"), shlex.join(words)
     if _is_finished(folder) and command.is_file() and command.read_text(encoding="utf-8") == line:
         return
     command.parent.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ def test_a_finished_part_is_skipped_unless_its_command_changed(tmp_path: Path, m
     (folder / "manifest.json").write_text('{"status": "finished"}', encoding="utf-8")
     table.run_part(["prepare", "a"], folder)
     table.run_part(["prepare", "b"], folder)
-    assert ran == [["prepare", "a"], ["prepare", "b"]]
+    assert ran == [["prepare", "a", "--out", str(folder)], ["prepare", "b", "--out", str(folder)]]
 
 
 def test_a_part_that_fails_shows_its_command_and_the_end_of_its_output(tmp_path: Path) -> None:
