@@ -184,10 +184,15 @@ def _budget_of(title: str, result: Row) -> list[str]:
         " or ".join(map(str, sorted(seeds))) + (f", {len(draws)} draws" if len(draws) > 1 else ""),
         f"`{' '.join(result['finetune_options'])}`" if result["finetune_options"] else "defaults",
         _minutes(base["seconds"]["pretrain"]),
-        *(_minutes(sum(draw["seconds"][part] or 0.0 for draw in draws)) for part in ("finetune", "scratch")),
+        *(_minutes(_total(draws, part)) for part in ("finetune", "scratch")),
         _minutes(sum(rest)),
         f"{result['load_average']:.0f}",
     ]
+
+
+def _total(draws: Sequence[Row], part: str) -> float | None:
+    found = [draw["seconds"][part] for draw in draws if draw["seconds"][part] is not None]
+    return sum(found) if found else None
 
 
 def _minutes(seconds: float | None) -> str:

@@ -164,10 +164,11 @@ def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, pla
     control = ["--scratch", str(scratch)] if plan.control else []
     run_part(["compare", str(finetuned), str(prepared), *control], compared)
     parts = {"prepare": prepared, "finetune": finetuned, "scratch": scratch, "compare": compared}
+    summary = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))["summary"]
     labels_file = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
     return {
         "seconds": {part: _seconds(path) for part, path in parts.items()},
-        "prepared": json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))["summary"],
+        "prepared": {name: value for name, value in summary.items() if name != "example"},  # no text of the data
         "task": labels_file.get("task"),
         "labels": len(labels_file["names"]),
         "chosen": [each["sentence"] for path in (finetuned, scratch) for each in _find(path, "chosen")],

@@ -18,7 +18,8 @@ import zstandard
 from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-data_sets, page, table = (importlib.import_module(name) for name in ("data_sets", "results_page", "results_table"))
+data_sets, machine = (importlib.import_module(name) for name in ("data_sets", "machine"))
+page, table = (importlib.import_module(name) for name in ("results_page", "results_table"))
 
 
 def compress(path: Path, content: bytes) -> None:
@@ -198,6 +199,12 @@ def test_a_data_set_that_has_not_been_run_says_so() -> None:
     (line,) = cells(page.render({}), "TREC, question types")
     assert line[1] == "not run yet"
     assert len(line) == len(cells(page.render({}), "data set")[0])
+
+
+def test_a_path_in_an_option_is_cut_to_its_last_two_parts() -> None:
+    assert machine._relative("english=/home/me/runs/imdb/pretrain") == "english=imdb/pretrain"
+    assert machine._relative("/home/me/runs/imdb") == "runs/imdb"
+    assert machine._relative("--scale") == "--scale"
 
 
 def test_a_loss_has_a_true_minus_sign() -> None:
