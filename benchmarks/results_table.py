@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,11 @@ class Plan:
 
 def main() -> None:
     options = _parse()
-    chosen = [each for each in DATA_SETS if not options.only or each.name in options.only]
+    chosen = [
+        replace(each, draws=min(each.draws, options.draws))
+        for each in DATA_SETS
+        if not options.only or each.name in options.only
+    ]
     failures = []
     if not options.figures_only:
         plan = _plan(options)
@@ -82,6 +86,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="of the tokens of pre-training and of general text")
     parser.add_argument("--size", default="micro", help="of the models (micro)")
     parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
+    parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
     parser.add_argument("--without-control", action="store_true", help="nothing from scratch: a quarter of the time")
     parser.add_argument(
         "--base", action="append", default=[], metavar="NAME=FOLDER",
