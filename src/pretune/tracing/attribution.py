@@ -49,7 +49,7 @@ class WordMasking:
             row = list(self.ids)
             for word in words:
                 for position in self.words[word].positions:
-                    row[position] = self.classifier.tokenizer.mask_id
+                    row[position] = self.classifier.tokenizer.hiding_id
             rows.append(row)
         return torch.tensor(rows, dtype=torch.long)
 
@@ -115,7 +115,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.text_model, points)
+            logits = classify_embeddings(masking.classifier.text_model, points, masking.ids)
             score = (logits[:, masking.first] - logits[:, masking.second]).sum()
             [gradient] = torch.autograd.grad(score, [points])
         total += gradient.double().sum(0)

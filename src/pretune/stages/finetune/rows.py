@@ -57,7 +57,7 @@ def make_batches(
         special,
         batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
         seed=seed,
-        mask_augment=config.mask_augment if is_training else 0.0,
+        mask_augment=config.mask_augment if is_training and special.mask >= 0 else 0.0,
         label_weights=label_weights(data.targets) if is_training and label_weights is not None else None,
         width_multiple=width_multiple,
     )
@@ -68,7 +68,6 @@ def write_predictions(path: Path, rows: Sequence[dict[str, Any]], fields_of: Cal
     lines = []
     for index, row in enumerate(rows):
         fields = {"row": row["row"], "label": row["label"], **fields_of(index)}
-        if "slice" in row:
-            fields["slice"] = row["slice"]
+        fields |= {name: row[name] for name in ("part", "slice") if name in row}
         lines.append(json.dumps(fields) + "\n")
     write_text(path, "".join(lines))
