@@ -44,7 +44,7 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
+from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
@@ -156,7 +156,7 @@ class _Finetuning:
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
         self.planned_trials = plan_trials(
-            rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
+            rates=config.learning_rates or default_rates(loaded.config),
             search_rows=config.search_rows,
             epochs=config.epochs,
             seeds=config.seeds,
