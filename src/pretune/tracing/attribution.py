@@ -36,13 +36,20 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class WordMasking:
-    """A row of token ids whose words can be masked; `first` minus `second` is the pair of classes that is scored."""
+    """A row of token ids whose words can be masked; `first` minus `second` is the pair of classes that is scored.
+
+    Without a second one, the score is the first logit alone; `scale` and `offset` bring it to its unit. Of a model that
+    labels tokens, the logits are those at `position`.
+    """
 
     classifier: Classifier
     ids: list[int]
     words: list[Word]
     first: int
-    second: int
+    second: int | None
+    scale: float = 1.0
+    offset: float = 0.0
+    position: int | None = None
     widths: tuple[int, ...] = ()  # the numbers of tokens of the windows, if there are several
 
     @cached_property
@@ -69,7 +76,9 @@ class WordMasking:
     def logits(self, masked: Iterable[Collection[int]]) -> Float[Tensor, "N C"]:
         """The logits with these words masked, on the CPU."""
         rows = self.rows(masked)
-        return logits_of_rows(self.classifier, rows) if len(self.spans) == 1 else self._logits_in_windows(rows)
+        if len(self.spans) > 1:
+            return self._logits_in_windows(rows)
+        return logits_of_rows(self.classifier, rows, self.position)
 
     @torch.inference_mode()
     def _logits_in_windows(self, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
@@ -90,8 +99,11 @@ class WordMasking:
 
     def margin(self, logits: Float[Tensor, "N C"]) -> FloatArray:
         """The score (N,) of each row of logits."""
-        difference: FloatArray = (logits[:, self.first].double() - logits[:, self.second].double()).numpy()
-        return difference
+        score = logits[:, self.first].double()
+        if self.second is not None:
+            score = score - logits[:, self.second].double()
+        found: FloatArray = (self.scale * score + self.offset).numpy()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,11 +169,13 @@ def _mean_gradient_alone(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.text_model, points, ids)
-            score = (logits[:, masking.first] - logits[:, masking.second]).sum()
-            [gradient] = torch.autograd.grad(score, [points])
+            logits = classify_embeddings(masking.classifier.model, points, ids, masking.position)
+            scores = logits[:, masking.first]
+            if masking.second is not None:
+                scores = scores - logits[:, masking.second]
+            [gradient] = torch.autograd.grad(scores.sum(), [points])
         total += gradient.double().sum(0)
-    return total / steps
+    return masking.scale * total / steps
 
 
 def occlude(masking: WordMasking, score: float) -> FloatArray:
