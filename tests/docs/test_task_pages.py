@@ -60,11 +60,19 @@ def _entities(random: np.random.Generator) -> dict[str, Any]:
     return {"text": text, "spans": [[0, len(person), "person"], [start, start + len(place), "place"]]}
 
 
+def _reports(random: np.random.Generator) -> dict[str, Any]:
+    """Reports of some 700 tokens, of which every sentence may decide."""
+    label = str(random.choice(["urgent", "calm"]))
+    ends = {"urgent": "is on fire", "calm": "works well now"}[label]
+    return {"text": " ".join(f"{_sentence(random)} The app {ends}." for _ in range(35)), "label": label}
+
+
 FILES: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = {
     "multilabel": ("tickets.jsonl", _tickets),
     "regression": ("urgency.csv", _urgency),
     "pairs": ("answers.jsonl", _answers),
     "tokens": ("entities.jsonl", _entities),
+    "long-texts": ("reports.jsonl", _reports),
 }
 
 
