@@ -61,10 +61,15 @@ def _entities(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _reports(random: np.random.Generator) -> dict[str, Any]:
-    """Reports of some 700 tokens, of which every sentence may decide."""
+    """Reports of more than 512 tokens, of which many sentences may decide."""
     label = str(random.choice(["urgent", "calm"]))
-    ends = {"urgent": "is on fire", "calm": "works well now"}[label]
-    return {"text": " ".join(f"{_sentence(random)} The app {ends}." for _ in range(35)), "label": label}
+    end = {"urgent": "burns", "calm": "rests"}[label]
+    sentences = []
+    for _ in range(18):
+        words = ["".join(random.choice(list("bdfgklmnprstv") + list("aeiou") * 2, size=5)) for _ in range(9)]
+        words.insert(4, f"server {end}")
+        sentences.append(f"The {' '.join(words)}.")
+    return {"text": " ".join(sentences), "label": label}
 
 
 FILES: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = {

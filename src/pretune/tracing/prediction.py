@@ -67,7 +67,7 @@ def trace_prediction(
 
     Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle or read in windows as in a
     prediction; the tokens are then those of all windows, one after another. Attention is left out for several windows,
-    and for more than 64 tokens or 48 heads in all; reasons for more than 4,096 tokens. The reasons of a text of 512
+    and for more than 64 tokens or 48 heads in all; reasons for more than 2,048 tokens. The reasons of a text of 512
     tokens cost about as much as predicting a thousand such texts, in batches of a fixed size; its integral ends after
     64 steps.
 

@@ -28,7 +28,7 @@ from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
 
-MOST_TOKENS = 4096  # of a text whose words get attributions: every word costs the prediction of a window
+MOST_TOKENS = 2048  # of a text whose words get attributions: every word costs the prediction of a window
 DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
 FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
