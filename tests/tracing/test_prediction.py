@@ -14,6 +14,8 @@ from pretune.errors import UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.model.transformer import SequenceClassifier
+from pretune.run_trace.prediction_checks import _rebuild_error
+from pretune.text.tokenizer.windows import MOST_WINDOWS
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing import prediction, reasons
 from pretune.tracing.prediction import ATTENTION_TOKENS, trace_prediction
@@ -253,3 +255,16 @@ def test_attributions_of_several_windows_are_those_of_the_whole_text(
 def test_very_long_texts_have_no_reasons(windowed: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reasons, "MOST_TOKENS", 60)
     assert trace_prediction(windowed, LONG, context=NO_CONTEXT).reasons is None
+
+
+def test_of_a_very_long_text_the_windows_that_are_read_are_traced(
+    windowed: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "give_reasons", lambda *_: None)
+    text = LONG * 30
+    trace = trace_prediction(windowed, text, context=NO_CONTEXT)
+    assert trace.was_cut
+    assert sum(token.is_special for token in trace.tokens) // 2 == MOST_WINDOWS
+    assert trace.prediction_error < 1e-4
+    assert _rebuild_error(trace) == 0
+    assert _rebuild_error(replace(trace, was_cut=False)) > 0
