@@ -24,6 +24,7 @@ from pretune.cli.render import (
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
+from pretune.text.reading_report import join_names
 
 Arguments = argparse.Namespace
 DROPPED_SHOWN = 10  # documents of a rule, without --limit
@@ -59,7 +60,7 @@ def predict(arguments: Arguments) -> int:
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
-            to_stdout(to_json(vars(prediction)))
+            to_stdout(to_json(asdict(prediction)))
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
@@ -101,7 +102,7 @@ def _predict_file(arguments: Arguments) -> int:
         log(f"{_rows(done.without_text)} without a text got no label.")
     log(
         f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, "
-        f"{done.added_columns[0]}s in column {done.added_columns[0]} of {done.output}."
+        f"predictions in {join_names(done.added_columns)} of {done.output}."
     )
     return EXIT_DONE
 
@@ -141,8 +142,11 @@ def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
     if arguments.selftest:
         return _selftest(arguments)
-    if arguments.text is None:
+    texts: Sequence[str] = arguments.texts
+    if not texts:
         raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    if len(texts) > 2:
+        raise UsageError(f"{len(texts)} texts are given; give one, or two for a model of pairs of texts.")
     from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
@@ -151,7 +155,7 @@ def trace(arguments: Arguments) -> int:
     if page is not None:
         refuse_other_file(page, "--html")
         run_folder(arguments.model)
-    found = trace(arguments.model, arguments.text)
+    found = trace(arguments.model, *texts)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:
@@ -164,7 +168,7 @@ def trace(arguments: Arguments) -> int:
 
 def _selftest(arguments: Arguments) -> int:
     """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
-    if arguments.text is not None:
+    if arguments.texts:
         raise UsageError("Both a text and --selftest are given; give only one of them.")
     from pretune.tracing.selftest import run_selftest
 

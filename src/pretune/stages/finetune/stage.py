@@ -319,7 +319,7 @@ class _Finetuning:
         true = self.task.true_values(self.rows[split], names)
         figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
-        return {name: value for name, value in figures.items() if not isinstance(value, list) or len(value) == 2}
+        return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
@@ -370,7 +370,7 @@ class _Finetuning:
             return
         line = {**example, "text": clean_text(example["text"])}
         [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
-        targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
+        targets = self.task.places([line], decision, self.tokenizer, self.model_config.max_seq_len)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
@@ -462,3 +462,8 @@ class _Finetuning:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
+
+
+def _is_number_or_pair(value: Any) -> bool:
+    """Whether a figure goes into the log: a number, or an interval; tables by label are left to `evaluate`."""
+    return not isinstance(value, list) or (len(value) == 2 and not isinstance(value[0], list | dict))
