@@ -91,6 +91,7 @@ _RUN_FLAGS = {
     "preprocess": {"validation_fraction": "--corpus-validation-fraction"},
     "finetune": {
         "epochs": "--finetune-epochs",
+        "updates": "--finetune-updates",
         "batch_size": "--finetune-batch-size",
         "learning_rates": "--finetune-learning-rates",
         "weight_decay": "--finetune-weight-decay",
