@@ -30,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.load import load_filler
-from pretune.model.cloze import ClozeClassifier
+from pretune.model.transformer import ClozeClassifier
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize, mean_over_text
 from pretune.runtime.randomness import generator
 from pretune.text.clean.normalize import clean_text
@@ -184,9 +184,7 @@ def train(
 ) -> None:
     """AdamW, linear warm-up and decay, batches of 32 rows in a new order each epoch, a tenth of the tokens hidden."""
     mask_id, first_ordinary = model.config.mask_token_id, 4
-    optimizer = Optimizer(
-        model, OptimizerConfig(kind="adamw", matrix_rate=rate, other_rate=rate, weight_decay=decay)
-    )
+    optimizer = Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=rate, other_rate=rate, weight_decay=decay))
     order: list[int] = []
     epoch = 0
     warmup = max(1, round(0.06 * updates))
@@ -218,7 +216,9 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     }
 
 
-def run_seeds(bench: Bench, make: Callable[[], Any], ids: Any, labels: Any, test_ids: Any, settings: Any) -> dict[str, Any]:
+def run_seeds(
+    bench: Bench, make: Callable[[], Any], ids: Any, labels: Any, test_ids: Any, settings: Any
+) -> dict[str, Any]:
     """Train one model for each seed; the scores of each, of the mean of their logits, and of the mean of their weights."""
     logits, total = [], None
     seeds = settings["seeds"]
@@ -252,8 +252,11 @@ def run_draw(bench: Bench, count: int, draw: int, arms: list[str], settings: Any
         if kind == "tfidf":
             vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
             model = LogisticRegression(C=10, max_iter=2000).fit(vectorizer.fit_transform([t for t, _ in rows]), labels)
-            found = scores(model.decision_function(vectorizer.transform([t for t, _ in task.test])), bench.test_labels) \
-                if len(task.names) > 2 else scores(_two(model, vectorizer, task.test), bench.test_labels)
+            found = (
+                scores(model.decision_function(vectorizer.transform([t for t, _ in task.test])), bench.test_labels)
+                if len(task.names) > 2
+                else scores(_two(model, vectorizer, task.test), bench.test_labels)
+            )
             found = {"singles": [found]}
         elif kind == "probe":
             fitted = LogisticRegression(C=float(option or 1), max_iter=2000).fit(bench.vectors(plain), labels)
@@ -312,7 +315,18 @@ def main() -> None:
                         file.write(json.dumps(line) + "\n")
                     mean = np.mean([each["accuracy"] for each in found["singles"]])
                     rest = [f"{k} {found[k]['accuracy']:.3f}" for k in ("logits", "soup") if k in found]
-                    print(name, count, draw, settings["updates"], words.rate, found["arm"], f"{mean:.3f}", *rest, found["seconds"], flush=True)
+                    print(
+                        name,
+                        count,
+                        draw,
+                        settings["updates"],
+                        words.rate,
+                        found["arm"],
+                        f"{mean:.3f}",
+                        *rest,
+                        found["seconds"],
+                        flush=True,
+                    )
 
 
 def _key(line: dict[str, Any]) -> str:

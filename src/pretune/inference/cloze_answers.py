@@ -52,7 +52,9 @@ def find_answers(
     """
     if model.config.mask_token_id < 0:
         raise ModelError("The model has no mask token, so it cannot answer a cloze; use --method head.")
-    pattern = read_pattern(request.pattern or suggest_pattern(names, has_pair=request.has_pair), has_pair=request.has_pair)
+    pattern = read_pattern(
+        request.pattern or suggest_pattern(names, has_pair=request.has_pair), has_pair=request.has_pair
+    )
     encoder = PatternEncoder(tokenizer, pattern, max_seq_len)
     words: LabelWords | None
     if request.label_words:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from pretune.compute.malloc import keep_freed_memory
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
-from pretune.model.transformer import LanguageModel
+from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
+from pretune.model.transformer import ClozeClassifier, LanguageModel
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -37,12 +37,21 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
             f"{loaded.path} has a language model, which fills in words and does not classify; "
             "fine-tune it first, or give the output folder of finetune."
         )
-    return Classifier(
-        path=loaded.path,
-        model=loaded.model,
-        tokenizer=load_matching_tokenizer(loaded),
-        labelling=loaded.labelling,
-    )
+    tokenizer = load_matching_tokenizer(loaded)
+    _check_answers(loaded, tokenizer)
+    return Classifier(path=loaded.path, model=loaded.model, tokenizer=tokenizer, labelling=loaded.labelling)
+
+
+def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
+    labelling = loaded.labelling
+    if labelling is None or labelling.answers is None:
+        return
+    try:
+        labelling.answers.check(labelling.names, tokenizer)
+    except (UsageError, ValueError) as error:
+        raise CorruptModelError(
+            f"{loaded.path / LABELS_NAME} does not fit the vocabulary ({error}); restore it from a copy."
+        ) from error
 
 
 def load_filler(path: Path | str) -> MaskFiller:
@@ -51,7 +60,8 @@ def load_filler(path: Path | str) -> MaskFiller:
     Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    if not isinstance(loaded.model, LanguageModel):
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if not isinstance(model, LanguageModel):
         raise ModelError(
             f"{loaded.path} has a classifier, which does not fill in words; "
             "give its run, or the output folder of pretrain."
@@ -59,7 +69,7 @@ def load_filler(path: Path | str) -> MaskFiller:
     tokenizer = load_matching_tokenizer(loaded)
     if loaded.config.mask_token_id < 0:
         raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
-    return MaskFiller(path=loaded.path, model=loaded.model, tokenizer=tokenizer)
+    return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:

@@ -16,8 +16,7 @@ from jaxtyping import Float
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.errors import InputDataError
-from pretune.model.cloze import mask_positions
-from pretune.model.transformer import LanguageModel
+from pretune.model.transformer import LanguageModel, mask_positions
 from pretune.text.cloze.label_words import LabelWords
 from pretune.text.tokenizer.tokenizer import Tokenizer
 

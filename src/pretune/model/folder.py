@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier
+from pretune.model.transformer import ClozeClassifier, LanguageModel, SequenceClassifier, TaskModel, TokenClassifier
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
 
@@ -40,7 +40,7 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier | TokenClassifier
+Model = LanguageModel | SequenceClassifier | TokenClassifier | ClozeClassifier
 _PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multilabel": "multi_label_classification",
@@ -90,7 +90,9 @@ def save_model_folder(
         shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
         settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
         settings["model_max_length"] = model.config.max_seq_len
-        if is_fine_tuned:  # a typed "[MASK]" is plain text to a classifier, also in transformers
+        # A typed "[MASK]" is plain text to a classifier, also in transformers; a cloze needs its own.
+        settings.pop("split_special_tokens", None)
+        if is_fine_tuned and not isinstance(model, ClozeClassifier):
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
         if labelling is not None:
@@ -119,7 +121,8 @@ def load_model_folder(folder: Path) -> LoadedModel:
     fields = _read_json(folder / CONFIG_NAME)
     config = from_transformers_config(fields, folder / CONFIG_NAME)
     tensors = _read_weights(folder)
-    labelling = _read_labelling(folder, fields) if "classifier.weight" in tensors else None
+    is_fine_tuned = "classifier.weight" in tensors or _is_cloze(folder)
+    labelling = _read_labelling(folder, fields) if is_fine_tuned else None
     model = _build_model(config, tensors, fields, folder, labelling)
     return LoadedModel(path=folder, model=model.eval(), config=config, labelling=labelling, tokenizer_path=folder)
 
@@ -214,7 +217,7 @@ def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[st
         "classifier_pooling": "mean",
         "dtype": "float32",
     }
-    if labelling is not None:
+    if labelling is not None and labelling.answers is None:  # transformers fills in the word of a cloze
         names = labelling.outputs
         fields |= {
             "num_labels": len(names),
@@ -269,7 +272,7 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
 
 
 def _architecture(model: Model) -> str:
-    if isinstance(model, LanguageModel):
+    if isinstance(model, LanguageModel | ClozeClassifier):
         return "EuroBertForMaskedLM"
     is_native = isinstance(model, SequenceClassifier) and has_native_head(_num_outputs(model), model.config.hidden_size)
     return "EuroBertForSequenceClassification" if is_native else "EuroBertForTokenClassification"
@@ -323,15 +326,17 @@ def _build_model(
     try:
         state = from_transformers_state(tensors, config)
         model: Model
-        if labelling is not None and labelling.task == "tokens":
+        if labelling is not None and labelling.answers is not None:
+            state["lm_head.weight"] = _language_model_head(tensors, config)
+            model = ClozeClassifier(config, labelling.answers.word_ids)
+        elif labelling is not None and labelling.task == "tokens":
             state |= {name: tensors[name] for name in ("classifier.weight", "classifier.bias")}
             model = TokenClassifier(config, len(labelling.outputs))
         elif labelling is not None:
             state |= _from_transformers_head(tensors, fields, folder)
             model = SequenceClassifier(config, len(labelling.outputs))
         else:
-            tied = config.tie_word_embeddings
-            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
+            state["lm_head.weight"] = _language_model_head(tensors, config)
             model = LanguageModel(config)
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
@@ -340,6 +345,14 @@ def _build_model(
             f"{folder / WEIGHTS_NAME} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
         ) from error
     return model
+
+
+def _language_model_head(tensors: dict[str, Tensor], config: ModelConfig) -> Tensor:
+    return tensors["model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"]
+
+
+def _is_cloze(folder: Path) -> bool:
+    return (folder / LABELS_NAME).is_file() and _read_json(folder / LABELS_NAME).get("method") == "cloze"
 
 
 def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:

@@ -42,6 +42,11 @@ class WordMasking:
     first: int
     second: int
 
+    @property
+    def position(self) -> int | None:
+        """The place of the [MASK] that the model reads, if it is a cloze."""
+        return self.classifier.read_position(self.ids)
+
     def rows(self, masked: Iterable[Collection[int]]) -> Int[Tensor, "N T"]:
         """One row for each collection of word indexes, with these words masked."""
         rows = []
@@ -55,7 +60,7 @@ class WordMasking:
 
     def logits(self, masked: Iterable[Collection[int]]) -> Float[Tensor, "N C"]:
         """The logits with these words masked, on the CPU."""
-        return logits_of_rows(self.classifier, self.rows(masked))
+        return logits_of_rows(self.classifier, self.rows(masked), self.position)
 
     def scores(self, masked: Iterable[Collection[int]]) -> FloatArray:
         """The scores (N,) with these words masked."""
@@ -115,7 +120,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.text_model, points)
+            logits = classify_embeddings(masking.classifier.text_model, points, masking.position)
             score = (logits[:, masking.first] - logits[:, masking.second]).sum()
             [gradient] = torch.autograd.grad(score, [points])
         total += gradient.double().sum(0)

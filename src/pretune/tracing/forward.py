@@ -3,7 +3,7 @@
 All in fp32 and without padding effects, as in a prediction. Contributions are exact because the blocks are pre-norm:
 with x the final residual stream, sigma_t the root mean square of x at position t and g the weight of the final norm, a
 class has logit = bias + sum over all terms of mean_t w . (g * term_t / sigma_t), where the terms are the embedding and
-the output of each attention and feed-forward layer.
+the output of each attention and feed-forward layer. A cloze reads one position instead of the mean over all of them.
 
 B batch, T sequence, D hidden, H heads, C classes, L layers, N texts.
 """
@@ -23,6 +23,7 @@ from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.classify import TOKENS_PER_BATCH, Classifier
 from pretune.model.transformer import (
     Block,
+    ClozeClassifier,
     SequenceClassifier,
     Transformer,
     attention_bias,
@@ -30,6 +31,8 @@ from pretune.model.transformer import (
     rotary_tables,
     rotate,
 )
+
+TextModel = SequenceClassifier | ClozeClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,9 @@ def attention_weights(block: Block, x: Float[Tensor, "B T D"], cos: Tensor, sin:
     return torch.softmax((q @ k.transpose(-1, -2) * c.head_dim**-0.5).float(), dim=-1)
 
 
-def classify_embeddings(model: SequenceClassifier, embeddings: Float[Tensor, "B T D"]) -> Float[Tensor, "B C"]:
+def classify_embeddings(
+    model: TextModel, embeddings: Float[Tensor, "B T D"], position: int | None = None
+) -> Float[Tensor, "B C"]:
     """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable."""
     b, t, _ = embeddings.shape
     cos, sin = rotary_tables(model.config, t, embeddings.device)
@@ -109,26 +114,34 @@ def classify_embeddings(model: SequenceClassifier, embeddings: Float[Tensor, "B 
     x = embeddings
     for block in model.transformer.blocks:
         x = block(x, cos, sin, bias)
-    return model.classifier(mean_over_text(model.transformer.final_norm(x), document_ids))
+    return model.classifier(pool(model.transformer.final_norm(x), document_ids, position))
+
+
+def pool(
+    hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"], position: int | None
+) -> Float[Tensor, "B D"]:
+    """What the head reads: the vector at `position`, the [MASK] of a cloze; if it is None, the mean over the text."""
+    return mean_over_text(hidden, document_ids) if position is None else hidden[:, position].float()
 
 
 @torch.inference_mode()
-def read_out(model: SequenceClassifier, stream: Float[Tensor, "T D"]) -> tuple[Tensor, Tensor]:
+def read_out(model: TextModel, stream: Float[Tensor, "T D"], position: int | None = None) -> tuple[Tensor, Tensor]:
     """Pooled vector (D,) and logits (C,), as if the model ended at this layer."""
     document_ids = torch.zeros(1, len(stream), dtype=torch.long, device=stream.device)
-    pooled = mean_over_text(model.transformer.final_norm(stream)[None], document_ids)
+    pooled = pool(model.transformer.final_norm(stream)[None], document_ids, position)
     return pooled[0], model.classifier(pooled)[0]
 
 
 @torch.inference_mode()
 def contributions(
-    model: SequenceClassifier, terms: ResidualTerms, final: Float[Tensor, "T D"]
+    model: TextModel, terms: ResidualTerms, final: Float[Tensor, "T D"], position: int | None = None
 ) -> list[tuple[str, Float[Tensor, " C"]]]:
     """The contribution of each term to the logits at the scale of the final norm, in double precision."""
     norm = model.transformer.final_norm
     scale = norm.weight.double() * torch.rsqrt(final.double().square().mean(-1, keepdim=True) + norm.eps)
     weight = model.classifier.weight.double()
-    named = [(name, weight @ (term.double() * scale).mean(0)) for name, term in terms.named()]
+    read = slice(None) if position is None else slice(position, position + 1)
+    named = [(name, weight @ (term.double() * scale)[read].mean(0)) for name, term in terms.named()]
     return [*named, ("bias", model.classifier.bias.double())]
 
 
@@ -157,13 +170,19 @@ def pooled_states(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Fl
 
 
 @torch.inference_mode()
-def logits_of_rows(classifier: Classifier, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
+def logits_of_rows(
+    classifier: Classifier, rows: Int[Tensor, "N T"], position: int | None = None
+) -> Float[Tensor, "N C"]:
     """Logits, on the CPU, of rows of equal length, in batches of TOKENS_PER_BATCH tokens."""
-    device = classifier.model.classifier.weight.device
+    model = classifier.text_model
+    device = model.classifier.weight.device
 
     def classify(batch: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
         ids = batch.to(device)
-        return classifier.model(ids, torch.zeros_like(ids)).cpu()
+        if position is None:
+            return model(ids, torch.zeros_like(ids)).cpu()
+        places = torch.arange(len(ids), device=device) * ids.shape[1] + position
+        return model.classifier(model.transformer(ids, torch.zeros_like(ids), positions=places)).cpu()
 
     batches = rows.split(max(1, TOKENS_PER_BATCH // rows.shape[1]))
     return torch.cat(lanes_for(device.type).map(classify, batches))

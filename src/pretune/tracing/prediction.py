@@ -11,6 +11,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,7 +35,7 @@ from pretune.tracing.forward import ResidualTerms, contributions, read_out, spli
 from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
-from pretune.tracing.words import tokenize
+from pretune.tracing.words import TokenizedText, tokenize
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
@@ -72,23 +74,23 @@ def trace_prediction(
     if not cleaned:
         raise UsageError("There is no text to trace: it is blank, or blank after cleaning; give one with words.")
     context = read_run_context(classifier) if context is None else context
-    tokenizer, model, names = classifier.tokenizer, classifier.text_model, classifier.label_names
-    encoded = tokenizer.encode_with_offsets(cleaned)
-    read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
+    model, names = classifier.text_model, classifier.label_names
+    read = read_text(classifier, cleaned, context.counts)
+    position = classifier.read_position(read.ids)
     terms = split_residual_stream(
         model.transformer, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids))
     )
     streams = terms.after_layers()
-    readouts = [read_out(model, stream) for stream in streams]
+    readouts = [read_out(model, stream, position) for stream in streams]
     pooled, logits = readouts[-1]
-    added = contributions(model, terms, streams[-1])
+    added = contributions(model, terms, streams[-1], position)
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
     found = give_reasons(classifier, read.ids, read.words, logits)
     reasons, flip = (None, None) if found is None else found
     return PredictionTrace(
         id=id,
         why=why,
-        text=cleaned,
+        text=read.text,
         true_label=true_label,
         row=row,
         slice=slice,
@@ -106,6 +108,15 @@ def trace_prediction(
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((classifier.predict_logits([read.ids])[0] - logits).abs().max()),
     )
+
+
+def read_text(classifier: Classifier, cleaned: str, counts: npt.NDArray[np.int64] | None = None) -> TokenizedText:
+    """The tokens and words of the row that the model reads for a clean text; of a cloze, the whole pattern."""
+    tokenizer, encoder = classifier.tokenizer, classifier.pattern_encoder
+    if encoder is None:
+        return tokenize(tokenizer, cleaned, tokenizer.encode_with_offsets(cleaned), classifier.max_seq_len, counts)
+    sentence, encoded, kept = encoder.encode_with_offsets(cleaned)
+    return tokenize(tokenizer, sentence, encoded, classifier.max_seq_len, counts, kept)
 
 
 def _keeps_attention(classifier: Classifier, num_tokens: int) -> bool:

@@ -11,7 +11,9 @@ from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.pattern import read_pattern
 
 ANSWERS = ClozeAnswers(
-    pattern=read_pattern("{text} ? [MASK], {text_pair}", has_pair=True), words=(("Yes",), ("No", "no")), word_ids=((7,), (8, 9))
+    pattern=read_pattern("{text} ? [MASK], {text_pair}", has_pair=True),
+    words=(("Yes",), ("No", "no")),
+    word_ids=((7,), (8, 9)),
 )
 
 

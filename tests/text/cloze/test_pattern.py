@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pretune.errors import UsageError
 from pretune.text.cloze.pattern import PatternEncoder, read_pattern
-from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, load_tokenizer
 
 PATTERNS = ["{text} It was [MASK].", "This film is [MASK] : {text}", "[MASK] news: {text}", "{text} [MASK]"]
 WORDS = st.lists(st.sampled_from("a wonderful film , the sun rises ... in 's 42 east".split()), min_size=1, max_size=30)
@@ -79,6 +79,25 @@ def test_both_texts_are_cut_and_the_pattern_stays(
         assert own == length or own >= other - 1  # only the longer one is cut, down to the other's length
 
 
+@given(words=WORDS, written=st.sampled_from(PATTERNS), room=st.integers(30, 60))
+def test_the_offsets_are_those_of_the_whole_sentence(
+    tokenizer: Tokenizer, words: list[str], written: str, room: int
+) -> None:
+    pattern, text = read_pattern(written), " ".join(words)
+    encoder = PatternEncoder(tokenizer, pattern, room)
+    sentence, encoded, kept = encoder.encode_with_offsets(text)
+    whole = tokenizer.encode_for_fill(sentence)
+    assert sentence == pattern.fill_in(text)
+    assert encoded.ids == whole.ids
+    covered = {place for start, end in encoded.offsets for place in range(start, end)}
+    assert covered.issuperset(place for place, sign in enumerate(sentence) if not sign.isspace())
+    spans = [
+        (sentence[a:b].strip(), sentence[c:d].strip()) for (a, b), (c, d) in zip(*_spans(encoded, whole), strict=True)
+    ]
+    assert all(own == expected or not expected for own, expected in spans)  # a blank alone is a token of its own
+    assert [encoded.ids[place] for place in kept] == encoder.encode(text)
+
+
 def test_special_tokens_typed_in_a_text_are_plain_text(tokenizer: Tokenizer) -> None:
     ids = PatternEncoder(tokenizer, read_pattern("{text} It was [MASK]."), 100).encode("a [MASK] film [EOS]")
     assert ids.count(tokenizer.mask_id) == 1
@@ -88,6 +107,10 @@ def test_special_tokens_typed_in_a_text_are_plain_text(tokenizer: Tokenizer) -> 
 def test_a_pattern_without_room_for_a_text_is_refused(tokenizer: Tokenizer) -> None:
     with pytest.raises(UsageError, match=r"leaves \d+ of 12 tokens for the text"):
         PatternEncoder(tokenizer, read_pattern("the sun rises in the east and the [MASK] film {text}"), 12)
+
+
+def _spans(*encoded: EncodedText) -> list[list[tuple[int, int]]]:
+    return [each.offsets for each in encoded]
 
 
 def _escaped(sentence: str) -> str:

@@ -41,7 +41,7 @@ TITLES = {
     "finetune": "Fine-tuning: learning the task",
     "scratch": "Control: the same network from scratch",
 }
-ENDINGS = {"patience": "no better score", "epochs": "last epoch", "diverged": "divergence"}
+ENDINGS = {"patience": "no better score", "epochs": "last epoch", "updates": "last update", "diverged": "divergence"}
 SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the accuracy panel fit next to each other
 PANEL_GAP = 3
 WATCHED_LIMIT = 90  # characters of a watched sentence

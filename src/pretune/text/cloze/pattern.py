@@ -6,11 +6,12 @@ The model then answers by predicting the missing word (pattern-exploiting traini
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pretune.errors import UsageError
-from pretune.text.tokenizer.tokenizer import MASK, Tokenizer, cut_middle
+from pretune.text.tokenizer.rows import share_out
+from pretune.text.tokenizer.tokenizer import MASK, EncodedText, Tokenizer, cut_middle
 
 TEXT, TEXT_PAIR = "{text}", "{text_pair}"
 LEAST_TEXT_TOKENS = 4  # for each text; with fewer, nothing of it is left
@@ -97,26 +98,58 @@ class PatternEncoder:
         lengths = [len(ids) for ids in self._encode_plain([text, text_pair or ""])]
         return sum(lengths[: 1 + self.pattern.has_pair]) > self._room
 
+    def encode_with_offsets(self, text: str, text_pair: str | None = None) -> tuple[str, EncodedText, list[int]]:
+        """The whole sentence, its ids with the span of each in it, and the places of the ids that are not cut out."""
+        values, spans, ids = {TEXT: text, TEXT_PAIR: text_pair or ""}, [(0, 0)], [self.tokenizer.bos_id]
+        lengths: dict[str, int] = {}
+        start = 0
+        for place, part in enumerate(self.pattern.parts):
+            if part in values:
+                encoded = self.tokenizer.encode_with_offsets(values[part])
+                own, own_spans = encoded.ids[1:-1], encoded.offsets[1:-1]
+                lengths[part] = len(own)
+            else:
+                own, own_spans = self._ids[place], self._spans_between(place)
+            ids += own
+            spans += [(start + first, start + last) for first, last in own_spans]
+            start += len(values.get(part, part))
+        encoded = EncodedText(ids=[*ids, self.tokenizer.eos_id], offsets=[*spans, (0, 0)])
+        return self.pattern.fill_in(text, text_pair), encoded, self._kept_places(lengths)
+
+    def _spans_between(self, place: int) -> list[tuple[int, int]]:
+        """The spans of the ids of a part that is the same in all rows, in that part."""
+        part = self.pattern.parts[place]
+        if part == MASK:
+            return [(0, len(MASK))]
+        prefix = "" if place == 0 else MASK
+        encoded = self.tokenizer.encode_for_fill(prefix + part.rstrip())
+        shift, skipped = len(prefix), 1 + bool(prefix)
+        return [(max(0, first - shift), last - shift) for first, last in encoded.offsets[skipped:-1]]
+
+    def _kept_places(self, lengths: Mapping[str, int]) -> list[int]:
+        room = dict(
+            zip(
+                (TEXT, TEXT_PAIR),
+                share_out(self._room, lengths.get(TEXT, 0), lengths.get(TEXT_PAIR, 0)),
+                strict=True,
+            )
+        )
+        kept, start = [0], 1
+        for place, part in enumerate(self.pattern.parts):
+            count = lengths[part] if part in lengths else len(self._ids[place])
+            own = list(range(start, start + count))
+            kept += cut_middle(own, room[part]) if part in lengths else own
+            start += count
+        return [*kept, start]
+
     def _encode_plain(self, texts: Sequence[str]) -> list[list[int]]:
         return [ids[1:-1] for ids in self.tokenizer.encode_batch(texts)]
 
     def _put_together(self, first: list[int], second: list[int]) -> list[int]:
-        room = _fair_lengths(len(first), len(second), self._room)
+        room = share_out(self._room, len(first), len(second))
         texts = {TEXT: cut_middle(first, room[0]), TEXT_PAIR: cut_middle(second, room[1])}
         inside = (texts.get(part, self._ids[place]) for place, part in enumerate(self.pattern.parts))
         return [self.tokenizer.bos_id, *(token for ids in inside for token in ids), self.tokenizer.eos_id]
-
-
-def _fair_lengths(first: int, second: int, room: int) -> tuple[int, int]:
-    """The tokens that each of two texts may keep: the shorter one loses none while the longer one has more than it."""
-    if first + second <= room:
-        return first, second
-    half = room // 2
-    if first <= half:
-        return first, room - first
-    if second <= half:
-        return room - second, second
-    return room - half, half
 
 
 def _ids_between(tokenizer: Tokenizer, parts: Sequence[str], place: int) -> list[int]:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from pretune.data.padding import pad_rows
-from pretune.model.cloze import ClozeClassifier
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel
+from pretune.model.transformer import ClozeClassifier, LanguageModel
 
 WORDS = [[7, 9], [11], [20, 21, 22]]
 ROWS = [[1, 5, 6, 3, 2], [1, 3, 8, 2], [1, 30, 31, 32, 33, 3, 34, 2]]

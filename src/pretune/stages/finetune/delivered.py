@@ -1,0 +1,62 @@
+"""Which weights are delivered: those of the best seed, or, if nothing is chosen on few rows, the mean of all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pretune.training.checkpoint import load_best
+from pretune.training.few_labels import average_weights, is_clearly_worse
+
+Trial = dict[str, Any]
+FloatArray = npt.NDArray[np.float64]
+AVERAGED = "averaged_trials"
+
+
+def average_seeds(
+    trials: Sequence[Trial],
+    folder_of: Callable[[int], Path],
+    predict: Callable[[dict[str, Tensor]], FloatArray],
+    losses_of: Callable[[FloatArray], FloatArray],
+    measure: Callable[[FloatArray], dict[str, Any]],
+) -> Trial:
+    """The trial whose weights are delivered: with AVERAGED, the mean of those of all trials; else the last one.
+
+    `predict` gives the outputs of some weights for the validation rows, `losses_of` the loss of each row, and `measure`
+    their scores. The mean is left only if it is worse than the last seed by more than noise.
+    """
+    last = trials[-1]
+    if len(trials) == 1:
+        return last
+    outputs = predict(average_weights([load_best(folder_of(trial["trial"])) for trial in trials]))
+    own = losses_of(predict(load_best(folder_of(last["trial"]))))
+    if is_clearly_worse(losses_of(outputs), own):
+        return last
+    return {**last, **measure(outputs), AVERAGED: [trial["trial"] for trial in trials]}
+
+
+def delivered_weights(chosen: Trial, folder_of: Callable[[int], Path]) -> dict[str, Tensor]:
+    """The weights of the chosen trial, or the mean of the trials that it names."""
+    numbers = chosen.get(AVERAGED) or [chosen["trial"]]
+    return average_weights([load_best(folder_of(number)) for number in numbers])
+
+
+def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int, score: str) -> str:
+    """A sentence about the weights that are delivered without a choice on `num_rows` validation rows."""
+    rate, too_few = f"{chosen['learning_rate']:g}", f"{num_rows:,} validation rows are too few to choose by"
+    if AVERAGED in chosen:
+        return (
+            f"Delivered: the mean of the weights of {num_seeds} seeds at learning rate {rate} (validation {score}); "
+            f"{too_few}."
+        )
+    if num_seeds == 1:
+        return f"Delivered: the last weights at learning rate {rate} (validation {score}); {too_few}."
+    return (
+        f"Delivered: the last of {num_seeds} seeds at learning rate {rate} (validation {score}). The mean of their "
+        f"weights is worse on validation, and {too_few}."
+    )

@@ -1,0 +1,129 @@
+"""How a fine-tuned model answers: through a head on the text's vector, or through a word at a [MASK] (cloze)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pretune.data.labelled_rows import EncodedRows
+from pretune.data.targets import Targets
+from pretune.errors import UsageError
+from pretune.inference.cloze_answers import ClozeRequest, LabelledTexts, find_answers
+from pretune.model.folder import LoadedModel, Model
+from pretune.model.transformer import ClozeClassifier, LanguageModel
+from pretune.settings import FinetuneConfig
+from pretune.text.cloze.answers import ClozeAnswers
+from pretune.text.cloze.label_words import suggest_label_words
+from pretune.text.cloze.pattern import PatternEncoder
+from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.training.few_labels import CLOZE_ROWS, method_for
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """The answers of a cloze, or None for a head; `sentence` says which was chosen and why, if there is a choice."""
+
+    answers: ClozeAnswers | None = None
+    sentence: str | None = None
+
+
+def choose_method(
+    config: FinetuneConfig,
+    loaded: LoadedModel,
+    tokenizer: Tokenizer,
+    task: str,
+    names: Sequence[str],
+    train: Sequence[Line],
+    max_seq_len: int,
+) -> Method:
+    """The method for the labelled rows in `train`.
+
+    Raises UsageError if cloze was asked for and the task or the base does not have it, or if the pattern or the words
+    do not work.
+    """
+    base = language_model_of(loaded.model)
+    is_asked = config.method == "cloze" or (config.method == "auto" and bool(config.pattern or config.label_words))
+    if config.from_scratch:  # a head is the stronger control: without pre-training, no word is expected at a [MASK]
+        return Method()
+    if is_asked:
+        if task != "classification":
+            raise UsageError(f"--method cloze is for classification, and the labels are {task}; use --method head.")
+        if base is None or base.config.mask_token_id < 0:
+            raise UsageError(
+                f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
+                "pre-trained masked language model, or use --method head."
+            )
+    elif not _suits(config, base, tokenizer, task, names, len(train)):
+        return Method()
+    assert base is not None
+    has_pair = bool(train) and train[0].get("text_pair") is not None
+    answers, sentence = find_answers(
+        base,
+        tokenizer,
+        names,
+        ClozeRequest(pattern=config.pattern, label_words=config.label_words, has_pair=has_pair),
+        max_seq_len=max_seq_len,
+        read_rows=lambda: _texts_of(train),
+    )
+    if not is_asked:
+        sentence += (
+            f" With {len(train):,} training rows, at most {CLOZE_ROWS}, this is better than a head; --method head "
+            "switches it off."
+        )
+    return Method(answers=answers, sentence=sentence)
+
+
+def _suits(
+    config: FinetuneConfig,
+    base: LanguageModel | None,
+    tokenizer: Tokenizer,
+    task: str,
+    names: Sequence[str],
+    num_rows: int,
+) -> bool:
+    """Whether --method auto takes cloze: with few rows, if the names of the labels already say which words to use."""
+    return (
+        config.method == "auto"
+        and task == "classification"
+        and base is not None
+        and base.config.mask_token_id >= 0
+        and method_for(num_rows) == "cloze"
+        and suggest_label_words(names, tokenizer) is not None
+    )
+
+
+def language_model_of(model: Model) -> LanguageModel | None:
+    """The language model in a model, with its own copy of the weights if it was fine-tuned; None if it has none."""
+    if isinstance(model, ClozeClassifier):
+        return model.to_language_model()
+    return model if isinstance(model, LanguageModel) else None
+
+
+def encode_in_pattern(
+    answers: ClozeAnswers, tokenizer: Tokenizer, lines: Sequence[Line], max_seq_len: int
+) -> EncodedRows:
+    """The rows of a split inside the pattern."""
+    rows = _texts_of(lines)
+    return EncodedRows(
+        PatternEncoder(tokenizer, answers.pattern, max_seq_len).encode_batch(rows.texts, rows.text_pairs)
+    )
+
+
+def at_mask(targets: Targets, rows: EncodedRows, mask_id: int) -> Targets:
+    """The targets, each at the [MASK] of its row."""
+    places = [int(np.flatnonzero(rows.doc(index) == mask_id)[0]) for index in range(len(rows))]
+    return replace(targets, positions=np.array(places, dtype=np.int64))
+
+
+def _texts_of(lines: Sequence[Line]) -> LabelledTexts:
+    has_pair = bool(lines) and lines[0].get("text_pair") is not None
+    return LabelledTexts(
+        texts=[line["text"] for line in lines],
+        text_pairs=[line["text_pair"] for line in lines] if has_pair else None,
+        labels=np.array([line["label"] for line in lines], dtype=np.int64),
+    )
