@@ -8,16 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.training.few_labels import average_weights, is_clearly_worse, least_updates, method_for
+from pretune.training.few_labels import average_weights, is_clearly_worse, least_updates
 
 
 @given(rows=st.integers(1, 100_000))
 def test_more_rows_never_need_fewer_updates(rows: int) -> None:
     assert 40 <= least_updates(rows) <= least_updates(rows + 1)
-
-
-def test_cloze_is_for_few_rows() -> None:
-    assert [method_for(rows) for rows in (1, 64, 65, 1000)] == ["cloze", "cloze", "head", "head"]
 
 
 def test_the_soup_is_the_mean_of_the_weights() -> None:

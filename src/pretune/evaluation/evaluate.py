@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns
@@ -14,7 +15,7 @@ from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 
 def evaluate(
-    model: Path | str,
+    model: Path | str | Classifier,
     labels: Path | str,
     *,
     text_column: str | None = None,
@@ -28,7 +29,7 @@ def evaluate(
     and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
     know, and the errors of `load_classifier`.
     """
-    classifier = load_classifier(model)
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
     task, names = classifier.task, classifier.label_names
     known = classifier.columns
     rows = read_task_rows(

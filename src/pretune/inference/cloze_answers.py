@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import ModelError, UsageError
-from pretune.inference.word_choice import choose_label_words
+from pretune.inference.word_choice import choose_label_words, log_probabilities
 from pretune.model.transformer import LanguageModel
 from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.label_words import LabelWords, check_label_words, read_label_words, suggest_label_words
@@ -71,6 +71,15 @@ def find_answers(
             f"words with --label-words, as in {names[0]}=WORD,..."
         )
     return ClozeAnswers.of(pattern, words), _describe(pattern, words, request)
+
+
+def least_expected(model: LanguageModel, answers: ClozeAnswers, rows: Sequence[Sequence[int]]) -> float:
+    """The mean probability of the words of the label that the model expects least at the [MASK] of these rows.
+
+    It says whether the base knows such answers at all: in a foreign domain, the words are hardly ever expected.
+    """
+    p = np.exp(log_probabilities(model, rows)).mean(axis=0)
+    return float(min(p[list(ids)].sum() for ids in answers.word_ids))
 
 
 def _describe(pattern: Pattern, words: LabelWords, request: ClozeRequest) -> str:

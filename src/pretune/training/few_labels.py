@@ -6,23 +6,17 @@ The figures behind them are in docs/experiments.md, measured by benchmarks/few_l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-MethodName = Literal["head", "cloze"]
-CLOZE_ROWS = 64  # with more training rows in all, a head is as good or better
+CLOZE_ROWS = 128  # --method auto may take cloze for at most so many training rows in all
+LEAST_EXPECTED = 0.01  # if the base expects the words of each label with this probability, on average over rows
 LEAST_PICKING_ROWS = 200  # with fewer validation rows, nothing is chosen on them
 LEAST_UPDATES = 40
 UPDATES_PER_ROOT = 4
 NOISE_ERRORS = 2.0  # a difference of the validation loss of fewer standard errors is noise
-
-
-def method_for(num_rows: int) -> MethodName:
-    """The method for this number of training rows in all, if the base has a mask token and label words are known."""
-    return "cloze" if num_rows <= CLOZE_ROWS else "head"
 
 
 def least_updates(num_rows: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from pretune.data.labelled_rows import EncodedRows
 from pretune.data.targets import Targets
 from pretune.errors import UsageError
-from pretune.inference.cloze_answers import ClozeRequest, LabelledTexts, find_answers
+from pretune.inference.cloze_answers import ClozeRequest, LabelledTexts, find_answers, least_expected
 from pretune.model.folder import LoadedModel, Model
 from pretune.model.transformer import ClozeClassifier, LanguageModel
 from pretune.settings import FinetuneConfig
@@ -19,9 +19,10 @@ from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.label_words import suggest_label_words
 from pretune.text.cloze.pattern import PatternEncoder
 from pretune.text.tokenizer.tokenizer import Tokenizer
-from pretune.training.few_labels import CLOZE_ROWS, method_for
+from pretune.training.few_labels import CLOZE_ROWS, LEAST_EXPECTED
 
 Line = Mapping[str, Any]
+_TRIED_ROWS = 64  # in which the model is asked whether it expects the label words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ def choose_method(
                 f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
                 "pre-trained masked language model, or use --method head."
             )
-    elif not _suits(config, base, tokenizer, task, names, len(train)):
+    elif not _may_suit(config, base, tokenizer, task, names, len(train)):
         return Method()
     assert base is not None
     has_pair = bool(train) and train[0].get("text_pair") is not None
@@ -70,15 +71,20 @@ def choose_method(
         max_seq_len=max_seq_len,
         read_rows=lambda: _texts_of(train),
     )
-    if not is_asked:
-        sentence += (
-            f" With {len(train):,} training rows, at most {CLOZE_ROWS}, this is better than a head; --method head "
-            "switches it off."
-        )
+    if is_asked:
+        return Method(answers=answers, sentence=sentence)
+    rows = encode_in_pattern(answers, tokenizer, train[:_TRIED_ROWS], max_seq_len)
+    fraction = least_expected(base, answers, [rows.doc(index).tolist() for index in range(len(rows))])
+    if fraction < LEAST_EXPECTED:
+        return Method()
+    sentence += (
+        f" Chosen because there are at most {CLOZE_ROWS:,} training rows ({len(train):,}) and the model expects the "
+        f"words of each label there (at least {fraction:.1%}); --method head switches it off."
+    )
     return Method(answers=answers, sentence=sentence)
 
 
-def _suits(
+def _may_suit(
     config: FinetuneConfig,
     base: LanguageModel | None,
     tokenizer: Tokenizer,
@@ -86,13 +92,13 @@ def _suits(
     names: Sequence[str],
     num_rows: int,
 ) -> bool:
-    """Whether --method auto takes cloze: with few rows, if the names of the labels already say which words to use."""
+    """Whether --method auto tries cloze: with few rows, if the names of the labels already say which words to use."""
     return (
         config.method == "auto"
         and task == "classification"
         and base is not None
         and base.config.mask_token_id >= 0
-        and method_for(num_rows) == "cloze"
+        and num_rows <= CLOZE_ROWS
         and suggest_label_words(names, tokenizer) is not None
     )
 

@@ -124,7 +124,7 @@ def _checked_id(word: str, name: str, tokenizer: Tokenizer) -> int:
 
 def _similar_word(word: str, name: str, tokenizer: Tokenizer) -> str | None:
     """A word of one token in place of another: in another case, usual for the label, or spelt alike."""
-    usual = usual_words_of([name, word]) or {}
+    usual = usual_words_of([name]) or {}
     others = [word.lower(), word.capitalize(), *(w for words in usual.values() for w in words), name]
     for other in others:
         if single_token(other, tokenizer) is not None:

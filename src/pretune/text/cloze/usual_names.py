@@ -31,10 +31,10 @@ _SAME_NAME = {
     "international": "world",
 }  # fmt: skip
 
-# Measured on SST-2 and AG News (benchmarks/few_labels.py; docs/experiments.md).
-SENTIMENT_PATTERN = "{text} It was [MASK]."
+# On SST-2, a [MASK] before the text gave better answers without labels than one after it (docs/experiments.md).
+SENTIMENT_PATTERN = "It was [MASK]. {text}"
 ANSWER_PATTERN = "{text} Is it true? [MASK]."
-TOPIC_PATTERN = "{text} This is about [MASK]."
+TOPIC_PATTERN = "This is about [MASK]. {text}"
 PAIR_PATTERN = "{text} ? [MASK], {text_pair}"  # of LM-BFF, arXiv:2012.15723
 
 
