@@ -62,7 +62,7 @@ def test_each_word_is_one_token(tokenizer: Tokenizer) -> None:
         check_label_words({"n": ("bad",), "positive": ("wonderfully",)}, tokenizer, "given")
     assert "'wonderfully' for the label 'positive' is" in str(caught.value)
     assert "tokens (" in str(caught.value)
-    with pytest.raises(UsageError, match=r"choose another word, such as 'good'\.$"):
+    with pytest.raises(UsageError, match=r"choose another word, such as 'great'\.$"):
         check_label_words({"n": ("bad",), "good": ("wonderfully",)}, tokenizer, "given")
     with pytest.raises(UsageError, match=r"choose another word, such as 'great'\.$"):
         check_label_words({"n": ("bad",), "p": ("greatness",)}, tokenizer, "given")
