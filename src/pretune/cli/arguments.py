@@ -263,13 +263,16 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         "run, show and evaluate measure its error (ECE, Brier score)."
     )
     _add_model(parser, "its fine-tuned model")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; two for each pair")
     parser.add_argument("--input", metavar="FILE", help="file of texts: txt, csv, tsv or jsonl, also as .gz or .zst")
     parser.add_argument(
-        "--output", metavar="FILE", help="file to write: the rows of --input with label and probability added"
+        "--output", metavar="FILE", help="file to write: the rows of --input with the predictions added"
     )
     parser.add_argument(
         "--text-column", metavar="NAME", help="column of --input that holds the text (default: detected)"
+    )
+    parser.add_argument(
+        "--text-pair-column", metavar="NAME", help="column of --input that holds the second text (default: as trained)"
     )
     _add_answers(parser)
     parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")

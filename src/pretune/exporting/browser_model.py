@@ -65,6 +65,8 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
     """The classifier and the language model of a run; None for one that it does not have."""
     loaded = _load(run, "finetune")
     classifier = None if loaded is None or loaded.label_names is None else classifier_of(loaded)
+    if classifier is not None and classifier.labelling.answers is not None:
+        classifier = None  # the page's engine has no cloze; its traced predictions are in the report
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
         filler = load_filler(folder)

@@ -98,7 +98,7 @@ def trace_prediction(
         tokens=read.tokens,
         was_cut=read.was_cut,
         embedding=describe_embedding(classifier, read.tokens, terms.embedding, context.counts),
-        readouts=_describe_readouts(readouts, names, context.probes),
+        readouts=_describe_readouts(readouts, names, context.probes if position is None else None),
         contributions=[Contribution(name=name, logits=term.tolist()) for name, term in added],
         attention=_describe_attention(terms, read.special_positions),
         head=Head(pooled=pooled.tolist(), weight=weight.tolist(), bias=bias.tolist(), logits=logits.tolist()),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pretune.text.cloze.answers import ClozeAnswers
 
-COLUMN_NAMES = ("text_column", "text_pair_column", "label_column")
+COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class Labelling:
     """The task, the names of its labels and of the model's outputs, and what turns outputs into predictions.
 
     `decision` has JSON values that the task chose while training, such as thresholds. `columns` are those of the
-    training file, by which predictions find the texts in new files. With `answers`, the model predicts the word at a
-    [MASK] instead of a head's outputs.
+    training file, and the sign between several labels, by which texts and labels are found in new files. With
+    `answers`, the model predicts the word at a [MASK] instead of a head's outputs.
     """
 
     names: tuple[str, ...]
