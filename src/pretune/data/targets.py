@@ -57,7 +57,8 @@ class Targets:
         """The sum (N,) over the targets of each row of `values` (M,)."""
         if self.positions is None:
             return values
-        return np.bincount(np.repeat(np.arange(len(self)), self.counts), weights=values, minlength=len(self))
+        sums = np.bincount(np.repeat(np.arange(len(self)), self.counts), weights=values, minlength=len(self))
+        return sums.astype(values.dtype)
 
     def flat_positions(self, rows: Sequence[int], width: int) -> IntArray:
         """The places of the targets of some rows in their flattened batch of `width` tokens a row, ascending."""

@@ -18,7 +18,7 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune
-from pretune.tracing.prediction import trace_prediction
+from pretune.tracing.prediction import read_text, trace_prediction
 
 WORDS = ("bad=cold", "good=warm")
 TEXTS = ["the film was wonderful and very wonderful", "dreadful food", "a book [MASK] of days"]
@@ -83,11 +83,19 @@ def test_transformers_fills_in_the_same_words(cloze: Path) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("text", [TEXTS[0], "wonderful " * 600])
-def test_a_cloze_is_traced_exactly(cloze: Path, text: str) -> None:
+def test_a_long_text_is_cut_and_the_pattern_stays(cloze: Path) -> None:
+    classifier = load_classifier(cloze)
+    read = read_text(classifier, "wonderful " * 599 + "wonderful")
+    assert read.was_cut
+    assert (read.ids, True) == classifier.encode("wonderful " * 600)
+    assert [token.surface.strip() for token in read.tokens[-4:]] == ["was", "[MASK]", ".", "[EOS]"]
+
+
+def test_a_cloze_is_traced_exactly(cloze: Path) -> None:
+    text = TEXTS[0]
     found = trace_prediction(load_classifier(cloze), text)
-    assert found.text.endswith("It was [MASK] .")
-    assert found.was_cut == (len(text) > 1000)
+    assert found.text == f"{text} It was [MASK] ."
+    assert not found.was_cut
     assert max(found.contribution_error, found.head_error, found.prediction_error) < 1e-4
     assert [token.surface for token in found.tokens if token.is_special] == ["[BOS]", "[MASK]", "[EOS]"]
     [prediction] = load_classifier(cloze).predict([text])
@@ -102,10 +110,7 @@ def test_the_mean_of_the_seeds_is_delivered(head: Path) -> None:
     assert chosen["averaged_trials"] == [0, 1]
     [event] = of_kind(head, "chosen")
     assert event["sentence"].startswith("Delivered: the mean of the weights of 2 seeds at learning rate 0.0005")
-    assert (
-        event["sentence"].endswith("24 validation rows are too few to choose by.")
-        or "rows are too few" in event["sentence"]
-    )
+    assert event["sentence"].endswith("validation rows are too few to choose by.")
     [test] = of_kind(head, "test")
     predicted = load_classifier(head)
     lines = [json.loads(line) for line in (head / "predictions" / "seed-1.jsonl").read_text("utf-8").splitlines()]
