@@ -24,6 +24,8 @@ from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
+from pretune.model.hub import local_folder
+from pretune.model.transformer import LanguageModel
 from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
 from pretune.recipe import Recipe, override
@@ -197,6 +199,7 @@ class Model:
         loaded = load_model_folder(path)
         self.path = path
         self.label_names = loaded.label_names
+        self._fills_in_words = isinstance(loaded.model, LanguageModel)
         self.history: list[History] = Histories()
         self._language_model = language_model if self.is_classifier else path
         self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
@@ -207,7 +210,7 @@ class Model:
         return self.label_names is not None
 
     def __repr__(self) -> str:
-        kind, names = "pre-trained language model", self.label_names
+        kind, names = "pre-trained language model" if self._fills_in_words else "pre-trained encoder", self.label_names
         if names is not None:
             kind = f"fine-tuned classifier, labels {join_names(names, 5)}"
         return f"Model({str(self.path)!r}: {kind})"
@@ -367,12 +370,14 @@ def open_run(path: Path | str) -> Run:
 
 
 def load_pretrained_model(path: Path | str) -> Model:
-    """The pre-trained model of a run, to fill in words and to train on a task.
+    """The pre-trained model of a run, to fill in words and to train on a task; or a public one, to train.
 
-    If the path is a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
-    ModelNotFoundError or CorruptModelError with what is wrong with the path.
+    A public model is a local folder as transformers writes it, or `hf:OWNER/NAME`, which is downloaded. If the path is
+    a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
+    ModelNotFoundError or CorruptModelError with what is wrong with the path, and ModelError for a model that cannot be
+    used.
     """
-    return Model(find_model_folder(path, "pretrain"))
+    return Model(find_model_folder(local_folder(path), "pretrain"))
 
 
 def load_model(path: Path | str) -> Model:

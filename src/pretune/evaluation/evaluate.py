@@ -70,10 +70,11 @@ def evaluate(
     }
 
 
-def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int:
-    """The number of rows that are among the texts; of a pair, both texts must be."""
+def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
+    """The number of rows that are among the texts; of a pair, both texts must be. None if that is not known."""
     columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
-    return int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+    count = int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+    return count if count or seen.is_complete else None
 
 
 def _parts(texts: Text) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from torch import nn
 
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
-from pretune.model.transformer import Transformer, mean_over_text
+from pretune.model.transformer import Backbone, mean_over_text
 
 IntArray = npt.NDArray[np.int64]
 _TOKENS_PER_BATCH = 4096
@@ -41,7 +41,7 @@ class LinearProbe:
 
 
 @torch.no_grad()
-def pooled_vectors(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "N D"]:
+def pooled_vectors(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "N D"]:
     """The mean vector of each row of token ids, in batches of a fixed number of tokens."""
     device = transformer.embed_tokens.weight.device
     vectors = np.empty((len(rows), transformer.config.hidden_size), dtype=np.float32)

@@ -88,7 +88,7 @@ def test_a_long_text_is_cut_and_the_pattern_stays(cloze: Path) -> None:
     read = read_text(classifier, "wonderful " * 599 + "wonderful")
     assert read.was_cut
     assert (read.ids, True) == classifier.encode("wonderful " * 600)
-    assert [token.surface.strip() for token in read.tokens[-4:]] == ["was", "[MASK]", ".", "[EOS]"]
+    assert "".join(token.surface for token in read.tokens[-6:]).endswith(" was[MASK] .[EOS]")
 
 
 def test_a_cloze_is_traced_exactly(cloze: Path) -> None:
