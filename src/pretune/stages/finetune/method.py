@@ -73,7 +73,7 @@ def choose_method(
     )
     if is_asked:
         return Method(answers=answers, sentence=sentence)
-    rows = encode_in_pattern(answers, tokenizer, train[:_TRIED_ROWS], max_seq_len)
+    rows = encode_in_pattern(answers, tokenizer, {"train": train[:_TRIED_ROWS]}, max_seq_len)["train"]
     fraction = least_expected(base, answers, [rows.doc(index).tolist() for index in range(len(rows))])
     if fraction < LEAST_EXPECTED:
         return Method()
@@ -111,13 +111,14 @@ def language_model_of(model: Model) -> LanguageModel | None:
 
 
 def encode_in_pattern(
-    answers: ClozeAnswers, tokenizer: Tokenizer, lines: Sequence[Line], max_seq_len: int
-) -> EncodedRows:
-    """The rows of a split inside the pattern."""
-    rows = _texts_of(lines)
-    return EncodedRows(
-        PatternEncoder(tokenizer, answers.pattern, max_seq_len).encode_batch(rows.texts, rows.text_pairs)
-    )
+    answers: ClozeAnswers | None, tokenizer: Tokenizer, splits: Mapping[str, Sequence[Line]], max_seq_len: int
+) -> dict[str, EncodedRows]:
+    """The rows of each split inside the pattern; empty for a head, which reads the tokens of the prepare folder."""
+    if answers is None:
+        return {}
+    encoder = PatternEncoder(tokenizer, answers.pattern, max_seq_len)
+    texts = {split: _texts_of(lines) for split, lines in splits.items()}
+    return {split: EncodedRows(encoder.encode_batch(rows.texts, rows.text_pairs)) for split, rows in texts.items()}
 
 
 def at_mask(targets: Targets, rows: EncodedRows, mask_id: int) -> Targets:

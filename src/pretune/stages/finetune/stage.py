@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
-from pretune.data.labelled_rows import EncodedRows, LabelledBatches
+from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.masked_rows import special_ids
 from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError, UsageError
@@ -23,20 +22,26 @@ from pretune.model import cost
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
 from pretune.model.hub import local_folder
-from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier, initialize
+from pretune.model.transformer import TaskModel
 from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
-from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig, to_identity
-from pretune.stages.finetune.delivered import AVERAGED, average_seeds, delivered_weights, describe_delivered
+from pretune.stages.finetune.delivered import (
+    AVERAGED,
+    average_seeds,
+    delivered_weights,
+    describe_delivered,
+    describe_no_choice,
+)
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern
 from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.cloze.pattern import PatternEncoder
@@ -47,7 +52,6 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.few_labels import LEAST_PICKING_ROWS
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
-from pretune.training.linear_probe import LinearProbe, fit_linear_probe, pooled_vectors
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
 from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
@@ -161,12 +165,22 @@ class _Finetuning:
             config, loaded, self.tokenizer, self.task.name, self.labelling.names, self.rows["train"], max_seq_len
         )
         self.labelling = replace(self.labelling, answers=self.method.answers)
-        self.encoded = self._encode_in_pattern()
+        self.encoded = encode_in_pattern(self.labelling.answers, self.tokenizer, self.rows, max_seq_len)
         self.targets = {split: self._read_targets(split) for split in _SPLITS}
         self.is_picking = len(self.rows["validation"]) >= LEAST_PICKING_ROWS
         # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
+        )
+        self.start_weights = StartingWeights(
+            loaded,
+            self.labelling,
+            self.model_config,
+            self.compute.device,
+            from_scratch=config.from_scratch,
+            shared_seed=None if self.is_picking or config.from_scratch else config.seed,
+            is_balanced=self.is_balanced,
+            read_train=lambda: self._make_batches("train", config.seed).data,
         )
         self.planned_trials = plan_trials(
             rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
@@ -251,7 +265,10 @@ class _Finetuning:
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
-        model, train = self._make_model(planned.seed), self._make_batches("train", planned.seed, planned.num_rows)
+        model, train = (
+            self.start_weights.make(planned.seed),
+            self._make_batches("train", planned.seed, planned.num_rows),
+        )
         best = FinetuningTrial(
             model,
             train,
@@ -278,56 +295,6 @@ class _Finetuning:
         own = choose_compute(precision=self.config.precision, compile="off", processes=self.ranks.size)
         precision = self.ranks.answer(lambda: own.precision, "the start")
         return replace(own, precision=precision)
-
-    def _make_model(self, seed: int) -> TaskModel:
-        """The network at the start of a trial: random, or pre-trained with a head.
-
-        A base with a head for the same task and labels keeps its head. If nothing is chosen on the validation rows, all
-        seeds have the same head, fitted to the frozen vectors if possible, so that their weights can be averaged.
-        """
-        model, is_shared = self._new_model(), not (self.is_picking or self.config.from_scratch)
-        initialize(model, derive_seed(self.config.seed if is_shared else seed, "classifier"))
-        if self.config.from_scratch:
-            return model.to(self.compute.device)
-        base = self.loaded.model
-        if isinstance(model, ClozeClassifier):
-            model.load_state_dict(base.state_dict())
-            return model.to(self.compute.device)
-        model.transformer.load_state_dict(base.transformer.state_dict())
-        if self._has_same_labels and isinstance(base, SequenceClassifier | TokenClassifier):
-            model.classifier.load_state_dict(base.classifier.state_dict())
-        elif is_shared and self.linear_probe is not None:
-            self.linear_probe.copy_into(model.classifier)
-        return model.to(self.compute.device)
-
-    def _new_model(self) -> TaskModel:
-        if self.labelling.answers is not None:
-            return ClozeClassifier(self.model_config, self.labelling.answers.word_ids)
-        kind = TokenClassifier if self.task.is_token_level else SequenceClassifier
-        return kind(self.model_config, len(self.labelling.outputs))
-
-    @property
-    def _has_same_labels(self) -> bool:
-        known, own = self.loaded.labelling, self.labelling
-        return known is not None and (known.task, known.names) == (own.task, own.names)
-
-    @cached_property
-    def linear_probe(self) -> LinearProbe | None:
-        """Logistic regression on the frozen vectors of the training rows; None if the task is no classification."""
-        if self.task.name != "classification":
-            return None
-        data = self._make_batches("train", self.config.seed).data
-        rows = [data.text(row).tolist() for row in range(len(data))]
-        vectors = pooled_vectors(self.loaded.model.to(self.compute.device).transformer, rows)
-        labels = np.asarray(data.targets.values)
-        return fit_linear_probe(vectors, labels, len(self.labelling.names), is_balanced=self.is_balanced)
-
-    def _encode_in_pattern(self) -> dict[str, EncodedRows]:
-        """The rows of each split for a cloze; empty for a head, which uses the tokens of the prepare folder."""
-        answers, length = self.labelling.answers, self.model_config.max_seq_len
-        if answers is None:
-            return {}
-        return {split: encode_in_pattern(answers, self.tokenizer, rows, length) for split, rows in self.rows.items()}
 
     def _read_targets(self, split: str) -> Targets:
         targets = self.task.targets(
@@ -375,19 +342,12 @@ class _Finetuning:
             return max(reported, key=self._score)
         if self.config.from_scratch:  # the seeds start from different weights
             return reported[-1]
-        model = self._new_model().to(self.compute.device)
+        model = self.start_weights.new_model()
         objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
-
-        def predict(weights: dict[str, torch.Tensor]) -> npt.NDArray[np.float64]:
-            model.load_state_dict(weights)
-            return predict_outputs(objective, self.validation, self.compute.device)
-
-        def losses_of(outputs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            targets = self.validation.targets
-            return targets.sum_by_row(self.task.score_targets(outputs, targets)[0])
-
         return self.ranks.answer(
-            lambda: average_seeds(reported, self._trial_folder, predict, losses_of, self._measure_validation),
+            lambda: average_seeds(
+                reported, self._trial_folder, objective, self.validation, self.task, self._measure_validation
+            ),
             "the mean of the seeds",
         )
 
@@ -402,7 +362,7 @@ class _Finetuning:
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of each seed on the test rows, which only the first process reads."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
-        model = self._new_model().to(self.compute.device)
+        model = self.start_weights.new_model()
         objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
@@ -484,11 +444,7 @@ class _Finetuning:
         if self.method.sentence is not None:
             log.write("notice", sentence=self.method.sentence)
         if not self.is_picking:
-            sentence = (
-                f"There are {len(self.rows['validation']):,} validation rows, fewer than {LEAST_PICKING_ROWS}, so "
-                "nothing is chosen on them: not the learning rate, not the epoch, and not the seed."
-            )
-            log.write("notice", sentence=sentence)
+            log.write("notice", sentence=describe_no_choice(len(self.rows["validation"])))
         elif self.metric == "macro_f1":
             log.write(
                 "notice",
