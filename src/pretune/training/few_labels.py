@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-CLOZE_ROWS = 128  # --method auto may take cloze for at most so many training rows in all
+CLOZE_ROWS = 1000  # --method auto may take cloze for at most so many training rows in all
 LEAST_EXPECTED = 0.01  # if the base expects the words of each label with this probability, on average over rows
 LEAST_PICKING_ROWS = 200  # with fewer validation rows, nothing is chosen on them
 LEAST_UPDATES = 40

@@ -63,22 +63,24 @@ def delivered_weights(chosen: Trial, folder_of: Callable[[int], Path]) -> dict[s
 def describe_no_choice(num_rows: int) -> str:
     """A sentence for the start of a fine-tuning with so few validation rows that nothing is chosen on them."""
     return (
-        f"There are {num_rows:,} validation rows, fewer than {LEAST_PICKING_ROWS}, so nothing is chosen on them: not the "
-        "learning rate, not the epoch, and not the seed."
+        f"There are {num_rows:,} validation rows, fewer than {LEAST_PICKING_ROWS}, so nothing is chosen on them: not "
+        "the learning rate, not the epoch, and not the seed."
     )
 
 
-def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int, score: str) -> str:
-    """A sentence about the weights that are delivered without a choice on `num_rows` validation rows."""
-    rate, too_few = f"{chosen['learning_rate']:g}", f"{num_rows:,} validation rows are too few to choose by"
+def describe_delivered(chosen: Trial, num_seeds: int, num_rows: int | None, score: str) -> str:
+    """A sentence about the weights that are delivered; `num_rows` are the validation rows if nothing was chosen on
+    them, and else None."""
+    rate = f"learning rate {chosen['learning_rate']:g}"
+    if num_rows is None:
+        best_of = f", the best of {num_seeds} seeds" if num_seeds > 1 else ""
+        return f"Chosen: {rate}, seed {chosen['seed']}{best_of} (validation {score} at epoch {chosen['epoch']:g})."
+    too_few = f"{num_rows:,} validation rows are too few to choose by."
     if AVERAGED in chosen:
-        return (
-            f"Delivered: the mean of the weights of {num_seeds} seeds at learning rate {rate} (validation {score}); "
-            f"{too_few}."
-        )
+        return f"Delivered: the mean of the weights of {num_seeds} seeds at {rate} (validation {score}); {too_few}"
     if num_seeds == 1:
-        return f"Delivered: the last weights at learning rate {rate} (validation {score}); {too_few}."
+        return f"Delivered: the last weights at {rate} (validation {score}); {too_few}"
     return (
-        f"Delivered: the last of {num_seeds} seeds at learning rate {rate} (validation {score}). The mean of their "
-        f"weights is worse on validation, and {too_few}."
+        f"Delivered: the last of {num_seeds} seeds at {rate} (validation {score}), since the mean of their weights is "
+        f"worse on validation or not defined; {too_few}"
     )

@@ -452,14 +452,9 @@ class _Finetuning:
             )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
-        best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
         shown = write_metric(self.metric, chosen[self.metric])
-        if not self.is_picking:
-            return describe_delivered(chosen, len(reported), len(self.rows["validation"]), shown)
-        return (
-            f"Chosen: learning rate {chosen['learning_rate']:g}, seed {chosen['seed']}{best_of} "
-            f"(validation {shown} at epoch {chosen['epoch']:g})."
-        )
+        num_rows = None if self.is_picking else len(self.rows["validation"])
+        return describe_delivered(chosen, len(reported), num_rows, shown)
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
         seconds = time.monotonic() - self.start
