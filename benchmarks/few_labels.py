@@ -1,7 +1,7 @@
 """Which method suits how many labels? Head, head from a linear probe, and cloze, over draws of a few labelled rows.
 
     python benchmarks/few_labels.py BASE --data DATA --out LINES [--tasks sst2 ag_news] [--labels 8 32 128 1000]
-    python benchmarks/few_labels.py --summarize LINES --out benchmarks/results/few-labels.json
+    python benchmarks/few_labels.py --summarize --chip CHIP --commit ID --out benchmarks/results/few-labels.json < LINES
 
 BASE is a pre-trained checkpoint, DATA the folder of the public data. Each arm appends one JSON line for each draw, so
 that the script resumes where it was stopped. All arms of a draw see the same rows, in the same order for each seed.
@@ -13,8 +13,7 @@ import argparse
 import io
 import json
 import os
-import platform
-import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,8 +29,13 @@ from sklearn.linear_model import LogisticRegression
 
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.load import load_filler
-from pretune.model.transformer import ClozeClassifier
-from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize, mean_over_text
+from pretune.model.transformer import (
+    ClozeClassifier,
+    LanguageModel,
+    SequenceClassifier,
+    initialize,
+    mean_over_text,
+)
 from pretune.runtime.randomness import generator
 from pretune.text.clean.normalize import clean_text
 from pretune.text.cloze.label_words import check_label_words, read_label_words
@@ -135,9 +139,12 @@ class Bench:
         return [list(ids) for ids in check_label_words(words, self.tokenizer, "").ids]
 
     def cloze(self, num_words: int | None) -> ClozeClassifier:
-        model = ClozeClassifier(self.base.config, [ids[:num_words] for ids in self.words()])
-        model.load_state_dict(self.base.state_dict())
-        model.lm_head.weight = model.transformer.embed_tokens.weight
+        return ClozeClassifier.of_language_model(self.base, [ids[:num_words] for ids in self.words()])
+
+    def calibrated(self) -> ClozeClassifier:
+        model = self.cloze(None)
+        blank = self.encode([("", 0)], self.task.patterns[0])
+        model.bias -= torch.from_numpy(self.test(model, blank)[0]).float()
         return model
 
     def head(self, probe: LogisticRegression | None) -> SequenceClassifier:
@@ -176,7 +183,9 @@ def probe_weights(probe: LogisticRegression) -> tuple[np.ndarray, np.ndarray]:
 
 
 def logits_of(model: Any, x: torch.Tensor, d: torch.Tensor, positions: torch.Tensor | None) -> torch.Tensor:
-    return model.classify(x, d, positions) if isinstance(model, ClozeClassifier) else model(x, d)
+    if not isinstance(model, ClozeClassifier) or positions is None:
+        return model(x, d)
+    return model.classifier(model.transformer(x, d, positions=positions))
 
 
 def train(
@@ -219,7 +228,7 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def run_seeds(
     bench: Bench, make: Callable[[], Any], ids: Any, labels: Any, test_ids: Any, settings: Any
 ) -> dict[str, Any]:
-    """Train one model for each seed; the scores of each, of the mean of their logits, and of the mean of their weights."""
+    """Train a model for each seed; the scores of each, of the mean of their logits, and of the mean of their weights."""
     logits, total = [], None
     seeds = settings["seeds"]
     for seed in range(seeds):
@@ -267,6 +276,10 @@ def run_draw(bench: Bench, count: int, draw: int, arms: list[str], settings: Any
         elif kind == "lpft":
             probe = LogisticRegression(C=float(option or 1), max_iter=2000).fit(bench.vectors(plain), labels)
             found = run_seeds(bench, lambda p=probe: bench.head(p), plain, labels, test_plain, settings)
+        elif kind == "calibrated":  # cloze whose answers to a blank text are subtracted throughout
+            pattern = task.patterns[0]
+            ids, test_ids = bench.encode(rows, pattern), bench.encode(task.test, pattern)
+            found = run_seeds(bench, bench.calibrated, ids, labels, test_ids, settings)
         elif kind == "cloze":  # cloze:PATTERN NUMBER/WORDS
             number, _, words = option.partition("/")
             pattern = task.patterns[int(number or 0)]
@@ -296,7 +309,14 @@ def main() -> None:
     parser.add_argument("--test-rows", type=int, default=872)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--summarize", action="store_true")
+    parser.add_argument("--chip")
+    parser.add_argument("--commit")
     words = parser.parse_args()
+    if words.summarize:
+        summary = summarize([json.loads(line) for line in sys.stdin], words.chip, words.commit)
+        words.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        return
     torch.set_num_threads(1)
     settings = {"rate": words.rate, "seeds": words.seeds}
     done = set()
@@ -313,20 +333,25 @@ def main() -> None:
                     line = {**about, **found}
                     with words.out.open("a") as file:
                         file.write(json.dumps(line) + "\n")
-                    mean = np.mean([each["accuracy"] for each in found["singles"]])
-                    rest = [f"{k} {found[k]['accuracy']:.3f}" for k in ("logits", "soup") if k in found]
-                    print(
-                        name,
-                        count,
-                        draw,
-                        settings["updates"],
-                        words.rate,
-                        found["arm"],
-                        f"{mean:.3f}",
-                        *rest,
-                        found["seconds"],
-                        flush=True,
-                    )
+                    sys.stdout.write(f"{json.dumps(line)}\n")
+
+
+def summarize(lines: list[dict[str, Any]], chip: str, commit: str) -> dict[str, Any]:
+    """The accuracies of each task, number of labels and arm, one for each draw (the mean over its seeds)."""
+    rows: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for line in sorted(lines, key=lambda each: (each["task"], each["labels"], each["arm"], each["draw"])):
+        key = (line["task"], line["labels"], line["arm"])
+        row = rows.setdefault(key, {**dict(zip(("task", "labels", "arm"), key, strict=True)), "draws": {}})
+        found = {"accuracy": float(np.mean([each["accuracy"] for each in line["singles"]]))}
+        found["loss"] = float(np.mean([each["loss"] for each in line["singles"]]))
+        if line["arm"] not in ("tfidf", "probe"):
+            found |= {"seeds": line["seeds"], "updates": line["updates"]}
+        found |= {f"{name}_accuracy": line[name]["accuracy"] for name in ("logits", "soup") if name in line}
+        found |= {f"{name}_loss": line[name]["loss"] for name in ("logits", "soup") if name in line}
+        row["draws"][str(line["draw"])] = {name: round(value, 4) for name, value in found.items()}
+    for row in rows.values():
+        row["mean_accuracy"] = round(float(np.mean([each["accuracy"] for each in row["draws"].values()])), 4)
+    return {"chip": chip, "commit": commit, "rows": list(rows.values())}
 
 
 def _key(line: dict[str, Any]) -> str:

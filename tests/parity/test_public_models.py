@@ -102,7 +102,7 @@ def test_a_saved_classifier_is_the_same_in_transformers(public_model: Write, kin
         assert torch.equal(again.model.state_dict()[name], tensor), name
     classifier = classifier_of(again)
     texts = TEXTS[:2] if _is_unigram(classifier.tokenizer) else TEXTS
-    ours = classifier.predict_probabilities(texts)
+    ours = classifier.predict_outputs(texts)
     notice = describe_native_head(again.model)
     assert notice is not None
     if kind == "modernbert":

@@ -24,6 +24,7 @@ from pretune.cli.render import (
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
+from pretune.text.reading_report import join_names
 
 if TYPE_CHECKING:
     from pretune.inference.classify import Classifier
@@ -63,7 +64,7 @@ def predict(arguments: Arguments) -> int:
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
-            to_stdout(to_json(vars(prediction)))
+            to_stdout(to_json(asdict(prediction)))
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
@@ -118,7 +119,7 @@ def _predict_file(arguments: Arguments) -> int:
         log(f"{_rows(done.without_text)} without a text got no label.")
     log(
         f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, "
-        f"{done.added_columns[0]}s in column {done.added_columns[0]} of {done.output}."
+        f"predictions in {join_names(done.added_columns)} of {done.output}."
     )
     return EXIT_DONE
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge
+from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -123,7 +123,8 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
         fields = {"row": line["row"], "label": line["label"], **test.task.to_fields(baseline.outputs, index)}
         if "probabilities" in fields:
             fields["probabilities"] = [round(p, 6) for p in fields["probabilities"]]
-        lines.append(json.dumps({**fields, "slice": line["slice"]} if "slice" in line else fields) + "\n")
+        fields |= {name: line[name] for name in ("part", "slice") if name in line}
+        lines.append(json.dumps(fields) + "\n")
     write_text(path, "".join(lines))
 
 
@@ -134,9 +135,9 @@ def _read_predictions(folder: Path, test: HeldOutRows, kind: str) -> Contender:
         raise InputDataError(f"{folder} has no {PREDICTIONS}/seed-*.jsonl; expected the folder of a finetune stage.")
     seeds = []
     for file in files:
-        by_row = {line["row"]: line for line in _read_lines(file)}
+        by_row = {row_of(line): line for line in _read_lines(file)}
         fits = by_row.keys() == set(test.rows) and all(
-            by_row[line["row"]]["label"] == line["label"] for line in test.lines
+            by_row[row_of(line)]["label"] == line["label"] for line in test.lines
         )
         if not fits:
             raise InputDataError(

@@ -146,15 +146,23 @@ def attention_weights(block: Block, x: Float[Tensor, "B T D"], cos: Tensor, sin:
 
 
 def classify_embeddings(
-    model: TextModel, embeddings: Float[Tensor, "B T D"], position: int | None = None
+    model: TextModel,
+    embeddings: Float[Tensor, "B T D"],
+    ids: Sequence[int] | None = None,
+    position: int | None = None,
 ) -> Float[Tensor, "B C"]:
-    """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable."""
+    """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable.
+
+    `ids` are the tokens of the row, which show an encoder of transformers where a second text begins. A cloze reads the
+    vector at `position`.
+    """
     b, t, _ = embeddings.shape
-    if isinstance(model.transformer, ForeignEncoder):
-        document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
-        return model.classifier(mean_over_text(model.transformer.from_embeddings(embeddings), document_ids))
-    cos, sin = rotary_tables(model.config, t, embeddings.device)
     document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
+    if isinstance(model.transformer, ForeignEncoder):
+        row = None if ids is None else torch.tensor([list(ids)] * b, device=embeddings.device)
+        segments = None if row is None else model.transformer.segments_of(row)
+        return model.classifier(mean_over_text(model.transformer.from_embeddings(embeddings, segments), document_ids))
+    cos, sin = rotary_tables(model.config, t, embeddings.device)
     bias = attention_bias(document_ids, None, torch.float32)
     x = embeddings
     for block in model.transformer.blocks:

@@ -24,7 +24,6 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.load import find_model_folder, load_matching_tokenizer
-from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
@@ -40,7 +39,7 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
 from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings
-from pretune.training.trial_plan import FOREIGN_RATES
+from pretune.training.trial_plan import default_rates
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
@@ -211,7 +210,7 @@ def _fine_tune(
     device, validation_labels = device_at_hand(), np.array([label for _, label in validation], dtype=np.int64)
     settings = TrialSettings(
         trial=0,
-        learning_rate=FOREIGN_RATES[-1] if isinstance(loaded.config, ForeignConfig) else _LEARNING_RATE,
+        learning_rate=min(_LEARNING_RATE, max(default_rates(loaded.config))),
         seed=_SEED,
         epochs=_EPOCHS,
         patience=_EPOCHS,

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pretune.model.config import ForeignConfig, ModelConfig
 from pretune.training.few_labels import least_updates
 
 SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
-RATES, FOREIGN_RATES = (5e-4, 1.5e-3), (3e-5, 1e-4)  # large public encoders lose what they know at higher rates
+RATES = (5e-4, 1.5e-3)  # of pretune's own small models
+SMALL_FOREIGN_RATES, WIDE_RATES = (1e-4, 3e-4), (3e-5, 1e-4)  # at higher ones they lose what they know
+_WIDE = 512  # hidden units
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
 _MANY_TOKENS = 2e6  # above this, one seed is the default
@@ -31,6 +34,13 @@ class PlannedTrial:
     num_rows: int
     is_search: bool
     updates: int | None = None
+
+
+def default_rates(config: ModelConfig) -> tuple[float, ...]:
+    """The peak rates that are tried for a base, by its width and by whether transformers computes it."""
+    if config.hidden_size > _WIDE:
+        return WIDE_RATES
+    return SMALL_FOREIGN_RATES if isinstance(config, ForeignConfig) else RATES
 
 
 def plan_trials(

@@ -18,6 +18,7 @@ from pretune.settings import FinetuneConfig
 from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.label_words import suggest_label_words
 from pretune.text.cloze.pattern import PatternEncoder
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.training.few_labels import CLOZE_ROWS, LEAST_EXPECTED
 
@@ -119,6 +120,14 @@ def encode_in_pattern(
     encoder = PatternEncoder(tokenizer, answers.pattern, max_seq_len)
     texts = {split: _texts_of(lines) for split, lines in splits.items()}
     return {split: EncodedRows(encoder.encode_batch(rows.texts, rows.text_pairs)) for split, rows in texts.items()}
+
+
+def encode_row(answers: ClozeAnswers | None, tokenizer: Tokenizer, line: Line, max_seq_len: int) -> list[int]:
+    """The ids of one row, inside the pattern if there is one."""
+    texts = (line["text"], line.get("text_pair"))
+    if answers is None:
+        return encode_rows(tokenizer, [texts], max_seq_len)[0][0]
+    return PatternEncoder(tokenizer, answers.pattern, max_seq_len).encode(*texts)
 
 
 def at_mask(targets: Targets, rows: EncodedRows, mask_id: int) -> Targets:

@@ -70,7 +70,6 @@ def write_predictions(path: Path, rows: Sequence[dict[str, Any]], fields_of: Cal
     lines = []
     for index, row in enumerate(rows):
         fields = {"row": row["row"], "label": row["label"], **fields_of(index)}
-        if "slice" in row:
-            fields["slice"] = row["slice"]
+        fields |= {name: row[name] for name in ("part", "slice") if name in row}
         lines.append(json.dumps(fields) + "\n")
     write_text(path, "".join(lines))

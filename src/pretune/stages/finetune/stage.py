@@ -39,22 +39,20 @@ from pretune.stages.finetune.delivered import (
     describe_delivered,
     describe_no_choice,
 )
-from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern
+from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-from pretune.text.cloze.pattern import PatternEncoder
 from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
 from pretune.training.few_labels import LEAST_PICKING_ROWS
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
+from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
@@ -183,7 +181,7 @@ class _Finetuning:
             read_train=lambda: self._make_batches("train", config.seed).data,
         )
         self.planned_trials = plan_trials(
-            rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
+            rates=config.learning_rates or default_rates(loaded.config),
             search_rows=config.search_rows,
             epochs=config.epochs,
             seeds=config.seeds,
@@ -334,7 +332,7 @@ class _Finetuning:
         true = self.task.true_values(self.rows[split], names)
         figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
-        return {name: value for name, value in figures.items() if not isinstance(value, list) or len(value) == 2}
+        return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
     def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
         """The trial to deliver: the best on validation, or the mean of all if there are too few rows to choose by."""
@@ -400,12 +398,9 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        length, answers = self.model_config.max_seq_len, self.labelling.answers
-        if answers is None:
-            [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], length)
-        else:
-            ids = PatternEncoder(self.tokenizer, answers.pattern, length).encode(line["text"], line.get("text_pair"))
-        targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
+        length = self.model_config.max_seq_len
+        ids = encode_row(self.labelling.answers, self.tokenizer, line, length)
+        targets = self.task.places([line], decision, self.tokenizer, length)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
@@ -498,3 +493,8 @@ class _Finetuning:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
+
+
+def _is_number_or_pair(value: Any) -> bool:
+    """Whether a figure goes into the log: a number, or an interval; tables by label are left to `evaluate`."""
+    return not isinstance(value, list) or (len(value) == 2 and not isinstance(value[0], list | dict))

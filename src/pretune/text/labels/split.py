@@ -267,6 +267,8 @@ def split_lines(split: LabelledSplit, side: Split) -> str:
         if row.text_pair is not None:
             fields["text_pair"] = row.text_pair
         fields["label"] = split.rules.to_json(row.label, split.labels)
+        if row.part:
+            fields["part"] = row.part
         if row.raw != row.text:
             fields["raw"] = row.raw
         if row.slice is not None:

@@ -23,7 +23,8 @@ def encode_rows(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) 
     rows, cut = [], []
     for (first, second), ids in zip(pairs, tokenizer.encode_pairs(pairs), strict=True):
         cut.append(len(ids) > max_seq_len)
-        rows.append(_cut_pair(tokenizer, first, second, ids, max_seq_len) if cut[-1] else ids)
+        cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
+        rows.append(cut_pair(tokenizer, first, second, ids, max_seq_len) if cut[-1] else ids)
     return rows, cut
 
 
@@ -38,6 +39,16 @@ def _cut_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max
     between = ids[start:end] if end > start else []
     # With one special token between the texts, the second text comes without its first one.
     return [*parts[0], *between, *parts[1][max(0, start - end) :]]
+
+
+def _cut_foreign_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
+    """The same for a tokenizer whose template may be any: all its special tokens stay where they are."""
+    of_text = tokenizer.backend.encode(first, second).sequence_ids
+    places = [[place for place, number in enumerate(of_text) if number == text] for text in (0, 1)]
+    special = [place for place, number in enumerate(of_text) if number is None]
+    lengths = share_out(max_seq_len - len(special), len(places[0]), len(places[1]))
+    kept = [place for each, length in zip(places, lengths, strict=True) for place in cut_middle(each, length)]
+    return [ids[place] for place in sorted([*special, *kept])]
 
 
 def share_out(room: int, first: int, second: int) -> tuple[int, int]:

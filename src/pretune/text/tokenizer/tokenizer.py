@@ -159,6 +159,10 @@ class Tokenizer:
         """Ids and the span of each in the text; [BOS] and [EOS] have the empty span (0, 0)."""
         return _to_encoded(self.backend.encode(text))
 
+    def encode_batch_with_offsets(self, texts: Sequence[str]) -> list[EncodedText]:
+        """The same for many texts."""
+        return [_to_encoded(encoding) for encoding in self.backend.encode_batch(list(texts))]
+
     def encode_for_fill(self, text: str) -> EncodedText:
         """The same, but [MASK] in the text is the mask token, whatever its own name, including a blank before it."""
         encoded = _to_encoded(self._backend_for_fill.encode(text))
