@@ -228,7 +228,7 @@ def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def run_seeds(
     bench: Bench, make: Callable[[], Any], ids: Any, labels: Any, test_ids: Any, settings: Any
 ) -> dict[str, Any]:
-    """Train a model for each seed; the scores of each, of the mean of their logits, and of the mean of their weights."""
+    """Train a model for each seed; the scores of each, of the mean of their logits, and of that of their weights."""
     logits, total = [], None
     seeds = settings["seeds"]
     for seed in range(seeds):

@@ -223,7 +223,9 @@ class FinetuneConfig:
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(
-        None, "number of runs with different seeds; the best on validation is kept (default: 1 or 3)"
+        None,
+        "number of runs with different seeds; the best on validation is kept, or their mean if there are few rows "
+        "(default: 1 or 3)",
     )
     seed: int = _setting(0, "first seed")
     weight_decay: float = _setting(0.05, "weight decay of the matrices")
