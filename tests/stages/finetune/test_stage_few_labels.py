@@ -18,7 +18,7 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune
-from pretune.tracing.prediction import read_text, trace_prediction
+from pretune.tracing.prediction import read_texts, trace_prediction
 
 WORDS = ("bad=cold", "good=warm")
 TEXTS = ["the film was wonderful and very wonderful", "dreadful food", "a book [MASK] of days"]
@@ -85,7 +85,7 @@ def test_transformers_fills_in_the_same_words(cloze: Path) -> None:
 
 def test_a_long_text_is_cut_and_the_pattern_stays(cloze: Path) -> None:
     classifier = load_classifier(cloze)
-    read = read_text(classifier, "wonderful " * 599 + "wonderful")
+    read = read_texts(classifier, "wonderful " * 599 + "wonderful")
     assert read.was_cut
     assert (read.ids, True) == classifier.encode("wonderful " * 600)
     assert "".join(token.surface for token in read.tokens[-6:]).endswith(" was[MASK] .[EOS]")
