@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError
-from pretune.inference.classify import Text
+from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns
@@ -18,7 +18,7 @@ from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_s
 
 
 def evaluate(
-    model: Path | str,
+    model: Path | str | Classifier,
     labels: Path | str,
     *,
     text_column: str | None = None,
@@ -32,7 +32,7 @@ def evaluate(
     and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
     know, and the errors of `load_classifier`.
     """
-    classifier = load_classifier(model)
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
     task, names = classifier.task, classifier.label_names
     known = classifier.columns
     rows = read_task_rows(
