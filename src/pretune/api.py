@@ -43,6 +43,7 @@ from pretune.settings import PrepareConfig, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.text.labels.python_data import (
+    Text,
     Written,
     as_pairs,
     as_texts,
@@ -299,11 +300,7 @@ class Model:
             return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
-        expected = (
-            None
-            if labels is None
-            else _describe_labels(labels, [t if isinstance(t, str) else t[0] for t in given], self._classifier)
-        )
+        expected = None if labels is None else _describe_labels(given, labels, self._classifier)
         return Predictions(self._classifier.predict(given), expected)
 
     def trace(self, text: str) -> TracedPrediction:
@@ -443,7 +440,7 @@ def _labels_file(content: Path | str, target: Path) -> Path:
     return target
 
 
-def _describe_labels(labels: Sequence[Any], texts: Sequence[str], classifier: Classifier) -> list[str | None]:
+def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
     """Each label as the task of the model shows it, by the rules of `evaluate`; None for a missing label."""
     task, names = classifier.task, classifier.label_names
     written = [written_label(label) for label in labels]
@@ -457,5 +454,9 @@ def _describe_labels(labels: Sequence[Any], texts: Sequence[str], classifier: Cl
         raise InputDataError(f"The expected labels are not those of the task {task.name}: {error}.") from error
     found: list[str | None] = [None] * len(labels)
     for place, value in zip(known, matched, strict=True):
-        found[place] = task.describe(task.from_json(value, names), texts[place], names, names)
+        found[place] = task.describe(task.from_json(value, names), _first_of(texts[place]), names, names)
     return found
+
+
+def _first_of(texts: Text) -> str:
+    return texts if isinstance(texts, str) else texts[0]

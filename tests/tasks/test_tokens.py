@@ -323,9 +323,8 @@ def test_programs_train_with_spans_and_get_entities(folder: Path, run_folder: Pa
     again = [(each.text, each.entities) for each in found]  # type: ignore[attr-defined]
     assert model.predict(again).accuracy == 1.0
     base = pretune.load_pretrained_model(run_folder / "pretrain")
-    history = base.train(rows, epochs=1, learning_rates=(1e-3,), seeds=1, quiet=True)
+    base.train(rows, epochs=1, learning_rates=(1e-3,), seeds=1, quiet=True)
     assert base.label_names == ("LOC", "PER")
-    assert "entity F1" in history.table() or history.table()
     assert base.predict([rows[0][0]])[0].cell_names == ("entities",)
 
 
