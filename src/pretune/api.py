@@ -301,14 +301,17 @@ class Model:
         expected = None if labels is None else _describe_labels(labels, self._classifier)
         return Predictions(self._classifier.predict(given), expected)
 
-    def trace(self, text: str) -> TracedPrediction:
-        """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
+    def trace(self, text: str, text_pair: str | None = None) -> TracedPrediction:
+        """The trace of the model's decision about a text, layer by layer, with the reasons for it.
+
+        A model of pairs takes the second text as `text_pair`.
+        """
         if self._classifier is None:
             raise ModelError(
                 f"{self.path} has a language model, which has no decision to trace; call train(data) first."
             )
         [text] = as_texts([text])
-        found = trace_prediction(self._classifier, text)
+        found = trace_prediction(self._classifier, text, text_pair)
         return TracedPrediction(**{each.name: getattr(found, each.name) for each in fields(found)})
 
     def fill(self, text: str, top: int = 5) -> list[list[WordPrediction]]:

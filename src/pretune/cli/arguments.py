@@ -301,7 +301,7 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 
 def add_trace(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model")
-    parser.add_argument("text", nargs="?", metavar="TEXT", help="text to trace")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="text to trace; two for a model of pairs")
     parser.add_argument(
         "--html", metavar="FILE", help="write the page of the run with this prediction as the first one"
     )

@@ -142,8 +142,11 @@ def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
     if arguments.selftest:
         return _selftest(arguments)
-    if arguments.text is None:
+    texts: Sequence[str] = arguments.texts
+    if not texts:
         raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    if len(texts) > 2:
+        raise UsageError(f"{len(texts)} texts are given; give one, or two for a model of pairs of texts.")
     from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
@@ -152,7 +155,7 @@ def trace(arguments: Arguments) -> int:
     if page is not None:
         refuse_other_file(page, "--html")
         run_folder(arguments.model)
-    found = trace(arguments.model, arguments.text)
+    found = trace(arguments.model, *texts)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:
@@ -165,7 +168,7 @@ def trace(arguments: Arguments) -> int:
 
 def _selftest(arguments: Arguments) -> int:
     """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
-    if arguments.text is not None:
+    if arguments.texts:
         raise UsageError("Both a text and --selftest are given; give only one of them.")
     from pretune.tracing.selftest import run_selftest
 

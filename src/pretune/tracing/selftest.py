@@ -80,6 +80,7 @@ def run_selftest(run: Path | str) -> SelfTest:
     demo. Raises ModelNotFoundError or CorruptModelError for the model and InputDataError for the rows.
     """
     run = Path(run)
+    refuse_other_tasks(run)
     loaded = load_model_folder(find_model_folder(run, "pretrain"))
     tokenizer = load_matching_tokenizer(loaded)
     names, training, held_out = _read_rows(run / "prepare")
@@ -103,6 +104,21 @@ def run_selftest(run: Path | str) -> SelfTest:
         integrated_gradients=float(found_by_gradients),
         occlusion=float(found_by_occlusion),
     )
+
+
+def refuse_other_tasks(run: Path) -> None:
+    """Raise InputDataError if the rows of a run are not single texts with one class each."""
+    try:
+        labels = json.loads((run / "prepare" / "labels.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # reading the rows says what is wrong
+    if isinstance(labels, dict) and (
+        labels.get("task", "classification") != "classification" or "text_pair_column" in labels
+    ):
+        raise InputDataError(
+            f"The self-test plants a word that decides the class of a text, and {run} has another task; it works for "
+            "one class per text."
+        )
 
 
 def nonsense_word(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
