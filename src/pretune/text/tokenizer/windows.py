@@ -96,3 +96,15 @@ class WindowRule:
                 good = places[is_good]
                 return int(good[np.abs(good - ideal).argmin()])
         return ideal
+
+
+def mean_over_windows(
+    values: npt.NDArray[np.float32], lengths: Sequence[int], windows: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """The mean (..., N, D) over the positions of N texts, from the means (..., B, D) over those of their windows.
+
+    `lengths` are the tokens of each window, `windows` (N,) the number of windows of each text.
+    """
+    counts, firsts = np.array(lengths), np.cumsum([0, *windows[:-1]])
+    sums = np.add.reduceat(values * counts[:, None], firsts, axis=-2)
+    return np.asarray(sums / np.add.reduceat(counts, firsts)[:, None], dtype=np.float32)
