@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pretune.errors import InputDataError
 from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier
@@ -72,9 +70,8 @@ def evaluate(
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
     """The number of rows that are among the texts; of a pair, both texts must be. None if that is not known."""
-    columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
-    count = int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
-    return count if count or seen.is_complete else None
+    first, *second = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
+    return seen.count_among(first, second[0] if second else None)
 
 
 def _parts(texts: Text) -> tuple[str, ...]:

@@ -108,14 +108,14 @@ def tokenize_pair(
     for position, index in enumerate(kept):
         token_id, which = encoded.ids[index], encoded.texts[index]
         span = None if which is None else encoded.offsets[index]
-        start, end = (None, None) if span is None else span
+        begin, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
             Token(
                 position=position,
                 id=token_id,
-                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][start:end],
-                start=start,
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][begin:end],
+                start=begin,
                 end=end,
                 is_special=span is None,
                 word=word_of.get(position),
