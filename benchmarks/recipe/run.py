@@ -201,7 +201,7 @@ class Runner:
         of the training rows."""
         texts = [task.texts[i] for i in task.train]
         labels, longest = task.labels[task.train], spec.get("longest", 2)
-        inner = inner_folds(_groups(task))
+        inner = inner_folds(groups_of(task))
         folds = range(5) if len(texts) < 5000 else [0]
         chosen, out_of_fold = linear.choose(spec["model"], texts, labels, inner, longest, folds)
         features = linear.featurize(spec["model"], texts, [[task.texts[i] for i in task.test]], longest)
@@ -219,7 +219,8 @@ def _all_texts(task: str) -> tuple[str, ...]:
     return load_phrases().texts if task == "sst2" else load_reviews()[0]
 
 
-def _groups(task: Task) -> npt.NDArray[np.int64]:
+def groups_of(task: Task) -> npt.NDArray[np.int64]:
+    """What may not be divided between inner folds: the sentence of each training row, or the review."""
     if task.name != "sst2":
         return task.train
     return np.array([load_phrases().sentences_of[row][0] for row in task.train], dtype=np.int64)
