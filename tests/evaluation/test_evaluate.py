@@ -11,8 +11,8 @@ import pytest
 
 from pretune.errors import InputDataError, ModelNotFoundError
 from pretune.evaluation.evaluate import evaluate
-from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
+from pretune.scoring.metrics import summarize
 from pretune.text.seen_texts import PRETRAINING, TRAINING, save_seen
 
 TEXTS = ["A wonderful film.", "Cold soup, noisy rooms.", "The sun rises.", "", "We never liked the food."]

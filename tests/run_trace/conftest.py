@@ -425,7 +425,7 @@ def write_predictions(path: Path, wrong: set[int]) -> list[bool]:
 
 def add_tested_task(run: RunBuilder, folder: Path) -> None:
     """Fine-tuning, control and comparison whose logs and files agree, on 40 test rows."""
-    from pretune.evaluation.uncertainty import wilson_interval
+    from pretune.scoring.uncertainty import wilson_interval
 
     start(run, "split")
     finish(run, "split", 0.5)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.evaluation.metrics import calibration_error
 from pretune.run_trace.calibration import ROWS_PER_BIN, bin_edges, calibrate
 from pretune.run_trace.predicted_rows import PredictedRows
+from pretune.scoring.metrics import calibration_error
 
 
 def rows_of(confidence: np.ndarray, is_right: np.ndarray) -> PredictedRows:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.evaluation.uncertainty import wilson_interval
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.test_errors import EXAMPLES, EXAMPLES_OF_CELL, read_errors
+from pretune.scoring.uncertainty import wilson_interval
 from pretune.trace_schema import Phases, RunTrace
 
 NO_PHASES = Phases(pretrain=None, finetune=None, scratch=None)

@@ -14,9 +14,9 @@ import torch
 from pretune.data.labelled_rows import ClassificationRows, load_labeled
 from pretune.data.masked_rows import SpecialIds
 from pretune.errors import EXIT_STOPPED, StoppedError
-from pretune.evaluation.metrics import summarize
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
+from pretune.scoring.metrics import summarize
 from pretune.text.token_shards import ShardWriter
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings, predict_probabilities

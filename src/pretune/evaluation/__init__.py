@@ -1,1 +1,1 @@
-"""From predictions to metrics, intervals and verdicts, and from labelled texts to linear baselines."""
+"""From predictions to verdicts, and from a model and a file of labelled texts to its figures."""

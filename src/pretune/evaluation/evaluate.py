@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError
-from pretune.evaluation.metrics import summarize
 from pretune.inference.load import load_classifier
+from pretune.scoring.metrics import summarize
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import read_renaming
 from pretune.text.labels.label_text import label_text
@@ -27,7 +27,7 @@ def evaluate(
     label_column: str | None = None,
     label_names: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The figures of `pretune.evaluation.metrics.summarize` for the rows of a file, and which rows were read.
+    """The figures of `pretune.scoring.metrics.summarize` for the rows of a file, and which rows were read.
 
     Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
     classes; `label_names` ("0=negative") renames the labels of the file. Rows without a text or a label are left out

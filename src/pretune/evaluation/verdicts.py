@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.evaluation.metrics import accuracy, brier_score, calibration_error, macro_f1, macro_f1_of
-from pretune.evaluation.uncertainty import (
+from pretune.scoring.metrics import accuracy, brier_score, calibration_error, macro_f1, macro_f1_of
+from pretune.scoring.uncertainty import (
     Difference,
     accuracy_difference,
     accuracy_over_seeds,
@@ -86,7 +86,7 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows, metric: str = "acc
     The verdicts on all rows come first, then those on each slice with enough rows. If the classes are strongly
     imbalanced, `metric` is "macro_f1" and the verdicts compare that. A difference counts as clear only if neither the
     choice of test rows nor that of seeds is a likely explanation; see
-    `pretune.evaluation.uncertainty.accuracy_difference`. On slices, a difference must also stay clear after Holm's
+    `pretune.scoring.uncertainty.accuracy_difference`. On slices, a difference must also stay clear after Holm's
     correction for the number of comparisons. Choosing the best baseline by its test figure favours the baseline, which
     errs on the side of caution.
     """

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pretune.evaluation.metrics import brier_score, calibration_error, calibration_error_of, log_loss
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.predicted_rows import PredictedRows
 from pretune.runtime.randomness import generator
+from pretune.scoring.metrics import brier_score, calibration_error, calibration_error_of, log_loss
 from pretune.trace_schema import Calibration, CalibrationBin
 
 MOST_BINS, ROWS_PER_BIN = 10, 20

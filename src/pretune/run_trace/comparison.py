@@ -75,7 +75,7 @@ def _read_verdict(event: Event) -> Verdict | None:
 
 
 def _outcome(interval: list[float], p_value: float | None) -> Literal["better", "worse", "no clear difference"]:
-    """As in evaluation.uncertainty: a difference is clear if chance, in rows and in seeds, is an unlikely reason."""
+    """As in scoring.uncertainty: a difference is clear if chance, in rows and in seeds, is an unlikely reason."""
     is_clear = (p_value is None or p_value < CLEAR) and not interval[0] <= 0.0 <= interval[1]
     return "no clear difference" if not is_clear else "better" if interval[0] > 0 else "worse"
 

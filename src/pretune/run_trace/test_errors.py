@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pretune.evaluation.metrics import confusion_matrix
-from pretune.evaluation.uncertainty import wilson_interval
 from pretune.run_trace.calibration import calibrate
 from pretune.run_trace.log_values import rounded, words
 from pretune.run_trace.predicted_rows import PredictedRows, read_label_names, read_seed, read_test_rows
 from pretune.run_trace.training import trial_shown
+from pretune.scoring.metrics import confusion_matrix
+from pretune.scoring.uncertainty import wilson_interval
 from pretune.trace_schema import Phase, Phases, SliceError, TestErrors, TestRow
 
 EXAMPLES_OF_CELL, EXAMPLES = 6, 200

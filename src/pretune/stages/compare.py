@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from pretune.errors import InputDataError
-from pretune.evaluation.baselines import Baseline, TextRows, predict_linear, predict_majority
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.scoring.baselines import Baseline, TextRows, predict_linear, predict_majority
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"

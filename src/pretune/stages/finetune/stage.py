@@ -17,8 +17,6 @@ from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import ClassificationRows
 from pretune.data.masked_rows import special_ids
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
-from pretune.evaluation.metrics import summarize
-from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
@@ -28,6 +26,8 @@ from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.scoring.metrics import summarize
+from pretune.scoring.uncertainty import wilson_interval
 from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.rows import make_rows, read_rows, write_predictions
 from pretune.text.clean.normalize import clean_text

@@ -19,7 +19,6 @@ from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.errors import InputDataError, OutOfResourcesError
-from pretune.evaluation.uncertainty import wilson_interval
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.model.folder import save_model_folder
@@ -30,6 +29,7 @@ from pretune.runtime.manifest import Manifest, check_hashes, hash_json, read_man
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.scoring.uncertainty import wilson_interval
 from pretune.settings import PretrainConfig, to_identity
 from pretune.stages.pretrain.choices import (
     budget_of,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.evaluation.uncertainty import wilson_interval
+from pretune.scoring.uncertainty import wilson_interval
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

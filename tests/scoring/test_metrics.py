@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from pretune.evaluation import metrics
+from pretune.scoring import metrics
 
 
 def draw(num_rows: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

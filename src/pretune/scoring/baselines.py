@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.evaluation.metrics import accuracy, log_loss, macro_f1
+from pretune.scoring.metrics import accuracy, log_loss, macro_f1
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]

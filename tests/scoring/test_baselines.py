@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pretune.evaluation.baselines import TextRows, predict_linear, predict_majority
-from pretune.evaluation.metrics import accuracy, macro_f1
+from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
+from pretune.scoring.metrics import accuracy, macro_f1
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 
@@ -50,7 +50,7 @@ def test_majority_gives_the_class_frequencies() -> None:
 def test_nbsvm_scales_by_the_log_count_ratio() -> None:
     from scipy.sparse import csr_array
 
-    from pretune.evaluation.baselines import _log_count_ratio
+    from pretune.scoring.baselines import _log_count_ratio
 
     features = csr_array(np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1]], dtype=np.float32))
     ratio = _log_count_ratio(features, np.array([True, True, False]))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pretune.evaluation.uncertainty import (
+from pretune.scoring.uncertainty import (
     accuracy_difference,
     accuracy_over_seeds,
     bootstrap_difference,
