@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
+from pretune.scoring.ngram_model import TOKEN_PATTERN, NgramModel
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Features = Any  # a scipy.sparse matrix (N, V)
 Choice = dict[str, float | str]
+Measure = Callable[[IntArray, IntArray], float]
 
-_TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
 _MANY_ROWS = 10_000  # with this many training rows, words and pairs that occur in one text only are left out
 _C_TFIDF = (16.0, 4.0, 64.0)  # the usual value first, which is used if all are equally good on validation
 _C_NBSVM = (1.0, 0.1, 0.01)
@@ -76,19 +77,14 @@ def predict_linear(
     weighting classes by their rarity is tried too. Probabilities are the softmax of the scores, with a temperature
     fitted on validation.
     """
-    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+    from sklearn.feature_extraction.text import TfidfTransformer
 
-    vectorizer = CountVectorizer(
-        ngram_range=(1, 2),
-        token_pattern=_TOKEN_PATTERN,
-        min_df=2 if len(train.texts) >= _MANY_ROWS else 1,
-        dtype=np.float32,
-    )
+    vectorizer = _make_vectorizer(len(train.texts))
     counts = [vectorizer.fit_transform(train.texts), *map(vectorizer.transform, (validation.texts, test_texts))]
     class_weights = (None, "balanced") if is_imbalanced else (None,)
 
     def choose(name: str, kind: str, candidates: Iterator[_Candidate], features: list[Features]) -> Baseline:
-        measure = (lambda y, p: macro_f1(y, p, num_classes)) if is_imbalanced else accuracy
+        measure = _measure(num_classes, is_imbalanced=is_imbalanced)
         return _choose(name, kind, candidates, features, validation.labels, measure)
 
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts[0])
@@ -98,6 +94,34 @@ def predict_linear(
     for features in counts:
         features.data.fill(1.0)  # whether a word occurs, not how often
     yield choose("NB-SVM", "nbsvm", _iter_nbsvm(counts[0], train.labels, num_classes, class_weights), counts)
+
+
+def train_nbsvm(
+    train: TextRows, validation: TextRows, num_classes: int, *, is_imbalanced: bool = False
+) -> tuple[NgramModel, Choice]:
+    """The NB-SVM of `predict_linear` as a model that can be kept, with the settings that validation chose."""
+    vectorizer = _make_vectorizer(len(train.texts))
+    counts = [vectorizer.fit_transform(train.texts), vectorizer.transform(validation.texts)]
+    for features in counts:
+        features.data.fill(1.0)
+    class_weights = (None, "balanced") if is_imbalanced else (None,)
+    candidates = _iter_nbsvm(counts[0], train.labels, num_classes, class_weights)
+    measure = _measure(num_classes, is_imbalanced=is_imbalanced)
+    _, best, _ = _find_best(candidates, counts[1], validation.labels, measure)
+    ngrams = tuple(map(str, vectorizer.get_feature_names_out()))
+    return NgramModel(ngrams, best.weights.astype(np.float32), best.bias), best.chosen
+
+
+def _make_vectorizer(num_rows: int) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(
+        ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=2 if num_rows >= _MANY_ROWS else 1, dtype=np.float32
+    )
+
+
+def _measure(num_classes: int, *, is_imbalanced: bool) -> Measure:
+    return (lambda y, p: macro_f1(y, p, num_classes)) if is_imbalanced else accuracy
 
 
 def _iter_tfidf(
@@ -184,21 +208,28 @@ def _choose(
     candidates: Iterator[_Candidate],
     features: list[Features],
     validation_labels: IntArray,
-    measure: Callable[[IntArray, IntArray], float],
+    measure: Measure,
 ) -> Baseline:
     """The candidate with the best figure on validation; the first of them if several are equal."""
-    best: tuple[float, _Candidate, FloatArray] | None = None
-    for candidate in candidates:
-        scores = candidate.score(features[1])
-        figure = measure(validation_labels, scores.argmax(axis=1))
-        if best is None or figure > best[0]:
-            best = figure, candidate, scores
-    assert best is not None
-    figure, candidate, scores = best
+    figure, candidate, scores = _find_best(candidates, features[1], validation_labels, measure)
     temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
     probabilities = _softmax(candidate.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
     return Baseline(name=name, kind=kind, probabilities=probabilities, chosen=chosen)
+
+
+def _find_best(
+    candidates: Iterator[_Candidate], features: Features, labels: IntArray, measure: Measure
+) -> tuple[float, _Candidate, FloatArray]:
+    """The first candidate with the highest figure on these rows, that figure, and the candidate's scores (N, C)."""
+    best: tuple[float, _Candidate, FloatArray] | None = None
+    for candidate in candidates:
+        scores = candidate.score(features)
+        figure = measure(labels, scores.argmax(axis=1))
+        if best is None or figure > best[0]:
+            best = figure, candidate, scores
+    assert best is not None
+    return best
 
 
 def _softmax(scores: FloatArray) -> FloatArray:
