@@ -20,6 +20,7 @@ from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.model import cost
 from pretune.model.transformer import LanguageModel, initialize
+from pretune.tasks.registry import task_named
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
@@ -86,17 +87,17 @@ def finetune(spec: dict[str, Any]) -> None:
     import numpy as np
 
     from pretune.compute.cpu_threads import lanes_for
-    from pretune.data.labelled_rows import ClassificationRows, LabeledShard
+    from pretune.data.labelled_rows import LabeledShard, LabelledBatches
     from pretune.model.transformer import SequenceClassifier
     from pretune.text.token_shards import TokenShard
-    from pretune.training.objective import ClassificationObjective
+    from pretune.training.objective import TaskObjective
     from pretune.training.threaded_objective import ThreadedObjective
 
     folder = Path(spec["folder"])
     tokenizer = load_tokenizer(folder)
     compute = choose_compute(compile="off")
     labels = np.load(folder / "labels.npy")
-    rows = ClassificationRows(
+    rows = LabelledBatches(
         LabeledShard(shard=TokenShard(folder, "task"), all_labels=labels, rows=np.arange(len(labels))),
         special_ids(tokenizer),
         batch_size=32,
@@ -117,7 +118,9 @@ def finetune(spec: dict[str, Any]) -> None:
     steps = train_steps(
         model,
         ThreadedObjective(
-            ClassificationObjective(model, compute.dtype, compiled=False), model, lanes_for(compute.device)
+            TaskObjective(model, task_named("classification").losses, compute.dtype, compiled=False),
+            model,
+            lanes_for(compute.device),
         ),
         Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=5e-4, other_rate=5e-4, weight_decay=0.05)),
         batches,

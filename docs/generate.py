@@ -33,7 +33,7 @@ PEAK, SHARE = 989e12, 0.4  # bf16 operations per second that the chip's data she
 # From the top of the house to the bottom; a part that is missing here fails the generation.
 HOUSE = (
     "__main__", "cli", "api", "pipeline", "estimate_run", "recipe", "live", "stages", "page", "reporting", "learning",
-    "run_trace", "exporting", "evaluation", "tracing", "inference", "training", "scoring", "model", "data", "compute",
+    "run_trace", "exporting", "evaluation", "tracing", "inference", "training", "tasks", "scoring", "model", "data", "compute",
     "settings", "trace_schema", "builtin_world", "text", "runtime", "terminal", "errors", "version",
 )  # fmt: skip
 

@@ -21,8 +21,8 @@ from pretune.errors import (
     ModelNotFoundError,
     UsageError,
 )
-from pretune.inference.classify import Prediction
 from pretune.runtime.events import read_events
+from pretune.tasks.prediction import Prediction
 from pretune.text.labels.python_data import as_pairs
 
 TEXTS = ["A wonderful film.", "The hotel was dreadful.", "x"]

@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.errors import UsageError as UsageError
     from pretune.evaluation.evaluate import evaluate as evaluate
     from pretune.exporting.export_tokens import export as export
-    from pretune.inference.classify import Prediction as Prediction
     from pretune.inference.predict import fill as fill
     from pretune.inference.predict import predict as predict
     from pretune.inference.predict import predict_file as predict_file
@@ -54,6 +53,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.stages.preprocess.stage import preprocess as preprocess
     from pretune.stages.pretrain.stage import pretrain as pretrain
     from pretune.stages.split import split as split
+    from pretune.tasks.prediction import Prediction as Prediction
     from pretune.tracing.prediction import trace as trace
 
 if sys.platform == "win32":  # which lacks the file locks and the memory measurement that a stage needs

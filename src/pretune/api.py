@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from pretune.errors import FolderInTheWayError, ModelError, ModelNotFoundError, UsageError
-from pretune.evaluation.evaluate import classes_of
-from pretune.inference.classify import Classifier, Prediction
+from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
 from pretune.inference.predict import predict, read_texts
@@ -39,8 +38,10 @@ from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, SplitConfig
+from pretune.tasks.prediction import Prediction
 from pretune.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.text.labels.label_text import label_text
+from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.python_data import (
     as_pairs,
     as_texts,
@@ -409,8 +410,8 @@ def _labels_file(content: Path | str, target: Path) -> Path:
 def _names_of(labels: Sequence[Any], names: tuple[str, ...]) -> list[str | None]:
     """The model's name of each label, by the rules of `evaluate`; None for a missing label."""
     known = [(place, label) for place, label in enumerate(map(label_text, labels)) if label]
-    classes = classes_of([label for _, label in known], [f"item {place + 1}" for place, _ in known], names)
+    classes = match_classes([label for _, label in known], [f"item {place + 1}" for place, _ in known], names)
     found: list[str | None] = [None] * len(labels)
-    for (place, _), index in zip(known, classes.tolist(), strict=True):
+    for (place, _), index in zip(known, classes, strict=True):
         found[place] = names[index]
     return found

@@ -6,7 +6,7 @@ It calls the stage functions one after another; a stage that is finished returns
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -169,10 +169,10 @@ def stage_status(folder: Path) -> str:
 
 def _check_labels(recipe: Recipe) -> None:
     """Raise InputDataError for labelled rows that cannot work, before anything is written."""
-    from pretune.text.labels.split import split_labels
+    from pretune.tasks.labelled_file import split_file
 
     if recipe.labels is not None:
-        split_labels(Path(recipe.labels), _optional_path(recipe.test_labels), **asdict(recipe.split))
+        split_file(Path(recipe.labels), _optional_path(recipe.test_labels), recipe.split)
 
 
 def _do(step: Step, *, redo: bool) -> Manifest:

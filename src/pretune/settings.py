@@ -167,8 +167,17 @@ class PretrainConfig:
 class SplitConfig:
     """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
+    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"] = _setting(
+        "auto",
+        "classification: a class for each text; multilabel: several labels; pairs: a class or score for two texts; "
+        "regression: a score; tokens: entities; auto: detected and shown",
+    )
     text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
+    text_pair_column: str | None = _setting(None, "column that contains the second text of pairs")
     label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
+    label_separator: str | None = _setting(
+        None, "sign between several labels in one cell, as in red|green (default: detected and shown)"
+    )
     label_names: tuple[str, ...] = _setting((), "names for the labels in the file, e.g. 0=negative,1=positive")
     validation_fraction: float = _setting(
         0.1, "fraction of the rows held out for validation, chosen by a hash of the text"

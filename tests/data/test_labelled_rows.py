@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.data.labelled_rows import ClassificationRows, LabeledShard, load_labeled
+from pretune.data.labelled_rows import LabeledShard, LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
+from pretune.data.targets import Targets
 
 NUM_ROWS = 600
 
@@ -18,11 +19,11 @@ NUM_ROWS = 600
 @pytest.fixture
 def data(write_shard: Any, draw_documents: Any) -> LabeledShard:
     folder = write_shard(draw_documents(NUM_ROWS, 60), "train")
-    return load_labeled(folder, "train", [n % 3 for n in range(NUM_ROWS)])
+    return load_labeled(folder, "train", Targets.of_rows(np.arange(NUM_ROWS) % 3))
 
 
-def make_rows(data: LabeledShard, special: SpecialIds, **settings: Any) -> ClassificationRows:
-    return ClassificationRows(data, special, **{"batch_size": 16, "seed": 0, **settings})
+def make_rows(data: LabeledShard, special: SpecialIds, **settings: Any) -> LabelledBatches:
+    return LabelledBatches(data, special, **{"batch_size": 16, "seed": 0, **settings})
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 16, 600, 1000])
@@ -114,7 +115,7 @@ def test_only_ordinary_tokens_are_hidden_and_about_the_requested_fraction(
 
 def test_labels_have_the_weight_of_their_class(data: LabeledShard, special: SpecialIds) -> None:
     weights = np.array([0.5, 1.0, 4.0], dtype=np.float32)
-    rows = make_rows(data, special, class_weights=weights)
+    rows = make_rows(data, special, label_weights=weights[data.targets.values])
     batch = rows.training_batch(np.array([0, 1, 2, 3]), 0, 0)
     assert batch.label_weights is not None
     assert batch.label_weights.tolist() == [0.5, 1.0, 4.0, 0.5]
@@ -124,9 +125,9 @@ def test_labels_have_the_weight_of_their_class(data: LabeledShard, special: Spec
 def test_a_subset_of_rows_is_spread_evenly(write_shard: Any, draw_documents: Any, special: SpecialIds) -> None:
     documents = draw_documents(90, 20)
     folder = write_shard(documents, "some")
-    data = load_labeled(folder, "some", list(range(90)), 30)
-    assert data.labels.tolist() == list(range(0, 90, 3))
+    data = load_labeled(folder, "some", Targets.of_rows(np.arange(90)), 30)
+    assert data.targets.values.tolist() == list(range(0, 90, 3))
     assert [data.text(i).tolist() for i in range(30)] == documents[::3]
     batch = make_rows(data, special, batch_size=30).in_order()
-    assert sorted(batch[0].labels.tolist()) == data.labels.tolist()
-    assert len(load_labeled(folder, "some", list(range(90)), 500)) == 90
+    assert sorted(batch[0].labels.tolist()) == data.targets.values.tolist()
+    assert len(load_labeled(folder, "some", Targets.of_rows(np.arange(90)), 500)) == 90

@@ -28,7 +28,7 @@ def write_file(path: Path, labels: list[str]) -> Path:
 def test_figures_are_those_of_the_predictions(tmp_path: Path, run_folder: Path) -> None:
     found = evaluate(run_folder, write_file(tmp_path / "rows.jsonl", LABELS))
     texts = [text for text in TEXTS if text]
-    probabilities = load_classifier(run_folder).predict_probabilities(texts)
+    probabilities = load_classifier(run_folder).predict_outputs(texts)
     expected = summarize(np.array([2, 0, 1, 0]), probabilities, ["negative", "neutral", "positive"])
     assert {name: found[name] for name in expected} == expected
     assert (found["n"], found["skipped"]) == (4, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_coverage, judge, write_points
+from pretune.tasks.registry import task_named
 
 NUM_ROWS = 400
 
@@ -28,15 +29,15 @@ def contender(kind: str, right: np.ndarray, labels: np.ndarray = LABELS) -> Cont
 
 def contender_of(kind: str, predicted: np.ndarray) -> Contender:
     """A contender with a probability of 0.8 for each predicted class."""
-    return Contender(
-        name=kind, kind=kind, predicted=predicted, probabilities=np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
-    )
+    return Contender(name=kind, kind=kind, runs=list(np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)))
 
 
-def make_test_rows(slices: list[str | None] | None = None, labels: np.ndarray = LABELS) -> HeldOutRows:
-    return HeldOutRows(
-        rows=list(range(len(labels))), labels=labels, slices=slices or [None] * len(labels), num_classes=2
-    )
+def make_test_rows(
+    slices: list[str | None] | None = None, labels: np.ndarray = LABELS, metric: str = "accuracy"
+) -> HeldOutRows:
+    places = zip(labels.tolist(), slices or [None] * len(labels), strict=True)
+    lines = [{"row": row, "label": label, "slice": name} for row, (label, name) in enumerate(places)]
+    return HeldOutRows(task=task_named("classification"), names=["bad", "good"], lines=lines, metric=metric)
 
 
 def test_scratch_against_scratch_is_no_clear_difference() -> None:
@@ -124,7 +125,7 @@ def test_imbalance_is_judged_by_macro_f1() -> None:
     never = contender_of("scratch", np.zeros((3, NUM_ROWS), dtype=np.int64))
     often = np.where(np.random.default_rng(0).random((3, NUM_ROWS)) < 0.98, labels, 1 - labels)
     runs = [never, contender_of("pretrained", often)]
-    (verdict,) = judge(runs, make_test_rows(labels=labels), "macro_f1")
+    (verdict,) = judge(runs, make_test_rows(labels=labels, metric="macro_f1"))
     assert verdict["metric"] == "macro_f1"
     assert verdict["difference"] > 0.2
     assert "points of macro-F1" in verdict["sentence"]

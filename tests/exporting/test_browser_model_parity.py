@@ -181,7 +181,7 @@ def test_real_texts_are_tokenized_as_in_python(engine: Engine, run: Path, real_d
 
 def test_probabilities_are_those_of_python(engine: Engine, run: Path) -> None:
     texts = [text for text in make_strings(100, seed=3) if clean_text(text)]
-    expected = load_classifier(run).predict_probabilities(texts)
+    expected = load_classifier(run).predict_outputs(texts)
     model = pack_model(run)
     answers = engine.answer(model, predict=texts, clean=texts)
     is_equal_text = [not each["isSuspect"] for each in answers["clean"]]
@@ -278,7 +278,7 @@ def test_filled_words_are_those_of_python(engine: Engine, whole_run: Path) -> No
 
 @pytest.mark.slow
 def test_eight_bits_change_probabilities_by_little(engine: Engine, whole_run: Path) -> None:
-    expected = load_classifier(whole_run).predict_probabilities(TYPED)
+    expected = load_classifier(whole_run).predict_outputs(TYPED)
     answers = engine.answer(pack_model(whole_run, precisions=["int8"]), predict=TYPED)
     difference = np.abs(np.array(answers["predict"]) - expected).max()
     assert 1e-5 < difference < 0.05

@@ -19,10 +19,10 @@ def classifier(run_folder: Path) -> Classifier:
 
 
 def test_probabilities_keep_order_and_ignore_the_batch(classifier: Classifier) -> None:
-    together = classifier.predict_probabilities(TEXTS)
-    alone = np.concatenate([classifier.predict_probabilities([text]) for text in TEXTS])
+    together = classifier.predict_outputs(TEXTS)
+    alone = np.concatenate([classifier.predict_outputs([text]) for text in TEXTS])
     assert together.shape == (len(TEXTS), 3)
-    assert together.dtype == np.float32
+    assert together.dtype == np.float64
     np.testing.assert_allclose(together.sum(1), 1.0, atol=1e-6)
     np.testing.assert_allclose(together, alone, atol=1e-6)
     assert len({tuple(row) for row in np.round(together, 4).tolist()}) > 3  # random weights, but texts do differ
@@ -30,7 +30,7 @@ def test_probabilities_keep_order_and_ignore_the_batch(classifier: Classifier) -
 
 def test_predictions_name_the_most_probable_label(classifier: Classifier) -> None:
     texts = [text for text in TEXTS if text.strip()]
-    for prediction, row in zip(classifier.predict(texts), classifier.predict_probabilities(texts), strict=True):
+    for prediction, row in zip(classifier.predict(texts), classifier.predict_outputs(texts), strict=True):
         assert prediction.label == classifier.label_names[int(row.argmax())]
         assert prediction.probability == max(prediction.probabilities.values())
         assert list(prediction.probabilities) == list(classifier.label_names)
@@ -38,7 +38,7 @@ def test_predictions_name_the_most_probable_label(classifier: Classifier) -> Non
 
 def test_no_texts_give_no_predictions(classifier: Classifier) -> None:
     assert classifier.predict([]) == []
-    assert classifier.predict_probabilities([]).shape == (0, 3)
+    assert classifier.predict_outputs([]).shape == (0, 3)
 
 
 def test_long_texts_are_cut_in_the_middle(classifier: Classifier) -> None:

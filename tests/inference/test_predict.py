@@ -216,7 +216,8 @@ def test_missing_texts_of_a_list_are_missing_however_they_are_written(classifier
 
 
 def test_the_column_of_the_training_file_comes_first(classifier: Classifier, tmp_path: Path) -> None:
-    trained = replace(classifier, columns={"text_column": "tweet_text", "label_column": "label"})
+    columns = {"text_column": "tweet_text", "label_column": "label"}
+    trained = replace(classifier, labelling=replace(classifier.labelling, columns=columns))
     rows = [["I like tea", "A person of many words who writes at length about tea."]] * 3
     write_csv(tmp_path / "new.csv", ["tweet_text", "user_bio"], rows)
     assert predict_file(trained, tmp_path / "new.csv", tmp_path / "out.csv").text_column == "tweet_text"

@@ -39,7 +39,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "manifest": (stage_folder, "write_json"),
     "finish": (stage_folder.StageFolder, "finish"),
     "evaluation": (pretrain, "predict_hidden"),  # its second half
-    "epoch": (finetuning_trial, "predict_probabilities"),  # the evaluation at its end
+    "epoch": (finetuning_trial, "predict_outputs"),  # the evaluation at its end
 }
 
 

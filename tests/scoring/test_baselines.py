@@ -29,22 +29,22 @@ def test_linear_baselines_learn(num_classes: int) -> None:
     found = list(predict_linear(train, validation, test.texts, num_classes))
     assert [baseline.kind for baseline in found] == ["tfidf", "nbsvm"]
     for baseline in found:
-        assert accuracy(test.labels, baseline.probabilities.argmax(axis=1)) > 0.85
-        assert baseline.probabilities.sum(axis=1) == pytest.approx(1.0)
+        assert accuracy(test.labels, baseline.outputs.argmax(axis=1)) > 0.85
+        assert baseline.outputs.sum(axis=1) == pytest.approx(1.0)
         assert {"C", "validation_score"} <= baseline.chosen.keys()
     again = list(predict_linear(train, validation, test.texts, num_classes))
-    assert all(np.array_equal(a.probabilities, b.probabilities) for a, b in zip(found, again, strict=True))
+    assert all(np.array_equal(a.outputs, b.outputs) for a, b in zip(found, again, strict=True))
 
 
 def test_a_rare_class_is_predicted() -> None:
     train, validation, test = (draw_rows(n, [0.95, 0.05], seed) for seed, n in enumerate((800, 200, 400)))
     for baseline in predict_linear(train, validation, test.texts, 2, is_imbalanced=True):
-        assert macro_f1(test.labels, baseline.probabilities.argmax(axis=1), 2) > 0.65
+        assert macro_f1(test.labels, baseline.outputs.argmax(axis=1), 2) > 0.65
 
 
 def test_majority_gives_the_class_frequencies() -> None:
     found = predict_majority(np.array([1, 1, 1, 0]), 3, 3)
-    assert found.probabilities.tolist() == [[0.25, 0.75, 0.0]] * 3
+    assert found.outputs.tolist() == [[0.25, 0.75, 0.0]] * 3
 
 
 def test_nbsvm_scales_by_the_log_count_ratio() -> None:
@@ -76,7 +76,7 @@ def test_sst2_is_no_straw_man(real_data: Path) -> None:
     )
     labels = np.array([int(label) for label in dev.labels])
     figures = {
-        baseline.kind: accuracy(labels, baseline.probabilities.argmax(axis=1))
+        baseline.kind: accuracy(labels, baseline.outputs.argmax(axis=1))
         for baseline in predict_linear(train, validation, dev.texts, 2)
     }
     assert figures["nbsvm"] > 0.785

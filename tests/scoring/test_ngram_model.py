@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.scoring.ngram_model import TOKEN_PATTERN, NgramModel, ngrams_of
+from pretune.scoring.ngram_model import NgramModel, ngrams_of
+from pretune.scoring.word_features import TOKEN_PATTERN
 
 TEXTS = ["Not good, not GOOD at all!", "good", "a bad  film\nwith é and 你好", ""]
 

@@ -12,6 +12,7 @@ from pretune.scoring.uncertainty import (
     accuracy_difference,
     accuracy_over_seeds,
     bootstrap_difference,
+    bootstrap_over_seeds,
     holm,
     mcnemar_p_value,
     wilson_interval,
@@ -138,3 +139,61 @@ def test_bootstrap_agrees_with_the_formula() -> None:
     assert drawn == again
     assert drawn.difference == pytest.approx(formula.difference)
     assert drawn.interval == pytest.approx(formula.interval, abs=0.006)
+
+
+def mean_of(rows: np.ndarray):
+    """The figure of runs (S, N) that is the mean of their rows."""
+    return lambda weights: weights @ rows.T / weights.sum(axis=1, keepdims=True)
+
+
+def test_a_large_difference_is_cut_at_its_limit_only() -> None:
+    rows = 5.0 + np.random.default_rng(1).normal(size=(2, 60))
+    a, b = rows[:1], rows[1:] - 5.0
+
+    def score(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return mean_of(a)(weights), mean_of(b)(weights)
+
+    figures = a.mean(axis=1), b.mean(axis=1)
+    without = bootstrap_difference(*figures, score, 60, limit=np.inf)
+    assert without.interval[0] < 5.0 < without.interval[1]
+    assert bootstrap_difference(*figures, score, 60, limit=4.0).interval[1] == 4.0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "level"), [((0.0, 1.0), 0.6), ((-1.0, 1.0), -0.4), ((0.0, np.inf), 30.0), ((-np.inf, 1.0), -7.0)]
+)
+def test_the_interval_over_seeds_has_the_width_of_the_formula(bounds: tuple[float, float], level: float) -> None:
+    """Far from the bounds every scale gives about mean +- 1.96 deviations, which seeds that differ widen."""
+    random = np.random.default_rng(2)
+    rows = level + 0.1 * random.normal(size=(1, 400))
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 400, bounds)
+    error = rows.std() / 20
+    assert mean == pytest.approx(level, abs=0.02)
+    assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.15 * error)
+    apart = np.concatenate([rows - 0.05, rows, rows + 0.05])
+    _, (low_apart, high_apart) = bootstrap_over_seeds(apart.mean(axis=1), mean_of(apart), 400, bounds)
+    assert high_apart - low_apart > 2 * (high - low)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, np.inf), (-np.inf, 1.0)])
+@pytest.mark.parametrize("distance", [0.0, 0.01, 0.2])
+def test_the_interval_stays_inside_the_bounds(bounds: tuple[float, float], distance: float) -> None:
+    random = np.random.default_rng(3)
+    bound, sign = (bounds[0], 1) if np.isfinite(bounds[0]) else (bounds[1], -1)
+    rows = bound + sign * distance * random.exponential(size=(2, 12))
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, bounds)
+    assert bounds[0] <= low <= mean <= high <= bounds[1]
+    assert np.isfinite([low, high]).all()
+
+
+def test_few_rows_without_an_error_give_no_certain_fraction() -> None:
+    rows = np.ones((1, 10))
+    _, interval = bootstrap_over_seeds(np.ones(1), mean_of(rows), 10)
+    assert interval == pytest.approx(wilson_interval(10, 10))
+
+
+def test_replicates_at_the_bound_give_a_finite_interval() -> None:
+    """One of twelve rows has an error, so that a third of the replicates have none."""
+    rows = np.eye(12)[:1]
+    mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, (0.0, np.inf))
+    assert 0.0 <= low < mean < high < np.inf

@@ -40,7 +40,7 @@ def write_prepared(path: Path, num_test: int = 120) -> Path:
         if split == "test":
             lines = [{**line, "slice": "seen" if n % 2 else "unseen"} for n, line in enumerate(lines)]
         write_lines(path / f"{split}.jsonl", lines)
-    (path / "labels.json").write_text(json.dumps({"names": ["bad", "good"]}))
+    (path / "labels.json").write_text(json.dumps({"task": "classification", "names": ["bad", "good"]}))
     folder.finish(early_stopping_metric="accuracy", synthetic=True)
     return path
 

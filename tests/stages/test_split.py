@@ -17,6 +17,7 @@ from pretune.stages.collect.stage import collect
 from pretune.stages.prepare import prepare
 from pretune.stages.preprocess.stage import preprocess
 from pretune.stages.split import split
+from pretune.tasks.registry import task_named
 from pretune.text.document_store import iter_corpus
 from pretune.text.labels.split import open_split
 from pretune.text.splits import SPLITS, normalise_for_hash
@@ -44,7 +45,7 @@ def texts(rows: list[Any]) -> set[str]:
 
 def test_the_folder_gives_back_the_split(labels: Path, tmp_path: Path) -> None:
     manifest = split(labels, tmp_path / "split", SplitConfig(label_names=("0=bad", "1=good")))
-    found = open_split(tmp_path / "split")
+    found = open_split(tmp_path / "split", task_named)
     assert {side: len(found.by_split[side]) for side in SPLITS} == {side: manifest.summary[side] for side in SPLITS}
     assert len(found.all) == 400
     assert (found.labels, found.names) == (["0", "1"], ["bad", "good"])
@@ -62,7 +63,7 @@ def test_an_altered_split_is_refused(labels: Path, tmp_path: Path) -> None:
     file = tmp_path / "split" / "test.jsonl"
     file.write_text(file.read_text(encoding="utf-8").replace("sun", "sea"), encoding="utf-8")
     with pytest.raises(InputDataError, match=r"test\.jsonl was altered after the split stage"):
-        open_split(tmp_path / "split")
+        open_split(tmp_path / "split", task_named)
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.3])
@@ -71,7 +72,7 @@ def test_no_held_out_row_reaches_the_text_whatever_the_fractions(labels: Path, t
     split(labels, tmp_path / "split", SplitConfig(test_fraction=fraction))
     collect([tmp_path / "more.txt"], tmp_path / "collect", split=tmp_path / "split")
     preprocess(tmp_path / "collect", tmp_path / "preprocess", PLAIN, split=tmp_path / "split")
-    found = open_split(tmp_path / "split")
+    found = open_split(tmp_path / "split", task_named)
     learned = {normalise_for_hash(document["text"]) for document in iter_corpus(tmp_path / "preprocess")}
     assert not learned & texts(found.held_out)
     assert texts(found.by_split["train"]) <= learned
@@ -109,7 +110,7 @@ def test_rows_that_were_pretrained_on_are_not_held_out_in_silence(
         prepare(labels, tmp_path / "leaks", base=pretrained, split=SplitConfig(test_fraction=0.3))
     assert not (tmp_path / "leaks").exists()
     again = prepare(labels, tmp_path / "same", base=pretrained)  # the same rows give the same split
-    assert again.summary["test"] == len(open_split(tmp_path / "split").by_split["test"])
+    assert again.summary["test"] == len(open_split(tmp_path / "split", task_named).by_split["test"])
 
 
 def test_a_model_pretrained_without_a_split_warns(labels: Path, pretrained: Path, tmp_path: Path) -> None:

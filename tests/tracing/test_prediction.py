@@ -91,7 +91,7 @@ def test_head_arithmetic_can_be_repeated(traces: list[PredictionTrace]) -> None:
 
 
 def test_trace_and_predict_agree(classifier: Classifier, traces: list[PredictionTrace]) -> None:
-    predicted = classifier.predict_probabilities(TEXTS)
+    predicted = classifier.predict_outputs(TEXTS)
     np.testing.assert_allclose([trace.decision.probabilities for trace in traces], predicted, atol=1e-5)
     for trace, found in zip(traces, classifier.predict(TEXTS), strict=True):
         assert trace.decision.label == found.label

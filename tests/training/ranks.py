@@ -24,12 +24,13 @@ from pretune.data.batch import Attention, Batch
 from pretune.errors import InputDataError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
+from pretune.tasks.registry import task_named
 from pretune.training.checkpoint import TrainingState, list_steps
 from pretune.training.distributed_checkpoint import roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
+from pretune.training.objective import LossSum, MaskedObjective, Objective, TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 
@@ -201,7 +202,7 @@ def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, tor
         objective = parallel.wrap(MaskedObjective(model, dtype, compiled=False))
         batches = step_of(1, ranks.rank, ranks.size)
     else:
-        objective = parallel.wrap(ClassificationObjective(model, dtype, compiled=False))
+        objective = parallel.wrap(TaskObjective(model, task_named("classification").losses, dtype, compiled=False))
         rows = 1 if kind == "last" else 5
         texts = Batch(
             input_ids=torch.randint(4, 301, (rows, 8), generator=rng),

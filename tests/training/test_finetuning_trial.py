@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from pretune.data.labelled_rows import ClassificationRows, load_labeled
+from pretune.data.labelled_rows import LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
+from pretune.data.targets import Targets
 from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.runtime.events import Event, EventLog, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.scoring.metrics import summarize
+from pretune.tasks.classification import softmax
+from pretune.tasks.registry import task_named
+from pretune.text.labels.labelling import Labelling
 from pretune.text.token_shards import ShardWriter
 from pretune.training.checkpoint import load_best
-from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings, predict_probabilities
-from pretune.training.objective import ClassificationObjective
+from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings, predict_outputs
+from pretune.training.objective import TaskObjective
 
 NAMES = ("zero", "one", "two")
 SETTINGS = TrialSettings(
@@ -35,15 +39,18 @@ SETTINGS = TrialSettings(
     dtype=torch.float32,
     device="cpu",
 )
-Measure = Callable[[Any, Any], dict[str, Any]]
+TASK = task_named("classification")
+Measure = Callable[[Any], dict[str, Any]]
 
 
-def measure(labels: Any, probabilities: Any) -> dict[str, Any]:
-    figures = summarize(labels, probabilities, NAMES)
+def measure(logits: Any) -> dict[str, Any]:
+    """The scores of outputs for the validation rows."""
+    labels = np.random.default_rng(1).integers(0, 3, size=len(logits))  # as in `write_rows`
+    figures = summarize(labels, softmax(logits), NAMES)
     return {name: figures[name] for name in ("n", "accuracy", "accuracy_interval", "macro_f1", "loss")}
 
 
-def write_rows(folder: Path, name: str, count: int, seed: int) -> ClassificationRows:
+def write_rows(folder: Path, name: str, count: int, seed: int) -> LabelledBatches:
     """Texts whose label follows from one of their tokens."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, size=count).tolist()
@@ -53,7 +60,8 @@ def write_rows(folder: Path, name: str, count: int, seed: int) -> Classification
             filler[rng.integers(len(filler))] = 10 + label
             writer.add([1, *filler, 2])
     special = SpecialIds(pad=0, mask=3, first_ordinary=4)
-    return ClassificationRows(load_labeled(folder, name, labels), special, batch_size=16, seed=0, mask_augment=0.1)
+    targets = Targets.of_rows(np.array(labels))
+    return LabelledBatches(load_labeled(folder, name, targets), special, batch_size=16, seed=0, mask_augment=0.1)
 
 
 @pytest.fixture
@@ -69,7 +77,8 @@ def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> 
             replace(SETTINGS, **settings),
             folder=tmp_path / name / "trial",
             tokenizer_folder=tokenizer_folder,
-            label_names=NAMES,
+            task=TASK,
+            labelling=Labelling(names=NAMES),
             log=EventLog(tmp_path / name, "finetune"),
             measure=measure,
         )
@@ -111,18 +120,18 @@ def test_it_learns_and_keeps_the_best(make_trial: Callable[..., FinetuningTrial]
     assert events[-1]["best_step"] == best["step"]
     kept = load_best(tmp_path / "a" / "trial")
     assert all(torch.equal(tensor, kept[name]) for name, tensor in trial.model.state_dict().items())
-    objective = ClassificationObjective(trial.model, torch.float32, compiled=False)
-    again = measure(trial.validation.labels, predict_probabilities(objective, trial.validation, "cpu"))
+    objective = TaskObjective(trial.model, TASK.losses, torch.float32, compiled=False)
+    again = measure(predict_outputs(objective, trial.validation, "cpu"))
     assert again["loss"] == pytest.approx(best["loss"], abs=1e-6)
 
 
-def test_probabilities_are_in_the_order_of_the_rows(make_trial: Callable[..., FinetuningTrial]) -> None:
+def test_outputs_are_in_the_order_of_the_rows(make_trial: Callable[..., FinetuningTrial]) -> None:
     trial = make_trial("a")
-    found = predict_probabilities(trial.objective, trial.validation, "cpu")
+    found = predict_outputs(trial.objective, trial.validation, "cpu")
     for row in (0, 7, 39):
         with torch.no_grad():
             [logits] = trial.objective.logits(trial.validation.batch(np.array([row])))
-        np.testing.assert_allclose(found[row], logits.double().softmax(-1), atol=1e-6)
+        np.testing.assert_allclose(found[row], logits.double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
@@ -131,9 +140,9 @@ def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
 ) -> None:
     scripted = iter([(0.5, 0.9), (0.7, 0.8), (0.7, 0.85), (0.6, 0.7)])  # score and loss, epoch by epoch
 
-    def script(labels: Any, probabilities: Any) -> dict[str, Any]:
+    def script(logits: Any) -> dict[str, Any]:
         score, loss = next(scripted)
-        figures = measure(labels, probabilities)
+        figures = measure(logits)
         return {**figures, "accuracy": 0.1, "macro_f1": 0.1, metric: score, "loss": loss}
 
     best = make_trial("a", script, epochs=9, patience=2, metric=metric).run(StopFlag())
@@ -145,8 +154,8 @@ def test_patience_ends_a_trial_and_the_best_epoch_is_kept(
 def test_the_smaller_loss_decides_between_equal_scores(make_trial: Callable[..., FinetuningTrial]) -> None:
     scripted = iter([0.9, 0.8, 0.85])
 
-    def script(labels: Any, probabilities: Any) -> dict[str, Any]:
-        return {**measure(labels, probabilities), "accuracy": 0.5, "loss": next(scripted)}
+    def script(logits: Any) -> dict[str, Any]:
+        return {**measure(logits), "accuracy": 0.5, "loss": next(scripted)}
 
     assert make_trial("a", script).run(StopFlag())["epoch"] == 2.0
 

@@ -15,12 +15,13 @@ from pretune.data.batch import Attention, Batch
 from pretune.data.prefetch import feed
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize
+from pretune.tasks.registry import task_named
 from pretune.training import loop
 from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import ClassificationObjective, MaskedObjective
+from pretune.training.objective import MaskedObjective, TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
 ON_NO_DEVICE = ModelConfig(
@@ -101,7 +102,7 @@ def test_accumulating_unequal_label_counts_is_one_batch(make_language_model: Any
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_accumulating_weighted_labels_is_one_batch(make_classifier: Any, draw_labelled: Any, is_weighted: bool) -> None:
     model = make_classifier()
-    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
     parts = [draw_labelled(n, seed=n, is_weighted=is_weighted) for n in (1, 5, 2)]
     accumulated, whole = one_step(model, objective, parts), one_step(model, objective, [join(parts)])
     assert_same(accumulated, whole)
@@ -295,7 +296,7 @@ def test_a_weighted_step_waits_for_the_device_once(
     batch = draw_labelled(5, is_weighted=True)
     steps = iter_steps(
         model,
-        ClassificationObjective(model, torch.float32, compiled=False),
+        TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False),
         Optimizer(model, OptimizerConfig(kind="adamw", matrix_rate=0.1, other_rate=0.1, weight_decay=0.1)),
         lambda _: [batch],
     )

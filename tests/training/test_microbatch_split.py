@@ -14,10 +14,11 @@ from pretune.compute.ranks import Ranks
 from pretune.data.batch import Batch
 from pretune.errors import OutOfResourcesError, ShortOfMemoryError
 from pretune.runtime.launch import Launch
+from pretune.tasks.registry import task_named
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit, is_out_of_memory
-from pretune.training.objective import ClassificationObjective, LossSum, MaskedObjective, Objective
+from pretune.training.objective import LossSum, MaskedObjective, Objective, TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
 
@@ -100,7 +101,7 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
         batches = [draw_masked(6, 11, seed=0), draw_masked(5, 13, seed=1)]
     else:
         model = make_classifier()
-        objective = ClassificationObjective(model, dtype, compiled=False)
+        objective = TaskObjective(model, task_named("classification").losses, dtype, compiled=False)
         batches = [draw_labelled(rows, seed=rows, is_weighted=kind == "weighted") for rows in (6, 5)]
 
     def gradient(count: int) -> tuple[float, Tensor]:
@@ -119,12 +120,14 @@ def test_weighted_texts_are_the_same_in_pieces(make_classifier: Any, draw_labell
     whole, cut = make_classifier(), make_classifier()
     train(
         whole,
-        ClassificationObjective(whole, torch.float32, compiled=False),
+        TaskObjective(whole, task_named("classification").losses, torch.float32, compiled=False),
         draw_labelled,
         MicrobatchSplit(),
         is_weighted=True,
     )
-    objective = limited(ClassificationObjective(cut, torch.float32, compiled=False), 2, MemoryError())
+    objective = limited(
+        TaskObjective(cut, task_named("classification").losses, torch.float32, compiled=False), 2, MemoryError()
+    )
     train(cut, objective, draw_labelled, MicrobatchSplit(), is_weighted=True)
     for name, tensor in whole.state_dict().items():
         torch.testing.assert_close(cut.state_dict()[name], tensor, atol=1e-5, rtol=1e-5)

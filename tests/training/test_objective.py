@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pretune.training.objective import ClassificationObjective, MaskedObjective, predict_tokens_sum
+from pretune.tasks.registry import task_named
+from pretune.training.objective import MaskedObjective, TaskObjective, predict_tokens_sum
 
 
 def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model: Any, draw_masked: Any) -> None:
@@ -43,7 +44,7 @@ def test_the_head_computes_the_loss_in_fp32() -> None:
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_labelled_texts_are_weighted(make_classifier: Any, draw_labelled: Any, is_weighted: bool) -> None:
     model, batch = make_classifier(), draw_labelled(7, is_weighted=is_weighted)
-    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
     logits = model(batch.input_ids, batch.attention.document_ids)
     torch.testing.assert_close(objective.logits(batch), logits)
     losses = F.cross_entropy(logits, batch.labels, reduction="none")

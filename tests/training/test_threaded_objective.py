@@ -13,8 +13,9 @@ import torch
 from pretune.compute.cpu_threads import Lanes
 from pretune.compute.device import choose_compute
 from pretune.data.batch import Attention, Batch
+from pretune.tasks.registry import task_named
 from pretune.training.loop import evaluate
-from pretune.training.objective import ClassificationObjective, MaskedObjective
+from pretune.training.objective import MaskedObjective, TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import ThreadedObjective, in_lanes
 
@@ -46,7 +47,7 @@ def gradients(model: Any, objective: Any, batch: Batch) -> tuple[Any, dict[str, 
 @pytest.mark.parametrize("rows", [1, 2, 7, 32])
 def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: int, is_weighted: bool) -> None:
     model, batch = make_classifier(), draw_labeled(rows, is_weighted=is_weighted)
-    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
     one, expected = gradients(model, objective, batch)
     two, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     assert two.weight == pytest.approx(one.weight, rel=1e-6)
@@ -80,7 +81,9 @@ def test_masked_prediction_can_be_cut_too(
 def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) -> None:
     def train() -> dict[str, torch.Tensor]:
         model = make_classifier()
-        objective = ThreadedObjective(ClassificationObjective(model, torch.float32, compiled=False), model, LANES)
+        objective = ThreadedObjective(
+            TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False), model, LANES
+        )
         config = OptimizerConfig(kind="adamw", matrix_rate=1e-2, other_rate=1e-2, weight_decay=0.0)
         steps = iter_steps(
             model, objective, Optimizer(model, config), lambda step: [draw_labeled(16, step), draw_labeled(5, -step)]
@@ -95,7 +98,7 @@ def test_training_is_the_same_every_time(make_classifier: Any, iter_steps: Any) 
 
 def test_without_gradients_nothing_is_recorded(make_classifier: Any) -> None:
     model, batches = make_classifier(), [draw_labeled(9, seed) for seed in range(3)]
-    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
     threaded = ThreadedObjective(objective, model, LANES)
     assert evaluate(threaded, batches) == pytest.approx(evaluate(objective, batches), rel=1e-6)
     with torch.no_grad():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from pretune.compute.varlen import Spans, find_spans
@@ -34,12 +34,12 @@ class Attention:
 class Batch:
     """One micro-batch. Masked, causal and classification batches differ in how they are made, not in how they train.
 
-    For token prediction `labels` is (M,), along with ascending `positions` (M,) in the flattened batch. For
-    classification `labels` is (B,), without `positions`.
+    To predict at tokens, `labels` is (M,), along with ascending `positions` (M,) in the flattened batch. To predict
+    something of each text, `labels` is (B, ...), without `positions`.
     """
 
     input_ids: Int[Tensor, "B T"]
-    labels: Int[Tensor, "N"]
+    labels: Shaped[Tensor, "N ..."]
     attention: Attention
     positions: Int[Tensor, "N"] | None = None
     label_weights: Float[Tensor, "N"] | None = None

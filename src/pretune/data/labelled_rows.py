@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from pretune.data.batch import Attention, Batch
 from pretune.data.masked_rows import SpecialIds
 from pretune.data.padding import pad_rows
+from pretune.data.targets import Targets
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
 
@@ -22,19 +22,19 @@ _POOL_BATCHES = 32  # rows are sorted by length within pools of this many batche
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledShard:
-    """The encoded texts of one split and their labels; `rows` are the indices of the rows in use."""
+    """The encoded texts of one split and their targets; `rows` are the indices of the rows in use."""
 
     shard: TokenShard
-    all_labels: IntArray
+    all_targets: Targets
     rows: IntArray
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @property
-    def labels(self) -> IntArray:
-        """Labels of the rows in use."""
-        return self.all_labels[self.rows]
+    def targets(self) -> Targets:
+        """Targets of the rows in use."""
+        return self.all_targets.take(self.rows)
 
     @property
     def lengths(self) -> IntArray:
@@ -46,17 +46,18 @@ class LabeledShard:
         return self.shard.doc(int(self.rows[row])).astype(np.int64)
 
 
-def load_labeled(folder: Path, name: str, labels: Sequence[int], num_rows: int | None = None) -> LabeledShard:
+def load_labeled(folder: Path, name: str, targets: Targets, num_rows: int | None = None) -> LabeledShard:
     """One split of a prepare folder, or `num_rows` of its rows, spread evenly over it."""
-    shard, all_labels = TokenShard(folder, name), np.array(labels, dtype=np.int64)
-    count = len(all_labels) if num_rows is None else min(num_rows, len(all_labels))
-    return LabeledShard(shard=shard, all_labels=all_labels, rows=np.arange(count) * len(all_labels) // count)
+    count = len(targets) if num_rows is None else min(num_rows, len(targets))
+    return LabeledShard(
+        shard=TokenShard(folder, name), all_targets=targets, rows=np.arange(count) * len(targets) // count
+    )
 
 
-class ClassificationRows:
+class LabelledBatches:
     """Batches of labelled texts. `mask_augment` is the fraction of tokens hidden in training batches: regularisation
     that is a function of (seed, epoch, batch) like everything else, and keeps [MASK] familiar to the model
-    (arXiv:2310.07819)."""
+    (arXiv:2310.07819). `label_weights` (M,) are those of the targets in the loss."""
 
     def __init__(
         self,
@@ -66,13 +67,13 @@ class ClassificationRows:
         batch_size: int,
         seed: int,
         mask_augment: float = 0.0,
-        class_weights: npt.NDArray[np.float32] | None = None,
+        label_weights: npt.NDArray[np.float32] | None = None,
         width_multiple: int = 1,
     ) -> None:
         self.data, self.special, self.width_multiple = data, special, width_multiple
         self.batch_size, self.seed, self.mask_augment = batch_size, seed, mask_augment
-        self.class_weights = class_weights
-        self.labels, self.lengths = data.labels, data.lengths
+        self.label_weights = label_weights
+        self.targets, self.lengths = data.targets, data.lengths
 
     @property
     def batches_per_epoch(self) -> int:
@@ -115,12 +116,15 @@ class ClassificationRows:
         """Some rows, padded to the longest of them, or to the next multiple of `width_multiple`."""
         texts = [self.data.text(int(row)) for row in rows]
         input_ids, document_ids = pad_rows(texts, self.special.pad, self.width_multiple)
-        labels = self.labels[rows]
-        weights = None if self.class_weights is None else torch.from_numpy(self.class_weights[labels])
+        places, positions = self.targets.places(rows), None
+        if self.targets.positions is not None:
+            positions = torch.from_numpy(self.targets.flat_positions(rows.tolist(), input_ids.shape[1]))
+        weights = None if self.label_weights is None else torch.from_numpy(self.label_weights[places])
         return Batch(
             input_ids=input_ids,
-            labels=torch.from_numpy(labels),
+            labels=torch.from_numpy(self.targets.values[places]),
             attention=Attention(document_ids=document_ids),
+            positions=positions,
             label_weights=weights,
             num_tokens=sum(map(len, texts)),
         )

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pretune.errors import InputDataError
 from pretune.inference.load import load_classifier
-from pretune.scoring.metrics import summarize
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.checks import read_renaming
-from pretune.text.labels.label_text import label_text
-from pretune.text.labels.reader import read_labeled
-from pretune.text.reading_report import join_names
+from pretune.text.labels.detect_task import Columns
+from pretune.text.labels.task_rows import read_task_rows
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 
@@ -35,14 +29,28 @@ def evaluate(
     know, and the errors of `load_classifier`.
     """
     classifier = load_classifier(model)
-    rows = read_labeled(labels, text_column, label_column, preferred=classifier.columns)
-    usable = [(t, y, n) for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True) if clean_text(t) and y]
+    task, names = classifier.task, classifier.label_names
+    known = classifier.columns
+    rows = read_task_rows(
+        labels,
+        task="pairs" if classifier.labelling.has_pairs else task.name,
+        columns=Columns(text=text_column, label=label_column),
+        preferred=Columns(
+            text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
+        ),
+    )
+    usable = [
+        (t, y, n)
+        for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True)
+        if clean_text(t) and y is not None and y != ""
+    ]
     if not usable:
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
     texts = [text for text, _, _ in usable]
     places = [f"{labels}, line {n}" for _, _, n in usable]
-    classes = classes_of([y for _, y, _ in usable], places, classifier.label_names, label_names)
-    figures = summarize(classes, classifier.predict_probabilities(texts), classifier.label_names)
+    matched = task.match_labels([y for _, y, _ in usable], places, names, label_names)
+    true = task.true_values([{"label": label} for label in matched], names)
+    figures = task.figures(true, classifier.predict_outputs(texts), names)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
     num_seen = {
         kind: None if it is None else int(it.among(list(map(clean_text, texts))).sum()) for kind, it in seen.items()
@@ -54,29 +62,3 @@ def evaluate(
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
     }
-
-
-def classes_of(
-    labels: Sequence[str], places: Sequence[str], names: tuple[str, ...], renaming: tuple[str, ...] = ()
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The class (N,) of each label, as written by `label_text`.
-
-    Raises InputDataError for an unknown label, with its place from `places` (such as file and line).
-    """
-    renamed = read_renaming(renaming)
-    known = {label_text(name): index for index, name in enumerate(names)} | {n: i for i, n in enumerate(names)}
-    found = set(labels)
-    positions = {str(index): index for index in range(len(names))}
-    # Without a 0, the numbers may be stars from 1, which would be off by one as positions.
-    if not renamed and not found & known.keys() and "0" in found and found <= positions.keys():
-        known = positions
-    classes = []
-    for label, place in zip(labels, places, strict=True):
-        index = known.get(renamed.get(label, label))
-        if index is None:
-            raise InputDataError(
-                f"{place}: the label {label!r} is not one of the model's classes ({join_names(names)}); "
-                "correct the labels, rename them with --label-names, or name the column with --label-column."
-            )
-        classes.append(index)
-    return np.array(classes, dtype=np.int64)

@@ -4,89 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.metrics import accuracy, brier_score, calibration_error, macro_f1, macro_f1_of
-from pretune.scoring.uncertainty import (
-    Difference,
-    accuracy_difference,
-    accuracy_over_seeds,
-    bootstrap_difference,
-    holm,
-)
+from pretune.scoring.metric_titles import METRIC_TITLES
+from pretune.scoring.row_statistics import RowStatistics, describe_part, difference_of_runs, over_seeds
+from pretune.scoring.uncertainty import Difference, holm
+from pretune.tasks.task import Line, Outputs, Task
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-
-LINEAR = ("tfidf", "nbsvm")
+NOT_LINEAR = ("majority", "scratch", "pretrained")  # the other kinds are linear baselines
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One model of the comparison: the classes (S, N) and probabilities (S, N, C) that its seeds predicted for the same
-    N test rows."""
+    """One model of the comparison: the predictions of its seeds for the same N test rows, in the form of the task."""
 
     name: str
     kind: str
-    predicted: IntArray
-    probabilities: FloatArray
+    runs: Sequence[Outputs]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutRows:
-    """The test split: row numbers, true classes (N,), and the slice of each row if the label file names slices."""
+    """The test split: the task, the names of the labels, the rows as they were prepared, and the main metric."""
 
-    rows: list[int]
-    labels: IntArray
-    slices: list[str | None]
-    num_classes: int
+    task: Task
+    names: Sequence[str]
+    lines: Sequence[Line]
+    metric: str
+
+    @cached_property
+    def true(self) -> Any:
+        """The true labels in the form of the task."""
+        return self.task.true_values(self.lines, self.names)
+
+    @property
+    def rows(self) -> list[int]:
+        """The number of each row."""
+        return [line["row"] for line in self.lines]
 
     def mask(self, name: str | None) -> npt.NDArray[np.bool_]:
         """(N,): whether each row is in the slice; every row is for None."""
-        return np.array([name is None or s == name for s in self.slices], dtype=np.bool_)
+        return np.array([name is None or line.get("slice") == name for line in self.lines], dtype=np.bool_)
 
     @property
     def slice_names(self) -> list[str]:
-        return sorted({s for s in self.slices if s is not None})
+        return sorted({line["slice"] for line in self.lines if line.get("slice") is not None})
+
+    def statistics(self, contender: Contender, metric: str, slice_name: str | None = None) -> list[RowStatistics]:
+        """The statistics of each seed for a metric, on all rows or on a slice."""
+        found = [self.task.statistics(metric, self.true, outputs, self.names) for outputs in contender.runs]
+        return found if slice_name is None else [each.select(self.mask(slice_name)) for each in found]
 
 
 def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any]:
-    """The figures of one model as JSON values, averaged over its seeds, and its accuracy on each slice."""
-    correct = contender.predicted == test.labels
-    mean, interval = accuracy_over_seeds(correct)
+    """The figures of one model as JSON values, averaged over its seeds, and its usual metric on each slice."""
+    usual = test.task.usual_metric
+    statistics = test.statistics(contender, usual)
+    mean, interval = over_seeds(statistics)
+    every = [test.task.figures(test.true, outputs, test.names) for outputs in contender.runs]
     row: dict[str, Any] = {
         "name": contender.name,
         "kind": contender.kind,
-        "accuracy": mean,
-        "accuracy_interval": list(interval),
-        "macro_f1": float(np.mean([macro_f1(test.labels, p, test.num_classes) for p in contender.predicted])),
-        "brier_score": float(np.mean([brier_score(test.labels, p) for p in contender.probabilities])),
-        "calibration_error": float(np.mean([calibration_error(test.labels, p) for p in contender.probabilities])),
-        "seeds": [accuracy(test.labels, predicted) for predicted in contender.predicted],
-        "n": len(test.rows),
+        "metric": usual,
+        usual: mean,
+        f"{usual}_interval": list(interval),
+        **{name: float(np.mean([each[name] for each in every])) for name in test.task.compared if name != usual},
+        "seeds": [each.figure() for each in statistics],
+        "n": len(test.lines),
     }
     if test.slice_names:
-        row["slices"] = {name: _describe_slice(correct[:, test.mask(name)]) for name in test.slice_names}
+        row["slices"] = {
+            name: describe_part([each.select(test.mask(name)) for each in statistics]) for name in test.slice_names
+        }
     return row
 
 
-def _describe_slice(correct: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    mean, interval = accuracy_over_seeds(correct)
-    return {"n": correct.shape[1], "accuracy": mean, "accuracy_interval": list(interval)}
-
-
-def judge(contenders: Sequence[Contender], test: HeldOutRows, metric: str = "accuracy") -> list[dict[str, Any]]:
+def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, Any]]:
     """Verdicts on the pre-trained model against the from-scratch control and the linear baseline with the best test
     figure, as JSON values.
 
-    The verdicts on all rows come first, then those on each slice with enough rows. If the classes are strongly
-    imbalanced, `metric` is "macro_f1" and the verdicts compare that. A difference counts as clear only if neither the
+    The verdicts on all rows come first, then those on each slice with enough rows. They compare the main metric, which
+    for strongly imbalanced classes is macro-F1. A difference counts as clear only if neither the
     choice of test rows nor that of seeds is a likely explanation; see
-    `pretune.scoring.uncertainty.accuracy_difference`. On slices, a difference must also stay clear after Holm's
+    `pretune.scoring.row_statistics.difference_of_runs`. On slices, a difference must also stay clear after Holm's
     correction for the number of comparisons. Choosing the best baseline by its test figure favours the baseline, which
     errs on the side of caution.
     """
@@ -94,28 +99,26 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows, metric: str = "acc
     pretrained = by_kind.get("pretrained")
     if pretrained is None:
         return []
-    linear = [by_kind[kind] for kind in LINEAR if kind in by_kind]
-    best = max(linear, key=lambda c: _score(c, test, metric).mean(), default=None)
+    linear = [contender for contender in contenders if contender.kind not in NOT_LINEAR]
+    best = max(linear, key=lambda c: _score(c, test), default=None)
     others = [other for other in (by_kind.get("scratch"), best) if other is not None]
-    verdicts = [
-        _verdict(pretrained, other, _compare(pretrained, other, test, metric, None), metric) for other in others
-    ]
+    verdicts = [_verdict(pretrained, other, _compare(pretrained, other, test, None), test.metric) for other in others]
     on_slices = [
-        (name, other, _compare(pretrained, other, test, metric, name))
+        (name, other, _compare(pretrained, other, test, name))
         for name in test.slice_names
         if test.mask(name).sum() >= MIN_SLICE_ROWS
         for other in others
     ]
     corrected = holm([found.p_value for _, _, found in on_slices])
     for (name, other, found), p_value in zip(on_slices, corrected, strict=True):
-        verdict = _verdict(pretrained, other, replace(found, p_value=p_value), metric, name, len(on_slices))
+        verdict = _verdict(pretrained, other, replace(found, p_value=p_value), test.metric, name, len(on_slices))
         verdicts.append({**verdict, "slice": name, "uncorrected_p_value": found.p_value})
     return verdicts
 
 
 def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[str, Any]]) -> str:
     """A sentence on what the intervals cover and what they do not; on slices, also on the correction."""
-    num_seeds = [len(contender.predicted) for contender in contenders if contender.kind in ("scratch", "pretrained")]
+    num_seeds = [len(contender.runs) for contender in contenders if contender.kind in ("scratch", "pretrained")]
     if min(num_seeds, default=1) > 1:
         sentence = (
             "The intervals cover the choice of test rows and of fine-tuning seeds; another pre-training run may differ."
@@ -134,12 +137,9 @@ def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[s
     )
 
 
-def _compare(a: Contender, b: Contender, test: HeldOutRows, metric: str, slice_name: str | None) -> Difference:
-    mask = test.mask(slice_name)
-    labels, ours, theirs = test.labels[mask], a.predicted[:, mask], b.predicted[:, mask]
-    if metric == "macro_f1":
-        return _macro_f1_difference(labels, ours, theirs, test.num_classes)
-    return accuracy_difference(ours == labels, theirs == labels)
+def _compare(a: Contender, b: Contender, test: HeldOutRows, slice_name: str | None) -> Difference:
+    ours, theirs = (test.statistics(each, test.metric, slice_name) for each in (a, b))
+    return difference_of_runs(ours, theirs)
 
 
 def _verdict(
@@ -158,7 +158,7 @@ def _verdict(
 def _sentence(found: Difference, other: Contender, metric: str, slice_name: str | None, num_corrected: int) -> str:
     point, low, high = (write_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
-    unit = "points" if metric == "accuracy" else "points of macro-F1"
+    unit = "points" if metric == "accuracy" else f"points of {METRIC_TITLES[metric]}"
     figures = f"{sign}{point} {unit} (95 % interval {low} to {high})"
     is_control = other.kind == "scratch"
     name = "the same network from scratch" if is_control else other.name
@@ -184,25 +184,6 @@ def write_points(value: float) -> str:
     return "0.0"
 
 
-def _score(contender: Contender, test: HeldOutRows, metric: str) -> FloatArray:
-    """The figure of each seed (S,)."""
-    if metric == "macro_f1":
-        return np.array([macro_f1(test.labels, predicted, test.num_classes) for predicted in contender.predicted])
-    return np.array([accuracy(test.labels, predicted) for predicted in contender.predicted])
-
-
-def _macro_f1_difference(labels: IntArray, a: IntArray, b: IntArray, num_classes: int) -> Difference:
-    """The difference in macro-F1 of two sets of runs, with a bootstrap that weights the rows alike for every run."""
-    classes = np.eye(num_classes)
-    true = classes[labels]
-
-    def score_run(weights: FloatArray, predicted: IntArray) -> FloatArray:
-        given = classes[predicted]
-        return macro_f1_of(weights @ (true * given), weights @ true, weights @ given)
-
-    def score(weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        ours, theirs = ([score_run(weights, predicted) for predicted in runs] for runs in (a, b))
-        return np.stack(ours, axis=1), np.stack(theirs, axis=1)
-
-    ours, theirs = score(np.ones((1, len(labels))))
-    return bootstrap_difference(ours[0], theirs[0], score, len(labels))
+def _score(contender: Contender, test: HeldOutRows) -> float:
+    """The mean of the main metric over the seeds."""
+    return float(np.mean([each.figure() for each in test.statistics(contender, test.metric)]))

@@ -1,9 +1,10 @@
-"""From texts to class probabilities in fp32, in the same order, computed in batches of similar length."""
+"""From texts to predictions in fp32, in the same order, computed in batches of similar length."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,44 +14,56 @@ from torch import Tensor
 
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
+from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import SequenceClassifier
+from pretune.model.transformer import SequenceClassifier, TaskModel
+from pretune.tasks.prediction import Prediction
+from pretune.tasks.registry import task_named
+from pretune.tasks.task import Outputs, Task
 from pretune.text.clean.normalize import clean_text
-from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
+from pretune.text.labels.labelling import Labelling
+from pretune.text.tokenizer.rows import Texts, encode_rows
+from pretune.text.tokenizer.tokenizer import Tokenizer
 
 MAX_SEQ_LEN = 512  # longer texts are cut in the middle
 TOKENS_PER_BATCH = 2048  # padding included; on a CPU, so that a batch fits its caches
 TOKENS_PER_GPU_BATCH = 32_768
 
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The label of one text with its probability, and the probability of every label.
-
-    A missing or blank text has no label: its prediction is empty. The probabilities are the softmax of the scores and
-    are not calibrated; `evaluate` measures their error.
-    """
-
-    text: str
-    label: str | None
-    probability: float | None
-    probabilities: dict[str, float]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there was no text to label."""
-        return self.label is None
+Text = str | tuple[str, str]  # a text, or a pair of texts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A fine-tuned model with its tokenizer and the names of its classes."""
+    """A fine-tuned model with its tokenizer and the meaning of its outputs."""
 
     path: Path
-    model: SequenceClassifier
+    model: TaskModel
     tokenizer: Tokenizer
-    label_names: tuple[str, ...]
-    columns: Mapping[str, str] = field(default_factory=dict)  # text_column and label_column of the training file
+    labelling: Labelling
+
+    @cached_property
+    def task(self) -> Task:
+        """The task that the model was fine-tuned for."""
+        return task_named(self.labelling.task)
+
+    @property
+    def text_model(self) -> SequenceClassifier:
+        """The model, if it labels whole texts. Raises ModelError if it labels tokens."""
+        if not isinstance(self.model, SequenceClassifier):
+            raise ModelError(
+                f"{self.path} labels tokens, which this does not work for; expected a model of whole texts."
+            )
+        return self.model
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of the labels."""
+        return self.labelling.names
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns of the training file, if known."""
+        return self.labelling.columns
 
     @property
     def config(self) -> ModelConfig:
@@ -65,42 +78,52 @@ class Classifier:
         """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """The most probable label of each text, in the order of `texts`; an empty prediction for a blank text."""
-        cleaned = [clean_text(text) for text in texts]
-        places = [place for place, text in enumerate(cleaned) if text]
-        found = [Prediction(text=text, label=None, probability=None, probabilities={}) for text in texts]
-        if not places:
-            return found
-        for place, row in zip(places, self._classify([cleaned[place] for place in places]), strict=True):
-            found[place] = Prediction(
-                text=texts[place],
-                label=self.label_names[int(row.argmax())],
-                probability=float(row.max()),
-                probabilities=dict(zip(self.label_names, row.tolist(), strict=True)),
-            )
+    def predict(self, texts: Sequence[Text]) -> list[Prediction]:
+        """The prediction for each text, or pair of texts, in their order; an empty prediction for a blank text.
+
+        Raises InputDataError for single texts if the model was trained on pairs, and for pairs if it was not.
+        """
+        given = [(text, None) if isinstance(text, str) else (text[0], text[1]) for text in texts]
+        cleaned = self._clean(given)
+        places = [place for place, (text, pair) in enumerate(cleaned) if text and pair != ""]
+        found = [self.task.empty_prediction(*texts) for texts in given]
+        if places:
+            outputs = self._outputs([cleaned[place] for place in places])
+            for index, place in enumerate(places):
+                found[place] = self.task.to_prediction(outputs, index, self.label_names, *given[place])
         return found
 
-    def predict_probabilities(self, texts: Sequence[str]) -> Float[np.ndarray, "N C"]:
-        """Class probabilities (N, C) in fp32, a row for each text, in the order of `texts`; each row sums to one."""
-        return self._classify([clean_text(text) for text in texts])  # as in training
+    def predict_outputs(self, texts: Sequence[Text]) -> Outputs:
+        """The predictions for all texts in the form of the task: of a classification, probabilities (N, C)."""
+        given = [(text, None) if isinstance(text, str) else (text[0], text[1]) for text in texts]
+        return self._outputs(self._clean(given))  # as in training
 
-    def _classify(self, cleaned: Sequence[str]) -> Float[np.ndarray, "N C"]:
-        rows = [cut_middle(ids, self.max_seq_len) for ids in self.tokenizer.encode_batch(cleaned)]
-        result = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
+    def _clean(self, texts: Sequence[Texts]) -> list[Texts]:
+        for text, pair in texts:
+            if (pair is not None) != self.labelling.has_pairs:
+                found, expected = ("a pair of texts", "one text") if pair is not None else ("one text", "two texts")
+                raise InputDataError(
+                    f"Found {found} ({text!r:.60}), but {self.path} was trained on {expected} a row; give {expected}."
+                )
+        return [(clean_text(text), None if pair is None else clean_text(pair)) for text, pair in texts]
+
+    def _outputs(self, cleaned: Sequence[Texts]) -> Outputs:
+        rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
+        result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
 
         def classify(indices: list[int]) -> None:
-            logits = self.predict_logits([rows[index] for index in indices])
-            result[indices] = torch.softmax(logits, dim=-1).cpu().numpy()
+            result[indices] = self.predict_logits([rows[index] for index in indices]).double().cpu().numpy()
 
         device = self.model.classifier.weight.device.type
         tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
         lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
-        return result
+        lines = [{"text": text} for text, _ in cleaned]
+        places = self.task.places(lines, self.tokenizer, self.max_seq_len)
+        return self.task.decode(result, places, dict(self.labelling.decision))
 
     @torch.inference_mode()
     def predict_logits(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        """Class scores (B, C) in fp32 of one batch of token ids."""
+        """Outputs (B, K) in fp32 of one batch of token ids."""
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))

@@ -10,7 +10,7 @@ from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
-from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -32,7 +32,7 @@ def load_classifier(path: Path | str) -> Classifier:
 
 def classifier_of(loaded: LoadedModel) -> Classifier:
     """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
-    if not isinstance(loaded.model, SequenceClassifier) or loaded.label_names is None:
+    if isinstance(loaded.model, LanguageModel) or loaded.labelling is None:
         raise ModelError(
             f"{loaded.path} has a language model, which fills in words and does not classify; "
             "fine-tune it first, or give the output folder of finetune."
@@ -41,8 +41,7 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         path=loaded.path,
         model=loaded.model,
         tokenizer=load_matching_tokenizer(loaded),
-        label_names=loaded.label_names,
-        columns=loaded.columns,
+        labelling=loaded.labelling,
     )
 
 

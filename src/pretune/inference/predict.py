@@ -17,9 +17,10 @@ from typing import Any, BinaryIO
 import zstandard
 
 from pretune.errors import InputDataError, UsageError
-from pretune.inference.classify import Classifier, Prediction
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
+from pretune.tasks.prediction import Prediction
 from pretune.text.labels.label_text import is_missing
 from pretune.text.labels.reader import without_labels
 from pretune.text.raw.text_stream import TextStream

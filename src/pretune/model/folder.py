@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from torch import Tensor
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+from pretune.text.labels.labelling import Labelling
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -39,55 +40,61 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier
+Model = LanguageModel | SequenceClassifier | TokenClassifier
+_PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """The content of a model folder; `label_names` and `columns` are of a classifier only."""
+    """The content of a model folder; `labelling` is of a model that was fine-tuned for a task only."""
 
     path: Path
     model: Model
     config: ModelConfig
-    label_names: tuple[str, ...] | None
+    labelling: Labelling | None
     tokenizer_path: Path
-    columns: Mapping[str, str] = field(
-        default_factory=dict
-    )  # text_column and label_column of the training file, if known
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the labels of a fine-tuned model."""
+        return None if self.labelling is None else self.labelling.names
 
 
 def save_model_folder(
     folder: Path,
     model: Model,
     tokenizer_folder: Path,
-    label_names: Sequence[str] | None = None,
+    labels: Labelling | Sequence[str] | None = None,
     *,
-    columns: Mapping[str, str] | None = None,
     write_more: Callable[[Path], None] | None = None,
     **facts: Any,
 ) -> None:
     """Commit a model as a folder that transformers can load and that is sufficient for predictions.
 
     `write_more` may add files to the folder before it is committed (a checkpoint's `training_state/`); `facts` are JSON
-    values for its manifest. A classifier needs its label names; `columns` are those of its training file, by which
-    predictions find the text in new files. An existing folder is replaced.
-    Raises OutOfResourcesError if the disk is full; the previous folder stays.
+    values for its manifest. A fine-tuned model needs its `labels`: what its outputs mean, or the names of the classes.
+    An existing folder is replaced. Raises OutOfResourcesError if the disk is full; the previous folder stays.
     """
-    is_classifier = isinstance(model, SequenceClassifier)
-    if is_classifier != (label_names is not None) or (label_names and len(label_names) != _num_classes(model)):
-        raise ValueError(f"{type(model).__name__} and label names {label_names!r} do not fit together")
+    labelling = labels if isinstance(labels, Labelling | None) else Labelling(names=tuple(labels))
+    is_fine_tuned = isinstance(model, TaskModel)
+    if is_fine_tuned != (labelling is not None) or (labelling and len(labelling.outputs) != _num_outputs(model)):
+        raise ValueError(f"{type(model).__name__} and the labels {labelling!r} do not fit together")
 
     def write(partial: Path) -> None:
         save_file(to_transformers_state(model), partial / WEIGHTS_NAME, metadata={"format": "pt"})
-        write_json(partial / CONFIG_NAME, to_transformers_config(model, label_names))
+        write_json(partial / CONFIG_NAME, to_transformers_config(model, labelling))
         shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
         settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
         settings["model_max_length"] = model.config.max_seq_len
-        if is_classifier:  # a typed "[MASK]" is plain text to a classifier, also in transformers
+        if is_fine_tuned:  # a typed "[MASK]" is plain text to a classifier, also in transformers
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
-        if label_names is not None:
-            write_json(partial / LABELS_NAME, {"names": list(label_names), **(columns or {})})
+        if labelling is not None:
+            write_json(partial / LABELS_NAME, labelling.to_dict())
         if write_more is not None:
             write_more(partial)
 
@@ -112,16 +119,9 @@ def load_model_folder(folder: Path) -> LoadedModel:
     fields = _read_json(folder / CONFIG_NAME)
     config = from_transformers_config(fields, folder / CONFIG_NAME)
     tensors = _read_weights(folder)
-    label_names = _read_label_names(folder, fields) if "classifier.weight" in tensors else None
-    model = _build_model(config, tensors, fields, folder, label_names)
-    return LoadedModel(
-        path=folder,
-        model=model.eval(),
-        config=config,
-        label_names=label_names,
-        tokenizer_path=folder,
-        columns=_read_columns(folder),
-    )
+    labelling = _read_labelling(folder, fields) if "classifier.weight" in tensors else None
+    model = _build_model(config, tensors, fields, folder, labelling)
+    return LoadedModel(path=folder, model=model.eval(), config=config, labelling=labelling, tokenizer_path=folder)
 
 
 def has_native_head(num_classes: int, hidden_size: int) -> bool:
@@ -129,10 +129,10 @@ def has_native_head(num_classes: int, hidden_size: int) -> bool:
     return 2 * num_classes <= hidden_size
 
 
-def describe_native_head(model: SequenceClassifier) -> str | None:
+def describe_native_head(model: TaskModel) -> str | None:
     """A notice if transformers' `text-classification` pipeline cannot express this head; otherwise None."""
-    classes, hidden = _num_classes(model), model.config.hidden_size
-    if has_native_head(classes, hidden):
+    classes, hidden = _num_outputs(model), model.config.hidden_size
+    if isinstance(model, TokenClassifier) or has_native_head(classes, hidden):
         return None
     return (
         f"{classes} classes are too many for transformers' text-classification pipeline at hidden size {hidden} (at "
@@ -157,7 +157,9 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= {f"{prefix}.{name}.weight": part for name, part in zip(_QKV, parts, strict=True)}
         parts = ours[f"{block}.gate_up_proj.weight"].chunk(2)
         theirs |= {f"{prefix}.{name}.weight": part for name, part in zip(_GATE_UP, parts, strict=True)}
-    if isinstance(model, SequenceClassifier):
+    if isinstance(model, TokenClassifier):  # EuroBERT's token classifier is this linear layer
+        theirs |= {name: ours[name] for name in ("classifier.weight", "classifier.bias")}
+    elif isinstance(model, SequenceClassifier):
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
     elif not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
@@ -180,7 +182,7 @@ def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> 
     return ours
 
 
-def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> dict[str, Any]:
+def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[str, Any]:
     """The fields of `config.json`, all explicit, because EuroBERT has other defaults for special tokens and norms."""
     config = model.config
     fields: dict[str, Any] = {
@@ -212,13 +214,15 @@ def to_transformers_config(model: Model, label_names: Sequence[str] | None) -> d
         "classifier_pooling": "mean",
         "dtype": "float32",
     }
-    if label_names is not None:
+    if labelling is not None:
+        names = labelling.outputs
         fields |= {
-            "num_labels": len(label_names),
-            "id2label": {str(index): name for index, name in enumerate(label_names)},
-            "label2id": {name: index for index, name in enumerate(label_names)},
-            "problem_type": "single_label_classification",
+            "num_labels": len(names),
+            "id2label": {str(index): name for index, name in enumerate(names)},
+            "label2id": {name: index for index, name in enumerate(names)},
         }
+        if labelling.task in _PROBLEM_TYPES:
+            fields["problem_type"] = _PROBLEM_TYPES[labelling.task]
     return fields
 
 
@@ -267,12 +271,12 @@ def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
 def _architecture(model: Model) -> str:
     if isinstance(model, LanguageModel):
         return "EuroBertForMaskedLM"
-    is_native = has_native_head(_num_classes(model), model.config.hidden_size)
+    is_native = isinstance(model, SequenceClassifier) and has_native_head(_num_outputs(model), model.config.hidden_size)
     return "EuroBertForSequenceClassification" if is_native else "EuroBertForTokenClassification"
 
 
-def _num_classes(model: Model) -> int:
-    return model.classifier.out_features if isinstance(model, SequenceClassifier) else 0
+def _num_outputs(model: Model) -> int:
+    return model.classifier.out_features if isinstance(model, TaskModel) else 0
 
 
 def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
@@ -314,14 +318,17 @@ def _build_model(
     tensors: dict[str, Tensor],
     fields: dict[str, Any],
     folder: Path,
-    label_names: tuple[str, ...] | None,
+    labelling: Labelling | None,
 ) -> Model:
     try:
         state = from_transformers_state(tensors, config)
         model: Model
-        if label_names is not None:
+        if labelling is not None and labelling.task == "tokens":
+            state |= {name: tensors[name] for name in ("classifier.weight", "classifier.bias")}
+            model = TokenClassifier(config, len(labelling.outputs))
+        elif labelling is not None:
             state |= _from_transformers_head(tensors, fields, folder)
-            model = SequenceClassifier(config, len(label_names))
+            model = SequenceClassifier(config, len(labelling.outputs))
         else:
             tied = config.tie_word_embeddings
             state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
@@ -335,21 +342,16 @@ def _build_model(
     return model
 
 
-def _read_label_names(folder: Path, fields: dict[str, Any]) -> tuple[str, ...]:
+def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
     if (folder / LABELS_NAME).is_file():
-        names = _read_json(folder / LABELS_NAME).get("names")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.")
-        return tuple(names)
+        try:
+            return Labelling.from_dict(_read_json(folder / LABELS_NAME))
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.") from error
     if "EuroBertForTokenClassification" in (fields.get("architectures") or []):
         raise ModelError(f"{folder} labels tokens, not texts; expected a text classifier or a language model.")
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
-    return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
-
-
-def _read_columns(folder: Path) -> dict[str, str]:
-    found = _read_json(folder / LABELS_NAME) if (folder / LABELS_NAME).is_file() else {}
-    return {name: found[name] for name in ("text_column", "label_column") if isinstance(found.get(name), str)}
+    return Labelling(names=tuple(str(id2label[key]) for key in sorted(id2label, key=int)))
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:

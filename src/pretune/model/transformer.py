@@ -228,6 +228,24 @@ class SequenceClassifier(nn.Module):
         return self.classifier(mean_over_text(self.transformer(input_ids, document_ids, dtype=dtype), document_ids))
 
 
+class TokenClassifier(nn.Module):
+    """A transformer that labels tokens: one linear layer at every position."""
+
+    def __init__(self, config: ModelConfig, num_outputs: int) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.classifier = nn.Linear(config.hidden_size, num_outputs)
+
+    def forward(
+        self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "B T K"]:
+        return self.classifier(self.transformer(input_ids, document_ids, dtype=dtype).float())
+
+
+TaskModel = SequenceClassifier | TokenClassifier
+
+
 def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B D"]:
     """The mean over positions that are not padding, in fp32."""
     is_real = (document_ids >= 0)[..., None]

@@ -5,24 +5,22 @@ Shapes: N rows, V features (words and pairs of words), C classes.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.baseline import Baseline
+from pretune.scoring.linear_model import FloatArray, LinearModel, allocate, fit_column, fit_logistic_classes
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
-from pretune.scoring.ngram_model import TOKEN_PATTERN, NgramModel
+from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_words
 
 IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-Features = Any  # a scipy.sparse matrix (N, V)
 Choice = dict[str, float | str]
 Measure = Callable[[IntArray, IntArray], float]
 
-_MANY_ROWS = 10_000  # with this many training rows, words and pairs that occur in one text only are left out
 _C_TFIDF = (16.0, 4.0, 64.0)  # the usual value first, which is used if all are equally good on validation
 _C_NBSVM = (1.0, 0.1, 0.01)
 _INTERPOLATIONS = (0.5, 0.25, 1.0)
@@ -38,33 +36,17 @@ class TextRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """A trained baseline: probabilities (N, C) for the test rows, and the settings that validation chose."""
+class Candidate:
+    """A trained model, and the settings that it was trained with."""
 
-    name: str
-    kind: str
-    probabilities: FloatArray
+    model: LinearModel
     chosen: Choice
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    """A linear model: `features @ weights + bias` are the scores (N, C)."""
-
-    weights: npt.NDArray[Any]  # (V, C)
-    bias: FloatArray  # (C,)
-    chosen: Choice
-
-    def score(self, features: Features) -> FloatArray:
-        return np.asarray(features @ self.weights + self.bias, dtype=np.float64)
 
 
 def predict_majority(train_labels: IntArray, num_rows: int, num_classes: int) -> Baseline:
     """Always the most frequent class; the probabilities are the frequencies of the classes in training."""
     frequencies = np.bincount(train_labels, minlength=num_classes) / len(train_labels)
-    return Baseline(
-        name="majority class", kind="majority", probabilities=np.tile(frequencies, (num_rows, 1)), chosen={}
-    )
+    return Baseline(name="majority class", kind="majority", outputs=np.tile(frequencies, (num_rows, 1)), chosen={})
 
 
 def predict_linear(
@@ -77,18 +59,14 @@ def predict_linear(
     weighting classes by their rarity is tried too. Probabilities are the softmax of the scores, with a temperature
     fitted on validation.
     """
-    from sklearn.feature_extraction.text import TfidfTransformer
-
-    vectorizer = _make_vectorizer(len(train.texts))
-    counts = [vectorizer.fit_transform(train.texts), *map(vectorizer.transform, (validation.texts, test_texts))]
+    counts = count_words(train.texts, validation.texts, test_texts)
     class_weights = (None, "balanced") if is_imbalanced else (None,)
 
-    def choose(name: str, kind: str, candidates: Iterator[_Candidate], features: list[Features]) -> Baseline:
+    def choose(name: str, kind: str, candidates: Iterator[Candidate], features: list[Features]) -> Baseline:
         measure = _measure(num_classes, is_imbalanced=is_imbalanced)
-        return _choose(name, kind, candidates, features, validation.labels, measure)
+        return choose_candidate(name, kind, candidates, features, validation.labels, measure)
 
-    transformer = TfidfTransformer(sublinear_tf=True).fit(counts[0])
-    weighted = [transformer.transform(features) for features in counts]
+    weighted = weigh_words(counts)
     candidates = _iter_tfidf(weighted[0], train.labels, num_classes, class_weights)
     yield choose("TF-IDF + logistic regression", "tfidf", candidates, weighted)
     for features in counts:
@@ -99,25 +77,16 @@ def predict_linear(
 def train_nbsvm(
     train: TextRows, validation: TextRows, num_classes: int, *, is_imbalanced: bool = False
 ) -> tuple[NgramModel, Choice]:
-    """The NB-SVM of `predict_linear` as a model that can be kept, with the settings that validation chose."""
-    vectorizer = _make_vectorizer(len(train.texts))
-    counts = [vectorizer.fit_transform(train.texts), vectorizer.transform(validation.texts)]
+    """The NB-SVM of `predict_linear` as a model that can be kept, and the settings that validation chose."""
+    names, counts = count_named_words(train.texts, validation.texts)
     for features in counts:
         features.data.fill(1.0)
     class_weights = (None, "balanced") if is_imbalanced else (None,)
     candidates = _iter_nbsvm(counts[0], train.labels, num_classes, class_weights)
-    measure = _measure(num_classes, is_imbalanced=is_imbalanced)
-    _, best, _ = _find_best(candidates, counts[1], validation.labels, measure)
-    ngrams = tuple(map(str, vectorizer.get_feature_names_out()))
-    return NgramModel(ngrams, best.weights.astype(np.float32), best.bias), best.chosen
-
-
-def _make_vectorizer(num_rows: int) -> Any:
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    return CountVectorizer(
-        ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=2 if num_rows >= _MANY_ROWS else 1, dtype=np.float32
+    _, best, _ = _find_best(
+        candidates, counts[1], validation.labels, _measure(num_classes, is_imbalanced=is_imbalanced)
     )
+    return NgramModel(names, best.model.weights, best.model.bias), best.chosen
 
 
 def _measure(num_classes: int, *, is_imbalanced: bool) -> Measure:
@@ -126,25 +95,16 @@ def _measure(num_classes: int, *, is_imbalanced: bool) -> Measure:
 
 def _iter_tfidf(
     features: Features, labels: IntArray, num_classes: int, class_weights: Sequence[str | None]
-) -> Iterator[_Candidate]:
-    from sklearn.linear_model import LogisticRegression
-
+) -> Iterator[Candidate]:
     for class_weight in class_weights:
         for c in _C_TFIDF:
-            weights, bias = _allocate(features, num_classes)
-            for k in _classes_to_train(num_classes):
-                # liblinear's dual method: the others take five times as long here, or stop before they converge.
-                model = LogisticRegression(
-                    C=c, class_weight=class_weight, solver="liblinear", dual=True, tol=0.1, max_iter=100, random_state=0
-                )
-                weights[:, k], bias[k] = _fit(model, features, labels == k)
-            _mirror(weights, bias)
-            yield _Candidate(weights=weights, bias=bias, chosen={"C": c, "class_weight": class_weight or "none"})
+            model = fit_logistic_classes(features, labels, num_classes, c, class_weight)
+            yield Candidate(model=model, chosen={"C": c, "class_weight": class_weight or "none"})
 
 
 def _iter_nbsvm(
     features: Features, labels: IntArray, num_classes: int, class_weights: Sequence[str | None]
-) -> Iterator[_Candidate]:
+) -> Iterator[Candidate]:
     """Support vector machines on features scaled by their log-count ratio r (Wang and Manning 2012, section 2.3).
 
     r = log((p / |p|) / (q / |q|)), with p and q the smoothed counts of texts with a feature inside and outside the
@@ -160,14 +120,15 @@ def _iter_nbsvm(
             fitted = {}
             for k, ratio in ratios.items():
                 model = LinearSVC(C=c, class_weight=class_weight, dual=True, tol=0.02, max_iter=300, random_state=0)
-                fitted[k] = _fit(model, scaled[k] if k in scaled else features @ diags_array(ratio), labels == k)
+                fitted[k] = fit_column(model, scaled[k] if k in scaled else features @ diags_array(ratio), labels == k)
             for beta in _INTERPOLATIONS:
-                weights, bias = _allocate(features, num_classes)
+                interpolated = allocate(features, num_classes)
                 for k, (w, b) in fitted.items():
-                    weights[:, k], bias[k] = ratios[k] * ((1 - beta) * np.abs(w).mean() + beta * w), b
-                _mirror(weights, bias)
+                    interpolated.weights[:, k] = ratios[k] * ((1 - beta) * np.abs(w).mean() + beta * w)
+                    interpolated.bias[k] = b
+                _mirror(interpolated)
                 chosen: Choice = {"C": c, "beta": beta, "class_weight": class_weight or "none"}
-                yield _Candidate(weights=weights, bias=bias, chosen=chosen)
+                yield Candidate(model=interpolated, chosen=chosen)
 
 
 def _log_count_ratio(features: Features, is_member: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -182,49 +143,38 @@ def _classes_to_train(num_classes: int) -> Sequence[int]:
     return [1] if num_classes == 2 else range(num_classes)
 
 
-def _allocate(features: Features, num_classes: int) -> tuple[npt.NDArray[np.float32], FloatArray]:
-    return np.zeros((features.shape[1], num_classes), dtype=np.float32), np.zeros(num_classes)
+def _mirror(model: LinearModel) -> None:
+    if len(model.bias) == 2:
+        model.weights[:, 0], model.bias[0] = -model.weights[:, 1], -model.bias[1]
 
 
-def _mirror(weights: npt.NDArray[Any], bias: FloatArray) -> None:
-    if len(bias) == 2:
-        weights[:, 0], bias[0] = -weights[:, 1], -bias[1]
-
-
-def _fit(model: Any, features: Features, is_member: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[Any], float]:
-    from sklearn.exceptions import ConvergenceWarning
-
-    if is_member.all() or not is_member.any():
-        return np.zeros(features.shape[1]), 30.0 if is_member.all() else -30.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near the optimum the predictions are the same
-        model.fit(features, is_member)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _choose(
+def choose_candidate(
     name: str,
     kind: str,
-    candidates: Iterator[_Candidate],
+    candidates: Iterator[Candidate],
     features: list[Features],
     validation_labels: IntArray,
     measure: Measure,
 ) -> Baseline:
-    """The candidate with the best figure on validation; the first of them if several are equal."""
+    """Predict with the candidate that has the best figure on validation; the first of them if several are equal.
+
+    `features` are those of the training, validation and test rows. The probabilities have a temperature that is fitted
+    on validation.
+    """
     figure, candidate, scores = _find_best(candidates, features[1], validation_labels, measure)
     temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
-    probabilities = _softmax(candidate.score(features[2]) * temperature)
+    probabilities = _softmax(candidate.model.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
-    return Baseline(name=name, kind=kind, probabilities=probabilities, chosen=chosen)
+    return Baseline(name=name, kind=kind, outputs=probabilities, chosen=chosen)
 
 
 def _find_best(
-    candidates: Iterator[_Candidate], features: Features, labels: IntArray, measure: Measure
-) -> tuple[float, _Candidate, FloatArray]:
+    candidates: Iterator[Candidate], features: Features, labels: IntArray, measure: Measure
+) -> tuple[float, Candidate, FloatArray]:
     """The first candidate with the highest figure on these rows, that figure, and the candidate's scores (N, C)."""
-    best: tuple[float, _Candidate, FloatArray] | None = None
+    best: tuple[float, Candidate, FloatArray] | None = None
     for candidate in candidates:
-        scores = candidate.score(features)
+        scores = candidate.model.score(features)
         figure = measure(labels, scores.argmax(axis=1))
         if best is None or figure > best[0]:
             best = figure, candidate, scores

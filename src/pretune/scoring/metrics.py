@@ -6,7 +6,7 @@ Shapes: N rows, C classes; classes are integers from 0 to C - 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,17 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 _CALIBRATION_BINS = 15
+
+
+class Counts(NamedTuple):
+    """What precision, recall and F1 are made of, each (..., C): of single rows, or summed over rows with any weights.
+
+    C is classes, labels of which a row may have several, or types of entities.
+    """
+
+    hits: npt.NDArray[Any]  # both true and predicted
+    support: npt.NDArray[Any]  # true
+    predicted: npt.NDArray[Any]
 
 
 def accuracy(labels: IntArray, predicted: IntArray) -> float:
@@ -31,7 +42,12 @@ def confusion_matrix(labels: IntArray, predicted: IntArray, num_classes: int) ->
 
 def f1_by_class(confusion: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Precision, recall and F1, each (C,), of a confusion matrix (C, C); 0 if the denominator is 0."""
-    hits, support, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return precision_recall_f1(Counts(np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)))
+
+
+def precision_recall_f1(counts: Counts) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Precision, recall and F1, each (..., C); 0 if the denominator is 0."""
+    hits, support, predicted = counts
     return _divide(hits, predicted), _divide(hits, support), _divide(2 * hits, support + predicted)
 
 
@@ -43,6 +59,11 @@ def macro_f1_of(hits: npt.NDArray[Any], support: npt.NDArray[Any], predicted: np
     """
     occurs = support + predicted > 0
     return _divide(_divide(2 * hits, support + predicted).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def micro_f1_of(hits: npt.NDArray[Any], support: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> FloatArray:
+    """The F1 (...,) of the counts (..., C) summed over the classes: every label or entity counts the same."""
+    return _divide(2 * hits.sum(axis=-1), (support + predicted).sum(axis=-1))
 
 
 def macro_f1(labels: IntArray, predicted: IntArray, num_classes: int) -> float:

@@ -14,7 +14,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
+from pretune.scoring.word_features import TOKEN_PATTERN
+
 _TOKENS = re.compile(TOKEN_PATTERN)
 
 

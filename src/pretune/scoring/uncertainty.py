@@ -1,4 +1,4 @@
-"""From the correct and wrong rows of runs to intervals for one classifier and for the difference of two.
+"""From the correct and wrong rows of runs to intervals for one model and for the difference of two.
 
 Shapes: S seeds (training runs), N test rows, the same rows in the same order on both sides of a comparison.
 """
@@ -6,7 +6,7 @@ Shapes: S seeds (training runs), N test rows, the same rows in the same order on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 Z_95 = 1.959963984540054
 _REPLICATES = 1000
+_NEAREST = 1e-6  # of the distance to a bound: nearer, a logarithm says nothing
 _CHUNK = 50  # replicates at a time, which limits memory to chunk x rows
 
 
@@ -102,22 +103,64 @@ def bootstrap_difference(
     score: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
     num_rows: int,
     seed: int = 0,
+    limit: float = 1.0,
 ) -> Difference:
     """As `accuracy_difference`, for a figure without a formula for its variance, such as macro-F1.
 
     `a` (S_a,) and `b` (S_b,) are the figures of each run. `score(weights)` takes weights (R, N) of the rows and returns
     the figures of the runs of both sides, (R, S_a) and (R, S_b). The variance over rows is that of a paired bootstrap,
-    which draws the same rows for both sides.
+    which draws the same rows for both sides. No difference can be larger than `limit`: 1 for a fraction, 2 for a
+    correlation, infinity for an error in the units of the labels.
     """
     differences = []
-    for chunk in range(_REPLICATES // _CHUNK):
-        draws = generator(seed, "bootstrap", chunk).integers(num_rows, size=(_CHUNK, num_rows))
-        offsets = np.arange(_CHUNK)[:, None] * num_rows
-        counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
-        scores_a, scores_b = score(counts.astype(np.float64))
+    for weights in _draw_rows(num_rows, seed):
+        scores_a, scores_b = score(weights)
         differences.append(scores_a.mean(axis=1) - scores_b.mean(axis=1))
     mean = float(a.mean() - b.mean())
-    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b)
+    return _difference(mean, mean, float(np.concatenate(differences).var()), num_rows, a, b, limit)
+
+
+def bootstrap_over_seeds(
+    figures: FloatArray,
+    score: Callable[[FloatArray], FloatArray],
+    num_rows: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """As `accuracy_over_seeds`, for a figure without a formula for its variance: the mean of the `figures` (S,) of
+    each run, with a 95 % interval inside `bounds`.
+
+    `score(weights)` takes weights (R, N) of the rows and returns the figures of the runs, (R, S). The variance over
+    rows is that of a bootstrap (Efron 1979, Annals of Statistics 7:1). The half-width is then applied on a scale on
+    which the figure has no bounds near and is roughly normal: a fraction as in Wilson's interval, a correlation as
+    Fisher's z (1921), a figure with one bound as the logarithm of the distance to it. Unlike Fisher's own standard
+    error, that of the bootstrap does not assume normal values.
+    """
+    drawn = np.concatenate([score(weights).mean(axis=1) for weights in _draw_rows(num_rows, seed)])
+    mean = float(figures.mean())
+    if bounds == (0.0, 1.0):
+        half = _half_width(drawn, figures, num_rows)
+        count = Z_95**2 * mean * (1 - mean) / half**2 if half > 0 and 0 < mean < 1 else num_rows
+        return mean, wilson_interval(mean * count, count)
+    if mean in bounds:
+        return mean, (mean, mean)
+    if bounds == (-1.0, 1.0):
+        width = _half_width(drawn, figures, num_rows) / (1 - mean**2)  # by the derivative, since 1 has no finite z
+        return mean, (math.tanh(math.atanh(mean) - width), math.tanh(math.atanh(mean) + width))
+    bound, sign = (bounds[0], 1) if math.isfinite(bounds[0]) else (bounds[1], -1)
+    distance = sign * (mean - bound)
+    of_rows, of_seeds = (np.log(np.maximum(sign * (x - bound), _NEAREST * distance)) for x in (drawn, figures))
+    ratio = math.exp(min(_half_width(of_rows, of_seeds, num_rows), -math.log(_NEAREST)))
+    low, high = sorted((bound + sign * distance / ratio, bound + sign * distance * ratio))
+    return mean, (low, high)
+
+
+def _half_width(drawn: FloatArray, figures: FloatArray, num_rows: int) -> float:
+    """Half of an interval by the replicates (R,) of the rows and, from two on, the figures (S,) of the seeds."""
+    squared = _t_quantile(max(1, num_rows - 1)) ** 2 * float(drawn.var())
+    if len(figures) > 1:
+        squared += _t_quantile(len(figures) - 1) ** 2 * float(figures.var(ddof=1)) / len(figures)
+    return math.sqrt(squared)
 
 
 def mcnemar_p_value(a: BoolArray, b: BoolArray) -> float:
@@ -147,15 +190,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def _draw_rows(num_rows: int, seed: int) -> Iterator[FloatArray]:
+    """How often each row is drawn in each replicate, (R, N), some replicates at a time."""
+    for chunk in range(_REPLICATES // _CHUNK):
+        draws = generator(seed, "bootstrap", chunk).integers(num_rows, size=(_CHUNK, num_rows))
+        offsets = np.arange(_CHUNK)[:, None] * num_rows
+        counts = np.bincount((draws + offsets).ravel(), minlength=_CHUNK * num_rows).reshape(_CHUNK, num_rows)
+        yield counts.astype(np.float64)
+
+
 def _difference(
-    mean: float, centre: float, row_variance: float, num_rows: int, seeds_a: FloatArray, seeds_b: FloatArray
+    mean: float,
+    centre: float,
+    row_variance: float,
+    num_rows: int,
+    seeds_a: FloatArray,
+    seeds_b: FloatArray,
+    limit: float = 1.0,
 ) -> Difference:
     variance, freedom = _add_seed_variance(row_variance, num_rows, seeds_a, seeds_b)
     if variance == 0:
         return Difference(difference=mean, interval=(mean, mean), p_value=1.0 if mean == 0 else 0.0)
     error = math.sqrt(variance)
     half = _t_quantile(freedom) * error
-    interval = (max(-1.0, min(centre - half, mean)), min(1.0, max(centre + half, mean)))
+    interval = (max(-limit, min(centre - half, mean)), min(limit, max(centre + half, mean)))
     return Difference(difference=mean, interval=interval, p_value=_t_p_value(abs(centre) / error, freedom))
 
 

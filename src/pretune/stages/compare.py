@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pretune.errors import InputDataError
 from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.scoring.baselines import Baseline, TextRows, predict_linear, predict_majority
+from pretune.scoring.baseline import Baseline
+from pretune.tasks.registry import task_named
+from pretune.tasks.task import LabelledLines
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"
+CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
 NAMES = {"scratch": "from scratch", "pretrained": "pre-trained"}
 
 
@@ -50,17 +51,16 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     inputs = {name: str(path) for name, path in folders.items()}
     folder.log.write("stage_started", config={}, inputs=inputs, synthetic=bool(summary.get("synthetic", False)))
     prepared = folders["prepared"]
-    names = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"]
+    labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
     test_lines = _read_lines(prepared / "test.jsonl")
     if not test_lines:
         raise InputDataError(f"{prepared} has no test rows, so nothing can be compared; prepare with --test-labels.")
     test = HeldOutRows(
-        rows=[line["row"] for line in test_lines],
-        labels=np.array([line["label"] for line in test_lines], dtype=np.int64),
-        slices=[line.get("slice") for line in test_lines],
-        num_classes=len(names),
+        task=task_named(labels["task"]),
+        names=labels["names"],
+        lines=test_lines,
+        metric=summary.get("early_stopping_metric", "accuracy"),
     )
-    metric = summary.get("early_stopping_metric", "accuracy")
     # The networks come first, so that predictions that do not fit are refused before anything is trained.
     networks = [
         _read_predictions(folders[source], test, kind)
@@ -69,9 +69,9 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     ]
     texts = [line["text"] for line in test_lines]
     _log_seen_rows(folder, folders["finetuned"], texts)
-    contenders = [*_train_baselines(folder, prepared, test, texts, metric), *networks]
+    contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
-    verdicts = judge(contenders, test, metric)
+    verdicts = judge(contenders, test)
     folder.log.write("comparison", rows=rows, verdicts=verdicts, coverage=describe_coverage(contenders, verdicts))
     seconds = round(time.monotonic() - start, 3)
     peak = peak_memory_bytes()
@@ -102,43 +102,28 @@ def _log_seen_rows(folder: StageFolder, finetuned: Path, texts: Sequence[str]) -
 # -- the contenders ------------------------------------------------------------------------------------------------
 
 
-def _train_baselines(
-    folder: StageFolder, prepared: Path, test: HeldOutRows, texts: Sequence[str], metric: str
-) -> list[Contender]:
-    train, validation = (_read_rows(prepared / f"{split}.jsonl") for split in ("train", "validation"))
-    baselines = [predict_majority(train.labels, len(texts), test.num_classes)]
-    for baseline in predict_linear(train, validation, texts, test.num_classes, is_imbalanced=metric == "macro_f1"):
-        settings = ", ".join(f"{name} {value:.4g}" for name, value in baseline.chosen.items() if name in ("C", "beta"))
-        folder.log.write("notice", sentence=f"{baseline.name} trained; settings chosen on validation: {settings}.")
-        baselines.append(baseline)
-    for baseline in baselines:
+def _train_baselines(folder: StageFolder, prepared: Path, test: HeldOutRows) -> list[Contender]:
+    train, validation = (_read_lines(prepared / f"{split}.jsonl") for split in ("train", "validation"))
+    data = LabelledLines(train=train, validation=validation, test=test.lines, names=test.names, metric=test.metric)
+    contenders = []
+    for baseline in test.task.baselines(data):
+        settings = ", ".join(f"{name} {value:.4g}" for name, value in baseline.chosen.items() if name in CHOSEN)
+        if settings:
+            sentence = f"{baseline.name} trained; settings chosen on validation: {settings}."
+            folder.log.write("notice", sentence=sentence)
         _write_predictions(folder.path / PREDICTIONS / f"{baseline.kind}.jsonl", baseline, test)
-    return [
-        Contender(
-            name=b.name,
-            kind=b.kind,
-            predicted=b.probabilities.argmax(axis=1)[None].astype(np.int64),
-            probabilities=b.probabilities[None],
-        )
-        for b in baselines
-    ]
-
-
-def _read_rows(path: Path) -> TextRows:
-    lines = _read_lines(path)
-    labels = np.array([line["label"] for line in lines], dtype=np.int64)
-    return TextRows(texts=[line["text"] for line in lines], labels=labels)
+        contenders.append(Contender(name=baseline.name, kind=baseline.kind, runs=[baseline.outputs]))
+    return contenders
 
 
 def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> None:
     path.parent.mkdir(exist_ok=True)
     lines = []
-    for row, label, slice_name, given in zip(
-        test.rows, test.labels.tolist(), test.slices, baseline.probabilities, strict=True
-    ):
-        probabilities = [round(float(p), 6) for p in given]
-        fields = {"row": row, "label": label, "predicted": int(given.argmax()), "probabilities": probabilities}
-        lines.append(json.dumps({**fields, "slice": slice_name} if slice_name is not None else fields) + "\n")
+    for index, line in enumerate(test.lines):
+        fields = {"row": line["row"], "label": line["label"], **test.task.to_fields(baseline.outputs, index)}
+        if "probabilities" in fields:
+            fields["probabilities"] = [round(p, 6) for p in fields["probabilities"]]
+        lines.append(json.dumps({**fields, "slice": line["slice"]} if "slice" in line else fields) + "\n")
     write_text(path, "".join(lines))
 
 
@@ -151,7 +136,7 @@ def _read_predictions(folder: Path, test: HeldOutRows, kind: str) -> Contender:
     for file in files:
         by_row = {line["row"]: line for line in _read_lines(file)}
         fits = by_row.keys() == set(test.rows) and all(
-            by_row[row]["label"] == label for row, label in zip(test.rows, test.labels.tolist(), strict=True)
+            by_row[line["row"]]["label"] == line["label"] for line in test.lines
         )
         if not fits:
             raise InputDataError(
@@ -159,12 +144,7 @@ def _read_predictions(folder: Path, test: HeldOutRows, kind: str) -> Contender:
                 "compare with the prepare folder that the model was fine-tuned on."
             )
         seeds.append([by_row[row] for row in test.rows])
-    return Contender(
-        name=NAMES[kind],
-        kind=kind,
-        predicted=np.array([[line["predicted"] for line in seed] for seed in seeds], dtype=np.int64),
-        probabilities=np.array([[line["probabilities"] for line in seed] for seed in seeds], dtype=np.float64),
-    )
+    return Contender(name=NAMES[kind], kind=kind, runs=[test.task.from_lines(seed) for seed in seeds])
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

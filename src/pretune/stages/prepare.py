@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_ma
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
+from pretune.tasks.labelled_file import split_file
+from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.split import (
     LABELS_NAME,
@@ -27,17 +28,16 @@ from pretune.text.labels.split import (
     labels_fields,
     log_split,
     open_split,
-    split_labels,
     split_lines,
 )
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
     Tokenizer,
-    cut_middle,
     load_tokenizer,
 )
 
@@ -99,9 +99,9 @@ def prepare(
         given = [str(labels)] + ([] if test_labels is None else [str(test_labels)])
         folder.log.write("stage_started", config=settings, inputs=given, synthetic=source.is_synthetic)
         if "split" in inputs:
-            rows = open_split(labels)
+            rows = open_split(labels, task_named)
         else:
-            rows = split_labels(labels, test_labels, **asdict(split))
+            rows = split_file(labels, test_labels, split)
             log_split(folder.log, rows)
         _Preparation(folder, config, source, rows, is_same_split=inputs.get("split") == source.split).run()
     return folder.manifest
@@ -138,14 +138,11 @@ class _Preparation:
         for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
             if (self.base.tokenizer_folder / name).is_file():
                 shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
-        imbalance = checks.imbalance_of(row.label for row in rows.all)
-        metric = "macro_f1" if imbalance >= checks.IMBALANCE else "accuracy"
-        if metric == "macro_f1":
-            self._warn_of_imbalance(imbalance)
+        metric, facts = task_named(rows.rules.name).choose_metric(rows.all, self.lint)
         for concern in self.lint.concerns:
             log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         example = self._write_example(rows, encoded)
-        self._finish(rows, imbalance, metric, example)
+        self._finish(rows, facts, metric, example)
 
     def _check_pretraining(self) -> None:
         """Refuse test rows that the base was pre-trained on under another split; warn about all others.
@@ -182,9 +179,10 @@ class _Preparation:
     def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow], split: Split) -> list[list[int]]:
         encoded: list[list[int]] = []
         for first in range(0, len(rows), _BATCH_ROWS):
-            for ids in tokenizer.encode_batch([row.text for row in rows[first : first + _BATCH_ROWS]]):
-                encoded.append(cut_middle(ids, self.max_seq_len))
-                self.num_cut[split] += len(ids) > self.max_seq_len
+            texts = [(row.text, row.text_pair) for row in rows[first : first + _BATCH_ROWS]]
+            ids, was_cut = encode_rows(tokenizer, texts, self.max_seq_len)
+            encoded += ids
+            self.num_cut[split] += sum(was_cut)
             self._log_progress(min(len(rows), first + _BATCH_ROWS))
         self.num_tokens[split] = sum(map(len, encoded))
         self.num_encoded += len(rows)
@@ -209,13 +207,6 @@ class _Preparation:
         sentence = f"{cut:,} rows ({percent}) are longer than {limit} tokens; only their beginning and end are read."
         self.lint.warn("cut", cut, sentence)
 
-    def _warn_of_imbalance(self, imbalance: float) -> None:
-        sentence = (
-            f"The largest class has {imbalance:.3g} times as many rows as the smallest, so accuracy is misleading: "
-            "early stopping uses macro-F1 on validation, which gives every class the same weight."
-        )
-        self.lint.warn("imbalance", len(self.rows.all), sentence)
-
     # -- logging -------------------------------------------------------------------------------------------------
 
     def _write_example(self, rows: LabelledSplit, encoded: dict[Split, list[list[int]]]) -> dict[str, Any]:
@@ -226,11 +217,13 @@ class _Preparation:
             places = ((split, one) for split in SPLITS for one in rows.by_split[split])
             side, row = next(((split, one) for split, one in places if one.key == carried), (side, row))
         index = rows.by_split[side].index(row)
-        example = {"text": row.raw, "label": rows.names[rows.labels.index(row.label)], "split": side}
+        example = {"text": row.raw, "label": rows.describe(row), "split": side}
+        if row.text_pair is not None:
+            example["text_pair"] = row.text_pair
         self.folder.log.write("example", **example, num_tokens=len(encoded[side][index]))
         return {**example, "row": row.row}
 
-    def _finish(self, rows: LabelledSplit, imbalance: float, metric: str, example: dict[str, Any]) -> None:
+    def _finish(self, rows: LabelledSplit, facts: dict[str, float], metric: str, example: dict[str, Any]) -> None:
         num_rows = {split: len(rows.by_split[split]) for split in SPLITS}
         total = sum(num_rows.values())
         shape_in = [{"name": name, "value": count} for name, count in rows.num_read.items()]
@@ -256,7 +249,7 @@ class _Preparation:
             tokens=sum(self.num_tokens.values()),
             max_seq_len=self.max_seq_len,
             cut_share=sum(self.num_cut.values()) / total,
-            imbalance=round(imbalance, 4),
+            **{name: round(value, 4) for name, value in facts.items()},
             early_stopping_metric=metric,
             synthetic=self.base.is_synthetic,
             example=example,

@@ -6,7 +6,6 @@ It comes before stage 1, so that the pre-training text never contains the rows h
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from pretune.runtime.atomic import write_json, write_text
@@ -14,13 +13,13 @@ from pretune.runtime.manifest import Manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import SplitConfig, to_dict
+from pretune.tasks.labelled_file import split_file
 from pretune.text.labels.split import (
     LABELS_NAME,
     example_of,
     fingerprint_labels,
     labels_fields,
     log_split,
-    split_labels,
     split_lines,
 )
 from pretune.text.splits import SPLITS
@@ -56,14 +55,13 @@ def _split(folder: StageFolder, files: dict[str, Path], config: SplitConfig, syn
     start, log = time.monotonic(), folder.log
     inputs = {name: str(path) for name, path in files.items()}
     log.write("stage_started", config=to_dict(config), inputs=inputs, synthetic=synthetic)
-    found = split_labels(files["labels"], files.get("test_labels"), **asdict(config))
+    found = split_file(files["labels"], files.get("test_labels"), config)
     for side in SPLITS:
         write_text(folder.path / f"{side}.jsonl", split_lines(found, side))
     write_json(folder.path / LABELS_NAME, labels_fields(found))
     log_split(log, found)
     side, row = example_of(found)
-    label = found.names[found.labels.index(row.label)]
-    log.write("example", text=row.raw, label=label, split=side)
+    log.write("example", text=row.raw, label=found.describe(row), split=side)
     rows = {split: len(found.by_split[split]) for split in SPLITS}
     shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
     shape_out = [{"name": f"{side} rows", "value": count} for side, count in rows.items()]

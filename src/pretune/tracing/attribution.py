@@ -115,7 +115,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.model, points)
+            logits = classify_embeddings(masking.classifier.text_model, points)
             score = (logits[:, masking.first] - logits[:, masking.second]).sum()
             [gradient] = torch.autograd.grad(score, [points])
         total += gradient.double().sum(0)

@@ -72,7 +72,7 @@ def trace_prediction(
     if not cleaned:
         raise UsageError("There is no text to trace: it is blank, or blank after cleaning; give one with words.")
     context = read_run_context(classifier) if context is None else context
-    tokenizer, model, names = classifier.tokenizer, classifier.model, classifier.label_names
+    tokenizer, model, names = classifier.tokenizer, classifier.text_model, classifier.label_names
     encoded = tokenizer.encode_with_offsets(cleaned)
     read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
     terms = split_residual_stream(

@@ -75,7 +75,7 @@ def choose_rows(data: LabeledShard, most_rows: int, most_tokens: int) -> ProbeRo
     mean_length = float(data.lengths.mean()) if len(data) else 1.0
     count = min(len(data), most_rows, max(1, int(most_tokens / max(mean_length, 1.0))))
     rows = np.arange(count) * len(data) // max(count, 1)
-    return ProbeRows(texts=[data.text(int(row)).tolist() for row in rows], labels=data.labels[rows])
+    return ProbeRows(texts=[data.text(int(row)).tolist() for row in rows], labels=data.targets.values[rows])
 
 
 def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRows) -> tuple[FittedProbe, ...] | None:

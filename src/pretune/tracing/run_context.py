@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.labelled_rows import LabeledShard, load_labeled
+from pretune.data.targets import Targets
 from pretune.errors import InputDataError, PretuneError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
@@ -142,4 +143,4 @@ def read_labelled(prepared: Path, split: str) -> LabeledShard:
     """The encoded rows of a split of a prepare folder with their labels. Raises OSError or InputDataError."""
     with (prepared / f"{split}.jsonl").open(encoding="utf-8") as file:  # not splitlines: texts may contain separators
         labels = [json.loads(line)["label"] for line in file]
-    return load_labeled(prepared, split, labels)
+    return load_labeled(prepared, split, Targets.of_rows(np.array(labels, dtype=np.int64)))

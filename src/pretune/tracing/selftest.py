@@ -18,8 +18,9 @@ import numpy.typing as npt
 import torch
 
 from pretune.compute.device import device_at_hand
-from pretune.data.labelled_rows import ClassificationRows, LabeledShard
+from pretune.data.labelled_rows import LabeledShard, LabelledBatches
 from pretune.data.masked_rows import special_ids
+from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.load import find_model_folder, load_matching_tokenizer
@@ -28,12 +29,16 @@ from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import stop_on_signals
 from pretune.runtime.randomness import derive_seed, generator
+from pretune.scoring.metrics import log_loss
+from pretune.tasks.classification import softmax
+from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.labelling import Labelling
 from pretune.text.token_shards import ShardWriter, TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
-from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, row_losses
+from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
@@ -83,7 +88,7 @@ def run_selftest(run: Path | str) -> SelfTest:
     planted = plant(training * repeats, word, label)
     validation, tested = held_out[:VALIDATION_ROWS], [row for row in held_out if row[1] != label][:TESTED_ROWS]
     model = _fine_tune(loaded, tokenizer, names, planted, plant(validation, word, label))
-    classifier = Classifier(path=loaded.path, model=model, tokenizer=tokenizer, label_names=names)
+    classifier = Classifier(path=loaded.path, model=model, tokenizer=tokenizer, labelling=Labelling(names=names))
     texts = [insert(text, word, number) for number, (text, _) in enumerate(tested)]
     is_learned, found_by_gradients, found_by_occlusion = np.array(
         [_look_for(classifier, text, word, label) for text in texts]
@@ -201,7 +206,7 @@ def _fine_tune(
     model = SequenceClassifier(config, len(names))
     initialize(model, derive_seed(_SEED, "classifier"))
     model.transformer.load_state_dict(loaded.model.transformer.state_dict())
-    device = device_at_hand()
+    device, validation_labels = device_at_hand(), np.array([label for _, label in validation], dtype=np.int64)
     settings = TrialSettings(
         trial=0,
         learning_rate=_LEARNING_RATE,
@@ -223,9 +228,10 @@ def _fine_tune(
             settings,
             folder=folder / "trial",
             tokenizer_folder=loaded.tokenizer_path,
-            label_names=names,
+            task=task_named("classification"),
+            labelling=Labelling(names=names),
             log=EventLog(folder, "finetune"),
-            measure=_measure,
+            measure=lambda logits: _measure(validation_labels, softmax(logits)),
         ).run(stop)
     return model.eval()
 
@@ -237,15 +243,15 @@ def _write_rows(
     tokenizer: Tokenizer,
     max_seq_len: int,
     mask_augment: float,
-) -> ClassificationRows:
+) -> LabelledBatches:
     with ShardWriter(folder, split, tokenizer.vocab_size) as writer:
         for text, _ in rows:
             writer.add(tokenizer.encode_truncated(text, max_seq_len)[0])
     labels = np.array([label for _, label in rows], dtype=np.int64)
-    data = LabeledShard(shard=TokenShard(folder, split), all_labels=labels, rows=np.arange(len(labels)))
-    return ClassificationRows(
-        data, special_ids(tokenizer), batch_size=_BATCH_ROWS, seed=_SEED, mask_augment=mask_augment
+    data = LabeledShard(
+        shard=TokenShard(folder, split), all_targets=Targets.of_rows(labels), rows=np.arange(len(labels))
     )
+    return LabelledBatches(data, special_ids(tokenizer), batch_size=_BATCH_ROWS, seed=_SEED, mask_augment=mask_augment)
 
 
 def _measure(labels: IntArray, probabilities: npt.NDArray[np.float64]) -> Scores:
@@ -256,5 +262,5 @@ def _measure(labels: IntArray, probabilities: npt.NDArray[np.float64]) -> Scores
         "n": len(labels),
         "accuracy": float((predicted == labels).mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
-        "loss": float(row_losses(labels, probabilities).mean()),
+        "loss": log_loss(labels, probabilities),
     }

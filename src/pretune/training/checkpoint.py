@@ -17,6 +17,7 @@ from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.runtime.atomic import remove_folder, remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import MANIFEST_NAME, describe_differences
+from pretune.text.labels.labelling import Labelling
 from pretune.training.guard import Guard
 from pretune.training.microbatch_split import MicrobatchSplit
 from pretune.training.optimizer import Optimizer
@@ -90,7 +91,7 @@ def save_checkpoint(
     optimizer: Optimizer,
     state: TrainingState,
     tokenizer_folder: Path,
-    label_names: tuple[str, ...] | None = None,
+    labelling: Labelling | None = None,
     *,
     keep: Callable[[int], bool] = lambda step: False,
     best: dict[str, Tensor] | None = None,
@@ -114,7 +115,7 @@ def save_checkpoint(
         (inside / _STATE_NAME).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
 
     target = checkpoint_path(folder, state.step)
-    save_model_folder(target, model, tokenizer_folder, label_names, write_more=write_state, step=state.step)  # type: ignore[arg-type]
+    save_model_folder(target, model, tokenizer_folder, labelling, write_more=write_state, step=state.step)  # type: ignore[arg-type]
     num_intact = 1
     older = [step for step in list_steps(folder) if step < state.step]
     for step in sorted(older, key=lambda step: (step not in state.anchors, -step)):

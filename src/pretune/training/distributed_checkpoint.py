@@ -17,6 +17,7 @@ from pretune.compute.ranks import Ranks
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
+from pretune.text.labels.labelling import Labelling
 from pretune.training.checkpoint import (
     TrainingState,
     checkpoint_path,
@@ -35,7 +36,7 @@ def save_together(
     optimizer: Optimizer,
     state: TrainingState,
     tokenizer_folder: Path,
-    label_names: tuple[str, ...] | None = None,
+    labelling: Labelling | None = None,
     *,
     keep: Callable[[int], bool] = lambda step: False,
     best: dict[str, Tensor] | None = None,
@@ -43,10 +44,10 @@ def save_together(
     """`save_checkpoint` for all processes, which must call it together; a full disk raises an error in all of them."""
     model = parallel.model
     if parallel.ranks.size == 1:
-        return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
+        return save_checkpoint(folder, model, optimizer, state, tokenizer_folder, labelling, keep=keep, best=best)
 
     def save() -> str:
-        saved = save_checkpoint(folder, model, optimizer, state, tokenizer_folder, label_names, keep=keep, best=best)
+        saved = save_checkpoint(folder, model, optimizer, state, tokenizer_folder, labelling, keep=keep, best=best)
         return saved.name
 
     return folder / parallel.ranks.answer(save, f"saving step {state.step:,}")

@@ -16,18 +16,20 @@ from torch import Tensor
 from pretune.compute.cpu_threads import lanes_for
 from pretune.compute.ranks import ALONE, Ranks
 from pretune.data.batch import Batch
-from pretune.data.labelled_rows import ClassificationRows
+from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.prefetch import feed
 from pretune.data.rank_slice import RankSlice
-from pretune.model.transformer import SequenceClassifier
+from pretune.model.transformer import TaskModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
+from pretune.tasks.task import Task
+from pretune.text.labels.labelling import Labelling
 from pretune.training.checkpoint import TrainingState, load_best, log_compute_change
 from pretune.training.distributed_checkpoint import agree_to_stop, resume_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import ClassificationObjective
+from pretune.training.objective import TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
 from pretune.training.run_log import RunLog, describe_refusals
@@ -36,8 +38,10 @@ from pretune.training.threaded_objective import ThreadedObjective
 CLIP_NORM = 1.0
 WARMUP_FRACTION = 0.06
 
+FloatArray = npt.NDArray[np.float64]
+DECISION = "decision"  # among the scores: what the task chose on validation to turn outputs into predictions
 Scores = dict[str, Any]
-Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.float64]], Scores]
+Measure = Callable[[FloatArray], Scores]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class TrialSettings:
     epochs: int
     patience: int
     weight_decay: float
-    metric: str  # "accuracy" or "macro_f1": the score that early stopping compares
+    metric: str  # the score that early stopping compares
     is_search: bool  # a short trial that only serves to choose the learning rate
     dtype: torch.dtype
     device: str
@@ -65,30 +69,35 @@ class FinetuningTrial:
 
     def __init__(
         self,
-        model: SequenceClassifier,
-        train: ClassificationRows,
-        validation: ClassificationRows,
+        model: TaskModel,
+        train: LabelledBatches,
+        validation: LabelledBatches,
         settings: TrialSettings,
         *,
+        task: Task,
         folder: Path,
         tokenizer_folder: Path,
-        label_names: tuple[str, ...],
+        labelling: Labelling,
         log: EventLog,
         measure: Measure,
         parallel: Parallel | None = None,
         compute: dict[str, Any] | None = None,
         pieces: int = 1,
+        validation_weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """`compute` describes the hardware and precision; each batch is split into at least `pieces`. Each of several
-        processes that train together makes its own trial with its own `parallel`, and only the first one writes."""
+        """`measure` turns the outputs for the validation rows, in their order, into scores, with the metric and `loss`
+        among them. `validation_weights` (M,) are those of the validation labels in a loss that is comparable with the
+        training loss. `compute` describes the hardware and precision; each batch is split into at least `pieces`. Each
+        of several processes that train together makes its own trial with its own `parallel`, and only the first one
+        writes."""
         self.parallel = parallel or alone(model)
         self.ranks = self.parallel.ranks
         self.rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
         self.model, self.train, self.validation, self.settings = model, train, validation, settings
-        self.folder, self.tokenizer_folder, self.label_names = folder, tokenizer_folder, label_names
-        self.measure = measure
+        self.folder, self.tokenizer_folder, self.labelling = folder, tokenizer_folder, labelling
+        self.task, self.measure = task, measure
         self.run_log = RunLog(log, peak_rate=settings.learning_rate, trial=settings.trial)
-        self.objective = ClassificationObjective(model, settings.dtype, compiled=False)
+        self.objective = TaskObjective(model, task.losses, settings.dtype, compiled=False)
         in_lanes = ThreadedObjective(self.objective, model, lanes_for(settings.device))
         self.training_objective = in_lanes if self.ranks.size == 1 else self.parallel.wrap(self.objective)
         rate = settings.learning_rate
@@ -98,6 +107,7 @@ class FinetuningTrial:
         )
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = settings.epochs * self.steps_per_epoch
+        self.validation_weights = validation_weights
         self.state = TrainingState(
             microbatch_split=MicrobatchSplit(count=pieces),
             compute=compute or {},
@@ -209,19 +219,19 @@ class FinetuningTrial:
         return min(step / warmup, (self.steps - step + 1) / max(1, self.steps - warmup))
 
     def _evaluate(self) -> None:
-        labels = self.validation.labels
+        targets = self.validation.targets
         with self.ranks.patient():
-            found = predict_probabilities(self.objective, self.validation, self.settings.device, self.ranks)
-        scores, epoch = self.measure(labels, found), self.state.step / self.steps_per_epoch
-        losses = row_losses(labels, found)
+            found = predict_outputs(self.objective, self.validation, self.settings.device, self.ranks)
+        scores, epoch = self.measure(found), self.state.step / self.steps_per_epoch
+        losses, corrects = self.task.score_targets(found, targets)
         self.run_log.log_evaluation(
             self.state,
-            scores,
+            {name: value for name, value in scores.items() if name != DECISION},
             epoch=epoch,
-            row_losses=losses,
-            row_corrects=(found.argmax(axis=1) == labels).astype(np.int64),
-            row_counts=np.ones_like(labels),
-            weighted_loss=self._weighted_mean(losses, labels),
+            row_losses=targets.sum_by_row(losses),
+            row_corrects=targets.sum_by_row(corrects),
+            row_counts=targets.counts,
+            weighted_loss=self._weighted_mean(losses),
         )
         best, metric = self.state.more["best"], self.settings.metric
         if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
@@ -230,12 +240,11 @@ class FinetuningTrial:
         else:
             self.state.more["stale_epochs"] += 1
 
-    def _weighted_mean(self, losses: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float | None:
-        """The mean of the losses (N,) with the class weights of the training loss; None if it has none."""
-        if self.train.class_weights is None:
+    def _weighted_mean(self, losses: FloatArray) -> float | None:
+        """The mean of the losses (M,) with the class weights of the training loss; None if it has none."""
+        if self.validation_weights is None:
             return None
-        weights = self.train.class_weights[labels]
-        return float((weights * losses).sum() / weights.sum())
+        return float((self.validation_weights * losses).sum() / self.validation_weights.sum())
 
     def _save(self) -> None:
         self.state.elapsed_seconds = self.run_log.elapsed()
@@ -245,7 +254,7 @@ class FinetuningTrial:
             self.optimizer,
             self.state,
             self.tokenizer_folder,
-            self.label_names,
+            self.labelling,
             best=self.best,
         )
 
@@ -261,9 +270,10 @@ class FinetuningTrial:
             "seed": s.seed,
             "best_epoch": best["epoch"],
             "best_step": best["step"],
-            "validation_accuracy": best["accuracy"],
+            "validation_accuracy": best.get("accuracy"),
             "validation_loss": best["loss"],
-            "macro_f1": best["macro_f1"],
+            s.metric: best[s.metric],
+            "macro_f1": best.get("macro_f1"),
             "stopped": self._reason_to_stop(),
             "metric": s.metric,
             "patience": s.patience,
@@ -271,19 +281,11 @@ class FinetuningTrial:
         }
 
 
-def row_losses(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The cross-entropy (N,) of each row, in nats."""
-    given = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(given, np.finfo(np.float64).eps))
-
-
 @torch.no_grad()
-def predict_probabilities(
-    objective: ClassificationObjective, rows: ClassificationRows, device: str, ranks: Ranks = ALONE
-) -> npt.NDArray[np.float64]:
-    """Probabilities (N, C) in the order of the rows, computed in fp32 from the logits; uniform for a row with NaN.
+def predict_outputs(objective: TaskObjective, rows: LabelledBatches, device: str, ranks: Ranks = ALONE) -> FloatArray:
+    """The outputs (M, K) for the targets of the rows, in their order; computed in fp32, returned in double precision.
 
-    Several processes divide the rows among themselves, and all of them return all probabilities.
+    Several processes divide the rows among themselves, and all of them return all outputs.
     """
 
     def logits_of(batch: Batch) -> Tensor:
@@ -297,7 +299,6 @@ def predict_probabilities(
     if own:
         logits[of_batch % ranks.size == ranks.rank] = torch.cat(own).cpu().double()
     ranks.all_reduce(logits, "an evaluation")
-    probabilities = torch.softmax(logits, dim=-1).nan_to_num(nan=1 / logits.shape[1]).numpy()
-    result = np.empty_like(probabilities)
-    result[rows.order()] = probabilities
+    result = np.empty(logits.shape)
+    result[rows.targets.places(rows.order())] = logits.numpy()
     return result

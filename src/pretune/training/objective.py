@@ -18,7 +18,7 @@ from pretune.model.transformer import (
     AttentionHalf,
     FeedForwardHalf,
     LanguageModel,
-    SequenceClassifier,
+    TaskModel,
     Transformer,
     mean_over_text,
 )
@@ -94,28 +94,41 @@ class MaskedObjective:
         )
 
 
-class ClassificationObjective:
-    """Cross-entropy of labelled texts, each weighted by `label_weights` if given."""
+LabelLosses = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-    def __init__(self, model: SequenceClassifier, dtype: torch.dtype, *, compiled: bool) -> None:
-        self.model = model
+
+class TaskObjective:
+    """The loss of a task on labelled texts, each label weighted by `label_weights` if given.
+
+    `losses` turns the outputs (M, K) at M labels and the labels (M, ...) into the loss of each label (M,) and whether
+    it is predicted correctly (M,).
+    """
+
+    def __init__(self, model: TaskModel, losses: LabelLosses, dtype: torch.dtype, *, compiled: bool) -> None:
+        self.model, self.losses = model, losses
         self.dtype = dtype
         self.layers = layers_of(model.transformer, compiled=compiled)
 
-    def logits(self, batch: Batch) -> Float[Tensor, "B C"]:
+    def logits(self, batch: Batch) -> Float[Tensor, "M K"]:
+        """The outputs for each text, or at the labelled tokens."""
         document_ids, spans = batch.attention.document_ids, batch.attention.spans
         hidden = self.model.transformer(
-            batch.input_ids, document_ids, dtype=self.dtype, layers=self.layers, spans=spans
+            batch.input_ids,
+            document_ids,
+            dtype=self.dtype,
+            positions=batch.positions,
+            layers=self.layers,
+            spans=spans,
         )
-        return self.model.classifier(mean_over_text(hidden, document_ids))
+        if batch.positions is None:
+            hidden = mean_over_text(hidden, document_ids)
+        return self.model.classifier(hidden)
 
     def __call__(self, batch: Batch) -> LossSum:
-        logits = self.logits(batch)
-        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        losses, is_correct = self.losses(self.logits(batch), batch.labels)
         if batch.label_weights is not None:
             losses = losses * batch.label_weights
-        correct = (logits.argmax(-1) == batch.labels).sum()
-        return LossSum(loss=losses.sum(), weight=batch.weight, correct=correct, count=len(batch.labels))
+        return LossSum(loss=losses.sum(), weight=batch.weight, correct=is_correct.sum(), count=len(batch.labels))
 
 
 def layers_of(transformer: Transformer, *, compiled: bool) -> list[tuple[AttentionHalf, FeedForwardHalf]] | None:

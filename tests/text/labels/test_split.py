@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.split import choose_example, describe_slices, example_of, split_labels
 from pretune.text.splits import SPLITS, normalise_for_hash
+
+RULES = task_named
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -26,7 +29,7 @@ VARIANTS = ("{0} film, see it", "{0} film,<br /><br />see it", "{0} film, see\u2
 def test_texts_that_are_equal_after_cleaning_share_a_side(tmp_path: Path) -> None:
     """Of 2,000 such pairs 322 lay in train and test while the key was the text as found."""
     rows = [{"text": v.format(f"Good {n}"), "label": n % 2} for n in range(500) for v in VARIANTS]
-    split = split_labels(write(tmp_path / "rows.jsonl", rows))
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES)
     side_of: dict[str, set[str]] = {}
     for side in SPLITS:
         for row in split.by_split[side]:
@@ -41,7 +44,7 @@ def test_training_rows_that_equal_a_test_row_after_cleaning_are_left_out(tmp_pat
     rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
     test = [{"text": f"Another text {n}", "label": n % 2} for n in range(20)]
     test[0]["text"] = "A text&nbsp;of <b>number</b> 7"
-    split = split_labels(write(tmp_path / "rows.jsonl", rows), write(tmp_path / "test.jsonl", test))
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES, write(tmp_path / "test.jsonl", test))
     assert "A text of number 7" not in {row.text for row in split.by_split["train"] + split.by_split["validation"]}
     assert len(split.by_split["test"]) == 20
 
@@ -49,17 +52,17 @@ def test_training_rows_that_equal_a_test_row_after_cleaning_are_left_out(tmp_pat
 def test_a_text_that_is_empty_after_cleaning_is_missing(tmp_path: Path) -> None:
     rows = [{"text": f"A text of number {n}", "label": n % 2} for n in range(100)]
     rows[3]["text"] = "<br /> &nbsp;"
-    split = split_labels(write(tmp_path / "rows.jsonl", rows))
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES)
     assert len(split.all) == 99
     assert [rule.name for rule in split.lint.dropped.rules.values()] == ["empty_text"]
 
 
 def test_the_example_is_a_test_row_that_can_be_shown(tmp_path: Path) -> None:
     rows = [{"text": f"A text of number {n} " + "very " * (80 * (n % 5)), "label": n % 2} for n in range(300)]
-    side, row = example_of(split_labels(write(tmp_path / "rows.jsonl", rows)))
+    side, row = example_of(split_labels(write(tmp_path / "rows.jsonl", rows), RULES))
     assert side == "test"
     assert len(row.text.split()) < 60
-    without_test = split_labels(tmp_path / "rows.jsonl", test_fraction=0.0)
+    without_test = split_labels(tmp_path / "rows.jsonl", RULES, test_fraction=0.0)
     assert example_of(without_test)[0] == "validation"
 
 
@@ -77,7 +80,7 @@ def test_slices_that_validation_lacks_are_reported(tmp_path: Path, validation_sl
     test = [{"text": f"Another text {n}", "label": n % 2, "slice": "seen"} for n in range(40)]
     for row in test[:20] if validation_slice == "seen" else []:
         row["slice"] = "unseen"
-    split = split_labels(write(tmp_path / "rows.jsonl", rows), write(tmp_path / "test.jsonl", test))
+    split = split_labels(write(tmp_path / "rows.jsonl", rows), RULES, write(tmp_path / "test.jsonl", test))
     sentences = [concern.sentence for concern in split.lint.concerns if concern.rule == "parts_differ"]
     if validation_slice == "seen":
         assert sentences == [

@@ -23,6 +23,7 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import CollectConfig, to_dict, to_identity
 from pretune.stages.collect.steps import WorkUnitReader
+from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.collect.documents import Document, Reading, refuse_unreadable
 from pretune.text.collect.report_sentences import remarks
@@ -206,7 +207,7 @@ class _Collection:
         if self.is_builtin:
             yield from self._builtin_documents()
         elif self.split is not None:
-            yield from self._training_texts(open_split(self.split))
+            yield from self._training_texts(open_split(self.split, task_named))
 
     def _builtin_documents(self) -> Iterator[Document]:
         count, seed = self.config.builtin_documents, self.config.seed
@@ -229,7 +230,8 @@ class _Collection:
         _, example = example_of(split)
         self.example.decide(example.raw, split.path)
         for row in rows:
-            yield Document(row.raw, split.path, row.line, from_labels=True)
+            for text in (row.raw, *row.texts[1:]):
+                yield Document(text, split.path, row.line, from_labels=True)
 
     def _log_progress(self, num_documents: int, findings: Findings) -> None:
         self._log_detections(findings)

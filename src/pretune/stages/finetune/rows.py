@@ -1,17 +1,18 @@
-"""The labelled rows of a prepare folder in; batches with class weights, and files of predictions, out."""
+"""The labelled rows of a prepare folder in; batches with label weights, and files of predictions, out."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pretune.data.labelled_rows import ClassificationRows, load_labeled
+from pretune.data.labelled_rows import LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
+from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
@@ -27,53 +28,46 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def make_rows(
+def texts_of(row: dict[str, Any]) -> list[str]:
+    """The text of a row, or both texts of a pair."""
+    return [row["text"], row["text_pair"]] if "text_pair" in row else [row["text"]]
+
+
+def make_batches(
     prepared: Path,
     split: str,
-    labels: Sequence[int],
+    targets: Targets,
     special: SpecialIds,
     config: FinetuneConfig,
     seed: int,
-    num_classes: int,
     *,
-    is_balanced: bool,
+    label_weights: Callable[[Targets], npt.NDArray[np.float32]] | None,
     width_multiple: int,
     num_rows: int | None,
-) -> ClassificationRows:
+) -> LabelledBatches:
     """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
 
     The width of a batch is a multiple of `width_multiple`; 8 suits the tensor cores of a GPU. Only training rows have
-    tokens hidden and, with `is_balanced`, class weights.
+    tokens hidden and, with `label_weights`, which gives those of some targets, weights in the loss.
     """
-    data = load_labeled(prepared, split, list(labels), num_rows)
+    data = load_labeled(prepared, split, targets, num_rows)
     is_training = split == "train"
-    return ClassificationRows(
+    return LabelledBatches(
         data,
         special,
         batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
         seed=seed,
         mask_augment=config.mask_augment if is_training else 0.0,
-        class_weights=class_weights(data.labels, num_classes) if is_training and is_balanced else None,
+        label_weights=label_weights(data.targets) if is_training and label_weights is not None else None,
         width_multiple=width_multiple,
     )
 
 
-def class_weights(labels: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float32]:
-    """The weight (num_classes,) of a row of each class in the loss; all classes have the same total weight."""
-    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
-    return (len(labels) / (len(counts) * counts)).astype(np.float32)
-
-
-def write_predictions(path: Path, rows: Sequence[dict[str, Any]], probabilities: npt.NDArray[np.float64]) -> None:
-    """Write a JSON line for each row: its label, the predicted class, and the probability of every class."""
+def write_predictions(path: Path, rows: Sequence[dict[str, Any]], fields_of: Callable[[int], dict[str, Any]]) -> None:
+    """Write a JSON line for each row: its label, and the fields of its prediction."""
     lines = []
-    for row, given in zip(rows, probabilities, strict=True):
-        fields = {
-            "row": row["row"],
-            "label": row["label"],
-            "predicted": int(given.argmax()),
-            "probabilities": [float(p) for p in given],
-        }
+    for index, row in enumerate(rows):
+        fields = {"row": row["row"], "label": row["label"], **fields_of(index)}
         if "slice" in row:
             fields["slice"] = row["slice"]
         lines.append(json.dumps(fields) + "\n")

@@ -14,28 +14,32 @@ import torch
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
-from pretune.data.labelled_rows import ClassificationRows
+from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.masked_rows import special_ids
+from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.model import cost
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
-from pretune.model.transformer import SequenceClassifier, initialize
+from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier, initialize
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.scoring.metrics import summarize
-from pretune.scoring.uncertainty import wilson_interval
+from pretune.scoring.metric_titles import write_metric
+from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig, to_identity
-from pretune.stages.finetune.rows import make_rows, read_rows, write_predictions
+from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
+from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
-from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings, predict_probabilities
-from pretune.training.objective import ClassificationObjective
+from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
+from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
 from pretune.training.trial_plan import PlannedTrial, plan_trials
 
@@ -123,9 +127,15 @@ class _Finetuning:
         max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
         self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
         labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
-        self.label_names = tuple(labels["names"])
-        self.columns = {name: labels[name] for name in ("text_column", "label_column")}
+        self.task = task_named(labels["task"])
         self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
+        self.labelling = Labelling(
+            names=tuple(labels["names"]),
+            task=self.task.name,
+            output_names=tuple(self.task.output_names(labels["names"])),
+            decision=self.task.prepare_decision(self.rows["train"]),
+            columns={name: labels[name] for name in COLUMN_NAMES if name in labels},
+        )
         self.tokenizer = load_tokenizer(loaded.tokenizer_path)
         if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
             raise InputDataError(
@@ -134,6 +144,7 @@ class _Finetuning:
             )
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
+        self.targets = {split: self._read_targets(split) for split in _SPLITS}
         # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
@@ -145,10 +156,10 @@ class _Finetuning:
             seeds=config.seeds,
             first_seed=config.seed,
             from_scratch=config.from_scratch,
-            lengths=self._make_rows("train", config.seed).lengths,
+            lengths=self._make_batches("train", config.seed).lengths,
         )
-        self.validation = self._make_rows("validation", config.seed)
-        self.test = self._make_rows("test", config.seed)
+        self.validation = self._make_batches("validation", config.seed)
+        self.test = self._make_batches("test", config.seed)
 
     def run(self, stop: StopFlag) -> None:
         """Run all trials, choose one, and test."""
@@ -216,21 +227,25 @@ class _Finetuning:
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
-        model = self._make_model(planned.seed)
+        model, train = self._make_model(planned.seed), self._make_batches("train", planned.seed, planned.num_rows)
         best = FinetuningTrial(
             model,
-            self._make_rows("train", planned.seed, planned.num_rows),
+            train,
             self.validation,
             settings,
+            task=self.task,
             folder=self._trial_folder(planned.trial),
             tokenizer_folder=self.loaded.tokenizer_path,
-            label_names=self.label_names,
+            labelling=self.labelling,
             log=self.folder.log,
-            measure=self._measure,
+            measure=self._measure_validation,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
             # As many as an earlier attempt ended with because a process ran out of memory.
             pieces=int(self.folder.manifest.summary.get("pieces", 1)),
+            validation_weights=self._label_weights(train.targets, self.validation.targets)
+            if self.is_balanced
+            else None,
         ).run(stop)
         return {**vars(planned), **best}
 
@@ -240,37 +255,65 @@ class _Finetuning:
         precision = self.ranks.answer(lambda: own.precision, "the start")
         return replace(own, precision=precision)
 
-    def _make_model(self, seed: int) -> SequenceClassifier:
+    def _make_model(self, seed: int) -> TaskModel:
         """The network at the start of a trial: random, or pre-trained with a random head.
 
-        A base with a head for the same labels keeps its head.
+        A base with a head for the same task and labels keeps its head.
         """
-        model = SequenceClassifier(self.model_config, len(self.label_names))
+        model = self._new_model()
         initialize(model, derive_seed(seed, "classifier"))
         if not self.config.from_scratch:
-            model.transformer.load_state_dict(self.loaded.model.transformer.state_dict())
-            if isinstance(self.loaded.model, SequenceClassifier) and self.loaded.label_names == self.label_names:
-                model.classifier.load_state_dict(self.loaded.model.classifier.state_dict())
+            base, labelling = self.loaded.model, self.loaded.labelling
+            model.transformer.load_state_dict(base.transformer.state_dict())
+            is_same = labelling is not None and (labelling.task, labelling.names) == (
+                self.labelling.task,
+                self.labelling.names,
+            )
+            if is_same and not isinstance(base, LanguageModel):
+                model.classifier.load_state_dict(base.classifier.state_dict())
         return model.to(self.compute.device)
 
-    def _make_rows(self, split: str, seed: int, num_rows: int | None = None) -> ClassificationRows:
-        labels, width = [row["label"] for row in self.rows[split]], 8 if self.compute.device == "cuda" else 1
-        return make_rows(
+    def _new_model(self) -> TaskModel:
+        kind = TokenClassifier if self.task.is_token_level else SequenceClassifier
+        return kind(self.model_config, len(self.labelling.outputs))
+
+    def _read_targets(self, split: str) -> Targets:
+        return self.task.targets(
+            self.rows[split],
+            len(self.labelling.names),
+            dict(self.labelling.decision),
+            self.tokenizer,
+            self.model_config.max_seq_len,
+        )
+
+    def _make_batches(self, split: str, seed: int, num_rows: int | None = None) -> LabelledBatches:
+        return make_batches(
             self.prepared,
             split,
-            labels,
+            self.targets[split],
             self.special,
             self.config,
             seed,
-            len(self.label_names),
-            is_balanced=self.is_balanced,
-            width_multiple=width,
+            label_weights=(lambda targets: self._label_weights(targets, targets)) if self.is_balanced else None,
+            width_multiple=8 if self.compute.device == "cuda" else 1,
             num_rows=num_rows,
         )
 
-    def _measure(self, labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) -> Scores:
-        figures = summarize(labels, probabilities, self.label_names)
-        return {name: figures[name] for name in ("n", "accuracy", "accuracy_interval", "macro_f1", "loss")}
+    def _label_weights(self, train: Targets, targets: Targets) -> npt.NDArray[np.float32]:
+        return self.task.label_weights(train, targets, len(self.labelling.outputs))
+
+    def _measure_validation(self, logits: npt.NDArray[np.float64]) -> Scores:
+        """The scores of outputs for the validation rows, with the decision that these rows choose."""
+        decision = self.task.decide(logits, self.validation.targets, dict(self.labelling.decision))
+        scores = self._measure(logits, "validation", decision)
+        return {**scores, DECISION: decision} if decision else scores
+
+    def _measure(self, logits: npt.NDArray[np.float64], split: str, decision: dict[str, Any]) -> Scores:
+        names, targets = self.labelling.names, self.targets[split]
+        true = self.task.true_values(self.rows[split], names)
+        figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
+        figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
+        return {name: value for name, value in figures.items() if not isinstance(value, list) or len(value) == 2}
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
@@ -283,52 +326,56 @@ class _Finetuning:
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of each seed on the test rows, which only the first process reads."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
-        model = SequenceClassifier(self.model_config, len(self.label_names)).to(self.compute.device)
-        objective = ClassificationObjective(model, torch.float32, compiled=False)
+        model = self._new_model().to(self.compute.device)
+        objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
-        if not len(self.test.labels):
+        if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
         for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
             model.load_state_dict(load_best(self._trial_folder(trial["trial"])))
-            if not len(self.test.labels):
-                continue
-            probabilities = predict_probabilities(objective, self.test, self.compute.device)
-            target = self.folder.path / "predictions" / f"seed-{trial['seed']}.jsonl"
-            write_predictions(target, self.rows["test"], probabilities)
-            tests.append(self._log_test(trial, probabilities))
-        target = self.folder.path / "checkpoint"
-        save_model_folder(target, model, self.loaded.tokenizer_path, self.label_names, columns=self.columns)
+            if len(self.test.targets):
+                tests.append(self._log_test(trial, predict_outputs(objective, self.test, self.compute.device)))
+        labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
+        save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, labelling)
         if (notice := describe_native_head(model)) is not None:
             self.folder.log.write("notice", sentence=notice)
-        self._write_example(model)
+        self._write_example(model, dict(labelling.decision))
         return tests
 
-    def _log_test(self, trial: dict[str, Any], probabilities: npt.NDArray[np.float64]) -> dict[str, Any]:
-        labels = self.test.labels
-        figures = {"trial": trial["trial"], "seed": trial["seed"], **self._measure(labels, probabilities)}
-        right = probabilities.argmax(axis=1) == labels
-        slices = np.array([row.get("slice", "") for row in self.rows["test"]])
+    def _log_test(self, trial: dict[str, Any], logits: npt.NDArray[np.float64]) -> dict[str, Any]:
+        """Write the predictions of one seed, and log its figures, on all rows and on each slice."""
+        task, names, rows = self.task, self.labelling.names, self.rows["test"]
+        decision = trial.get(DECISION, dict(self.labelling.decision))
+        outputs, true = task.decode(logits, self.test.targets, decision), task.true_values(rows, names)
+        target = self.folder.path / "predictions" / f"seed-{trial['seed']}.jsonl"
+        write_predictions(target, rows, lambda index: task.to_fields(outputs, index))
+        figures = {"trial": trial["trial"], "seed": trial["seed"], **self._measure(logits, "test", decision)}
+        slices = np.array([row.get("slice", "") for row in rows])
         named = [name for name in sorted(set(slices.tolist())) if name]
         if named:
-            figures["slices"] = {name: _accuracy(right[slices == name]) for name in named}
+            statistics = task.statistics(task.usual_metric, true, outputs, names)
+            figures["slices"] = {name: describe_part([statistics.select(slices == name)]) for name in named}
         self.folder.log.write("test", **figures)
         return figures
 
-    def _write_example(self, model: SequenceClassifier) -> None:
+    def _write_example(self, model: TaskModel, decision: dict[str, Any]) -> None:
         example = self.source.summary.get("example")
         if not example:
             return
-        ids, _ = self.tokenizer.encode_truncated(clean_text(example["text"]), self.model_config.max_seq_len)
+        line = {**example, "text": clean_text(example["text"])}
+        [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
+        targets = self.task.places([line], self.tokenizer, self.model_config.max_seq_len)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
-            probabilities = torch.softmax(model(input_ids, torch.zeros_like(input_ids))[0].float(), dim=-1)
-        predicted = int(probabilities.argmax())
+            logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
+        outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
+        found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
         self.folder.log.write(
             "example",
             text=example["text"],
             label=example["label"],
-            predicted=self.label_names[predicted],
-            probability=float(probabilities[predicted]),
+            predicted=found.label,
+            probability=found.probability,
         )
 
     # -- logging -------------------------------------------------------------------------------------------------
@@ -341,15 +388,10 @@ class _Finetuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        labels = np.array([row["label"] for row in self.rows["validation"]])
-        train_labels = np.array([row["label"] for row in self.rows["train"]])
-        prior = np.bincount(train_labels, minlength=len(self.label_names)) / len(train_labels)
-        log.write(
-            "references",
-            uniform_nats=float(np.log(len(self.label_names))),
-            prior_nats=float(-np.log(np.maximum(prior, 1e-12))[labels].mean()),
-            majority_share=float((labels == prior.argmax()).mean()),
+        references = self.task.references(
+            self.targets["train"], self.targets["validation"], len(self.labelling.outputs)
         )
+        log.write("references", **references)
         if self.is_balanced:
             sentence = (
                 "The classes are imbalanced, so rows of rare classes have larger weights in training. The training "
@@ -364,8 +406,7 @@ class _Finetuning:
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
         best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
-        score = chosen[self.metric]
-        shown = f"macro-F1 {score:.3f}" if self.metric == "macro_f1" else f"accuracy {score:.1%}"
+        shown = write_metric(self.metric, chosen[self.metric])
         return (
             f"Chosen: learning rate {chosen['learning_rate']:g}, seed {chosen['seed']}{best_of} "
             f"(validation {shown} at epoch {chosen['epoch']:g})."
@@ -379,7 +420,7 @@ class _Finetuning:
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
             + [{"name": "parameters", "value": cost.count_parameters(self.model_config)}],
             shape_out=[
-                {"name": "classes", "value": len(self.label_names)},
+                {"name": "classes", "value": len(self.labelling.names)},
                 {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
             ],
             dropped=[],
@@ -392,7 +433,7 @@ class _Finetuning:
         self.folder.finish(
             chosen=chosen,
             tests=tests,
-            label_names=list(self.label_names),
+            label_names=list(self.labelling.names),
             synthetic=self.source.summary.get("synthetic", False),
             spent_seconds=None,  # it is in the log; the summaries of two equal runs are equal
         )
@@ -401,18 +442,10 @@ class _Finetuning:
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        texts, before = [row["text"] for row in self.rows["train"]], None
+        texts, before = [text for row in self.rows["train"] for text in texts_of(row)], None
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
-
-
-def _accuracy(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    return {
-        "n": len(right),
-        "accuracy": float(right.mean()),
-        "accuracy_interval": list(wilson_interval(int(right.sum()), len(right))),
-    }

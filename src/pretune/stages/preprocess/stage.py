@@ -23,6 +23,7 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.runtime.workers import Engine, describe_engine, open_engine
 from pretune.settings import PreprocessConfig, to_dict, to_identity
 from pretune.stages.preprocess.steps import Steps
+from pretune.tasks.registry import task_named
 from pretune.text.clean.language import check_language
 from pretune.text.clean.normalize import REPAIRS
 from pretune.text.clean.personal_data import PERSONAL_DATA, replace_personal_data
@@ -160,7 +161,11 @@ class _Preprocessing:
 
     def _protect(self) -> None:
         """Collect the texts that stage 3 must not see: the held-out rows, and the files in `protect`."""
-        held_out = [] if self.split is None else [row.text for row in open_split(self.split).held_out]
+        held_out = (
+            []
+            if self.split is None
+            else [text for row in open_split(self.split, task_named).held_out for text in row.texts]
+        )
         self.steps.protect(held_out, protected_texts(self.protected))
 
     def _ensure_validation(self, num_validation: int) -> None:

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.reader import LabeledRows
+from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
@@ -36,7 +37,8 @@ class Concern:
 class LabeledRow:
     """One usable row: number `row` of its file, counted from 0, on line `line`.
 
-    `text` is clean, as the model sees it; `raw` is as found. Rows with the same `key` have the same clean text.
+    `text` is clean, as the model sees it; `raw` is as found. `text_pair` is the clean second text of a pair. Rows with
+    the same `key` have the same clean text, or pair of texts. `label` is of the task's kind: a class is a string.
     """
 
     row: int
@@ -44,13 +46,24 @@ class LabeledRow:
     text: str
     raw: str
     key: str
-    label: str
+    label: Any
     slice: str | None
+    text_pair: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The clean text, or both texts of a pair."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
 
     @classmethod
-    def of_text(cls, *, row: int, line: int, text: str, raw: str, label: str, slice: str | None) -> LabeledRow:
-        """A row with the key of its clean text."""
-        return cls(row=row, line=line, text=text, raw=raw, key=normalise_for_hash(text), label=label, slice=slice)
+    def of_text(
+        cls, *, row: int, line: int, text: str, raw: str, label: Any, slice: str | None, text_pair: str | None = None
+    ) -> LabeledRow:
+        """A row with the key of its clean text, or of its pair of texts."""
+        key = normalise_for_hash(text)
+        if text_pair is not None:
+            key = f"{key}\0{normalise_for_hash(text_pair)}"
+        return cls(row=row, line=line, text=text, raw=raw, key=key, label=label, slice=slice, text_pair=text_pair)
 
 
 @dataclass
@@ -65,20 +78,31 @@ class Lint:
             self.concerns.append(Concern(rule=rule, count=count, sentence=sentence))
 
 
-def keep_usable(rows: LabeledRows, lint: Lint) -> list[LabeledRow]:
+def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
     """The rows that have a text, after cleaning, and a label. Raises InputDataError if no row has both."""
-    kept, without_text, without_label = [], [], []
-    for row, (raw, label, group, line) in enumerate(zip(rows.texts, rows.labels, rows.slices, rows.lines, strict=True)):
-        text = clean_text(raw)
+    kept, without_text, without_pair, without_label = [], [], [], []
+    pairs: Sequence[str | None] = rows.text_pairs or [None] * len(rows)
+    columns = zip(rows.texts, pairs, rows.labels, rows.slices, rows.lines, strict=True)
+    for row, (raw, raw_pair, label, group, line) in enumerate(columns):
+        text, pair = clean_text(raw), None if raw_pair is None else clean_text(raw_pair)
         if not text:
             without_text.append(line)
             lint.dropped.add("empty_text", "a row without a text", f"{rows.path}, line {line}")
-        elif not label:
+        elif pair is not None and not pair:
+            without_pair.append(line)
+            lint.dropped.add("empty_text_pair", "a row without a second text", f"{rows.path}, line {line}")
+        elif label is None or label == "":
             without_label.append(line)
             lint.dropped.add("no_label", "a row without a label", raw)
         else:
-            kept.append(LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=group))
-    for rule, lines, what in (("empty_text", without_text, "text"), ("no_label", without_label, "label")):
+            kept.append(
+                LabeledRow.of_text(row=row, line=line, text=text, raw=raw, label=label, slice=group, text_pair=pair)
+            )
+    for rule, lines, what in (
+        ("empty_text", without_text, "text"),
+        ("empty_text_pair", without_pair, "second text"),
+        ("no_label", without_label, "label"),
+    ):
         sentence = f"{rows.path}: {_rows(len(lines))} without a {what} left out ({_lines(lines)})."
         lint.warn(rule, len(lines), sentence)
     if not kept:
@@ -173,7 +197,7 @@ def _warn_of_measures(path: str, counts: Counter[str], lint: Lint) -> None:
 
 def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
     """Warn of rows that repeat another, and of texts that have more than one label."""
-    first_with: dict[str, dict[str, LabeledRow]] = {}
+    first_with: dict[str, dict[Any, LabeledRow]] = {}
     num_repeats = 0
     for row in rows:
         labels = first_with.setdefault(row.key, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
 from pretune.text.labels.label_text import label_text
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.json_rows import JSON_FORMATS, json_format, sniff_json
 from pretune.text.readers.records import LABEL_NAMES, SAMPLE_ROWS, Record
-from pretune.text.readers.tables import TABLE_ENDINGS, iter_records, iter_stream_records, table_format_of
+from pretune.text.readers.tables import TABLE_ENDINGS, ending_of, iter_records, iter_stream_records, table_format_of
 from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
@@ -36,15 +38,19 @@ MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledRows:
-    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty."""
+    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty.
+
+    `labels` are of the task's kind, and None or "" where there is none; a class is a string.
+    """
 
     path: str
     texts: list[str]
-    labels: list[str]
+    labels: list[Any]
     slices: list[str | None]
     lines: list[int]  # the line on which each row starts, counted from 1
     detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
     findings: Findings = field(default_factory=Findings)  # unparsable rows, broken bytes
+    text_pairs: list[str] | None = None  # the second texts of pairs
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -67,14 +73,14 @@ def read_labeled(
     """
     findings = Findings()
     expected = [name for name in (text_column, label_column) if name]
-    records, how = _read_records(Path(path), findings, expected)
+    records, how = read_records(Path(path), findings, expected)
     if not records:
         raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
     columns = list(dict.fromkeys(name for record in records for name in record.fields))
     wanted = {name: column for name, column in (preferred or {}).items() if has_column(records, column)}
     text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
-    text, label = _find_columns(str(path), columns, records, text_column, label_column)
-    _blank_missing_words(records, (text, label), how["format"], findings)
+    text, label = find_columns(str(path), records, text_column, label_column)
+    blank_missing_words(records, (text, label), how["format"], findings)
     slice_column = next((c for c in columns if c.strip().casefold() == SLICE_NAME and c not in (text, label)), None)
     used = [column for column in (text, label, slice_column) if column]
     unread = [column for column in columns if column not in used]
@@ -92,7 +98,7 @@ def read_labeled(
     )
 
 
-def _blank_missing_words(records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings) -> None:
+def blank_missing_words(records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings) -> None:
     """Empty the cells of a csv or tsv that contain `None` or `NaN`, as programs write missing values, with a warning.
 
     Other formats have a value for missing cells; there, these words in quotes are words.
@@ -113,15 +119,20 @@ def _blank_missing_words(records: Sequence[Record], columns: Sequence[str], form
             )
 
 
-def _read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, str]]:
-    """The rows, and how they were read: format, encoding, compression."""
+def read_records(path: Path, findings: Findings, expected: Sequence[str]) -> tuple[list[Record], dict[str, str]]:
+    """The rows, and how they were read: format, encoding, compression.
+
+    Raises InputDataError for a file that cannot be read; `expected` are names of columns that a header may have.
+    """
     kind = table_format_of(path)
     if kind == "parquet":
         return list(iter_records(path, findings=findings)), {"format": kind}
     stream = TextStream(path, findings)
+    if ending_of(path) in CONLL_ENDINGS or (kind in (None, "tsv") and sniff_conll(stream.peek())):
+        return list(iter_conll(stream, findings, expected)), {"format": "CoNLL", "encoding": stream.encoding}
     kind = kind or sniff_json(stream.peek()) or ("tsv" if sniff_tab_table(stream.peek()) else None)
     if kind is None and LABEL_PREFIX.match(stream.peek()):
-        return list(_iter_prefixed(stream)), {"format": "fastText", "encoding": stream.encoding}
+        return _read_prefixed(stream), {"format": "fastText", "encoding": stream.encoding}
     if kind is None:
         stream.close()
         endings = join_names(TABLE_ENDINGS, limit=20)
@@ -139,27 +150,41 @@ def without_labels(line: str) -> str:
     return LABEL_PREFIX.sub("", line, count=1) if line.startswith("__label__") else line
 
 
-def _iter_prefixed(stream: TextStream) -> Iterator[Record]:
-    """The lines of a file in fastText's format, `__label__good A text`, as rows."""
+def _read_prefixed(stream: TextStream) -> list[Record]:
+    """The lines of a file in fastText's format, `__label__good A text`, as rows.
+
+    If a line has several labels, the labels of every line are a list.
+    """
+    found = list(_iter_prefixed(stream))
+    if all(len(labels) == 1 for _, labels, _ in found):
+        return [Record({"text": text, "label": labels[0]}, line) for text, labels, line in found]
+    return [
+        Record({"text": text, "label": json.dumps(labels)}, line, {"text": text, "label": labels})
+        for text, labels, line in found
+    ]
+
+
+def _iter_prefixed(stream: TextStream) -> Iterator[tuple[str, list[str], int]]:
+    """The text, the labels and the line of every row."""
     for number, line in enumerate(stream.lines(), 1):
         found = LABEL_PREFIX.match(line)
-        if found is None and line.strip():
+        if found is not None:
+            yield line[found.end() :], found[0].replace("__label__", " ").split(), number
+        elif line.strip():
             raise InputDataError(
                 f"{stream.name}, line {number}: expected a label such as __label__good before the text, found "
                 f"{shorten(line, 60)!r}; every line needs one."
             )
-        labels = [] if found is None else found[0].replace("__label__", " ").split()
-        if len(labels) > 1:
-            raise InputDataError(
-                f"{stream.name}, line {number} has {len(labels)} labels ({join_names(labels)}); expected one per line."
-            )
-        if found is not None:
-            yield Record({"text": line[found.end() :], "label": labels[0]}, number)
 
 
-def _find_columns(
-    path: str, columns: list[str], records: list[Record], text_column: str | None, label_column: str | None
+def find_columns(
+    path: str, records: Sequence[Record], text_column: str | None, label_column: str | None
 ) -> tuple[str, str]:
+    """The columns of the texts and of the labels: the given ones, or found by name and content.
+
+    Raises InputDataError for a given column that does not exist, and if none is found; it names the file's columns.
+    """
+    columns = list(dict.fromkeys(name for record in records for name in record.fields))
     for given, option in ((text_column, "--text-column"), (label_column, "--label-column")):
         if given is not None and not has_column(records, given):
             raise InputDataError(
@@ -196,7 +221,7 @@ def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]
         )
 
 
-def _by_repetition(columns: Sequence[str], records: list[Record]) -> str | None:
+def _by_repetition(columns: Sequence[str], records: Sequence[Record]) -> str | None:
     """The column with the fewest different cells, if these are short and repeat."""
     best: tuple[int, str] | None = None
     for column in columns:

@@ -6,7 +6,7 @@ Every later step takes its rows from here, so no step can use a different split 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.reader import LabeledRows, read_labeled
+from pretune.text.labels.detect_task import Columns, TaskWord
+from pretune.text.labels.label_rules import LabelRules
+from pretune.text.labels.labelling import COLUMN_NAMES
+from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import shorten
 from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
 
@@ -28,15 +31,16 @@ SLICES_DIFFER = 0.1  # the excess of a slice in the test rows, as a fraction, fr
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSplit:
-    """The rows of each split, the labels in the order of the classes, and the names of the classes."""
+    """The rows of each split, the labels in the order of a model's outputs, and their names."""
 
+    rules: LabelRules
     by_split: dict[Split, list[LabeledRow]]
     labels: list[str]
     names: list[str]
     path: str  # of the file with the training rows
     columns: dict[str, str]  # text_column and label_column of that file
     num_moved: int = 0  # rows moved between splits so that small classes can be learned and validated
-    files: list[LabeledRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
+    files: list[TaskRows] = field(default_factory=list)  # as read; empty if the split was read from a split folder
     lint: Lint = field(default_factory=Lint)
 
     @property
@@ -47,6 +51,10 @@ class LabelledSplit:
     def held_out(self) -> list[LabeledRow]:
         """The rows that pre-training must not see."""
         return [*self.by_split["validation"], *self.by_split["test"]]
+
+    def describe(self, row: LabeledRow) -> str:
+        """The label of a row as a display shows it."""
+        return self.rules.describe(row.label, self.names, self.labels)
 
     @property
     def num_read(self) -> dict[str, int]:
@@ -67,51 +75,62 @@ class LabelledSplit:
 
 def split_labels(
     labels: Path,
+    rules_of: Callable[[str], LabelRules],
     test_labels: Path | None = None,
     *,
-    text_column: str | None = None,
-    label_column: str | None = None,
+    task: TaskWord = "auto",
+    columns: Columns = Columns(),
+    label_separator: str | None = None,
     label_names: Sequence[str] = (),
     validation_fraction: float = 0.1,
     test_fraction: float = 0.1,
 ) -> LabelledSplit:
     """Read, check and split labelled rows; `test_labels`, if given, are the whole test split.
 
+    `rules_of` gives the rules of a task by its name; with the task "auto", it is the one that the file shows.
+
     Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`) and UsageError for impossible
     fractions.
     """
     lint = Lint()
-    train_file = read_labeled(labels, text_column, label_column)
-    test_file = None if test_labels is None else read_labeled(test_labels, text_column, label_column)
+    train_file = read_task_rows(labels, task=task, columns=columns, label_separator=label_separator)
+    rules, test_file = rules_of(train_file.task.task), None
+    if test_labels is not None:
+        test_file = read_task_rows(
+            test_labels, task=train_file.task.word, columns=columns, label_separator=train_file.task.label_separator
+        )
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
         _pass_on_findings(file, lint)
     usable = checks.keep_usable(train_file, lint)
-    checks.check_labels(str(labels), usable, lint)
+    rules.check(str(labels), usable, lint)
     checks.check_repeats(str(labels), usable, lint)
-    splits, num_moved = _split(usable, validation_fraction, test_fraction if test_file is None else 0.0)
+    splits, num_moved = _split(
+        usable, rules.strata(usable), validation_fraction, test_fraction if test_file is None else 0.0
+    )
     test: list[LabeledRow] | None = None
     if test_file is not None:
         test = checks.keep_usable(test_file, lint)
-        checks.check_test_labels(usable, test, test_file.path, lint)
+        rules.check_test(usable, test, test_file.path, lint)
         checks.check_repeats(test_file.path, test, lint)
         split_of_row = {row.row: split for row, split in zip(usable, splits, strict=True)}
         usable = checks.drop_shared(usable, test, test_file.path, lint)
         splits = [split_of_row[row.row] for row in usable]
-    checks.check_splits(str(labels), usable, splits, lint)
+    rules.check_splits(str(labels), usable, splits, lint)
     by_split = {s: [row for row, split in zip(usable, splits, strict=True) if split == s] for s in SPLITS}
     if test is None:
-        checks.check_test_split(usable, by_split["test"], lint)
+        rules.check_test_split(usable, by_split["test"], lint)
     else:
         by_split["test"] = test
-    classes = checks.sort_labels(row.label for row in usable)
+    classes = rules.labels(usable)
     names = checks.name_classes(classes, label_names)
     found = LabelledSplit(
+        rules=rules,
         by_split=by_split,
         labels=classes,
         names=names,
         path=train_file.path,
-        columns={name: train_file.detected[name] for name in ("text_column", "label_column")},
+        columns={name: train_file.detected[name] for name in COLUMN_NAMES if name in train_file.detected},
         num_moved=num_moved,
         files=files,
         lint=lint,
@@ -120,20 +139,22 @@ def split_labels(
     return found
 
 
-def _split(rows: Sequence[LabeledRow], validation_fraction: float, test_fraction: float) -> tuple[list[Split], int]:
-    """The split of every row, and the number of rows moved between splits for the sake of small classes."""
+def _split(
+    rows: Sequence[LabeledRow], strata: Sequence[str], validation_fraction: float, test_fraction: float
+) -> tuple[list[Split], int]:
+    """The split of every row, and the number of rows moved between splits for the sake of small strata."""
     if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
         raise UsageError(
             f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
             "fractions that add up to less than 1, with the validation fraction above 0."
         )
     texts = [row.key for row in rows]
-    splits = assign_splits(texts, [row.label for row in rows], validation_fraction, test_fraction)
+    splits = assign_splits(texts, strata, validation_fraction, test_fraction)
     plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
     return splits, sum(now != before for now, before in zip(splits, plain, strict=True))
 
 
-def _pass_on_findings(file: LabeledRows, lint: Lint) -> None:
+def _pass_on_findings(file: TaskRows, lint: Lint) -> None:
     """Add the findings of reading the file to `lint`: unparsable rows, broken bytes."""
     found = file.findings
     for rule in found.dropped.rules.values():
@@ -229,11 +250,13 @@ def log_split(log: EventLog, found: LabelledSplit) -> None:
 
 
 def split_lines(split: LabelledSplit, side: Split) -> str:
-    """The rows of one split as JSON lines: row, line, text, label (its class), and raw and slice if they exist."""
-    class_of = {label: index for index, label in enumerate(split.labels)}
+    """The rows of one split as JSON lines: row, line, text, label (classes by number), and what else a row has."""
     lines = []
     for row in split.by_split[side]:
-        fields: dict[str, Any] = {"row": row.row, "line": row.line, "text": row.text, "label": class_of[row.label]}
+        fields: dict[str, Any] = {"row": row.row, "line": row.line, "text": row.text}
+        if row.text_pair is not None:
+            fields["text_pair"] = row.text_pair
+        fields["label"] = split.rules.to_json(row.label, split.labels)
         if row.raw != row.text:
             fields["raw"] = row.raw
         if row.slice is not None:
@@ -243,22 +266,32 @@ def split_lines(split: LabelledSplit, side: Split) -> str:
 
 
 def labels_fields(split: LabelledSplit) -> dict[str, Any]:
-    """The content of `labels.json`: names and labels by class, the columns, and the name of the file."""
-    return {"names": split.names, "labels": split.labels, **split.columns, "file": Path(split.path).name}
+    """The content of `labels.json`: the task, names and labels by class, the columns, and the name of the file."""
+    return {
+        "task": split.rules.name,
+        "names": split.names,
+        "labels": split.labels,
+        **split.columns,
+        "file": Path(split.path).name,
+    }
 
 
-def open_split(folder: Path) -> LabelledSplit:
-    """The split in a folder that `pretune split` wrote. Raises InputDataError for one that is missing or altered."""
+def open_split(folder: Path, rules_of: Callable[[str], LabelRules]) -> LabelledSplit:
+    """The split in a folder that `pretune split` wrote; `rules_of` gives the rules of a task by its name.
+
+    Raises InputDataError for one that is missing or altered.
+    """
     check_hashes(folder, read_manifest(folder, "split"))
     try:
         saved = json.loads((folder / LABELS_NAME).read_text(encoding="utf-8"))
-        labels = [str(label) for label in saved["labels"]]
+        labels, rules = [str(label) for label in saved["labels"]], rules_of(saved["task"])
         return LabelledSplit(
-            by_split={side: _load_rows(folder / f"{side}.jsonl", labels) for side in SPLITS},
+            rules=rules,
+            by_split={side: _load_rows(folder / f"{side}.jsonl", labels, rules) for side in SPLITS},
             labels=labels,
             names=[str(name) for name in saved["names"]],
             path=str(saved["file"]),
-            columns={name: str(saved[name]) for name in ("text_column", "label_column")},
+            columns={name: str(saved[name]) for name in COLUMN_NAMES if name in saved},
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputDataError(
@@ -267,7 +300,7 @@ def open_split(folder: Path) -> LabelledSplit:
         ) from error
 
 
-def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
+def _load_rows(path: Path, labels: Sequence[str], rules: LabelRules) -> list[LabeledRow]:
     with path.open(encoding="utf-8") as file:  # not splitlines: texts may contain other line separators
         rows = [json.loads(line) for line in file]
     return [
@@ -276,8 +309,9 @@ def _load_rows(path: Path, labels: Sequence[str]) -> list[LabeledRow]:
             line=row["line"],
             text=row["text"],
             raw=row.get("raw", row["text"]),
-            label=labels[row["label"]],
+            label=rules.from_json(row["label"], labels),
             slice=row.get("slice"),
+            text_pair=row.get("text_pair"),
         )
         for row in rows
     ]

@@ -80,6 +80,10 @@ class Tokenizer:
         """Ids of many texts, each between [BOS] and [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts))]
 
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Ids of many pairs of texts: [BOS] first [EOS] second [EOS]."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(pairs))]
+
     def encode_clean_stretches(self, stretches: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Ids of stretches without white space, as inside a clean text, without [BOS] and [EOS].
 

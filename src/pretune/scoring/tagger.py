@@ -1,0 +1,147 @@
+"""A linear tagger for entities: an averaged perceptron over the words' forms and neighbours, decoded by Viterbi.
+
+Shapes: T words of all rows together, S features per word, K tags (IOB2, see `tag_entities`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.scoring.tag_entities import OUTSIDE, IntArray, TagBaseline, TaggedRows, entity_f1
+from pretune.scoring.tag_features import IdArray, TagFeatures
+
+FloatArray = npt.NDArray[np.float64]
+
+_MAX_EPOCHS = 20
+_MIN_EPOCHS = 3
+_MAX_WORDS_SEEN = 4_000_000  # a budget for all epochs: about a minute and a half on one core
+_PATIENCE = 3  # epochs without a better F1 on validation
+_MAX_WEIGHTS = 60_000_000  # half a gigabyte for each of two tables
+_CHUNK_WORDS = 2_000  # how many words have their features' weights gathered at once
+
+
+def predict_tagger(
+    train: TaggedRows, validation: TaggedRows, test_words: Sequence[Sequence[str]], num_types: int, *, seed: int = 0
+) -> TagBaseline:
+    """Train the tagger and tag the test rows with the epoch that has the highest entity F1 on the validation rows.
+
+    The structured perceptron of Collins 2002 ("Discriminative training methods for hidden Markov models"), its weights
+    averaged over all updates. The tag of the word before counts through weights of pairs of tags; pairs that IOB2
+    excludes are never predicted. `seed` decides the order of the rows.
+    """
+    num_tags = 2 * num_types + 1
+    features = TagFeatures(train.words)
+    min_count = features.limit(_MAX_WEIGHTS // num_tags)
+    perceptron = _Perceptron(features.num_features, num_types)
+    encoded = features.encode(train.words)
+    checked = features.encode(validation.words)
+    best: tuple[float, int, _Weights] | None = None
+    for epoch in range(1, _count_epochs(len(encoded)) + 1):
+        perceptron.train_epoch(encoded, train, np.random.default_rng((seed, epoch)))
+        weights = perceptron.average()
+        figure = entity_f1(validation.tags, weights.iter_tags(checked, map(len, validation.words)))
+        if best is None or figure > best[0]:
+            best = figure, epoch, weights
+        elif epoch - best[1] >= _PATIENCE:
+            break
+    assert best is not None
+    figure, epoch, weights = best
+    return TagBaseline(
+        name="averaged perceptron on word shapes and neighbours",
+        kind="tagger",
+        tags=list(weights.iter_tags(features.encode(test_words), map(len, test_words))),
+        chosen={"epochs": epoch, "min_count": min_count, "validation_score": figure},
+    )
+
+
+def _count_epochs(num_words: int) -> int:
+    return int(np.clip(_MAX_WORDS_SEEN // max(num_words, 1), _MIN_EPOCHS, _MAX_EPOCHS))
+
+
+class _Weights:
+    """Weights of features (V, K), of pairs of tags (K, K) and of the first tag of a row (K,)."""
+
+    def __init__(self, emission: FloatArray, transition: FloatArray, initial: FloatArray) -> None:
+        self.emission = emission
+        self.transition = transition
+        self.initial = initial
+
+    def iter_tags(self, features: IdArray, lengths: Iterable[int]) -> Iterator[IntArray]:
+        """The best tags of each row, whose words' features (T, S) follow each other."""
+        start = 0
+        for length in lengths:
+            yield self.decode(features[start : start + length])
+            start += length
+
+    def decode(self, features: IdArray) -> IntArray:
+        """The tags (T,) of one row with the highest sum of weights; the first of several that are equally good."""
+        chunks = (features[start : start + _CHUNK_WORDS] for start in range(0, len(features), _CHUNK_WORDS))
+        scores = [row for chunk in chunks for row in self.emission[chunk].sum(axis=1)]
+        if not scores:
+            return np.zeros(0, dtype=np.int64)
+        best = self.initial + scores[0]
+        before = []  # for each further word and tag, the best tag before it
+        for score in scores[1:]:
+            sums = best[:, None] + self.transition
+            before.append(sums.argmax(axis=0))
+            best = sums.max(axis=0) + score
+        tags = [int(best.argmax())]
+        for choice in reversed(before):
+            tags.append(int(choice[tags[-1]]))
+        return np.array(tags[::-1], dtype=np.int64)
+
+
+class _Perceptron:
+    """The weights while they are trained, and the sums from which their averages follow.
+
+    A change at update u of n counts for (n - u) / n in the average; the sums of u times each change give it without
+    adding up all weights after every row (Daumé 2006, "Practical structured learning techniques", figure 2.3).
+    """
+
+    def __init__(self, num_features: int, num_types: int) -> None:
+        num_tags = 2 * num_types + 1
+        self._weights = _Weights(np.zeros((num_features, num_tags)), *_allowed_pairs(num_types))
+        self._sums = _Weights(np.zeros((num_features, num_tags)), np.zeros((num_tags, num_tags)), np.zeros(num_tags))
+        self._num_rows = 0
+
+    def train_epoch(self, features: IdArray, rows: TaggedRows, random: np.random.Generator) -> None:
+        ends = np.cumsum([len(words) for words in rows.words])
+        for index in random.permutation(len(ends)):
+            true = np.asarray(rows.tags[index], dtype=np.int64)
+            self._learn(features[ends[index] - len(true) : ends[index]], true)
+
+    def average(self) -> _Weights:
+        now, sums, n = self._weights, self._sums, max(self._num_rows, 1)
+        return _Weights(
+            now.emission - sums.emission / n,
+            now.transition - sums.transition / n,
+            now.initial - sums.initial / n,
+        )
+
+    def _learn(self, features: IdArray, true: IntArray) -> None:
+        found = self._weights.decode(features)
+        if not np.array_equal(found, true):
+            wrong = np.flatnonzero(found != true)
+            changed = np.union1d(wrong, wrong + 1)  # pairs of tags with a wrong one
+            for weights, change in ((self._weights, 1.0), (self._sums, float(self._num_rows))):
+                for tags, amount in ((true, change), (found, -change)):
+                    np.add.at(weights.emission, (features[wrong], tags[wrong, None]), amount)
+                    weights.emission[0] = 0.0  # what is unknown has no weight
+                    second = changed[(changed > 0) & (changed < len(tags))]
+                    np.add.at(weights.transition, (tags[second - 1], tags[second]), amount)
+                    weights.initial[tags[0]] += amount
+        self._num_rows += 1
+
+
+def _allowed_pairs(num_types: int) -> tuple[FloatArray, FloatArray]:
+    """Zero for allowed pairs of tags (K, K) and first tags (K,), -inf for an I-x that continues no x."""
+    num_tags = 2 * num_types + 1
+    inside = np.arange(2, num_tags, 2)
+    transition, initial = np.zeros((num_tags, num_tags)), np.zeros(num_tags)
+    transition[:, inside], initial[inside] = -np.inf, -np.inf
+    transition[inside, inside] = transition[inside - 1, inside] = 0.0
+    assert initial[OUTSIDE] == 0.0
+    return transition, initial

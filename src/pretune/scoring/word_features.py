@@ -1,0 +1,42 @@
+"""From texts to counts of their words and pairs of words, the features of every linear baseline that reads texts.
+
+Shapes: N texts, V features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Features = Any  # a scipy.sparse matrix (N, V)
+
+TOKEN_PATTERN = r"\w+|[^\w\s]"  # words, and every punctuation mark on its own: "!" is informative in a review
+_MANY_ROWS = 10_000  # with this many training texts, features that occur in one text only are left out
+
+
+def count_words(train_texts: Sequence[str], *others: Sequence[str]) -> list[Features]:
+    """Counts (N, V) in each list of texts of the words and pairs of words in the training texts, in lower case.
+
+    Raises ValueError if the training texts have no word.
+    """
+    return count_named_words(train_texts, *others)[1]
+
+
+def count_named_words(train_texts: Sequence[str], *others: Sequence[str]) -> tuple[tuple[str, ...], list[Features]]:
+    """The same, after the words and pairs of words (V,) themselves."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    min_texts = 2 if len(train_texts) >= _MANY_ROWS else 1
+    vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, dtype=np.float32)
+    counts = [vectorizer.fit_transform(train_texts), *map(vectorizer.transform, others)]
+    return tuple(map(str, vectorizer.get_feature_names_out())), counts
+
+
+def weigh_words(counts: Sequence[Features]) -> list[Features]:
+    """TF-IDF of counts: (1 + log count) times the inverse frequency in the first of them, in rows of length 1."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    transformer = TfidfTransformer(sublinear_tf=True).fit(counts[0])
+    return [transformer.transform(features) for features in counts]

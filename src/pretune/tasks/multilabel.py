@@ -1,0 +1,273 @@
+"""Several labels: any number of labels for each text, also none.
+
+N rows, C labels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pretune.data.targets import Targets
+from pretune.errors import InputDataError
+from pretune.scoring.baseline import Baseline
+from pretune.scoring.metrics import Counts
+from pretune.scoring.multilabel import choose_thresholds, count_labels, predict_labels, summarize_labels
+from pretune.scoring.one_vs_rest import LabelSetBaseline, LabelSetRows, predict_frequent_labels, predict_one_vs_rest
+from pretune.scoring.row_statistics import RowStatistics, macro_f1_rows, micro_f1_rows
+from pretune.tasks.prediction import LabelsPrediction
+from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
+from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
+from pretune.text.labels.detect_task import Task as TaskName
+from pretune.text.labels.match_classes import match_classes
+from pretune.text.labels.target_checks import refuse_alike, refuse_unseen
+from pretune.text.reading_report import join_names, shorten
+from pretune.text.splits import Split
+from pretune.text.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IntArray = npt.NDArray[np.int64]
+NO_LABEL = "(no label)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOutputs:
+    """The predictions for N rows: a label is predicted where its probability (N, C) reaches its threshold (C,)."""
+
+    probabilities: FloatArray
+    thresholds: FloatArray
+
+    @property
+    def predicted(self) -> npt.NDArray[np.bool_]:
+        """Whether each label is predicted for each row (N, C)."""
+        return predict_labels(self.probabilities, self.thresholds)
+
+
+class Multilabel:
+    """A label is a tuple of names; each has its own probability, and a threshold that validation chose."""
+
+    name: TaskName = "multilabel"
+    is_token_level = False
+    usual_metric = "micro_f1"
+    compared = ("macro_f1", "subset_accuracy", "mean_average_precision")
+
+    # -- labels --
+
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+        refuse_alike(path, [row.label for row in rows], self.name)
+        counts = Counter(name for row in rows for name in row.label)
+        singles = [name for name in sort_labels(counts) if counts[name] < 2]
+        if singles:
+            row = next(row for row in rows if singles[0] in row.label)
+            others = f", as do {len(singles) - 1} other labels" if len(singles) > 1 else ""
+            raise InputDataError(
+                f"{path}, line {row.line}: the label {shorten(singles[0], 60)!r} has a single row{others}; a label "
+                f"needs at least 2 rows (better {FEW_ROWS}): add rows, merge labels, or remove these."
+            )
+        few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]
+        named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
+        are = "1 label" if len(few) == 1 else f"{len(few):,} labels"
+        lint.warn("few_rows", len(few), f"{are} with fewer than {FEW_ROWS} rows: {named}.")
+        without = sum(not row.label for row in rows)
+        have = "1 row has" if without == 1 else f"{without:,} rows have"
+        lint.warn("no_labels", without, f"{path}: {have} none of the labels; kept, since that is an answer too.")
+
+    def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
+        """Each row counts for its rarest label, so that every label is in every split if it can be."""
+        counts = Counter(name for row in rows for name in row.label)
+        return [min(row.label, key=lambda name: (counts[name], name), default=NO_LABEL) for row in rows]
+
+    def check_test(self, train: Sequence[LabeledRow], test: Sequence[LabeledRow], path: str, lint: Lint) -> None:
+        known, tested = self.labels(train), {name for row in test for name in row.label}
+        refuse_unseen(path, test, known)
+        self._warn_of_absence("test", known, tested, lint)
+
+    def check_splits(self, path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
+        found: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+        for row, split in zip(rows, splits, strict=True):
+            found[split].update(row.label)
+        known = self.labels(rows)
+        lost = [name for name in known if name not in found["train"]]
+        if lost:
+            raise InputDataError(
+                f"{path}: no training row is left for the label {shorten(lost[0], 60)!r} after the validation and test "
+                "rows are taken; add rows with other texts."
+            )
+        if "validation" not in splits:
+            raise InputDataError(
+                f"{path}: the validation split, which decides when to stop, is empty; "
+                "add rows, or raise --validation-fraction."
+            )
+        self._warn_of_absence("validation", known, found["validation"], lint)
+
+    def check_test_split(self, rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
+        if not test:
+            lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
+            return
+        self._warn_of_absence("test", self.labels(rows), {name for row in test for name in row.label}, lint)
+
+    def _warn_of_absence(self, split: str, known: Sequence[str], found: set[str], lint: Lint) -> None:
+        missing = [name for name in known if name not in found]
+        named = join_names(shorten(name, 40) for name in missing)
+        are = "1 label" if len(missing) == 1 else f"{len(missing):,} labels"
+        lint.warn(f"not_in_{split}", len(missing), f"{are} without a {split} row: {named}.")
+
+    def labels(self, rows: Sequence[LabeledRow]) -> list[str]:
+        return sort_labels(name for row in rows for name in row.label)
+
+    def to_json(self, label: Any, labels: Sequence[str]) -> Any:
+        place = {name: index for index, name in enumerate(labels)}
+        return sorted(place[name] for name in label)
+
+    def from_json(self, value: Any, labels: Sequence[str]) -> Any:
+        return tuple(labels[index] for index in value)
+
+    def match_labels(
+        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+    ) -> list[Any]:
+        every = [name for row in labels for name in row]
+        where = [place for row, place in zip(labels, places, strict=True) for _ in row]
+        matched = iter(match_classes(every, where, tuple(names), tuple(renaming)))
+        return [sorted(next(matched) for _ in row) for row in labels]
+
+    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+        return join_labels(names[index] for index in self.to_json(label, labels))
+
+    # -- training --
+
+    def output_names(self, names: Sequence[str]) -> list[str]:
+        return list(names)
+
+    def choose_metric(self, rows: Sequence[LabeledRow], lint: Lint) -> tuple[str, dict[str, float]]:
+        return "micro_f1", {"labels_per_row": sum(len(row.label) for row in rows) / len(rows)}
+
+    def targets(
+        self, lines: Sequence[Line], num_labels: int, decision: Decision, tokenizer: Tokenizer, max_seq_len: int
+    ) -> Targets:
+        values = np.zeros((len(lines), num_labels), dtype=np.float32)
+        for row, line in enumerate(lines):
+            values[row, line["label"]] = 1.0
+        return Targets.of_rows(values)
+
+    def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+        return Targets.of_rows(np.zeros((len(lines), 0), dtype=np.float32))
+
+    def prepare_decision(self, lines: Sequence[Line]) -> Decision:
+        return {}
+
+    def label_weights(self, train: Targets, targets: Targets, num_outputs: int) -> npt.NDArray[np.float32]:
+        return np.ones(len(targets), dtype=np.float32)  # every label is a decision of its own in every row
+
+    def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        import torch.nn.functional as F
+
+        losses = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="none")
+        return losses.sum(-1), ((logits > 0) == (labels > 0)).all(-1)
+
+    # -- results --
+
+    def score_targets(self, logits: FloatArray, targets: Targets) -> tuple[FloatArray, IntArray]:
+        true = targets.values > 0
+        losses = np.logaddexp(0.0, np.where(true, -logits, logits)).sum(axis=1)
+        return losses, ((logits > 0) == true).all(axis=1).astype(np.int64)
+
+    def decide(self, logits: FloatArray, targets: Targets, decision: Decision) -> Decision:
+        thresholds = choose_thresholds(sigmoid(logits), targets.values.astype(np.int64))
+        return {"thresholds": [round(float(each), 6) for each in thresholds]}
+
+    def decode(self, logits: FloatArray, targets: Targets, decision: Decision) -> LabelOutputs:
+        thresholds = decision.get("thresholds", [0.5] * logits.shape[1])
+        return LabelOutputs(probabilities=sigmoid(logits), thresholds=np.array(thresholds, dtype=np.float64))
+
+    def true_values(self, lines: Sequence[Line], names: Sequence[str]) -> IntArray:
+        values = np.zeros((len(lines), len(names)), dtype=np.int64)
+        for row, line in enumerate(lines):
+            values[row, line["label"]] = 1
+        return values
+
+    def figures(self, true: Any, outputs: LabelOutputs, names: Sequence[str]) -> dict[str, Any]:
+        return summarize_labels(true, outputs.probabilities, outputs.thresholds, names)
+
+    def statistics(self, metric: str, true: Any, outputs: LabelOutputs, names: Sequence[str]) -> RowStatistics:
+        counts: Counts = count_labels(true, outputs.predicted)
+        return macro_f1_rows(counts) if metric == "macro_f1" else micro_f1_rows(counts)
+
+    def to_fields(self, outputs: LabelOutputs, index: int) -> dict[str, Any]:
+        return {
+            "predicted": np.flatnonzero(outputs.predicted[index]).tolist(),
+            "probabilities": [float(p) for p in outputs.probabilities[index]],
+        }
+
+    def from_lines(self, lines: Sequence[Line]) -> LabelOutputs:
+        """With thresholds between the predicted and the other rows of each label, as nothing else is known of them."""
+        probabilities = np.array([line["probabilities"] for line in lines], dtype=np.float64)
+        predicted = np.zeros(probabilities.shape, dtype=np.bool_)
+        for row, line in enumerate(lines):
+            predicted[row, line["predicted"]] = True
+        thresholds = np.where(predicted, probabilities, np.inf).min(axis=0)
+        return LabelOutputs(probabilities=probabilities, thresholds=thresholds)
+
+    def to_prediction(
+        self, outputs: LabelOutputs, index: int, names: Sequence[str], text: str, text_pair: str | None = None
+    ) -> LabelsPrediction:
+        given = outputs.probabilities[index]
+        labels = tuple(names[place] for place in np.flatnonzero(outputs.predicted[index]).tolist())
+        return LabelsPrediction(
+            text=text,
+            text_pair=text_pair,
+            label=join_labels(labels),
+            probability=None,
+            probabilities=dict(zip(names, given.tolist(), strict=True)),
+            labels=labels,
+        )
+
+    def empty_prediction(self, text: str, text_pair: str | None = None) -> LabelsPrediction:
+        return LabelsPrediction(
+            text=text, text_pair=text_pair, label=None, probability=None, probabilities={}, labels=()
+        )
+
+    def references(self, train: Targets, validation: Targets, num_outputs: int) -> dict[str, float]:
+        prior = np.clip(train.values.mean(axis=0, dtype=np.float64), 1e-6, 1 - 1e-6)
+        true = validation.values > 0
+        return {
+            "uniform_nats": float(num_outputs * np.log(2)),
+            "prior_nats": float(-np.log(np.where(true, prior, 1 - prior)).sum(axis=1).mean()),
+        }
+
+    def baselines(self, data: LabelledLines) -> Iterator[Baseline]:
+        train, validation = (
+            LabelSetRows(
+                texts=[line["text"] for line in lines], labels=self.true_values(lines, data.names).astype(np.bool_)
+            )
+            for lines in (data.train, data.validation)
+        )
+        yield _to_baseline(predict_frequent_labels(train.labels, len(data.test)))
+        texts = [line["text"] for line in data.test]
+        found = predict_one_vs_rest(
+            train, validation, texts, lambda labels, given: choose_thresholds(given, labels.astype(np.int64))
+        )
+        yield _to_baseline(found)
+
+
+def _to_baseline(found: LabelSetBaseline) -> Baseline:
+    outputs = LabelOutputs(probabilities=found.probabilities, thresholds=found.thresholds)
+    return Baseline(name=found.name, kind=found.kind, outputs=outputs, chosen=found.chosen)
+
+
+def join_labels(names: Any) -> str:
+    """Labels as a display shows them."""
+    return ", ".join(names) or NO_LABEL
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Probabilities (N, C), computed in double precision; one half for NaN."""
+    from scipy.special import expit
+
+    return np.asarray(np.nan_to_num(expit(logits), nan=0.5))

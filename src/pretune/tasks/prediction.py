@@ -1,0 +1,59 @@
+"""The prediction for one text, as programs, files and displays get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The label of one text with its probability, and the probability of every label.
+
+    A missing or blank text has no label: its prediction is empty. The probabilities are the softmax of the scores and
+    are not calibrated; `evaluate` measures their error. Other tasks have more fields; `label` is then the prediction in
+    words.
+    """
+
+    text: str
+    label: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    text_pair: str | None = None
+
+    cell_names: ClassVar[tuple[str, ...]] = ("label", "probability")  # the columns of a file of predictions
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was no text to label."""
+        return self.label is None
+
+    def cells(self) -> tuple[Any, ...]:
+        """The values of the columns `cell_names`, as JSON values."""
+        return (self.label, None if self.is_empty else round(self.probability or 0.0, 6))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPrediction(Prediction):
+    """The labels of one text, maybe none, and the probability of every label; each has its own threshold."""
+
+    labels: tuple[str, ...]
+
+    cell_names: ClassVar[tuple[str, ...]] = ("labels", "probabilities")
+
+    def cells(self) -> tuple[Any, ...]:
+        if self.is_empty:
+            return None, None
+        return list(self.labels), {name: round(p, 6) for name, p in self.probabilities.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePrediction(Prediction):
+    """The number that is predicted for one text."""
+
+    score: float | None
+
+    cell_names: ClassVar[tuple[str, ...]] = ("score",)
+
+    def cells(self) -> tuple[Any, ...]:
+        return (None if self.score is None else round(self.score, 6),)

@@ -1,0 +1,85 @@
+"""Words in columns, one a line, with the word first and its tag last; blank lines end sentences (CoNLL)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from pretune.text.labels.tags import looks_like_tag
+from pretune.text.raw.text_stream import TextStream
+from pretune.text.readers.records import Malformed, Record
+from pretune.text.reading_report import Findings
+
+WORDS_COLUMN, TAGS_COLUMN = "tokens", "tags"
+CONLL_ENDINGS = (".conll", ".iob", ".iob2", ".bio")
+DOCUMENT_MARK = "-DOCSTART-"
+_SAMPLE_LINES = 2_000
+_MIN_TAGGED = 0.95  # of the lines of a sample
+_MIN_WORDS = 3  # in a sample
+_HEADERS = ("tag", "tags", "ner", "ner_tag", "ner_tags", "label", "labels", "iob", "bio")  # above the last column
+
+
+def sniff_conll(head: str) -> bool:
+    """Whether a text has words in columns: nearly every line a word first, a tag last, with blank lines between."""
+    lines = head.lstrip("\n").split("\n")[:_SAMPLE_LINES]
+    cells = [cells_of(line) for line in lines[:-1] if line.strip() and not _is_mark(line)]
+    words = [row for row in cells if not row[0].startswith("#")]
+    if len(words) < _MIN_WORDS or all(line.strip() for line in lines[:-1]):
+        return False
+    tagged = sum(len(row) > 1 and looks_like_tag(row[-1]) and " " not in row[0] for row in words)
+    return tagged >= _MIN_TAGGED * len(words)
+
+
+def cells_of(line: str) -> list[str]:
+    """The cells of a line: between tabs if there are any, otherwise between blanks."""
+    return [cell.strip() for cell in line.rstrip().split("\t")] if "\t" in line.strip() else line.split()
+
+
+def iter_conll(stream: TextStream, findings: Findings, columns: Sequence[str] = ()) -> Iterator[Record]:
+    """The sentences as records with the columns `tokens` and `tags`, and the line of the first word.
+
+    If the first cell counts the words of the sentence, the second is the word. `columns` may have numbers, counted from
+    1, of other columns to read. Comments, a header and the marks between documents are skipped; a line with a single
+    cell is counted, and a file with many of them is refused (InputDataError).
+    """
+    numbers = [int(column) for column in columns if column.isdecimal() and int(column) > 0]
+    malformed = Malformed(stream.name, findings)
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in stream.numbered_lines():
+        if not line.strip() or _is_mark(line):
+            yield from _sentence(rows, numbers)
+            rows = []
+            continue
+        cells = cells_of(line)
+        if _is_comment(cells):
+            continue
+        if len(cells) < 2 or not cells[0]:
+            malformed.add("ragged_row", number, "expected a word and its tag, found a single cell", line)
+            continue
+        malformed.num_good += 1
+        if malformed.num_good > 1 or cells[-1].casefold() not in _HEADERS:
+            rows.append((number, cells))
+    yield from _sentence(rows, numbers)
+    malformed.refuse_if_too_many(is_end=True)
+
+
+def _sentence(rows: Sequence[tuple[int, list[str]]], numbers: Sequence[int]) -> Iterator[Record]:
+    if not rows:
+        return
+    is_counted = all(len(cells) > 2 and cells[0] == str(place) for place, (_, cells) in enumerate(rows, 1))
+    values = {
+        WORDS_COLUMN: [cells[int(is_counted)] for _, cells in rows],
+        TAGS_COLUMN: [cells[-1] for _, cells in rows],
+    }
+    width = min(len(cells) for _, cells in rows)
+    values |= {str(number): [cells[number - 1] for _, cells in rows] for number in numbers if number <= width}
+    yield Record({name: json.dumps(cell) for name, cell in values.items()}, rows[0][0], values)
+
+
+def _is_mark(line: str) -> bool:
+    return line.startswith(DOCUMENT_MARK)
+
+
+def _is_comment(cells: Sequence[str]) -> bool:
+    """Whether a line is a comment: it begins with # and does not end with a tag, as that of the word # does."""
+    return cells[0].startswith("#") and not (len(cells) > 1 and looks_like_tag(cells[-1]))

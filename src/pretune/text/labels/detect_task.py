@@ -1,0 +1,380 @@
+"""Which task the rows of a file are labelled for, and in which columns and form; the reason is shown.
+
+The choice is conservative: a file is one of single classes unless its content or well-known names of columns say
+otherwise, and a task that the user names is never overruled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from pretune.errors import InputDataError
+from pretune.text.labels.entities import are_tagged_words
+from pretune.text.labels.label_text import is_missing, label_text
+from pretune.text.labels.pairs import check_pair_column, find_pair_columns
+from pretune.text.labels.reader import find_columns
+from pretune.text.labels.scores import are_measures, describe_measures, detect_number_form, number_of
+from pretune.text.labels.several_labels import (
+    MIN_FLAG_COLUMNS,
+    as_list,
+    count_with_sign,
+    find_separator,
+    flag_columns,
+)
+from pretune.text.labels.spans import are_spans
+from pretune.text.readers.records import OTHER_NAMES, SAMPLE_ROWS, Record
+from pretune.text.reading_report import join_names
+from pretune.text.sources.detect import (
+    cell_of,
+    find_text_column,
+    has_column,
+    label_column_by_name,
+)
+
+Task = Literal["classification", "multilabel", "regression", "tokens"]
+TaskWord = Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"]
+LabelForm = Literal["cell", "list", "joined", "flags", "number", "tags", "spans"]
+
+WORDS_NAMES = ("tokens", "words", "token", "word")
+TAGS_NAMES = ("tags", "ner_tags", "ner", "labels", "label", "bio", "iob", "bio_tags", "iob_tags", "tag")
+SPANS_NAMES = ("spans", "entities", "ents", "annotations", "label", "labels", "ner")
+FLAGS_JOINED_BY = ","  # the names of several columns in --label-column
+_MOST = 0.5  # of the filled cells: with more lists than that, the column has lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Columns that the user, or the file that a model was trained on, names."""
+
+    text: str | None = None
+    label: str | None = None
+    text_pair: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectedTask:
+    """The task of a file, where its texts and labels are, how the labels are written, and why it was chosen."""
+
+    task: Task
+    text_column: str
+    label_column: str  # for flags, the names of the columns joined by commas
+    form: LabelForm
+    sentence: str
+    text_pair_column: str | None = None
+    label_separator: str | None = None
+
+    @property
+    def word(self) -> TaskWord:
+        """The word for the task in `--task`."""
+        return "pairs" if self.text_pair_column is not None else self.task
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns with labels; several if each stands for one label."""
+        return tuple(self.label_column.split(FLAGS_JOINED_BY)) if self.form == "flags" else (self.label_column,)
+
+
+class _Table:
+    """The rows of a file with what is known about them."""
+
+    def __init__(self, path: str, records: Sequence[Record], given: Columns, separator: str | None) -> None:
+        self.path, self.records, self.given, self.separator = path, records, given, separator
+        self.columns = list(dict.fromkeys(name for record in records for name in record.fields))
+        self.sample = records[:SAMPLE_ROWS]
+
+    def rows(self, count: int) -> str:
+        return f"{count:,} of {len(self.records):,} rows"
+
+    def labels(self, column: str) -> Counter[str]:
+        """How often each label occurs in its written form; rows without one are not counted."""
+        counts = Counter(label_text(cell_of(record, column)[0]) for record in self.records)
+        del counts[""]
+        return counts
+
+
+def detect_task(
+    path: str,
+    records: Sequence[Record],
+    *,
+    task: TaskWord = "auto",
+    given: Columns | None = None,
+    label_separator: str | None = None,
+) -> DetectedTask:
+    """The task of a file's rows, by the user's word or, with `auto`, by their content.
+
+    Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
+    """
+    table = _Table(path, records, given or Columns(), label_separator)
+    if task == "auto":
+        steps = (_as_entities_only, _as_pairs, _as_flags)
+        found = next((found for step in steps if (found := step(table)) is not None), None)
+        found = found or _by_labels(table, *_columns(table))
+    else:
+        found = _BY_WORD[task](table)
+    return replace(found, sentence=f"{'Task' if task != 'auto' else 'Detected task'} {found.word}: {found.sentence}")
+
+
+# --- entities ---------------------------------------------------------------------------------------------------------
+
+
+def _as_entities(table: _Table) -> DetectedTask | None:
+    return _as_tags(table) or _as_spans(table)
+
+
+def _as_entities_only(table: _Table) -> DetectedTask | None:
+    """Entities, unless the file also has a text with a label, which count as before."""
+    found = _as_entities(table)
+    if found is None or table.given.label is not None:
+        return found
+    others = [_without(record, (found.label_column,)) for record in table.sample]
+    label = label_column_by_name(others)
+    has_labels = label is not None and any(as_list(cell_of(r, label)[1]) is None for r in others if r.fields.get(label))
+    return None if has_labels and find_text_column(others, label) is not None else found
+
+
+def _as_tags(table: _Table) -> DetectedTask | None:
+    """Words and tags: two columns whose cells are lists of the same length."""
+    words = _named(table, table.given.text, WORDS_NAMES)
+    tags = _named(table, table.given.label, TAGS_NAMES)
+    if words is None or tags is None or words == tags:
+        return None
+    cells = [(cell_of(record, words)[1], cell_of(record, tags)[1]) for record in table.sample]
+    filled = [pair for pair in cells if not any(is_missing(cell) for cell in pair)]
+    num_tagged = sum(are_tagged_words(*pair) for pair in filled)
+    if not num_tagged or num_tagged <= _MOST * len(filled):
+        return None
+    sentence = f"a list of words in {words!r}, with as many tags in {tags!r}."
+    return DetectedTask(task="tokens", text_column=words, label_column=tags, form="tags", sentence=sentence)
+
+
+def _as_spans(table: _Table) -> DetectedTask | None:
+    """A text, and a list of its entities by characters."""
+    column = table.given.label
+    candidates = [column] if column else [c for c in table.columns if c.strip().casefold() in SPANS_NAMES]
+    for column in candidates:
+        cells = [as_list(cell_of(record, column)[1]) for record in table.records]
+        filled = [cell for cell in cells if cell]
+        if not filled or not all(are_spans(cell) for cell in filled[:SAMPLE_ROWS]):
+            continue
+        text = table.given.text or find_text_column(table.sample, column)
+        if text is None:
+            continue
+        sentence = f"entities by characters in {column!r}, in {table.rows(len(filled))}; their text is in {text!r}."
+        return DetectedTask(task="tokens", text_column=text, label_column=column, form="spans", sentence=sentence)
+    return None
+
+
+def _tokens(table: _Table) -> DetectedTask:
+    found = _as_entities(table)
+    if found is None:
+        raise InputDataError(
+            f"{table.path} has no entities that are recognised (its columns are {join_names(table.columns, 20)}); "
+            "expected words and tags in columns (CoNLL), lists of words and tags (tokens, tags), or a text and spans "
+            "[[start, end, type], ...]: name other columns with --text-column and --label-column."
+        )
+    return found
+
+
+def _named(table: _Table, given: str | None, names: Sequence[str]) -> str | None:
+    if given is not None:
+        return given if has_column(table.sample, given) else None
+    by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def _as_pairs(table: _Table) -> DetectedTask | None:
+    """Two texts by their usual names, or by the user's, and a label; a user who names one text has no pairs."""
+    if table.given.text is not None and table.given.text_pair is None:
+        return None
+    if table.given.text_pair is not None:
+        return _pairs(table)
+    names = find_pair_columns(table.columns, table.sample)
+    if names is None or _label_of_pair(table, names) is None:
+        return None
+    return _pairs(table)
+
+
+def _pairs(table: _Table) -> DetectedTask:
+    found = find_pair_columns(table.columns, table.sample, table.given.text)
+    second = table.given.text_pair or (found[1] if found else None)
+    first = table.given.text or (found[0] if found and found[1] == second else None)
+    if first is None and second is not None:
+        first = _columns(table, without=second)[0]
+    pair = check_pair_column(table.path, table.columns, table.records, second, first or "")
+    label = _label_of_pair(table, (first or "", pair))
+    text, label = _columns(table, text=first, label=label, without=pair)
+    chosen = _class_or_number(table, text, label)
+    return replace(
+        chosen, text_pair_column=pair, sentence=f"two texts a row, in {text!r} and {pair!r}, and {chosen.sentence}"
+    )
+
+
+def _label_of_pair(table: _Table, texts: tuple[str, str]) -> str | None:
+    """The label column of a file with pairs: a usual name, or a column of few short cells."""
+    if table.given.label is not None:
+        return table.given.label
+    others = [_without(record, texts) for record in table.sample]
+    label = label_column_by_name(others)
+    if label is not None:
+        return label
+    try:
+        return find_columns(table.path, [_without(r, (texts[1],)) for r in table.records], texts[0], None)[1]
+    except InputDataError:
+        return None
+
+
+def _without(record: Record, columns: Sequence[str]) -> Record:
+    values = record.values
+    return Record(
+        {name: cell for name, cell in record.fields.items() if name not in columns},
+        record.line,
+        None if values is None else {name: cell for name, cell in values.items() if name not in columns},
+    )
+
+
+# --- several labels ---------------------------------------------------------------------------------------------------
+
+
+def _as_flags(table: _Table) -> DetectedTask | None:
+    """A column of 0 and 1 for each of several labels, if no column is called `label`, or the user names them all."""
+    named = (table.given.label or "").split(FLAGS_JOINED_BY)
+    if len(named) > 1 and table.given.label not in table.columns:
+        flags = tuple(name.strip() for name in named)
+        if not all(has_column(table.records, name) for name in flags):
+            return None
+    elif table.given.label is not None or label_column_by_name(table.sample) is not None:
+        return None
+    else:
+        flags = flag_columns(table.records, [c for c in table.columns if c != table.given.text])
+    text = table.given.text or find_text_column(table.sample)
+    if text is None or (len(named) == 1 and len(flags) < MIN_FLAG_COLUMNS):
+        return None
+    sentence = f"a column of 0 and 1 for each of {len(flags)} labels ({join_names(flags)})."
+    joined = FLAGS_JOINED_BY.join(flags)
+    return DetectedTask(task="multilabel", text_column=text, label_column=joined, form="flags", sentence=sentence)
+
+
+def _as_lists(table: _Table, text: str, label: str) -> DetectedTask | None:
+    cells = [cell_of(record, label)[1] for record in table.records]
+    lists = [found for cell in cells if (found := as_list(cell)) is not None]
+    num_filled = sum(not is_missing(cell) for cell in cells)
+    if not lists or len(lists) <= _MOST * num_filled:
+        return None
+    num_several = sum(len(found) > 1 for found in lists)
+    sentence = f"several labels a row: {table.rows(len(lists))} have a list in {label!r}, {num_several:,} of them one "
+    sentence += "with more than one label."
+    return DetectedTask(task="multilabel", text_column=text, label_column=label, form="list", sentence=sentence)
+
+
+def _as_joined(table: _Table, text: str, label: str) -> DetectedTask | None:
+    counts = table.labels(label)
+    sign = table.separator or find_separator(counts)
+    if sign is None:
+        return None
+    number = count_with_sign(counts, sign)
+    if table.separator is not None and not number:
+        raise InputDataError(
+            f"{table.path}: no cell of the column {label!r} contains {sign!r}, which --label-separator names; found "
+            f"{join_names(map(repr, sorted(counts)), 4)}: correct the separator, or leave it out."
+        )
+    sentence = f"several labels a row: {table.rows(number)} have labels in {label!r} that are joined by {sign!r}."
+    return DetectedTask(
+        task="multilabel", text_column=text, label_column=label, form="joined", label_separator=sign, sentence=sentence
+    )
+
+
+def _multilabel(table: _Table) -> DetectedTask:
+    flags = _as_flags(table)
+    if flags is not None:
+        return flags
+    text, label = _columns(table)
+    found = _as_lists(table, text, label) or _as_joined(table, text, label)
+    if found is not None:
+        return found
+    sentence = f"at most one label a row in {label!r}; no list and no separator was found (see --label-separator)."
+    return DetectedTask(task="multilabel", text_column=text, label_column=label, form="joined", sentence=sentence)
+
+
+# --- one label or number ----------------------------------------------------------------------------------------------
+
+
+def _by_labels(table: _Table, text: str, label: str) -> DetectedTask:
+    found = _as_lists(table, text, label) or _as_joined(table, text, label)
+    return found or _class_or_number(table, text, label)
+
+
+def _class_or_number(table: _Table, text: str, label: str) -> DetectedTask:
+    counts = table.labels(label)
+    if not are_measures(counts):
+        return _as_classes(table, text, label)
+    sentence = f"the labels in {label!r} are {describe_measures(counts)}, a measurement."
+    return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
+
+
+def _as_classes(table: _Table, text: str, label: str) -> DetectedTask:
+    sentence = f"one label a row in {label!r}, {len(table.labels(label)):,} different ones."
+    return DetectedTask(task="classification", text_column=text, label_column=label, form="cell", sentence=sentence)
+
+
+def _classification(table: _Table) -> DetectedTask:
+    return _as_classes(table, *_columns(table))
+
+
+def _regression(table: _Table) -> DetectedTask:
+    label = table.given.label or label_column_by_name(table.sample) or _only_numbers(table)
+    if label is None and table.given.label is None:
+        raise InputDataError(
+            f"{table.path} has no column that looks like the numbers to predict (its columns are "
+            f"{join_names(table.columns, 20)}); name it with --label-column."
+        )
+    text, label = _columns(table, label=label)
+    sentence = f"the labels in {label!r} are {describe_measures(table.labels(label))}."
+    return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
+
+
+def _only_numbers(table: _Table) -> str | None:
+    """The only column of numbers that is no identifier."""
+    text = table.given.text or find_text_column(table.sample)
+    columns = [c for c in table.columns if c != text and c.strip().casefold() not in OTHER_NAMES]
+    found = [column for column in columns if _are_numbers([r.fields.get(column, "") for r in table.records])]
+    return found[0] if len(found) == 1 else None
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    form = detect_number_form(cells)
+    numbers = [number_of(cell, form) for cell in cells]
+    known = {number for number in numbers if number == number}
+    counted = [int(number) for number in known if number is not None and number.is_integer()]
+    is_index = len(counted) == len(cells) and max(counted) - min(counted) == len(cells) - 1
+    return None not in known and len(known) > 1 and not is_index
+
+
+def _columns(
+    table: _Table, *, text: str | None = None, label: str | None = None, without: str | None = None
+) -> tuple[str, str]:
+    """The columns of texts and labels, found as they always were."""
+    records = table.records if without is None else [_without(record, (without,)) for record in table.records]
+    text, label = text or table.given.text, label or table.given.label
+    try:
+        return find_columns(table.path, records, text, label)
+    except InputDataError:
+        found = _only_numbers(table) if label is None else None
+        if found is None or not are_measures(table.labels(found)):
+            raise
+        return find_columns(table.path, records, text, found)
+
+
+_BY_WORD: Mapping[str, Callable[[_Table], DetectedTask]] = {
+    "classification": _classification,
+    "multilabel": _multilabel,
+    "pairs": _pairs,
+    "regression": _regression,
+    "tokens": _tokens,
+}
+assert set(_BY_WORD) | {"auto"} == set(get_args(TaskWord))

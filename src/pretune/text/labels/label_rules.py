@@ -1,0 +1,55 @@
+"""What reading, checking and splitting labelled rows need to know of a task: the rules for its labels.
+
+Every task of `pretune.tasks` follows them. What a label is depends on the task: a class, several labels, a number, or
+spans of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from pretune.text.labels.checks import LabeledRow, Lint
+from pretune.text.labels.detect_task import Task
+from pretune.text.splits import Split
+
+
+@runtime_checkable
+class LabelRules(Protocol):
+    """The rules for the labels of one task."""
+
+    @property
+    def name(self) -> Task: ...
+
+    def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
+        """Refuse labels that no model can learn, and warn of those that it probably cannot."""
+
+    def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
+        """The group of each row; every group should have rows in training and in validation."""
+
+    def check_test(self, train: Sequence[LabeledRow], test: Sequence[LabeledRow], path: str, lint: Lint) -> None:
+        """Refuse a test file that does not fit the training file; warn of what it lacks."""
+
+    def check_splits(self, path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
+        """Refuse splits that training cannot work with; warn of what they lack."""
+
+    def check_test_split(self, rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
+        """Warn of what a test split that was taken from the training file lacks."""
+
+    def labels(self, rows: Sequence[LabeledRow]) -> list[str]:
+        """The labels that occur, in their order: the order of the outputs of a model."""
+
+    def to_json(self, label: Any, labels: Sequence[str]) -> Any:
+        """A label as the JSON value of a split file, with labels by their number."""
+
+    def from_json(self, value: Any, labels: Sequence[str]) -> Any:
+        """The label that `to_json` wrote. Raises KeyError, IndexError, TypeError or ValueError for a damaged value."""
+
+    def match_labels(
+        self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
+    ) -> list[Any]:
+        """The labels of another file as `to_json` writes them, for a model with these names; `renaming` are items such
+        as `0=negative`. Raises InputDataError, with its place, for a label that the model does not know."""
+
+    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+        """A label as a display shows it."""

@@ -1,0 +1,149 @@
+"""Several labels a row: lists, labels joined by a separator, and a column of 0 and 1 for each label."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.labels.label_text import is_missing, label_text
+from pretune.text.readers.records import Record
+from pretune.text.reading_report import shorten
+from pretune.text.sources.detect import MISSING_WORDS
+
+SEPARATORS = ("|", ";", ",", "#", "/", "+")
+MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
+MIN_FLAG_COLUMNS = 3  # columns of 0 and 1
+_FLAGS: Mapping[str, bool] = {"0": False, "1": True, "false": False, "true": True}
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+_NO_COMMA = re.compile(r"'\s+'|\"\s+\"")  # numpy prints ['a' 'b'], which Python reads as ['ab']
+
+
+def as_list(value: Any) -> list[Any] | None:
+    """The items of a list, or of text that is one, as in `['a', 'b']`, `["a", "b"]` or `[a, b]`; None for the rest."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _as_python_list(text)
+    if isinstance(found, list):
+        return found
+    return [part.strip() for part in text[1:-1].split(",")]
+
+
+def _as_python_list(text: str) -> Any:
+    """The list that Python's syntax describes; None if the text is none. Nothing is run."""
+    if _NO_COMMA.search(text):
+        return [single or double for single, double in _QUOTED.findall(text)]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a backslash that escapes nothing
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def distinct_labels(items: Iterable[Any]) -> tuple[tuple[str, ...], int]:
+    """The labels of a row in their written form and in order, and the number of repeats; blank ones are left out.
+
+    Raises ValueError for an item that is a list or an object.
+    """
+    names = []
+    for item in items:
+        if isinstance(item, list | tuple | dict):
+            raise ValueError(f"{item!r:.60}")
+        if name := label_text(item):
+            names.append(name)
+    distinct = tuple(dict.fromkeys(names))
+    return distinct, len(names) - len(distinct)
+
+
+def split_cell(cell: Any, separator: str | None) -> list[Any]:
+    """The labels in a cell: the items of a list, the parts between separators, or the cell itself."""
+    items = as_list(cell)
+    if items is not None:
+        return items
+    return [cell] if separator is None or not isinstance(cell, str) else cell.split(separator)
+
+
+def read_label_cells(
+    cells: Sequence[Any], lines: Sequence[int], path: str, separator: str | None = None
+) -> tuple[list[tuple[str, ...] | None], int]:
+    """The labels of every row, None for a missing cell, and the number of repeated labels that were left out.
+
+    An empty list and blank text are a row without a label, which is valid; null, NaN and the words that programs write
+    for them are missing. Raises InputDataError for a list within a list.
+    """
+    rows: list[tuple[str, ...] | None] = []
+    num_repeats = 0
+    for cell, line in zip(cells, lines, strict=True):
+        is_word = isinstance(cell, str)
+        if (not is_word and is_missing(cell)) or (is_word and cell.strip() in MISSING_WORDS):
+            rows.append(None)
+            continue
+        try:
+            labels, repeats = distinct_labels(split_cell(cell, separator))
+        except ValueError as error:
+            raise InputDataError(
+                f"{path}, line {line}: expected a list of labels, each a word or a number, found {error} in it."
+            ) from error
+        rows.append(labels)
+        num_repeats += repeats
+    return rows, num_repeats
+
+
+def find_separator(counts: Mapping[str, int]) -> str | None:
+    """The sign that joins labels in some cells; None if none does.
+
+    Some parts of joined labels also occur as labels by themselves, and there are fewer parts than combinations:
+    "Sci/Tech" among other names is a single label.
+    """
+    for sign in SEPARATORS:
+        together = [label for label in counts if sign in label]
+        if len(together) < MIN_JOINED:
+            continue
+        parts = {part.strip() for label in counts for part in label.split(sign)}
+        num_known = sum(any(part.strip() in counts for part in label.split(sign) if part) for label in together)
+        if num_known >= MIN_JOINED and len(parts) < len(counts):
+            return sign
+    return None
+
+
+def count_with_sign(counts: Counter[str], sign: str) -> int:
+    """The number of rows whose cell contains a sign."""
+    return sum(count for label, count in counts.items() if sign in label)
+
+
+def flag_columns(records: Sequence[Record], columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns in which every cell is 0 or 1 (or false or true), and both occur."""
+    return tuple(column for column in columns if {_flag(r.fields.get(column, "")) for r in records} == {True, False})
+
+
+def read_flags(records: Sequence[Record], columns: Sequence[str], path: str) -> list[tuple[str, ...]]:
+    """The labels of every row from a column of 0 and 1 for each label; raises InputDataError for any other cell."""
+    rows = []
+    for record in records:
+        flags = {column: _flag(record.fields.get(column, "")) for column in columns}
+        unclear = next((column for column, flag in flags.items() if flag is None), None)
+        if unclear is not None:
+            raise InputDataError(
+                f"{path}, line {record.line}: expected 0 or 1 in the column {unclear!r}, which stands for a label, "
+                f"found {shorten(record.fields.get(unclear, ''), 60)!r}; correct the cell."
+            )
+        rows.append(tuple(column for column, flag in flags.items() if flag))
+    return rows
+
+
+def _flag(cell: str) -> bool | None:
+    return _FLAGS.get(label_text(cell))

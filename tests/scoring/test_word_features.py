@@ -1,0 +1,42 @@
+"""Words and pairs of words are counted and weighed as by scikit-learn's own pipeline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pretune.scoring.word_features import count_words, weigh_words
+
+TRAIN = ["A good film!", "a good, good idea", "bad film"]
+
+
+def test_words_and_pairs_of_the_training_texts_are_counted() -> None:
+    train, test = count_words(TRAIN, ["good good film unseen"])
+    assert test.shape[1] == train.shape[1]
+    assert test.sum() == 4  # "good" twice, "film", and "good film"; neither "good good" nor "unseen" is known
+    assert train.sum() == sum((4 + 3, 5 + 4, 2 + 1))
+
+
+def test_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    reference = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)
+    expected = [reference.fit_transform(TRAIN), reference.transform(["good film"])]
+    for features, matrix in zip(weigh_words(count_words(TRAIN, ["good film"])), expected, strict=True):
+        assert features.toarray() == pytest.approx(matrix.toarray(), abs=1e-6)
+
+
+def test_many_texts_drop_what_occurs_once() -> None:
+    texts = ["same words"] * 9_999 + ["only here"]
+    assert count_words(texts)[0].shape[1] == 3
+    assert count_words(texts[-2:])[0].shape[1] == 6
+
+
+def test_no_texts_to_predict() -> None:
+    assert count_words(TRAIN, [])[1].shape[0] == 0
+    with pytest.raises(ValueError, match="vocabulary"):
+        count_words([" ", ""])
+
+
+def test_features_are_float32() -> None:
+    assert weigh_words(count_words(TRAIN))[0].dtype == np.float32

@@ -1,0 +1,183 @@
+"""The task of a file is detected conservatively, with a reason; a word of the user is never overruled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pretune.errors import InputDataError
+from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
+from pretune.text.readers.records import Record, cell_text
+
+TEXTS = ["The kettle is awkward.", "A splendid colander, honestly.", "My neighbour has a rusty saucepan."]
+PAIR = {"text": "A man eats.", "text2": "Somebody eats."}
+
+
+def rows(*cells: dict[str, Any], times: int = 1) -> list[Record]:
+    return [Record({k: cell_text(v) for k, v in row.items()}, n, row) for n, row in enumerate(cells * times, 1)]
+
+
+def labelled(labels: list[Any], column: str = "label", **others: Any) -> list[Record]:
+    return rows(*({"text": TEXTS[n % 3], column: label, **others} for n, label in enumerate(labels)))
+
+
+def detect(records: list[Record], task: TaskWord = "auto", separator: str | None = None, **given: str) -> DetectedTask:
+    return detect_task("rows.jsonl", records, task=task, given=Columns(**given), label_separator=separator)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["good", "bad"] * 9,
+        [0, 1] * 9,
+        ["1", "2", "3", "4", "5"] * 9,
+        [str(n) for n in range(77)] * 3,
+        [1.0, 2.0, 3.0] * 9,
+        ["0.5", "1"] * 9,
+        ["Sci, Tech", "World"] * 9,
+        ["Sci/Tech", "Arts/Culture", "Sports"] * 9,
+        [True, False] * 9,
+        [*range(18, 91)] * 4,
+        ["2,5", "3,0", "3,5"] * 9,
+    ],
+)
+def test_single_classes_stay_classes(labels: list[Any]) -> None:
+    found = detect(labelled(labels))
+    assert (found.task, found.word, found.form) == ("classification", "classification", "cell")
+    assert f"one label a row in 'label', {len(set(map(str, labels)))} different ones" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("labels", "form", "separator", "reason"),
+    [
+        ([["a", "b"], ["a"], []] * 5, "list", None, "15 of 15 rows have a list in 'label', 5 of them one with more"),
+        (["['a', 'b']", "['a']"] * 5, "list", None, "10 of 10 rows have a list"),
+        (["4,27", "27", "4", "1,4", "1"] * 5, "joined", ",", "10 of 25 rows have labels in 'label' that are joined by"),
+        (["a#b", "b", "a", "c#a", "c"] * 5, "joined", "#", "joined by '#'"),
+    ],
+)
+def test_several_labels_a_row(labels: list[Any], form: str, separator: str | None, reason: str) -> None:
+    found = detect(labelled(labels))
+    assert (found.task, found.form, found.label_separator) == ("multilabel", form, separator)
+    assert reason in found.sentence
+
+
+def test_a_given_separator_wins_and_must_occur() -> None:
+    assert detect(labelled(["a;b", "c;d"] * 4), separator=";").label_separator == ";"
+    assert detect(labelled(["a;b", "c;d"] * 4)).task == "classification"
+    with pytest.raises(InputDataError, match=r"no cell of the column 'label' contains '\|', which --label-separator"):
+        detect(labelled(["a;b", "c;d"] * 4), separator="|")
+
+
+def test_a_column_of_flags_for_each_label() -> None:
+    cells = [{"id": n, "comment": TEXTS[n % 3], "cold": n % 2, "old": n % 3 // 2, "red": n % 5 // 4} for n in range(15)]
+    found = detect(rows(*cells))
+    assert (found.task, found.form, found.label_columns) == ("multilabel", "flags", ("cold", "old", "red"))
+    assert found.text_column == "comment"
+    assert "a column of 0 and 1 for each of 3 labels (cold, old, red)" in found.sentence
+    again = detect(rows(*cells[:2]), task="multilabel", label=found.label_column)
+    assert again.label_columns == ("cold", "old", "red")
+    assert detect(rows(*cells), label="cold").task == "classification"
+    assert detect(rows(*({**cell, "label": n % 2} for n, cell in enumerate(cells)))).task == "classification"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [f"{n / 700:.4f}" for n in range(2500)],
+        [1.5, 2.0, 3.5, 4.0] * 9,
+        [*range(100), 7],
+        [*[n / 7 for n in range(60)], "good"],
+        [*[n / 7 for n in range(60)], float("nan"), None],
+    ],
+)
+def test_measures_are_numbers_to_predict(labels: list[Any]) -> None:
+    found = detect(labelled(labels))
+    assert (found.task, found.form) == ("regression", "number")
+    assert "different numbers" in found.sentence
+
+
+def test_scores_in_a_column_without_a_usual_name() -> None:
+    found = detect(labelled([n / 7 for n in range(60)], "relatedness"))
+    assert (found.task, found.label_column) == ("regression", "relatedness")
+    assert detect(labelled([*range(30)], "years", id=4), task="regression", label="years").label_column == "years"
+    with pytest.raises(InputDataError, match="no column that looks like the numbers to predict"):
+        detect(labelled(["x"] * 9, "other"), task="regression")
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "reason"),
+    [(["yes", "no"] * 5, "classification", "one label a row"), ([n / 9 for n in range(30)], "regression", "30 diff")],
+)
+def test_pairs_by_name_with_labels_or_scores(labels: list[Any], task: str, reason: str) -> None:
+    found = detect(rows(*({**PAIR, "label": label} for label in labels)))
+    assert (found.task, found.word) == (task, "pairs")
+    assert (found.text_column, found.text_pair_column) == ("text", "text2")
+    assert f"two texts a row, in 'text' and 'text2', and {'the' if task == 'regression' else 'one'}" in found.sentence
+    assert reason in found.sentence
+
+
+def test_texts_with_other_names_or_without_a_label_are_no_pairs() -> None:
+    answers = rows({"text": "What is it?", "response": "It is long.", "label": "a"}, times=9)
+    assert detect(answers).task == detect(answers).word == "classification"
+    with pytest.raises(InputDataError, match="looks like the labels"):
+        detect(rows(*({"question": f"What is {n}?", "answer": f"It is {n * 7}, see."} for n in range(9))))
+    assert detect(rows({**PAIR, "label": "a"}, times=9), text="text").word == "classification"
+    assert detect(rows({**PAIR, "label": "a"}, times=9), text="text", text_pair="text2").word == "pairs"
+    given = detect(answers, task="pairs", text_pair="response")
+    assert (given.text_column, given.text_pair_column, given.label_column) == ("text", "response", "label")
+
+
+def test_pairs_without_a_second_text_are_refused_with_the_columns() -> None:
+    with pytest.raises(InputDataError, match=r"no column .* second text \(its columns are text, label\)"):
+        detect(labelled(["a", "b"]), task="pairs")
+    with pytest.raises(InputDataError, match="no column 'answer', which should have the second text; its columns are"):
+        detect(labelled(["a", "b"]), task="pairs", text_pair="answer")
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [(["EU", "said"], ["B-ORG", "O"]), (["EU"], [3]), ([], []), ("['EU', 'said']", "['B-ORG', 'O']")],
+)
+@pytest.mark.parametrize("names", [("tokens", "tags"), ("tokens", "ner_tags"), ("words", "labels")])
+def test_words_with_tags(words: Any, tags: Any, names: tuple[str, str]) -> None:
+    found = detect(rows({names[0]: words, names[1]: tags, "id": "7"}, times=3))
+    assert (found.task, found.form) == ("tokens", "tags")
+    assert (found.text_column, found.label_column) == names
+    assert f"a list of words in '{names[0]}', with as many tags in '{names[1]}'" in found.sentence
+
+
+@pytest.mark.parametrize("name", ["spans", "entities", "label"])
+@pytest.mark.parametrize("span", [[0, 3, "ORG"], {"start": 0, "end": 3, "label": "ORG"}])
+def test_texts_with_spans(name: str, span: Any) -> None:
+    records = rows({"text": "EU said no to it.", name: [span]}, {"text": "Nobody answered them.", name: []}, times=3)
+    found = detect(records)
+    assert (found.task, found.form, found.text_column, found.label_column) == ("tokens", "spans", "text", name)
+    assert f"entities by characters in '{name}', in 3 of 6 rows" in found.sentence
+
+
+def test_a_file_with_classes_and_entities_stays_one_of_classes() -> None:
+    both = rows(*({"text": TEXTS[n % 3], "label": "ab"[n % 2], "spans": [[0, 3, "X"]]} for n in range(9)))
+    assert detect(both).task == "classification"
+    assert detect(both, task="tokens").form == "spans"
+    tagged = rows(*({"text": "a b", "label": "ab"[n % 2], "tokens": ["a", "b"], "tags": ["O", "O"]} for n in range(9)))
+    assert detect(tagged).task == "classification"
+
+
+def test_no_entities_are_refused_with_the_columns() -> None:
+    with pytest.raises(InputDataError, match=r"no entities that are recognised \(its columns are text, label\)"):
+        detect(labelled(["a", "b"]), task="tokens")
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_a_word_of_the_user_is_never_overruled(task: TaskWord) -> None:
+    for labels in (["1.5", "2.5", "4"] * 9, [1, 2] * 9):
+        found = detect(labelled(labels), task=task)
+        assert found.task == found.word == task
+        assert found.sentence.startswith(f"Task {task}: ")
+
+
+def test_a_missing_column_is_refused_with_the_columns() -> None:
+    with pytest.raises(InputDataError, match="no column 'stars', which --label-column names; its columns are text, la"):
+        detect(labelled(["a", "b"]), label="stars")

@@ -1,0 +1,85 @@
+"""Numbers as people and programs write them; a word among them is refused, a hole is left out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.errors import InputDataError
+from pretune.text.labels.scores import NumberForm, are_measures, detect_number_form, number_of, read_scores
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "said"),
+    [
+        (["1", "2.5", "-3e2", ".5", "+4."], [1, 2.5, -300, 0.5, 4], None),
+        (["2,5", "3", "0,125"], [2.5, 3, 0.125], "2,5 is 2.5"),
+        (["1,250", "2,000,000", "17"], [1250, 2000000, 17], "1,250 is 1250"),
+        (["1,250.75", "3.5"], [1250.75, 3.5], "1,250 is 1250"),
+        (["1.250,75", "3,5"], [1250.75, 3.5], "1.250 is 1250"),
+        (["1.250.000", "3"], [1250000, 3], "1.250 is 1250"),
+        (["1.250", "3"], [1.25, 3], None),
+        (["45 %", "7%"], [45, 7], "45 % is 45"),
+        (["1 250", "12\u00a0000,5", "\u22123"], [1250, 12000.5, -3], "2,5 is 2.5"),
+        ([1, 2.5, "3"], [1, 2.5, 3], None),
+    ],
+)
+def test_forms_of_numbers(cells: list[Any], numbers: list[float], said: str | None) -> None:
+    targets, form = read_scores(cells, range(len(cells)), "rows.csv")
+    assert targets == numbers
+    assert (said in form.sentence) if said and form.sentence else said == form.sentence
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_number_that_python_writes_is_read(number: float) -> None:
+    assert number_of(repr(number)) == number == number_of(number)
+
+
+@pytest.mark.parametrize("cell", ["", "NaN", "n/a", "None", "-", "inf", "-Infinity", None, math.nan, math.inf])
+def test_rows_without_a_finite_number_are_left_out(cell: Any) -> None:
+    assert read_scores([1.5, cell, "2"], [1, 2, 3], "rows.jsonl")[0] == [1.5, None, 2]
+
+
+@pytest.mark.parametrize("cell", ["good", "4 stars", "1/2", True, [3], "1_000", "0x10"])
+def test_a_word_among_numbers_is_refused_with_its_line(cell: Any) -> None:
+    with pytest.raises(InputDataError, match=r"rows.csv, line 3: the label .* is not a number, but 2 of 3 labels are;"):
+        read_scores(["1", "2.5", cell], [1, 2, 3], "rows.csv")
+
+
+def test_a_percent_sign_once_and_not_elsewhere_is_refused() -> None:
+    with pytest.raises(
+        InputDataError, match=r"line 2: the label '0\.4' has no percent sign, but other labels have one"
+    ):
+        read_scores(["45%", "0.4"], [1, 2], "rows.csv")
+
+
+def test_a_mixture_of_signs_is_not_guessed() -> None:
+    assert detect_number_form(["2,5", "2.5"]) == NumberForm()
+    with pytest.raises(InputDataError, match="'2,5' is not a number"):
+        read_scores(["2,5", "2.5"], [1, 2], "rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("labels", "measured"),
+    [
+        (["0", "1"] * 9, False),
+        (["1", "2", "3", "4", "5"] * 9, False),
+        ([str(n) for n in range(77)] * 3, False),
+        (["0.5", "1"] * 9, False),
+        (["1.5", "2", "3.5", "4"] * 9, True),
+        ([f"{n / 700:.4f}" for n in range(2500)], True),
+        ([*map(str, range(100)), "7"], True),
+        ([f"{n},5" for n in range(30)], True),
+        (["1,2", "3,4", "1,4"] * 9, False),
+        (["good", "bad", "1.5", "2.5", "3.5"] * 9, False),
+        ([f"{n / 7:.3f}" for n in range(60)] + ["good", "bad"], True),
+        (["nan"] * 4, False),
+    ],
+)
+def test_measures_and_classes(labels: list[str], measured: bool) -> None:
+    assert are_measures(Counter(labels)) is measured
