@@ -49,7 +49,7 @@ def predict(arguments: Arguments) -> int:
             )
     from pretune.inference.predict import looks_like_file, predict
 
-    predictions = predict(arguments.model, texts)
+    predictions = predict(arguments.model, texts, stack=arguments.stack)
     for text in texts:
         if looks_like_file(text):
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
@@ -78,6 +78,7 @@ def _predict_file(arguments: Arguments) -> int:
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
+        stack=arguments.stack,
         on_progress=lambda rows: log(f"{rows:,} rows"),
     )
     for entry in done.skipped:
@@ -103,6 +104,7 @@ def evaluate(arguments: Arguments) -> int:
         arguments.model,
         Path(arguments.labels),
         text_column=arguments.text_column,
+        stack=arguments.stack,
         label_column=arguments.label_column,
         label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
     )
@@ -136,7 +138,7 @@ def trace(arguments: Arguments) -> int:
     if page is not None:
         refuse_other_file(page, "--html")
         run_folder(arguments.model)
-    found = trace(arguments.model, arguments.text)
+    found = trace(arguments.model, arguments.text, stack=arguments.stack)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:

@@ -17,6 +17,7 @@ from pretune.data.padding import group_by_length, pad_rows
 from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import SequenceClassifier, TaskModel
+from pretune.scoring.stacked_model import StackedModel
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import Outputs, Task
@@ -40,6 +41,7 @@ class Classifier:
     model: TaskModel
     tokenizer: Tokenizer
     labelling: Labelling
+    stacked: StackedModel | None = None  # an n-gram model whose scores are combined with those of `model`
 
     @cached_property
     def task(self) -> Task:
@@ -117,6 +119,9 @@ class Classifier:
         device = self.model.classifier.weight.device.type
         tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
         lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
+        if self.stacked is not None:
+            log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
+            result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
         lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, dict(self.labelling.decision))

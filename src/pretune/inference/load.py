@@ -12,6 +12,7 @@ from pretune.inference.fill_mask import MaskFiller
 from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import STAGE_ORDER
+from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
@@ -20,18 +21,21 @@ _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 ModelStage = Literal["finetune", "pretrain"]
 
 
-def load_classifier(path: Path | str) -> Classifier:
+def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
+
+    Without `stack`, an n-gram model beside it is not used.
 
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
     """
     keep_freed_memory()
-    return classifier_of(load_model_folder(find_model_folder(path, "finetune")))
+    return classifier_of(load_model_folder(find_model_folder(path, "finetune")), stack=stack)
 
 
-def classifier_of(loaded: LoadedModel) -> Classifier:
-    """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
+def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
+    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if an
+    n-gram model beside it is damaged."""
     if isinstance(loaded.model, LanguageModel) or loaded.labelling is None:
         raise ModelError(
             f"{loaded.path} has a language model, which fills in words and does not classify; "
@@ -42,6 +46,7 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         model=loaded.model,
         tokenizer=load_matching_tokenizer(loaded),
         labelling=loaded.labelling,
+        stacked=load_stacked(loaded.path, len(loaded.labelling.outputs)) if stack else None,
     )
 
 

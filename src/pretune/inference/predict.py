@@ -55,16 +55,19 @@ class PredictedFile:
     seconds: float
 
 
-def predict(model: Path | str | Classifier, texts: Sequence[str | float | None]) -> list[Prediction]:
+def predict(
+    model: Path | str | Classifier, texts: Sequence[str | float | None], *, stack: bool = True
+) -> list[Prediction]:
     """The label and probabilities of each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    `model` is a run, a stage folder or a checkpoint folder. Raises ModelNotFoundError, CorruptModelError or ModelError,
+    `model` is a run, a stage folder or a checkpoint folder; without `stack`, an n-gram model beside it is not used.
+    Raises ModelNotFoundError, CorruptModelError or ModelError,
     and InputDataError for a single string.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
     cleaned = ["" if is_missing(text) else str(text) for text in texts]
-    return _as_classifier(model).predict(cleaned)
+    return _as_classifier(model, stack=stack).predict(cleaned)
 
 
 def predict_file(
@@ -74,6 +77,7 @@ def predict_file(
     *,
     text_column: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    stack: bool = True,
 ) -> PredictedFile:
     """Write the rows of `input`, with a label and a probability added, to `output`, which must not exist yet.
 
@@ -94,7 +98,7 @@ def predict_file(
             "optionally followed by .gz or .zst."
         )
     findings = Findings()
-    classifier = _as_classifier(model)
+    classifier = _as_classifier(model, stack=stack)
     rows = _Rows(input, text_column, findings, classifier.columns.get("text_column"))
     done = without_text = 0
 
@@ -267,8 +271,8 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
         raise
 
 
-def _as_classifier(model: Path | str | Classifier) -> Classifier:
-    return model if isinstance(model, Classifier) else load_classifier(model)
+def _as_classifier(model: Path | str | Classifier, *, stack: bool) -> Classifier:
+    return model if isinstance(model, Classifier) else load_classifier(model, stack=stack)
 
 
 def looks_like_file(text: str) -> bool:

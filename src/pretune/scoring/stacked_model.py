@@ -25,8 +25,20 @@ IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
+STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
 MOST_NGRAMS = 200_000  # of the largest weights: about 4 MB for two classes
 _MODELS = ["encoder", "nbsvm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedDecision:
+    """The combination for one text: probabilities (C,), what the encoder, NB-SVM and the biases add to the logits,
+    (3, C), and what each known n-gram of the text adds to NB-SVM's, (G, C)."""
+
+    probabilities: FloatArray
+    parts: FloatArray
+    ngrams: tuple[str, ...]
+    added: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +51,35 @@ class StackedModel:
 
     @property
     def is_better(self) -> bool:
-        """Whether the combination had a lower log-loss on validation than the encoder with a weight of its own."""
-        return bool(self.validation["loss_difference"] < 0)
+        """Whether the log-loss on validation is lower than that of the encoder, with a weight and biases of its own, by
+        more than a standard error."""
+        return bool(self.validation["loss_difference"] < -self.validation["loss_difference_standard_error"])
+
+    def decide(self, log_probabilities: FloatArray, text: str) -> StackedDecision:
+        """The combination for one cleaned text, for which the encoder has these log-probabilities (C,)."""
+        scores = [log_probabilities[None], self.ngram_model.score([text])]
+        parts = self.stack.parts(scores)[:, 0]
+        found = self.ngram_model.find(text)
+        added = self.stack.weights[1] * self.ngram_model.weights[found]
+        return StackedDecision(
+            probabilities=np.exp(self.stack.combine(scores)[0]),
+            parts=parts,
+            ngrams=tuple(self.ngram_model.ngrams[index] for index in found),
+            added=np.asarray(added - added.mean(axis=1, keepdims=True), dtype=np.float64),
+        )
+
+    def describe(self) -> str:
+        """A sentence on the figures on validation, and on what follows from them."""
+        v = self.validation
+        compared = (
+            f"from {v['loss_encoder']:.3f} to {v['loss_stack']:.3f} nats (standard error of the difference "
+            f"{v['loss_difference_standard_error']:.3f}), the accuracy from {100 * v['accuracy_encoder']:.1f} to "
+            f"{100 * v['accuracy_stack']:.1f} %"
+        )
+        sentence = f"With NB-SVM, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
+        if self.is_better:
+            return f"{sentence}: predictions combine both; --no-stack leaves NB-SVM out."
+        return f"{sentence}: not clearly better, so predictions use the fine-tuned model alone."
 
     def combine(self, log_probabilities: FloatArray, texts: Sequence[str]) -> FloatArray:
         """Log-probabilities (N, C) of the combination, from the encoder's and the cleaned texts."""

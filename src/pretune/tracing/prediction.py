@@ -33,17 +33,19 @@ from pretune.tracing.forward import ResidualTerms, contributions, read_out, spli
 from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
+from pretune.tracing.stack import describe_stack
 from pretune.tracing.words import tokenize
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
 
-def trace(model: Path | str, text: str) -> PredictionTrace:
-    """The trace of a model's decision about a text; see `trace_prediction`.
+def trace(model: Path | str, text: str, *, stack: bool = True) -> PredictionTrace:
+    """The trace of a model's decision about a text; see `trace_prediction`. Without `stack`, an n-gram model beside it
+    is not used.
 
     Raises ModelNotFoundError, CorruptModelError or ModelError if there is no classifier at the path.
     """
-    return trace_prediction(load_classifier(model), text)
+    return trace_prediction(load_classifier(model, stack=stack), text)
 
 
 def trace_prediction(
@@ -105,6 +107,7 @@ def trace_prediction(
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()),
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((classifier.predict_logits([read.ids])[0] - logits).abs().max()),
+        stack=describe_stack(classifier, cleaned, logits),
     )
 
 
