@@ -158,6 +158,17 @@ class Rows:
         partners = [(odds["train"], odds["test"]) for odds in self.linear.get(key, {}).values()]
         if not partners:
             return
+        one: list[FloatArray] = []
+        stacked: list[FloatArray] = []
+        for fold, odds in folds.items():  # as the product does it: one model, weights from its validation rows
+            held = of_row == fold
+            validation = np.stack([odds["inner"], *(train[held] for train, _ in partners)], 1)
+            test = np.stack([odds["test"], *(test for _, test in partners)], 1)
+            one_stack = fit_stack(validation, labels[held]).combine(test)
+            one.append(odds["test"])
+            stacked.append(one_stack)
+        self.contenders[f"{name}, fold models, singles"].log_odds[key] = np.array(one)
+        self.contenders[f"{name}, fold models, stack fitted on one validation fold"].log_odds[key] = np.array(stacked)
         rng = np.random.default_rng(key)
         false = [(rng.permutation(train), rng.permutation(test)) for train, test in partners]
         for kind, used in {"stack fitted out of fold": partners, "stack with shuffled partners": false}.items():
@@ -200,11 +211,22 @@ def _tabulate(rows: str, contenders: dict[str, Contender], labels: dict[int, Int
 
 def _references(name: str, names: list[str]) -> list[str]:
     """What a contender is compared with: single models of its kind, and what it averages or stacks."""
-    for mark in (", stack", ", 5 fold models", ", recalibrated", ", mean of", ", soup", ", singles", ", probe"):
+    for mark in (
+        ", fold models",
+        ", stack",
+        ", 5 fold models",
+        ", recalibrated",
+        ", mean of",
+        ", soup",
+        ", singles",
+        ", probe",
+    ):
         name_of_models = name.split(mark)[0]
         if name_of_models != name:
             break
     same = [each for each in names if each.startswith(f"{name_of_models}, ")]
+    if ", fold models" in name:
+        return [each for each in same if each.endswith(", fold models, singles") and each != name]
     if "stack" in name:
         out_of_fold = ", 5 fold" in name
         wanted = [each for each in same if (", mean of 5 fold" if out_of_fold else ", recalibrated") in each]
