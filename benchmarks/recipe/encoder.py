@@ -24,11 +24,12 @@ from pretune.data.padding import group_by_length, pad_rows
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize, mean_over_text
 from pretune.runtime.randomness import derive_seed, generator
+from pretune.tasks.registry import task_named
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle, load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import ClassificationObjective
+from pretune.training.objective import TaskObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import ThreadedObjective
 
@@ -177,7 +178,7 @@ def finetune(
 ) -> dict[str, float]:
     """Train the model in place; returns its tokens, updates and mean training loss over the last tenth."""
     rows = Rows(base, texts, labels, settings)
-    objective = ClassificationObjective(model, torch.float32, compiled=False)
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
     optimizer = Optimizer(
         model,
         OptimizerConfig(kind="adamw", matrix_rate=settings.rate, other_rate=settings.rate, weight_decay=_WEIGHT_DECAY),
