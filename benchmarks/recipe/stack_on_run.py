@@ -43,8 +43,10 @@ def main() -> None:
     false = stacked.ngram_model.score(validation.texts)
     wrong = fit_stack([log_odds["validation"][new], np.random.default_rng(1).permutation(false)], validation.labels)
     nbsvm = fit_stack([false], validation.labels)
+    alone = fit_stack([log_odds["validation"][new]], validation.labels)
     contenders = {
         "encoder": test,
+        "encoder recalibrated": alone.combine([test]),
         "nbsvm": nbsvm.combine([scores]),
         "stack": stacked.stack.combine([test, scores]),
         "stack with shuffled partners": wrong.combine([test, shuffled]),
@@ -58,9 +60,13 @@ def main() -> None:
         "test": {key: _describe(given, labels) for key, given in contenders.items()},
         "differences": {
             f"stack - {other}": _difference(contenders["stack"], contenders[other], labels)
-            for other in ("encoder", "nbsvm")
+            for other in ("encoder", "encoder recalibrated", "nbsvm")
         }
-        | {"shuffled - encoder": _difference(contenders["stack with shuffled partners"], test, labels)},
+        | {
+            "shuffled - encoder recalibrated": _difference(
+                contenders["stack with shuffled partners"], contenders["encoder recalibrated"], labels
+            )
+        },
         "seconds": round(seconds, 1),
         "commit": commit(),
         "chip": chip(),
