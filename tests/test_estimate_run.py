@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pretune import estimate_run as module
+from pretune.errors import UsageError
 from pretune.estimate_run import RunEstimate, describe, estimate_run
 from pretune.recipe import Recipe, override
 
@@ -35,6 +36,19 @@ def test_more_takes_longer() -> None:
     assert seconds(pretrain=small) < seconds(pretrain=small | {"size": "small"})
     assert seconds(pretrain=small) < seconds(pretrain=small, collect={"builtin_documents": 2_000_000})
     assert seconds(pretrain=small, finetune={"seeds": 1}) < seconds(pretrain=small, finetune={"seeds": 5})
+
+
+def test_a_base_brings_its_shape_and_needs_no_vectors(run_folder: Path) -> None:
+    pretrain = {"tokens": 10_000_000}
+    base = str(run_folder)
+    from_base = estimate_run(override(Recipe(), {"base": base, "pretrain": pretrain}))
+    assert from_base.pretrain_seconds < seconds_of_pretraining({**pretrain, "size": "tiny"})
+    with pytest.raises(UsageError, match="--size is tiny, but the base has its shape"):
+        estimate_run(override(Recipe(), {"base": base, "pretrain": {**pretrain, "size": "tiny"}}))
+
+
+def seconds_of_pretraining(pretrain: dict[str, Any]) -> float:
+    return estimate_run(override(Recipe(), {"pretrain": pretrain})).pretrain_seconds
 
 
 def test_the_control_may_be_skipped() -> None:

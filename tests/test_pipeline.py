@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from pretune import pipeline
 from pretune.errors import FolderInTheWayError, InputDataError, StageDiffersError, UsageError
+from pretune.model.base_folder import read_base_folder
 from pretune.recipe import Recipe, override, read_recipe
 from pretune.run_trace.codec import from_json, read_run_trace
 from pretune.runtime.manifest import Manifest, hash_file, is_seal_intact, read_manifest
@@ -30,16 +32,26 @@ class Stages:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.bases: dict[str, Path | None] = {}  # that the stages were given
         self.done: list[str] = []
         self.traced: list[Path] = []
         self.has_control: list[bool] = []  # in each call of `compare`
         self.num_test_rows = 20
 
-    def do(self, stage: str, out: Path, config: Any, redo: bool, *sources: Path | None, **given: Any) -> Manifest:
-        """Open, write and finish a folder, as every stage does; a finished one is skipped."""
+    def do(
+        self,
+        stage: str,
+        out: Path,
+        config: Any,
+        redo: bool,
+        *sources: Path | None,
+        read: dict[str, str] | None = None,
+        **given: Any,
+    ) -> Manifest:
+        """Open, write and finish a folder, as every stage does; a finished one is skipped. `read` are more inputs."""
         self.calls.append((stage, given))
         settings = {} if config is None else to_dict(config)
-        inputs = {s.name: read_manifest(s).fingerprint for s in sources if s is not None}
+        inputs = {s.name: read_manifest(s).fingerprint for s in sources if s is not None} | (read or {})
         if stage == "split" and given["labels"].is_file():
             inputs["labels"] = hash_file(given["labels"])
         folder = open_stage(out, stage, config=settings, inputs=inputs, redo=redo)
@@ -75,13 +87,18 @@ class Stages:
         *,
         split: Path | None,
         protect: tuple[str, ...],
+        base: Path | None,
         redo: bool,
     ) -> Manifest:
         self.protected = protect
-        return self.do("preprocess", out, config, redo, collected, split, split=split)
+        read = {} if base is None else {"tokenizer": read_base_folder(base).tokenizer_hash}
+        self.bases["preprocess"] = base
+        return self.do("preprocess", out, config, redo, collected, split, read=read, split=split)
 
-    def pretrain(self, preprocessed: Path, out: Path, config: Any, *, redo: bool) -> Manifest:
-        return self.do("pretrain", out, config, redo, preprocessed)
+    def pretrain(self, preprocessed: Path, out: Path, config: Any, *, base: Path | None, redo: bool) -> Manifest:
+        read = {} if base is None else {"base": read_base_folder(base).fingerprint}
+        self.bases["pretrain"] = base
+        return self.do("pretrain", out, config, redo, preprocessed, read=read)
 
     def prepare(self, labels: Path, out: Path, config: Any, *, base: Path, redo: bool) -> Manifest:
         return self.do("prepare", out, config, redo, base, labels, labels=labels)
@@ -116,6 +133,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Stages:
     tracing.trace_examples = made.trace_examples  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "pretune.tracing.examples", tracing)
     monkeypatch.setattr(pipeline, "_check_labels", lambda _recipe: None)
+    monkeypatch.setattr(pipeline, "_check_base", lambda _recipe, _base: None)
     monkeypatch.setattr(pipeline, "estimate_run", lambda _recipe: None)
     monkeypatch.setattr(pipeline, "describe", lambda _estimate, _folder: [])
     return made
@@ -295,6 +313,33 @@ def test_inputs_are_compared_by_content(tmp_path: Path, stages: Stages, labels: 
     with pytest.raises(FolderInTheWayError, match="a run that differs in: labels"):
         pipeline.run(replace(recipe, labels=str(other)))
     assert read_recipe(out / "recipe.toml").labels == str(moved)
+
+
+def test_a_base_is_given_to_the_stages_that_start_from_it_and_compared_by_content(
+    tmp_path: Path, stages: Stages, labels: Path, run_folder: Path
+) -> None:
+    base = shutil.copytree(run_folder / "pretrain" / "checkpoint", tmp_path / "base")
+    recipe = Recipe(out=str(tmp_path / "run"), labels=str(labels), base=str(base))
+    pipeline.run(recipe)
+    assert stages.bases == {"preprocess": base, "pretrain": base}
+    assert read_recipe(tmp_path / "run" / "recipe.toml") == replace(recipe, out=str(tmp_path / "run"))
+    stages.done.clear()
+    moved = base.rename(tmp_path / "moved")
+    pipeline.run(replace(recipe, base=str(moved)))
+    assert stages.done == []
+    weights = moved / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
+    other = replace(recipe, base=str(shutil.copytree(moved, tmp_path / "other")))
+    with pytest.raises(FolderInTheWayError, match="a run that differs in: base"):
+        pipeline.run(other)
+    with pytest.raises(FolderInTheWayError, match="a run that differs in: base"):
+        pipeline.run(replace(recipe, base=None))
+
+
+def test_a_missing_base_is_said_at_once(tmp_path: Path, stages: Stages) -> None:
+    with pytest.raises(InputDataError, match="nothing does not exist; give --from a run"):
+        pipeline.run(Recipe(out=str(tmp_path / "run"), base=str(tmp_path / "nothing")))
+    assert stages.calls == []
 
 
 def test_redo_does_again_what_differs_and_what_follows_from_it(tmp_path: Path, stages: Stages) -> None:

@@ -47,6 +47,7 @@ def test_the_home_folder_is_expanded_once_and_for_all(tmp_path: Path, monkeypatc
         {
             "corpus": st.lists(st.sampled_from(["/a/b.txt", "/c/*.jsonl", "-"])),
             "labels": st.sampled_from([None, "/l.csv"]),
+            "base": st.sampled_from([None, "/runs/base"]),
             "collect": st.fixed_dictionaries({"text_column": st.sampled_from([None, "body", 'quote"d'])}),
             "pretrain": st.one_of(
                 st.fixed_dictionaries({"minutes": st.floats(0.1, 1e4)}),
@@ -84,7 +85,7 @@ def test_a_budget_replaces_the_recipes_budget() -> None:
         ("corpuss = []\n", "a recipe has no setting 'corpuss'; did you mean corpus?"),
         (
             '[pretrain]\nsize = "huge"\n',
-            "size in [pretrain] is 'huge'; expected one of auto, tiny, micro, mini, small.",
+            "size in [pretrain] is 'huge'; expected one of auto, tiny, micro, mini, small, medium, large.",
         ),
         ('[pretrain]\nseed = "a"\n', "seed in [pretrain] is 'a'; expected a whole number."),
         ("[pretrain]\nseed = true\n", "seed in [pretrain] is True; expected a whole number."),

@@ -63,14 +63,19 @@ def estimate_run(recipe: Recipe) -> RunEstimate:
     from pretune.model import cost
     from pretune.model.config import PRESETS
     from pretune.stages.pretrain import estimate
+    from pretune.stages.pretrain.base_model import fit_to_base, open_base
     from pretune.stages.pretrain.choices import budget_of, choose_size, row_settings
 
     text_bytes, label_bytes = _text_bytes(recipe), _label_bytes(recipe)
-    config, budget = recipe.pretrain, budget_of(recipe.pretrain)
+    base = None if recipe.base is None else open_base(Path(recipe.base), recipe.pretrain)
+    config, budget = fit_to_base(recipe.pretrain, base), budget_of(recipe.pretrain)
     tokens_per_epoch = max(1, round(text_bytes / _BYTES_PER_TOKEN))
     compute = choose_compute(precision=config.precision, compile="off")
-    size = choose_size(config.size, budget, tokens_per_epoch, compute)
-    model = PRESETS[size](recipe.preprocess.vocab_size or 8192)
+    if base is not None:
+        model = base.config
+    else:
+        size = choose_size(config.size, budget, tokens_per_epoch, compute)
+        model = PRESETS[size](recipe.preprocess.vocab_size or 8192)
     rate = _EFFICIENCY * _matrix_rate(compute.device, compute.precision)
     pretrain_seconds, pretrain_disk = _pretraining(config, budget, model, compute, rate, tokens_per_epoch)
     task_tokens = label_bytes / _BYTES_PER_TOKEN
@@ -141,11 +146,11 @@ def _task_trials(recipe: Recipe, task_tokens: float, *, from_scratch: bool) -> l
     """The trials of a fine-tuning on labelled rows of about so many tokens."""
     import numpy as np
 
-    from pretune.training.trial_plan import plan_trials
+    from pretune.training.trial_plan import RATES, plan_trials
 
     config = recipe.finetune
     return plan_trials(
-        rates=config.learning_rates,
+        rates=config.learning_rates or RATES,
         search_rows=config.search_rows,
         epochs=config.epochs,
         seeds=config.seeds,

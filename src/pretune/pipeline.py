@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, StageDiffersError, UsageError
 from pretune.estimate_run import describe, estimate_run
+from pretune.model.base_folder import read_base_folder
 from pretune.recipe import (
     Recipe,
     check_inputs,
@@ -30,6 +31,7 @@ from pretune.runtime.manifest import (
     TRACE_NAME,
     Manifest,
     read_manifest,
+    read_manifest_if_any,
     sealed,
 )
 from pretune.settings import FinetuneConfig
@@ -103,8 +105,19 @@ def _check(recipe: Recipe, folder: Path) -> None:
     check_inputs(recipe)
     use_threads(recipe.pretrain.threads)
     refuse_without_compiler(recipe.pretrain.compile)
+    if recipe.base is not None and stage_status(folder / "pretrain") == "missing":
+        _check_base(recipe, Path(recipe.base))
     if stage_status(folder / "split") == "missing":
         _check_labels(recipe)
+
+
+def _check_base(recipe: Recipe, base: Path) -> None:
+    """Raise the errors of a base from which pre-training cannot start, and of settings that it leaves no room for."""
+    from pretune.stages.preprocess.stage import refuse_tokenizer_settings
+    from pretune.stages.pretrain.base_model import open_base
+
+    refuse_tokenizer_settings(recipe.preprocess)
+    open_base(base, recipe.pretrain)
 
 
 def _pretrain_together(recipe: Recipe, steps: list[Step], folder: Path, *, redo: bool, say: Say) -> list[Step]:
@@ -196,6 +209,7 @@ def plan_stages(
     """The stages that a recipe needs, in order; `agree` and `say` are for downloads, as in `collect`."""
     has_split = recipe.has_labels
     labels, test_labels = _optional_path(recipe.labels), _optional_path(recipe.test_labels)
+    base = _optional_path(recipe.base)
     if recipe.is_builtin:
         labels, test_labels = folder / "collect" / BUILTIN_LABELS, folder / "collect" / BUILTIN_TEST_LABELS
 
@@ -230,21 +244,25 @@ def plan_stages(
             recipe.preprocess,
             split=folder / "split" if has_split else None,
             protect=recipe.protect,
+            base=base,
             redo=redo,
         )
 
     def pretrain(redo: bool) -> Manifest:
         from pretune.stages.pretrain.stage import pretrain
 
-        return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, redo=redo)
+        return pretrain(folder / "preprocess", folder / "pretrain", recipe.pretrain, base=base, redo=redo)
 
     steps = [Step(name="collect", title="read the text", do=collect)]
     if has_split:
         step = Step(name="split", title="check the labelled examples and hold some out", do=split)
         steps.insert(1 if recipe.is_builtin else 0, step)  # stage 1 writes the labelled examples of the built-in world
+    tokenize, learn = "train the tokenizer", "learn"
+    if base is not None:
+        tokenize, learn = "take the base's tokenizer", "go on learning"
     steps += [
-        Step(name="preprocess", title="clean the text, train the tokenizer, write tokens", do=preprocess),
-        Step(name="pretrain", title="learn to predict missing words", do=pretrain),
+        Step(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
+        Step(name="pretrain", title=f"{learn} to predict missing words", do=pretrain),
     ]
     return steps + (_task_steps(recipe, folder) if has_split else [])
 
@@ -322,31 +340,46 @@ def _claim_folder(folder: Path, recipe: Recipe, *, redo: bool) -> None:
 
 
 # The first stage that reads each input of the run.
-_FIRST_READER = {"corpus": "collect", "labels": "split", "test_labels": "split", "protect": "preprocess"}
+_FIRST_READER = {
+    "corpus": "collect",
+    "labels": "split",
+    "test_labels": "split",
+    "base": "preprocess",
+    "protect": "preprocess",
+}
 
 
 def _moved_inputs(folder: Path, before: Recipe, now: Recipe) -> set[str]:
     """The inputs whose paths have changed, but not the content that the stages have read."""
     moved = set()
     for name in ("labels", "test_labels"):
-        path, read = getattr(now, name), _inputs_read(folder, name).get(name)
+        path, read = getattr(now, name), _inputs_read(folder / _FIRST_READER[name]).get(name)
         if path is not None and fingerprint_labels(Path(path)) == read:
             moved.add(name)
     if len(before.corpus) == len(now.corpus):
-        read_corpus = _inputs_read(folder, "corpus")
+        read_corpus = _inputs_read(folder / _FIRST_READER["corpus"])
         pairs = enumerate(zip(before.corpus, now.corpus, strict=True), 1)
         if all(old == new or _fingerprint(new) == read_corpus.get(f"corpus {n}") for n, (old, new) in pairs):
             moved.add("corpus")
-    protected = _inputs_read(folder, "protect").get("protect")
+    if now.base is not None and _is_same_base(folder, Path(now.base)):
+        moved.add("base")
+    protected = _inputs_read(folder / _FIRST_READER["protect"]).get("protect")
     if now.protect and fingerprint_files(find_files(now.protect, Findings())) == protected:
         moved.add("protect")
     return moved
 
 
-def _inputs_read(folder: Path, name: str) -> dict[str, str]:
-    """The fingerprints of the inputs of the stage that reads this input first."""
-    stage = folder / _FIRST_READER[name]
-    return {} if stage_status(stage) == "missing" else read_manifest(stage).inputs
+def _is_same_base(folder: Path, base: Path) -> bool:
+    """Whether the stages that have begun have read this base, wherever it was."""
+    found = read_base_folder(base)
+    read = {**_inputs_read(folder / "preprocess"), **_inputs_read(folder / "pretrain")}
+    return read.get("tokenizer") == found.tokenizer_hash and read.get("base", found.fingerprint) == found.fingerprint
+
+
+def _inputs_read(stage: Path) -> dict[str, str]:
+    """The fingerprints of the inputs that a stage has read, finished or not."""
+    manifest = read_manifest_if_any(stage)
+    return {} if manifest is None else manifest.inputs
 
 
 def _fingerprint(path: str) -> str | None:

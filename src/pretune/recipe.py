@@ -36,7 +36,7 @@ from pretune.text.sources.public_data import REGISTRY, data_set_of
 from pretune.version import VERSION
 
 _LISTS = ("corpus", "protect")  # of paths
-_PATHS = ("labels", "test_labels", "data_root")
+_PATHS = ("labels", "test_labels", "base", "data_root")
 _BUDGETS = ("minutes", "tokens", "epochs")
 
 
@@ -51,6 +51,7 @@ class Recipe:
     corpus: tuple[str, ...] = ()  # files, folders, globs, - for standard input, or public data sets
     labels: str | None = None  # a csv, tsv, jsonl or parquet file with a text and a label column
     test_labels: str | None = None  # a separate test set of the same form
+    base: str | None = None  # a model from which pre-training starts: a run, a stage folder or a model folder
     protect: tuple[str, ...] = ()  # files or folders with text that must not be in the corpus
     data_root: str | None = None  # the folder of public data sets, each in a folder of its name
     control: bool = True  # also train the same network from scratch, to show whether pre-training helped
@@ -214,6 +215,7 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
         "corpus": [name_of_text(path) or _absolute(path) for path in recipe.corpus],
         "labels": _absolute(recipe.labels),
         "test_labels": _absolute(recipe.test_labels),
+        "base": _absolute(recipe.base),
         "protect": [_absolute(path) for path in recipe.protect],
         "data_root": _absolute(recipe.data_root),
         "control": recipe.control,
@@ -286,6 +288,9 @@ def check_inputs(recipe: Recipe) -> None:
     for path in recipe.protect:
         if not Path(path).exists() and not glob.glob(path, recursive=True):
             raise InputDataError(f"{path} does not exist; give --protect a file, a folder or a glob.")
+    if recipe.base is not None and not Path(recipe.base).is_dir():
+        problem = "is a file" if Path(recipe.base).exists() else "does not exist"
+        raise InputDataError(f"{recipe.base} {problem}; give --from a run, a stage folder or a model folder.")
     for option, labels in (("--labels", recipe.labels), ("--test-labels", recipe.test_labels)):
         if labels is not None and not Path(labels).is_file():
             problem = "is a folder" if Path(labels).is_dir() else "does not exist"

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
 
-Size = Literal["auto", "tiny", "micro", "mini", "small"]
+Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
 Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
 ]  # fmt: skip
@@ -113,7 +113,8 @@ class PretrainConfig:
 
     size: Size = _setting(
         "auto",
-        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384); auto: by the budget",
+        "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
+        "(12x768); auto: by the budget and the device",
     )
     minutes: float | None = _setting(None, "budget in minutes, calibration and compiling included")
     tokens: int | None = _setting(None, "budget in training tokens")
@@ -203,8 +204,10 @@ class FinetuneConfig:
     )
     patience: int = _setting(2, "epochs without a better validation score before training stops")
     batch_size: int = _setting(32, "texts per optimizer update")
-    learning_rates: tuple[float, ...] = _setting(
-        (5e-4, 1.5e-3), "peak learning rates to try on some of the rows; the best on validation is used"
+    learning_rates: tuple[float, ...] | None = _setting(
+        None,
+        "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
+        "model that transformers computes: 3e-5,1e-4)",
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(
@@ -227,7 +230,7 @@ class FinetuneConfig:
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:
-        if not self.learning_rates:
+        if self.learning_rates is not None and not self.learning_rates:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         _expect(self, _is_positive, "numbers above zero", "learning_rates")
         _expect(

@@ -206,7 +206,7 @@ class TokenizerReport:
 class Reference:
     """A line of a chart: the level that a simple guess reaches."""
 
-    id: Annotated[str, "uniform, unigram, prior, most_frequent, majority"]
+    id: Annotated[str, "uniform, unigram, base, prior, most_frequent, majority"]
     name: Annotated[str, "such as ln V"]
     value: float
     meaning: str
@@ -597,6 +597,7 @@ class PredictionTrace:
     embedding: Embedding
     readouts: list[Readout]
     contributions: list[Contribution]
+    contributions_note: Annotated[str, "why there are no contributions"] | None = None
     attention: Attention | None
     head: Head
     decision: Decision

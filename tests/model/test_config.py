@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from pretune.model.config import PRESETS, mini, small, tiny, with_special_tokens
+from pretune.model import cost
+from pretune.model.config import PRESETS, name_shape, tiny, with_special_tokens
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -19,8 +20,18 @@ def test_heads_fill_the_hidden_size(name: str) -> None:
 
 
 def test_each_preset_is_larger_than_the_one_before() -> None:
-    sizes = [(config.num_layers, config.hidden_size) for config in (tiny(100), mini(100), small(100))]
-    assert sizes == [(2, 128), (4, 256), (8, 384)]
+    sizes = [(config.num_layers, config.hidden_size) for config in (preset(100) for preset in PRESETS.values())]
+    assert sizes == [(2, 128), (2, 256), (4, 256), (8, 384), (8, 512), (12, 768)]
+    parameters = [cost.count_parameters(preset(32_768)) for preset in PRESETS.values()]
+    assert parameters == sorted(parameters)
+    assert 100e6 < parameters[-1] < 115e6
+
+
+def test_a_shape_has_the_name_of_its_preset_or_its_layers_and_width() -> None:
+    for name, preset in PRESETS.items():
+        assert name_shape(dataclasses.replace(preset(50_000), max_seq_len=8192, rope_theta=250_000.0)) == name
+    assert name_shape(dataclasses.replace(tiny(100), num_layers=3)) == "3x128"
+    assert name_shape(dataclasses.replace(tiny(100), intermediate_size=512)) == "2x128"
 
 
 def test_special_tokens_are_all_that_changes() -> None:

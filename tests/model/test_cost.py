@@ -31,6 +31,12 @@ def test_grouped_heads_are_counted_too() -> None:
     assert cost.count_parameters(config) == sum(p.numel() for p in model.parameters())
 
 
+def test_a_head_of_its_own_is_counted_too() -> None:
+    """As in most public models, from which pre-training may start."""
+    config = replace(tiny(50), tie_word_embeddings=False)
+    assert cost.count_parameters(config) == sum(p.numel() for p in LanguageModel(config).parameters())
+
+
 def test_a_checkpoint_takes_no_more_than_predicted(tmp_path: Path) -> None:
     model = LanguageModel(tiny(300))
     config = OptimizerConfig(kind="adamw", matrix_rate=1e-3, other_rate=1e-3, weight_decay=0.0)

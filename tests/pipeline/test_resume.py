@@ -85,6 +85,16 @@ WITH_MUON = {  # the default, and with checkpoints as the clock says
     "at random moments": [("random", "SIGKILL")] * 2,
     "inside two saves": [("inside save 10", "SIGKILL"), ("inside update 3", "SIGKILL"), ("inside save 5", "SIGKILL")],
 }
+FROM_BASE = {  # killed before the base's weights are in a checkpoint, and after
+    "at the start and later": [
+        ("before started_from 1", "SIGKILL"),
+        ("inside update 9", "SIGKILL"),
+        ("before checkpoint 1", "SIGKILL"),
+        ("inside update 11", "SIGTERM"),
+        ("inside save 2", "SIGKILL"),
+        ("inside finish 1", "SIGKILL"),
+    ],
+}
 FINETUNING = {
     "in the first trial": [
         ("inside manifest 1", "SIGKILL"),
@@ -177,6 +187,16 @@ def with_muon(tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Pat
 
 
 @pytest.fixture(scope="module")
+def from_base(
+    tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path, run_folder: Path
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("from-base")
+    settings = PRETRAIN.removeprefix("--size tiny ").split()
+    words = ["pretrain", str(preprocessed_folder), "--from", str(run_folder), *settings, "--optimizer", "adamw"]
+    return folder, run_all(words, folder, FROM_BASE)
+
+
+@pytest.fixture(scope="module")
 def finetunings(
     tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path
 ) -> tuple[Path, dict[str, Any]]:
@@ -225,6 +245,11 @@ def test_pretraining_ends_as_if_nothing_had_been(pretrainings: tuple[Path, dict[
 @pytest.mark.parametrize("case", WITH_MUON)
 def test_pretraining_with_muon_does_too(with_muon: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(with_muon[0], case, WITH_MUON[case], with_muon[1])
+
+
+@pytest.mark.parametrize("case", FROM_BASE)
+def test_pretraining_from_a_base_does_too(from_base: tuple[Path, dict[str, Any]], case: str) -> None:
+    assert_undisturbed(from_base[0], case, FROM_BASE[case], from_base[1])
 
 
 @pytest.mark.parametrize("case", FINETUNING)

@@ -75,6 +75,33 @@ def test_a_change_of_processes_is_said(short_of_memory: tuple[Path, dict[str, An
     assert "processes 2 (now 1)" in warning
 
 
+@pytest.mark.slow
+def test_two_processes_go_on_from_a_base_as_one_does(
+    tmp_path: Path, preprocessed_folder: Path, run_folder: Path, run_together: Run
+) -> None:
+    settings = PRETRAIN.replace("--size tiny ", "").split()
+    words = ["pretrain", str(preprocessed_folder), "--from", str(run_folder), *settings, "--out"]
+    one, killed, again, two = run_together(
+        [
+            {"words": [*words, str(tmp_path / "one")], "size": 1},
+            {"words": [*words, str(tmp_path / "killed")], "size": 2, "end": [1, "kill", 25]},
+            {"words": [*words, str(tmp_path / "killed")], "size": 2},
+            {"words": [*words, str(tmp_path / "two")], "size": 2},
+        ]
+    )
+    assert [status for status, _ in one + again + two] == [0] * 5, one + again + two
+    assert [status for status, _ in killed] == [75, -9], killed
+    rows = [
+        [event["loss"] for event in read_events(tmp_path / name) if event["event"] == "evaluation"]
+        for name in ("one", "two", "killed")
+    ]
+    assert rows[1] == pytest.approx(rows[0], rel=1e-5)
+    assert rows[2] == rows[1]
+    weights = [(tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("two", "killed")]
+    assert weights[0] == weights[1]
+    assert read_manifest(tmp_path / "two").summary["base"]["path"] == str(run_folder)
+
+
 @pytest.fixture(scope="module")
 def finetunings(
     tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path, run_together: Run

@@ -6,8 +6,10 @@ from pretune.errors import CorruptModelError
 from pretune.text.seen_texts import (
     PRETRAINING,
     TRAINING,
+    SeenTexts,
     describe_seen,
     hand_on_seen,
+    join_seen,
     load_seen,
     save_seen,
 )
@@ -50,3 +52,37 @@ def test_the_sentence_for_an_evaluation() -> None:
     assert describe_seen(9, {PRETRAINING: 0, TRAINING: 0}).startswith("None of the 9 rows")
     sentence = describe_seen(9, {PRETRAINING: 4, TRAINING: 1})
     assert "4 in the pre-training text and 1 among the training rows" in sentence
+    sentence = describe_seen(9, {PRETRAINING: None, TRAINING: 0})
+    assert sentence.startswith("None of the 9 rows was among its training rows; it is not known whether some were in")
+
+
+def test_the_texts_of_two_trainings_are_joined(tmp_path: Path) -> None:
+    save_seen(tmp_path, PRETRAINING, ["one", "two"])
+    known = load_seen(tmp_path, PRETRAINING)
+    assert known is not None
+    assert join_seen(None, None) is None
+    both = join_seen(known, SeenTexts(known.hashes[:1]))
+    assert both is not None
+    assert both.is_complete
+    assert both.hashes.tolist() == known.hashes.tolist()
+    for joined in (join_seen(None, known), join_seen(SeenTexts(known.hashes, is_complete=False), known)):
+        assert joined is not None
+        assert not joined.is_complete
+        assert joined.among(["one", "three"]).tolist() == [True, False]
+
+
+def test_unrecorded_texts_are_never_taken_for_unseen_ones(tmp_path: Path) -> None:
+    """Of a base that was trained elsewhere nothing is recorded, so a row that is not found may have been seen."""
+    stage, later = tmp_path / "pretrain", tmp_path / "finetune"
+    stage.mkdir()
+    later.mkdir()
+    save_seen(stage, PRETRAINING, ["one"], is_complete=False)
+    hand_on_seen(stage / "checkpoint", later, PRETRAINING)
+    seen = load_seen(later, PRETRAINING)
+    assert seen is not None
+    assert seen.count_among(["one", "two"]) == 1
+    assert seen.count_among(["two"]) is None
+    save_seen(stage, TRAINING, ["one"])
+    known = load_seen(stage, TRAINING)
+    assert known is not None
+    assert known.count_among(["two"]) == 0

@@ -177,7 +177,7 @@ export interface TokenizerReport {
 
 /** A line of a chart: the level that a simple guess reaches. */
 export interface Reference {
-  /** uniform, unigram, prior, most_frequent, majority */
+  /** uniform, unigram, base, prior, most_frequent, majority */
   id: string;
   /** such as ln V */
   name: string;
@@ -556,6 +556,8 @@ export interface PredictionTrace {
   embedding: Embedding;
   readouts: Readout[];
   contributions: Contribution[];
+  /** why there are no contributions */
+  contributions_note: string | null;
   attention: Attention | null;
   head: Head;
   decision: Decision;

@@ -64,6 +64,15 @@ def _add_public(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="download public data sets without asking")
 
 
+def _add_from(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="base",
+        metavar="BASE",
+        help="start from this pre-trained model instead of random weights: a run, a stage folder or a model folder",
+    )
+
+
 def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help=f"a run, a stage folder or a checkpoint folder (for a run: {text})"
@@ -148,6 +157,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     _add_public(parser)
     _add_labels(parser, "labelled examples: csv, tsv, jsonl or parquet; without --corpus, their texts are the corpus")
     _add_test_labels(parser, "separate test set (default: hold out some rows of --labels)")
+    _add_from(parser)
     _add_protect(parser)
     _add_out(parser, required=False)
     _add_redo(parser)
@@ -203,6 +213,9 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("collected", metavar="COLLECTED", help="output folder of collect")
     _add_split(parser, "output folder of split, whose held-out rows are kept out of the corpus")
     _add_protect(parser)
+    parser.add_argument(
+        "--base", metavar="BASE", help="use the tokenizer of this model, from which pretrain --from BASE will start"
+    )
     _add_out(parser)
     _add_redo(parser)
     _add_settings(parser, "settings", options_of("preprocess", PreprocessConfig))
@@ -210,6 +223,7 @@ def add_preprocess(parser: argparse.ArgumentParser) -> None:
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preprocessed", metavar="PREPROCESSED", help="output folder of preprocess")
+    _add_from(parser)
     _add_out(parser)
     _add_redo(parser)
     _add_dry_run(parser, "a few trial updates")
@@ -253,13 +267,16 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
         "run, show and evaluate measure its error (ECE, Brier score)."
     )
     _add_model(parser, "its fine-tuned model")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; two for each pair")
     parser.add_argument("--input", metavar="FILE", help="file of texts: txt, csv, tsv or jsonl, also as .gz or .zst")
     parser.add_argument(
-        "--output", metavar="FILE", help="file to write: the rows of --input with label and probability added"
+        "--output", metavar="FILE", help="file to write: the rows of --input with the predictions added"
     )
     parser.add_argument(
         "--text-column", metavar="NAME", help="column of --input that holds the text (default: detected)"
+    )
+    parser.add_argument(
+        "--text-pair-column", metavar="NAME", help="column of --input that holds the second text (default: as trained)"
     )
     parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")
     _add_no_stack(parser)

@@ -42,14 +42,18 @@ def predict(arguments: Arguments) -> int:
         use_threads(arguments.threads)
     if arguments.input is not None:
         return _predict_file(arguments)
-    for option, value in (("--output", arguments.output), ("--text-column", arguments.text_column)):
+    options = ("--output", "--text-column", "--text-pair-column")
+    for option in options:
+        value = vars(arguments)[option.removeprefix("--").replace("-", "_")]
         if value is not None:
             raise UsageError(
                 f"{option} is given without --input; name the file of texts with --input, or omit {option}."
             )
+    from pretune.inference.load import load_classifier
     from pretune.inference.predict import looks_like_file, predict
 
-    predictions = predict(arguments.model, texts, stack=arguments.stack)
+    classifier = load_classifier(arguments.model, stack=arguments.stack)
+    predictions = predict(classifier, _in_pairs(texts) if classifier.labelling.has_pairs else texts)
     for text in texts:
         if looks_like_file(text):
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
@@ -57,8 +61,18 @@ def predict(arguments: Arguments) -> int:
         if arguments.json:
             to_stdout(to_json(vars(prediction)))
         else:
-            to_stdout(describe_prediction(prediction.text, prediction.label, prediction.probability))
+            to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
+
+
+def _in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Typed texts two by two, for a model of pairs."""
+    if len(texts) % 2:
+        raise UsageError(
+            f"The model was trained on pairs of texts, and {len(texts)} are given; give two for each pair, as in "
+            'pretune predict MODEL "A text." "Another."'
+        )
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _predict_file(arguments: Arguments) -> int:
@@ -79,6 +93,7 @@ def _predict_file(arguments: Arguments) -> int:
         arguments.output,
         text_column=arguments.text_column,
         stack=arguments.stack,
+        text_pair_column=arguments.text_pair_column,
         on_progress=lambda rows: log(f"{rows:,} rows"),
     )
     for entry in done.skipped:
@@ -86,8 +101,8 @@ def _predict_file(arguments: Arguments) -> int:
     if done.without_text:
         log(f"{_rows(done.without_text)} without a text got no label.")
     log(
-        f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, labels in column "
-        f"{done.label_column} of {done.output}."
+        f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, "
+        f"{done.added_columns[0]}s in column {done.added_columns[0]} of {done.output}."
     )
     return EXIT_DONE
 

@@ -53,6 +53,8 @@ def describe_export(exported: dict[str, Any]) -> str:
 
 def describe_evaluation(figures: dict[str, Any]) -> str:
     """The figures of an evaluation: over all rows, for each class, and the confusion matrix."""
+    if "confusion_matrix" not in figures:
+        return _describe_figures(figures)
     low, high = figures["accuracy_interval"]
     lines = [
         figures["detected"],
@@ -72,6 +74,42 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
     if len(figures["classes"]) <= MOST_CLASSES:
         tables += [Text(""), *_confusion_table(figures, page)]
     return "\n".join(lines) + "\n" + to_text(tables, page).rstrip()
+
+
+def _describe_figures(figures: dict[str, Any]) -> str:
+    """The figures of a task without classes: numbers with their intervals, and tables of what there is several of."""
+    lines = [figures["detected"], "", f"rows  {figures['n']:,}"]
+    lines[-1] += f" ({figures['skipped']:,} skipped)" if figures["skipped"] else ""
+    numbers = {name: value for name, value in figures.items() if isinstance(value, float)}
+    width = max(map(len, numbers), default=0)
+    for name, value in numbers.items():
+        interval = figures.get(f"{name}_interval")
+        shown = "" if interval is None else f"  (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+        lines.append(f"{name.replace('_', ' '):<{width}}  {value:.4f}{shown}")
+    lines += [figures["seen_sentence"], ""]
+    page = page_for(sys.stdout)
+    tables: list[Any] = []
+    for value in figures.values():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            tables += [*_table_of(value, page), Text("")]
+    return ("\n".join(lines) + "\n" + to_text(tables, page)).rstrip()
+
+
+def _table_of(rows: Sequence[dict[str, Any]], page: Page) -> Lines:
+    """Rows with equal keys as a table: numbers to the right."""
+    names = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
+    columns = [
+        Column(name.replace("_", " "), "left" if isinstance(rows[0][name], str) else "right", wraps=place == 0)
+        for place, name in enumerate(names)
+    ]
+    cells: list[list[str | Cell]] = [[_write_value(row[name]) for name in names] for row in rows]
+    return table(columns, cells, page, indent=0)
+
+
+def _write_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else clean(str(value))
 
 
 def describe_selftest(found: dict[str, Any]) -> str:
@@ -116,11 +154,12 @@ def _confusion_table(figures: dict[str, Any], page: Page) -> Lines:
     return table(columns, rows, page, indent=0)
 
 
-def describe_prediction(text: str, label: str | None, probability: float | None) -> str:
-    """Label, probability and text of one prediction, separated by tabs; a blank text has no label."""
-    if label is None or probability is None:
-        return f"(no text)\t-\t{clean(text)}"
-    return f"{clean(label)}\t{probability:.4f}\t{clean(text)}"
+def describe_prediction(texts: Sequence[str], label: str | None, probability: float | None) -> str:
+    """The prediction in words, its probability if it has one, and the texts, separated by tabs."""
+    shown = "\t".join(map(clean, texts))
+    if label is None:
+        return f"(no text)\t-\t{shown}"
+    return f"{clean(label)}\t{'-' if probability is None else f'{probability:.4f}'}\t{shown}"
 
 
 def describe_fill(masks: list[list[dict[str, Any]]]) -> str:

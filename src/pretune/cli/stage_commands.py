@@ -67,7 +67,7 @@ def _live_page(recipe: Recipe, arguments: Arguments) -> Iterator[PageProcess | N
 def _recipe_of(arguments: Arguments) -> Recipe:
     """The recipe file, if one is given, overridden by the options that were typed."""
     recipe = read_recipe(Path(arguments.recipe)) if arguments.recipe else Recipe()
-    inputs = ("corpus", "labels", "test_labels", "protect", "data_root", "out", "control")
+    inputs = ("corpus", "labels", "test_labels", "base", "protect", "data_root", "out", "control")
     typed = {name: getattr(arguments, name) for name in inputs}
     recipe = override(recipe, {name: value for name, value in typed.items() if value is not None})
     for stage, settings in typed_values(arguments).items():
@@ -152,6 +152,7 @@ def preprocess(arguments: Arguments) -> int:
             config,
             split=_split_folder(arguments),
             protect=arguments.protect or (),
+            base=_path(arguments.base),
             redo=arguments.redo,
         )
     return _show_stage(out)
@@ -162,14 +163,15 @@ def pretrain(arguments: Arguments) -> int:
     from pretune.stages.pretrain.stage import pretrain
 
     config, out = _settings(arguments).pretrain, Path(arguments.out)
+    preprocessed, base = stage_folder(arguments.preprocessed, "preprocess"), _path(arguments.base)
     if arguments.dry_run:
         from pretune.stages.pretrain.forecast import forecast
 
-        for line in forecast(stage_folder(arguments.preprocessed, "preprocess"), config).describe():
+        for line in forecast(preprocessed, config, base=base).describe():
             to_stdout(line)
         return EXIT_DONE
     with live_progress(sys.stderr, arguments.quiet):
-        pretrain(stage_folder(arguments.preprocessed, "preprocess"), out, config, redo=arguments.redo)
+        pretrain(preprocessed, out, config, base=base, redo=arguments.redo)
     return _show_stage(out)
 
 

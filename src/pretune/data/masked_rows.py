@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from pretune.data.batch import Attention, Batch
 from pretune.data.masking import draw_masked_positions
@@ -19,16 +21,24 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialIds:
-    """The special ids that batches need; tokens from `first_ordinary` upwards may be masked."""
+    """The special ids that batches need; tokens from `first_ordinary` upwards may be masked, except `later`."""
 
     pad: int
     mask: int
     first_ordinary: int
+    later: tuple[int, ...] = ()  # special tokens of a foreign tokenizer that come after ordinary ones
+
+    def is_ordinary(self, input_ids: Int[Tensor, "*B T"]) -> Bool[Tensor, "*B T"]:
+        """Whether a token stands for text."""
+        found = input_ids >= self.first_ordinary
+        return found & ~torch.isin(input_ids, torch.tensor(self.later)) if self.later else found
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     """The special ids of a tokenizer that batches need."""
-    return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=tokenizer.first_ordinary_id)
+    first = tokenizer.first_ordinary_id
+    later = tuple(sorted(token_id for token_id in tokenizer.all_special_ids if token_id >= first))
+    return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=first, later=later)
 
 
 def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:

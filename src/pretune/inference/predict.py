@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 from pretune.errors import InputDataError, UsageError
-from pretune.inference.classify import Classifier
+from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.atomic import commit_file
 from pretune.tasks.prediction import Prediction
@@ -27,12 +27,12 @@ from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.records import SAMPLE_ROWS, Record, replace_surrogates
 from pretune.text.readers.tables import ending_of, iter_records, iter_stream_records, table_format_of
-from pretune.text.reading_report import Findings
+from pretune.text.reading_report import Findings, join_names
 from pretune.text.sources.detect import TXT_ENDINGS, detect_text_column, has_column, text_of
 
 ROWS_AT_A_TIME = 2048
-TEXT, LABEL, PROBABILITY = "text", "label", "probability"
-_NAMES_IF_TAKEN = {LABEL: "predicted_label", PROBABILITY: "predicted_probability"}
+TEXT = "text"
+_TAKEN_PREFIX = "predicted_"  # of a new column whose name the input already has
 _OUTPUT_ENDINGS = (".txt", ".csv", ".tsv", ".jsonl")
 
 Row = dict[str, Any]
@@ -49,25 +49,31 @@ class PredictedFile:
     rows: int
     without_text: int
     text_column: str
-    label_column: str
-    probability_column: str
+    text_pair_column: str | None
+    added_columns: tuple[str, ...]  # the first has the prediction in words, or as JSON
     skipped: list[dict[str, Any]]
     seconds: float
 
 
 def predict(
-    model: Path | str | Classifier, texts: Sequence[str | float | None], *, stack: bool = True
+    model: Path | str | Classifier, texts: Sequence[str | float | tuple[str, str] | None], *, stack: bool = True
 ) -> list[Prediction]:
-    """The label and probabilities of each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
+    """The prediction for each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    `model` is a run, a stage folder or a checkpoint folder; without `stack`, an n-gram model beside it is not used.
-    Raises ModelNotFoundError, CorruptModelError or ModelError,
-    and InputDataError for a single string.
+    A model that was trained on pairs takes pairs of texts. `model` is a run, a stage folder or a checkpoint folder;
+    without `stack`, an n-gram model beside it is not used. Raises ModelNotFoundError, CorruptModelError or ModelError, and InputDataError for a single string.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
-    cleaned = ["" if is_missing(text) else str(text) for text in texts]
-    return _as_classifier(model, stack=stack).predict(cleaned)
+    return _as_classifier(model, stack=stack).predict([_given(text) for text in texts])
+
+
+def _given(text: Any) -> Text:
+    """A text or a pair of texts, with "" for a missing one."""
+    if isinstance(text, tuple | list):
+        first, second = ("" if is_missing(each) else str(each) for each in text)
+        return first, second
+    return "" if is_missing(text) else str(text)
 
 
 def predict_file(
@@ -76,17 +82,19 @@ def predict_file(
     output: Path | str,
     *,
     text_column: str | None = None,
+    text_pair_column: str | None = None,
     on_progress: Callable[[int], None] | None = None,
     stack: bool = True,
 ) -> PredictedFile:
-    """Write the rows of `input`, with a label and a probability added, to `output`, which must not exist yet.
+    """Write the rows of `input`, with the prediction added, to `output`, which must not exist yet.
 
-    Rows without a text and rows that do not parse get an empty label. The text column is the one that is given, else
+    A classification adds a label and its probability, other tasks what they predict. Rows without a text and rows that
+    do not parse get an empty prediction. The text column is the one that is given, else
     the one of the model's training file, else it is detected. The endings set the formats: txt (one text per line;
-    written as text, label and probability, separated by tabs), csv, tsv and jsonl, each also with .gz or .zst. Cells
-    are not changed. If the input has a column `label` or `probability`, the new one is called `predicted_...`. Rows are
-    streamed, and the output appears once it is complete; `on_progress` is called with the number of rows done. Raises
-    InputDataError for the input and UsageError for the output.
+    written as text and prediction, separated by tabs), csv, tsv and jsonl, each also with .gz or .zst. Cells
+    are not changed. If the input has a column of a new name, such as `label`, the new one is called `predicted_label`.
+    Rows are streamed, and the output appears once it is complete; `on_progress` is called with the number of rows done.
+    Raises InputDataError for the input and UsageError for the output.
     """
     start = time.perf_counter()
     output = Path(output).expanduser()
@@ -99,7 +107,10 @@ def predict_file(
         )
     findings = Findings()
     classifier = _as_classifier(model, stack=stack)
-    rows = _Rows(input, text_column, findings, classifier.columns.get("text_column"))
+    columns = classifier.columns
+    second = (text_pair_column or columns["text_pair_column"]) if classifier.labelling.has_pairs else None
+    names = classifier.task.prediction.cell_names
+    rows = _Rows(input, text_column, findings, columns.get("text_column"), text_pair_column=second, added=names)
     done = without_text = 0
 
     def write(file: BinaryIO) -> None:
@@ -107,7 +118,7 @@ def predict_file(
         with _open_text(file, output) as stream:
             writer = _RowWriter(stream, output, rows)
             while chunk := list(itertools.islice(rows, ROWS_AT_A_TIME)):
-                predictions = classifier.predict([text for _, text in chunk])
+                predictions = classifier.predict([texts for _, texts in chunk])
                 for (row, _), prediction in zip(chunk, predictions, strict=True):
                     writer.write(row, prediction)
                 without_text += sum(prediction.is_empty for prediction in predictions)
@@ -121,8 +132,8 @@ def predict_file(
         rows=done,
         without_text=without_text - findings.dropped.total,
         text_column=rows.text_column,
-        label_column=rows.label_column,
-        probability_column=rows.probability_column,
+        text_pair_column=rows.text_pair_column,
+        added_columns=rows.added,
         skipped=findings.dropped.to_event(),
         seconds=time.perf_counter() - start,
     )
@@ -134,17 +145,33 @@ def read_texts(path: Path | str, text_column: str | None = None, preferred: str 
     The column is the one that is given, else `preferred` if the file has it, else it is detected. Raises
     InputDataError.
     """
-    return [text for _, text in _Rows(path, text_column, Findings(), preferred)]
+    return [str(text) for _, text in _Rows(path, text_column, Findings(), preferred)]
+
+
+def read_pairs(
+    path: Path | str, text_pair_column: str, preferred: str | None = None, text_column: str | None = None
+) -> list[tuple[str, str]]:
+    """The pairs of texts of a file in any format that `predict_file` reads; see `read_texts`."""
+    rows = _Rows(path, text_column, Findings(), preferred, text_pair_column=text_pair_column)
+    return [(texts[0], texts[1]) for _, texts in rows]
 
 
 class _Rows:
     """An iterator over the (row, text) of a file, whose first rows determine its columns and the names of new ones.
 
-    A row that does not parse is returned in its place, without cells and text.
+    With a `text_pair_column`, it is over (row, (first text, second text)). A row that does not parse is returned in its
+    place, without cells and text.
     """
 
     def __init__(
-        self, path: Path | str, text_column: str | None, findings: Findings, preferred: str | None = None
+        self,
+        path: Path | str,
+        text_column: str | None,
+        findings: Findings,
+        preferred: str | None = None,
+        *,
+        text_pair_column: str | None = None,
+        added: tuple[str, ...] = (),
     ) -> None:
         self.name, self._findings, self._num_lost = str(path), findings, 0
         is_plain = False
@@ -165,30 +192,37 @@ class _Rows:
             text_column = TEXT
         self.text_column = detect_text_column(sample, self.name, text_column)
         taken = {column.strip().casefold() for column in self.columns}
-        self.label_column, self.probability_column = (
-            _NAMES_IF_TAKEN[name] if name in taken else name for name in (LABEL, PROBABILITY)
-        )
+        self.added = tuple(f"{_TAKEN_PREFIX}{name}" if name in taken else name for name in added)
+        if text_pair_column is not None and not has_column(sample, text_pair_column):
+            raise InputDataError(
+                f"{self.name} has no column {text_pair_column!r} for the second texts; its columns are "
+                f"{join_names(self.columns, 20)}: name one with --text-pair-column."
+            )
+        self.text_pair_column = text_pair_column
         self._records = itertools.chain(sample, records)
         self._next: Record | None = next(self._records, None)
 
-    def __iter__(self) -> Iterator[tuple[Row, str]]:
+    def __iter__(self) -> Iterator[tuple[Row, Text]]:
         return self
 
-    def __next__(self) -> tuple[Row, str]:
+    def __next__(self) -> tuple[Row, Text]:
         record = self._next
         lost = self._findings.unparsable_lines
         if self._num_lost < len(lost) and (record is None or lost[self._num_lost] < record.line):
             self._num_lost += 1
-            return {}, ""
+            return {}, "" if self.text_pair_column is None else ("", "")
         if record is None:
             raise StopIteration
         self._next = next(self._records, None)
-        if taken := {self.label_column, self.probability_column} & record.fields.keys():
+        if taken := set(self.added) & record.fields.keys():
             raise InputDataError(
                 f"{self.name}, line {record.line}: the column {min(taken)!r} is needed for the prediction; rename it."
             )
         row: Row = record.fields if record.values is None else record.values
-        return row, text_of(record, self.text_column)
+        text = text_of(record, self.text_column)
+        if self.text_pair_column is None:
+            return row, text
+        return row, (text, text_of(record, self.text_pair_column))
 
 
 def _iter_lines(stream: TextStream) -> Iterator[Record]:
@@ -208,16 +242,13 @@ class _RowWriter:
         self._stream = stream
         self._rows = rows
         self._ending = ending_of(output)
-        self._columns = [*rows.columns, rows.label_column, rows.probability_column]
+        self._columns = [*rows.columns, *rows.added]
         self._writer = csv.writer(stream, delimiter="," if self._ending == ".csv" else "\t", lineterminator="\n")
         if self._ending in (".csv", ".tsv"):
             self._writer.writerow(map(replace_surrogates, self._columns))
 
     def write(self, row: Row, prediction: Prediction) -> None:
-        added = {
-            self._rows.label_column: prediction.label,
-            self._rows.probability_column: None if prediction.is_empty else round(prediction.probability or 0.0, 6),
-        }
+        added = dict(zip(self._rows.added, prediction.cells(), strict=True))
         if self._ending == ".jsonl":
             self._stream.write(_to_json({**row, **added}) + "\n")
         elif self._ending == ".txt":

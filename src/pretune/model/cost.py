@@ -16,8 +16,9 @@ def count_block_parameters(config: ModelConfig) -> int:
 
 
 def count_parameters(config: ModelConfig) -> int:
-    """All weights of a language model with tied embeddings."""
-    return count_block_parameters(config) + config.vocab_size * config.hidden_size + config.hidden_size
+    """All weights of a language model; tied embeddings count once."""
+    tables = 1 if config.tie_word_embeddings else 2
+    return count_block_parameters(config) + tables * config.vocab_size * config.hidden_size + config.hidden_size
 
 
 def train_flops_per_token(config: ModelConfig, seen_tokens: float, mask_prob: float) -> float:

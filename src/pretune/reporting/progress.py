@@ -24,6 +24,9 @@ REDRAW_SECONDS = 0.25  # between two redraws of the bar
 BAR = 24  # columns
 STAGE_WIDTH = 11
 NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
+_FOLDED = (  # the events that make a phase
+    "started_from", "evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update",
+)  # fmt: skip
 WARNINGS = ("warning", "skipped_update", "rolled_back", "pieces_doubled", "diverged")
 
 
@@ -102,7 +105,7 @@ class Narrator:
         if event["event"] == "resumed":
             self.is_whole = False
             self.recent.clear()
-        if event["event"] in ("evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update"):
+        if event["event"] in _FOLDED:
             self.events.append(event)
         if event["event"] == "rolled_back":
             self.events = fold([*self.events, event])
@@ -363,6 +366,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "comparison": _comparison,
     "detected": _own_sentence,
     "notice": _own_sentence,
+    "started_from": _own_sentence,
     **dict.fromkeys(WARNINGS, _own_warning),
     "chosen": _own_sentence,
     "resumed": _resumed,

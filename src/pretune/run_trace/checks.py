@@ -20,7 +20,7 @@ from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.run_trace.quiz.verify import verify
 from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
-from pretune.run_trace.training import trial_shown
+from pretune.run_trace.training import BASE, trial_shown
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
 from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage
@@ -167,10 +167,12 @@ def _score(phase: Phase, index: int) -> tuple[float, float]:
 
 
 def _check_first_loss(trace: RunTrace) -> Check | None:
-    """Before the first step a language model guesses: its loss is near ln V."""
+    """Before the first step a language model with random weights guesses: its loss is near ln V."""
     phase = trace.phases.pretrain
     references = {} if phase is None else {each.id: index for index, each in enumerate(phase.loss_references)}
     if phase is None or not phase.evaluations or phase.evaluations[0].step != 0 or "uniform" not in references:
+        return None
+    if BASE in references:
         return None
     loss, uniform = phase.evaluations[0].loss, phase.loss_references[references["uniform"]].value
     return Check(

@@ -129,7 +129,8 @@ def _start(moment: Moment) -> Observation | None:
         level = "close to a uniform guess"
     else:
         level = "worse than a uniform guess" if loss > uniform else "already better than a uniform guess"
-    sentence = f"before training: {level} ({reference.name} = {formats.nats(uniform)})"
+    who = "" if moment.reference("loss", "base") is None else "the base is "
+    sentence = f"before training: {who}{level} ({reference.name} = {formats.nats(uniform)})"
     numbers = {"loss": (loss, moment.read("loss")), "uniform": (uniform, ["at", f"{pointer}/value"])}
     return _found("start", sentence, numbers, [*moment.at(moment.index), pointer])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pretune.run_trace import formats
 from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, texts, whole, wholes, words
@@ -27,6 +27,12 @@ DROPPED_EXAMPLES = 3  # texts for each rule
 DROPPED_CHARACTERS = 400  # of each
 # The event after which a stage has a checkpoint to resume from; the other stages have none.
 _AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
+_MESSAGES: dict[str, Literal["detected", "notice", "warning"]] = {
+    "detected": "detected",
+    "notice": "notice",
+    "warning": "warning",
+    "started_from": "notice",
+}
 SYNTHETIC_NOTE = "synthetic data, written by the built-in generator"
 
 
@@ -59,7 +65,7 @@ def _read_stage(events: list[Event], name: str) -> Stage:
         shape_in=_quantities(flow.get("shape_in")),
         shape_out=_quantities(flow.get("shape_out")),
         dropped=[_dropped(entry, name) for entry in objects(flow.get("dropped"))],
-        messages=[_message(event) for event in events if event["event"] in ("detected", "notice", "warning")],
+        messages=[_message(event) for event in events if event["event"] in _MESSAGES],
     )
 
 
@@ -110,7 +116,7 @@ def _dropped(entry: dict[str, Any], stage: str) -> Dropped:
 
 def _message(event: Event) -> Message:
     return Message(
-        kind=event["event"],
+        kind=_MESSAGES[event["event"]],
         sentence=without_folders(words(event.get("sentence")) or "", words(event.get("path"))),
         count=whole(event.get("count")),
     )

@@ -25,6 +25,7 @@ from pretune.trace_schema import (
     WatchedSentence,
 )
 
+BASE = "base"  # the id of the reference that only a pre-training from a base has
 Training = Literal["pretrain", "finetune", "scratch"]
 
 # id, name in a chart, field of the event, meaning
@@ -80,7 +81,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         parameters=whole(estimate.get("parameters")),
         size=words(estimate.get("size")),
         tokens_per_second=figure(estimate.get("tokens_per_second")),
-        loss_references=_references(references, _LOSSES[is_pretraining]),
+        loss_references=_references(references, _LOSSES[is_pretraining]) + _base_loss(own, read),
         accuracy_references=_references(references, _ACCURACIES[is_pretraining]),
         plan=_read_plan(own, stage),
         steps=read_steps([e for e in of_stage(own, stage, "train") if whole(e.get("trial")) == shown]),
@@ -149,6 +150,15 @@ def _references(event: Event, known: tuple[tuple[str, str, str, str], ...]) -> l
         for each, name, field, meaning in known
         if (value := figure(event.get(field))) is not None
     ]
+
+
+def _base_loss(own: list[Event], rows: list[Evaluation | None]) -> list[Reference]:
+    """The loss of the base before any update, if training started from one and not from random weights."""
+    first = rows[0] if rows else None
+    if first is None or first.step != 0 or not last_of(own, "pretrain", "started_from"):
+        return []
+    meaning = "loss of the base on this text, before any update"
+    return [Reference(id=BASE, name="base", value=first.loss, meaning=meaning)]
 
 
 def _read_plan(own: list[Event], stage: str) -> Plan | None:

@@ -96,7 +96,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
 def _log_seen_rows(folder: StageFolder, finetuned: Path, texts: Sequence[str]) -> None:
     """Log how many of the test rows the fine-tuned model was trained on, if any."""
     seen = {kind: load_seen(finetuned, kind) for kind in SEEN_KINDS}
-    num_seen = {kind: None if it is None else int(it.among(texts).sum()) for kind, it in seen.items()}
+    num_seen = {kind: None if it is None else it.count_among(texts) for kind, it in seen.items()}
     count = sum(number or 0 for number in num_seen.values())
     if count:
         folder.log.write("warning", rule="seen", count=count, sentence=describe_seen(len(texts), num_seen))

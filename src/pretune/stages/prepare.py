@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError, UsageError
+from pretune.errors import InputDataError, UsageError
+from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import write_json, write_text
-from pretune.runtime.manifest import MANIFEST_NAME, Manifest, hash_file, read_manifest
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import PrepareConfig, SplitConfig, to_dict
@@ -30,12 +29,11 @@ from pretune.text.labels.split import (
     open_split,
     split_lines,
 )
-from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
 from pretune.text.tokenizer.tokenizer import (
-    TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
     Tokenizer,
     load_tokenizer,
@@ -44,18 +42,6 @@ from pretune.text.tokenizer.tokenizer import (
 _BATCH_ROWS = 500
 _LONGEST_ROW = 512  # most tokens that a prediction reads, even if the model can read more
 _SHORTEST_ROW = 8  # tokens; with fewer, nothing of a text is left
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Base:
-    """The inputs of stage 4 from the model: its tokenizer, and what earlier stages recorded."""
-
-    tokenizer_folder: Path
-    max_seq_len: int | None  # the longest row the model reads, if its config has it
-    is_synthetic: bool
-    example: str | None  # the text that all stages show
-    split: str | None  # the fingerprint of the split whose held-out rows it never saw, if any
-    seen: SeenTexts | None  # the texts it was pre-trained on, if known
 
 
 def prepare(
@@ -71,14 +57,14 @@ def prepare(
     """Encode labelled rows for fine-tuning the model in `base`.
 
     `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
-    `test_labels`, if given, are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base was
-    pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base
+    was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
     there is no folder.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
-    source = _read_base(Path(base))
-    inputs, settings = {"tokenizer": hash_file(source.tokenizer_folder / TOKENIZER_NAME)}, to_dict(config)
+    source = read_base_folder(base)
+    inputs, settings = {"tokenizer": source.tokenizer_hash}, to_dict(config)
     if (labels / MANIFEST_NAME).is_file():
         if test_labels is not None or split != SplitConfig():
             raise UsageError(
@@ -103,7 +89,7 @@ def prepare(
         else:
             rows = split_file(labels, test_labels, split)
             log_split(folder.log, rows)
-        _Preparation(folder, config, source, rows, is_same_split=inputs.get("split") == source.split).run()
+        _Preparation(folder, config, source, rows, inputs.get("split")).run()
     return folder.manifest
 
 
@@ -111,11 +97,11 @@ class _Preparation:
     """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
-        self, folder: StageFolder, config: PrepareConfig, base: _Base, rows: LabelledSplit, *, is_same_split: bool
+        self, folder: StageFolder, config: PrepareConfig, base: BaseFolder, rows: LabelledSplit, split: str | None
     ) -> None:
         self.start = time.monotonic()
         self.folder, self.config, self.base, self.rows = folder, config, base, rows
-        self.is_same_split = is_same_split
+        self.split = split  # the fingerprint of the folder of the rows; None if they were split here
         self.max_seq_len = _choose_length(config.max_seq_len, base.max_seq_len)
         self.lint = Lint()  # findings that depend on how this model reads the rows
         self.num_tokens = dict.fromkeys(SPLITS, 0)
@@ -126,7 +112,7 @@ class _Preparation:
     def run(self) -> None:
         log, rows = self.folder.log, self.rows
         self._check_pretraining()
-        tokenizer = load_tokenizer(self.base.tokenizer_folder)
+        tokenizer = load_tokenizer(self.base.path)
         encoded = {split: self._encode(tokenizer, rows.by_split[split], split) for split in SPLITS}
         self._check_cuts(rows)
         for split in SPLITS:
@@ -135,9 +121,9 @@ class _Preparation:
                     writer.add(ids)
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows))
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
-            if (self.base.tokenizer_folder / name).is_file():
-                shutil.copyfile(self.base.tokenizer_folder / name, self.folder.path / name)
+        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
+            if (self.base.path / name).is_file():
+                shutil.copyfile(self.base.path / name, self.folder.path / name)
         metric, facts = task_named(rows.rules.name).choose_metric(rows.all, self.lint)
         for concern in self.lint.concerns:
             log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
@@ -145,34 +131,10 @@ class _Preparation:
         self._finish(rows, facts, metric, example)
 
     def _check_pretraining(self) -> None:
-        """Refuse test rows that the base was pre-trained on under another split; warn about all others.
-
-        See `pretune.text.seen_texts`.
-        """
-        held_out: tuple[Split, ...] = ("validation", "test")
-        counts = {side: self._count_pretrained_on(self.rows.by_split[side]) for side in held_out}
-        total = sum(counts.values())
-        if not total:
-            return
-        shown = " and ".join(
-            f"{counts[side]:,} of the {len(self.rows.by_split[side]):,} {side} rows"
-            for side in held_out
-            if counts[side]
-        )
-        # A smaller label file can move other rows to validation, for small classes; this deserves only a warning.
-        if counts["test"] and self.base.split is not None and not self.is_same_split:
-            raise InputDataError(
-                f"The model was pre-trained on {shown}, because another split was held out from its text. "
-                "Give the folder of that split instead of this one, or pre-train again with this one."
-            )
-        sentence = (
-            f"The model was pre-trained on the texts of {shown}, so results on them may be too good; to hold them out, "
-            "give the split to `collect` and `preprocess`."
-        )
-        self.lint.warn("seen_in_pretraining", total, sentence)
-
-    def _count_pretrained_on(self, rows: Sequence[LabeledRow]) -> int:
-        return 0 if self.base.seen is None else int(self.base.seen.among([row.text for row in rows]).sum())
+        """Refuse test rows that the base was pre-trained on under another split; warn about all others."""
+        found = describe_pretrained_rows(self.rows, self.base, self.split)
+        if found is not None:
+            self.lint.warn("seen_in_pretraining", *found)
 
     # -- encoding and writing ------------------------------------------------------------------------------------
 
@@ -268,45 +230,3 @@ def _choose_length(wanted: int | None, longest: int | None) -> int:
             f"--max-seq-len is {wanted}, and the model reads at most {most} tokens; give {most} or less."
         )
     return wanted
-
-
-def _read_base(base: Path) -> _Base:
-    """The tokenizer of a stage folder or of a bare model folder, and the facts in its manifest."""
-    folder = next((f for f in (base / "checkpoint", base) if (f / TOKENIZER_NAME).is_file()), None)
-    if folder is None:
-        found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
-        raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
-    summary = _read_summary(base, folder)
-    example = summary.get("example") or {}
-    return _Base(
-        tokenizer_folder=folder,
-        max_seq_len=_read_longest_row(folder / "config.json"),
-        is_synthetic=bool(summary.get("synthetic", False)),
-        example=example.get("text"),
-        split=summary.get("split"),
-        seen=load_seen(folder, PRETRAINING),
-    )
-
-
-def _read_longest_row(path: Path) -> int | None:
-    """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
-    if not path.is_file():
-        return None
-    try:
-        longest = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-        return None if longest is None else int(longest)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
-
-
-def _read_summary(base: Path, folder: Path) -> dict[str, Any]:
-    """The summary of the stage that wrote the model, also if `base` is its `checkpoint/`; else empty."""
-    if folder != base:
-        return read_manifest(base).summary if (base / MANIFEST_NAME).is_file() else {}
-    base = base.absolute()
-    if base.name != "checkpoint":
-        return {}
-    try:
-        return read_manifest(base.parent).summary
-    except InputDataError:  # a model folder that was copied alone, next to unrelated files
-        return {}

@@ -37,6 +37,7 @@ class Classification:
 
     name: TaskName = "classification"
     is_token_level = False
+    prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"
     compared = ("macro_f1", "brier_score", "calibration_error")
 

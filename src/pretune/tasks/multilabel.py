@@ -20,7 +20,7 @@ from pretune.scoring.metrics import Counts
 from pretune.scoring.multilabel import choose_thresholds, count_labels, predict_labels, summarize_labels
 from pretune.scoring.one_vs_rest import LabelSetBaseline, LabelSetRows, predict_frequent_labels, predict_one_vs_rest
 from pretune.scoring.row_statistics import RowStatistics, macro_f1_rows, micro_f1_rows
-from pretune.tasks.prediction import LabelsPrediction
+from pretune.tasks.prediction import LabelsPrediction, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
 from pretune.text.labels.detect_task import Task as TaskName
@@ -55,6 +55,7 @@ class Multilabel:
 
     name: TaskName = "multilabel"
     is_token_level = False
+    prediction: type[Prediction] = LabelsPrediction
     usual_metric = "micro_f1"
     compared = ("macro_f1", "subset_accuracy", "mean_average_precision")
 
@@ -250,10 +251,7 @@ class Multilabel:
         )
         yield _to_baseline(predict_frequent_labels(train.labels, len(data.test)))
         texts = [line["text"] for line in data.test]
-        found = predict_one_vs_rest(
-            train, validation, texts, lambda labels, given: choose_thresholds(given, labels.astype(np.int64))
-        )
-        yield _to_baseline(found)
+        yield _to_baseline(predict_one_vs_rest(train, validation, texts))
 
 
 def _to_baseline(found: LabelSetBaseline) -> Baseline:

@@ -24,6 +24,11 @@ class Prediction:
     cell_names: ClassVar[tuple[str, ...]] = ("label", "probability")  # the columns of a file of predictions
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or both texts of a pair."""
+        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there was no text to label."""
         return self.label is None

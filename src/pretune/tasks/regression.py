@@ -24,7 +24,7 @@ from pretune.scoring.row_statistics import (
     spearman_rows,
 )
 from pretune.tasks.classification import texts_of_pairs
-from pretune.tasks.prediction import ScorePrediction
+from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Task as TaskName
@@ -45,6 +45,7 @@ class Regression:
 
     name: TaskName = "regression"
     is_token_level = False
+    prediction: type[Prediction] = ScorePrediction
     usual_metric = "pearson"
     compared = ("spearman", "mean_absolute_error", "root_mean_squared_error", "r2")
 

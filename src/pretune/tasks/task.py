@@ -49,6 +49,10 @@ class Task(LabelRules, Protocol):
         """Whether the model has an output for each token, instead of one for each text."""
 
     @property
+    def prediction(self) -> type[Prediction]:
+        """What a prediction for one text is."""
+
+    @property
     def usual_metric(self) -> str:
         """The metric that is shown for every model and on slices."""
 

@@ -1,14 +1,15 @@
 """Hashes of the texts that a model has learned from, which stages pass on so that evaluations can report overlap.
 
 A stage folder has `seen-pretraining.npy` for the documents of the pre-training text and `seen-training.npy` for the
-labelled training rows. Only whole texts are recognised, after cleaning and ignoring case and white space; a text inside
+labelled training rows. If a model learned from other texts as well, of which nothing is recorded, the name of its file
+ends in `-in-part.npy`. Only whole texts are recognised, after cleaning and ignoring case and white space; a text inside
 a longer document is not.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,22 +30,35 @@ HashStarts = npt.NDArray[np.uint64]  # (texts,): the first 8 bytes of `hash_text
 
 @dataclass(frozen=True)
 class SeenTexts:
-    """The texts that a model learned from in one kind of training."""
+    """The texts that a model learned from in one kind of training; all of them if `is_complete`."""
 
     hashes: HashStarts
+    is_complete: bool = True
 
     def among(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """(texts,): whether the model learned from each clean text."""
         found: npt.NDArray[np.bool_] = np.isin(_hash_starts(texts), self.hashes)
         return found
 
+    def count_among(self, texts: Sequence[str]) -> int | None:
+        """How many of the clean texts the model learned from; None if it may be some, but none is recorded."""
+        count = int(self.among(texts).sum())
+        return count if count or self.is_complete else None
 
-def save_seen(folder: Path, seen_in: SeenIn, texts: Iterable[str] = (), hashes: HashStarts | None = None) -> None:
+
+def save_seen(
+    folder: Path,
+    seen_in: SeenIn,
+    texts: Iterable[str] = (),
+    hashes: HashStarts | None = None,
+    *,
+    is_complete: bool = True,
+) -> None:
     """Write the hashes of clean texts, and hashes that are already known, into a stage folder."""
     every = _hash_starts(list(texts))
     if hashes is not None:
         every = np.concatenate([every, hashes])
-    np.save(folder / _file_name(seen_in), np.unique(every), allow_pickle=False)
+    np.save(folder / _file_name(seen_in, is_complete=is_complete), np.unique(every), allow_pickle=False)
 
 
 def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
@@ -52,11 +66,10 @@ def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
 
     `model` is a stage folder or the checkpoint in it. Raises CorruptModelError if the file is damaged.
     """
-    for folder in (model, model.absolute().parent):
-        file = folder / _file_name(seen_in)
+    for file, is_complete in _places(model, seen_in):
         if file.is_file():
             try:
-                return SeenTexts(np.load(file, allow_pickle=False))
+                return SeenTexts(np.load(file, allow_pickle=False), is_complete)
             except (ValueError, EOFError) as error:
                 raise CorruptModelError(f"{file} is damaged ({error}); restore it from a copy.") from error
     return None
@@ -64,28 +77,46 @@ def load_seen(model: Path, seen_in: SeenIn) -> SeenTexts | None:
 
 def hand_on_seen(source: Path, target: Path, seen_in: SeenIn) -> None:
     """Copy the hashes of a model or of a text, if there are any, into another stage folder."""
-    for folder in (source, source.absolute().parent):
-        file = folder / _file_name(seen_in)
+    for file, _ in _places(source, seen_in):
         if file.is_file():
             shutil.copyfile(file, target / file.name)
             return
 
 
+def join_seen(earlier: SeenTexts | None, later: SeenTexts | None) -> SeenTexts | None:
+    """The texts of two trainings of one model, one after the other; None if nothing is recorded of either."""
+    known = [seen for seen in (earlier, later) if seen is not None]
+    if not known:
+        return None
+    hashes = np.unique(np.concatenate([seen.hashes for seen in known]))
+    return SeenTexts(hashes, is_complete=len(known) == 2 and all(seen.is_complete for seen in known))
+
+
 def describe_seen(num_rows: int, num_seen: dict[SeenIn, int | None]) -> str:
-    """A sentence for an evaluation: how many of its rows the model has learned from, if that is known."""
+    """A sentence for an evaluation: how many of its rows the model has learned from, as far as that is known."""
     known = {seen_in: count for seen_in, count in num_seen.items() if count is not None}
     if not known:
-        return "It is not known whether the model has learned from some of these rows: its folder was copied alone."
+        return "It is not known whether the model has learned from some of these rows: its folder has no record of it."
     where = {PRETRAINING: "in the pre-training text", TRAINING: "among the training rows"}
     found = [f"{count:,} {where[seen_in]}" for seen_in, count in known.items() if count]
-    if not found:
-        return f"None of the {num_rows:,} rows was in the model's pre-training text or among its training rows."
-    shown = " and ".join(found)
-    return f"The model has learned from some of the {num_rows:,} rows: {shown}. Figures on new texts may be worse."
+    if found:
+        shown = " and ".join(found)
+        return f"The model has learned from some of the {num_rows:,} rows: {shown}. Figures on new texts may be worse."
+    places = {PRETRAINING: "in the model's pre-training text", TRAINING: "among its training rows"}
+    sentence = f"None of the {num_rows:,} rows was {' or '.join(places[seen_in] for seen_in in known)}"
+    unknown = [places[seen_in] for seen_in in num_seen if seen_in not in known]
+    return sentence + (f"; it is not known whether some were {' or '.join(unknown)}." if unknown else ".")
 
 
-def _file_name(seen_in: SeenIn) -> str:
-    return f"seen-{seen_in}.npy"
+def _places(folder: Path, seen_in: SeenIn) -> Iterator[tuple[Path, bool]]:
+    """The files that may hold the hashes of a stage folder, or of the checkpoint in it, and whether one is complete."""
+    for place in (folder, folder.absolute().parent):
+        for is_complete in (True, False):
+            yield place / _file_name(seen_in, is_complete=is_complete), is_complete
+
+
+def _file_name(seen_in: SeenIn, *, is_complete: bool = True) -> str:
+    return f"seen-{seen_in}{'' if is_complete else '-in-part'}.npy"
 
 
 def _hash_starts(texts: Sequence[str]) -> HashStarts:

@@ -216,7 +216,7 @@ def test_an_interrupted_stage_starts_over(collected: Path, tmp_path: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(
             "pretune.stages.preprocess.stage._Preprocessing._report",
-            lambda self, tokenizer, shards: (_ for _ in ()).throw(KeyboardInterrupt),
+            lambda self, *given: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
             preprocess(collected, tmp_path / "out")

@@ -9,7 +9,8 @@ import torch
 
 from pretune.compute.device import Compute
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain.choices import budget_of, describe_compute, optimizer_config, row_settings
+from pretune.stages.pretrain.choices import budget_of, choose_size, describe_compute, optimizer_config, row_settings
+from pretune.training.budget import Budget
 
 CPU = Compute(
     device="cpu", threads=2, precision="bf16", is_compiled=False, torch_version="2.13.0", chip="Example", processes=1
@@ -30,6 +31,25 @@ def test_a_gpu_takes_more_at_once_unless_the_run_began_with_less() -> None:
 def test_muon_computes_in_the_precision_of_the_model(compute: Compute) -> None:
     assert optimizer_config(CONFIG, compute).dtype == torch.bfloat16
     assert optimizer_config(CONFIG, replace(compute, precision="fp32")).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("budget", "on_cpu", "on_gpu"),
+    [
+        (Budget(tokens=1_000_000), "tiny", "tiny"),
+        (Budget(tokens=400_000_000), "small", "small"),
+        (Budget(tokens=1_000_000_000), "small", "medium"),
+        (Budget(epochs=100.0), "small", "large"),
+        (Budget(minutes=5.0), "micro", "small"),
+        (Budget(minutes=30.0), "mini", "medium"),
+        (Budget(minutes=240.0), "small", "large"),
+    ],
+)
+def test_the_two_largest_sizes_are_chosen_for_a_gpu_only(budget: Budget, on_cpu: str, on_gpu: str) -> None:
+    tokens_per_epoch = 30_000_000
+    assert choose_size("auto", budget, tokens_per_epoch, CPU) == on_cpu
+    assert choose_size("auto", budget, tokens_per_epoch, GPU) == on_gpu
+    assert choose_size("large", budget, tokens_per_epoch, CPU) == "large"
 
 
 def test_updates_too_small_for_a_gpu_give_a_notice() -> None:

@@ -50,8 +50,8 @@ def _warm_up(trace: RunTrace, _rng: Random) -> Draft:
             ),
             Claim(
                 text="It is highest at the first step, and falls from there.",
-                why=f"It is highest at step {formats.count(steps[top])}: with random weights, large first steps do "
-                "damage.",
+                why=f"It is highest at step {formats.count(steps[top])}: the first updates point in unreliable "
+                "directions, so large ones do damage.",
                 holds=["eq", ["argmax", rates], 0],
                 misconception="overlooks the warm-up",
             ),

@@ -6,6 +6,7 @@ on the training split only, token shards.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from pretune.errors import InputDataError
+from pretune.errors import InputDataError, UsageError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
+from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.manifest import Manifest, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -31,12 +33,12 @@ from pretune.text.clean.rules import quality_rules
 from pretune.text.clean.screening import clean_document
 from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.document_store import iter_corpus
-from pretune.text.labels.split import open_split
+from pretune.text.labels.split import LabelledSplit, open_split
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 
@@ -56,14 +58,17 @@ def preprocess(
     *,
     split: Path | None = None,
     protect: Sequence[str | Path] = (),
+    base: Path | None = None,
     redo: bool = False,
 ) -> Manifest:
     """Clean the documents in `collected`, train a tokenizer on the training split, and write token shards to `out`.
 
     The held-out texts of `split`, a folder that `pretune split` wrote, are removed, and so are documents that share
-    word sequences with them or with the files in `protect`. Raises InputDataError if too little text is left, or less
-    than a vocabulary of the given size needs, or if the documents were collected with another split; after such an
-    error there is no folder.
+    word sequences with them or with the files in `protect`. With `base`, a model that pre-training will start from, its
+    tokenizer is used instead of a new one. Raises InputDataError if too little text is left, or less than a vocabulary
+    of the given size needs, if the documents were collected with another split, or if the base has learned test rows
+    of this split; ModelNotFoundError if the base has no tokenizer; UsageError if settings ask for another one. After
+    such an error there is no folder.
     """
     quality_rules(disabled=config.disabled_rules)  # raises for unknown names
     if config.language is not None:
@@ -81,6 +86,10 @@ def preprocess(
         )
     if protect:
         inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
+    base_folder = None if base is None else read_base_folder(Path(base))
+    if base_folder is not None:
+        refuse_tokenizer_settings(config)
+        inputs["tokenizer"] = base_folder.tokenizer_hash
     folder = open_stage(
         Path(out), "preprocess", config={**to_identity(config), "tokenizer_trainer": TRAINER}, inputs=inputs, redo=redo
     )
@@ -90,8 +99,17 @@ def preprocess(
         folder.log.write("resumed", from_step=0)
     amount = source.summary["characters"]
     with folder.at_work(), open_engine(config.engine, config.workers, amount=amount) as engine:
-        _Preprocessing(Path(collected), source, folder, config, split, protect, engine).run()
+        _Preprocessing(Path(collected), source, folder, config, split, protect, base_folder, engine).run()
     return folder.manifest
+
+
+def refuse_tokenizer_settings(config: PreprocessConfig) -> None:
+    """Raise UsageError for settings of a tokenizer that is not trained here."""
+    default = PreprocessConfig()
+    given = [name for name in ("tokenizer", "vocab_size", "lowercase") if vars(config)[name] != vars(default)[name]]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{flag} is given, but the tokenizer is that of the base; leave {flag} or the base out.")
 
 
 class _Preprocessing:
@@ -105,11 +123,12 @@ class _Preprocessing:
         config: PreprocessConfig,
         split: Path | None,
         protected: Sequence[str | Path],
+        base: BaseFolder | None,
         engine: Engine,
     ) -> None:
         self.start = time.monotonic()
         self.collected, self.source, self.folder, self.config, self.split = collected, source, folder, config, split
-        self.engine, self.protected = engine, protected
+        self.engine, self.protected, self.base = engine, protected, base
         self.funnel: dict[str, Any] = {}
         self.steps = Steps(engine, folder.path / WORK_NAME, self.collected, config, self._log_progress)
         self._next_progress = self.start + PROGRESS_SECONDS
@@ -120,27 +139,46 @@ class _Preprocessing:
         return self.folder.path
 
     def run(self) -> None:
-        names = [str(self.collected), *([str(self.split)] if self.split else []), *map(str, self.protected)]
+        given = [self.collected, self.split, *self.protected, None if self.base is None else self.base.path]
+        names = [str(path) for path in given if path is not None]
         is_synthetic = bool(self.source.summary.get("synthetic", False))
         self.folder.log.write("stage_started", config=to_dict(self.config), inputs=names, synthetic=is_synthetic)
         if self.engine.workers > 1 or self.engine.name != "threads":
             self.folder.log.write("notice", sentence=f"Running on {describe_engine(self.engine)}.")
         self._clean()
+        tokenizer, facts = self._train_tokenizer() if self.base is None else self._take_tokenizer(self.base)
+        shards = self._encode(tokenizer)
+        self._report(tokenizer, shards, facts)
+        self._finish(tokenizer, shards, facts)
+
+    def _train_tokenizer(self) -> tuple[Tokenizer, dict[str, Any]]:
+        """A tokenizer trained on the training split, and the facts of its training; meanwhile the text is written."""
         config, counts = self.config, self.steps.count_words()
         # Meanwhile the workers, if any, write; the library releases the GIL.
-        with ThreadPoolExecutor(2) as pool:
+        with ThreadPoolExecutor(1) as pool:
             training = pool.submit(train_on_counts, counts, config.tokenizer, config.vocab_size, config.lowercase)
+            self._write_text()
+            trained = training.result()
+        trained.tokenizer.save(self.path)
+        return trained.tokenizer, {"trainer": TRAINER, **trained.summary}
+
+    def _take_tokenizer(self, base: BaseFolder) -> tuple[Tokenizer, dict[str, Any]]:
+        """The tokenizer of the base, whose files are copied byte for byte; its hash tells whose it is."""
+        tokenizer = load_tokenizer(base.path)
+        self._write_text()
+        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+            if (base.path / name).is_file():
+                shutil.copyfile(base.path / name, self.path / name)
+        rule = f"{tokenizer.vocab_size:,} tokens, as in the base: its tokenizer was not trained on this text."
+        return tokenizer, {"size_rule": rule}
+
+    def _write_text(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
             identifying = pool.submit(self.steps.identify_sample)
             self.steps.write(self.path)
             identifying.result()
-            self._log_funnel()
-            self._check_size(self.steps.num_kept)
-            self.training = training.result()
-        tokenizer = self.training.tokenizer
-        tokenizer.save(self.path)
-        shards = self._encode(tokenizer)
-        self._report(tokenizer, shards)
-        self._finish(tokenizer, shards)
+        self._log_funnel()
+        self._check_size(self.steps.num_kept)
 
     # --- clean text
 
@@ -161,12 +199,19 @@ class _Preprocessing:
 
     def _protect(self) -> None:
         """Collect the texts that stage 3 must not see: the held-out rows, and the files in `protect`."""
-        held_out = (
-            []
-            if self.split is None
-            else [text for row in open_split(self.split, task_named).held_out for text in row.texts]
-        )
+        held_out: list[str] = []
+        if self.split is not None:
+            rows = open_split(self.split, task_named)
+            held_out = [text for row in rows.held_out for text in row.texts]
+            self._check_base(rows)
         self.steps.protect(held_out, protected_texts(self.protected))
+
+    def _check_base(self, rows: LabelledSplit) -> None:
+        """Refuse a base that has learned test rows under another split, as `prepare` would after pre-training."""
+        split = self.folder.manifest.inputs["split"]
+        found = None if self.base is None else describe_pretrained_rows(rows, self.base, split)
+        if found is not None:
+            self.folder.log.write("warning", rule="seen_in_pretraining", count=found[0], sentence=found[1])
 
     def _ensure_validation(self, num_validation: int) -> None:
         """If too few documents are left for validation, move the training documents with the largest hashes there.
@@ -220,7 +265,7 @@ class _Preprocessing:
         """Check by an independent count that the shards contain all of the text. Raises RuntimeError if not."""
         num_tokens = sum(shard.num_tokens for shard in shards.values())
         sentence = f"Checked: all {num_tokens:,} tokens of the clean text are in the shards"
-        if tokenizer.kind == "bpe" and not self.config.lowercase:
+        if tokenizer.kind == "bpe" and not tokenizer.is_lowercase:
             bytes_of = np.array([len(token) for token in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
             if in_shards != num_bytes:
@@ -233,7 +278,7 @@ class _Preprocessing:
     def _texts(self) -> Iterator[str]:
         return (document["text"] for document in iter_corpus(self.path))
 
-    def _report(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
+    def _report(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], facts: dict[str, Any]) -> None:
         num_documents = sum(len(shard) for shard in shards.values())
         num_tokens = sum(shard.num_tokens for shard in shards.values()) - 2 * num_documents
         words = self.steps.num_words.total()
@@ -247,9 +292,8 @@ class _Preprocessing:
         self.folder.log.write(
             "tokenizer_report",
             kind=tokenizer.kind,
-            trainer=TRAINER,
             encoders=self.encoders,
-            **self.training.summary,
+            **facts,
             vocab_size=tokenizer.vocab_size,
             fertility=round(num_tokens / max(1, words), 4),
             unknown_share=round(unknown_share, 6),
@@ -266,12 +310,13 @@ class _Preprocessing:
                 "warning", rule="unknown_words", count=round(unknown_share * num_tokens), sentence=sentence
             )
 
-    def _is_restored(self, tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
+    @staticmethod
+    def _is_restored(tokenizer: Tokenizer, text: str, ids: list[int]) -> bool:
         """Whether decoding restores the text; spaces are ignored except for BPE, which alone keeps them."""
         decoded = tokenizer.decode(ids)
         if tokenizer.kind != "bpe":
             decoded, text = decoded.replace(" ", ""), text.replace(" ", "")
-        return decoded == (text.lower() if self.config.lowercase else text)
+        return decoded == (text.lower() if tokenizer.is_lowercase else text)
 
     def _log_progress(self, done: int, unit: str) -> None:
         now = time.monotonic()
@@ -303,7 +348,7 @@ class _Preprocessing:
             )
             self.folder.log.write("warning", rule="contaminated", count=self.steps.num_reported, sentence=sentence)
 
-    def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard]) -> None:
+    def _finish(self, tokenizer: Tokenizer, shards: dict[str, TokenShard], facts: dict[str, Any]) -> None:
         self._log_drops()
         before = self.source.summary["example"]["text"]
         is_personal_replaced = self.config.personal_data == "replace"
@@ -341,7 +386,7 @@ class _Preprocessing:
             example={"text": text},
             split=self.folder.manifest.inputs.get("split"),
             special_ids=tokenizer.special_ids,
-            tokenizer={"kind": tokenizer.kind, "trainer": TRAINER, **self.training.summary},
+            tokenizer={"kind": tokenizer.kind, **facts},
             views=self.views,
             funnel=self.funnel,
         )

@@ -6,7 +6,7 @@ from pretune.compute.device import Compute, gains_from_compiling, needed_to_comp
 from pretune.data.pretraining_data import Corpus, RowSettings
 from pretune.errors import OutOfResourcesError
 from pretune.model import cost
-from pretune.model.config import PRESETS, ModelConfig
+from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import PretrainConfig
 from pretune.training.budget import Budget, Shape
@@ -21,6 +21,9 @@ _MICRO_BATCH_TOKENS = {"cpu": 16_384, "cuda": 65_536}  # large products keep a G
 _GPU_STEP_TOKENS = 32_768  # smaller updates finish before the next kernels are launched
 _INFINITE = float("inf")
 _TOKENS_UP_TO = (("tiny", 6e6), ("micro", 15e6), ("mini", 300e6), ("small", _INFINITE))
+# On a GPU: 20 tokens for each weight (arXiv:2203.15556) at 40 % of an H200's rate in bf16, rounded; not measured.
+_GPU_TOKENS_UP_TO = (("small", 600e6), ("medium", 2e9), ("large", _INFINITE))
+_GPU_MINUTES_UP_TO = (("small", 10), ("medium", 60), ("large", _INFINITE))
 _MINUTES_UP_TO = (("tiny", 2), ("micro", 10), ("mini", 120), ("small", _INFINITE))  # on two cores that compute in bf16
 
 
@@ -83,9 +86,12 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
         return size
     if budget.minutes is None:
         tokens = budget_tokens(budget, tokens_per_epoch)
-        return next(name for name, limit in _TOKENS_UP_TO if tokens < limit)
+        chosen = next(name for name, limit in _TOKENS_UP_TO if tokens < limit)
+        if chosen == "small" and compute.device == "cuda":
+            return next(name for name, limit in _GPU_TOKENS_UP_TO if tokens < limit)
+        return chosen
     if compute.device == "cuda":
-        return "small"
+        return next(name for name, limit in _GPU_MINUTES_UP_TO if budget.minutes < limit)
     slowness = 1 if compute.precision == "bf16" else 4  # a chip without bf16 is about four times slower
     return next(name for name, limit in _MINUTES_UP_TO if budget.minutes < limit * slowness)
 
@@ -93,7 +99,8 @@ def choose_size(size: str, budget: Budget, tokens_per_epoch: int, compute: Compu
 def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfig:
     """Rates and decay; the default peak rate of the matrices depends on the optimizer.
 
-    Muon computes in the precision of the model.
+    From a base it is the same: the rate rises to its full height again (arXiv:2403.08763; docs/experiments.md). Muon
+    computes in the precision of the model.
     """
     return OptimizerConfig(
         kind=config.optimizer,
@@ -104,7 +111,9 @@ def optimizer_config(config: PretrainConfig, compute: Compute) -> OptimizerConfi
     )
 
 
-def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str) -> None:
+def check_memory(
+    model: ModelConfig, config: PretrainConfig, corpus: Corpus, device: str, *, has_base: bool = False
+) -> None:
     """Raise OutOfResourcesError, with settings that would fit, if model and micro-batch do not fit into memory.
 
     A GPU reports when its memory is full, and the micro-batch is then split, so on a GPU a single row must fit. Linux
@@ -116,18 +125,18 @@ def check_memory(size: str, model: ModelConfig, config: PretrainConfig, corpus: 
     if available is None or needed <= available:
         return
 
-    def fits(preset: str, tokens: int) -> bool:
-        smaller = PRESETS[preset](model.vocab_size)
-        return cost.train_memory_bytes(smaller, tokens, longest, config.mask_prob) <= available
+    def fits(shape: ModelConfig, tokens: int) -> bool:
+        return cost.train_memory_bytes(shape, tokens, longest, config.mask_prob) <= available
 
-    sizes = [f"--size {preset}" for preset in PRESETS if fits(preset, tokens_at_once)]
+    presets = {} if has_base else PRESETS  # a base has its size
+    sizes = [f"--size {name}" for name, preset in presets.items() if fits(preset(model.vocab_size), tokens_at_once)]
     halves = [
         tokens_at_once >> shift for shift in range(1, tokens_at_once.bit_length()) if tokens_at_once >> shift >= longest
     ]
-    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(size, tokens)]
+    steps = [f"--tokens-per-step {tokens}" for tokens in halves if fits(model, tokens)]
     would = " or ".join([*sizes[-1:], *steps[:1]])
     raise OutOfResourcesError(
-        f"{size} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
+        f"{name_shape(model)} with {tokens_at_once:,} tokens at once, in rows of up to {longest:,}, needs about "
         f"{needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are free; "
         + (f"{would} would fit." if would else "no smaller size or step would fit, so free some memory.")
     )

@@ -21,11 +21,12 @@ from pretune.data.masked_rows import special_ids
 from pretune.data.prefetch import Batches, feed
 from pretune.data.pretraining_data import Corpus
 from pretune.model import cost
-from pretune.model.config import PRESETS, ModelConfig
+from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.manifest import read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.settings import PretrainConfig
+from pretune.stages.pretrain.base_model import fit_to_base, open_base
 from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
@@ -84,8 +85,10 @@ class Forecast:
         ]
 
 
-def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
+def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = None) -> Forecast:
     """Run a few updates of the pre-training with these settings, and predict what all of it will take.
+
+    With `base`, of a model of its shape.
 
     Raises the errors that the stage raises before it begins: InputDataError for the text or too small a budget,
     OutOfResourcesError if model or batch do not fit into memory, UsageError for the settings.
@@ -93,7 +96,9 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
     use_threads(config.threads)
     refuse_without_compiler(config.compile)
     preprocessed = Path(preprocessed)
-    read_manifest(preprocessed, "preprocess")
+    source = read_manifest(preprocessed, "preprocess")
+    base_model = None if base is None else open_base(base, config, source)
+    config = fit_to_base(config, base_model)
     tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
     rows = row_settings(config, budget, device_at_hand())
     corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end)
@@ -102,10 +107,13 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
         compile=config.compile,
         is_worth_compiling=is_worth_compiling(budget, corpus.tokens_per_epoch),
     )
-    size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
-    model_config = PRESETS[size](tokenizer.vocab_size)
-    check_memory(size, model_config, config, corpus, compute.device)
-    base = peak_memory_bytes()
+    if base_model is not None:
+        model_config = base_model.config
+    else:
+        size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
+        model_config = PRESETS[size](tokenizer.vocab_size)
+    check_memory(model_config, config, corpus, compute.device, has_base=base_model is not None)
+    peak_before = peak_memory_bytes()
     uncompiled = _measure_pace(model_config, config, corpus, compute)
     has_long_rows = corpus.long is not None
     before = STARTING_SECONDS + seconds_before_plan(
@@ -121,13 +129,13 @@ def forecast(preprocessed: Path, config: PretrainConfig) -> Forecast:
     )
     vectors = vector_bytes(config, model_config, corpus.tokens_per_epoch)
     return Forecast(
-        size=size,
+        size=name_shape(model_config),
         parameters=cost.count_parameters(model_config),
         compute=compute,
         plan=plan,
         step_seconds=uncompiled.short_step_seconds,
         seconds=before + seconds_of_plan(plan, pace, config),
-        memory_bytes=max(peak_memory_bytes(), base + vectors),
+        memory_bytes=max(peak_memory_bytes(), peak_before + vectors),
         disk_bytes=disk_bytes(config, model_config, plan, pace, tokenizer_bytes(preprocessed)),
     )
 

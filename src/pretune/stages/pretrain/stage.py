@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.errors import InputDataError, OutOfResourcesError
 from pretune.model import cost
-from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
+from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import INITIAL_DEVIATION, LanguageModel, initialize
 from pretune.runtime.atomic import remove_folder
@@ -31,6 +32,7 @@ from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.uncertainty import wilson_interval
 from pretune.settings import PretrainConfig, to_identity
+from pretune.stages.pretrain.base_model import BaseModel, fit_to_base, open_base
 from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
@@ -50,7 +52,7 @@ from pretune.stages.pretrain.estimate import (
     tokenizer_bytes,
 )
 from pretune.text.document_store import iter_corpus
-from pretune.text.seen_texts import PRETRAINING, hand_on_seen
+from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.training.budget import plan_run
@@ -71,17 +73,27 @@ _PROBE_CANDIDATES = 120  # so many are drawn, to keep those that are not in the 
 
 
 def pretrain(
-    preprocessed: Path, out: Path, config: PretrainConfig = PretrainConfig(), *, redo: bool = False
+    preprocessed: Path,
+    out: Path,
+    config: PretrainConfig = PretrainConfig(),
+    *,
+    base: Path | None = None,
+    redo: bool = False,
 ) -> Manifest:
     """Train a transformer to predict masked tokens of the shards in `preprocessed`, into `out/checkpoint`.
 
-    The same call resumes after an interruption, with the same result as without one. Raises InputDataError if the text
-    is too small for the budget, InterruptedByUserError or StoppedError after a signal and a commit.
+    With `base`, a run, stage folder or model folder, training starts from the weights of that language model, whose
+    tokenizer must have encoded the shards. The same call resumes after an interruption, with the same result as without
+    one. Raises InputDataError if the text is too small for the budget, InterruptedByUserError or StoppedError after a
+    signal and a commit, and the errors of `open_base` for a base.
     """
     use_threads(config.threads)
     refuse_without_compiler(config.compile)
     source, out = read_manifest(Path(preprocessed), "preprocess"), Path(out)
+    base_model = None if base is None else open_base(base, config, source)
     ranks, inputs = join_ranks(), {"preprocessed": source.fingerprint}
+    if base_model is not None:
+        inputs["base"] = base_model.fingerprint
     folder = open_together(
         ranks, out, lambda: open_stage(out, "pretrain", config=to_identity(config), inputs=inputs, redo=redo)
     )
@@ -91,7 +103,7 @@ def pretrain(
         read = (*SHARD_ENDINGS, TOKENIZER_NAME)
         ranks.answer(lambda: check_hashes(Path(preprocessed), source, read), "comparing the token shards")
         with stop_on_signals() as stop, ranks.naming_losses():
-            _Pretraining(Path(preprocessed), source, folder, config, ranks).run(stop)
+            _Pretraining(Path(preprocessed), source, folder, config, ranks, base_model).run(stop)
     except (InputDataError, OutOfResourcesError):
         # Refused before it began, so that the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / "checkpoints").is_dir():
@@ -108,28 +120,35 @@ class _Pretraining:
     """One run of the stage: the state that its steps share, and the steps in order."""
 
     def __init__(
-        self, preprocessed: Path, source: Manifest, folder: StageFolder, config: PretrainConfig, ranks: Ranks
+        self,
+        preprocessed: Path,
+        source: Manifest,
+        folder: StageFolder,
+        config: PretrainConfig,
+        ranks: Ranks,
+        base: BaseModel | None,
     ) -> None:
         start = time.monotonic()
         ranks.open_group(device_at_hand(), config.hang_seconds, keep_note=lambda note: folder.note(**note))
-        self.ranks = ranks
-        self.source_path, self.source, self.folder, self.config = preprocessed, source, folder, config
+        self.ranks, self.base = ranks, base
+        self.source_path, self.source, self.folder = preprocessed, source, folder
+        self.config = fit_to_base(config, base)
         self.tokenizer: Tokenizer = load_tokenizer(preprocessed)
         self.budget = budget_of(config)
         self.corpus = Corpus(
             preprocessed,
             # As the run began, even if it is resumed on another device.
-            row_settings(config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
+            row_settings(self.config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
             RankSlice(rank=ranks.rank, size=ranks.size),
         )
-        self.shape = shape_of(config, self.corpus)
+        self.shape = shape_of(self.config, self.corpus)
         self.probes, self.example = self._choose_probes()
         self.compute = self._choose_compute()
         self.model_config = self._choose_model()
         if ranks.size == 1:  # with several, each one has a slice of the rows
-            check_memory(self.size, self.model_config, config, self.corpus, self.compute.device)
+            check_memory(self.model_config, self.config, self.corpus, self.compute.device, has_base=base is not None)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks)
         objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
@@ -169,6 +188,9 @@ class _Pretraining:
         return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
 
     def _choose_model(self) -> ModelConfig:
+        if self.base is not None:
+            self.size = name_shape(self.base.config)
+            return self.base.config
         begun = self.folder.manifest.summary.get(
             "size"
         )  # when it is resumed, another machine might choose another size
@@ -189,11 +211,18 @@ class _Pretraining:
         summary, tokenizer, seed = self.source.summary, self.tokenizer, self.config.seed
         sunrise = hide_word(SUNRISE, tokenizer, seed, word="east") if summary.get("synthetic") else None
         candidates = [] if sunrise is None else [sunrise]
-        held_out = (row["text"] for row in iter_corpus(self.source_path) if row["split"] == "validation")
-        candidates += hide_words(islice(held_out, _PROBE_POOL), tokenizer, _PROBE_CANDIDATES, seed)
+        texts = [row["text"] for row in islice(self._held_out(), _PROBE_POOL)]
+        if self.base is not None and self.base.folder.seen is not None:
+            is_known = self.base.folder.seen.among(texts)
+            texts = [text for text, known in zip(texts, is_known, strict=True) if not known] or texts
+        candidates += hide_words(texts, tokenizer, _PROBE_CANDIDATES, seed)
         probes = choose_unseen(candidates, _NUM_PROBES, self.corpus.train, tokenizer)
         example = summary.get("example")
         return probes, hide_word(example["text"], tokenizer, seed) if example else None
+
+    def _held_out(self) -> Iterator[dict[str, Any]]:
+        """The validation documents."""
+        return (row for row in iter_corpus(self.source_path) if row["split"] == "validation")
 
     def _make_training(self, start: float) -> PretrainingRun:
         config = self.config
@@ -217,7 +246,9 @@ class _Pretraining:
         )
         training.state.compute = self.compute.to_dict()
         training.state.microbatch_split.count = self._noted_microbatch_split
-        training.state.made_from = {**vars(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
+        training.state.made_from = {**asdict(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
+        if self.base is not None:
+            training.state.made_from["base"] = self.base.fingerprint[:12]
         return training
 
     def _describe_text(self) -> dict[str, Any]:
@@ -236,6 +267,9 @@ class _Pretraining:
     def _initialize(self) -> None:
         def write(model: nn.Module) -> None:
             assert isinstance(model, LanguageModel)
+            if self.base is not None:
+                model.load_state_dict(self.base.weights)
+                return
             initialize(model, derive_seed(self.config.seed, "weights"))
             if self.config.initial_embedding == "vectors":
                 ids, vectors = map(torch.from_numpy, self.vectors)
@@ -250,12 +284,14 @@ class _Pretraining:
         log = self.folder.log
         log.write(
             "stage_started",
-            config=to_identity(self.config),
+            config=self.folder.manifest.config,
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
         for sentence in describe_compute(self.compute, self.config, wants_compiling=self._wants_compiling()):
             log.write("notice", sentence=sentence)
+        if self.base is not None:
+            self._log_base(self.base)
         if any(word.is_in_training for word in self.probes):
             sentence = "All probe sentences from the validation text also occur in the training text."
             log.write("notice", sentence=sentence)
@@ -278,7 +314,22 @@ class _Pretraining:
         )
         log.write("plan", **plan.to_dict(), **describe_budget(self.budget, plan))
         self._initialize()
+        if self.base is not None:
+            self.base.weights.clear()  # they are in the model now
         self.training.begin(plan)
+
+    def _log_base(self, base: BaseModel) -> None:
+        self.folder.log.write("started_from", **base.describe(), sentence=base.describe_start())
+        if base.folder.seen is None:
+            return
+        texts = [row["text"] for row in islice(self._held_out(), _PROBE_POOL)]
+        count = int(base.folder.seen.among(texts).sum())
+        if count:
+            sentence = (
+                f"The base was pre-trained on {count:,} of the first {len(texts):,} validation documents, so losses on "
+                "the validation text may be too low."
+            )
+            self.folder.log.write("warning", rule="seen_in_pretraining", count=count, sentence=sentence)
 
     def _build_vectors(self) -> None:
         size, seed = self.model_config.hidden_size, self.config.seed
@@ -286,6 +337,8 @@ class _Pretraining:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
+        if self.base is not None:
+            self.base.weights.clear()  # the checkpoint has later ones
         self.training.resume(state, self._noted_microbatch_split)
         if self.compute.is_compiled:
             self.training.compile_again()
@@ -320,9 +373,11 @@ class _Pretraining:
         )
         log.write("stage_finished", **spent)
         if self.ranks.is_first:
-            hand_on_seen(self.source_path, self.folder.path, PRETRAINING)
+            self._save_seen()
+        lineage = {} if self.base is None else {"base": self.base.describe()}
         self.folder.finish(
-            model=vars(self.model_config),
+            **lineage,
+            model=asdict(self.model_config),
             tokens=state.tokens,
             steps=state.step,
             compute=state.compute,
@@ -331,6 +386,15 @@ class _Pretraining:
             split=self.source.summary.get("split"),
             **state.more["last_evaluation"],
         )
+
+    def _save_seen(self) -> None:
+        """Record the texts that the new model was pre-trained on: those of its base and of this stage."""
+        if self.base is None:
+            hand_on_seen(self.source_path, self.folder.path, PRETRAINING)
+            return
+        seen = join_seen(self.base.folder.seen, load_seen(self.source_path, PRETRAINING))
+        if seen is not None:
+            save_seen(self.folder.path, PRETRAINING, hashes=seen.hashes, is_complete=seen.is_complete)
 
     def _measure(self) -> dict[str, Any]:
         found = evaluate_rows(

@@ -1,0 +1,145 @@
+"""The folder of a base, a model that training starts from: its tokenizer, its identity, and the texts it has learned.
+
+A base is a run, the folder of a stage, a checkpoint, or a model folder that was made elsewhere. Only its files are
+read here, without torch; `pretune.model.folder` loads the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
+from pretune.model.config import longest_row_of
+from pretune.model.hub import local_folder
+from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
+from pretune.text.labels.checks import LabeledRow
+from pretune.text.labels.split import LabelledSplit
+from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
+from pretune.text.splits import Split
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
+
+_CONFIG_NAME = "config.json"
+_WEIGHTS_ENDING = ".safetensors"
+_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseFolder:
+    """What the files of a base say, apart from its weights."""
+
+    path: Path  # the folder that has the tokenizer and, if there are any, the weights
+    max_seq_len: int | None  # the longest row the model reads, if its config has it
+    is_synthetic: bool
+    example: str | None  # the text that all stages show
+    splits: frozenset[str]  # the fingerprints of the splits whose held-out rows were kept out of its text
+    seen: SeenTexts | None  # the texts it was pre-trained on, if known
+    summary: dict[str, Any]  # of the stage that wrote it; empty if there is none
+
+    @property
+    def tokenizer_hash(self) -> str:
+        """The sha256 of its tokenizer.json."""
+        return hash_file(self.path / TOKENIZER_NAME)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of its weights, config and tokenizer: the same for a copy in another folder."""
+        names = sorted(file.name for file in self.path.iterdir() if file.name.endswith(_WEIGHTS_ENDING))
+        return hash_json({name: hash_file(self.path / name) for name in (*names, _CONFIG_NAME, TOKENIZER_NAME)})
+
+
+def read_base_folder(base: Path | str) -> BaseFolder:
+    """The base at a path: a run (its pre-trained model), a stage folder, a checkpoint, or a bare model folder.
+
+    Raises ModelNotFoundError if it has no tokenizer, CorruptModelError if a file is damaged.
+    """
+    base = local_folder(base)
+    places = (base / _CHECKPOINT, base, base / "pretrain" / _CHECKPOINT)
+    folder = next((place for place in places if (place / TOKENIZER_NAME).is_file()), None)
+    if folder is None:
+        found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
+        raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
+    summary = _read_summary(folder, is_named=folder == base)
+    return BaseFolder(
+        path=folder,
+        max_seq_len=_read_longest_row(folder),
+        is_synthetic=bool(summary.get("synthetic", False)),
+        example=(summary.get("example") or {}).get("text"),
+        splits=splits_of(summary),
+        seen=load_seen(folder, PRETRAINING),
+        summary=summary,
+    )
+
+
+def splits_of(summary: dict[str, Any]) -> frozenset[str]:
+    """The fingerprints of the splits that were kept out of the text of a pre-trained model, and of all its bases."""
+    own, earlier = summary.get("split"), summary.get("base")
+    return frozenset(([] if own is None else [own]) + (earlier.get("splits", []) if isinstance(earlier, dict) else []))
+
+
+def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str | None) -> tuple[int, str] | None:
+    """How many held-out rows the base was pre-trained on, with a warning; None if there are none, as far as known.
+
+    `split` is the fingerprint of the folder that the rows come from. Raises InputDataError for test rows that the base
+    has learned because another split was held out from its text.
+    """
+    held_out: tuple[Split, ...] = ("validation", "test")
+    counts = {side: _count_seen(base.seen, rows.by_split[side]) for side in held_out}
+    total = sum(counts.values())
+    if not total:
+        return None
+    shown = " and ".join(
+        f"{counts[side]:,} of the {len(rows.by_split[side]):,} {side} rows" for side in held_out if counts[side]
+    )
+    # A smaller label file can move other rows to validation, for small classes; this deserves only a warning.
+    if counts["test"] and base.splits - {split}:
+        raise InputDataError(
+            f"The model was pre-trained on {shown}, because another split was held out from its text. "
+            "Give the folder of that split instead of this one, or pre-train again with this one."
+        )
+    return total, (
+        f"The model was pre-trained on the texts of {shown}, so results on them may be too good; to hold them out, "
+        "give the split to `collect` and `preprocess`."
+    )
+
+
+def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
+    """The rows of which a text is among those that were seen."""
+    if seen is None:
+        return 0
+    texts = [(number, text) for number, row in enumerate(rows) for text in row.texts]
+    is_seen = seen.among([text for _, text in texts])  # at once: a look-up passes over all hashes
+    return len({number for (number, _), found in zip(texts, is_seen, strict=True) if found})
+
+
+def _read_longest_row(folder: Path) -> int | None:
+    """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
+    path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
+    if not path.is_file():
+        return None
+    try:
+        fields = [
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
+        ]
+        return longest_row_of(*fields)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
+
+
+def _read_summary(folder: Path, *, is_named: bool) -> dict[str, Any]:
+    """The summary of the stage that wrote a checkpoint; empty for another folder.
+
+    If `is_named`, the user gave the checkpoint itself: it may have been copied alone, next to unrelated files.
+    """
+    folder = folder.absolute()
+    if folder.name != _CHECKPOINT or not (folder.parent / MANIFEST_NAME).is_file():
+        return {}
+    try:
+        return read_manifest(folder.parent).summary
+    except InputDataError:
+        if is_named:
+            return {}
+        raise

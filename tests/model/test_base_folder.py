@@ -1,0 +1,84 @@
+"""What the files of a base say, wherever the path leads: to a run, a stage, a checkpoint or a bare model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
+from pretune.model.base_folder import describe_pretrained_rows, read_base_folder, splits_of
+from pretune.runtime.stage_folder import open_stage
+from pretune.settings import SplitConfig
+from pretune.tasks.labelled_file import split_file
+from pretune.text.seen_texts import PRETRAINING, load_seen, save_seen
+
+
+@pytest.fixture
+def run(tmp_path: Path, run_folder: Path) -> Path:
+    """A run with a finished pretrain stage that has recorded a split and the texts it has learned."""
+    stage = tmp_path / "run" / "pretrain"
+    folder = open_stage(stage, "pretrain", config={}, inputs={})
+    shutil.copytree(run_folder / "pretrain" / "checkpoint", stage / "checkpoint")
+    save_seen(stage, PRETRAINING, ["one text"])
+    folder.finish(synthetic=True, example={"text": "The sun rises."}, split="s" * 64, tokens=7)
+    return tmp_path / "run"
+
+
+def test_a_run_its_stage_and_its_checkpoint_are_the_same_base(run: Path) -> None:
+    found = [read_base_folder(path) for path in (run, run / "pretrain", run / "pretrain" / "checkpoint")]
+    for base in found:
+        assert base.path == run / "pretrain" / "checkpoint"
+        assert (base.max_seq_len, base.is_synthetic, base.example) == (512, True, "The sun rises.")
+        assert base.splits == {"s" * 64}
+        assert base.seen is not None
+        assert base.seen.among(["One  text", "another"]).tolist() == [True, False]
+        assert base.summary["tokens"] == 7
+    assert len({base.fingerprint for base in found}) == 1
+
+
+def test_a_copy_has_the_same_identity_and_no_history(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run / "pretrain" / "checkpoint", tmp_path / "copy")
+    before, base = read_base_folder(run), read_base_folder(copy)
+    assert (base.fingerprint, base.tokenizer_hash) == (before.fingerprint, before.tokenizer_hash)
+    assert (base.splits, base.seen, base.summary) == (frozenset(), None, {})
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")
+    assert read_base_folder(copy).fingerprint != before.fingerprint
+
+
+def test_no_tokenizer_and_damage_are_named(tmp_path: Path, tokenizer_folder: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="does not exist; expected the folder of the pretrain stage"):
+        read_base_folder(tmp_path / "nothing")
+    with pytest.raises(ModelNotFoundError, match=r"has no tokenizer\.json"):
+        read_base_folder(tmp_path)
+    base = shutil.copytree(tokenizer_folder, tmp_path / "base")
+    assert read_base_folder(base).max_seq_len is None
+    (base / "config.json").write_text("[]")
+    with pytest.raises(CorruptModelError, match=r"config\.json is damaged"):
+        read_base_folder(base)
+
+
+def test_the_splits_of_all_bases_before_it_count() -> None:
+    assert splits_of({}) == splits_of({"split": None, "base": None}) == frozenset()
+    assert splits_of({"split": "a", "base": {"splits": ["b", "c"]}}) == {"a", "b", "c"}
+
+
+def test_learned_test_rows_are_refused_if_any_text_left_out_another_split(run: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"text number {n}", "label": n % 2} for n in range(60)]
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    split = split_file(labels, None, SplitConfig())
+    base = read_base_folder(run)
+    assert describe_pretrained_rows(split, base, None) is None
+    save_seen(tmp_path, PRETRAINING, [row.text for row in split.all])
+    base = replace(base, seen=load_seen(tmp_path, PRETRAINING))
+    with pytest.raises(InputDataError, match="because another split was held out from its text"):
+        describe_pretrained_rows(split, base, None)
+    found = describe_pretrained_rows(split, base, "s" * 64)
+    assert found is not None
+    assert found[0] == len(split.held_out)
+    assert "validation rows and " in found[1]
