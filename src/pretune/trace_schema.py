@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-SCHEMA_VERSION = "trace/1.0"  # readers accept every document of the same major version
+SCHEMA_VERSION = "trace/1.1"  # readers accept every document of the same major version
 
 # Text of the user, or made of it: `--redact` replaces every value of this type, and no other type may hold such text.
 UserText = Annotated[str, "text of the user"]
@@ -19,6 +19,9 @@ Json = Any
 
 Status = Literal["finished", "running", "missing"]
 Level = Literal["easy", "medium", "hard"]
+TaskName = Literal["classification", "multilabel", "regression", "tokens"]
+# A task has one main metric, and `score` is its value: accuracy, micro_f1, pearson (-1 to 1), entity_f1.
+Metric = Annotated[str, "accuracy, micro_f1, pearson or entity_f1: what `score` is"]
 
 
 # ---- the run
@@ -46,7 +49,8 @@ class RunCard:
     status: Status
     seed: int | None
     is_synthetic: bool
-    task: Literal["classification"] | None
+    task: TaskName | None
+    has_pairs: Annotated[bool, "whether each row has two texts"] = False
     headline: Annotated[str, "the verdict of the run in one sentence"]
     headline_figure: Annotated[str, "the part of the headline to set off, such as '+13.4 points'"] | None
     detail: Annotated[str, "the sentence below: interval, test rows, seeds"]
@@ -260,10 +264,14 @@ class Evaluation:
     train_loss: float | None
     train_accuracy: float | None
     loss: float
-    accuracy: float
+    score: Annotated[float, "of the phase's metric"]
+    score_low: float | None
+    score_high: float | None
+    score_noise: Annotated[float, "half of the 95 % interval"]
+    accuracy: Annotated[float, "the score, if the metric is accuracy"] | None
     accuracy_low: float | None
     accuracy_high: float | None
-    accuracy_noise: Annotated[float, "half of the 95 % interval"]
+    accuracy_noise: float | None
     n: int | None
     macro_f1: float | None
     loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
@@ -288,9 +296,10 @@ class Trial:
     best_epoch: float | None
     best_step: int | None
     validation_accuracy: float | None
+    validation_score: Annotated[float, "of the phase's metric"] | None
     validation_loss: float | None
     stopped: str | None
-    metric: Annotated[str, "accuracy or macro_f1: by what the best epoch was chosen"] | None
+    metric: Annotated[str, "by what the best epoch was chosen: the phase's metric, or macro_f1"] | None
     elapsed_seconds: float | None
 
 
@@ -298,7 +307,8 @@ class Trial:
 class SliceResult:
     name: UserText
     n: int
-    accuracy: float
+    score: Annotated[float, "of the metric of the phase or of the comparison, as low and high are"]
+    accuracy: float | None
     low: float
     high: float
 
@@ -307,12 +317,14 @@ class SliceResult:
 class TestResult:
     seed: int | None
     n: int
-    accuracy: float
+    score: Annotated[float, "of the phase's metric, as low and high are"]
+    accuracy: float | None
     low: float
     high: float
     macro_f1: float | None
     loss: float | None
     slices: list[SliceResult]
+    figures: Annotated[dict[str, float], "the other figures of the task, by name"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,6 +340,7 @@ class Phase:
 
     stage: Literal["pretrain", "finetune", "scratch"]
     unit: Literal["masked tokens", "texts"]
+    metric: Metric = "accuracy"
     parameters: int | None
     size: str | None
     tokens_per_second: float | None
@@ -374,9 +387,10 @@ class WatchedSentence:
 @dataclass(frozen=True, kw_only=True)
 class ComparedModel:
     name: str
-    kind: Annotated[str, "majority, tfidf, nbsvm, scratch or pretrained"]
+    kind: Annotated[str, "scratch, pretrained, or a baseline: majority, tfidf, ..."]
     n: int
-    accuracy: Annotated[float, "mean over the seeds"]
+    score: Annotated[float, "of the comparison's metric, mean over the seeds; low and high are its interval"]
+    accuracy: float | None
     low: float
     high: float
     macro_f1: float | None
@@ -384,6 +398,7 @@ class ComparedModel:
     calibration_error: float | None
     seeds: list[float]
     slices: list[SliceResult]
+    figures: Annotated[dict[str, float], "the other figures of the task, by name"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,7 +406,7 @@ class Verdict:
     """A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points)."""
 
     between: list[str]
-    metric: Annotated[str, "accuracy or macro_f1"]
+    metric: Annotated[str, "what is compared: accuracy, macro_f1, micro_f1, pearson or entity_f1"]
     slice: UserText | None
     outcome: Literal["better", "worse", "no clear difference"]
     difference: float
@@ -415,6 +430,7 @@ class Disagreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
+    metric: Metric = "accuracy"
     models: list[ComparedModel]
     verdicts: list[Verdict]
     coverage: Annotated[str, "what the intervals cover"]
@@ -434,6 +450,7 @@ class Token:
     is_special: bool
     word: Annotated[int, "index of the word that the token is part of"] | None
     count: Annotated[int, "times in the training text"] | None
+    in_pair: Annotated[bool, "of the second text of a pair"] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -530,20 +547,30 @@ class Decision:
     label: UserText
     index: int
     probability: float
-    margin: Annotated[float, "lead over the second class, as a difference of probabilities"]
+    margin: Annotated[
+        float,
+        "lead over the second class, as a difference of probabilities; with several labels, the smallest distance of a "
+        "probability from its threshold; of a number, 0",
+    ]
     flip: Flip | None
+    labels: Annotated[list[UserText], "with several labels: those that are predicted"] = field(default_factory=list)
+    thresholds: Annotated[list[float], "with several labels: of each label"] = field(default_factory=list)
+    score: Annotated[float, "of a regression: the predicted number; logit * deviation + mean"] | None = None
+    mean: float | None = None
+    deviation: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reasons:
-    """Two attributions of the score, which is the logit of the label minus that of the runner-up.
+    """Two attributions of the score, which is the logit of the label minus that of the runner-up. Without a runner-up
+    it is the logit of the label minus that of its threshold, or the number that a regression predicts.
 
     Integrated gradients (Sundararajan et al., 2017) from a text whose words are all masked; occlusion masks one word
     at a time. By word; a word's subwords are added up.
     """
 
     label: UserText
-    runner_up: UserText
+    runner_up: UserText | None
     score: float
     masked_score: Annotated[float, "of the text with every word masked"]
     words: list[UserText]
@@ -582,12 +609,37 @@ class StackedDecision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Entity:
+    """A stretch of a text, in code points, the end exclusive."""
+
+    start: int
+    end: int
+    type: UserText
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordLabel:
+    start: int
+    end: int
+    position: Annotated[int, "of its first token, which the model labels"]
+    label: Annotated[UserText, "O, or B- or I- and a type"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionTrace:
-    """One text through tokenization, embedding, transformer layers, head and decision."""
+    """One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision.
+
+    With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of
+    entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to.
+    """
 
     id: str
     why: Annotated[str, "typical, borderline, wrong, example or typed"]
+    task: TaskName = "classification"
     text: UserText
+    text_pair: Annotated[UserText, "the second text; offsets of its tokens count from its own start"] | None = None
+    word: Annotated[WordLabel, "of a model of entities: the word that is shown"] | None = None
+    entities: Annotated[list[Entity], "predicted"] = field(default_factory=list)
     true_label: UserText | None
     row: Annotated[int, "of the test split"] | None
     slice: UserText | None
@@ -644,6 +696,7 @@ class TestRow:
     predicted: int
     probability: float
     slice: UserText | None
+    text_pair: UserText | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -680,8 +733,101 @@ class SliceError:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelFigures:
+    """How well one label, or one type of entity, is found."""
+
+    label: UserText
+    support: Annotated[int, "rows or entities that have it"]
+    predicted: int
+    hits: int
+    precision: float
+    recall: float
+    f1: float
+    threshold: Annotated[float, "of its probability, chosen on validation"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSetRow:
+    row: int
+    text: UserText
+    text_pair: UserText | None
+    label: list[int]
+    predicted: list[int]
+    slice: UserText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelConfusion:
+    """Rows that lack `missed`, which they have, and have `invented`, which they lack."""
+
+    missed: int
+    invented: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSetErrors:
+    """Errors where a row has several labels, or none."""
+
+    labels: list[LabelFigures]
+    confusions: Annotated[list[LabelConfusion], "the most frequent first"]
+    exact: Annotated[int, "rows with all labels right"]
+    micro_f1: float
+    examples: Annotated[list[LabelSetRow], "rows with the most wrong labels first"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    row: int
+    text: UserText
+    text_pair: UserText | None
+    label: float
+    predicted: float
+    slice: UserText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreErrors:
+    """Errors of predicted numbers, in the units of the file. `label` and `predicted` hold at most 2,000 rows."""
+
+    pearson: float
+    spearman: float
+    mean_absolute_error: float
+    baseline_error: Annotated[float, "mean absolute error of always predicting the mean of these rows"]
+    quantiles: Annotated[list[float], "of predicted minus true: 5, 25, 50, 75 and 95 %"]
+    label: list[float]
+    predicted: list[float]
+    examples: Annotated[list[ScoreRow], "the largest errors first"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityRow:
+    row: int
+    text: UserText
+    label: list[Entity]
+    predicted: list[Entity]
+    slice: UserText | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityErrors:
+    """Errors of entities: found with another type, with other borders, not at all, or where none is."""
+
+    types: list[LabelFigures]
+    entity_f1: float
+    right: int
+    wrong_type: int
+    wrong_borders: int
+    wrong_type_and_borders: int
+    missed: int
+    invented: int
+    examples: Annotated[list[EntityRow], "rows with the most errors first"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestErrors:
-    """The test rows as the delivered model (its chosen seed) predicts them."""
+    """The test rows as the delivered model (its chosen seed) predicts them. Of a task beyond one class for a text, one
+    of the last three fields has them, and the confusion matrix is empty."""
 
     n: int
     seed: int | None
@@ -695,6 +841,9 @@ class TestErrors:
     ]
     label: list[int]
     examples: Annotated[list[TestRow], "some rows of each cell of the confusion matrix, the surest mistakes first"]
+    label_sets: LabelSetErrors | None = None
+    scores: ScoreErrors | None = None
+    entities: EntityErrors | None = None
 
 
 # ---- quiz and insight

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from pretune.run_trace.noise import accuracy_change_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.noise import is_measurable, loss_change_noise, loss_noise, score_change_noise
 from pretune.run_trace.training import read_phase
 from pretune.trace_schema import Evaluation
 
@@ -65,10 +65,10 @@ def test_the_noise_of_a_change_in_accuracy_is_that_of_paired_rows() -> None:
     assert is_measurable([before, after])
     close = replace(after, accuracy_change_error=math.sqrt(180) / 1000)  # 100 better, 80 worse
     assert not is_measurable([before, close])
-    assert accuracy_change_noise([row(1.0, 0.5, 100), row(1.0, 0.5, 400)]) == pytest.approx(0.098)
+    assert score_change_noise([row(1.0, 0.5, 100), row(1.0, 0.5, 400)]) == pytest.approx(0.098)
     many = [row(1.0, 0.8, 900, accuracy_change_error=0.004 * n) for n in range(4)]
-    assert accuracy_change_noise(many) == pytest.approx(1.96 * 0.024 + 1 / 900)
-    assert accuracy_change_noise(many * 10) == pytest.approx(2 * many[0].accuracy_noise)
+    assert score_change_noise(many) == pytest.approx(1.96 * 0.024 + 1 / 900)
+    assert score_change_noise(many * 10) == pytest.approx(2 * many[0].accuracy_noise)
 
 
 @pytest.mark.parametrize("changed", range(1, 12))

@@ -1,6 +1,7 @@
 import { evaluate } from "./expression.ts";
 import { scientific } from "./format.ts";
 import { resolve } from "./pointer.ts";
+import { sigmoid } from "./prediction/arithmetic.ts";
 import type { Check, Insight, Observation, PredictionTrace, RunTrace } from "./trace.ts";
 
 // Some invariants of the document, computed again where the reader is. What is not in the document is not computed.
@@ -40,7 +41,7 @@ type Recompute = (trace: RunTrace, tolerance: number) => Recomputed | null;
 const RECOMPUTE: Record<string, Recompute> = {
   I05: (trace, tolerance) => largest(trace.predictions.flatMap((p) => differences(headLogits(p), p.head.logits)), tolerance),
   I06: (trace, tolerance) =>
-    largest(trace.predictions.flatMap((p) => differences(softmax(p.head.logits), p.decision.probabilities)), tolerance),
+    largest(trace.predictions.flatMap((p) => differences(...decided(p))), tolerance),
   I07: (trace) => labels(trace.predictions),
   I09: (trace, tolerance) => largest(trace.predictions.flatMap(attributionGap), tolerance),
   I12: (trace) => totals(trace),
@@ -57,6 +58,14 @@ export function softmax(logits: number[]): number[] {
   const powers = logits.map((logit) => Math.exp(logit - top));
   const total = powers.reduce((sum, power) => sum + power, 0);
   return powers.map((power) => power / total);
+}
+
+/** What the decision of a task is made of, computed from the logits, and as the document has it. */
+function decided({ task, head, decision }: PredictionTrace): [number[], number[]] {
+  if (task === "regression") {
+    return [[(decision.mean ?? NaN) + (decision.deviation ?? NaN) * (head.logits[0] ?? NaN)], [decision.score ?? NaN]];
+  }
+  return [(task === "multilabel" ? sigmoid : softmax)(head.logits), decision.probabilities];
 }
 
 function differences(found: number[], expected: number[]): number[] {
@@ -76,7 +85,12 @@ function largest(values: number[], tolerance: number): Recomputed | null {
 
 function labels(predictions: PredictionTrace[]): Recomputed | null {
   if (predictions.length === 0) return null;
-  const wrong = predictions.filter(({ decision, label_names }) => {
+  const wrong = predictions.filter(({ task, decision, label_names, readouts }) => {
+    if (task === "regression") return readouts.at(-1)?.label !== decision.label;
+    if (task === "multilabel") {
+      const reached = label_names.filter((_, label) => (decision.probabilities[label] ?? 0) >= (decision.thresholds[label] ?? 0.5));
+      return reached.join("\n") !== decision.labels.join("\n");
+    }
     const top = decision.probabilities.indexOf(Math.max(...decision.probabilities));
     return decision.index !== top || decision.label !== label_names[top];
   });
@@ -102,10 +116,15 @@ function attributionGap({ reasons }: PredictionTrace): number[] {
 
 function totals({ errors, phases }: RunTrace): Recomputed | null {
   if (errors === null) return null;
+  const found = errors.label_sets?.micro_f1 ?? errors.scores?.pearson ?? errors.entities?.entity_f1;
+  if (found !== undefined) {
+    const test = phases.finetune?.test.find((result) => result.seed === errors.seed);
+    return largest(test === undefined ? [] : [Math.abs(found - test.score), Math.abs(errors.n - test.n)], TOLERANCE);
+  }
   const total = errors.confusion.flat().reduce((sum, cell) => sum + cell, 0);
   const right = errors.confusion.reduce((sum, row, index) => sum + (row[index] ?? 0), 0);
   const test = phases.finetune?.test.find((result) => result.seed === errors.seed);
-  const isAccuracy = test === undefined || Math.abs(right / total - test.accuracy) < 1e-4;
+  const isAccuracy = test === undefined || Math.abs(right / total - test.score) < 1e-4;
   return {
     isOk: total === errors.n && isAccuracy,
     compared: test === undefined ? 1 : 2,

@@ -18,11 +18,13 @@ export function modelName(comparison: Comparison, kind: string): string {
 /** How many classes the task has, as the loss of a uniform guess says; null before fine-tuning has begun. */
 export function numClasses(trace: RunTrace): number | null {
   const { finetune, scratch } = trace.phases;
-  const uniform = (finetune ?? scratch)?.loss_references.find((reference) => reference.id === "uniform");
+  const phase = finetune ?? scratch;
+  if (phase?.metric !== "accuracy") return null;
+  const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
   return uniform ? Math.round(Math.exp(uniform.value)) : null;
 }
 
-/** The accuracy of a model as a plot of intervals draws it. */
-export function modelValue({ accuracy, low, high, seeds }: ComparedModel): IntervalValue {
-  return { value: accuracy, low, high, seeds };
+/** The score of a model as a plot of intervals draws it. */
+export function modelValue({ score, low, high, seeds }: ComparedModel): IntervalValue {
+  return { value: score, low, high, seeds };
 }

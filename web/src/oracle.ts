@@ -4,8 +4,8 @@ import type { FillTrace, PredictionTrace } from "./trace.ts";
 export interface Oracle {
   /** where it computes, in words: "on the server of this run", "in this browser" */
   place: string;
-  /** `onPart`, where it is called, gets the trace without its reasons first, since they take longest */
-  trace(text: string, onPart?: (part: PredictionTrace) => void): Promise<PredictionTrace>;
+  /** `pair` is the second text, for a model of pairs; `onPart`, where it is called, gets the trace without its reasons first, since they take longest */
+  trace(text: string, onPart?: (part: PredictionTrace) => void, pair?: string): Promise<PredictionTrace>;
   /** the text has one [MASK] */
   fill(maskedText: string): Promise<FillTrace>;
   /** why an answer about this text may differ from that of `pretune`, as a sentence; usually null */

@@ -21,7 +21,9 @@ export interface RunCard {
   status: "finished" | "running" | "missing";
   seed: number | null;
   is_synthetic: boolean;
-  task: "classification" | null;
+  task: "classification" | "multilabel" | "regression" | "tokens" | null;
+  /** whether each row has two texts */
+  has_pairs: boolean;
   /** the verdict of the run in one sentence */
   headline: string;
   /** the part of the headline to set off, such as '+13.4 points' */
@@ -225,11 +227,17 @@ export interface Evaluation {
   train_loss: number | null;
   train_accuracy: number | null;
   loss: number;
-  accuracy: number;
+  /** of the phase's metric */
+  score: number;
+  score_low: number | null;
+  score_high: number | null;
+  /** half of the 95 % interval */
+  score_noise: number;
+  /** the score, if the metric is accuracy */
+  accuracy: number | null;
   accuracy_low: number | null;
   accuracy_high: number | null;
-  /** half of the 95 % interval */
-  accuracy_noise: number;
+  accuracy_noise: number | null;
   n: number | null;
   macro_f1: number | null;
   /** standard error of the loss over the validation rows */
@@ -258,9 +266,11 @@ export interface Trial {
   best_epoch: number | null;
   best_step: number | null;
   validation_accuracy: number | null;
+  /** of the phase's metric */
+  validation_score: number | null;
   validation_loss: number | null;
   stopped: string | null;
-  /** accuracy or macro_f1: by what the best epoch was chosen */
+  /** by what the best epoch was chosen: the phase's metric, or macro_f1 */
   metric: string | null;
   elapsed_seconds: number | null;
 }
@@ -269,7 +279,9 @@ export interface SliceResult {
   /** text of the user */
   name: string;
   n: number;
-  accuracy: number;
+  /** of the metric of the phase or of the comparison, as low and high are */
+  score: number;
+  accuracy: number | null;
   low: number;
   high: number;
 }
@@ -277,12 +289,16 @@ export interface SliceResult {
 export interface TestResult {
   seed: number | null;
   n: number;
-  accuracy: number;
+  /** of the phase's metric, as low and high are */
+  score: number;
+  accuracy: number | null;
   low: number;
   high: number;
   macro_f1: number | null;
   loss: number | null;
   slices: SliceResult[];
+  /** the other figures of the task, by name */
+  figures: Record<string, number>;
 }
 
 export interface SkippedUpdate {
@@ -295,6 +311,8 @@ export interface SkippedUpdate {
 export interface Phase {
   stage: "pretrain" | "finetune" | "scratch";
   unit: "masked tokens" | "texts";
+  /** accuracy, micro_f1, pearson or entity_f1: what `score` is */
+  metric: string;
   parameters: number | null;
   size: string | null;
   tokens_per_second: number | null;
@@ -335,11 +353,12 @@ export interface WatchedSentence {
 
 export interface ComparedModel {
   name: string;
-  /** majority, tfidf, nbsvm, scratch or pretrained */
+  /** scratch, pretrained, or a baseline: majority, tfidf, ... */
   kind: string;
   n: number;
-  /** mean over the seeds */
-  accuracy: number;
+  /** of the comparison's metric, mean over the seeds; low and high are its interval */
+  score: number;
+  accuracy: number | null;
   low: number;
   high: number;
   macro_f1: number | null;
@@ -347,12 +366,14 @@ export interface ComparedModel {
   calibration_error: number | null;
   seeds: number[];
   slices: SliceResult[];
+  /** the other figures of the task, by name */
+  figures: Record<string, number>;
 }
 
 /** A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points). */
 export interface Verdict {
   between: string[];
-  /** accuracy or macro_f1 */
+  /** what is compared: accuracy, macro_f1, micro_f1, pearson or entity_f1 */
   metric: string;
   /** text of the user */
   slice: string | null;
@@ -377,6 +398,8 @@ export interface Disagreement {
 }
 
 export interface Comparison {
+  /** accuracy, micro_f1, pearson or entity_f1: what `score` is */
+  metric: string;
   models: ComparedModel[];
   verdicts: Verdict[];
   /** what the intervals cover */
@@ -397,6 +420,8 @@ export interface Token {
   word: number | null;
   /** times in the training text */
   count: number | null;
+  /** of the second text of a pair */
+  in_pair: boolean;
 }
 
 /** The nearest rows of the embedding table to a token, by cosine after standardising each dimension. */
@@ -485,17 +510,25 @@ export interface Decision {
   label: string;
   index: number;
   probability: number;
-  /** lead over the second class, as a difference of probabilities */
+  /** lead over the second class, as a difference of probabilities; with several labels, the smallest distance of a probability from its threshold; of a number, 0 */
   margin: number;
   flip: Flip | null;
+  /** with several labels: those that are predicted */
+  labels: string[];
+  /** with several labels: of each label */
+  thresholds: number[];
+  /** of a regression: the predicted number; logit * deviation + mean */
+  score: number | null;
+  mean: number | null;
+  deviation: number | null;
 }
 
-/** Two attributions of the score, which is the logit of the label minus that of the runner-up. Integrated gradients (Sundararajan et al., 2017) from a text whose words are all masked; occlusion masks one word at a time. By word; a word's subwords are added up. */
+/** Two attributions of the score, which is the logit of the label minus that of the runner-up. Without a runner-up it is the logit of the label minus that of its threshold, or the number that a regression predicts. Integrated gradients (Sundararajan et al., 2017) from a text whose words are all masked; occlusion masks one word at a time. By word; a word's subwords are added up. */
 export interface Reasons {
   /** text of the user */
   label: string;
   /** text of the user */
-  runner_up: string;
+  runner_up: string | null;
   score: number;
   /** of the text with every word masked */
   masked_score: number;
@@ -517,32 +550,37 @@ export interface Reasons {
   random_orders: number;
 }
 
-/** What a word, or a pair of words, adds to each logit of a stack. */
-export interface NgramShare {
+/** A stretch of a text, in code points, the end exclusive. */
+export interface Entity {
+  start: number;
+  end: number;
   /** text of the user */
-  ngram: string;
-  logits: number[];
+  type: string;
 }
 
-/** The decision of the model combined with NB-SVM; `parts` sum to the logits, up to the same number for all. */
-export interface StackedDecision {
-  probabilities: number[];
+export interface WordLabel {
+  start: number;
+  end: number;
+  /** of its first token, which the model labels */
+  position: number;
   /** text of the user */
   label: string;
-  index: number;
-  probability: number;
-  parts: Contribution[];
-  /** those that add most to the lead of the label, or take most from it */
-  ngrams: NgramShare[];
 }
 
-/** One text through tokenization, embedding, transformer layers, head and decision. */
+/** One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision. With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to. */
 export interface PredictionTrace {
   id: string;
   /** typical, borderline, wrong, example or typed */
   why: string;
+  task: "classification" | "multilabel" | "regression" | "tokens";
   /** text of the user */
   text: string;
+  /** text of the user */
+  text_pair: string | null;
+  /** of a model of entities: the word that is shown */
+  word: WordLabel | null;
+  /** predicted */
+  entities: Entity[];
   /** text of the user */
   true_label: string | null;
   /** of the test split */
@@ -603,6 +641,8 @@ export interface TestRow {
   probability: number;
   /** text of the user */
   slice: string | null;
+  /** text of the user */
+  text_pair: string | null;
 }
 
 /** Rows whose probability lies in [low, high), in the last bin [low, high]: how many are right, and the band in which the fraction of right ones lies 95 times in 100 if the probabilities are right. */
@@ -636,7 +676,104 @@ export interface SliceError {
   high: number;
 }
 
-/** The test rows as the delivered model (its chosen seed) predicts them. */
+/** How well one label, or one type of entity, is found. */
+export interface LabelFigures {
+  /** text of the user */
+  label: string;
+  /** rows or entities that have it */
+  support: number;
+  predicted: number;
+  hits: number;
+  precision: number;
+  recall: number;
+  f1: number;
+  /** of its probability, chosen on validation */
+  threshold: number | null;
+}
+
+export interface LabelSetRow {
+  row: number;
+  /** text of the user */
+  text: string;
+  /** text of the user */
+  text_pair: string | null;
+  label: number[];
+  predicted: number[];
+  /** text of the user */
+  slice: string | null;
+}
+
+/** Rows that lack `missed`, which they have, and have `invented`, which they lack. */
+export interface LabelConfusion {
+  missed: number;
+  invented: number;
+  count: number;
+}
+
+/** Errors where a row has several labels, or none. */
+export interface LabelSetErrors {
+  labels: LabelFigures[];
+  /** the most frequent first */
+  confusions: LabelConfusion[];
+  /** rows with all labels right */
+  exact: number;
+  micro_f1: number;
+  /** rows with the most wrong labels first */
+  examples: LabelSetRow[];
+}
+
+export interface ScoreRow {
+  row: number;
+  /** text of the user */
+  text: string;
+  /** text of the user */
+  text_pair: string | null;
+  label: number;
+  predicted: number;
+  /** text of the user */
+  slice: string | null;
+}
+
+/** Errors of predicted numbers, in the units of the file. `label` and `predicted` hold at most 2,000 rows. */
+export interface ScoreErrors {
+  pearson: number;
+  spearman: number;
+  mean_absolute_error: number;
+  /** mean absolute error of always predicting the mean of these rows */
+  baseline_error: number;
+  /** of predicted minus true: 5, 25, 50, 75 and 95 % */
+  quantiles: number[];
+  label: number[];
+  predicted: number[];
+  /** the largest errors first */
+  examples: ScoreRow[];
+}
+
+export interface EntityRow {
+  row: number;
+  /** text of the user */
+  text: string;
+  label: Entity[];
+  predicted: Entity[];
+  /** text of the user */
+  slice: string | null;
+}
+
+/** Errors of entities: found with another type, with other borders, not at all, or where none is. */
+export interface EntityErrors {
+  types: LabelFigures[];
+  entity_f1: number;
+  right: number;
+  wrong_type: number;
+  wrong_borders: number;
+  wrong_type_and_borders: number;
+  missed: number;
+  invented: number;
+  /** rows with the most errors first */
+  examples: EntityRow[];
+}
+
+/** The test rows as the delivered model (its chosen seed) predicts them. Of a task beyond one class for a text, one of the last three fields has them, and the confusion matrix is empty. */
 export interface TestErrors {
   n: number;
   seed: number | null;
@@ -651,6 +788,9 @@ export interface TestErrors {
   label: number[];
   /** some rows of each cell of the confusion matrix, the surest mistakes first */
   examples: TestRow[];
+  label_sets: LabelSetErrors | null;
+  scores: ScoreErrors | null;
+  entities: EntityErrors | null;
 }
 
 /** A choice; or, of a question for a number, a wrong answer that is often given, with its `value`. */

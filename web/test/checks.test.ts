@@ -25,7 +25,7 @@ function document(): RunTrace {
     errors: { n: 4, seed: 0, confusion: [[2, 1], [0, 1]] },
     phases: {
       pretrain: { evaluations: [{ loss: 3, observations: [] }, { loss: 2, observations: [observation] }] },
-      finetune: { evaluations: [], test: [{ seed: 0, accuracy: 0.75 }] },
+      finetune: { evaluations: [], test: [{ seed: 0, score: 0.75, accuracy: 0.75 }] },
       scratch: null,
     },
     insights: [],
@@ -46,7 +46,7 @@ for (const [id, name, harm] of [
   ["I07", "a label that is not the likeliest", (t) => { t.predictions[0]!.decision.label = "yes"; }],
   ["I09", "attributions that miss the score", (t) => { t.predictions[0]!.reasons!.integrated_gradients[0] = 0.4; }],
   ["I12", "a matrix that lacks a row", (t) => { t.errors!.n = 5; }],
-  ["I12", "an accuracy that is not that of the matrix", (t) => { t.phases.finetune!.test[0]!.accuracy = 0.8; }],
+  ["I12", "an accuracy that is not that of the matrix", (t) => { t.phases.finetune!.test[0]!.score = 0.8; }],
   ["I17", "a number that does not follow", (t) => { t.phases.pretrain!.evaluations[1]!.observations[0]!.numbers.fall = 2; }],
   ["I17", "a pointer to nothing", (t) => { t.phases.pretrain!.evaluations[1]!.observations[0]!.pointers = ["/phases/none"]; }],
 ] as [string, string, (trace: RunTrace) => void][]) {

@@ -22,7 +22,7 @@ function tokensOf(text: string, ...spans: [number, number][]): Token[] {
   const characters = Array.from(text);
   return spans.map(([start, end], position) => {
     const surface = characters.slice(start, end).join("");
-    return { position, id: 0, surface, start, end, is_special: false, word: null, count: null };
+    return { position, id: 0, surface, start, end, is_special: false, in_pair: false, word: null, count: null };
   });
 }
 

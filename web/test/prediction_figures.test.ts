@@ -54,7 +54,7 @@ test("a typed text needs a word, and at most one mask", () => {
 test("a prediction without reasons says which of the causes it is", () => {
   const token = (is_special: boolean): Token => ({ is_special }) as Token;
   const none = (label_names: string[], ...special: boolean[]) =>
-    whyNone({ label_names, tokens: special.map(token) } as PredictionTrace);
+    whyNone({ task: "classification", label_names, tokens: special.map(token) } as PredictionTrace);
   assert.match(none(["a"], true, false), /single class/);
   assert.match(none(["a", "b"], true, true), /no word/);
   assert.match(none(["a", "b"], true, false, true), /too long/);

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
@@ -24,6 +24,10 @@ from pretune.cli.render import (
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
+from pretune.text.reading_report import join_names
+
+if TYPE_CHECKING:
+    from pretune.inference.classify import Classifier
 
 Arguments = argparse.Namespace
 DROPPED_SHOWN = 10  # documents of a rule, without --limit
@@ -52,17 +56,31 @@ def predict(arguments: Arguments) -> int:
     from pretune.inference.load import load_classifier
     from pretune.inference.predict import looks_like_file, predict
 
-    classifier = load_classifier(arguments.model, stack=arguments.stack)
+    model = _model_of(arguments)
+    classifier = load_classifier(model, stack=arguments.stack) if isinstance(model, str) else model
     predictions = predict(classifier, _in_pairs(texts) if classifier.labelling.has_pairs else texts)
     for text in texts:
         if looks_like_file(text):
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
-            to_stdout(to_json(vars(prediction)))
+            to_stdout(to_json(asdict(prediction)))
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
+
+
+def _model_of(arguments: Arguments) -> str | Classifier:
+    """The path that was typed, or with --label-words a classifier made of the pre-trained model there."""
+    words = tuple(item.strip() for item in arguments.label_words.split(",") if item.strip())
+    if not words and arguments.pattern is None:
+        return str(arguments.model)
+    from pretune.inference.zero_shot import zero_shot_classifier
+
+    classifier, sentence = zero_shot_classifier(arguments.model, words, arguments.pattern)
+    if not getattr(arguments, "quiet", False):
+        to_stderr(sentence)
+    return classifier
 
 
 def _in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
@@ -88,7 +106,7 @@ def _predict_file(arguments: Arguments) -> int:
 
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     done = predict_file(
-        arguments.model,
+        _model_of(arguments),
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
@@ -102,7 +120,7 @@ def _predict_file(arguments: Arguments) -> int:
         log(f"{_rows(done.without_text)} without a text got no label.")
     log(
         f"Labelled {_rows(done.rows)} in {done.seconds:.1f} s: texts from column {done.text_column}, "
-        f"{done.added_columns[0]}s in column {done.added_columns[0]} of {done.output}."
+        f"predictions in {join_names(done.added_columns)} of {done.output}."
     )
     return EXIT_DONE
 
@@ -116,7 +134,7 @@ def evaluate(arguments: Arguments) -> int:
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
-        arguments.model,
+        _model_of(arguments),
         Path(arguments.labels),
         text_column=arguments.text_column,
         stack=arguments.stack,
@@ -143,8 +161,11 @@ def trace(arguments: Arguments) -> int:
     """Trace one prediction from tokens to decision."""
     if arguments.selftest:
         return _selftest(arguments)
-    if arguments.text is None:
+    texts: Sequence[str] = arguments.texts
+    if not texts:
         raise UsageError(f'There is no TEXT; give one, as in pretune trace {arguments.model} "A wonderful film."')
+    if len(texts) > 2:
+        raise UsageError(f"{len(texts)} texts are given; give one, or two for a model of pairs of texts.")
     from pretune.page.report import refuse_other_file
     from pretune.run_trace import codec
     from pretune.tracing.prediction import trace
@@ -153,7 +174,7 @@ def trace(arguments: Arguments) -> int:
     if page is not None:
         refuse_other_file(page, "--html")
         run_folder(arguments.model)
-    found = trace(arguments.model, arguments.text, stack=arguments.stack)
+    found = trace(arguments.model, *texts, stack=arguments.stack)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:
@@ -166,7 +187,7 @@ def trace(arguments: Arguments) -> int:
 
 def _selftest(arguments: Arguments) -> int:
     """Check the attributions against a reason that is known; EXIT_MODEL if one of them misses it too often."""
-    if arguments.text is not None:
+    if arguments.texts:
         raise UsageError("Both a text and --selftest are given; give only one of them.")
     from pretune.tracing.selftest import run_selftest
 

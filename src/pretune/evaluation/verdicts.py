@@ -43,9 +43,9 @@ class HeldOutRows:
         return self.task.true_values(self.lines, self.names)
 
     @property
-    def rows(self) -> list[int]:
-        """The number of each row."""
-        return [line["row"] for line in self.lines]
+    def rows(self) -> list[tuple[int, int]]:
+        """The number of each row, and of its part."""
+        return [row_of(line) for line in self.lines]
 
     def mask(self, name: str | None) -> npt.NDArray[np.bool_]:
         """(N,): whether each row is in the slice; every row is for None."""
@@ -59,6 +59,11 @@ class HeldOutRows:
         """The statistics of each seed for a metric, on all rows or on a slice."""
         found = [self.task.statistics(metric, self.true, outputs, self.names) for outputs in contender.runs]
         return found if slice_name is None else [each.select(self.mask(slice_name)) for each in found]
+
+
+def row_of(line: Line) -> tuple[int, int]:
+    """The number of the row of a line, and of its part if the row was cut into several."""
+    return line["row"], line.get("part", 0)
 
 
 def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any]:
@@ -77,6 +82,9 @@ def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any
         "seeds": [each.figure() for each in statistics],
         "n": len(test.lines),
     }
+    if test.metric != usual:  # the verdicts compare this metric
+        row[test.metric], main_interval = over_seeds(test.statistics(contender, test.metric))
+        row[f"{test.metric}_interval"] = list(main_interval)
     if test.slice_names:
         row["slices"] = {
             name: describe_part([each.select(test.mask(name)) for each in statistics]) for name in test.slice_names

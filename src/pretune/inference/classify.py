@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,19 @@ from torch import Tensor
 
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
+from pretune.data.targets import Targets
 from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import SequenceClassifier, TaskModel
+from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier
 from pretune.scoring.stacked_model import StackedModel
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
-from pretune.tasks.task import Outputs, Task
+from pretune.tasks.task import Decision, Outputs, Task
 from pretune.text.clean.normalize import clean_text
+from pretune.text.cloze.pattern import PatternEncoder
 from pretune.text.labels.labelling import Labelling
+from pretune.text.labels.word_windows import read_words
+from pretune.text.labels.words import WordRule
 from pretune.text.tokenizer.rows import Texts, encode_rows
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -49,9 +53,9 @@ class Classifier:
         return task_named(self.labelling.task)
 
     @property
-    def text_model(self) -> SequenceClassifier:
+    def text_model(self) -> SequenceClassifier | ClozeClassifier:
         """The model, if it labels whole texts. Raises ModelError if it labels tokens."""
-        if not isinstance(self.model, SequenceClassifier):
+        if isinstance(self.model, TokenClassifier):
             raise ModelError(
                 f"{self.path} labels tokens, which this does not work for; expected a model of whole texts."
             )
@@ -76,8 +80,21 @@ class Classifier:
         """The longest row that the model reads, in tokens."""
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
 
+    @cached_property
+    def pattern_encoder(self) -> PatternEncoder | None:
+        """What puts a text into the pattern of a cloze; None if the model has a head."""
+        answers = self.labelling.answers
+        return None if answers is None else PatternEncoder(self.tokenizer, answers.pattern, self.max_seq_len)
+
+    def read_position(self, ids: Sequence[int]) -> int | None:
+        """The place of the [MASK] that a cloze reads in a row; None if the model reads the mean over the text."""
+        return None if self.pattern_encoder is None else list(ids).index(self.tokenizer.mask_id)
+
     def encode(self, text: str) -> tuple[list[int], bool]:
         """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
+        if self.pattern_encoder is not None:
+            cleaned = clean_text(text)
+            return self.pattern_encoder.encode(cleaned), self.pattern_encoder.was_cut(cleaned)
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[Text]) -> list[Prediction]:
@@ -110,25 +127,50 @@ class Classifier:
         return [(clean_text(text), None if pair is None else clean_text(pair)) for text, pair in texts]
 
     def _outputs(self, cleaned: Sequence[Texts]) -> Outputs:
-        rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
+        decision = dict(self.labelling.decision)
+        if (rule := self.task.word_rule(decision)) is not None:
+            return self._label_words([text for text, _ in cleaned], rule, decision)
+        if self.pattern_encoder is not None:
+            rows = self.pattern_encoder.encode_batch([text for text, _ in cleaned], [pair or "" for _, pair in cleaned])
+        else:
+            rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
         result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
 
         def classify(indices: list[int]) -> None:
             result[indices] = self.predict_logits([rows[index] for index in indices]).double().cpu().numpy()
 
-        device = self.model.classifier.weight.device.type
-        tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
-        lanes_for(device).map(classify, group_by_length([len(row) for row in rows], tokens))
+        self._map_batches(classify, rows)
         if self.stacked is not None:
             log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
             result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
         lines = [{"text": text} for text, _ in cleaned]
-        places = self.task.places(lines, self.tokenizer, self.max_seq_len)
-        return self.task.decode(result, places, dict(self.labelling.decision))
+        places = self.task.places(lines, decision, self.tokenizer, self.max_seq_len)
+        return self.task.decode(result, places, decision)
+
+    def _label_words(self, texts: Sequence[str], rule: WordRule, decision: Decision) -> Outputs:
+        """As `_outputs`, with outputs for every word; a text that is too long is read in windows that overlap."""
+        read = read_words(self.tokenizer, texts, rule, self.max_seq_len)
+        ends = np.cumsum([len(places) for places in read.positions])
+        result = np.empty((int(sum(map(len, read.words))), len(self.labelling.outputs)), dtype=np.float64)
+
+        def label(indices: list[int]) -> None:
+            logits = self.predict_logits([read.rows[index] for index in indices]).double().cpu().numpy()
+            for index, row in zip(indices, logits, strict=True):
+                places = read.positions[index]
+                result[ends[index] - len(places) : ends[index]] = row[places]
+
+        self._map_batches(label, read.rows)
+        return self.task.decode(result, Targets.of_words(read.words), decision)
+
+    def _map_batches(self, work: Callable[[list[int]], None], rows: Sequence[Sequence[int]]) -> None:
+        """Call `work` with the indices of rows of similar length, for all rows."""
+        device = self.model.classifier.weight.device.type
+        tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
+        lanes_for(device).map(work, group_by_length([len(row) for row in rows], tokens))
 
     @torch.inference_mode()
-    def predict_logits(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        """Outputs (B, K) in fp32 of one batch of token ids."""
+    def predict_logits(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B *T K"]:
+        """Outputs in fp32 of one batch of token ids: (B, K), or (B, T, K) if the model labels tokens."""
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))

@@ -105,31 +105,31 @@ class LivePage:
 
     async def predict(self, request: Request) -> Response:
         """The trace of the decision about a typed text."""
-        return await self._answer(request, self.models.predict)
+        return await self._answer(request, lambda texts: self.models.predict(*texts))
 
     async def fill(self, request: Request) -> Response:
         """The trace of the word that is filled in at [MASK]."""
-        return await self._answer(request, self.models.fill)
+        return await self._answer(request, lambda texts: self.models.fill(texts[0]))
 
-    async def _answer(self, request: Request, compute: Callable[[str], Any]) -> Response:
+    async def _answer(self, request: Request, compute: Callable[[tuple[str, ...]], Any]) -> Response:
         if not has_token(request, self.token):
             return refusal(_OTHER_TOKEN, 401)
-        text = await _read_text(request)
-        if isinstance(text, Response):
-            return text
+        texts = await _read_texts(request)
+        if isinstance(texts, Response):
+            return texts
         if self._num_waiting >= MOST_WAITING:
             return refusal(f"{MOST_WAITING} texts are waiting already; try again in a moment.", 429)
         self._num_waiting += 1
         try:
-            found = await self.thread.do(lambda: to_json(compute(text)))
+            found = await self.thread.do(lambda: to_json(compute(texts)))
         finally:
             self._num_waiting -= 1
         content = json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
         return Response(content, media_type="application/json")
 
 
-async def _read_text(request: Request) -> str | Response:
-    """The text in the body of a request, or the answer that says what is wrong with the body."""
+async def _read_texts(request: Request) -> tuple[str, ...] | Response:
+    """The text in the body of a request, or both of a pair, or the answer that says what is wrong with the body."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         return refusal("The request has another content type than application/json.", 415)
     body = b""
@@ -144,7 +144,8 @@ async def _read_text(request: Request) -> str | Response:
     text = found.get("text") if isinstance(found, dict) else None
     if not isinstance(text, str):
         return refusal('The request has no text; expected JSON such as {"text": "A wonderful film."}.', 400)
-    return text
+    pair = found.get("text_pair") if isinstance(found, dict) else None
+    return (text, pair) if isinstance(pair, str) else (text,)
 
 
 def _event(kind: str, data: bytes, name: str | None = None) -> bytes:

@@ -19,15 +19,15 @@ class ModelsOfRun:
         self.run = run
         self._kept: dict[str, tuple[object, Any]] = {}
 
-    def predict(self, text: str) -> PredictionTrace:
-        """The trace of the fine-tuned model's decision about a text.
+    def predict(self, text: str, text_pair: str | None = None) -> PredictionTrace:
+        """The trace of the fine-tuned model's decision about a text, or a pair of texts.
 
         Raises ModelNotFoundError while the run has no such model, and UsageError if there is no text.
         """
         from pretune.inference.load import load_classifier
         from pretune.tracing.prediction import trace_prediction
 
-        return trace_prediction(self._load("finetune", load_classifier), text)
+        return trace_prediction(self._load("finetune", load_classifier), text, text_pair)
 
     def fill(self, text: str) -> FillTrace:
         """The trace of the word that the pre-trained model fills in at [MASK].

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pretune.page.escaped import escaped
+from pretune.run_trace.metrics import metric_of
 from pretune.trace_schema import Evaluation, Phase, PredictionTrace, RunTrace
 
 MOST_CHARACTERS, MOST_WORDS = 200, 12
@@ -22,7 +23,8 @@ def html_of_run(trace: RunTrace) -> str:
     phases = [phase for phase in (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch) if phase]
     rows = [_phase_row(phase, row) for phase in phases for row in phase.evaluations]
     if rows:
-        parts.append(html_table(["phase", "epoch", "training loss", "loss", "accuracy", "kept", "observation"], rows))
+        score = "accuracy" if all(phase.metric == "accuracy" for phase in phases) else "score"
+        parts.append(html_table(["phase", "epoch", "training loss", "loss", score, "kept", "observation"], rows))
     if trace.comparison is not None:
         verdicts = "".join(f"<li>{_text(verdict.sentence)}</li>" for verdict in trace.comparison.verdicts)
         parts.append(f"<ul>{verdicts}</ul>")
@@ -33,12 +35,12 @@ def html_of_run(trace: RunTrace) -> str:
 def _phase_row(phase: Phase, row: Evaluation) -> list[Cell]:
     name = _PHASE_NAMES[phase.stage]
     kept = "kept" if row.is_best else ""
-    return [name, round(row.epoch, 2), row.train_loss, row.loss, row.accuracy, kept, row.summary]
+    return [name, round(row.epoch, 2), row.train_loss, row.loss, row.score, kept, row.summary]
 
 
 def html_of_training(rows: Sequence[dict[str, float | None]]) -> str:
     """The rows of a training trace, as they were logged."""
-    names = ["epoch", "train_loss", "loss", "accuracy"]
+    names = ["epoch", "train_loss", "loss", metric_of(rows)]
     return _fragment([html_table(names, [[row.get(name) for name in names] for row in rows])])
 
 
@@ -59,11 +61,12 @@ def html_of_prediction(trace: PredictionTrace) -> str:
     tokens = " ".join(f"<code>{_text(token.surface)}</code>" for token in trace.tokens[: 4 * MOST_WORDS])
     more = " ..." if len(trace.tokens) > 4 * MOST_WORDS else ""
     parts = [
-        f"<p>{_text(trace.text[: 5 * MOST_CHARACTERS])}</p>",
-        f"<p><b>{_text(decision.label)}</b>, probability {decision.probability:.3f}, lead {decision.margin:.3f}</p>",
+        *(f"<p>{_text(text[: 5 * MOST_CHARACTERS])}</p>" for text in (trace.text, trace.text_pair) if text is not None),
+        _decided(trace),
         f"<p>{len(trace.tokens):,} tokens: {tokens}{more}</p>",
-        html_table(["label", "probability"], _best(trace.label_names, decision.probabilities)),
     ]
+    if decision.probabilities:
+        parts.append(html_table(["label", "probability"], _best(trace.label_names, decision.probabilities)))
     reasons = trace.reasons
     if reasons is not None:
         order = sorted(range(len(reasons.words)), key=lambda index: -abs(reasons.integrated_gradients[index]))
@@ -71,9 +74,19 @@ def html_of_prediction(trace: PredictionTrace) -> str:
             [reasons.words[index], reasons.integrated_gradients[index], reasons.occlusion[index]]
             for index in order[:MOST_WORDS]
         ]
-        title = f"Reasons for {_text(reasons.label)} rather than {_text(reasons.runner_up)}, as a difference of logits:"
+        title = f"Reasons for {_text(reasons.label)}:"
+        if reasons.runner_up is not None:
+            rather = f"{_text(reasons.label)} rather than {_text(reasons.runner_up)}"
+            title = f"Reasons for {rather}, as a difference of logits:"
         parts += [f"<p>{title}</p>", html_table(["word", "integrated gradients", "occlusion"], rows)]
     return _fragment(parts)
+
+
+def _decided(trace: PredictionTrace) -> str:
+    decision = trace.decision
+    if trace.task in ("multilabel", "regression"):
+        return f"<p><b>{_text(decision.label)}</b></p>"
+    return f"<p><b>{_text(decision.label)}</b>, probability {decision.probability:.3f}, lead {decision.margin:.3f}</p>"
 
 
 def _best(names: Sequence[str], probabilities: Sequence[float]) -> list[list[Cell]]:

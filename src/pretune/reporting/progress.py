@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pretune.run_trace import formats
+from pretune.run_trace.metrics import metric_of, write_interval, write_named
 from pretune.run_trace.training import read_phase
 from pretune.runtime.events import Event, fold, subscribed
 from pretune.terminal import Lines, Page, bar, clean, columns_of, page_for, paragraph, shorten, to_text
@@ -154,13 +155,17 @@ class Narrator:
             text += f" of {formats.count(steps)}"
         fraction = event["step"] / steps if steps else None
         text += f"  loss {formats.nats(event['loss'])}"
-        if event.get("accuracy") is not None:
+        if event.get("accuracy") is not None and self._has_accuracy():
             text += f"  accuracy {formats.percent(event['accuracy'])}"
         if rate := self._current_rate():
             text += f"  {formats.short_count(rate)} tokens/s"
         if event.get("seconds_left") is not None:
             text += f"  {formats.clock(event['seconds_left'])} left"
         return text, fraction
+
+    def _has_accuracy(self) -> bool:
+        """Whether the fraction of correct predictions is the metric of the task, as far as an evaluation has said."""
+        return metric_of(event for event in self.events if event["event"] == "evaluation") == "accuracy"
 
     def _current_rate(self) -> float | None:
         """Tokens per second in the last few seconds; the mean since the start would include compilation."""
@@ -312,7 +317,12 @@ def _evaluation(event: Event) -> str:
     place = f"step {formats.count(event['step'])}"
     if event.get("trial") is not None:
         place = f"trial {event['trial']}  epoch {event['epoch']:.2f}"
-    return f"{place}  validation loss {formats.nats(event['loss'])}  accuracy {formats.percent(event['accuracy'])}"
+    return f"{place}  validation loss {formats.nats(event['loss'])}  {_score(event)}"
+
+
+def _score(event: Event) -> str:
+    metric = metric_of([event])
+    return write_named(metric, event[metric])
 
 
 def _trial_started(event: Event) -> str:
@@ -323,14 +333,15 @@ def _trial_started(event: Event) -> str:
 
 
 def _trial_finished(event: Event) -> str:
-    score = f"validation accuracy {formats.percent(event['validation_accuracy'])}"
+    metric = "accuracy" if event.get("validation_accuracy") is not None else metric_of([event])
+    score = f"validation {write_named(metric, event['validation_accuracy' if metric == 'accuracy' else metric])}"
     return f"trial {event['trial']}: kept epoch {formats.count(event['best_epoch'])}, {score}"
 
 
 def _test(event: Event) -> str:
-    interval = f"95 % interval {formats.interval(event['accuracy_interval'])}"
-    accuracy = f"accuracy {formats.percent(event['accuracy'])} ({interval})"
-    return f"test set, seed {event.get('seed', '?')}: {accuracy}, n = {formats.count(event['n'])}"
+    metric = metric_of([event])
+    interval = f"95 % interval {write_interval(metric, event[f'{metric}_interval'])}"
+    return f"test set, seed {event.get('seed', '?')}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
 
 
 def _comparison(event: Event) -> str:

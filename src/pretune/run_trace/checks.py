@@ -16,6 +16,7 @@ from typing import Any
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.expression import evaluate, read_pointer
 from pretune.run_trace.log_values import figure, of_stage, whole
+from pretune.run_trace.metrics import title_of
 from pretune.run_trace.places import has_absolute_path
 from pretune.run_trace.prediction_checks import check_predictions
 from pretune.run_trace.quiz.verify import verify
@@ -23,7 +24,7 @@ from pretune.run_trace.text_overlap import count_shared_rows, find_in_training
 from pretune.run_trace.training import BASE, trial_shown
 from pretune.run_trace.user_texts import Place, texts_of
 from pretune.runtime.events import Event
-from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage
+from pretune.trace_schema import Check, Phase, Question, RunTrace, Stage, TestErrors
 
 ROUNDING = 2e-5  # of a number computed from others with six significant digits
 GUESSING = 0.3  # nats around ln V, within which an untrained model guesses
@@ -56,6 +57,8 @@ def check_run(trace: RunTrace, events: list[Event], run: Path | None = None) -> 
 def _check_totals(trace: RunTrace) -> Check | None:
     """The confusion matrix, the row of the training log, and the comparison give the same figures."""
     errors, phase = trace.errors, trace.phases.finetune
+    if errors is not None and phase is not None and phase.metric != "accuracy":
+        return _check_scores(trace, errors, phase)
     if errors is None or phase is None or not errors.confusion:
         return None
     total = sum(map(sum, errors.confusion))
@@ -64,12 +67,12 @@ def _check_totals(trace: RunTrace) -> Check | None:
     for index, test in enumerate(phase.test):
         if test.seed == errors.seed:
             pointers.append(f"/phases/finetune/test/{index}")
-            differences += [abs(right / max(total, 1) - test.accuracy), abs(test.n - total) / max(total, 1)]
+            differences += [abs(right / max(total, 1) - test.score), abs(test.n - total) / max(total, 1)]
     for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
         if model.kind == "pretrained" and phase.test:
-            mean = math.fsum(test.accuracy for test in phase.test) / len(phase.test)
+            mean = math.fsum(test.score for test in phase.test) / len(phase.test)
             pointers.append(f"/comparison/models/{index}")
-            differences.append(abs(mean - model.accuracy))
+            differences.append(abs(mean - model.score))
     return Check(
         id="I12",
         name="Confusion matrix, test and comparison agree",
@@ -77,6 +80,39 @@ def _check_totals(trace: RunTrace) -> Check | None:
         f"{max(differences):.1e}.",
         is_ok=max(differences) <= ROUNDING,
         value=max(differences),
+        tolerance=ROUNDING,
+        in_browser=True,
+        pointers=pointers,
+    )
+
+
+def _check_scores(trace: RunTrace, errors: TestErrors, phase: Phase) -> Check | None:
+    """The errors, the row of the training log, and the comparison give the same main metric."""
+    found = {
+        "label_sets/micro_f1": None if errors.label_sets is None else errors.label_sets.micro_f1,
+        "scores/pearson": None if errors.scores is None else errors.scores.pearson,
+        "entities/entity_f1": None if errors.entities is None else errors.entities.entity_f1,
+    }
+    place, score = next(((place, score) for place, score in found.items() if score is not None), ("", None))
+    if score is None:
+        return None
+    pointers, differences = [f"/errors/{place}"], []
+    for index, test in enumerate(phase.test):
+        if test.seed == errors.seed:
+            pointers.append(f"/phases/finetune/test/{index}")
+            differences += [abs(score - test.score), abs(test.n - errors.n) / max(errors.n, 1)]
+    for index, model in enumerate(trace.comparison.models if trace.comparison is not None else []):
+        if model.kind == "pretrained" and phase.test:
+            pointers.append(f"/comparison/models/{index}")
+            differences.append(abs(math.fsum(test.score for test in phase.test) / len(phase.test) - model.score))
+    worst = max(differences, default=0.0)
+    return Check(
+        id="I12",
+        name="Errors, test and comparison agree",
+        sentence=f"The {title_of(phase.metric)} of the {errors.n:,} predictions is {score:.4f}; the figures of other "
+        f"tables differ by at most {worst:.1e}.",
+        is_ok=worst <= ROUNDING,
+        value=worst,
         tolerance=ROUNDING,
         in_browser=True,
         pointers=pointers,
@@ -155,14 +191,14 @@ def _check_best_evaluation(trace: RunTrace) -> Check | None:
 
 def _kept(phase: Phase | None) -> int | None:
     trial = None if phase is None else trial_shown(phase)
-    if phase is None or trial is None or trial.stopped is None:
+    if phase is None or trial is None or trial.stopped in (None, "updates"):  # the last weights were kept, unchosen
         return None
     return next((index for index, row in enumerate(phase.evaluations) if row.is_best), None)
 
 
 def _score(phase: Phase, index: int) -> tuple[float, float]:
     row, trial = phase.evaluations[index], trial_shown(phase)
-    score = row.macro_f1 if trial is not None and trial.metric == "macro_f1" else row.accuracy
+    score = row.macro_f1 if trial is not None and trial.metric == "macro_f1" else row.score
     return (-math.inf if score is None else score), -row.loss
 
 

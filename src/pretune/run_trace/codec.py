@@ -81,6 +81,10 @@ def read_run_trace(path: Path) -> RunTrace:
         raise InputDataError(f"{path} is damaged: {error}; delete it and run the same command again.") from error
 
 
+# Members that a document of version 1.0, which knew one metric, has under another name.
+_EARLIER = {"score": "accuracy", **{f"score_{part}": f"accuracy_{part}" for part in ("low", "high", "noise")}}
+
+
 @cache
 def hints_of(cls: type) -> dict[str, Any]:
     """The types of the fields of a dataclass, with their annotations."""
@@ -124,7 +128,10 @@ def _read_object(cls: Any, value: Any, place: str) -> Any:
     hints = hints_of(cls)
     found = {}
     for each in fields(cls):
-        if each.name in value:
+        earlier = _EARLIER.get(each.name)
+        if each.name not in value and earlier in value:
+            found[each.name] = _read(hints[each.name], value[earlier], f"{place}/{earlier}")
+        elif each.name in value:
             found[each.name] = _read(hints[each.name], value[each.name], f"{place}/{each.name}")
         elif not _has_default(each):
             found[each.name] = _read(hints[each.name], _absent(hints[each.name]), f"{place}/{each.name}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pretune.run_trace.log_values import figure, figures, last_of, objects, texts, whole, words
+from pretune.run_trace.metrics import metric_of, read_figures, read_score
 from pretune.run_trace.predicted_rows import PredictedRows
 from pretune.run_trace.training import read_slices
 from pretune.runtime.events import Event
@@ -17,11 +18,14 @@ CLEAR = 0.05  # p-value below which a difference is clear, if its interval does 
 def read_comparison(events: list[Event], predicted: Mapping[str, PredictedRows]) -> Comparison | None:
     """The latest comparison; None if there is none. `predicted` has the first seed of each kind of model."""
     event = last_of(events, "compare", "comparison")
-    models = [model for row in objects(event.get("rows")) if (model := _read_model(row)) is not None]
+    rows = objects(event.get("rows"))
+    metric = metric_of(rows)
+    models = [model for row in rows if (model := _read_model(row, metric)) is not None]
     if not models:
         return None
     verdicts = [verdict for each in objects(event.get("verdicts")) if (verdict := _read_verdict(each)) is not None]
     return Comparison(
+        metric=metric,
         models=models,
         verdicts=verdicts,
         coverage=words(event.get("coverage")) or "",
@@ -35,9 +39,9 @@ def find_verdict(comparison: Comparison | None, other: str, slice_name: str | No
     return next((v for v in verdicts if v.between == ["pretrained", other] and v.slice == slice_name), None)
 
 
-def _read_model(row: Event) -> ComparedModel | None:
-    accuracy, interval = figure(row.get("accuracy")), figures(row.get("accuracy_interval"), 2)
-    if accuracy is None or interval is None:
+def _read_model(row: Event, metric: str) -> ComparedModel | None:
+    score, interval = read_score(row, metric) or (None, None)
+    if score is None or interval is None:
         return None
     seeds = row.get("seeds")
     kind = words(row.get("kind")) or "?"
@@ -45,14 +49,16 @@ def _read_model(row: Event) -> ComparedModel | None:
         name=words(row.get("name")) or kind,
         kind=kind,
         n=whole(row.get("n")) or 0,
-        accuracy=accuracy,
+        score=score,
+        accuracy=score if metric == "accuracy" else None,
         low=interval[0],
         high=interval[1],
         macro_f1=figure(row.get("macro_f1")),
         brier_score=figure(row.get("brier_score")),
         calibration_error=figure(row.get("calibration_error")),
         seeds=[f for seed in seeds if (f := figure(seed)) is not None] if isinstance(seeds, list) else [],
-        slices=read_slices(row.get("slices")),
+        slices=read_slices(row.get("slices"), metric),
+        figures=read_figures(row, metric),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
@@ -38,7 +39,7 @@ def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison |
 
 
 def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
-    unit = "points" if verdict.metric == "accuracy" else "points of macro-F1"
+    unit = points_of(verdict.metric)
     figure = f"{signed_points(verdict.difference)} {unit}"
     lead, against = {
         "better": ("Pre-training helped", "over"),
@@ -84,15 +85,24 @@ def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
     open_question = NOT_MEASURED if running is None else _at(running)
     if phase.test:
         test = phase.test[0]
-        figure = formats.percent(test.accuracy)
-        interval = f"The 95 % interval is {formats.interval((test.low, test.high))} % on {formats.count(test.n)} texts."
+        figure = write_score(phase.metric, test.score)
+        unit = " %" if phase.metric == "accuracy" else ""
+        bounds = write_interval(phase.metric, (test.low, test.high))
+        interval = f"The 95 % interval is {bounds}{unit} on {formats.count(test.n)} texts."
+        if phase.metric != "accuracy":
+            sentence = f"On the test texts, the fine-tuned model reaches {write_named(phase.metric, test.score)}."
+            return Headline(sentence=sentence, figure=figure, detail=f"{interval} {open_question}")
         return Headline(
             sentence=f"The fine-tuned model classifies {figure} of the test texts correctly.",
             figure=figure,
             detail=f"{interval} {open_question}",
         )
     row = best_evaluation(phase)
-    figure = formats.percent(row.accuracy)
+    figure = write_score(phase.metric, row.score)
+    if phase.metric != "accuracy":
+        sentence = f"On the validation texts, the fine-tuned model reaches {write_named(phase.metric, row.score)}."
+        detail = f"It has not been tried on test texts. {open_question}"
+        return Headline(sentence=sentence, figure=figure, detail=detail)
     n = f" of {formats.count(row.n)}" if row.n else " of the"
     return Headline(
         sentence=f"The fine-tuned model classifies {figure}{n} validation texts correctly.",
@@ -108,7 +118,7 @@ def best_evaluation(phase: Phase) -> Evaluation:
 
 def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     row = phase.evaluations[-1]
-    figure = formats.percent(row.accuracy)
+    figure = formats.percent(row.score)
     total = f" of {formats.count(phase.plan.steps)}" if running is not None and phase.plan is not None else ""
     guess = next((each for each in phase.accuracy_references if each.id == "most_frequent"), None)
     detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."

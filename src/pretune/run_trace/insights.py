@@ -12,6 +12,7 @@ from pretune.run_trace import formats
 from pretune.run_trace.comparison import find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
+from pretune.run_trace.metrics import points_of, write_named
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import Insight, NextStep, Phase, RunTrace, Verdict
 
@@ -51,7 +52,7 @@ def _of_verdict(trace: RunTrace, verdict: Verdict) -> tuple[Numbers, str]:
 
 
 def _figures(verdict: Verdict) -> str:
-    unit = "points" if verdict.metric == "accuracy" else "points of macro-F1"
+    unit = points_of(verdict.metric)
     interval = f"95 % interval {points_interval(verdict.low, verdict.high)}"
     return f"{signed_points(verdict.difference)} {unit} ({interval})"
 
@@ -89,36 +90,44 @@ def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
 
 
 def _linear(trace: RunTrace) -> Insight | None:
-    """A baseline on word counts that is no worse than the pre-trained model."""
-    for kind, name in (("tfidf", "TF-IDF with logistic regression"), ("nbsvm", "NB-SVM")):
+    """A linear baseline that is no worse than the pre-trained model."""
+    named = [("tfidf", "TF-IDF with logistic regression"), ("nbsvm", "NB-SVM")]
+    others = [] if trace.comparison is None or trace.comparison.metric == "accuracy" else trace.comparison.models
+    named += [(model.kind, model.name) for model in others if model.kind not in ("majority", "scratch", "pretrained")]
+    for kind, name in dict(named).items():
         verdict = find_verdict(trace.comparison, kind)
         if verdict is None or verdict.outcome == "better":
             continue
         numbers, pointer = _of_verdict(trace, verdict)
         lead = "does better than" if verdict.outcome == "worse" else "does about as well as"
-        sentence = f"{name}, which only counts words, {lead} the pre-trained model: {_figures(verdict)}."
+        which = ", which only counts words," if kind in ("tfidf", "nbsvm") else ""
+        sentence = f"{name[:1].upper()}{name[1:]}{which} {lead} the pre-trained model: {_figures(verdict)}."
         return _insight("linear", sentence, numbers, [pointer])
     return None
 
 
 def _validation_gap(trace: RunTrace) -> Insight | None:
-    """A validation accuracy outside the interval of the test accuracy: then validation does not stand for the test."""
+    """A validation score outside the interval of the test score: then validation does not stand for the test."""
     for phase, name in ((trace.phases.scratch, "the network from scratch"), (trace.phases.finetune, "the model")):
         best = _best(phase)
         if phase is None or best is None or not phase.test:
             continue
         row, test = phase.evaluations[best], phase.test[0]
-        if row.accuracy - row.accuracy_noise <= test.high:
+        if row.score - row.score_noise <= test.high:
             continue
         base = f"/phases/{phase.stage}"
+        measure = "accuracy" if phase.metric == "accuracy" else "score"
         numbers = {
-            "validation_accuracy": (row.accuracy, ["at", f"{base}/evaluations/{best}/accuracy"]),
-            "test_accuracy": (test.accuracy, ["at", f"{base}/test/0/accuracy"]),
+            f"validation_{measure}": (row.score, ["at", f"{base}/evaluations/{best}/{measure}"]),
+            f"test_{measure}": (test.score, ["at", f"{base}/test/0/{measure}"]),
         }
-        sentence = (
-            f"Validation promised more than the test gave: {name} classifies {formats.percent(row.accuracy)} of the "
-            f"validation texts correctly, and {formats.percent(test.accuracy)} of the test texts."
+        figures = (
+            f"{name} classifies {formats.percent(row.score)} of the validation texts correctly, and "
+            f"{formats.percent(test.score)} of the test texts"
+            if phase.metric == "accuracy"
+            else f"{name} reaches {write_named(phase.metric, row.score)} there, and {test.score:.3f} here"
         )
+        sentence = f"Validation promised more than the test gave: {figures}."
         return _insight("validation", sentence, numbers, [f"{base}/evaluations/{best}", f"{base}/test/0"])
     return None
 
@@ -171,7 +180,7 @@ def _pretraining(trace: RunTrace) -> Insight | None:
 def _confusion(trace: RunTrace) -> Insight | None:
     """The most frequent mistake, if there are more than two classes."""
     found = trace.errors
-    if found is None or len(found.labels) < 3:
+    if found is None or len(found.labels) < 3 or not found.confusion:
         return None
     cells = [
         (count, label, predicted)

@@ -34,7 +34,7 @@ def loss_noise(row: Evaluation) -> float:
     if row.loss_error is not None:
         return Z_95 * row.loss_error
     n = max(row.n or 1, 1)
-    wrong = max(1 - row.accuracy, 1 / n)
+    wrong = max(1 - min(row.score, 1.0), 1 / n)
     return row.loss * max(1.0, math.sqrt(max(1 - wrong, 0.0) / wrong)) / math.sqrt(n)
 
 
@@ -48,13 +48,13 @@ def loss_change_noise(rows: Sequence[Evaluation]) -> float:
     return max(own) if paired is None else min(Z_95 * paired, sum(own))
 
 
-def accuracy_change_noise(rows: Sequence[Evaluation]) -> float:
-    """The noise of the change in accuracy from the first to the last of some consecutive rows, as a fraction.
+def score_change_noise(rows: Sequence[Evaluation]) -> float:
+    """The noise of the change in the score from the first to the last of some consecutive rows, as a fraction.
 
     One answer is added, because answers are counted: the correction for continuity of McNemar's test (Edwards 1948).
     Without a paired error, it is the larger of the two rows' own noise.
     """
-    own = [rows[0].accuracy_noise, rows[-1].accuracy_noise]
+    own = [rows[0].score_noise, rows[-1].score_noise]
     paired = _sum_of_errors([row.accuracy_change_error for row in rows[1:]])
     return max(own) if paired is None else min(Z_95 * paired + 1 / max(rows[-1].n or 1, 1), sum(own))
 
@@ -66,7 +66,7 @@ def _sum_of_errors(errors: Sequence[float | None]) -> float | None:
 
 
 def is_measurable(rows: Sequence[Evaluation]) -> bool:
-    """Whether the first and the last of some consecutive rows differ by more than noise, in loss or accuracy."""
+    """Whether the first and the last of some consecutive rows differ by more than noise, in loss or score."""
     before, after = rows[0], rows[-1]
-    by_loss, by_accuracy = abs(after.loss - before.loss), abs(after.accuracy - before.accuracy)
-    return by_loss > loss_change_noise(rows) or by_accuracy > accuracy_change_noise(rows)
+    by_loss, by_score = abs(after.loss - before.loss), abs(after.score - before.score)
+    return by_loss > loss_change_noise(rows) or by_score > score_change_noise(rows)

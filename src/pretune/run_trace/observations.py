@@ -13,7 +13,8 @@ from typing import Any
 
 from pretune.run_trace import formats
 from pretune.run_trace.log_values import rounded
-from pretune.run_trace.noise import Z_95, accuracy_change_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.metrics import title_of, write_gain, write_noise
+from pretune.run_trace.noise import Z_95, is_measurable, loss_change_noise, loss_noise, score_change_noise
 from pretune.trace_schema import Evaluation, Observation, Phase, Reference, Trial
 
 GUESSING_MARGIN = 0.3  # nats around ln V or ln K within which an untrained model counts as guessing
@@ -51,6 +52,15 @@ class Moment:
     @property
     def is_pretraining(self) -> bool:
         return self.phase.stage == "pretrain"
+
+    @property
+    def measure(self) -> str:
+        """The field of an evaluation with the score: a classification calls it by its name."""
+        return "accuracy" if self.phase.metric == "accuracy" else "score"
+
+    @property
+    def measure_title(self) -> str:
+        return title_of(self.phase.metric)
 
     @property
     def trial(self) -> Trial | None:
@@ -184,14 +194,14 @@ def _skipped(moment: Moment) -> Observation | None:
 
 
 def _plateau(moment: Moment) -> Observation | None:
-    """Pre-training is judged by its loss, fine-tuning by its accuracy."""
-    name = "loss" if moment.is_pretraining else "accuracy"
-    scores = [-row.loss if moment.is_pretraining else row.accuracy for row in moment.so_far]
+    """Pre-training is judged by its loss, fine-tuning by its score."""
+    name = "loss" if moment.is_pretraining else moment.measure
+    scores = [-row.loss if moment.is_pretraining else row.score for row in moment.so_far]
     best = scores.index(max(scores))
     waited = moment.index - best
     if waited < PATIENCE:
         return None
-    what = "loss not lower" if moment.is_pretraining else "accuracy not higher"
+    what = "loss not lower" if moment.is_pretraining else f"{moment.measure_title} not higher"
     sentence = f"validation {what} for {waited} evaluations"
     if not moment.is_pretraining and moment.row.loss < min(row.loss for row in moment.before):
         sentence += ", but its loss is still falling"
@@ -212,11 +222,11 @@ def _change(moment: Moment) -> Observation | None:
     for index in range(1, moment.index):
         anchor = index if is_measurable(rows[anchor : index + 1]) else anchor
     row, since = moment.row, rows[anchor]
-    fall, gain = since.loss - row.loss, row.accuracy - since.accuracy
+    fall, gain = since.loss - row.loss, row.score - since.score
     if abs(fall) > loss_change_noise(rows[anchor:]):
         sentence = f"loss {'fell' if fall > 0 else 'rose'} {formats.change(fall)}"
     elif is_measurable(rows[anchor:]):
-        sentence = f"accuracy {formats.points(gain)}"
+        sentence = f"{moment.measure_title} {write_gain(moment.phase.metric, gain)}"
     else:
         sentence = "no measurable change"
     if anchor < moment.index - 1:
@@ -226,7 +236,7 @@ def _change(moment: Moment) -> Observation | None:
         sentence += f" (n = {formats.count(row.n or 0)})"
     numbers = {
         "fall": (fall, ["sub", moment.read("loss", anchor), moment.read("loss")]),
-        "gain": (gain, ["sub", moment.read("accuracy"), moment.read("accuracy", anchor)]),
+        "gain": (gain, ["sub", moment.read(moment.measure), moment.read(moment.measure, anchor)]),
     }
     return _found("change", sentence, numbers, moment.at(moment.index, anchor))
 
@@ -259,20 +269,21 @@ def _context(moment: Moment) -> Observation | None:
 
 def _best_so_far(moment: Moment) -> Observation | None:
     row = moment.row
-    numbers: Numbers = {"accuracy": (row.accuracy, moment.read("accuracy"))}
+    numbers: Numbers = {moment.measure: (row.score, moment.read(moment.measure))}
+    metric = moment.phase.metric
     kept = ", kept" * row.is_best  # decided when the trial is over
     if moment.before:
-        best = max(range(moment.index), key=lambda i: moment.before[i].accuracy)
-        gain, noise = row.accuracy - moment.before[best].accuracy, accuracy_change_noise(moment.so_far[best:])
+        best = max(range(moment.index), key=lambda i: moment.before[i].score)
+        gain, noise = row.score - moment.before[best].score, score_change_noise(moment.so_far[best:])
         numbers |= {
-            "gain": (gain, ["sub", moment.read("accuracy"), moment.read("accuracy", best)]),
+            "gain": (gain, ["sub", moment.read(moment.measure), moment.read(moment.measure, best)]),
             "noise": (noise, _read_change_noise(moment, best)),
         }
         pointers = moment.at(moment.index, best)
         if gain > noise:
-            return _found("best", f"best so far ({formats.points(gain)}){kept}", numbers, pointers)
+            return _found("best", f"best so far ({write_gain(metric, gain)}){kept}", numbers, pointers)
         if gain > 0:
-            sentence = f"highest so far, within noise ({formats.points(gain)}, {formats.spread(noise)}){kept}"
+            sentence = f"highest so far, within noise ({write_gain(metric, gain)}, {write_noise(metric, noise)}){kept}"
             return _found("highest", sentence, numbers, pointers)
     if not row.is_best:
         return None
@@ -281,8 +292,8 @@ def _best_so_far(moment: Moment) -> Observation | None:
 
 
 def _read_change_noise(moment: Moment, since: int) -> Any:
-    """The expression of `accuracy_change_noise` from an earlier evaluation to this one."""
-    own = [moment.read("accuracy_noise", since), moment.read("accuracy_noise")]
+    """The expression of `score_change_noise` from an earlier evaluation to this one."""
+    own = [moment.read(f"{moment.measure}_noise", since), moment.read(f"{moment.measure}_noise")]
     if any(row.accuracy_change_error is None for row in moment.so_far[since + 1 :]):
         return ["max", ["list", *own]]
     errors = [moment.read("accuracy_change_error", index) for index in range(since + 1, moment.index + 1)]
@@ -293,14 +304,14 @@ def _read_change_noise(moment: Moment, since: int) -> Any:
 
 def _not_above_majority(moment: Moment) -> Observation | None:
     found, row = moment.reference("accuracy", "majority"), moment.row
-    if found is None or row.step == 0 or row.accuracy - row.accuracy_noise > found[0].value:
+    if found is None or row.step == 0 or row.score - row.score_noise > found[0].value:
         return None
     majority, pointer = found[0].value, found[1]
     sentence = f"not measurably better than the majority class ({formats.percent(majority)})"
     numbers = {
-        "accuracy": (row.accuracy, moment.read("accuracy")),
+        "accuracy": (row.score, moment.read("accuracy")),
         "majority": (majority, ["at", f"{pointer}/value"]),
-        "noise": (row.accuracy_noise, moment.read("accuracy_noise")),
+        "noise": (row.score_noise, moment.read("accuracy_noise")),
     }
     return _found("majority", sentence, numbers, [*moment.at(moment.index), pointer])
 
@@ -310,7 +321,7 @@ def _stopped(moment: Moment) -> Observation | None:
     if not moment.is_last or trial is None or trial.stopped != "patience":
         return None
     epoch, pointers = trial.best_epoch or 0, [*moment.at(moment.index), *moment.trial_pointer]
-    metric = {"macro_f1": "macro-F1"}.get(trial.metric or "accuracy", "accuracy")
+    metric = title_of(trial.metric or moment.phase.metric)
     sentence = f"stopped: validation {metric} has not risen since epoch {formats.count(epoch)}"
     numbers: Numbers = {}
     if trial.best_epoch is not None:

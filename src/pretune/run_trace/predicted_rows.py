@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.run_trace.log_values import members, texts, words
+from pretune.run_trace.log_values import figure, members, texts, words
 
 # Where each kind of model has its predictions; of several seeds, one file each.
 FOLDERS = {"pretrained": "finetune", "scratch": "scratch"}
@@ -49,6 +49,12 @@ def read_first_seeds(run: Path) -> dict[str, PredictedRows]:
 
 def read_seed(run: Path, kind: str, seed: int | None = None) -> PredictedRows | None:
     """The predictions of a network with this seed, or with its first one; None if there are none."""
+    found = find_predictions(run, kind, seed)
+    return None if found is None else read_predictions(*found)
+
+
+def find_predictions(run: Path, kind: str, seed: int | None = None) -> tuple[Path, int] | None:
+    """The prediction file of a network with this seed, or with its first one, and its seed; None if there is none."""
     folder = run / FOLDERS[kind] / "predictions"
     seeds = {
         int(name[1]): file
@@ -58,7 +64,7 @@ def read_seed(run: Path, kind: str, seed: int | None = None) -> PredictedRows | 
     if not seeds:
         return None
     chosen = seed if seed in seeds else min(seeds)
-    return read_predictions(seeds[chosen], chosen)
+    return seeds[chosen], chosen
 
 
 def read_predictions(path: Path, seed: int | None = None) -> PredictedRows | None:
@@ -79,28 +85,54 @@ def read_predictions(path: Path, seed: int | None = None) -> PredictedRows | Non
     except (KeyError, TypeError, ValueError):
         return None
     num_classes = rows.probabilities.shape[1] if rows.probabilities.ndim == 2 else 0
+    if rows.label.ndim != 1:  # several labels a row
+        return None
     is_sound = np.isfinite(rows.probabilities).all() and num_classes > max(rows.label.max(), rows.predicted.max())
     return rows if is_sound and min(rows.label.min(), rows.predicted.min()) >= 0 else None
 
 
 def read_label_names(run: Path) -> list[str]:
     """The names of the classes, by class; none if no file of the run has them."""
-    for name in LABEL_FILES:
-        try:
-            found = texts(members(json.loads((run / name).read_text(encoding="utf-8"))).get("names"))
-        except (OSError, ValueError):
-            continue
-        if found:
-            return found
-    return []
+    found = (texts(_read_object(run / name).get("names")) for name in LABEL_FILES)
+    return next((names for names in found if names), [])
 
 
-def read_test_rows(run: Path) -> dict[int, str]:
+def read_thresholds(run: Path) -> list[float]:
+    """The thresholds that the delivered model was given on validation, by label; none if it has none."""
+    found = members(_read_object(run / "finetune/checkpoint/labels.json").get("decision")).get("thresholds")
+    return [figure(each) or 0.0 for each in found] if isinstance(found, list) else []
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        return members(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestText:
+    """The text of a test row, and the second one of a pair."""
+
+    __test__ = False  # it is no test, whatever its name
+
+    text: str
+    pair: str | None
+
+
+def read_test_rows(run: Path) -> dict[int, TestText]:
     """The text of each test row, by its number."""
     for name in ("prepare/test.jsonl", "split/test.jsonl"):
         lines = read_lines(run / name)
         if lines:
-            return {line["row"]: str(line.get("text", "")) for line in lines if isinstance(line.get("row"), int)}
+            return {
+                line["row"]: TestText(
+                    text=str(line.get("text", "")),
+                    pair=str(line["text_pair"]) if isinstance(line.get("text_pair"), str) else None,
+                )
+                for line in lines
+                if isinstance(line.get("row"), int)
+            }
     return {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from pretune.trace_schema import Check, PredictionTrace, RunTrace
+from pretune.trace_schema import Check, PredictionTrace, Reasons, RunTrace, Token
 
 ARITHMETIC = 1e-4  # relative to the size of the logits; the file has six significant digits
 FORWARD = 1e-4  # between two ways of running the model
@@ -40,12 +40,10 @@ def check_predictions(trace: RunTrace) -> list[Check]:
             "Weights times vector plus bias differ from the logits by at most {} of their size.", in_browser=True,
         ),
         _largest(
-            trace, "I06", "Probabilities are the softmax of the logits", _softmax_error, ARITHMETIC,
-            "The softmax of the logits and the probabilities differ by at most {}.", in_browser=True,
+            trace, "I06", *_link_of(trace), in_browser=True,
         ),
         _largest(
-            trace, "I07", "The label is the most probable class", _label_error, 0.0,
-            "Predictions whose label is not the class with the highest probability: {}.", in_browser=True, adds=True,
+            trace, "I07", *_rule_of(trace), in_browser=True, adds=True,
         ),
         _largest(
             trace, "I08", "Contributions sum to the logits", _contribution_error, ARITHMETIC,
@@ -53,6 +51,44 @@ def check_predictions(trace: RunTrace) -> list[Check]:
         ),
     ]  # fmt: skip
     return checks + _check_reasons(trace)
+
+
+_Measure = Callable[[PredictionTrace], float | None]
+
+
+def _link_of(trace: RunTrace) -> tuple[str, _Measure, float, str]:
+    """How outputs become probabilities, or a number: name of the check, its measure and tolerance, and its sentence."""
+    task = trace.predictions[0].task
+    if task == "regression":
+        return (
+            "The number is the output in units of the file", _number_error, ARITHMETIC,
+            "Mean plus deviation times output, and the prediction, differ by at most {} of its size.",
+        )  # fmt: skip
+    link = "sigmoid" if task == "multilabel" else "softmax"
+    return (
+        f"Probabilities are the {link} of the logits", _link_error, ARITHMETIC,
+        f"The {link} of the logits and the probabilities differ by at most {{}}.",
+    )  # fmt: skip
+
+
+def _rule_of(trace: RunTrace) -> tuple[str, _Measure, float, str]:
+    """How probabilities become a label."""
+    task = trace.predictions[0].task
+    if task == "multilabel":
+        return (
+            "The labels are those that reach their thresholds", _label_set_error, 0.0,
+            "Predictions whose labels are not those with a probability at its threshold or above: {}.",
+        )  # fmt: skip
+    if task == "regression":
+        return (
+            "The number is that of the last layer", _last_layer_error, 0.0,
+            "Predictions whose number is not the one that is read out after the last layer: {}.",
+        )  # fmt: skip
+    what = "class" if task == "classification" else "label of the word"
+    return (
+        f"The label is the most probable {what}", _label_error, 0.0,
+        f"Predictions whose label is not the {what} with the highest probability: {{}}.",
+    )  # fmt: skip
 
 
 def _check_reasons(trace: RunTrace) -> list[Check]:
@@ -105,19 +141,28 @@ def _largest(
 
 def _rebuild_error(prediction: PredictionTrace) -> float:
     """Characters that are neither those of a token nor blanks between tokens; the middle of a cut text may be lost."""
+    of_first = [token for token in prediction.tokens if not token.in_pair]
+    error = _rebuild_text_error(prediction.text, of_first, prediction.was_cut)
+    if prediction.text_pair is not None:
+        of_second = [token for token in prediction.tokens if token.in_pair]
+        error += _rebuild_text_error(prediction.text_pair, of_second, prediction.was_cut)
+    return error
+
+
+def _rebuild_text_error(text: str, tokens: Sequence[Token], was_cut: bool) -> float:
     place, wrong, gaps = 0, 0, []
-    for token in prediction.tokens:
+    for token in tokens:
         if token.start is None or token.end is None:
-            rest = prediction.text[place:].lstrip()
+            rest = text[place:].lstrip()
             if rest.startswith(token.surface):  # a special token that the text itself has
-                place = len(prediction.text) - len(rest) + len(token.surface)
+                place = len(text) - len(rest) + len(token.surface)
             continue
-        if prediction.text[token.start : token.end] != token.surface:
+        if text[token.start : token.end] != token.surface:
             wrong += max(token.end - token.start, len(token.surface), 1)
-        gaps.append(len(prediction.text[place : token.start].strip()))
+        gaps.append(len(text[place : token.start].strip()))
         place = max(place, token.end)
-    gaps.append(len(prediction.text[place:].strip()))
-    return float(wrong + sum(gaps) - (max(gaps) if prediction.was_cut else 0))
+    gaps.append(len(text[place:].strip()))
+    return float(wrong + sum(gaps) - (max(gaps) if was_cut else 0))
 
 
 def _strange_tokens(prediction: PredictionTrace, vocab_size: int | None) -> float:
@@ -153,8 +198,31 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _softmax_error(prediction: PredictionTrace) -> float:
-    computed = softmax(prediction.head.logits)
+def sigmoid(logits: Sequence[float]) -> list[float]:
+    """The probability of each label (C,) by itself."""
+    return [1 / (1 + math.exp(-min(max(logit, -700.0), 700.0))) for logit in logits]
+
+
+def _number_error(prediction: PredictionTrace) -> float:
+    decision = prediction.decision
+    if decision.score is None or decision.mean is None or decision.deviation is None:
+        return math.inf
+    computed = decision.mean + decision.deviation * prediction.head.logits[0]
+    return abs(computed - decision.score) / max(1.0, abs(decision.score), decision.deviation)
+
+
+def _last_layer_error(prediction: PredictionTrace) -> float:
+    return float(not prediction.readouts or prediction.readouts[-1].label != prediction.decision.label)
+
+
+def _label_set_error(prediction: PredictionTrace) -> float:
+    decision = prediction.decision
+    reached = zip(prediction.label_names, decision.probabilities, decision.thresholds, strict=True)
+    return float(decision.labels != [name for name, probability, level in reached if probability >= level])
+
+
+def _link_error(prediction: PredictionTrace) -> float:
+    computed = (sigmoid if prediction.task == "multilabel" else softmax)(prediction.head.logits)
     return max(abs(a - b) for a, b in zip(computed, prediction.decision.probabilities, strict=True))
 
 
@@ -192,10 +260,23 @@ def _score_error(prediction: PredictionTrace) -> float | None:
     reasons, names = prediction.reasons, prediction.label_names
     if reasons is None:
         return None
+    logits = prediction.head.logits
+    if reasons.runner_up is None:
+        return _lone_score_error(prediction, reasons)
     if reasons.label not in names or reasons.runner_up not in names:
         return math.inf
-    logits = prediction.head.logits
     lead = logits[names.index(reasons.label)] - logits[names.index(reasons.runner_up)]
+    return abs(lead - reasons.score) / _size(logits)
+
+
+def _lone_score_error(prediction: PredictionTrace, reasons: Reasons) -> float:
+    """Of a score without a runner-up: a number, or the logit above that of the threshold."""
+    decision, logits = prediction.decision, prediction.head.logits
+    if prediction.task == "regression":
+        score = math.inf if decision.score is None else decision.score
+        return abs(score - reasons.score) / max(1.0, abs(reasons.score))
+    level = min(max(decision.thresholds[decision.index], 1e-9), 1 - 1e-9)
+    lead = logits[decision.index] - math.log(level / (1 - level))
     return abs(lead - reasons.score) / _size(logits)
 
 

@@ -15,7 +15,7 @@ from pretune.run_trace.log_values import figure, last_of, members, whole, words
 from pretune.run_trace.stages import CONTROLS, LINE, SPLIT, config_of, is_synthetic
 from pretune.runtime.events import STAGE_ORDER, Event
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, Manifest, hash_json, read_manifest_if_any
-from pretune.trace_schema import Comparison, Hardware, Phases, RunCard, Stage, Status
+from pretune.trace_schema import Comparison, Hardware, Phases, RunCard, Stage, Status, TaskName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,8 @@ def make_run_card(
         status=_status(stages, phases, folder),
         seed=next((seed for seed in seeds if seed is not None), None),
         is_synthetic=is_synthetic(events),
-        task="classification" if phases.finetune is not None else None,
+        task=_task(phases),
+        has_pairs="text_pair_column" in last_of(events, "split", "detected"),
         headline=headline.sentence,
         headline_figure=headline.figure,
         detail=headline.detail,
@@ -86,6 +87,16 @@ def make_run_card(
         seconds=figure(sum(seconds)) if seconds else None,
         peak_memory_bytes=max(memory) if memory else None,
     )
+
+
+def _task(phases: Phases) -> TaskName | None:
+    tasks: dict[str, TaskName] = {
+        "accuracy": "classification",
+        "micro_f1": "multilabel",
+        "pearson": "regression",
+        "entity_f1": "tokens",
+    }
+    return None if phases.finetune is None else tasks[phases.finetune.metric]
 
 
 def time_of(event: Event) -> float | None:

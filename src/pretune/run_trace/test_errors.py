@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pretune.run_trace.calibration import calibrate
 from pretune.run_trace.log_values import rounded, words
-from pretune.run_trace.predicted_rows import PredictedRows, read_label_names, read_seed, read_test_rows
+from pretune.run_trace.predicted_rows import (
+    PredictedRows,
+    TestText,
+    find_predictions,
+    read_label_names,
+    read_lines,
+    read_seed,
+    read_test_rows,
+    read_thresholds,
+)
+from pretune.run_trace.task_errors import read_entities, read_label_sets, read_scores
 from pretune.run_trace.training import trial_shown
 from pretune.scoring.metrics import confusion_matrix
 from pretune.scoring.uncertainty import wilson_interval
@@ -24,6 +35,8 @@ MOST_PROBABILITIES = 20_000  # rows above which the single probabilities are lef
 def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     """The errors of the delivered model on the test rows, and the calibration of its control; None if there are no
     predictions."""
+    if phases.finetune is not None and phases.finetune.metric != "accuracy":
+        return _read_task_errors(run, phases.finetune)
     rows = read_seed(run, "pretrained", _chosen_seed(phases.finetune))
     if rows is None:
         return None
@@ -46,6 +59,34 @@ def read_errors(run: Path, phases: Phases) -> TestErrors | None:
     )
 
 
+def _read_task_errors(run: Path, phase: Phase) -> TestErrors | None:
+    """The errors of a task beyond one class for a text; None without predictions, or if they are damaged."""
+    found = find_predictions(run, "pretrained", _chosen_seed(phase))
+    lines = [] if found is None else read_lines(found[0])
+    if found is None or not lines:
+        return None
+    names, texts = read_label_names(run), read_test_rows(run)
+    empty = TestErrors(
+        n=len(lines),
+        seed=found[1],
+        labels=names,
+        confusion=[],
+        calibration=[],
+        slices=[],
+        positive_probability=[],
+        label=[],
+        examples=[],
+    )
+    try:
+        if phase.metric == "micro_f1":
+            return replace(empty, label_sets=read_label_sets(lines, names, read_thresholds(run), texts))
+        if phase.metric == "pearson":
+            return replace(empty, scores=read_scores(lines, texts))
+        return replace(empty, entities=read_entities(lines, names, texts))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+
+
 def _chosen_seed(phase: Phase | None) -> int | None:
     trial = None if phase is None else trial_shown(phase)
     return None if trial is None else trial.seed
@@ -61,7 +102,7 @@ def _slices(rows: PredictedRows) -> list[SliceError]:
     return found
 
 
-def _examples(rows: PredictedRows, texts: Mapping[int, str]) -> list[TestRow]:
+def _examples(rows: PredictedRows, texts: Mapping[int, TestText]) -> list[TestRow]:
     """Mistakes first, the surest before the others; then right rows of each class. With many classes, the first example
     of each cell comes before the second of any."""
     confidence = rows.probabilities.max(axis=1)
@@ -77,7 +118,8 @@ def _examples(rows: PredictedRows, texts: Mapping[int, str]) -> list[TestRow]:
     return [
         TestRow(
             row=int(rows.row[index]),
-            text=words(texts[int(rows.row[index])], EXAMPLE_CHARACTERS) or "",
+            text=words(texts[int(rows.row[index])].text, EXAMPLE_CHARACTERS) or "",
+            text_pair=words(texts[int(rows.row[index])].pair, EXAMPLE_CHARACTERS),
             label=int(rows.label[index]),
             predicted=int(rows.predicted[index]),
             probability=rounded(float(confidence[index])),

@@ -43,12 +43,17 @@ def _count_shared(stamp: Stamp) -> tuple[int, int]:
     seen: set[bytes] = set()
     shared = total = 0
     for path, _, _ in stamp:
-        texts = [text for line in read_lines(Path(path)) if isinstance(text := line.get("text"), str) and text.strip()]
-        hashes = [hash_text(text) for text in texts]
+        rows = (line for line in read_lines(Path(path)) if isinstance(line.get("text"), str) and line["text"].strip())
+        hashes = [_hash_row(row["text"], row.get("text_pair")) for row in rows]
         shared += sum(found in seen for found in hashes)
         total += len(hashes)
         seen.update(hashes)
     return shared, total
+
+
+def _hash_row(text: str, pair: str | None) -> bytes:
+    """What two equal rows have in common; of a pair, both texts."""
+    return hash_text(text) if pair is None else hash_text(text) + hash_text(pair)
 
 
 def find_in_training(run: Path, sentences: tuple[str, ...]) -> list[bool] | None:

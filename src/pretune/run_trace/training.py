@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from pretune.run_trace.carried_example import guesses
-from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, words
+from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, whole, words
+from pretune.run_trace.metrics import METRIC_OF_TASK, metric_of, read_figures, read_score
 from pretune.run_trace.noise import half_interval
 from pretune.run_trace.observations import in_short, observe
 from pretune.run_trace.step_series import read_steps
@@ -28,19 +29,28 @@ from pretune.trace_schema import (
 BASE = "base"  # the id of the reference that only a pre-training from a base has
 Training = Literal["pretrain", "finetune", "scratch"]
 
-# id, name in a chart, field of the event, meaning
+# id, name in a chart, field of the event, meaning; by the metric, or for pre-training
 _LOSSES = {
-    True: (
+    "pretrain": (
         ("uniform", "ln V", "uniform_nats", "loss of a uniform guess over the vocabulary"),
         ("unigram", "unigram entropy", "unigram_nats", "loss of predicting from token frequencies alone"),
     ),
-    False: (
+    "accuracy": (
         ("uniform", "ln K", "uniform_nats", "loss of a uniform guess over the classes"),
         ("prior", "prior", "prior_nats", "loss of predicting from class frequencies alone"),
     ),
+    "micro_f1": (
+        ("uniform", "K ln 2", "uniform_nats", "loss of the probability one half for every label"),
+        ("prior", "prior", "prior_nats", "loss of predicting from label frequencies alone"),
+    ),
+    "pearson": (("prior", "mean", "prior_nats", "loss of always predicting the mean of the training rows"),),
+    "entity_f1": (
+        ("uniform", "ln K", "uniform_nats", "loss of a uniform guess over the labels of a word"),
+        ("prior", "prior", "prior_nats", "loss of predicting from label frequencies alone"),
+    ),
 }
 _ACCURACIES = {
-    True: (
+    "pretrain": (
         (
             "most_frequent",
             "most frequent token",
@@ -48,7 +58,9 @@ _ACCURACIES = {
             "accuracy of always predicting the most frequent token",
         ),
     ),
-    False: (("majority", "majority class", "majority_share", "accuracy of always predicting the most frequent class"),),
+    "accuracy": (
+        ("majority", "majority class", "majority_share", "accuracy of always predicting the most frequent class"),
+    ),
 }
 
 
@@ -63,26 +75,28 @@ def read_phases(events: list[Event]) -> Phases:
 
 def read_phase(events: list[Event], stage: Training) -> Phase | None:
     """Fold one stage; the evaluations are all of them, or those of the chosen (otherwise the latest) trial. An
-    evaluation whose loss or accuracy is no finite number is left out. None if the stage has logged nothing."""
+    evaluation whose loss or main metric is no finite number is left out. None if the stage has logged nothing."""
     own = of_stage(events, stage)
     if not own:
         return None
     chosen = last_of(own, stage, "chosen")
     shown = _shown_trial(own, stage)
-    trials = _read_trials(own, stage)
+    metric = _read_metric(events, own, stage)
+    trials = _read_trials(own, stage, metric)
     trial = next((each for each in trials if each.trial == shown), None)
     rows = [e for e in of_stage(own, stage, "evaluation") if whole(e.get("trial")) == shown]
-    read = [_read_evaluation(row, None if trial is None else trial.best_step) for row in rows]
+    read = [_read_evaluation(row, metric, None if trial is None else trial.best_step) for row in rows]
     estimate, references = last_of(own, stage, "estimate"), last_of(own, stage, "references")
-    is_pretraining = stage == "pretrain"
+    known = stage if stage == "pretrain" else metric
     phase = Phase(
         stage=stage,
-        unit="masked tokens" if is_pretraining else "texts",
+        unit="masked tokens" if stage == "pretrain" else "texts",
+        metric=metric,
         parameters=whole(estimate.get("parameters")),
         size=words(estimate.get("size")),
         tokens_per_second=figure(estimate.get("tokens_per_second")),
-        loss_references=_references(references, _LOSSES[is_pretraining]) + _base_loss(own, read),
-        accuracy_references=_references(references, _ACCURACIES[is_pretraining]),
+        loss_references=_references(references, _LOSSES[known]) + _base_loss(own, read),
+        accuracy_references=_references(references, _ACCURACIES.get(known, ())),
         plan=_read_plan(own, stage),
         steps=read_steps([e for e in of_stage(own, stage, "train") if whole(e.get("trial")) == shown]),
         evaluations=[row for row in read if row is not None],
@@ -90,7 +104,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         shown_trial=shown,
         chosen=words(chosen.get("sentence")) if chosen else None,
         skipped=[_skipped(e) for e in of_stage(own, stage, "skipped_update") if e.get("trial", shown) == shown],
-        test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e)) is not None],
+        test=[test for e in of_stage(own, stage, "test") if (test := _read_test(e, metric)) is not None],
     )
     observed = observe(phase)
     evaluations = [
@@ -114,27 +128,43 @@ def _shown_trial(own: list[Event], stage: str) -> int | None:
     return whole(latest.get("trial"))
 
 
-def _read_evaluation(row: Event, best_step: int | None) -> Evaluation | None:
-    step, loss, accuracy = whole(row.get("step")), figure(row.get("loss")), figure(row.get("accuracy"))
-    if step is None or loss is None or accuracy is None:
+def _read_metric(events: list[Event], own: list[Event], stage: Training) -> str:
+    """The main metric of a stage: that of its figures; before it has any, that of the task of the labelled rows."""
+    if stage == "pretrain":
+        return "accuracy"
+    measured = [event for event in own if event["event"] in ("evaluation", "test")]
+    task = words(last_of(events, "split", "detected").get("task"))
+    return metric_of(measured) if measured else METRIC_OF_TASK.get(task or "", "accuracy")
+
+
+def _read_evaluation(row: Event, metric: str, best_step: int | None) -> Evaluation | None:
+    step, loss, scored = whole(row.get("step")), figure(row.get("loss")), read_score(row, metric)
+    if step is None or loss is None or scored is None:
         return None
-    interval, n = figures(row.get("accuracy_interval"), 2), whole(row.get("n"))
+    (score, interval), n = scored, whole(row.get("n"))
+    low, high = interval or (None, None)
+    noise = figure(half_interval(score, interval, n)) or 0.0
+    is_accuracy = metric == "accuracy"
     return Evaluation(
         step=step,
         epoch=figure(row.get("epoch")) or 0.0,
         tokens=whole(row.get("tokens")),
         train_loss=figure(row.get("train_loss")),
-        train_accuracy=figure(row.get("train_accuracy")),
+        train_accuracy=figure(row.get("train_accuracy")) if is_accuracy else None,
         loss=loss,
-        accuracy=accuracy,
-        accuracy_low=None if interval is None else interval[0],
-        accuracy_high=None if interval is None else interval[1],
-        accuracy_noise=figure(half_interval(accuracy, interval, n)) or 0.0,
+        score=score,
+        score_low=low,
+        score_high=high,
+        score_noise=noise,
+        accuracy=score if is_accuracy else None,
+        accuracy_low=low if is_accuracy else None,
+        accuracy_high=high if is_accuracy else None,
+        accuracy_noise=noise if is_accuracy else None,
         n=n,
         macro_f1=figure(row.get("macro_f1")),
         loss_error=figure(row.get("loss_error")),
         loss_change_error=figure(row.get("loss_change_error")),
-        accuracy_change_error=figure(row.get("accuracy_change_error")),
+        accuracy_change_error=figure(row.get("accuracy_change_error")) if is_accuracy else None,
         weighted_loss=figure(row.get("weighted_loss")),
         weighted_train_loss=figure(row.get("weighted_train_loss")),
         elapsed_seconds=figure(row.get("elapsed_seconds")),
@@ -182,7 +212,7 @@ def _read_plan(own: list[Event], stage: str) -> Plan | None:
     )
 
 
-def _read_trials(own: list[Event], stage: str) -> list[Trial]:
+def _read_trials(own: list[Event], stage: str, metric: str) -> list[Trial]:
     """Each trial that was started, with the result of one that is finished."""
     merged: dict[int, Event] = {}
     for event in [*of_stage(own, stage, "trial_started"), *of_stage(own, stage, "trial_finished")]:
@@ -200,6 +230,7 @@ def _read_trials(own: list[Event], stage: str) -> list[Trial]:
             best_epoch=figure(event.get("best_epoch")),
             best_step=whole(event.get("best_step")),
             validation_accuracy=figure(event.get("validation_accuracy")),
+            validation_score=figure(event.get("validation_accuracy" if metric == "accuracy" else metric)),
             validation_loss=figure(event.get("validation_loss")),
             stopped=words(event.get("stopped")),
             metric=words(event.get("metric")),
@@ -217,33 +248,43 @@ def _skipped(event: Event) -> SkippedUpdate:
     )
 
 
-def _read_test(event: Event) -> TestResult | None:
-    accuracy, interval = figure(event.get("accuracy")), figures(event.get("accuracy_interval"), 2)
-    n = whole(event.get("n"))
-    if accuracy is None or interval is None or n is None:
+def _read_test(event: Event, metric: str) -> TestResult | None:
+    (score, interval), n = read_score(event, metric) or (None, None), whole(event.get("n"))
+    if score is None or interval is None or n is None:
         return None
     return TestResult(
         seed=whole(event.get("seed")),
         n=n,
-        accuracy=accuracy,
+        score=score,
+        accuracy=score if metric == "accuracy" else None,
         low=interval[0],
         high=interval[1],
         macro_f1=figure(event.get("macro_f1")),
         loss=figure(event.get("loss")),
-        slices=read_slices(event.get("slices")),
+        slices=read_slices(event.get("slices"), metric),
+        figures=read_figures(event, metric),
     )
 
 
-def read_slices(value: Any) -> list[SliceResult]:
-    """The accuracy on each slice of the test rows."""
+def read_slices(value: Any, metric: str) -> list[SliceResult]:
+    """The main metric on each slice of the test rows."""
     found = []
     for name, entry in members(value).items():
         each = members(entry)
-        accuracy, interval = figure(each.get("accuracy")), figures(each.get("accuracy_interval"), 2)
-        if accuracy is not None:
-            low, high = interval or (accuracy, accuracy)
-            n = whole(each.get("n")) or 0
-            found.append(SliceResult(name=words(name) or "", n=n, accuracy=accuracy, low=low, high=high))
+        scored = read_score(each, metric)
+        if scored is not None:
+            score, interval = scored
+            low, high = interval or (score, score)
+            found.append(
+                SliceResult(
+                    name=words(name) or "",
+                    n=whole(each.get("n")) or 0,
+                    score=score,
+                    accuracy=score if metric == "accuracy" else None,
+                    low=low,
+                    high=high,
+                )
+            )
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge
+from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_contender, describe_coverage, judge, row_of
 from pretune.runtime.atomic import write_text
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -17,7 +17,7 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.stacked_model import STACK_PREDICTIONS
 from pretune.tasks.registry import task_named
-from pretune.tasks.task import LabelledLines
+from pretune.tasks.task import LabelledLines, Line
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"
@@ -70,8 +70,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     ]
     if (folders["finetuned"] / PREDICTIONS / STACK_PREDICTIONS).is_file():
         networks.append(_read_predictions(folders["finetuned"], test, "stack", STACK_PREDICTIONS))
-    texts = [line["text"] for line in test_lines]
-    _log_seen_rows(folder, folders["finetuned"], texts)
+    _log_seen_rows(folder, folders["finetuned"], test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
     verdicts = judge(contenders, test)
@@ -93,10 +92,12 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     folder.finish(verdicts=[verdict["sentence"] for verdict in verdicts])
 
 
-def _log_seen_rows(folder: StageFolder, finetuned: Path, texts: Sequence[str]) -> None:
+def _log_seen_rows(folder: StageFolder, finetuned: Path, lines: Sequence[Line]) -> None:
     """Log how many of the test rows the fine-tuned model was trained on, if any."""
     seen = {kind: load_seen(finetuned, kind) for kind in SEEN_KINDS}
-    num_seen = {kind: None if it is None else it.count_among(texts) for kind, it in seen.items()}
+    texts = [line["text"] for line in lines]
+    text_pairs = [line["text_pair"] for line in lines] if "text_pair" in lines[0] else None
+    num_seen = {kind: None if it is None else it.count_among(texts, text_pairs) for kind, it in seen.items()}
     count = sum(number or 0 for number in num_seen.values())
     if count:
         folder.log.write("warning", rule="seen", count=count, sentence=describe_seen(len(texts), num_seen))
@@ -126,7 +127,8 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
         fields = {"row": line["row"], "label": line["label"], **test.task.to_fields(baseline.outputs, index)}
         if "probabilities" in fields:
             fields["probabilities"] = [round(p, 6) for p in fields["probabilities"]]
-        lines.append(json.dumps({**fields, "slice": line["slice"]} if "slice" in line else fields) + "\n")
+        fields |= {name: line[name] for name in ("part", "slice") if name in line}
+        lines.append(json.dumps(fields) + "\n")
     write_text(path, "".join(lines))
 
 
@@ -137,9 +139,9 @@ def _read_predictions(folder: Path, test: HeldOutRows, kind: str, pattern: str =
         raise InputDataError(f"{folder} has no {PREDICTIONS}/seed-*.jsonl; expected the folder of a finetune stage.")
     seeds = []
     for file in files:
-        by_row = {line["row"]: line for line in _read_lines(file)}
+        by_row = {row_of(line): line for line in _read_lines(file)}
         fits = by_row.keys() == set(test.rows) and all(
-            by_row[line["row"]]["label"] == line["label"] for line in test.lines
+            by_row[row_of(line)]["label"] == line["label"] for line in test.lines
         )
         if not fits:
             raise InputDataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pretune.text.labels.split import (
     open_split,
     split_lines,
 )
+from pretune.text.labels.word_windows import cut_long_rows
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.rows import encode_rows
@@ -110,9 +112,10 @@ class _Preparation:
         self.last_progress = 0.0  # seconds after the start
 
     def run(self) -> None:
-        log, rows = self.folder.log, self.rows
+        log = self.folder.log
         self._check_pretraining()
         tokenizer = load_tokenizer(self.base.path)
+        rows = self.rows = self._cut_long_rows(tokenizer)
         encoded = {split: self._encode(tokenizer, rows.by_split[split], split) for split in SPLITS}
         self._check_cuts(rows)
         for split in SPLITS:
@@ -135,6 +138,24 @@ class _Preparation:
         found = describe_pretrained_rows(self.rows, self.base, self.split)
         if found is not None:
             self.lint.warn("seen_in_pretraining", *found)
+
+    def _cut_long_rows(self, tokenizer: Tokenizer) -> LabelledSplit:
+        """The rows; if each word has a label, those that are too long are cut into several."""
+        rows, task = self.rows, task_named(self.rows.rules.name)
+        train = [
+            {"text": row.text, "label": rows.rules.to_json(row.label, rows.labels)} for row in rows.by_split["train"]
+        ]
+        if (rule := task.word_rule(task.prepare_decision(train))) is None:
+            return rows
+        cut = {side: cut_long_rows(tokenizer, rows.by_split[side], rule, self.max_seq_len) for side in SPLITS}
+        num_cut, num_parts = sum(count for _, count in cut.values()), sum(len(parts) for parts, _ in cut.values())
+        are = "1 row is" if num_cut == 1 else f"{num_cut:,} rows are"
+        sentence = (
+            f"{are} longer than {self.max_seq_len} tokens and cut between words into "
+            f"{num_parts - len(rows.all) + num_cut:,} rows, which are read one by one."
+        )
+        self.lint.warn("cut_into_parts", num_cut, sentence)
+        return replace(rows, by_split={side: parts for side, (parts, _) in cut.items()})
 
     # -- encoding and writing ------------------------------------------------------------------------------------
 

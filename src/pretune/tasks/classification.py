@@ -23,6 +23,7 @@ from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
+from pretune.text.labels.words import WordRule
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -72,13 +73,16 @@ class Classification:
     ) -> list[Any]:
         return match_classes(labels, places, tuple(names), tuple(renaming))
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return names[labels.index(label)]
 
     # -- training --
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         return list(names)
+
+    def word_rule(self, decision: Decision) -> WordRule | None:
+        return None
 
     def choose_metric(self, rows: Sequence[LabeledRow], lint: Lint) -> tuple[str, dict[str, float]]:
         imbalance = checks.imbalance_of(row.label for row in rows)
@@ -97,7 +101,7 @@ class Classification:
     ) -> Targets:
         return Targets.of_rows(self.true_values(lines, ()))
 
-    def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def places(self, lines: Sequence[Line], decision: Decision, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
         return Targets.of_rows(np.zeros(len(lines), dtype=np.int64))
 
     def prepare_decision(self, lines: Sequence[Line]) -> Decision:

@@ -26,6 +26,7 @@ from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.target_checks import refuse_alike, refuse_unseen
+from pretune.text.labels.words import WordRule
 from pretune.text.reading_report import join_names, shorten
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -138,13 +139,16 @@ class Multilabel:
         matched = iter(match_classes(every, where, tuple(names), tuple(renaming)))
         return [sorted(next(matched) for _ in row) for row in labels]
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return join_labels(names[index] for index in self.to_json(label, labels))
 
     # -- training --
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         return list(names)
+
+    def word_rule(self, decision: Decision) -> WordRule | None:
+        return None
 
     def choose_metric(self, rows: Sequence[LabeledRow], lint: Lint) -> tuple[str, dict[str, float]]:
         return "micro_f1", {"labels_per_row": sum(len(row.label) for row in rows) / len(rows)}
@@ -157,7 +161,7 @@ class Multilabel:
             values[row, line["label"]] = 1.0
         return Targets.of_rows(values)
 
-    def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def places(self, lines: Sequence[Line], decision: Decision, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
         return Targets.of_rows(np.zeros((len(lines), 0), dtype=np.float32))
 
     def prepare_decision(self, lines: Sequence[Line]) -> Decision:

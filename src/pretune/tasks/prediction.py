@@ -62,3 +62,28 @@ class ScorePrediction(Prediction):
 
     def cells(self) -> tuple[Any, ...]:
         return (None if self.score is None else round(self.score, 6),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """An entity in a text: `text[start:end]` of the text as it was given, its type, and its probability."""
+
+    start: int
+    end: int
+    type: str
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntitiesPrediction(Prediction):
+    """The entities of one text in their order, maybe none."""
+
+    entities: tuple[Entity, ...]
+
+    cell_names: ClassVar[tuple[str, ...]] = ("entities",)
+
+    def cells(self) -> tuple[Any, ...]:
+        if self.is_empty:
+            return (None,)
+        return ([{**vars(entity), "probability": round(entity.probability, 6)} for entity in self.entities],)

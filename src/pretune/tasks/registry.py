@@ -7,8 +7,9 @@ from pretune.tasks.classification import Classification
 from pretune.tasks.multilabel import Multilabel
 from pretune.tasks.regression import Regression
 from pretune.tasks.task import Task
+from pretune.tasks.tokens import Tokens
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Multilabel(), Regression())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Multilabel(), Regression(), Tokens())}
 
 
 def task_named(name: str) -> Task:

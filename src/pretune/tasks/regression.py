@@ -29,6 +29,7 @@ from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.target_checks import refuse_alike
+from pretune.text.labels.words import WordRule
 from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -91,13 +92,16 @@ class Regression:
     ) -> list[Any]:
         return [float(label) for label in labels]
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return write_score(label)
 
     # -- training --
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         return list(names)
+
+    def word_rule(self, decision: Decision) -> WordRule | None:
+        return None
 
     def choose_metric(self, rows: Sequence[LabeledRow], lint: Lint) -> tuple[str, dict[str, float]]:
         numbers = np.array([row.label for row in rows], dtype=np.float64)
@@ -109,7 +113,7 @@ class Regression:
         standardised = (self.true_values(lines, ()) - decision["mean"]) / decision["deviation"]
         return Targets.of_rows(standardised.astype(np.float32))
 
-    def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+    def places(self, lines: Sequence[Line], decision: Decision, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
         return Targets.of_rows(np.zeros(len(lines)))
 
     def prepare_decision(self, lines: Sequence[Line]) -> Decision:

@@ -18,6 +18,7 @@ from pretune.scoring.row_statistics import RowStatistics
 from pretune.tasks.prediction import Prediction
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.label_rules import LabelRules
+from pretune.text.labels.words import WordRule
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # only the methods that train need torch, so that splitting rows starts at once
@@ -63,6 +64,9 @@ class Task(LabelRules, Protocol):
     def output_names(self, names: Sequence[str]) -> list[str]:
         """The names of the K outputs of a model for labels with these names."""
 
+    def word_rule(self, decision: Decision) -> WordRule | None:
+        """How a text is divided into words that have an output each; None if a text has outputs as a whole."""
+
     def choose_metric(self, rows: Sequence[LabeledRow], lint: Lint) -> tuple[str, dict[str, float]]:
         """The metric that early stopping compares, with a warning if it is not the usual one, and facts for the log."""
 
@@ -73,8 +77,10 @@ class Task(LabelRules, Protocol):
     ) -> Targets:
         """The targets of rows that are encoded with this tokenizer and cut to this length."""
 
-    def places(self, lines: Sequence[Line], tokenizer: Tokenizer, max_seq_len: int) -> Targets:
-        """As `targets`, for rows whose labels are not known: where the model predicts something, with any values."""
+    def places(self, lines: Sequence[Line], decision: Decision, tokenizer: Tokenizer, max_seq_len: int) -> Targets:
+        """As `targets`, for rows whose labels are not known: where the model predicts something, with any values.
+
+        Rows have one text each here; what a text is too long for is not among the targets."""
 
     def prepare_decision(self, lines: Sequence[Line]) -> Decision:
         """What the training rows alone determine, such as the mean of a score; the outputs are relative to it."""

@@ -34,13 +34,20 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class WordMasking:
-    """A row of token ids whose words can be masked; `first` minus `second` is the pair of classes that is scored."""
+    """A row of token ids whose words can be masked; `first` minus `second` is the pair of classes that is scored.
+
+    Without a second one, the score is the first logit alone; `scale` and `offset` bring it to its unit. Of a model that
+    labels tokens, the logits are those at `position`.
+    """
 
     classifier: Classifier
     ids: list[int]
     words: list[Word]
     first: int
-    second: int
+    second: int | None
+    scale: float = 1.0
+    offset: float = 0.0
+    position: int | None = None
 
     def rows(self, masked: Iterable[Collection[int]]) -> Int[Tensor, "N T"]:
         """One row for each collection of word indexes, with these words masked."""
@@ -55,7 +62,7 @@ class WordMasking:
 
     def logits(self, masked: Iterable[Collection[int]]) -> Float[Tensor, "N C"]:
         """The logits with these words masked, on the CPU."""
-        return logits_of_rows(self.classifier, self.rows(masked))
+        return logits_of_rows(self.classifier, self.rows(masked), self.position)
 
     def scores(self, masked: Iterable[Collection[int]]) -> FloatArray:
         """The scores (N,) with these words masked."""
@@ -63,8 +70,11 @@ class WordMasking:
 
     def margin(self, logits: Float[Tensor, "N C"]) -> FloatArray:
         """The score (N,) of each row of logits."""
-        difference: FloatArray = (logits[:, self.first].double() - logits[:, self.second].double()).numpy()
-        return difference
+        score = logits[:, self.first].double()
+        if self.second is not None:
+            score = score - logits[:, self.second].double()
+        found: FloatArray = (self.scale * score + self.offset).numpy()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,11 +125,13 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.text_model, points)
-            score = (logits[:, masking.first] - logits[:, masking.second]).sum()
-            [gradient] = torch.autograd.grad(score, [points])
+            logits = classify_embeddings(masking.classifier.model, points, masking.ids, masking.position)
+            scores = logits[:, masking.first]
+            if masking.second is not None:
+                scores = scores - logits[:, masking.second]
+            [gradient] = torch.autograd.grad(scores.sum(), [points])
         total += gradient.double().sum(0)
-    return total / steps
+    return masking.scale * total / steps
 
 
 def occlude(masking: WordMasking, score: float) -> FloatArray:

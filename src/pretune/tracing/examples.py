@@ -9,8 +9,8 @@ held-out ones that pre-training watched.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.errors import ModelError, PretuneError, UsageError
+from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier, load_filler
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import read_manifest
 from pretune.text.clean.normalize import clean_text
 from pretune.text.token_shards import TokenShard
 from pretune.trace_schema import FillTrace, PredictionTrace
+from pretune.tracing.decision import thresholds_of
 from pretune.tracing.fill import trace_fill
 from pretune.tracing.prediction import ATTENTION_TOKENS, trace_prediction
 from pretune.tracing.run_context import read_run_context
@@ -34,19 +36,48 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
+class JudgedRows:
+    """N test rows as the choice of examples sees them, whatever their task."""
+
+    labels: list[str]  # in words
+    is_right: npt.NDArray[np.bool_]
+    confidence: FloatArray  # of a wrong row, how wrong it is
+    doubt: FloatArray | None  # how near the decision was to another one; None if the task has no such thing
+
+
+@dataclass(frozen=True, kw_only=True)
 class TestRows:
     """The test rows as the delivered model predicted them."""
 
     __test__ = False  # it is no test, whatever its name
 
     texts: list[str]
-    labels: npt.NDArray[np.int64]
-    probabilities: FloatArray  # (N, C)
+    labels: npt.NDArray[np.int64]  # of a classification
+    probabilities: FloatArray  # (N, C), of a classification
     lengths: npt.NDArray[np.int64]  # in tokens
     slices: list[str | None]
+    pairs: list[str | None] = field(default_factory=list)  # the second texts
+    judged: JudgedRows | None = None  # of another task
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def pair(self, row: int) -> str | None:
+        """The second text of a row of pairs."""
+        return self.pairs[row] if self.pairs else None
+
+    def judge(self) -> JudgedRows:
+        """What the choice of examples looks at."""
+        if self.judged is not None:
+            return self.judged
+        order = np.sort(self.probabilities, axis=1)
+        top = order[:, -1]
+        return JudgedRows(
+            labels=[],
+            is_right=self.probabilities.argmax(axis=1) == self.labels,
+            confidence=top,
+            doubt=top - order[:, -2] if order.shape[1] > 1 else top,
+        )
 
 
 def trace_examples(run: Path) -> tuple[list[PredictionTrace], list[FillTrace]]:
@@ -62,18 +93,18 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     if not (run / "finetune" / "checkpoint").is_dir():
         return []
     classifier = load_classifier(run)
-    if classifier.task.name != "classification" or classifier.labelling.has_pairs:
-        return []
     context = read_run_context(classifier)
-    rows = read_test_rows(run)
+    rows = read_test_rows(run, classifier)
     text, place, label = _own_example(run, rows)
+    pair = None if rows is None or place is None else rows.pair(place)
     traces = []
-    if text is not None:
+    if text is not None and (pair is not None) == classifier.labelling.has_pairs:
         part = None if rows is None or place is None else rows.slices[place]
         traces.append(
             trace_prediction(
                 classifier,
                 text,
+                pair,
                 context=context,
                 id="example",
                 why="example",
@@ -89,10 +120,11 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
             trace_prediction(
                 classifier,
                 rows.texts[row],
+                rows.pair(row),
                 context=context,
                 id=why,
                 why=why,
-                true_label=classifier.label_names[rows.labels[row]],
+                true_label=rows.judged.labels[row] if rows.judged else classifier.label_names[rows.labels[row]],
                 row=row,
                 slice=rows.slices[row],
             )
@@ -106,16 +138,16 @@ def choose_rows(rows: TestRows, taken: set[int]) -> dict[str, int]:
     The borderline row is chosen after the wrong one, and the typical row last. A name without a row is left out; ties
     go to the first row.
     """
-    order = np.sort(rows.probabilities, axis=1)
-    top = order[:, -1]
-    margin = top - order[:, -2] if order.shape[1] > 1 else top
-    is_right = rows.probabilities.argmax(axis=1) == rows.labels
+    judged = rows.judge()
+    top, is_right = judged.confidence, judged.is_right
+    has_doubt = np.full(len(rows), judged.doubt is not None)
+    doubt = top if judged.doubt is None else judged.doubt
     is_free = np.array([bool(text.strip()) for text in rows.texts], dtype=np.bool_)
     is_free[sorted(taken)] = False
     chosen: dict[str, int] = {}
     for why, is_candidate, cost in (
         ("wrong", ~is_right, -top),
-        ("borderline", np.ones(len(rows), dtype=np.bool_), margin),
+        ("borderline", has_doubt, doubt),
         ("typical", is_right, _distance_from_middle(top, is_right) + _distance_from_middle(rows.lengths, is_right)),
     ):
         candidates = np.flatnonzero(is_candidate & is_free)
@@ -136,8 +168,11 @@ def _distance_from_middle(values: npt.NDArray[Any], among: npt.NDArray[np.bool_]
     return np.abs(middle - 0.5)
 
 
-def read_test_rows(run: Path) -> TestRows | None:
-    """The test rows with the predictions of the chosen seed; None if the run has no test rows or lost a file."""
+def read_test_rows(run: Path, classifier: Classifier | None = None) -> TestRows | None:
+    """The test rows with the predictions of the chosen seed; None if the run has no test rows or lost a file.
+
+    Those of a task beyond one class for a text are judged as `classifier` needs it.
+    """
     try:
         seed = read_manifest(run / "finetune", "finetune").summary["chosen"]["seed"]
         texts = _read_lines(run / "prepare" / "test.jsonl")
@@ -147,13 +182,60 @@ def read_test_rows(run: Path) -> TestRows | None:
         return None
     if not texts or not len(texts) == len(predicted) == len(lengths):
         return None
+    pairs = [row.get("text_pair") for row in texts] if "text_pair" in texts[0] else []
+    if classifier is not None and classifier.task.name != "classification":
+        return TestRows(
+            texts=[str(row["text"]) for row in texts],
+            labels=np.zeros(len(texts), dtype=np.int64),
+            probabilities=np.zeros((len(texts), 1)),
+            lengths=np.asarray(lengths),
+            slices=[row.get("slice") for row in texts],
+            pairs=pairs,
+            judged=judge_rows(classifier, texts, predicted),
+        )
     return TestRows(
         texts=[str(row["text"]) for row in texts],
         labels=np.array([row["label"] for row in texts], dtype=np.int64),
         probabilities=np.array([row["probabilities"] for row in predicted], dtype=np.float64),
         lengths=np.asarray(lengths),
         slices=[row.get("slice") for row in texts],
+        pairs=pairs,
     )
+
+
+def judge_rows(
+    classifier: Classifier, rows: Sequence[Mapping[str, Any]], predicted: Sequence[Mapping[str, Any]]
+) -> JudgedRows:
+    """Rows of several labels, numbers or entities.
+
+    A wrong row is the more so the further a probability is on the wrong side of its threshold, the larger the error of
+    the number, or the more entities are wrong. A row of several labels is in doubt if a probability is near its
+    threshold. A number counts as right if its error is at most the median; a row without entities does not.
+    """
+    task, names = classifier.task, classifier.label_names
+    labels = [task.describe(task.from_json(row["label"], names), str(row["text"]), names, names) for row in rows]
+    if task.name == "regression":
+        errors = np.array([abs(line["predicted"] - row["label"]) for row, line in zip(rows, predicted, strict=True)])
+        return JudgedRows(labels=labels, is_right=errors <= np.median(errors), confidence=errors, doubt=None)
+    if task.name == "multilabel":
+        probabilities = np.array([line["probabilities"] for line in predicted], dtype=np.float64)
+        levels = np.array(thresholds_of(dict(classifier.labelling.decision), len(names)))
+        true = np.zeros(probabilities.shape, dtype=np.bool_)
+        for index, row in enumerate(rows):
+            true[index, row["label"]] = True
+        distance = probabilities - levels
+        is_wrong = (distance >= 0) != true
+        return JudgedRows(
+            labels=labels,
+            is_right=~is_wrong.any(axis=1),
+            confidence=np.where(is_wrong, np.abs(distance), 0).max(axis=1),
+            doubt=np.abs(distance).min(axis=1),
+        )
+    true_sets = [{tuple(each) for each in row["label"]} for row in rows]
+    given = [{tuple(each) for each in line["predicted"]} for line in predicted]
+    wrong = np.array([len(a ^ b) for a, b in zip(true_sets, given, strict=True)], dtype=np.float64)
+    has_entities = np.array([bool(each) for each in true_sets])
+    return JudgedRows(labels=labels, is_right=(wrong == 0) & has_entities, confidence=wrong, doubt=None)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 All in fp32 and without padding effects, as in a prediction. Contributions are exact because the blocks are pre-norm:
 with x the final residual stream, sigma_t the root mean square of x at position t and g the weight of the final norm, a
 class has logit = bias + sum over all terms of mean_t w . (g * term_t / sigma_t), where the terms are the embedding and
-the output of each attention and feed-forward layer.
+the output of each attention and feed-forward layer. A cloze reads one position instead of the mean over all of them.
 
 B batch, T sequence, D hidden, H heads, C classes, L layers, N texts.
 """
@@ -25,7 +25,8 @@ from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.transformer import (
     Backbone,
     Block,
-    SequenceClassifier,
+    ClozeClassifier,
+    TaskModel,
     Transformer,
     attention_bias,
     mean_over_text,
@@ -73,8 +74,12 @@ class TakenApart:
 
 
 @torch.inference_mode()
-def take_apart(model: SequenceClassifier, ids: Sequence[int], *, keep_attention: bool = False) -> TakenApart:
+def take_apart(
+    model: TaskModel, ids: Sequence[int], *, keep_attention: bool = False, position: int | None = None
+) -> TakenApart:
     """The forward pass of a text, taken apart as far as the network allows.
+
+    `position` is the token that the head reads, in a model that labels tokens or answers a cloze.
 
     The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
     exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.
@@ -84,8 +89,8 @@ def take_apart(model: SequenceClassifier, ids: Sequence[int], *, keep_attention:
         streams = terms.after_layers()
         return TakenApart(
             embedding=terms.embedding,
-            readouts=[read_out(model, stream) for stream in streams],
-            contributions=contributions(model, terms, streams[-1]),
+            readouts=[read_out(model, stream, position) for stream in streams],
+            contributions=contributions(model, terms, streams[-1], position),
             attention_weights=terms.attention_weights,
         )
     encoder = model.transformer
@@ -93,7 +98,7 @@ def take_apart(model: SequenceClassifier, ids: Sequence[int], *, keep_attention:
     input_ids, document_ids = (tensor.to(encoder.embed_tokens.weight.device) for tensor in padded)
     return TakenApart(
         embedding=encoder.embed_tokens(input_ids)[0],
-        readouts=[read_out(model, state[0]) for state in encoder.states(input_ids, document_ids)],
+        readouts=[read_out(model, state[0], position) for state in encoder.states(input_ids, document_ids)],
         contributions=[],
         attention_weights=encoder.attention_weights(input_ids, document_ids) if keep_attention else [],
     )
@@ -140,44 +145,63 @@ def attention_weights(block: Block, x: Float[Tensor, "B T D"], cos: Tensor, sin:
     return torch.softmax((q @ k.transpose(-1, -2) * c.head_dim**-0.5).float(), dim=-1)
 
 
-def classify_embeddings(model: SequenceClassifier, embeddings: Float[Tensor, "B T D"]) -> Float[Tensor, "B C"]:
-    """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable."""
+def classify_embeddings(
+    model: TaskModel, embeddings: Float[Tensor, "B T D"], ids: Sequence[int] | None = None, position: int | None = None
+) -> Float[Tensor, "B C"]:
+    """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable.
+
+    `ids` are the tokens of the row, which show an encoder of transformers where a second text begins. A model that
+    labels tokens gives those of the token at `position`.
+    """
     b, t, _ = embeddings.shape
-    if isinstance(model.transformer, ForeignEncoder):
-        document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
-        return model.classifier(mean_over_text(model.transformer.from_embeddings(embeddings), document_ids))
-    cos, sin = rotary_tables(model.config, t, embeddings.device)
     document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
+    if isinstance(model.transformer, ForeignEncoder):
+        row = None if ids is None else torch.tensor([list(ids)] * b, device=embeddings.device)
+        segments = None if row is None else model.transformer.segments_of(row)
+        hidden = model.transformer.from_embeddings(embeddings, segments)
+        return model.classifier(_pool(hidden, document_ids, position))
+    cos, sin = rotary_tables(model.config, t, embeddings.device)
     bias = attention_bias(document_ids, None, torch.float32)
     x = embeddings
     for block in model.transformer.blocks:
         x = block(x, cos, sin, bias)
-    return model.classifier(mean_over_text(model.transformer.final_norm(x), document_ids))
+    return model.classifier(_pool(model.transformer.final_norm(x), document_ids, position))
+
+
+def _pool(
+    hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"], position: int | None
+) -> Float[Tensor, "B D"]:
+    """The vector that the head reads: the mean over the text, or that of the token at a position."""
+    return mean_over_text(hidden, document_ids) if position is None else hidden[:, position].float()
 
 
 @torch.inference_mode()
-def read_out(model: SequenceClassifier, stream: Float[Tensor, "T D"]) -> tuple[Tensor, Tensor]:
-    """Pooled vector (D,) and logits (C,), as if the model ended at this layer.
+def read_out(model: TaskModel, stream: Float[Tensor, "T D"], position: int | None = None) -> tuple[Tensor, Tensor]:
+    """Pooled vector (D,) and logits (C,), as if the model ended at this layer; of a token, its own vector.
 
     The states of an encoder of transformers have passed their norm already.
     """
     document_ids = torch.zeros(1, len(stream), dtype=torch.long, device=stream.device)
     if isinstance(model.transformer, Transformer):
         stream = model.transformer.final_norm(stream)
-    pooled = mean_over_text(stream[None], document_ids)
+    pooled = _pool(stream[None], document_ids, position)
     return pooled[0], model.classifier(pooled)[0]
 
 
 @torch.inference_mode()
 def contributions(
-    model: SequenceClassifier, terms: ResidualTerms, final: Float[Tensor, "T D"]
+    model: TaskModel, terms: ResidualTerms, final: Float[Tensor, "T D"], position: int | None = None
 ) -> list[tuple[str, Float[Tensor, " C"]]]:
-    """The contribution of each term to the logits at the scale of the final norm, in double precision."""
+    """The contribution of each term to the logits at the scale of the final norm, in double precision.
+
+    The head reads the mean over the text, or the token at `position`.
+    """
     assert isinstance(model.transformer, Transformer)
     norm = model.transformer.final_norm
     scale = norm.weight.double() * torch.rsqrt(final.double().square().mean(-1, keepdim=True) + norm.eps)
     weight = model.classifier.weight.double()
-    named = [(name, weight @ (term.double() * scale).mean(0)) for name, term in terms.named()]
+    read = slice(None) if position is None else slice(position, position + 1)
+    named = [(name, weight @ (term.double() * scale)[read].mean(0)) for name, term in terms.named()]
     return [*named, ("bias", model.classifier.bias.double())]
 
 
@@ -215,13 +239,20 @@ def pooled_states(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float
 
 
 @torch.inference_mode()
-def logits_of_rows(classifier: Classifier, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
-    """Logits, on the CPU, of rows of equal length, in batches of TOKENS_PER_BATCH tokens."""
-    device = classifier.model.classifier.weight.device
+def logits_of_rows(
+    classifier: Classifier, rows: Int[Tensor, "N T"], position: int | None = None
+) -> Float[Tensor, "N C"]:
+    """Logits, on the CPU, of rows of equal length, in batches of TOKENS_PER_BATCH tokens; those of the token at
+    `position`, in a model that labels tokens or answers a cloze."""
+    model, device = classifier.model, classifier.model.classifier.weight.device
 
     def classify(batch: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
         ids = batch.to(device)
-        return classifier.model(ids, torch.zeros_like(ids)).cpu()
+        if position is not None and isinstance(model, ClozeClassifier):  # words that are masked do not count
+            places = torch.arange(len(ids), device=device) * ids.shape[1] + position
+            return model.classifier(model.transformer(ids, torch.zeros_like(ids), positions=places)).cpu()
+        logits = model(ids, torch.zeros_like(ids))
+        return (logits if position is None else logits[:, position]).cpu()
 
     batches = rows.split(max(1, TOKENS_PER_BATCH // rows.shape[1]))
     return torch.cat(lanes_for(device.type).map(classify, batches))

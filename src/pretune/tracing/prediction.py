@@ -11,6 +11,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,35 +25,36 @@ from pretune.text.clean.normalize import clean_text
 from pretune.trace_schema import (
     Attention,
     Contribution,
-    Decision,
-    Flip,
     Head,
     PredictionTrace,
     Readout,
 )
+from pretune.tracing.decision import decide, read_probabilities, say
 from pretune.tracing.embedding import describe_embedding
 from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
 from pretune.tracing.stack import describe_stack
-from pretune.tracing.words import tokenize
+from pretune.tracing.traced_word import choose_position, describe_word, find_entities
+from pretune.tracing.words import TokenizedText, tokenize, tokenize_pair
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
 
-def trace(model: Path | str, text: str, *, stack: bool = True) -> PredictionTrace:
-    """The trace of a model's decision about a text; see `trace_prediction`. Without `stack`, an n-gram model beside it
-    is not used.
+def trace(model: Path | str, text: str, text_pair: str | None = None, *, stack: bool = True) -> PredictionTrace:
+    """The trace of a model's decision about a text, or a pair of texts; see `trace_prediction`. Without
+    `stack`, an n-gram model beside it is not used.
 
-    Raises ModelNotFoundError, CorruptModelError or ModelError if there is no classifier at the path.
+    Raises ModelNotFoundError, CorruptModelError or ModelError if there is no fine-tuned model at the path.
     """
-    return trace_prediction(load_classifier(model, stack=stack), text)
+    return trace_prediction(load_classifier(model, stack=stack), text, text_pair)
 
 
 def trace_prediction(
     classifier: Classifier,
     text: str,
+    text_pair: str | None = None,
     *,
     context: RunContext | None = None,
     id: str = "typed",
@@ -60,7 +63,7 @@ def trace_prediction(
     row: int | None = None,
     slice: str | None = None,
 ) -> PredictionTrace:
-    """The trace of the model's decision about one text.
+    """The trace of the model's decision about one text, or about a pair.
 
     `context` has what the run adds; if it is not given, it is read from the run that the classifier is part of, which
     takes a few seconds the first time. Read-outs use the final norm at the scale of each layer; contributions use the
@@ -68,26 +71,34 @@ def trace_prediction(
 
     Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle as in a prediction. Attention
     is left out for more than 64 tokens or 48 heads in all. The reasons of a text of 512 tokens cost about as much as
-    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps. Raises UsageError if
-    there is no text, or if none is left after cleaning.
+    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps.
+
+    A model that labels words is traced at one word: the first of its first entity, or the one that is most likely in
+    one. Raises UsageError if there is no text, if none is left after cleaning, or if there is one text for a model of
+    pairs, or two for another.
     """
-    cleaned = clean_text(text)
-    if not cleaned:
-        raise UsageError("There is no text to trace: it is blank, or blank after cleaning; give one with words.")
+    cleaned, cleaned_pair = _clean(classifier, text, text_pair)
     context = read_run_context(classifier) if context is None else context
-    tokenizer, model, names = classifier.tokenizer, classifier.text_model, classifier.label_names
-    encoded = tokenizer.encode_with_offsets(cleaned)
-    read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
-    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)))
+    model, names = classifier.model, classifier.labelling.outputs
+    task = classifier.task.name
+    read = read_texts(classifier, cleaned, cleaned_pair, context.counts)
+    entities = find_entities(classifier, cleaned) if task == "tokens" else []
+    word_position = choose_position(classifier, read, entities) if task == "tokens" else None
+    position = classifier.read_position(read.ids) if word_position is None else word_position
+    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)), position=position)
     pooled, logits = taken.readouts[-1]
     added = taken.contributions
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
-    found = give_reasons(classifier, read.ids, read.words, logits)
+    found = give_reasons(classifier, read.ids, read.words, logits, position)
     reasons, flip = (None, None) if found is None else found
     return PredictionTrace(
         id=id,
         why=why,
-        text=cleaned,
+        task=task,
+        text=read.text,
+        text_pair=None if classifier.pattern_encoder else cleaned_pair,
+        word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
+        entities=entities,
         true_label=true_label,
         row=row,
         slice=slice,
@@ -95,18 +106,49 @@ def trace_prediction(
         tokens=read.tokens,
         was_cut=read.was_cut,
         embedding=describe_embedding(classifier, read.tokens, taken.embedding, context.counts),
-        readouts=_describe_readouts(taken.readouts, names, context.probes),
+        readouts=_describe_readouts(classifier, taken.readouts, context.probes),
         contributions=[Contribution(name=name, logits=term.tolist()) for name, term in added],
         contributions_note=None if added else _no_contributions(classifier),
         attention=_describe_attention(taken.attention_weights, read.special_positions),
         head=Head(pooled=pooled.tolist(), weight=weight.tolist(), bias=bias.tolist(), logits=logits.tolist()),
-        decision=_describe_decision(torch.softmax(logits, dim=-1), names, flip),
+        decision=decide(classifier, logits, flip),
         reasons=reasons,
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
-        prediction_error=float((classifier.predict_logits([read.ids])[0] - logits).abs().max()),
+        prediction_error=float((_predict(classifier, read.ids, position) - logits).abs().max()),
         stack=describe_stack(classifier, cleaned, logits),
     )
+
+
+def read_texts(
+    classifier: Classifier, text: str, text_pair: str | None = None, counts: npt.NDArray[np.int64] | None = None
+) -> TokenizedText:
+    """The tokens and words of the row that the model reads for clean texts; of a cloze, the whole sentence."""
+    tokenizer, length = classifier.tokenizer, classifier.max_seq_len
+    if classifier.pattern_encoder is not None:
+        sentence, encoded, kept = classifier.pattern_encoder.encode_with_offsets(text, text_pair)
+        return tokenize(tokenizer, sentence, encoded, length, counts, kept)
+    if text_pair is None:
+        return tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), length, counts)
+    pair = tokenizer.encode_pair_with_offsets(text, text_pair)
+    return tokenize_pair(tokenizer, (text, text_pair), pair, length, counts)
+
+
+def _clean(classifier: Classifier, text: str, text_pair: str | None) -> tuple[str, str | None]:
+    cleaned, cleaned_pair = clean_text(text), None if text_pair is None else clean_text(text_pair)
+    if not cleaned or cleaned_pair == "":
+        raise UsageError("There is no text to trace: it is blank, or blank after cleaning; give one with words.")
+    if classifier.labelling.has_pairs and text_pair is None:
+        raise UsageError(f"{classifier.path} was trained on pairs of texts, and one is given; give two.")
+    if text_pair is not None and not classifier.labelling.has_pairs:
+        raise UsageError(f"{classifier.path} was trained on single texts, and two are given; give one.")
+    return cleaned, cleaned_pair
+
+
+def _predict(classifier: Classifier, ids: Sequence[int], position: int | None) -> Float[Tensor, " C"]:
+    """The logits of a plain forward pass."""
+    logits = classifier.predict_logits([ids])[0]
+    return logits if logits.ndim == 1 or position is None else logits[position]
 
 
 def _keeps_attention(classifier: Classifier, num_tokens: int) -> bool:
@@ -136,30 +178,18 @@ def _describe_attention(attention: Sequence[Tensor], special: Sequence[int]) -> 
 
 
 def _describe_readouts(
-    readouts: Sequence[tuple[Tensor, Tensor]], names: tuple[str, ...], probes: Sequence[FittedProbe] | None
+    classifier: Classifier, readouts: Sequence[tuple[Tensor, Tensor]], probes: Sequence[FittedProbe] | None
 ) -> list[Readout]:
+    if classifier.pattern_encoder is not None:  # probes read the mean over the text, and a cloze one position
+        probes = None
     probed = describe_states(probes, [pooled.cpu().numpy() for pooled, _ in readouts])
     return [
         Readout(
             layer=layer,
             logits=logits.tolist(),
-            probabilities=torch.softmax(logits, dim=-1).tolist(),
-            label=names[int(logits.argmax())],
+            probabilities=read_probabilities(classifier.task.name, logits),
+            label=say(classifier, logits),
             probe=probe,
         )
         for layer, ((_, logits), probe) in enumerate(zip(readouts, probed, strict=True))
     ]
-
-
-def _describe_decision(probabilities: Float[Tensor, " C"], names: tuple[str, ...], flip: Flip | None) -> Decision:
-    """The most probable class, its lead over the second as a difference of probabilities, and what flips it."""
-    best = probabilities.topk(min(2, len(names)))
-    index = int(best.indices[0])
-    return Decision(
-        probabilities=probabilities.tolist(),
-        label=names[index],
-        index=index,
-        probability=float(best.values[0]),
-        margin=float(best.values[0] - best.values[-1]) if len(names) > 1 else 1.0,
-        flip=flip,
-    )

@@ -23,6 +23,7 @@ from pretune.tracing.attribution import (
     integrate_gradients,
     rank_correlation,
 )
+from pretune.tracing.decision import explain, read_probabilities, say
 from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
@@ -35,17 +36,31 @@ _CONTROL_TOKENS = 65_536  # read for the random orders; a long text gets fewer o
 
 
 def give_reasons(
-    classifier: Classifier, ids: Sequence[int], words: Sequence[Word], logits: Float[Tensor, " C"]
+    classifier: Classifier,
+    ids: Sequence[int],
+    words: Sequence[Word],
+    logits: Float[Tensor, " C"],
+    position: int | None = None,
 ) -> tuple[Reasons, Flip | None] | None:
     """The reasons for the label, and the fewest words found whose masking flips it.
 
-    `logits` are those of the text. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
+    `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
     words; random orders are drawn from a fixed seed. None if the model has a single class or the text has no word.
     """
-    if len(logits) < 2 or not words:
+    explained = explain(classifier, logits)
+    if explained is None or not words:
         return None
-    first, second = logits.topk(2).indices.tolist()
-    masking = WordMasking(classifier=classifier, ids=list(ids), words=list(words), first=first, second=second)
+    first, second = explained.first, explained.second
+    masking = WordMasking(
+        classifier=classifier,
+        ids=list(ids),
+        words=list(words),
+        first=first,
+        second=second,
+        scale=explained.scale,
+        offset=explained.offset,
+        position=position,
+    )
     score = float(masking.margin(logits[None].cpu())[0])
     masked_score = float(masking.scores([range(len(words))])[0])
     gradients = integrate_gradients(masking, score, masked_score)
@@ -53,10 +68,10 @@ def give_reasons(
     occlusion = score - masking.margin(alone)
     order = np.argsort(-gradients.words, kind="stable")
     random_curve, orders = _delete_at_random(masking, score)
-    names = classifier.label_names
+    names = classifier.labelling.outputs
     reasons = Reasons(
         label=names[first],
-        runner_up=names[second],
+        runner_up=None if second is None else names[second],
         score=score,
         masked_score=masked_score,
         words=[word.surface for word in words],
@@ -71,7 +86,7 @@ def give_reasons(
         random_deletion=random_curve.tolist(),
         random_orders=orders,
     )
-    return reasons, _find_flip(masking, alone)
+    return reasons, _find_flip(masking, alone, score) if explained.flips else None
 
 
 def _delete(masking: WordMasking, orders: Sequence[IntArray], score: float) -> FloatArray:
@@ -90,32 +105,36 @@ def _delete_at_random(masking: WordMasking, score: float) -> tuple[FloatArray, i
     return _delete(masking, drawn, score).mean(0), orders
 
 
-def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"]) -> Flip | None:
+def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"], score: float = 1.0) -> Flip | None:
     """The word that flips the label most clearly, or else up to FLIPPED_WORDS words, added greedily; None if none do.
 
     `alone` has the logits without each single word. From the second word on, each word is the one, among the
     _FLIP_CANDIDATES whose masking alone costs the label most, after which its lead over the next class is smallest.
+    Without a runner-up, the lead is the score, and a `score` below 0 flips when it rises above.
     """
-    by_lead = _lead(masking, alone).argsort(stable=True).tolist()
+    by_lead = _lead(masking, alone, score).argsort(stable=True).tolist()
     chosen: list[int] = []
     candidates, logits = list(range(len(masking.words))), alone
     while True:
-        lead = _lead(masking, logits)
+        lead = _lead(masking, logits, score)
         best = int(lead.argmin())
         chosen.append(candidates[best])
         if lead[best] < 0:
-            probabilities = torch.softmax(logits[best], dim=-1)
-            label = int(probabilities.argmax())
-            name = masking.classifier.label_names[label]
-            return Flip(words=sorted(chosen), label=name, probability=float(probabilities[label]))
+            probabilities = read_probabilities(masking.classifier.task.name, logits[best])
+            label = masking.first if masking.second is None else int(logits[best].argmax())
+            name = say(masking.classifier, logits[best])
+            return Flip(words=sorted(chosen), label=name, probability=probabilities[label])
         candidates = [word for word in by_lead if word not in chosen][:_FLIP_CANDIDATES]
         if not candidates or len(chosen) == FLIPPED_WORDS:
             return None
         logits = masking.logits([[*chosen, word] for word in candidates])
 
 
-def _lead(masking: WordMasking, logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
-    """How far the label is ahead of the next class; below 0 where another class is ahead."""
+def _lead(masking: WordMasking, logits: Float[Tensor, "N C"], score: float) -> Float[Tensor, " N"]:
+    """How far the label is ahead of the next class, or on its side of its threshold; below 0 where it is no more."""
+    if masking.second is None:
+        lead = torch.from_numpy(masking.margin(logits))
+        return lead if score >= 0 else -lead
     others = logits.clone()
     others[:, masking.first] = -torch.inf
     return logits[:, masking.first] - others.max(1).values

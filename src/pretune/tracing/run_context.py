@@ -124,7 +124,9 @@ def _has_tokenizer(folder: Path, tokenizer: Tokenizer) -> bool:
 
 
 def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, ...] | None:
-    """Probes from the rows of a prepare folder; None if it is missing or of other labels or another tokenizer."""
+    """Probes from the rows of a prepare folder; None if it is missing, or of another task, labels or tokenizer."""
+    if classifier.task.name != "classification":
+        return None
     try:
         names = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))["names"]
         if tuple(names) != classifier.label_names or not _has_tokenizer(prepared, classifier.tokenizer):

@@ -24,7 +24,6 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.load import find_model_folder, load_matching_tokenizer
-from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
@@ -40,7 +39,7 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
 from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings
-from pretune.training.trial_plan import FOREIGN_RATES
+from pretune.training.trial_plan import default_rates
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
@@ -81,6 +80,7 @@ def run_selftest(run: Path | str) -> SelfTest:
     demo. Raises ModelNotFoundError or CorruptModelError for the model and InputDataError for the rows.
     """
     run = Path(run)
+    refuse_other_tasks(run)
     loaded = load_model_folder(find_model_folder(run, "pretrain"))
     tokenizer = load_matching_tokenizer(loaded)
     names, training, held_out = _read_rows(run / "prepare")
@@ -104,6 +104,21 @@ def run_selftest(run: Path | str) -> SelfTest:
         integrated_gradients=float(found_by_gradients),
         occlusion=float(found_by_occlusion),
     )
+
+
+def refuse_other_tasks(run: Path) -> None:
+    """Raise InputDataError if the rows of a run are not single texts with one class each."""
+    try:
+        labels = json.loads((run / "prepare" / "labels.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # reading the rows says what is wrong
+    if isinstance(labels, dict) and (
+        labels.get("task", "classification") != "classification" or "text_pair_column" in labels
+    ):
+        raise InputDataError(
+            f"The self-test plants a word that decides the class of a text, and {run} has another task; it works for "
+            "one class per text."
+        )
 
 
 def nonsense_word(tokenizer: Tokenizer, texts: Sequence[str]) -> str:
@@ -211,7 +226,7 @@ def _fine_tune(
     device, validation_labels = device_at_hand(), np.array([label for _, label in validation], dtype=np.int64)
     settings = TrialSettings(
         trial=0,
-        learning_rate=FOREIGN_RATES[-1] if isinstance(loaded.config, ForeignConfig) else _LEARNING_RATE,
+        learning_rate=min(_LEARNING_RATE, max(default_rates(loaded.config))),
         seed=_SEED,
         epochs=_EPOCHS,
         patience=_EPOCHS,

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pretune.text.tokenizer.tokenizer import EncodedText, Tokenizer, cut_middle
+from pretune.text.tokenizer.rows import pair_positions
+from pretune.text.tokenizer.tokenizer import EncodedPair, EncodedText, Tokenizer, cut_middle
 from pretune.trace_schema import Token
 
 _WRITES_NO_BLANKS = re.compile(
@@ -52,12 +53,15 @@ def tokenize(
     encoded: EncodedText,
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
+    kept: Sequence[int] | None = None,
 ) -> TokenizedText:
     """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens.
 
-    `counts` has the number of times that each token occurs in the training text.
+    `kept` are the places of the tokens that are left, if they were cut otherwise. `counts` has the number of times that
+    each token occurs in the training text.
     """
-    kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
+    if kept is None:
+        kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
     was_cut = len(kept) < len(encoded.ids)
     cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
     ids = [encoded.ids[index] for index in kept]
@@ -81,6 +85,47 @@ def tokenize(
             )
         )
     return TokenizedText(text=text, ids=ids, tokens=tokens, words=words, was_cut=was_cut)
+
+
+def tokenize_pair(
+    tokenizer: Tokenizer,
+    texts: tuple[str, str],
+    encoded: EncodedPair,
+    max_seq_len: int,
+    counts: npt.NDArray[np.int64] | None = None,
+) -> TokenizedText:
+    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count from
+    the start of its own text, and no word reaches from one text into the other."""
+    kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
+    tokens: list[Token] = []
+    words: list[Word] = []
+    for which, text in enumerate(texts):
+        own = [encoded.texts[index] == which for index in kept]
+        spans = [encoded.offsets[index] if is_own else None for index, is_own in zip(kept, own, strict=True)]
+        cut = next((i for i in range(1, len(kept)) if own[i] and own[i - 1] and kept[i] != kept[i - 1] + 1), None)
+        words += find_words(text, spans, cut)
+    word_of = {position: number for number, word in enumerate(words) for position in word.positions}
+    for position, index in enumerate(kept):
+        token_id, which = encoded.ids[index], encoded.texts[index]
+        span = None if which is None else encoded.offsets[index]
+        begin, end = (None, None) if span is None else span
+        has_count = counts is not None and span is not None and token_id < len(counts)
+        tokens.append(
+            Token(
+                position=position,
+                id=token_id,
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][begin:end],
+                start=begin,
+                end=end,
+                is_special=span is None,
+                word=word_of.get(position),
+                count=int(counts[token_id]) if counts is not None and has_count else None,
+                in_pair=which == 1,
+            )
+        )
+    return TokenizedText(
+        text=texts[0], ids=[encoded.ids[index] for index in kept], tokens=tokens, words=words, was_cut=was_cut
+    )
 
 
 def find_words(text: str, spans: Sequence[tuple[int, int] | None], cut: int | None = None) -> list[Word]:

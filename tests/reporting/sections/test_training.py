@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.sections.training import accuracy_chart, loss_chart, render_training, render_watched
+from pretune.reporting.sections.training import loss_chart, render_training, render_watched, score_chart
 from pretune.terminal import Page, to_text
 
 
@@ -35,7 +35,7 @@ def test_masked_and_classifier_loss_never_share_a_panel(full_run: Any) -> None:
     pretraining, finetuning = loss_chart(phases.pretrain), loss_chart(phases.finetune)
     assert pretraining.title != finetuning.title
     assert min(y for _, y in pretraining.series[0].points) > max(y for _, y in finetuning.series[0].points)
-    assert accuracy_chart(phases.finetune).markers[0].point == (3.0, 0.964)
+    assert score_chart(phases.finetune).markers[0].point == (3.0, 0.964)
 
 
 def test_the_chart_is_the_table(full_run: Any) -> None:

@@ -26,6 +26,10 @@ def filled(cls: type[T], **given: Any) -> T:
         for field in dataclasses.fields(cls)  # type: ignore[arg-type]
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
+    if "score" in values and "accuracy" in given:  # the score of a classification
+        given = {"score": given["accuracy"], **given}
+    if "score_noise" in values and "accuracy_noise" in given:
+        given = {"score_noise": given["accuracy_noise"], "score_low": given.get("accuracy_low"), **given}
     return cls(**{**values, **given})
 
 
@@ -170,7 +174,7 @@ def _prediction(classes: int) -> Any:
 def _comparison(difference: float, half: float, outcome: str) -> Any:
     def slices(least: float, most: float) -> list[Any]:
         rows = (("seen", 1500, most), ("unseen", 500, least))
-        return [schema.SliceResult(name=n, n=k, accuracy=a, low=a - 0.01, high=a + 0.01) for n, k, a in rows]
+        return [schema.SliceResult(name=n, n=k, score=a, accuracy=a, low=a - 0.01, high=a + 0.01) for n, k, a in rows]
 
     scratch, n = 0.80, 2000
     wald = 1.96 * math.sqrt(scratch * (1 - scratch) / n)
@@ -268,8 +272,8 @@ def build(classes: int = 2, difference: float = 0.12, outcome: str = "better") -
                 low=0.78,
                 high=0.82,
                 slices=[
-                    schema.SliceResult(name="seen", n=1500, accuracy=0.985, low=0.981, high=0.989),
-                    schema.SliceResult(name="unseen", n=500, accuracy=0.52, low=0.48, high=0.56),
+                    schema.SliceResult(name="seen", n=1500, score=0.985, accuracy=0.985, low=0.981, high=0.989),
+                    schema.SliceResult(name="unseen", n=500, score=0.52, accuracy=0.52, low=0.48, high=0.56),
                 ],
             )
         ],

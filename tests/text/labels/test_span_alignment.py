@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.span_alignment import clean_spans, move_spans
-from pretune.text.labels.spans import Span
+from pretune.text.labels.span_alignment import clean_spans, move_spans, restore_spans
+from pretune.text.labels.spans import Span, word_offsets
 
 WORDS = st.lists(st.text("abcé", min_size=1, max_size=4), min_size=1, max_size=12)
 
@@ -89,3 +89,33 @@ def test_a_long_text_with_a_repair_in_each_tenth_word() -> None:
     text, [span], _ = clean_spans(raw, [Span(start, start + 4, "X")])
     assert text[span.start : span.end] == "w996"
     assert span.start == len(clean_text(raw[:start])) + 1
+
+
+@pytest.mark.parametrize(
+    ("raw", "entity", "given"),
+    [
+        ("Ada  \n Lovelace lived", "Ada Lovelace", "Ada  \n Lovelace"),
+        ("<b>Ada</b> lived in <i>London</i>", "London", "London"),
+        ("M&uuml;ller &amp; Co wohnt", "Müller & Co", "M&uuml;ller &amp; Co"),
+        ("Herr MÃ¼ller aus KÃ¶ln", "Köln", "KÃ¶ln"),
+        ("Herr Mu\u0308ller aus Ko\u0308ln", "Köln", "Ko\u0308ln"),
+        ("an un\u00adusual Lon\u200bdon fog", "London", "Lon\u200bdon"),
+        ("the<br />Hague<br />Tribunal", "Hague Tribunal", "Hague<br />Tribunal"),
+        ("plain Paris", "Paris", "Paris"),
+    ],
+)
+def test_spans_of_the_clean_text_are_found_in_the_text_as_given(raw: str, entity: str, given: str) -> None:
+    clean = clean_text(raw)
+    start = clean.index(entity)
+    [span] = restore_spans(raw, clean, [Span(start, start + len(entity), "X")])
+    assert raw[span.start : span.end] == given
+
+
+@given(st.text("aé& <>b/\n\t\u00a0;u\u0308Ã¼", max_size=30), st.data())
+def test_a_restored_span_lies_in_the_text_as_given(raw: str, data: st.DataObject) -> None:
+    clean = clean_text(raw)
+    if not clean:
+        return
+    start, end = data.draw(st.sampled_from(word_offsets(clean)))
+    [span] = restore_spans(raw, clean, [Span(start, end, "X")])
+    assert 0 <= span.start < span.end <= len(raw)

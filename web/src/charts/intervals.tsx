@@ -1,7 +1,8 @@
 import { min } from "./extent.ts";
 import { type Scale, scaleLinear } from "./scale.ts";
 
-import { fixed, percent, points, THIN_SPACE } from "../format.ts";
+import { fixed, points, THIN_SPACE } from "../format.ts";
+import { writeMetric } from "../metric.ts";
 import { fitted, textWidth } from "./figure.tsx";
 
 export interface IntervalRow {
@@ -37,6 +38,8 @@ const [VALUE_WIDTH, TITLE_HEIGHT, AXIS_HEIGHT, GAP] = [66, 26, 30, 24];
 export interface IntervalPlotProps {
   rows: IntervalRow[];
   panels: Panel[];
+  /** what the values are: percentages of an accuracy, or another metric as it is */
+  metric?: string;
   /** a dotted line, such as the rate of guessing */
   guess?: number | null;
   /** draws the difference between two rows of the first panel as a line in the accent */
@@ -61,12 +64,14 @@ export function intervalPlotHeight(props: IntervalPlotProps): (width: number) =>
   };
 }
 
-/** Accuracies of models as dots on one scale, panel beside panel. */
+/** Scores of models as dots on one scale, panel beside panel. */
 export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
   const { names, nameWidth, columns, block, hasTitles } = layout(props, width);
   const panelWidth = (width - nameWidth - (columns - 1) * GAP) / columns;
   const lowest = min(props.panels.flatMap((panel) => panel.values.flatMap((value) => (value ? [value.low] : [])))) ?? 0;
-  const start = Math.max(0, Math.floor(lowest * 10 - 0.1) / 10);
+  const floor = props.metric === "pearson" ? -1 : 0;
+  const start = Math.max(floor, Math.floor(lowest * 10 - 0.1) / 10);
+  const metric = props.metric ?? "accuracy";
   return props.panels.map((panel, index) => {
     const [column, line] = [index % columns, Math.floor(index / columns)];
     const left = nameWidth + column * (panelWidth + GAP);
@@ -79,7 +84,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
             {fitted(panel.title, panelWidth)}
           </text>
         )}
-        <Axis scale={scale} top={top} rows={props.rows.length} guess={props.guess} />
+        <Axis scale={scale} top={top} rows={props.rows.length} guess={props.guess} isPercent={metric === "accuracy"} />
         {column === 0 &&
           props.rows.map((row, place) => (
             <text class={row.isAccent ? "accent" : "name"} x={0} y={top + place * ROW + ROW / 2 + 4}>
@@ -89,7 +94,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
         {index === 0 && props.gain && <GainLine panel={panel} gain={props.gain} scale={scale} top={top} />}
         {panel.values.map((value, place) =>
           value === null ? null : (
-            <Row value={value} isAccent={props.rows[place]?.isAccent ?? false} scale={scale} y={top + place * ROW + ROW / 2} right={left + panelWidth} />
+            <Row value={value} metric={metric} isAccent={props.rows[place]?.isAccent ?? false} scale={scale} y={top + place * ROW + ROW / 2} right={left + panelWidth} />
           ),
         )}
       </g>
@@ -98,7 +103,7 @@ export function drawIntervalPlot(props: IntervalPlotProps, width: number) {
 }
 
 
-function Axis(props: { scale: Scale; top: number; rows: number; guess: number | null | undefined }) {
+function Axis(props: { scale: Scale; top: number; rows: number; isPercent: boolean; guess: number | null | undefined }) {
   const { scale, top } = props;
   const bottom = top + props.rows * ROW;
   const [start = 0, end = 0] = scale.range();
@@ -109,8 +114,8 @@ function Axis(props: { scale: Scale; top: number; rows: number; guess: number | 
         <g>
           <line class="grid" x1={scale(tick)} x2={scale(tick)} y1={top} y2={bottom} />
           <text x={scale(tick)} y={bottom + 16} text-anchor="middle">
-            {fixed(100 * tick, 0)}
-            {index === 0 ? `${THIN_SPACE}%` : ""}
+            {props.isPercent ? fixed(100 * tick, 0) : fixed(tick, 1)}
+            {index === 0 && props.isPercent ? `${THIN_SPACE}%` : ""}
           </text>
         </g>
       ))}
@@ -121,7 +126,7 @@ function Axis(props: { scale: Scale; top: number; rows: number; guess: number | 
   );
 }
 
-function Row(props: { value: IntervalValue; isAccent: boolean; scale: Scale; y: number; right: number }) {
+function Row(props: { value: IntervalValue; metric: string; isAccent: boolean; scale: Scale; y: number; right: number }) {
   const { value, scale, y } = props;
   const [low, high, at] = [scale(value.low), scale(value.high), scale(value.value)];
   const isOne = value.seeds.length <= 1;
@@ -142,7 +147,7 @@ function Row(props: { value: IntervalValue; isAccent: boolean; scale: Scale; y: 
         </>
       )}
       <text class={props.isAccent ? "accent" : "ink"} x={props.right} y={y + 4} text-anchor="end">
-        {percent(value.value)}
+        {writeMetric(props.metric, value.value)}
       </text>
     </g>
   );

@@ -49,7 +49,9 @@ export class Engine implements Oracle {
   async trace(text: string, onPart?: (part: PredictionTrace) => void): Promise<PredictionTrace> {
     const { classifier, tokenizer, counts } = this.payload;
     if (classifier === null) {
-      throw new Error(`The model in this file predicts words and no labels; type a text with ${MASK}.`);
+      throw new Error(
+        `The model in this file predicts words and no labels: for tasks beyond one class for a text, a page that is a file computes none. Type a text with ${MASK}, or open the page with pretune watch.`,
+      );
     }
     const cleaned = cleanText(text, this.payload.entities).text;
     if (!cleaned) {

@@ -51,6 +51,7 @@ export function tokenize(
       start: span && span[0],
       end: span && span[1],
       is_special: span === null,
+      in_pair: false,
       word: wordOf.get(position) ?? null,
       count: counts === null || span === null ? null : (counts[id] ?? null),
     };

@@ -9,6 +9,7 @@ import "./errors.css";
 import { SurestMistakes } from "./mistakes.tsx";
 import { rate, rateRange } from "./rates.ts";
 import { SliceFigure } from "./slices.tsx";
+import { Entities, LabelSets, Scores } from "./task_errors.tsx";
 
 export function Errors({ trace }: { trace: RunTrace }) {
   const { errors } = trace;
@@ -16,6 +17,10 @@ export function Errors({ trace }: { trace: RunTrace }) {
     const isExplained = trace.missing.some(({ section }) => section === "errors");
     return isExplained ? null : <p class="note">No model has been tested on the test split yet.</p>;
   }
+  const shared = { errors, isRedacted: trace.is_redacted };
+  if (errors.label_sets) return <LabelSets found={errors.label_sets} {...shared} />;
+  if (errors.scores) return <Scores found={errors.scores} {...shared} />;
+  if (errors.entities) return <Entities found={errors.entities} {...shared} />;
   return (
     <div class="errors">
       <Lead>{lead(errors)}</Lead>

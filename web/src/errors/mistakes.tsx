@@ -37,6 +37,11 @@ function Rows({ rows, errors, isRedacted, hasLabels = false }: RowListProps) {
           <p class={isRedacted ? "is-redacted" : undefined}>
             {isRedacted ? "The text is left out of this file." : <UserText text={row.text} limit={TEXT_LIMIT} />}
           </p>
+          {!isRedacted && row.text_pair !== null && (
+            <p>
+              <UserText text={row.text_pair} limit={TEXT_LIMIT} />
+            </p>
+          )}
           <span class="test-row-probability">
             {probability(row.probability)}
             <small>

@@ -1,6 +1,7 @@
 import { Figure, Plot, Table } from "../charts/figure.tsx";
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps, type IntervalValue } from "../charts/intervals.tsx";
-import { count, counted, percent, points, pointsRange, range, THIN_SPACE, typeset } from "../format.ts";
+import { capital, count, counted, points, pointsRange, THIN_SPACE, typeset } from "../format.ts";
+import { figureColumns, metricRange, metricTitle, pointsOf, writeMetric } from "../metric.ts";
 import { modelValue, numClasses, shortName } from "../models.ts";
 import { Lead, NothingYet } from "../section.tsx";
 import { isolated, UserText } from "../text.tsx";
@@ -32,7 +33,7 @@ function summary(comparison: Comparison): string {
   const interval = `95${THIN_SPACE}% interval ${pointsRange(found.low, found.high)}`;
   const slices = control.filter((verdict) => verdict.slice !== null);
   const by = slices.length > 1 && slices.length < 5 ? ` By slice: ${slices.map(inSlice).join(", ")}.` : "";
-  return `${answer}: ${points(found.difference)} points ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}`;
+  return `${answer}: ${points(found.difference)} ${pointsOf(found.metric)} ${found.outcome === "better" ? "over" : "against"} the same network from scratch (${interval}).${by}`;
 }
 
 function inSlice(verdict: Verdict): string {
@@ -57,6 +58,7 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
         values: models.map((model) => sliceValue(model, name)),
       })),
     ],
+    metric: comparison.metric,
     guess: k === null || k < 2 ? null : 1 / k,
   };
   const seeds = Math.max(1, ...models.map((model) => model.seeds.length));
@@ -67,9 +69,9 @@ function Panels({ comparison, trace }: { comparison: Comparison; trace: RunTrace
   ].filter((part) => part !== null);
   return (
     <Figure
-      title={`Accuracy of ${counted(models.length, "model")}${slices.length > 0 ? ", overall and by slice" : ""}`}
+      title={`${capital(metricTitle(comparison.metric))} of ${counted(models.length, "model")}${slices.length > 0 ? ", overall and by slice" : ""}`}
       sentence={`${sentence.slice(0, -1).join(", ")} and ${sentence.at(-1)}.${hidden > 0 ? ` The ${slices.length} largest of ${slices.length + hidden} slices are drawn.` : ""}`}
-      table={<PanelTable models={models} />}
+      table={<PanelTable models={models} metric={comparison.metric} />}
     >
       <Plot height={intervalPlotHeight(plot)} draw={(width) => drawIntervalPlot(plot, width)} />
     </Figure>
@@ -88,7 +90,7 @@ function largestSlices(models: ComparedModel[]): SliceResult[] {
 function sliceValue(model: ComparedModel, name: string): IntervalValue | null {
   const slice = model.slices.find((candidate) => candidate.name === name);
   // The seeds of a slice are not in the document, only their mean.
-  return slice ? { value: slice.accuracy, low: slice.low, high: slice.high, seeds: [slice.accuracy] } : null;
+  return slice ? { value: slice.score, low: slice.low, high: slice.high, seeds: [slice.score] } : null;
 }
 
 interface PanelRow {
@@ -96,24 +98,26 @@ interface PanelRow {
   slice: string | null;
   n: number;
   value: IntervalValue;
+  figures: Record<string, number>;
 }
 
-function PanelTable({ models }: { models: ComparedModel[] }) {
+function PanelTable({ models, metric }: { models: ComparedModel[]; metric: string }) {
   const rows: PanelRow[] = models.flatMap((model) => [
-    { model: model.name, slice: null, n: model.n, value: modelValue(model) },
-    ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.accuracy, seeds: [] } })),
+    { model: model.name, slice: null, n: model.n, value: modelValue(model), figures: model.figures },
+    ...model.slices.map((slice) => ({ model: model.name, slice: slice.name, n: slice.n, value: { ...slice, value: slice.score, seeds: [] }, figures: {} })),
   ]);
   return (
     <Table
-      caption="Accuracy of each model, by slice"
+      caption={`${capital(metricTitle(metric))} of each model, by slice`}
       rows={rows}
       columns={[
         { name: "Model", value: (row) => row.model },
         { name: "Test texts", value: (row) => (row.slice === null ? "all" : <UserText text={row.slice} limit={60} />) },
         { name: "n", value: (row) => count(row.n), isNumber: true },
-        { name: "Accuracy", value: (row) => percent(row.value.value), isNumber: true },
-        { name: "95 % interval", value: (row) => range(row.value.low, row.value.high), isNumber: true },
-        { name: "By seed", value: (row) => row.value.seeds.map((seed) => percent(seed)).join(", "), isNumber: true },
+        { name: capital(metricTitle(metric)), value: (row) => writeMetric(metric, row.value.value), isNumber: true },
+        { name: "95 % interval", value: (row) => metricRange(metric, row.value.low, row.value.high), isNumber: true },
+        ...figureColumns(rows),
+        { name: "By seed", value: (row) => row.value.seeds.map((seed) => writeMetric(metric, seed)).join(", "), isNumber: true },
       ]}
     />
   );

@@ -1,5 +1,6 @@
 import { type Forest, ForestAxis, ForestRow, forestScale } from "../charts/small.tsx";
 import { capital, counted, fixed, or, points, pointsRange, pValue, typeset } from "../format.ts";
+import { pointsOf } from "../metric.ts";
 import { modelName } from "../models.ts";
 import { Part } from "../section.tsx";
 import { UserText } from "../text.tsx";
@@ -13,7 +14,7 @@ export function Verdicts({ comparison }: { comparison: Comparison }) {
   return (
     <Part
       title={capital(counted(verdicts.length, "verdict"))}
-      sentence={`The difference in points on the same texts, with its 95 % interval; where that holds zero, no difference is claimed. ${typeset(coverage)}`}
+      sentence={`The difference in ${pointsOf(verdicts[0]?.metric ?? "accuracy")} on the same texts, with its 95 % interval; where that holds zero, no difference is claimed. ${typeset(coverage)}`}
     >
       <table class="verdicts">
         <caption class="unseen">Verdicts, by opponent</caption>

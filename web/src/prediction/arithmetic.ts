@@ -1,5 +1,5 @@
 // The sums of one prediction, carried out again in the browser. No drawing here.
-import type { Attention, Contribution, Head, LayerProbe, Readout, Token } from "../trace.ts";
+import type { Attention, Contribution, Head, LayerProbe, PredictionTrace, Readout, Token } from "../trace.ts";
 
 /** A logit that is summed in another order differs in its last digits; more than this is a mistake. */
 export const TOLERANCE = 1e-3;
@@ -9,6 +9,17 @@ export function softmax(logits: readonly number[]): number[] {
   const powers = logits.map((logit) => Math.exp(logit - largest));
   const total = powers.reduce((sum, power) => sum + power, 0);
   return powers.map((power) => power / total);
+}
+
+/** The probability of each label by itself. */
+export function sigmoid(logits: readonly number[]): number[] {
+  return logits.map((logit) => 1 / (1 + Math.exp(-logit)));
+}
+
+/** The nearest rival of the label that is explained; null where labels do not exclude each other, or for a number. */
+export function rivalOf({ task, head, decision }: Pick<PredictionTrace, "task" | "head" | "decision">): number | null {
+  if (task === "multilabel" || task === "regression") return null;
+  return rivalsOf(head.logits, decision.index, 1)[0] ?? decision.index;
 }
 
 export function argmax(values: readonly number[]): number {
@@ -35,11 +46,12 @@ export interface Product {
   product: number;
 }
 
-/** What each component of the pooled vector adds to the margin of `label` over `rival`, largest first. */
-export function headProducts(head: Head, label: number, rival: number): Product[] {
+/** What each component of the pooled vector adds to the margin of `label` over `rival`, or to its logit, largest first. */
+export function headProducts(head: Head, label: number, rival: number | null): Product[] {
   return head.pooled
     .map((pooled, component) => {
-      const weight = (head.weight[label]?.[component] ?? 0) - (head.weight[rival]?.[component] ?? 0);
+      const against = rival === null ? 0 : (head.weight[rival]?.[component] ?? 0);
+      const weight = (head.weight[label]?.[component] ?? 0) - against;
       return { component, pooled, weight, product: pooled * weight };
     })
     .sort((a, b) => b.product - a.product);
@@ -70,11 +82,11 @@ export function rivalsOf(values: readonly number[], label: number, limit = 4): n
 export function marginSteps(
   contributions: readonly Contribution[],
   label: number,
-  rival: number,
+  rival: number | null,
 ): { name: string; from: number; value: number }[] {
   let total = 0;
   return contributions.map(({ name, logits }) => {
-    const value = (logits[label] ?? 0) - (logits[rival] ?? 0);
+    const value = (logits[label] ?? 0) - (rival === null ? 0 : (logits[rival] ?? 0));
     const step = { name, from: total, value };
     total += value;
     return step;

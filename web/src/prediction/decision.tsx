@@ -2,16 +2,18 @@
 import { Fragment } from "preact";
 
 import { Bars } from "../charts/bars.tsx";
-import { Plot } from "../charts/figure.tsx";
-import { counted, count, fixed, points, probability } from "../format.ts";
+import { Plot, Table } from "../charts/figure.tsx";
+import { counted, count, fixed, points, probability, significant } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
-import { agrees, argmax, largestDifference, rivalsOf, softmax } from "./arithmetic.ts";
+import { agrees, argmax, largestDifference, rivalsOf, sigmoid, softmax } from "./arithmetic.ts";
 import { difference, plainText, plainWidth } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
 export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
   const { decision, head, label_names: names } = prediction;
+  if (prediction.task === "multilabel") return <LabelsStop prediction={prediction} />;
+  if (prediction.task === "regression") return <NumberStop prediction={prediction} />;
   const probabilities = softmax(head.logits);
   const isTwo = names.length === 2;
   const isOk = agrees(probabilities, decision.probabilities, 1e-4) && argmax(probabilities) === decision.index;
@@ -40,6 +42,85 @@ export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
         {isTwo ? <TwoClassBar prediction={prediction} /> : <ClassBars prediction={prediction} />}
         <SoftmaxLine prediction={prediction} />
         <FlipSentence prediction={prediction} />
+      </div>
+    </Stop>
+  );
+}
+
+/** Several labels: each has a threshold of its own. */
+function LabelsStop({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, head, label_names: names } = prediction;
+  const probabilities = sigmoid(head.logits);
+  const above = (index: number) => (decision.probabilities[index] ?? 0) - (decision.thresholds[index] ?? 0.5);
+  const order = names.map((_, index) => index).sort((a, b) => above(b) - above(a));
+  const predicted = order.filter((index) => above(index) >= 0);
+  const isSame = predicted.length === decision.labels.length;
+  const shown = order.slice(0, predicted.length + LABELS_BELOW);
+  return (
+    <Stop
+      number={5}
+      isLast
+      title="Decision"
+      note={`A sigmoid turns each of the ${count(names.length)} logits into a probability of its own; a label is predicted where it reaches its threshold, which validation chose.`}
+      check={
+        <Holds isOk={isSame && agrees(probabilities, decision.probabilities, 1e-4)}>
+          sigmoids and labels computed again in this browser, difference{" "}
+          {difference(largestDifference(probabilities, decision.probabilities))}
+        </Holds>
+      }
+    >
+      <div class="decision">
+        <p class="decided">
+          <UserText text={decision.label} limit={120} />
+          <small>{counted(predicted.length, "label")} of {count(names.length)}.</small>
+        </p>
+        <Table
+          caption="Probability and threshold of each label"
+          rows={shown}
+          columns={[
+            { name: "Label", value: (index) => <UserText text={names[index] ?? ""} limit={40} /> },
+            { name: "Probability", value: (index) => probability(decision.probabilities[index] ?? 0), isNumber: true },
+            { name: "Threshold", value: (index) => probability(decision.thresholds[index] ?? 0.5), isNumber: true },
+            { name: "Predicted", value: (index) => (above(index) >= 0 ? "yes" : "no") },
+          ]}
+        />
+        {names.length > shown.length && (
+          <p class="note">The other {counted(names.length - shown.length, "label")} are further below their thresholds.</p>
+        )}
+        <FlipSentence prediction={prediction} />
+      </div>
+    </Stop>
+  );
+}
+
+const LABELS_BELOW = 5;
+
+/** A number: the output, brought back to the units of the file. */
+function NumberStop({ prediction }: { prediction: PredictionTrace }) {
+  const { decision, head, true_label: truth } = prediction;
+  const { mean, deviation, score } = decision;
+  const output = head.logits[0] ?? 0;
+  const computed = (mean ?? 0) + (deviation ?? 1) * output;
+  return (
+    <Stop
+      number={5}
+      isLast
+      title="Decision"
+      note="The output counts deviations from the mean of the training rows; this brings it back to the units of the file."
+      check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4)}>the sum was computed again in this browser</Holds>}
+    >
+      <div class="decision">
+        <p class="decided">
+          {decision.label}
+          {truth !== null && (
+            <small>
+              The label is <UserText text={truth} limit={20} />.
+            </small>
+          )}
+        </p>
+        <p class="equation">
+          {significant(mean ?? 0, 4)} + {significant(deviation ?? 1, 4)} × {fixed(output, 4)} = <b>{significant(computed, 4)}</b>
+        </p>
       </div>
     </Stop>
   );

@@ -6,7 +6,7 @@ import { Fold } from "../fold.tsx";
 import { count, fixed } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { Head, PredictionTrace } from "../trace.ts";
-import { agrees, headLogits, headProducts, largestDifference, rivalsOf, type Product } from "./arithmetic.ts";
+import { agrees, headLogits, headProducts, largestDifference, rivalOf, rivalsOf, type Product } from "./arithmetic.ts";
 import { difference, plainText, signed } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
 
@@ -16,13 +16,14 @@ const TABLE_ROWS = 20;
 export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
   const { head, decision, label_names: names } = prediction;
   const logits = headLogits(head);
-  const rival = rivalsOf(head.logits, decision.index, 1)[0] ?? decision.index;
+  const rival = rivalOf(prediction);
+  const isWord = prediction.task === "tokens";
   const products = headProducts(head, decision.index, rival);
   return (
     <Stop
       number={4}
       title="Head"
-      note={`The mean vector of the tokens times one row of weights per class, plus a bias.`}
+      note={`The ${isWord ? "vector of the word’s first token" : "mean vector of the tokens"} times one row of weights per ${prediction.task === "classification" ? "class" : "output"}, plus a bias.`}
       check={
         <Holds isOk={agrees(logits, head.logits)}>
           computed again in this browser, difference {difference(largestDifference(logits, head.logits))}
@@ -31,7 +32,7 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
     >
       {products.length > 0 && (
         <Figure
-          title={`${count(products.length)} products that make the margin`}
+          title={`${count(products.length)} products that make the ${rival === null ? "output" : "margin"}`}
           sentence={skylineSentence(products, head, decision.index, rival)}
         >
           <Plot
@@ -44,18 +45,18 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
           </Fold>
         </Figure>
       )}
-      <SumTable head={head} logits={logits} names={names} label={decision.index} />
+      <SumTable head={head} logits={logits} names={names} label={decision.index} isClass={prediction.task === "classification"} />
     </Stop>
   );
 }
 
-function skylineSentence(products: Product[], head: Head, label: number, rival: number): string {
+function skylineSentence(products: Product[], head: Head, label: number, rival: number | null): string {
   const sum = products.reduce((total, { product }) => total + product, 0);
-  const bias = (head.bias[label] ?? 0) - (head.bias[rival] ?? 0);
+  const bias = (head.bias[label] ?? 0) - (rival === null ? 0 : (head.bias[rival] ?? 0));
   const positive = products.filter(({ product }) => product > 0).length;
   return (
-    `Each bar is one number of the mean vector times the difference of the two weights, largest first; ` +
-    `${count(positive)} are above zero. Together they are ${signed(sum)}, and the biases add ${signed(bias)}: ${signed(sum + bias)}.`
+    `Each bar is one number of the vector times ${rival === null ? "its weight" : "the difference of the two weights"}, largest first; ` +
+    `${count(positive)} are above zero. Together they are ${signed(sum)}, and the ${rival === null ? "bias adds" : "biases add"} ${signed(bias)}: ${signed(sum + bias)}.`
   );
 }
 
@@ -110,16 +111,16 @@ function ProductTable({ products }: { products: Product[] }) {
   );
 }
 
-function SumTable(props: { head: Head; logits: number[]; names: string[]; label: number }) {
-  const { head, logits, names, label } = props;
+function SumTable(props: { head: Head; logits: number[]; names: string[]; label: number; isClass: boolean }) {
+  const { head, logits, names, label, isClass } = props;
   const shown = [label, ...rivalsOf(head.logits, label)];
   return (
     <div>
       <table class="sums">
-        <caption class="unseen">The sum of the head, per class</caption>
+        <caption class="unseen">The sum of the head, per output</caption>
         <thead>
           <tr>
-            <th scope="col">Class</th>
+            <th scope="col">{isClass ? "Class" : "Output"}</th>
             <th scope="col" class="number">products</th>
             <th scope="col" class="number">+ bias</th>
             <th scope="col" class="number">= logit</th>

@@ -19,7 +19,7 @@ interface Tab {
 }
 
 export function Prediction({ trace, oracle }: { trace: RunTrace; oracle: Oracle | null }) {
-  const typed = useRef<Typed>({ text: "", answer: null });
+  const typed = useRef<Typed>({ text: "", pair: "", answer: null });
   const tabs = tabsOf(trace, oracle, typed.current);
   const [chosen, setChosen] = useState<string | null>(null);
   const tab = tabs.find(({ id }) => id === chosen) ?? tabs[0];
@@ -54,7 +54,7 @@ function tabsOf(trace: RunTrace, oracle: Oracle | null, typed: Typed): Tab[] {
     tabs.push({ id: "fill", name: "A hidden word", note, panel: () => <FillPanel fills={trace.fills} isRedacted={trace.is_redacted} /> });
   }
   if (oracle) {
-    const panel = () => <TypedPanel oracle={oracle} kept={typed} />;
+    const panel = () => <TypedPanel oracle={oracle} kept={typed} hasPairs={trace.run.has_pairs} />;
     tabs.push({ id: "typed", name: "Your own text", note: oracle.place, panel });
   }
   return tabs;

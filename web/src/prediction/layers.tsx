@@ -4,10 +4,10 @@ import { scaleLinear } from "../charts/scale.ts";
 import { Track } from "../charts/bars.tsx";
 import { Figure, Plot, Table, textWidth } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
-import { count, percent, probability } from "../format.ts";
+import { count, percent, probability, significant } from "../format.ts";
 import { UserText } from "../text.tsx";
 import type { PredictionTrace, Readout } from "../trace.ts";
-import { agrees, contributionLogits, firstDecodable, largestDifference, marginSteps, rivalsOf } from "./arithmetic.ts";
+import { agrees, contributionLogits, firstDecodable, largestDifference, marginSteps, rivalOf, rivalsOf } from "./arithmetic.ts";
 import { AttentionFold } from "./attention.tsx";
 import { componentName, difference, layerName, plainText, signed } from "./figures.ts";
 import { Holds, Stop } from "./stop.tsx";
@@ -49,6 +49,8 @@ function SumCheck({ prediction }: { prediction: PredictionTrace }) {
 
 function ReadoutFigure({ prediction }: { prediction: PredictionTrace }) {
   const { readouts, decision } = prediction;
+  if (prediction.task === "regression") return <NumberReadouts prediction={prediction} />;
+  const label = prediction.task === "multilabel" ? (prediction.label_names[decision.index] ?? "") : decision.label;
   const hasProbes = readouts.some(({ probe }) => probe !== null);
   return (
     <Figure title="What can be read out after each layer" sentence={readoutSentence(readouts)}>
@@ -61,7 +63,7 @@ function ReadoutFigure({ prediction }: { prediction: PredictionTrace }) {
             </th>
             <th scope={hasProbes ? "colgroup" : "col"} colSpan={hasProbes ? 2 : 1}>
               Probability of “
-              <UserText text={decision.label} limit={40} />”
+              <UserText text={label} limit={40} />”
             </th>
             {hasProbes && (
               <th scope="colgroup" colSpan={3}>
@@ -85,6 +87,26 @@ function ReadoutFigure({ prediction }: { prediction: PredictionTrace }) {
           ))}
         </tbody>
       </table>
+    </Figure>
+  );
+}
+
+/** The number that each layer gives, in the units of the file. */
+function NumberReadouts({ prediction }: { prediction: PredictionTrace }) {
+  const { mean, deviation } = prediction.decision;
+  return (
+    <Figure
+      title="What can be read out after each layer"
+      sentence="The head was trained for the last layer only, so what it says earlier is a guess."
+    >
+      <Table
+        caption="The predicted number after each layer"
+        rows={prediction.readouts}
+        columns={[
+          { name: "After", value: ({ layer }) => layerName(layer) },
+          { name: "Number", value: ({ logits }) => significant((mean ?? 0) + (deviation ?? 1) * (logits[0] ?? 0), 4), isNumber: true },
+        ]}
+      />
     </Figure>
   );
 }
@@ -144,28 +166,36 @@ const VALUE_WIDTH = 52;
 
 function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
   const { contributions, decision, head, label_names: names } = prediction;
-  const rival = rivalsOf(head.logits, decision.index, 1)[0] ?? decision.index;
-  const steps = marginSteps(contributions, decision.index, rival);
-  const margin = (head.logits[decision.index] ?? 0) - (head.logits[rival] ?? 0);
+  const rival = rivalOf(prediction);
+  const isNumber = prediction.task === "regression";
+  const unit = decision.deviation ?? 1; // a number is shown in the units of the file
+  const scaled = contributions.map(({ name, logits }) => ({ name, logits: logits.map((logit) => unit * logit) }));
+  const steps = marginSteps(scaled, decision.index, rival);
+  const margin = unit * ((head.logits[decision.index] ?? 0) - (rival === null ? 0 : (head.logits[rival] ?? 0)));
+  const total = isNumber ? "from the mean" : rival === null ? "logit" : "margin";
   const shown = [decision.index, ...rivalsOf(head.logits, decision.index)];
   const left = Math.max(...steps.map(({ name }) => textWidth(componentName(name)))) + 10;
   return (
     <Figure
-      title="What each part adds to the margin"
-      sentence={
+      title={`What each part adds to the ${isNumber ? "number" : total}`}
+      sentence={isNumber ? (
+        <>The parts and the mean of the training rows, {significant(decision.mean ?? 0, 4)}, make the prediction.</>
+      ) : rival === null ? (
+        <>The logit of “<UserText text={names[decision.index] ?? ""} limit={40} />”. Blue speaks for the label, grey against.</>
+      ) : (
         <>
           The margin is the logit of “
           <UserText text={names[decision.index] ?? ""} limit={40} />” minus that of “
           <UserText text={names[rival] ?? ""} limit={40} />”, its nearest rival. Blue speaks for the label, grey against.
         </>
-      }
+      )}
     >
       <Plot
         height={(steps.length + 1) * ROW + 8}
-        label={`The parts sum to a margin of ${signed(margin)}; the numbers are in the table below.`}
-        draw={(width) => <Waterfall steps={steps} margin={margin} width={width} left={left} />}
+        label={`The parts sum to ${signed(margin)}; the numbers are in the table below.`}
+        draw={(width) => <Waterfall steps={steps} margin={margin} total={total} width={width} left={left} />}
       />
-      <Fold name="Table, per class">
+      <Fold name={prediction.task === "classification" ? "Table, per class" : "Table of the parts"}>
         <Table
           caption="Contribution of each part to the logits"
           rows={[...contributions, { name: "logit", logits: head.logits }]}
@@ -176,11 +206,15 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
               value: (part: { logits: number[] }) => signed(part.logits[label] ?? 0, 3),
               isNumber: true,
             })),
-            {
-              name: "Margin",
-              value: (part) => signed((part.logits[decision.index] ?? 0) - (part.logits[rival] ?? 0), 3),
-              isNumber: true,
-            },
+            ...(rival === null
+              ? []
+              : [
+                  {
+                    name: "Margin",
+                    value: (part: { logits: number[] }) => signed((part.logits[decision.index] ?? 0) - (part.logits[rival] ?? 0), 3),
+                    isNumber: true,
+                  },
+                ]),
           ]}
         />
         {names.length > shown.length && (
@@ -196,14 +230,15 @@ function WaterfallFigure({ prediction }: { prediction: PredictionTrace }) {
 interface WaterfallProps {
   steps: { name: string; from: number; value: number }[];
   margin: number;
+  total: string;
   width: number;
   left: number;
 }
 
-function Waterfall({ steps, margin, width, left }: WaterfallProps) {
+function Waterfall({ steps, margin, total, width, left }: WaterfallProps) {
   const ends = steps.flatMap(({ from, value }) => [from, from + value]);
   const x = scaleLinear([Math.min(0, ...ends), Math.max(0, ...ends)], [left + VALUE_WIDTH, width - VALUE_WIDTH]);
-  const rows = [...steps, { name: "margin", from: 0, value: margin }];
+  const rows = [...steps, { name: total, from: 0, value: margin }];
   const bottom = rows.length * ROW + 4;
   return (
     <>

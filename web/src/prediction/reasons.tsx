@@ -13,8 +13,8 @@ const AGREEMENT = 0.5;
 const WORDS_SHOWN = 10;
 
 /** Why a prediction has no reasons, as a sentence. */
-export function whyNone({ label_names, tokens }: PredictionTrace): string {
-  if (label_names.length < 2) return "The model has a single class, so there is no other label to compare with.";
+export function whyNone({ task, label_names, tokens }: PredictionTrace): string {
+  if (task === "classification" && label_names.length < 2) return "The model has a single class, so there is no other label to compare with.";
   return tokens.every((token) => token.is_special)
     ? "The text has no word that could be masked alone, so there is nothing to compare."
     : "The text is too long for its reasons to be computed here.";
@@ -33,8 +33,8 @@ export function ReasonsPart({ prediction, isPending }: { prediction: PredictionT
         <>
           <Agreement reasons={reasons} />
           <div class="g2">
-            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} />
-            <DeletionFigure reasons={reasons} />
+            <WordsFigure reasons={reasons} isReadable={doMethodsAgree(reasons)} isNumber={prediction.task === "regression"} />
+            <DeletionFigure reasons={reasons} flips={prediction.task !== "regression"} />
           </div>
         </>
       )}
@@ -95,7 +95,7 @@ interface WordRow {
 }
 
 /** Where the methods disagree, the bars are hollow, as every mark of this page that shows no clear finding. */
-function WordsFigure({ reasons, isReadable }: { reasons: Reasons; isReadable: boolean }) {
+function WordsFigure({ reasons, isReadable, isNumber }: { reasons: Reasons; isReadable: boolean; isNumber: boolean }) {
   const rows = reasons.words.map((word, index) => ({
     word,
     index,
@@ -109,9 +109,22 @@ function WordsFigure({ reasons, isReadable }: { reasons: Reasons; isReadable: bo
       class={isReadable ? undefined : "is-unclear"}
       sentence={
         <>
-          Bars to the right speak for “<UserText text={reasons.label} limit={40} />
-          ”, bars to the left for “<UserText text={reasons.runner_up} limit={40} />
-          ”, in units of the logit.{!isReadable && " They are hollow, since no second method confirms them."}
+          {reasons.runner_up === null ? (
+            isNumber ? (
+              "Bars to the right raise the predicted number, bars to the left lower it, in the units of the file."
+            ) : (
+              <>
+                Bars to the right raise the logit of “<UserText text={reasons.label} limit={40} />”, bars to the left lower it.
+              </>
+            )
+          ) : (
+            <>
+              Bars to the right speak for “<UserText text={reasons.label} limit={40} />
+              ”, bars to the left for “<UserText text={reasons.runner_up} limit={40} />
+              ”, in units of the logit.
+            </>
+          )}
+          {!isReadable && " They are hollow, since no second method confirms them."}
         </>
       }
       table={
@@ -229,12 +242,12 @@ function SignedColumn(props: { title: string; values: number[]; domain: [number,
 
 const CURVE = { height: 230, left: 36, bottom: 34, top: 10 };
 
-function DeletionFigure({ reasons }: { reasons: Reasons }) {
+function DeletionFigure({ reasons, flips }: { reasons: Reasons; flips: boolean }) {
   const { deletion, random_deletion: random } = reasons;
   return (
     <Figure
       title="Masking words one after another"
-      sentence={deletionSentence(reasons)}
+      sentence={deletionSentence(reasons, flips)}
       aside={
         <span class="curve-key" aria-hidden="true">
           <i class="key-solid" /> those for the label first
@@ -267,7 +280,7 @@ function DeletionFigure({ reasons }: { reasons: Reasons }) {
 }
 
 /** Compares the two curves on average, since a ranking is worth something where its line lies lower. */
-function deletionSentence({ deletion, random_deletion: random, random_orders: orders }: Reasons): string {
+function deletionSentence({ deletion, random_deletion: random, random_orders: orders }: Reasons, flips: boolean): string {
   const inner = deletion.slice(1, -1).map((score, index) => (random[index + 1] ?? score) - score);
   if (inner.length === 0) return "There are too few words for an order to matter.";
   const lead = inner.reduce((sum, value) => sum + value, 0) / inner.length;
@@ -276,7 +289,7 @@ function deletionSentence({ deletion, random_deletion: random, random_orders: or
     lead > 0
       ? `The score falls faster in this order than by chance: it lies ${compared}.`
       : `This order is worth no more than chance: its line lies ${compared}.`;
-  return `${verdict} Below 0 the label is another.`;
+  return flips ? `${verdict} Below 0 the label is another.` : verdict;
 }
 
 function DeletionCurve({ deletion, random, width }: { deletion: number[]; random: number[]; width: number }) {

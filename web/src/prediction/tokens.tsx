@@ -31,7 +31,7 @@ export function TokenStop({
     <Stop
       number={1}
       title="Tokens"
-      note="The text becomes tokens that the model has a number for."
+      note={`The text becomes tokens that the model has a number for.${prediction.text_pair === null ? "" : " Both texts stand in one row; the second begins after the first end token."}`}
       check={<JoinCheck prediction={prediction} isRedacted={isRedacted} />}
     >
       <div>
@@ -57,10 +57,12 @@ function neighboursOf(prediction: PredictionTrace, token: Token): WordGuess[] {
 }
 
 function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; isRedacted: boolean }) {
-  const { text, tokens, was_cut: wasCut } = prediction;
+  const { text, text_pair: pair, tokens, was_cut: wasCut } = prediction;
   if (isRedacted) return <p class="stop-note">The text is left out of this file, so its tokens cannot be put together here.</p>;
   if (!tokens.some(({ start }) => start !== null)) return null;
-  const { holds, lost } = joinTokens(text, tokens, wasCut);
+  const parts = [joinTokens(text, tokens.filter((token) => !token.in_pair), wasCut)];
+  if (pair !== null) parts.push(joinTokens(pair, tokens.filter((token) => token.in_pair), wasCut));
+  const { holds, lost } = parts.find((part) => !part.holds) ?? { holds: true, lost: "" };
   if (!holds) {
     return (
       <Holds isOk={false}>
@@ -69,7 +71,7 @@ function JoinCheck({ prediction, isRedacted }: { prediction: PredictionTrace; is
     );
   }
   const rest = wasCut ? ", but for the middle that was cut" : "";
-  return <Holds isOk>the tokens put together give the text{rest}</Holds>;
+  return <Holds isOk>the tokens put together give {pair === null ? "the text" : "both texts"}{rest}</Holds>;
 }
 
 /** The tokens in one row that wraps; arrow keys move the selection, and Tab leaves the row. */

@@ -15,11 +15,14 @@ type Answer = { prediction: PredictionTrace } | { fill: FillTrace };
 /** What the reader typed and got; it stays while another tab is looked at. */
 export interface Typed {
   text: string;
+  /** the second text, of a model of pairs */
+  pair: string;
   answer: Answer | null;
 }
 
-export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
+export function TypedPanel({ oracle, kept, hasPairs }: { oracle: Oracle; kept: Typed; hasPairs: boolean }) {
   const [text, setText] = useState(kept.text);
+  const [pair, setPair] = useState(kept.pair);
   const [error, setError] = useState<string | null>(null);
   const [isBusy, setBusy] = useState(false);
   const [answer, setAnswer] = useState(kept.answer);
@@ -40,7 +43,8 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
 
   const ask = async (event: Event) => {
     event.preventDefault();
-    const problem = problemOf(text);
+    const isLone = hasPairs && !text.includes(MASK) && pair.trim() === "";
+    const problem = problemOf(text) ?? (isLone ? "This model reads two texts. Type the second one, too." : null);
     setError(problem);
     if (problem) return input.current?.focus();
     const number = ++asked.current;
@@ -52,7 +56,7 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
       if (number === asked.current) setAnswer({ prediction });
     };
     try {
-      const found = isFill ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text, showPart) };
+      const found = isFill ? { fill: await oracle.fill(text) } : { prediction: await oracle.trace(text, showPart, hasPairs ? pair : undefined) };
       if (number === asked.current) setAnswer(found);
     } catch (problem) {
       if (number === asked.current) setError(sentenceOf(problem));
@@ -78,6 +82,21 @@ export function TypedPanel({ oracle, kept }: { oracle: Oracle; kept: Typed }) {
             setText(kept.text);
           }}
         />
+        {hasPairs && (
+          <>
+            <label for="typed-pair">The second text</label>
+            <textarea
+              id="typed-pair"
+              rows={3}
+              dir="auto"
+              value={pair}
+              onInput={(event) => {
+                kept.pair = event.currentTarget.value;
+                setPair(kept.pair);
+              }}
+            />
+          </>
+        )}
         <p class="note" id="typed-note">
           With {MASK} in place of one word, that word is filled in. Computed {oracle.place}.
         </p>

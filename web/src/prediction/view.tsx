@@ -1,7 +1,8 @@
 // One prediction: its text, the five stops, and the reasons.
 import { useState } from "preact/hooks";
 
-import { count, probability } from "../format.ts";
+import { Marked } from "../errors/marked.tsx";
+import { count, counted, probability } from "../format.ts";
 import { Quoted, UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
 import { DecisionStop } from "./decision.tsx";
@@ -27,8 +28,17 @@ export function PredictionView({ prediction, isRedacted, isPending = false }: Sh
   return (
     <>
       <p class={prediction.text.length > LONG ? "prediction-text is-long" : "prediction-text"}>
-        <Quoted text={prediction.text} limit={700} />
+        {prediction.task === "tokens" && !isRedacted ? (
+          <Marked text={prediction.text} entities={prediction.entities} limit={700} />
+        ) : (
+          <Quoted text={prediction.text} limit={700} />
+        )}
       </p>
+      {prediction.text_pair !== null && (
+        <p class={prediction.text_pair.length > LONG ? "prediction-text is-long" : "prediction-text"}>
+          <Quoted text={prediction.text_pair} limit={700} />
+        </p>
+      )}
       <PredictionMeta prediction={prediction} />
       <div class="spine journey">
         <TokenStop prediction={prediction} isRedacted={isRedacted} {...selection} />
@@ -50,8 +60,19 @@ function firstWord({ tokens, reasons }: PredictionTrace): number {
   return Math.max(0, found >= 0 ? found : tokens.findIndex((token) => !token.is_special));
 }
 
+/** How many entities are marked above, and the word that is taken apart. */
+function Found({ prediction: { entities, word, text } }: { prediction: PredictionTrace }) {
+  const surface = word && [...text].slice(word.start, word.end).join("");
+  return (
+    <>
+      {counted(entities.length, "entity", "entities")}, marked above{surface && <>; taken apart is “<UserText text={surface} limit={40} />”</>}
+    </>
+  );
+}
+
 function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
-  const { true_label: truth, decision, row, slice } = prediction;
+  const { task, true_label: truth, decision, row, slice } = prediction;
+  const hasProbability = task === "classification";
   const isRight = truth === decision.label;
   return (
     <p class="prediction-meta">
@@ -60,8 +81,10 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
           Label “<UserText text={truth} limit={60} />”,{" "}
         </>
       )}
-      {truth === null ? "Predicted" : "predicted"} “<UserText text={decision.label} limit={60} />” with {probability(decision.probability)}
-      {truth !== null && (isRight ? ": right" : ": wrong")}.
+      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : <>“<UserText text={decision.label} limit={60} />”</>}
+      {hasProbability && ` with ${probability(decision.probability)}`}
+      {truth !== null && (task === "classification" || task === "multilabel") && (isRight ? ": right" : ": wrong")}.
+      {prediction.word && ` The layers below are those of the word that is labelled ${decision.label}.`}
       {row !== null && ` Row ${count(row)} of the test split`}
       {slice !== null && (
         <>

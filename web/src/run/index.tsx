@@ -1,10 +1,11 @@
 import type { ComponentChildren } from "preact";
 
 import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "../charts/intervals.tsx";
-import { Figure, Plot, Table } from "../charts/figure.tsx";
+import { type Column, Figure, Plot, Table } from "../charts/figure.tsx";
 import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
-import { count, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
+import { capital, count, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
+import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
 import { modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
@@ -32,7 +33,7 @@ export function RunSection({ trace, checks }: { trace: RunTrace; checks: ShownCh
           <SyntheticMark long />
         </div>
       )}
-      <Accuracies trace={trace} />
+      <Scores trace={trace} />
       <div class="ledger">
         <Ledger title="What went in" lines={wentIn(trace)} />
         <Ledger title="What came out" lines={cameOut(trace)} />
@@ -60,14 +61,15 @@ function Headline({ sentence, figure }: { sentence: string; figure: string | nul
   );
 }
 
-function Accuracies({ trace }: { trace: RunTrace }) {
+function Scores({ trace }: { trace: RunTrace }) {
   const models = trace.comparison?.models ?? [];
+  const metric = trace.comparison?.metric ?? "accuracy";
   if (models.length === 0) return null;
   const [scratch, pretrained] = ["scratch", "pretrained"].map((kind) => models.findIndex((model) => model.kind === kind));
   const hasGain = scratch !== undefined && pretrained !== undefined && scratch >= 0 && pretrained > scratch;
   // The verdict keeps the digits that the difference of two rounded accuracies has lost.
   const verdict = trace.comparison?.verdicts.find((each) => each.slice === null && each.between.join() === "pretrained,scratch");
-  const gain = verdict?.difference ?? (models[pretrained ?? -1]?.accuracy ?? 0) - (models[scratch ?? -1]?.accuracy ?? 0);
+  const gain = verdict?.difference ?? (models[pretrained ?? -1]?.score ?? 0) - (models[scratch ?? -1]?.score ?? 0);
   const plot: IntervalPlotProps = {
     rows: models.map((model) => ({
       name: model.name,
@@ -75,38 +77,43 @@ function Accuracies({ trace }: { trace: RunTrace }) {
       isAccent: model.kind === "pretrained",
     })),
     panels: [{ title: "", values: models.map(modelValue) }],
+    metric,
     gain: hasGain ? { from: scratch, to: pretrained, difference: gain } : null,
   };
   const difference = hasGain ? `, and the accent line is what pre-training ${gain >= 0 ? "added" : "cost"}` : "";
   return (
     <Figure
       class="headline-figure"
-      title="Accuracy on the test split"
-      sentence={`Dots are accuracies with their 95 % intervals${difference}.`}
-      table={<AccuracyTable models={models} />}
+      title={`${capital(metricTitle(metric))} on the test split`}
+      sentence={`Dots are ${metric === "accuracy" ? "accuracies" : `values of ${metricTitle(metric)}`} with their 95 % intervals${difference}.`}
+      table={<ScoreTable models={models} metric={metric} />}
     >
       <Plot height={intervalPlotHeight(plot)} draw={(width) => drawIntervalPlot(plot, width)} />
     </Figure>
   );
 }
 
-function AccuracyTable({ models }: { models: ComparedModel[] }) {
+function ScoreTable({ models, metric }: { models: ComparedModel[]; metric: string }) {
   return (
     <Table
-      caption="Accuracy of each model on the test split"
+      caption={`${capital(metricTitle(metric))} of each model on the test split`}
       rows={models}
       columns={[
         { name: "Model", value: (model) => model.name },
-        { name: "Accuracy", value: (model) => percent(model.accuracy), isNumber: true },
-        { name: "95 % interval", value: (model) => range(model.low, model.high), isNumber: true },
-        { name: "Macro-F1", value: (model) => (model.macro_f1 === null ? "–" : percent(model.macro_f1)), isNumber: true },
-        { name: "Brier score", value: (model) => (model.brier_score === null ? "–" : significant(model.brier_score)), isNumber: true },
+        { name: capital(metricTitle(metric)), value: (model) => writeMetric(metric, model.score), isNumber: true },
+        { name: "95 % interval", value: (model) => metricRange(metric, model.low, model.high), isNumber: true },
+        ...(metric === "accuracy" ? accuracyColumns : figureColumns(models)),
         { name: "Seeds", value: (model) => count(Math.max(1, model.seeds.length)), isNumber: true },
         { name: "Test texts", value: (model) => count(model.n), isNumber: true },
       ]}
     />
   );
 }
+
+const accuracyColumns: Column<ComparedModel>[] = [
+  { name: "Macro-F1", value: (model) => (model.macro_f1 === null ? "–" : percent(model.macro_f1)), isNumber: true },
+  { name: "Brier score", value: (model) => (model.brier_score === null ? "–" : significant(model.brier_score)), isNumber: true },
+];
 
 interface LedgerLine {
   name: ComponentChildren;
@@ -155,15 +162,20 @@ function cameOut(trace: RunTrace): LedgerLine[] {
   const { pretrain, finetune } = trace.phases;
   const last = pretrain?.evaluations.at(-1);
   const test = finetune?.test[0];
+  const metric = finetune?.metric ?? "accuracy";
   return [
     { name: "Tokenizer, tokens", value: maybe(trace.tokenizer?.vocab_size, count) },
     { name: "Model, parameters", value: maybe((pretrain ?? finetune)?.parameters, count) },
     {
       name: "Hidden tokens found",
-      value: maybe(last?.accuracy, percent),
-      small: last?.accuracy_low != null && last.accuracy_high != null && !test ? range(last.accuracy_low, last.accuracy_high) : null,
+      value: maybe(last?.score, percent),
+      small: last?.score_low != null && last.score_high != null && !test ? range(last.score_low, last.score_high) : null,
     },
-    { name: "Test accuracy", value: maybe(test?.accuracy, percent), small: test && range(test.low, test.high) },
+    {
+      name: `Test ${metricTitle(metric)}`,
+      value: maybe(test?.score, (value) => writeMetric(metric, value)),
+      small: test && metricRange(metric, test.low, test.high),
+    },
   ];
 }
 

@@ -1,6 +1,7 @@
 import { LineChart, type Line, type Point } from "../charts/lines.tsx";
 import { Table } from "../charts/figure.tsx";
-import { count, fixed, NONE, nats, or, percent, scientific, significant } from "../format.ts";
+import { capital, count, fixed, NONE, nats, or, percent, scientific, significant } from "../format.ts";
+import { metricTitle, writeMetric } from "../metric.ts";
 import type { Evaluation, Phase, RunTrace, StepSeries } from "../trace.ts";
 
 const TITLES: Record<Phase["stage"], string> = {
@@ -33,7 +34,7 @@ export function PhaseCharts({ phase, trace }: { phase: Phase; trace: RunTrace })
         <small>{subtitle(phase, trace)}</small>
       </h3>
       <LossChart phase={phase} />
-      <AccuracyChart phase={phase} />
+      <ScoreChart phase={phase} />
     </div>
   );
 }
@@ -43,7 +44,7 @@ function LossChart({ phase }: { phase: Phase }) {
   const decay = phase.plan?.decay_start_step;
   return (
     <LineChart
-      title={isPretraining ? "Loss, nats per hidden token" : "Loss, nats per text"}
+      title={`Loss, ${isPretraining ? "nats per hidden token" : (LOSS_UNITS[phase.metric] ?? "nats per text")}`}
       sentence={lossSentence(phase)}
       lines={lines(phase, "loss")}
       levels={referencesApart(phase)}
@@ -68,24 +69,33 @@ function referencesApart(phase: Phase) {
   return kept;
 }
 
-function AccuracyChart({ phase }: { phase: Phase }) {
+const LOSS_UNITS: Record<string, string> = {
+  micro_f1: "nats per text, all labels together",
+  pearson: "squared deviations",
+  entity_f1: "nats per word",
+};
+
+function ScoreChart({ phase }: { phase: Phase }) {
   const isPretraining = phase.stage === "pretrain";
+  const isAccuracy = phase.metric === "accuracy";
+  const title = isAccuracy ? "Accuracy, texts labelled right" : capital(metricTitle(phase.metric));
+  const lowest = Math.min(0, ...phase.evaluations.map((row) => row.score_low ?? row.score));
   return (
     <LineChart
-      title={isPretraining ? "Accuracy, hidden tokens found" : "Accuracy, texts labelled right"}
-      sentence={accuracySentence(phase)}
-      lines={lines(phase, "accuracy")}
+      title={isPretraining ? "Accuracy, hidden tokens found" : title}
+      sentence={scoreSentence(phase)}
+      lines={lines(phase, "score")}
       levels={phase.accuracy_references.map((reference) => ({
         name: `${reference.name}: ${percent(reference.value)}`,
         value: reference.value,
       }))}
       kept={isPretraining ? null : keptEpoch(phase)}
-      domain={[0, 1]}
-      write={percent}
-      writeTick={(value) => (value === 1 ? percent(1, 0) : fixed(100 * value, 0))}
+      domain={[Math.max(-1, lowest), 1]}
+      write={(value) => writeMetric(phase.metric, value)}
+      writeTick={(value) => (isAccuracy ? (value === 1 ? percent(1, 0) : fixed(100 * value, 0)) : fixed(value, 1))}
       unit="epoch"
       writeX={epochs}
-      table={<EvaluationTable phase={phase} of="accuracy" />}
+      table={<EvaluationTable phase={phase} of="score" />}
     />
   );
 }
@@ -99,12 +109,13 @@ function lossSentence(phase: Phase): string {
       : "So far the loss is not below what word frequencies alone give.";
   }
   const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
+  if (phase.metric === "pearson") return "Always predicting the mean of the training rows has a loss of about 1.";
   return uniform
     ? `A guess costs ${nats(uniform.value)} nats; the axis is not that of the other phase.`
     : "The axis is not that of the other phase.";
 }
 
-function accuracySentence(phase: Phase): string {
+function scoreSentence(phase: Phase): string {
   const commonest = phase.accuracy_references[0];
   if (phase.stage === "pretrain") {
     return commonest
@@ -114,15 +125,18 @@ function accuracySentence(phase: Phase): string {
   const kept = phase.evaluations.find((row) => row.is_best);
   return kept
     ? `The checkpoint of epoch ${epochs(kept.epoch)} is kept, the best on validation.`
-    : "How many of the held-out texts get their label.";
+    : phase.metric === "accuracy"
+      ? "How many of the held-out texts get their label."
+      : "On the held-out texts.";
 }
 
-function lines(phase: Phase, of: "loss" | "accuracy"): Line[] {
+function lines(phase: Phase, of: "loss" | "score"): Line[] {
   const rows = phase.evaluations;
   const steps = phase.steps;
+  const isMeasured = of === "loss" || phase.metric === "accuracy"; // in training
   const training = of === "loss" ? "train_loss" : "train_accuracy";
   return [
-    { name: "step", kind: "steps", points: stepPoints(steps, steps[of]) },
+    { name: "step", kind: "steps", points: isMeasured ? stepPoints(steps, of === "loss" ? steps.loss : steps.accuracy) : [] },
     { name: "validation", kind: "validation", points: rows.map((row) => validationPoint(row, of)) },
     {
       name: "training",
@@ -132,9 +146,9 @@ function lines(phase: Phase, of: "loss" | "accuracy"): Line[] {
   ];
 }
 
-function validationPoint(row: Evaluation, of: "loss" | "accuracy"): Point {
+function validationPoint(row: Evaluation, of: "loss" | "score"): Point {
   if (of === "loss") return { x: row.epoch, y: row.loss };
-  return { x: row.epoch, y: row.accuracy, low: row.accuracy_low, high: row.accuracy_high };
+  return { x: row.epoch, y: row.score, low: row.score_low, high: row.score_high };
 }
 
 function stepPoints(steps: StepSeries, values: (number | null)[]): Point[] {
@@ -162,11 +176,12 @@ function tick(value: number): string {
   return significant(value, 2);
 }
 
-function EvaluationTable({ phase, of }: { phase: Phase; of: "loss" | "accuracy" }) {
-  const write = of === "loss" ? nats : percent;
+function EvaluationTable({ phase, of }: { phase: Phase; of: "loss" | "score" }) {
+  const write = of === "loss" ? nats : (value: number) => writeMetric(phase.metric, value);
+  const name = of === "loss" ? of : metricTitle(phase.metric);
   return (
     <Table
-      caption={`${phaseTitle(phase)}: ${of} at every evaluation`}
+      caption={`${phaseTitle(phase)}: ${name} at every evaluation`}
       rows={phase.evaluations}
       columns={[
         { name: "Epoch", value: (row) => fixed(row.epoch, 2), isNumber: true },

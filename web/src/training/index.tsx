@@ -1,5 +1,6 @@
 import { Fold } from "../fold.tsx";
 import { count, counted, nats, percent, typeset } from "../format.ts";
+import { metricTitle, writeMetric } from "../metric.ts";
 import { Lead, NothingYet, Part } from "../section.tsx";
 import type { Phase, RunTrace } from "../trace.ts";
 import { PhaseCharts, StepCharts } from "./charts.tsx";
@@ -7,7 +8,7 @@ import { TraceTable } from "./table.tsx";
 import { Trials } from "./trials.tsx";
 import { Watch } from "./watch.tsx";
 
-/** Loss and accuracy of both phases, every evaluation with what a rule found in it, and what the model fills in. */
+/** Loss and score of both phases, every evaluation with what a rule found in it, and what the model fills in. */
 export function Training({ trace }: { trace: RunTrace }) {
   const { pretrain, finetune, scratch } = trace.phases;
   const phases = [pretrain, finetune].filter((phase) => phase !== null);
@@ -53,11 +54,16 @@ function summary({ phases: { pretrain, finetune } }: RunTrace): string {
     sentences.push(`${level}: ${nats(first.loss)} nats, where a uniform guess has ${uniform.name} = ${nats(uniform.value)}.`);
   }
   const parts: string[] = [];
-  if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.accuracy)} of hidden tokens`);
+  if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.score)} of hidden tokens`);
   const best = finetune?.evaluations.find((row) => row.is_best) ?? finetune?.evaluations.at(-1);
   if (best) {
     const epochs = Number.isInteger(best.epoch) ? counted(best.epoch, "epoch") : `${count(best.step)} steps`;
-    parts.push(`after ${epochs} on labels it is right on ${percent(best.accuracy)} of the validation texts`);
+    const metric = finetune?.metric ?? "accuracy";
+    const found =
+      metric === "accuracy"
+        ? `is right on ${percent(best.score)} of the validation texts`
+        : `reaches a ${metricTitle(metric)} of ${writeMetric(metric, best.score)} on the validation texts`;
+    parts.push(`after ${epochs} on labels it ${found}`);
   }
   const both = parts.join(", and ");
   if (both) sentences.push(`${both.charAt(0).toUpperCase()}${both.slice(1)}.`);

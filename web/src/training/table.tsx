@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 
 import { Glyph } from "../charts/small.tsx";
 import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } from "../format.ts";
+import { metricNoise, metricTitle, writeMetric } from "../metric.ts";
 import { Plain } from "../text.tsx";
 import type { Evaluation, Observation, Phase } from "../trace.ts";
 import { phaseTitle } from "./charts.tsx";
@@ -46,10 +47,10 @@ export function TraceTable({ phases, caption }: { phases: Phase[]; caption: stri
             loss
           </th>
           <th scope="col" class="number">
-            accuracy
+            {[...new Set(phases.map((phase) => metricTitle(phase.metric)))].join(", ")}
           </th>
           <th scope="col" class="glyph-cell">
-            0 to 100 %
+            {phases.every((phase) => phase.metric === "accuracy") ? "0 to 100 %" : "0 to 1"}
           </th>
         </tr>
       </thead>
@@ -86,7 +87,7 @@ function PhaseRows({ phase }: { phase: Phase }) {
             </tr>
           );
         }
-        return <EvaluationRow key={row.step} row={row} guess={guess?.value ?? null} isKept={row.is_best && phase.stage !== "pretrain"} id={`${phase.stage}-${row.step}`} />;
+        return <EvaluationRow key={row.step} row={row} metric={phase.metric} guess={guess?.value ?? null} isKept={row.is_best && phase.stage !== "pretrain"} id={`${phase.stage}-${row.step}`} />;
       })}
     </tbody>
   );
@@ -98,7 +99,7 @@ function measuredOn(phase: Phase, guess: string | undefined): string {
   return [n == null ? null : `of ${count(n)} ${unit}`, guess && `the dotted mark is the ${guess}`].filter((part) => part).join("; ");
 }
 
-function EvaluationRow(props: { row: Evaluation; guess: number | null; isKept: boolean; id: string }) {
+function EvaluationRow(props: { row: Evaluation; metric: string; guess: number | null; isKept: boolean; id: string }) {
   const { row, id } = props;
   const [isOpen, setOpen] = useState(false);
   const summary = typeset(row.summary) || NONE;
@@ -113,10 +114,10 @@ function EvaluationRow(props: { row: Evaluation; guess: number | null; isKept: b
         <td class="number train-accuracy">{or(row.train_accuracy, (value) => percent(value))}</td>
         <td class="number loss">{nats(row.loss)}</td>
         <td class="number accuracy">
-          {percent(row.accuracy)} <span class="noise">±{fixed(100 * row.accuracy_noise, 1)}</span>
+          {writeMetric(props.metric, row.score)} <span class="noise">{metricNoise(props.metric, row.score_noise)}</span>
         </td>
         <td class="glyph-cell">
-          <Glyph value={row.accuracy} guess={props.guess} />
+          <Glyph value={Math.max(0, row.score)} guess={props.guess} />
         </td>
         <td class="number time">{or(row.elapsed_seconds, clock)}</td>
         <td class="observation">

@@ -1,6 +1,7 @@
 import { Table } from "../charts/figure.tsx";
 import { Fold } from "../fold.tsx";
-import { count, duration, nats, NONE, or, percent, significant, typeset } from "../format.ts";
+import { count, duration, nats, NONE, or, significant, typeset } from "../format.ts";
+import { metricTitle, writeMetric } from "../metric.ts";
 import type { Phase, Trial } from "../trace.ts";
 import { epochs, phaseTitle } from "./charts.tsx";
 
@@ -33,7 +34,7 @@ function TrialTable({ phase }: { phase: Phase }) {
           number("Seed", (trial) => or(trial.seed, count)),
           number("Rows", (trial) => or(trial.rows, count)),
           number("Best epoch", (trial) => or(trial.best_epoch, epochs)),
-          number("Validation accuracy", (trial) => or(trial.validation_accuracy, (value) => percent(value))),
+          number(`Validation ${metricTitle(phase.metric)}`, (trial) => or(trial.validation_score, (value) => writeMetric(phase.metric, value))),
           number("Validation loss", (trial) => or(trial.validation_loss, nats)),
           { name: "Stopped by", value: (trial) => trial.stopped ?? NONE },
           number("Time", (trial) => or(trial.elapsed_seconds, duration)),

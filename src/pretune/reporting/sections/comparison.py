@@ -8,6 +8,7 @@ from rich.text import Text
 
 from pretune.reporting.sections.flow import synthetic_note
 from pretune.run_trace import formats
+from pretune.run_trace.metrics import FIGURE_TITLES, SHORT_TITLES, title_of, write_interval, write_score
 from pretune.terminal import NARROW, Cell, Column, Lines, Page, Row, clean, heading, paragraph, table
 from pretune.trace_schema import ComparedModel, RunTrace, SliceResult, Verdict
 
@@ -34,10 +35,10 @@ def render_comparison(trace: RunTrace, page: Page) -> Lines:
     models = comparison.models
     notes = [f"all models on the same {formats.count(max(model.n for model in models))} test texts", note]
     lines = heading(TITLE, " · ".join(filter(None, notes)), page)
-    lines += _table(models, page)
-    lines += _slices(models, page)
+    lines += _table(models, comparison.metric, page)
+    lines += _slices(models, comparison.metric, page)
     lines += _verdicts(comparison.verdicts, models, page)
-    for sentence in (clean(comparison.coverage, 400), _calibration(models)):
+    for sentence in (_explain_titles(models), clean(comparison.coverage, 400), _calibration(models)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
     return lines
@@ -47,29 +48,33 @@ def _name(model: ComparedModel) -> str:
     return NAMES.get(model.kind, clean(model.name, 32))
 
 
-def _table(models: list[ComparedModel], page: Page) -> Lines:
+def _table(models: list[ComparedModel], metric: str, page: Page) -> Lines:
     low, high = _ruler_range(models)
     ruler = min(page.width - REST_OF_TABLE, RULER[1])
+    is_narrow = page.width < NARROW and metric != "accuracy"
+    # Of a classification, the macro-F1; the rest of its figures is in a sentence.
+    others = ["macro_f1"] if metric == "accuracy" else [name for name in FIGURE_TITLES if name in models[0].figures]
+    ruler -= 10 * max(len(others) - 1, 0)
     has_ruler = ruler >= RULER[0]
     columns = [
         Column("model", wraps=page.width < NARROW),
-        Column("accuracy", "right"),
-        Column("95 % interval", "right"),
-        Column("macro-F1", "right"),
+        Column(SHORT_TITLES.get(metric, title_of(metric)), "right", wraps=is_narrow),
+        Column("95 % interval", "right", wraps=is_narrow),
+        *(Column(SHORT_TITLES.get(name, FIGURE_TITLES[name]), "right", wraps=is_narrow) for name in others),
         Column("per seed", wraps=True),
     ]
     if has_ruler:
-        left, right = f"{100 * low:g} %", f"{100 * high:g} %"
+        left, right = (f"{100 * end:g} %" if metric == "accuracy" else f"{end:g}" for end in (low, high))
         columns.insert(3, Column(left + right.rjust(ruler - len(left))))
     cells: list[Row] = []
     for model in models:
         style = "bold green" if model.kind == "pretrained" else ""
-        seeds = " ".join(f"{100 * seed:.1f}" for seed in model.seeds) if len(model.seeds) > 1 else ""
+        seeds = " ".join(_seed(metric, seed) for seed in model.seeds) if len(model.seeds) > 1 else ""
         line: list[str | Cell] = [
             Cell(_name(model), style),
-            Cell(formats.percent(model.accuracy), style),
-            formats.interval((model.low, model.high)),
-            "-" if model.macro_f1 is None else f"{model.macro_f1:.3f}",
+            Cell(write_score(metric, model.score), style),
+            write_interval(metric, (model.low, model.high)),
+            *(_figure(model, name) for name in others),
             Cell(seeds, "dim"),
         ]
         if has_ruler:
@@ -78,6 +83,15 @@ def _table(models: list[ComparedModel], page: Page) -> Lines:
     if page.width < NARROW:  # without the seeds
         columns, cells = columns[:-1], [line[:-1] for line in cells]
     return table(columns, cells, page)
+
+
+def _seed(metric: str, seed: float) -> str:
+    return f"{100 * seed:.1f}" if metric == "accuracy" else write_score(metric, seed)
+
+
+def _figure(model: ComparedModel, name: str) -> str:
+    value = {"macro_f1": model.macro_f1, **model.figures}.get(name)
+    return "-" if value is None else write_score(name, value)
 
 
 def _ruler_range(models: list[ComparedModel]) -> tuple[float, float]:
@@ -89,7 +103,7 @@ def _ruler_range(models: list[ComparedModel]) -> tuple[float, float]:
 
 
 def _ruler(model: ComparedModel, low: float, high: float, width: int) -> str:
-    """The interval as a line, with the accuracy as a mark on it."""
+    """The interval as a line, with the score as a mark on it."""
 
     def column(value: float) -> int:
         return round((value - low) / (high - low) * (width - 1))
@@ -98,11 +112,17 @@ def _ruler(model: ComparedModel, low: float, high: float, width: int) -> str:
     marks = [" "] * width
     marks[first : last + 1] = "─" * (last - first + 1)
     marks[first], marks[last] = "├", "┤"
-    marks[min(max(column(model.accuracy), 0), width - 1)] = "●"
+    marks[min(max(column(model.score), 0), width - 1)] = "●"
     return "".join(marks)
 
 
-def _slices(models: list[ComparedModel], page: Page) -> Lines:
+def _explain_titles(models: list[ComparedModel]) -> str:
+    """The short titles of the table in full."""
+    known = [name for name in SHORT_TITLES if name in models[0].figures]
+    return "; ".join(f"{SHORT_TITLES[name]}: {FIGURE_TITLES[name]}" for name in known)
+
+
+def _slices(models: list[ComparedModel], metric: str, page: Page) -> Lines:
     by_model = [{found.name: found for found in model.slices} for model in models]
     names = list(dict.fromkeys(name for slices in by_model for name in slices))
     if not names:
@@ -110,13 +130,13 @@ def _slices(models: list[ComparedModel], page: Page) -> Lines:
     has_intervals = page.width >= NARROW and 32 + 26 * len(names) <= max(page.width, 84)
     sizes = {name: max(slices[name].n for slices in by_model if name in slices) for name in names}
     columns = [
-        Column("accuracy by slice", wraps=page.width < NARROW),
+        Column(f"{title_of(metric)} by slice", wraps=page.width < NARROW),
         *(Column(_slice_title(name, sizes[name], page), "right", wraps=True) for name in names),
     ]
     cells: list[Row] = []
     for model, slices in zip(models, by_model, strict=True):
         style = "bold green" if model.kind == "pretrained" else ""
-        found = [Cell(_slice(slices.get(name), has_intervals), style) for name in names]
+        found = [Cell(_slice(slices.get(name), metric, has_intervals), style) for name in names]
         cells.append([Cell(_name(model), style), *found])
     return [Text(""), *table(columns, cells, page)]
 
@@ -126,11 +146,11 @@ def _slice_title(name: str, n: int, page: Page) -> str:
     return f"{clean(name.replace('_', ' '), 24)}{gap}(n = {formats.count(n)})"
 
 
-def _slice(found: SliceResult | None, has_intervals: bool) -> str:
+def _slice(found: SliceResult | None, metric: str, has_intervals: bool) -> str:
     if found is None:
         return "-"
-    text = formats.percent(found.accuracy)
-    return f"{text}  {formats.interval((found.low, found.high))}" if has_intervals else text
+    text = write_score(metric, found.score)
+    return f"{text}  {write_interval(metric, (found.low, found.high))}" if has_intervals else text
 
 
 def _verdicts(verdicts: list[Verdict], models: list[ComparedModel], page: Page) -> Lines:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from pretune.reporting.sections.decision import BAR, NARROW_BAR, check, decide, list_read_outs
 from pretune.run_trace import formats
 from pretune.terminal import (
     NARROW,
@@ -33,8 +34,6 @@ from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Reado
 
 TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
-TOLERANCE = 1e-4  # between the sum of the contributions and the logit
-BAR, NARROW_BAR = 20, 8  # columns
 JOINT, INSIDE, BLANK = "·", "··", "␣"
 TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
 WORDS_SHOWN = 16  # of the reasons: those with the largest attributions
@@ -46,27 +45,58 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lines:
     """The five layers of a trace and the reasons for its label; `note` names where the data came from."""
     lines = heading("PREDICTION TRACE", note, page)
-    lines += paragraph(quote(trace.text, 400), page, indent=1)
+    for text in (trace.text, trace.text_pair):
+        lines += [] if text is None else paragraph(quote(text, 400), page, indent=1)
+    if trace.word is not None:
+        lines += paragraph(_describe_word(trace), page, indent=1, style="dim")
     lines += _title(1, "Tokenization", "the text is split into tokens of the vocabulary; below each, its id", page)
     lines += _tokenization(trace, page)
     lines += _title(2, "Embedding", "each token becomes a vector; below each, the vector's length", page)
     lines += _embedding(trace.embedding, trace.tokens, page)
     lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
-    lines += _title(4, "Head", "the mean vector times a row of weights per class, plus a bias", page)
+    vector = "mean vector" if trace.word is None else "vector of the word's first token"
+    outputs = {"regression": "one row of weights", "tokens": "a row of weights per label of a word"}
+    rows_of_weights = outputs.get(trace.task, "a row of weights per class")
+    lines += _title(4, "Head", f"the {vector} times {rows_of_weights}, plus a bias", page)
     lines += _head(trace, page)
-    lines += _title(5, "Decision", "softmax of the logits", page)
-    lines += _decision(trace, page)
+    lines += _title(5, "Decision", _DECISIONS[trace.task], page)
+    lines += decide(trace, page) if trace.task in ("multilabel", "regression") else _decision(trace, page)
     if trace.stack is not None:
         lines += _title(6, "With NB-SVM", "what predict returns: the logits of both, weighted and added", page)
         lines += _stack(trace, trace.stack, page)
     if trace.reasons is not None:
-        label, runner_up = (clean(name, 20) for name in (trace.reasons.label, trace.reasons.runner_up))
-        lines += _title(
-            None, "Reasons", f"what each word adds to the lead of {label} over {runner_up}, in logits", page
-        )
+        lines += _title(None, "Reasons", f"what each word adds to {_explained(trace.reasons, trace)}", page)
         lines += _reasons(trace, trace.reasons, page)
     return lines
+
+
+_DECISIONS = {
+    "classification": "softmax of the logits",
+    "multilabel": "sigmoid of each logit, against a threshold that validation chose",
+    "regression": "back to the units of the file",
+    "tokens": "softmax of the logits of this word",
+}
+
+
+def _describe_word(trace: PredictionTrace) -> str:
+    """The entities of a text, and the word that the layers are shown for."""
+    assert trace.word is not None
+    found = ", ".join(f"{quote(trace.text[each.start : each.end], 40)} {each.type}" for each in trace.entities[:12])
+    more = f", and {len(trace.entities) - 12} more" if len(trace.entities) > 12 else ""
+    shown = quote(trace.text[trace.word.start : trace.word.end], 40)
+    entities = f"Entities: {found}{more}." if found else "No entity is predicted."
+    return f"{entities} The layers below are those of the first token of {shown}."
+
+
+def _explained(reasons: Reasons, trace: PredictionTrace) -> str:
+    """The score of the reasons in words."""
+    if trace.task == "regression":
+        return "the predicted number"
+    label = clean(reasons.label, 20)
+    if reasons.runner_up is None:
+        return f"the logit of {label} above its threshold"
+    return f"the lead of {label} over {clean(reasons.runner_up, 20)}, in logits"
 
 
 def _title(number: int | None, name: str, note: str, page: Page) -> Lines:
@@ -140,8 +170,12 @@ def _gloss(columns: Sequence[tuple[str, str]], page: Page, styles: tuple[str, st
 
 def _shown_classes(trace: PredictionTrace) -> list[int]:
     """The classes to show, the most probable first."""
-    probabilities = trace.decision.probabilities
-    return sorted(range(len(probabilities)), key=lambda k: -probabilities[k])[:CLASSES_SHOWN]
+    decision = trace.decision
+    if not decision.probabilities:  # a number
+        return [decision.index]
+    levels = decision.thresholds or [0.0] * len(decision.probabilities)
+    order = sorted(range(len(levels)), key=lambda k: levels[k] - decision.probabilities[k])
+    return list(dict.fromkeys([decision.index, *order]))[:CLASSES_SHOWN]
 
 
 def _label(trace: PredictionTrace, index: int, page: Page | None = None) -> str:
@@ -156,6 +190,9 @@ def _layer_name(layer: int) -> str:
 def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     shown = _shown_classes(trace)
     first = shown[0]
+    if trace.task == "regression":
+        lines = list_read_outs(trace, page)
+        return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
     columns = [Column("after")]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     width = _bar_width(page)
@@ -204,10 +241,14 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
 def _contributions(trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page) -> Lines:
     first = shown[0]
     half = _bar_width(page) // 2
-    columns = [Column("added to the logit", wraps=page.width < NARROW)]
+    unit = trace.decision.deviation or 1.0  # the contributions to a number are in the units of the file
+    title = "added to the logit" if trace.decision.deviation is None else "added to the number"
+    columns = [Column(title, wraps=page.width < NARROW)]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
     columns += [Column(_scale(half))]
-    components = [(clean(each.name.replace("_", " "), 24), each.logits) for each in contributions]
+    components = [
+        (clean(each.name.replace("_", " "), 24), [unit * logit for logit in each.logits]) for each in contributions
+    ]
     largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
         [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
@@ -215,9 +256,12 @@ def _contributions(trace: PredictionTrace, contributions: list[Contribution], sh
     ]
     sums = [sum(values[k] for _, values in components) for k in range(len(components[0][1]))]
     rows.append([Cell("sum", "bold"), *(Cell(f"{sums[k]:+.3f}", "bold") for k in shown), ""])
-    error = max(abs(a - b) for a, b in zip(sums, trace.head.logits, strict=True))
+    error = max(abs(a - unit * b) for a, b in zip(sums, trace.head.logits, strict=True)) / unit
     lines = table(columns, rows, page, indent=2)
-    return lines + _check("the sums and the logits", error, page)
+    if trace.decision.mean is not None:
+        note = f"The sum and the mean of the training rows, {trace.decision.mean:.4g}, are the prediction."
+        lines += paragraph(note, page, indent=2, style="dim")
+    return lines + check("the sums and the logits", error, page)
 
 
 def _scale(half: int) -> str:
@@ -233,20 +277,17 @@ def _signed_bar(fraction: float, half: int) -> str:
     return left.rjust(half) + "│" + right.ljust(half)
 
 
-def _check(what: str, error: float, page: Page) -> Lines:
-    is_fine = error <= TOLERANCE
-    mark, style = ("✓", "dim") if is_fine else ("!", "bold red")
-    sentence = f"{what} differ by at most {f'{error:.0e}' if error else '0'}"
-    sentence += "" if is_fine else f", more than {TOLERANCE:g}: this trace does not add up"
-    return paragraph(sentence, page, indent=2, first=f"{mark} ", style=style)
-
-
 # ---- 4 and 5: head and decision
 
 
 def _head(trace: PredictionTrace, page: Page) -> Lines:
     head, shown = trace.head, _shown_classes(trace)
-    columns = [Column("class"), Column("weights · vector", "right"), Column("bias", "right"), Column("logit", "right")]
+    columns = [
+        Column("class" if trace.task == "classification" else "output"),
+        Column("weights · vector", "right"),
+        Column("bias", "right"),
+        Column("logit", "right"),
+    ]
     rows: list[Row] = []
     for k in shown:
         logit, bias = head.logits[k], head.bias[k]
@@ -266,12 +307,13 @@ def _arithmetic(trace: PredictionTrace, first: int, page: Page) -> Lines:
     rows = zip(head.weight, head.bias, head.logits, strict=True)
     error = max(abs(math.fsum(w * v for w, v in zip(row, head.pooled, strict=True)) + b - z) for row, b, z in rows)
     lines = paragraph(sentence, page, indent=2, style="dim")
-    return lines + _check("weights · vector + bias and the logits", error, page)
+    return lines + check("weights · vector + bias and the logits", error, page)
 
 
 def _hidden_classes(trace: PredictionTrace, shown: list[int], page: Page) -> Lines:
     hidden = len(trace.decision.probabilities) - len(shown)
-    return paragraph(f"and {hidden} less probable classes", page, indent=2, style="dim") if hidden else []
+    what = "classes" if trace.task == "classification" else "labels"
+    return paragraph(f"and {hidden} less probable {what}", page, indent=2, style="dim") if hidden > 0 else []
 
 
 def _decision(trace: PredictionTrace, page: Page) -> Lines:
@@ -286,7 +328,7 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace.head.logits)
     error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
-    lines += _check("the softmax of the logits and the probabilities", error, page)
+    lines += check("the softmax of the logits and the probabilities", error, page)
     shown_probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
     sentence = f"{clean(decision.label, 40)} with probability {shown_probability}, {margin} ahead of the next class"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
@@ -321,7 +363,10 @@ def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
     lines = _attributions(reasons, page)
     error = formats.change(reasons.completeness_error)
     if reasons.is_converged:
-        sentence = f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the lead minus that of the text "
+        lead = "lead" if reasons.runner_up is not None else "score"
+        sentence = (
+            f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the {lead} minus that of the text "
+        )
         sentence += f"with every word masked, up to an error of {error} ({reasons.steps} steps)"
         lines += paragraph(sentence, page, indent=2, first="✓ ", style="dim")
     else:
@@ -329,6 +374,8 @@ def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
         lines += paragraph(sentence, page, indent=2, first="! ", style="bold red")
     lines += paragraph(_agreement(reasons), page, indent=2)
     lines += paragraph(_control(reasons), page, indent=2)
+    if trace.task == "regression":  # a number has no other label to turn into
+        return lines
     return lines + paragraph(_flip(trace, reasons), page, indent=2)
 
 
@@ -348,7 +395,8 @@ def _attributions(reasons: Reasons, page: Page) -> Lines:
         rows.append(cells)
     lines = table(columns, rows, page, indent=2)
     note = "gradients: integrated gradients from the text with every word masked. "
-    note += "masked: how far the lead falls when only this word is masked."
+    lead = "lead" if reasons.runner_up is not None else "score"
+    note += f"masked: how far the {lead} falls when only this word is masked."
     if len(pairs) > len(rows):
         note += f" The {len(rows)} of {len(pairs)} words with the largest values are shown."
     return lines + paragraph(note, page, indent=2, style="dim")
@@ -367,7 +415,8 @@ def _agreement(reasons: Reasons) -> str:
 def _control(reasons: Reasons) -> str:
     count = min(DELETED, len(reasons.deletion) - 1)
     words = "the word" if count == 1 else f"the {count} words"
-    sentence = f"Masking {words} with the largest gradients changes the lead from {reasons.score:+.2f} to "
+    lead = "lead" if reasons.runner_up is not None else "score"
+    sentence = f"Masking {words} with the largest gradients changes the {lead} from {reasons.score:+.2f} to "
     sentence += f"{reasons.deletion[count]:+.2f}; masking {'a random word' if count == 1 else f'{count} random words'} "
     sentence += f"changes it to {reasons.random_deletion[count]:+.2f} (mean of {reasons.random_orders} orders)."
     if reasons.deletion[count] >= reasons.random_deletion[count]:
@@ -381,6 +430,9 @@ def _flip(trace: PredictionTrace, reasons: Reasons) -> str:
         return "Masking any one word leaves the label as it is, and so do the sets of up to 4 words that were tried."
     words = ", ".join(quote(reasons.words[word], 24) for word in flip.words)
     changed = f"changes the label to {clean(flip.label, 40)} ({formats.percent(flip.probability)})"
+    if trace.task == "multilabel":
+        now = f"{clean(reasons.label, 40)} {formats.percent(flip.probability)}"
+        changed = f"changes the labels to {clean(flip.label, 60)} ({now})"
     return f"Masking {words} {changed}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rich.text import Text
@@ -9,6 +10,7 @@ from rich.text import Text
 from pretune.reporting.chart import Chart, Marker, Reference, Series, draw_chart
 from pretune.reporting.sections.flow import MASK, synthetic_note
 from pretune.run_trace import formats
+from pretune.run_trace.metrics import FIGURE_TITLES, title_of, write_interval, write_noise, write_score
 from pretune.run_trace.training import trial_shown
 from pretune.terminal import (
     NARROW,
@@ -41,8 +43,23 @@ TITLES = {
     "finetune": "Fine-tuning: learning the task",
     "scratch": "Control: the same network from scratch",
 }
-ENDINGS = {"patience": "no better score", "epochs": "last epoch", "diverged": "divergence"}
-SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the accuracy panel fit next to each other
+ENDINGS = {"patience": "no better score", "epochs": "last epoch", "updates": "last update", "diverged": "divergence"}
+# What the loss is measured in, and the title of the panel of the main metric: of pre-training, or by the metric.
+LOSS_UNITS = {
+    "pretrain": "nats per masked token",
+    "accuracy": "nats per text",
+    "micro_f1": "nats per text, all labels together",
+    "pearson": "squared deviations",
+    "entity_f1": "nats per word",
+}
+SCORE_TITLES = {
+    "pretrain": "accuracy, masked tokens predicted correctly",
+    "accuracy": "accuracy, texts classified correctly",
+    "micro_f1": "micro-F1, over all labels of all texts",
+    "pearson": "Pearson correlation of predicted and true",
+    "entity_f1": "entity F1, entities found with type and borders",
+}
+SIDE_BY_SIDE_FROM = 84  # columns from which the loss and the score panel fit next to each other
 PANEL_GAP = 3
 WATCHED_LIMIT = 90  # characters of a watched sentence
 
@@ -127,15 +144,14 @@ def _panels(phase: Phase, page: Page) -> Lines:
     fits = page.width >= SIDE_BY_SIDE_FROM
     width = (page.width - PANEL_GAP) // 2 if fits else page.width
     panel = Page(width, page.charset)
-    loss, accuracy = draw_chart(loss_chart(phase), panel), draw_chart(accuracy_chart(phase), panel)
-    return side_by_side(loss, accuracy, width, PANEL_GAP) if fits else [*loss, Text(""), *accuracy]
+    loss, score = draw_chart(loss_chart(phase), panel), draw_chart(score_chart(phase), panel)
+    return side_by_side(loss, score, width, PANEL_GAP) if fits else [*loss, Text(""), *score]
 
 
 def loss_chart(phase: Phase) -> Chart:
     """The loss panel; each phase has its own axis, since the range of its loss differs."""
-    title = "loss, nats per masked token" if phase.stage == "pretrain" else "loss, nats per text"
     return Chart(
-        title,
+        f"loss, {LOSS_UNITS.get(phase.stage) or LOSS_UNITS[phase.metric]}",
         "epoch",
         _series(phase, "loss", "train_loss"),
         [Reference(f"{each.name} {formats.nats(each.value)}", each.value) for each in phase.loss_references],
@@ -145,18 +161,18 @@ def loss_chart(phase: Phase) -> Chart:
     )
 
 
-def accuracy_chart(phase: Phase) -> Chart:
-    """The accuracy panel."""
-    what = "masked tokens predicted correctly" if phase.stage == "pretrain" else "texts classified correctly"
-    title = f"accuracy, {what}"
+def score_chart(phase: Phase) -> Chart:
+    """The panel of the main metric."""
+    is_accuracy = phase.metric == "accuracy"
+    low = -1.0 if phase.metric == "pearson" else 0.0
     return Chart(
-        title,
+        SCORE_TITLES.get(phase.stage) or SCORE_TITLES.get(phase.metric, title_of(phase.metric)),
         "epoch",
-        _series(phase, "accuracy", "train_accuracy"),
+        _series(phase, "score", "train_accuracy"),
         [Reference(f"{each.name} {formats.percent(each.value)}", each.value) for each in phase.accuracy_references],
-        _kept(phase, "accuracy"),
-        y_limits=(0.0, 1.0),
-        format_y=lambda value: f"{100 * value:g} %",
+        _kept(phase, "score"),
+        y_limits=(low, 1.0),
+        format_y=(lambda value: f"{100 * value:g} %") if is_accuracy else "{:g}".format,
     )
 
 
@@ -185,6 +201,7 @@ def render_rows(phase: Phase, page: Page) -> Lines:
         Column("time", "right", style="dim"),
         Column("observation", wraps=True),
     ]
+    is_accuracy = phase.metric == "accuracy"
     rows: list[Row] = []
     for row in phase.evaluations:
         style = "bold" if row.is_best else ""
@@ -194,19 +211,23 @@ def render_rows(phase: Phase, page: Page) -> Lines:
                 formats.count(row.step),
                 Cell(_known(row.train_loss, formats.nats), style),
                 Cell(_known(row.train_accuracy, formats.percent), style),
-                Cell(f"{formats.nats(row.loss)} {_accuracy(row):>14}", style),
+                Cell(f"{formats.nats(row.loss)} {_score(row, phase.metric):>14}", style),
                 _known(row.elapsed_seconds, formats.clock),
                 row.summary,
             ]
         )
+    if not is_accuracy:  # it is not measured on the training rows
+        columns, rows = [*columns[:3], *columns[4:]], [[*row[:3], *row[4:]] for row in rows]
     if page.width < ROOMY:
         columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
     if page.width < NARROW:  # without the time, too
-        columns, rows = [*columns[:4], *columns[5:]], [[*row[:4], *row[5:]] for row in rows]
+        columns, rows = [*columns[:-2], columns[-1]], [[*row[:-2], row[-1]] for row in rows]
     lines = table(columns, rows, page)
     n = phase.evaluations[-1].n
-    note = "loss and accuracy: on training text; validation: loss, and accuracy ± half its 95 % interval"
+    trained = "loss and accuracy" if is_accuracy else "loss"
+    note = f"{trained}: on training text; validation: loss, and {title_of(phase.metric)} ± half its 95 % interval"
     note += f", on {formats.count(n)} {phase.unit}" if n else ""
+    note += "" if is_accuracy else f"; loss in {LOSS_UNITS[phase.metric]}"
     return lines + paragraph(note, page, indent=1, style="dim")
 
 
@@ -214,8 +235,8 @@ def _known(value: float | None, format_value: Any) -> str:
     return "-" if value is None else format_value(value)
 
 
-def _accuracy(row: Evaluation) -> str:
-    return f"{formats.percent(row.accuracy)} {formats.spread(row.accuracy_noise)}"
+def _score(row: Evaluation, metric: str) -> str:
+    return f"{write_score(metric, row.score)} {write_noise(metric, row.score_noise)}"
 
 
 def _anchors(phase: Phase, page: Page) -> Lines:
@@ -283,7 +304,7 @@ def _trials(phase: Phase, page: Page) -> Lines:
             _known(trial.learning_rate, formats.rate),
             _known(trial.seed, str),
             _known(trial.best_epoch, formats.count),
-            _known(trial.validation_accuracy, formats.percent),
+            _known(trial.validation_score, partial(write_score, phase.metric)),
             _known(trial.validation_loss, formats.nats),
             ENDINGS.get(trial.stopped or "", "not finished"),
             "● chosen" if is_chosen else _search(trial),
@@ -306,20 +327,21 @@ def _tests(phase: Phase, page: Page) -> Lines:
     lines = [Text(""), Text("").append("Test set, evaluated once for each seed", style="bold")]
     for test in phase.test:
         is_chosen = trial is not None and test.seed == trial.seed and len(phase.test) > 1
-        lines += paragraph(_describe_test(test), page, indent=1, first="● " if is_chosen else "  ")
+        lines += paragraph(_describe_test(test, phase.metric), page, indent=1, first="● " if is_chosen else "  ")
     return lines
 
 
-def _describe_test(test: TestResult) -> str:
+def _describe_test(test: TestResult, metric: str) -> str:
+    others = [f"{FIGURE_TITLES[name]} {write_score(name, value)}" for name, value in test.figures.items()]
     parts = [
-        f"seed {_known(test.seed, str)}: accuracy {formats.percent(test.accuracy)} "
-        f"(95 % interval {formats.interval((test.low, test.high))})",
-        f"macro-F1 {_known(test.macro_f1, '{:.3f}'.format)}",
+        f"seed {_known(test.seed, str)}: {title_of(metric)} {write_score(metric, test.score)} "
+        f"(95 % interval {write_interval(metric, (test.low, test.high))})",
+        *(others or [f"macro-F1 {_known(test.macro_f1, '{:.3f}'.format)}"]),
         f"loss {_known(test.loss, formats.nats)}",
         f"n = {formats.count(test.n)}",
     ]
     sentence = ", ".join(parts)
     for found in test.slices:
-        accuracy, n = formats.percent(found.accuracy), formats.count(found.n)
-        sentence += f"; slice {clean(found.name.replace('_', ' '), 24)} {accuracy} (n = {n})"
+        score, n = write_score(metric, found.score), formats.count(found.n)
+        sentence += f"; slice {clean(found.name.replace('_', ' '), 24)} {score} (n = {n})"
     return sentence

@@ -73,8 +73,8 @@ def _helped(trace: RunTrace, _rng: Random) -> Draft:
     others = [claim for outcome, claim in claims.items() if outcome != result.outcome]
     return Draft(
         prompt=f"On the same {formats.count(pretrained[1].n)} test rows, the pre-trained network is right on "
-        f"{formats.percent(pretrained[1].accuracy)} and the same network from scratch on "
-        f"{formats.percent(scratch[1].accuracy)}. The 95 % "
+        f"{formats.percent(pretrained[1].score)} and the same network from scratch on "
+        f"{formats.percent(scratch[1].score)}. The 95 % "
         f"interval of the paired difference is {interval} points. What can you say?",
         right=claims[result.outcome],
         wrong=[
@@ -271,8 +271,8 @@ def _with_interval(trace: RunTrace) -> list[tuple[int, ComparedModel]]:
     return [
         (i, m)
         for i, m in enumerate(models)
-        if len(m.seeds) == 1 and m.kind != "majority" and m.n >= 50 and 0.1 <= m.accuracy <= 0.9
-        and abs(Z_95 * math.sqrt(m.accuracy * (1 - m.accuracy) / m.n) - (m.high - m.low) / 2) <= 0.001
+        if len(m.seeds) == 1 and m.kind != "majority" and m.n >= 50 and 0.1 <= m.score <= 0.9
+        and abs(Z_95 * math.sqrt(m.score * (1 - m.score) / m.n) - (m.high - m.low) / 2) <= 0.001
     ]  # fmt: skip
 
 
@@ -284,9 +284,9 @@ def _half_interval(trace: RunTrace, rng: Random) -> Draft:
     index, model = rng.choice(_with_interval(trace))
     accuracy, n = at("comparison", "models", index, "accuracy"), at("comparison", "models", index, "n")
     variance = ["div", ["mul", accuracy, ["sub", 1, accuracy]], n]
-    half = 100 * Z_95 * math.sqrt(model.accuracy * (1 - model.accuracy) / model.n)
+    half = 100 * Z_95 * math.sqrt(model.score * (1 - model.score) / model.n)
     return Draft(
-        prompt=f"The model “{model.name}” is right on {formats.percent(model.accuracy)} of {formats.count(model.n)} "
+        prompt=f"The model “{model.name}” is right on {formats.percent(model.score)} of {formats.count(model.n)} "
         "test rows. How many "
         "points wide is half of the 95 % interval of its accuracy?",
         number=["mul", 100 * Z_95, ["sqrt", variance]],
@@ -305,7 +305,7 @@ def _half_interval(trace: RunTrace, rng: Random) -> Draft:
             "Half of a 95 % interval is about 1.96 standard errors.",
         ],
         solution=[
-            f"1.96 x sqrt({model.accuracy:.3f} x {1 - model.accuracy:.3f} / {model.n}) = {half / 100:.4f}, which is "
+            f"1.96 x sqrt({model.score:.3f} x {1 - model.score:.3f} / {model.n}) = {half / 100:.4f}, which is "
             f"{half:.2f} points."
         ],
     )

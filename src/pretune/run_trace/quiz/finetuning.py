@@ -29,7 +29,7 @@ def _rows(name: str) -> Json:
 def _table(rows: list[Evaluation]) -> str:
     return "; ".join(
         f"epoch {row.epoch:g}: training loss {formats.nats(row.train_loss) if row.train_loss is not None else '-'}, "
-        f"validation loss {formats.nats(row.loss)}, accuracy {formats.percent(row.accuracy)}"
+        f"validation loss {formats.nats(row.loss)}, accuracy {formats.percent(row.score)}"
         for row in rows
     )
 
@@ -44,7 +44,7 @@ def _with_best(trace: RunTrace) -> list[tuple[str, Phase, int]]:
         rows = phase.evaluations
         if not FEWEST_EPOCHS <= len(rows) <= MOST_EPOCHS or sum(row.is_best for row in rows) != 1:
             continue
-        accuracies = [row.accuracy for row in rows]
+        accuracies = [row.score for row in rows]
         best = accuracies.index(max(accuracies))
         if rows[best].is_best and best < len(rows) - 1 and accuracies.count(max(accuracies)) == 1:
             found.append((name, phase, best))
@@ -77,8 +77,7 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
             "Look for the largest accuracy; the losses do not count here.",
         ],
         solution=[
-            f"The highest validation accuracy is {formats.percent(rows[best].accuracy)}, at epoch "
-            f"{rows[best].epoch:g}.",
+            f"The highest validation accuracy is {formats.percent(rows[best].score)}, at epoch {rows[best].epoch:g}.",
             "Its weights are the model that is delivered; those of other epochs are not used.",
         ],
     )
@@ -87,7 +86,7 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
 def _epoch(rows: list[Evaluation], index: int, accuracies: Json, misconception: str | None) -> Claim:
     return Claim(
         text=f"Epoch {rows[index].epoch:g}",
-        why=f"Its validation accuracy is {formats.percent(rows[index].accuracy)}"
+        why=f"Its validation accuracy is {formats.percent(rows[index].score)}"
         + (", the highest." if misconception is None else "."),
         holds=["eq", ["argmax", accuracies], index],
         misconception=misconception,
@@ -168,8 +167,8 @@ def _both_rose(trace: RunTrace) -> list[tuple[str, Phase, int, int]]:
     found = []
     for name, phase, lowest, last in _overfitted(trace):
         rows = phase.evaluations
-        gain = rows[last].accuracy - rows[lowest].accuracy
-        if gain > max(rows[last].accuracy_noise, rows[lowest].accuracy_noise):
+        gain = rows[last].score - rows[lowest].score
+        if gain > max(rows[last].score_noise, rows[lowest].score_noise):
             found.append((name, phase, lowest, last))
     return found
 
@@ -199,8 +198,8 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="The accuracy rose only by chance.",
-                why=f"It rose by {formats.points(rows[1].accuracy - rows[0].accuracy)}, more than the noise of "
-                f"{formats.spread(max(row.accuracy_noise for row in rows))} points.",
+                why=f"It rose by {formats.points(rows[1].score - rows[0].score)}, more than the noise of "
+                f"{formats.spread(max(row.score_noise for row in rows))} points.",
                 holds=["le", accuracy, ["max", ["list", *(at(*place, "accuracy_noise") for place in places)]]],
                 misconception="calls a difference noise without looking at its interval",
             ),
@@ -216,7 +215,7 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
             "A single text with a probability of 0.0001 for its label costs 9.2 nats, but counts as one mistake.",
         ],
         solution=[
-            f"Accuracy: {formats.percent(rows[0].accuracy)} to {formats.percent(rows[1].accuracy)}.",
+            f"Accuracy: {formats.percent(rows[0].score)} to {formats.percent(rows[1].score)}.",
             f"Loss: {formats.nats(rows[0].loss)} to {formats.nats(rows[1].loss)}: fewer mistakes, but surer ones.",
         ],
     )
@@ -229,11 +228,11 @@ def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase]]:
     """Phases whose validation accuracy lies above the test accuracy, beyond both intervals, with a weak slice."""
     found = []
     for name, phase in _phases(trace):
-        kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
+        kept = [row for row in phase.evaluations if row.is_best and row.score_low is not None]
         if len(kept) != 1 or not phase.test or len(phase.test[0].slices) < 2:
             continue
-        slices = sorted(phase.test[0].slices, key=lambda each: each.accuracy)
-        if (kept[0].accuracy_low or 0) > phase.test[0].high + 0.01 and slices[0].high < slices[-1].low - 0.05:
+        slices = sorted(phase.test[0].slices, key=lambda each: each.score)
+        if (kept[0].score_low or 0) > phase.test[0].high + 0.01 and slices[0].high < slices[-1].low - 0.05:
             found.append((name, phase))
     return found
 
@@ -246,21 +245,21 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
     name, phase = rng.choice(_validation_misled(trace))
     test, best = phase.test[0], next(i for i, row in enumerate(phase.evaluations) if row.is_best)
     row = phase.evaluations[best]
-    order = sorted(range(len(test.slices)), key=lambda index: test.slices[index].accuracy)
+    order = sorted(range(len(test.slices)), key=lambda index: test.slices[index].score)
     weak, strong = test.slices[order[0]], test.slices[order[-1]]
     at_test = ("phases", name, "test", 0)
     at_weak, at_strong = (("phases", name, "test", 0, "slices", index) for index in (order[0], order[-1]))
     validation_low = at("phases", name, "evaluations", best, "accuracy_low")
     return Draft(
-        prompt=f"{_model(name)} reaches {formats.percent(row.accuracy)} on the validation split, but "
-        f"{formats.percent(test.accuracy)} on "
+        prompt=f"{_model(name)} reaches {formats.percent(row.score)} on the validation split, but "
+        f"{formats.percent(test.score)} on "
         f"the test split, of which {formats.count(weak.n)} rows are in the slice “{weak.name}” and "
         f"{formats.count(strong.n)} in "
         f"“{strong.name}”. What explains the gap?",
         right=Claim(
             text=f"The network is weak on the slice “{weak.name}”, which makes up a part of the test.",
-            why=f"It is right on {formats.percent(weak.accuracy)} of “{weak.name}” and on "
-            f"{formats.percent(strong.accuracy)} of "
+            why=f"It is right on {formats.percent(weak.score)} of “{weak.name}” and on "
+            f"{formats.percent(strong.score)} of "
             f"“{strong.name}”.",
             holds=["lt", at(*at_weak, "high"), at(*at_strong, "low")],
         ),
@@ -268,20 +267,19 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             Claim(
                 text="Chance: the two figures lie within each other's interval.",
                 why=f"The interval on the test ends at {formats.percent(test.high)}, that on validation begins at "
-                f"{formats.percent(row.accuracy_low or 0)}.",
+                f"{formats.percent(row.score_low or 0)}.",
                 holds=["ge", at(*at_test, "high"), validation_low],
                 misconception="calls a difference noise without looking at its interval",
             ),
             Claim(
                 text="Test texts are harder everywhere, in every slice alike.",
-                why=f"The slices differ by {100 * (strong.accuracy - weak.accuracy):.0f} points.",
+                why=f"The slices differ by {100 * (strong.score - weak.score):.0f} points.",
                 holds=["ge", at(*at_weak, "high"), at(*at_strong, "low")],
                 misconception="takes a mean for what holds in every part",
             ),
             Claim(
                 text="None of the figures is a surprise: a test score is always that much lower.",
-                why=f"On “{strong.name}” the test score is {formats.percent(strong.accuracy)}, as high as on "
-                "validation.",
+                why=f"On “{strong.name}” the test score is {formats.percent(strong.score)}, as high as on validation.",
                 holds=["lt", at(*at_strong, "high"), validation_low],
                 misconception="expects a test score to be lower by nature",
             ),
@@ -291,7 +289,7 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             "Compare the accuracy of the slices in section 4.",
         ],
         solution=[
-            f"“{strong.name}”: {formats.percent(strong.accuracy)}; “{weak.name}”: {formats.percent(weak.accuracy)}.",
+            f"“{strong.name}”: {formats.percent(strong.score)}; “{weak.name}”: {formats.percent(weak.score)}.",
             "A validation split without such rows cannot show the weakness, so look at slices before you trust it.",
         ],
     )

@@ -19,6 +19,7 @@ from pretune.run_trace.quiz import (
     pretraining_plan,
     reasons,
     shapes,
+    tasks,
 )
 from pretune.run_trace.quiz.template import Template, finish
 from pretune.run_trace.quiz.verify import verify
@@ -36,13 +37,20 @@ TEMPLATES: tuple[Template, ...] = (
     *prediction.TEMPLATES,
     *reasons.TEMPLATES,
     *errors.TEMPLATES,
+    *tasks.TEMPLATES,
     *concepts.TEMPLATES,
 )
 QUIZ: tuple[Level, ...] = ("easy", "medium", "hard")
 PRACTICE: tuple[Level, ...] = ("easy", "easy", "medium", "medium", "hard")
 TEST: tuple[Level, ...] = (*("easy",) * 4, *("medium",) * 3, *("hard",) * 3)
 # What a run is about: asked first where it can be.
-_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED")
+_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED", "Q-THRESHOLD", "Q-ABSOLUTE", "Q-HIT")
+# They ask about accuracies, a softmax or a confusion matrix, which only a classification has.
+_OF_CLASSES = (
+    *("Q-BEST", "Q-OVERFIT", "Q-BOTH-ROSE", "Q-GAP", "Q-POINTS", "Q-INTERVAL", "Q-HELPED", "Q-SLICE", "Q-COIN"),
+    *("Q-WRONG", "Q-MAJORITY", "Q-RECALL", "Q-ECE", "Q-CALIBRATION", "Q-PART", "Q-SOFTMAX", "Q-SUM"),
+    *("Q-FLIP", "Q-IG", "Q-ATTENTION", "Q-SHAPE", "Q-HEAD"),
+)
 # Where the questions of a level run out, those of another one take their place.
 _NEXT_LEVELS: dict[Level, tuple[Level, ...]] = {
     "easy": ("easy", "medium", "hard"),
@@ -65,7 +73,9 @@ def make_quiz(trace: RunTrace) -> Quiz | None:
     document = to_json(stripped)
     seed = derive_seed(trace.run.seed or 0, "quiz", trace.run.id)
     order = Random(seed)
-    able = [template for template in TEMPLATES if template.requires(stripped)]
+    has_classes = trace.run.task in (None, "classification")
+    asked = (template for template in TEMPLATES if has_classes or template.id not in _OF_CLASSES)
+    able = [template for template in asked if template.requires(stripped)]
     if not any(template.is_about_run for template in able):
         return None
     order.shuffle(able)

@@ -12,6 +12,7 @@ from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
 from pretune.text.labels.several_labels import find_separator
+from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
@@ -38,6 +39,7 @@ class LabeledRow:
 
     `text` is clean, as the model sees it; `raw` is as found. `text_pair` is the clean second text of a pair. Rows with
     the same `key` have the same clean text, or pair of texts. `label` is of the task's kind: a class is a string.
+    A row that is cut into several has them as its parts, counted from 0.
     """
 
     row: int
@@ -48,6 +50,7 @@ class LabeledRow:
     label: Any
     slice: str | None
     text_pair: str | None = None
+    part: int = 0
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -199,8 +202,16 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
             len(torn),
             f"{path}: {len(torn):,} {'text' if len(torn) == 1 else 'texts'} with more than one label, which no model "
             "can get right: "
-            f"{shorten(one.text, 60)!r} is {one.label!r} in line {one.line}, {other.label!r} in line {other.line}.",
+            f"{shorten(one.text, 60)!r} is {_shown(one)} in line {one.line}, {_shown(other)} in line {other.line}.",
         )
+
+
+def _shown(row: LabeledRow) -> str:
+    """The label of a row in a warning: of entities, their texts and types."""
+    if not isinstance(row.label, tuple) or not all(isinstance(item, Span) for item in row.label):
+        return repr(row.label)
+    entities = (f"{row.text[start:end]!r} {kind}" for start, end, kind in row.label)
+    return shorten(join_names(entities, 4), 120) if row.label else "no entity"
 
 
 def check_test_labels(train: Sequence[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> None:

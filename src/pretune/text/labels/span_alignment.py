@@ -47,6 +47,30 @@ def move_spans(raw: str, clean: str, spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(moved)
 
 
+def restore_spans(raw: str, clean: str, spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The spans of the clean text in the text as found: the reverse of `move_spans`, with the same exactness.
+
+    A span has all characters of `raw` that became one of its characters.
+    """
+    listed = tuple(spans)
+    if raw == clean or not listed:
+        return listed
+    first, last = _align(raw, clean)
+    starts, ends = [0] * len(clean), [0] * len(clean)
+    for index in range(len(raw) - 1, -1, -1):
+        starts[first[index] : last[index]] = [index] * (last[index] - first[index])
+    for index in range(len(raw)):
+        ends[first[index] : last[index]] = [index + 1] * (last[index] - first[index])
+    found = []
+    for span in listed:
+        places = [place for place in range(span.start, span.end) if starts[place] < ends[place]]
+        if places:
+            found.append(Span(starts[places[0]], ends[places[-1]], span.type))
+        else:  # cleaning made these characters from nothing
+            found.append(Span(0, 0, span.type))
+    return tuple(found)
+
+
 def _align(raw: str, clean: str) -> tuple[list[int], list[int]]:
     """For every character of `raw`, the range of `clean` that it became; from and to are equal if it is gone."""
     first, last = [0] * len(raw), [0] * len(raw)

@@ -54,7 +54,7 @@ class LabelledSplit:
 
     def describe(self, row: LabeledRow) -> str:
         """The label of a row as a display shows it."""
-        return self.rules.describe(row.label, self.names, self.labels)
+        return self.rules.describe(row.label, row.text, self.names, self.labels)
 
     @property
     def num_read(self) -> dict[str, int]:
@@ -267,6 +267,8 @@ def split_lines(split: LabelledSplit, side: Split) -> str:
         if row.text_pair is not None:
             fields["text_pair"] = row.text_pair
         fields["label"] = split.rules.to_json(row.label, split.labels)
+        if row.part:
+            fields["part"] = row.part
         if row.raw != row.text:
             fields["raw"] = row.raw
         if row.slice is not None:

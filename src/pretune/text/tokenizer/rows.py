@@ -23,21 +23,39 @@ def encode_rows(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) 
     rows, cut = [], []
     for (first, second), ids in zip(pairs, tokenizer.encode_pairs(pairs), strict=True):
         cut.append(len(ids) > max_seq_len)
-        rows.append(_cut_pair(tokenizer, first, second, ids, max_seq_len) if cut[-1] else ids)
+        cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
+        rows.append(cut_pair(tokenizer, first, second, ids, max_seq_len) if cut[-1] else ids)
     return rows, cut
 
 
 def _cut_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
     """The row of a pair with both texts cut in their middle, so that it fits."""
-    alone = [tokenizer.encode(text) for text in (first, second)]
+    return [ids[place] for place in pair_positions(tokenizer, (first, second), len(ids), max_seq_len)[0]]
+
+
+def pair_positions(
+    tokenizer: Tokenizer, texts: tuple[str, str], num_tokens: int, max_seq_len: int
+) -> tuple[list[int], bool]:
+    """The places that are kept of the whole row of a pair of texts, and whether some are not."""
+    if num_tokens <= max_seq_len:
+        return list(range(num_tokens)), False
     # The special tokens around a single text stay with it; the template of a pair may have more of them.
-    extra = len(ids) - sum(map(len, alone))
-    lengths = share_out(max_seq_len - extra, len(alone[0]), len(alone[1]))
-    parts = [cut_middle(row, length) for row, length in zip(alone, lengths, strict=True)]
-    start, end = len(alone[0]), len(ids) - len(alone[1])
-    between = ids[start:end] if end > start else []
+    start, theirs = (len(tokenizer.encode(text)) for text in texts)
+    end = num_tokens - theirs
+    lengths = share_out(max_seq_len - (num_tokens - start - theirs), start, theirs)
     # With one special token between the texts, the second text comes without its first one.
-    return [*parts[0], *between, *parts[1][max(0, start - end) :]]
+    second = cut_middle(list(range(end, num_tokens)), lengths[1])[max(0, start - end) :]
+    return [*cut_middle(list(range(start)), lengths[0]), *range(start, end), *second], True
+
+
+def _cut_foreign_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
+    """The same for a tokenizer whose template may be any: all its special tokens stay where they are."""
+    of_text = tokenizer.backend.encode(first, second).sequence_ids
+    places = [[place for place, number in enumerate(of_text) if number == text] for text in (0, 1)]
+    special = [place for place, number in enumerate(of_text) if number is None]
+    lengths = share_out(max_seq_len - len(special), len(places[0]), len(places[1]))
+    kept = [place for each, length in zip(places, lengths, strict=True) for place in cut_middle(each, length)]
+    return [ids[place] for place in sorted([*special, *kept])]
 
 
 def share_out(room: int, first: int, second: int) -> tuple[int, int]:

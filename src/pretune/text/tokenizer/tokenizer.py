@@ -57,6 +57,16 @@ class EncodedText:
     offsets: list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class EncodedPair:
+    """The ids of a row of two texts, and for each its span in its own text, and which text that is: 0, 1, or None for a
+    special token."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    texts: list[int | None]
+
+
 class Tokenizer:
     """A trained tokenizer. Special tokens typed in a text are plain text, except in `encode_for_fill`.
 
@@ -158,6 +168,15 @@ class Tokenizer:
     def encode_with_offsets(self, text: str) -> EncodedText:
         """Ids and the span of each in the text; [BOS] and [EOS] have the empty span (0, 0)."""
         return _to_encoded(self.backend.encode(text))
+
+    def encode_pair_with_offsets(self, first: str, second: str) -> EncodedPair:
+        """Ids of a pair of texts, [BOS] first [EOS] second [EOS], with the span of each in its own text."""
+        encoding = self.backend.encode(first, second)
+        return EncodedPair(ids=list(encoding.ids), offsets=list(encoding.offsets), texts=list(encoding.sequence_ids))
+
+    def encode_batch_with_offsets(self, texts: Sequence[str]) -> list[EncodedText]:
+        """The same for many texts."""
+        return [_to_encoded(encoding) for encoding in self.backend.encode_batch(list(texts))]
 
     def encode_for_fill(self, text: str) -> EncodedText:
         """The same, but [MASK] in the text is the mask token, whatever its own name, including a blank before it."""

@@ -29,7 +29,7 @@ from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
 from pretune.tracing.examples import trace_examples
 from pretune.training.finetuning_trial import FinetuningTrial
-from pretune.training.trial_plan import FOREIGN_RATES
+from pretune.training.trial_plan import SMALL_FOREIGN_RATES
 
 SETTINGS: dict[str, Any] = {"epochs": 5, "batch_size": 8, "learning_rates": (5e-3,), "seeds": 1}
 
@@ -89,7 +89,7 @@ def test_predictions_are_those_of_the_stage_and_of_evaluate(run: Path) -> None:
         json.loads(line) for line in (run / "finetune" / "predictions" / "seed-0.jsonl").read_text().splitlines()
     ]
     classifier = load_classifier(run)
-    found = classifier.predict_probabilities([row["text"] for row in rows])
+    found = classifier.predict_outputs([row["text"] for row in rows])
     assert np.allclose(found, [line["probabilities"] for line in written], atol=1e-4)
     [first] = predict(run, ["the hotel was warm"])
     assert first.label in ("bad", "good")
@@ -123,7 +123,7 @@ def test_the_trace_of_the_run_passes_its_own_checks(run: Path) -> None:
 def test_the_default_rates_are_those_for_public_encoders(run: Path, base: Path, tmp_path: Path) -> None:
     finetune(base, run / "prepare", tmp_path / "out", FinetuneConfig(epochs=1, seeds=1, search_rows=32))
     started = [event for event in read_events(tmp_path / "out") if event["event"] == "trial_started"]
-    assert [trial["learning_rate"] for trial in started[:2]] == list(FOREIGN_RATES)
+    assert [trial["learning_rate"] for trial in started[:2]] == list(SMALL_FOREIGN_RATES)
 
 
 def test_a_stopped_run_resumes_to_the_same_weights(
