@@ -603,6 +603,8 @@ export interface PredictionTrace {
   contribution_error: number;
   head_error: number;
   prediction_error: number;
+  /** if NB-SVM is stacked on the model; all else is of the model alone */
+  stack: StackedDecision | null;
 }
 
 /** The five likeliest words for the mask after a layer. */
