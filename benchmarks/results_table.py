@@ -68,7 +68,9 @@ def main() -> None:
             try:
                 path = write_result(f"results-{data_set.name}", run_data_set(data_set, plan))
                 say(f"figures in {path.name}")
-            except PartFailedError as error:
+            except KeyboardInterrupt:
+                raise SystemExit("Interrupted; the same command continues.") from None
+            except (PartFailedError, FileNotFoundError) as error:
                 failures.append(data_set.name)
                 say(str(error))
             if options.write:
