@@ -180,7 +180,7 @@ def _pretraining(trace: RunTrace) -> Insight | None:
 def _confusion(trace: RunTrace) -> Insight | None:
     """The most frequent mistake, if there are more than two classes."""
     found = trace.errors
-    if found is None or len(found.labels) < 3:
+    if found is None or len(found.labels) < 3 or not found.confusion:
         return None
     cells = [
         (count, label, predicted)

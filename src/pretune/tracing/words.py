@@ -53,12 +53,15 @@ def tokenize(
     encoded: EncodedText,
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
+    kept: Sequence[int] | None = None,
 ) -> TokenizedText:
     """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens.
 
-    `counts` has the number of times that each token occurs in the training text.
+    `kept` are the places of the tokens that are left, if they were cut otherwise. `counts` has the number of times that
+    each token occurs in the training text.
     """
-    kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
+    if kept is None:
+        kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
     was_cut = len(kept) < len(encoded.ids)
     cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
     ids = [encoded.ids[index] for index in kept]
@@ -105,14 +108,14 @@ def tokenize_pair(
     for position, index in enumerate(kept):
         token_id, which = encoded.ids[index], encoded.texts[index]
         span = None if which is None else encoded.offsets[index]
-        start, end = (None, None) if span is None else span
+        begin, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
             Token(
                 position=position,
                 id=token_id,
-                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][start:end],
-                start=start,
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][begin:end],
+                start=begin,
                 end=end,
                 is_special=span is None,
                 word=word_of.get(position),

@@ -19,6 +19,7 @@ from pretune.run_trace.quiz import (
     pretraining_plan,
     reasons,
     shapes,
+    tasks,
 )
 from pretune.run_trace.quiz.template import Template, finish
 from pretune.run_trace.quiz.verify import verify
@@ -36,13 +37,14 @@ TEMPLATES: tuple[Template, ...] = (
     *prediction.TEMPLATES,
     *reasons.TEMPLATES,
     *errors.TEMPLATES,
+    *tasks.TEMPLATES,
     *concepts.TEMPLATES,
 )
 QUIZ: tuple[Level, ...] = ("easy", "medium", "hard")
 PRACTICE: tuple[Level, ...] = ("easy", "easy", "medium", "medium", "hard")
 TEST: tuple[Level, ...] = (*("easy",) * 4, *("medium",) * 3, *("hard",) * 3)
 # What a run is about: asked first where it can be.
-_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED")
+_MAIN = ("Q-FLOOR", "Q-SOFTMAX", "Q-BOTH-ROSE", "Q-HELPED", "Q-THRESHOLD", "Q-ABSOLUTE", "Q-HIT")
 # They ask about accuracies, a softmax or a confusion matrix, which only a classification has.
 _OF_CLASSES = (
     *("Q-BEST", "Q-OVERFIT", "Q-BOTH-ROSE", "Q-GAP", "Q-POINTS", "Q-INTERVAL", "Q-HELPED", "Q-SLICE", "Q-COIN"),
