@@ -18,6 +18,7 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier
+from pretune.scoring.stacked_model import StackedModel
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import Decision, Outputs, Task
@@ -45,6 +46,7 @@ class Classifier:
     model: TaskModel
     tokenizer: Tokenizer
     labelling: Labelling
+    stacked: StackedModel | None = None  # an n-gram model whose scores are combined with those of `model`
 
     @cached_property
     def task(self) -> Task:
@@ -152,6 +154,9 @@ class Classifier:
         self._map_batches(classify, [texts[index][0] for index in whole])
         several = [index for index, windows in enumerate(texts) if len(windows) > 1]
         lanes_for(self.model.classifier.weight.device.type).map(classify_windows, several)
+        if self.stacked is not None:
+            log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
+            result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
         lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, decision, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, decision)

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pretune.data.labelled_rows import EncodedRows, LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
+from pretune.data.padding import pad_rows
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError
+from pretune.model.transformer import TaskModel
 from pretune.runtime.atomic import write_text
 from pretune.settings import FinetuneConfig
 from pretune.text.tokenizer.windows import WindowRule
 
+FloatArray = npt.NDArray[np.float64]
 _EVALUATION_ROWS = 128
 TRAIN_WINDOWS = 1  # of a long text in an epoch, drawn at random; ADR 0026 has the measurement
 
@@ -69,6 +73,19 @@ def make_batches(
         window_rule=window_rule,
         train_windows=TRAIN_WINDOWS if is_training else None,
     )
+
+
+def predict_windows(model: TaskModel, windows: Sequence[Sequence[int]], pad_id: int) -> FloatArray:
+    """The outputs (K,) of the model for one text in one or several windows, or (T, K) for its tokens."""
+    device = model.classifier.weight.device
+    input_ids, document_ids = (tensor.to(device) for tensor in pad_rows(windows, pad_id))
+    with torch.no_grad():
+        if len(windows) == 1:
+            logits = model(input_ids, document_ids)
+        else:
+            logits = model(input_ids, document_ids, windows=torch.tensor([len(windows)], device=device))
+    outputs: FloatArray = logits[0].float().cpu().double().numpy()
+    return outputs
 
 
 def write_predictions(path: Path, rows: Sequence[dict[str, Any]], fields_of: Callable[[int], dict[str, Any]]) -> None:

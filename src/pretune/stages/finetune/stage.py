@@ -16,7 +16,6 @@ from pretune.compute.device import Compute, choose_compute, device_at_hand, use_
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.masked_rows import special_ids
-from pretune.data.padding import pad_rows
 from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError, UsageError
 from pretune.model import cost
@@ -38,6 +37,7 @@ from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.row_statistics import describe_part
+from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import (
     AVERAGED,
@@ -47,7 +47,8 @@ from pretune.stages.finetune.delivered import (
     describe_no_choice,
 )
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
-from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.rows import make_batches, predict_windows, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
@@ -379,18 +380,38 @@ class _Finetuning:
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
+        logits = None
         others = [] if AVERAGED in chosen else [t for t in reported if t["trial"] != chosen["trial"]]
         for trial in [*others, chosen]:  # the chosen weights stay in the model
             model.load_state_dict(delivered_weights(trial, self._trial_folder))
             if len(self.test.targets):
-                tests.append(self._log_test(trial, predict_outputs(objective, self.test, self.compute.device)))
+                logits = predict_outputs(objective, self.test, self.compute.device)
+                tests.append(self._log_test(trial, logits))
         labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
-        save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, labelling)
+        stacked = self._stack(objective, logits)
+        save_model_folder(
+            self.folder.path / "checkpoint",
+            model,
+            self.loaded.tokenizer_path,
+            labelling,
+            write_more=None if stacked is None else lambda partial: save_stacked(partial, stacked),
+        )
         for notice in describe_native_head(model), describe_native_windows(model, labelling):
             if notice is not None:
                 self.folder.log.write("notice", sentence=notice)
         self._write_example(model, dict(labelling.decision))
         return tests
+
+    def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
+        """The n-gram model that is stacked on the chosen weights, if that is better on validation."""
+        if not can_stack(self.config, self.labelling, self.metric):
+            return None
+        logits = predict_outputs(objective, self.validation, self.compute.device)
+        stacked = train_stack(self.folder, self.rows, logits)
+        if stacked is not None and test_logits is not None:
+            target = self.folder.path / "predictions"
+            write_stack_predictions(target, self.task, self.rows["test"], self.test.targets, test_logits, stacked)
+        return stacked
 
     def _log_test(self, trial: dict[str, Any], logits: npt.NDArray[np.float64]) -> dict[str, Any]:
         """Write the predictions of one seed, and log its figures, on all rows and on each slice."""
@@ -413,8 +434,10 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        targets = self.task.places([line], decision, self.tokenizer, self.model_config.max_seq_len)
-        logits = self._read_text(model, line)
+        length = self.model_config.max_seq_len
+        targets = self.task.places([line], decision, self.tokenizer, length)
+        ids = encode_row(self.labelling.answers, self.tokenizer, line, length, self.window_rule)
+        logits = predict_windows(model, ids, self.special.pad)
         outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
         found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
         self.folder.log.write(
@@ -424,23 +447,6 @@ class _Finetuning:
             predicted=found.label,
             probability=found.probability,
         )
-
-    def _read_text(self, model: TaskModel, line: dict[str, Any]) -> npt.NDArray[np.float64]:
-        """The outputs (K,) of the model for a text, or (T, K) for its tokens."""
-        length, rule = self.model_config.max_seq_len, self.window_rule
-        if rule is None:
-            windows = [encode_row(self.labelling.answers, self.tokenizer, line, length)]
-        else:
-            windows = rule.windows(self.tokenizer.encode(line["text"]))
-        padded = pad_rows(windows, self.special.pad)
-        input_ids, document_ids = (tensor.to(self.compute.device) for tensor in padded)
-        with torch.no_grad():
-            if len(windows) == 1:
-                logits = model(input_ids, document_ids)
-            else:
-                logits = model(input_ids, document_ids, windows=torch.tensor([len(windows)], device=input_ids.device))
-        outputs: npt.NDArray[np.float64] = logits[0].float().cpu().double().numpy()
-        return outputs
 
     # -- logging -------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,8 @@ class Reading:
         """What is read of the long rows, in words."""
         fraction, limit = self.num_long / len(self.lengths), self.max_seq_len
         percent = f"{fraction:.1%}" if fraction >= 0.001 else "< 0.1%"
-        longer = f"{self.num_long:,} rows ({percent}) are longer than {limit} tokens"
+        are = f"1 row ({percent}) is" if self.num_long == 1 else f"{self.num_long:,} rows ({percent}) are"
+        longer = f"{are} longer than {limit} tokens"
         read = f"In all, {self.num_read:,} of {sum(self.lengths):,} tokens are read."
         if self.rule is None:
             return f"{longer}; only their beginning and end are read. {read}"
