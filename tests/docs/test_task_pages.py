@@ -82,6 +82,7 @@ FILES: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine explains long texts slowly
 @pytest.mark.parametrize("page", FILES)
 def test_the_commands_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
