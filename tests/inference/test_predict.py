@@ -187,7 +187,10 @@ def test_rows_without_a_text_and_rows_that_do_not_parse_stay_in_place(classifier
 def test_blank_cells_of_a_table_get_no_label(classifier: Classifier, tmp_path: Path) -> None:
     write_csv(tmp_path / "in.csv", ["Label", "text"], [["x", "A film."], ["y", " "], ["z", "A hotel."]])
     done = predict_file(classifier, tmp_path / "in.csv", tmp_path / "out.csv")
-    assert (done.added_columns[0], done.without_text) == ("predicted_label", 1)  # a second `label` beside `Label` is none
+    assert (done.added_columns[0], done.without_text) == (
+        "predicted_label",
+        1,
+    )  # a second `label` beside `Label` is none
     found = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["predicted_label"] == "" for row in found] == [False, True, False]
     assert [row["probability"] == "" for row in found] == [False, True, False]

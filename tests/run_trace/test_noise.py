@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
-from pretune.run_trace.noise import score_change_noise, is_measurable, loss_change_noise, loss_noise
+from pretune.run_trace.noise import is_measurable, loss_change_noise, loss_noise, score_change_noise
 from pretune.run_trace.training import read_phase
 from pretune.trace_schema import Evaluation
 

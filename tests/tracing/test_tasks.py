@@ -105,8 +105,7 @@ def test_the_reasons_of_a_label_explain_its_logit_above_the_threshold(trained: C
     lead = found.head.logits[found.decision.index] - math.log(level / (1 - level))
     assert reasons.score == pytest.approx(lead, abs=1e-4)
     assert lead == max(
-        logit - math.log(t / (1 - t))
-        for logit, t in zip(found.head.logits, found.decision.thresholds, strict=True)
+        logit - math.log(t / (1 - t)) for logit, t in zip(found.head.logits, found.decision.thresholds, strict=True)
     )
     change = reasons.score - reasons.masked_score
     assert sum(reasons.integrated_gradients) == pytest.approx(change + reasons.completeness_error, abs=1e-3)

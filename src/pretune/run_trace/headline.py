@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
-from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
 from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")

@@ -76,8 +76,9 @@ class TakenApart:
 def take_apart(
     model: TaskModel, ids: Sequence[int], *, keep_attention: bool = False, position: int | None = None
 ) -> TakenApart:
-    """The forward pass of a text, taken apart as far as the network allows; `position` is the token that the head reads,
-    in a model that labels tokens.
+    """The forward pass of a text, taken apart as far as the network allows.
+
+    `position` is the token that the head reads, in a model that labels tokens.
 
     The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
     exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.

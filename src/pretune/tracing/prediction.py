@@ -85,9 +85,7 @@ def trace_prediction(
         read = tokenize_pair(tokenizer, (cleaned, cleaned_pair), pair, classifier.max_seq_len, context.counts)
     entities = find_entities(classifier, cleaned) if task == "tokens" else []
     position = choose_position(classifier, read, entities) if task == "tokens" else None
-    taken = take_apart(
-        model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)), position=position
-    )
+    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)), position=position)
     pooled, logits = taken.readouts[-1]
     added = taken.contributions
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()

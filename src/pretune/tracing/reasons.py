@@ -44,8 +44,9 @@ def give_reasons(
 ) -> tuple[Reasons, Flip | None] | None:
     """The reasons for the label, and the fewest words found whose masking flips it.
 
-    `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
-    words; random orders are drawn from a fixed seed. None if the model has a single class or the text has no word.
+    `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated
+    gradients, over at most DELETED_WORDS words; random orders are drawn from a fixed seed. None if the model has a
+    single class or the text has no word.
     """
     explained = explain(classifier, logits)
     if explained is None or not words:

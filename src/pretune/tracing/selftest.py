@@ -112,7 +112,9 @@ def refuse_other_tasks(run: Path) -> None:
         labels = json.loads((run / "prepare" / "labels.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return  # reading the rows says what is wrong
-    if isinstance(labels, dict) and (labels.get("task", "classification") != "classification" or "text_pair_column" in labels):
+    if isinstance(labels, dict) and (
+        labels.get("task", "classification") != "classification" or "text_pair_column" in labels
+    ):
         raise InputDataError(
             f"The self-test plants a word that decides the class of a text, and {run} has another task; it works for "
             "one class per text."

@@ -44,6 +44,4 @@ def describe_word(read: TokenizedText, position: int, label: str) -> WordLabel:
     spans = [(read.tokens[place].start or 0, read.tokens[place].end or 0) for place in own if place >= position]
     start, end = min(start for start, _ in spans), max(end for _, end in spans)
     surface = read.text[start:end]
-    return WordLabel(
-        start=start + len(surface) - len(surface.lstrip()), end=end, position=position, label=label
-    )
+    return WordLabel(start=start + len(surface) - len(surface.lstrip()), end=end, position=position, label=label)

@@ -91,8 +91,10 @@ def tokenize_pair(
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
 ) -> TokenizedText:
-    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count from
-    the start of its own text, and no word reaches from one text into the other."""
+    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long.
+
+    The offsets of a token count from the start of its own text, and no word reaches from one text into the other.
+    """
     kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
     tokens: list[Token] = []
     words: list[Word] = []
@@ -103,21 +105,21 @@ def tokenize_pair(
         words += find_words(text, spans, cut)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     for position, index in enumerate(kept):
-        token_id, which = encoded.ids[index], encoded.texts[index]
-        span = None if which is None else encoded.offsets[index]
+        token_id, owner = encoded.ids[index], encoded.texts[index]
+        span = None if owner is None else encoded.offsets[index]
         start, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
             Token(
                 position=position,
                 id=token_id,
-                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][start:end],
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[owner or 0][start:end],
                 start=start,
                 end=end,
                 is_special=span is None,
                 word=word_of.get(position),
                 count=int(counts[token_id]) if counts is not None and has_count else None,
-                in_pair=which == 1,
+                in_pair=owner == 1,
             )
         )
     return TokenizedText(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from pretune.reporting.sections.training import score_chart, loss_chart, render_training, render_watched
+from pretune.reporting.sections.training import loss_chart, render_training, render_watched, score_chart
 from pretune.terminal import Page, to_text
 
 

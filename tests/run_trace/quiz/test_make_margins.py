@@ -39,7 +39,9 @@ def test_an_outcome_that_contradicts_its_interval_is_not_asked_about(make_trace:
 def test_an_accuracy_that_rose_within_its_noise_is_not_said_to_have_risen(make_trace: MakeTrace) -> None:
     trace = make_trace()
     assert trace.phases.finetune is not None
-    noisy = [dataclasses.replace(row, accuracy_noise=0.05, score_noise=0.05) for row in trace.phases.finetune.evaluations]
+    noisy = [
+        dataclasses.replace(row, accuracy_noise=0.05, score_noise=0.05) for row in trace.phases.finetune.evaluations
+    ]
     phase = dataclasses.replace(trace.phases.finetune, evaluations=noisy)
     assert is_asked("Q-BOTH-ROSE", trace)
     assert not is_asked(

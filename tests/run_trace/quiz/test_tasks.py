@@ -19,6 +19,8 @@ from pretune.trace_schema import (
     RunTrace,
     ScoreErrors,
     TaskName,
+)
+from pretune.trace_schema import (
     TestErrors as RowErrors,
 )
 

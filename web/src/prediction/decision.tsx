@@ -239,16 +239,19 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   const { decision, reasons } = prediction;
   const { flip } = decision;
   if (!reasons) return null;
-  if (!flip) return <p class="note">No masking of words that was tried changes the label.</p>;
+  const isSet = prediction.task === "multilabel";
+  if (!flip) return <p class="note">No masking of words that was tried changes {isSet ? "whether the first label is predicted" : "the label"}.</p>;
   const masked = new Set(flip.words);
   return (
     <div class="flip">
       <p class="note">
-        Masking {counted(flip.words.length, "word")}, boxed below, turns the label into{" "}
+        Masking {counted(flip.words.length, "word")}, boxed below, turns the {isSet ? "labels" : "label"} into{" "}
         <b>
           “<UserText text={flip.label} limit={60} />”
         </b>
-        , {probability(flip.probability)}. It is the smallest masking found.
+        {isSet && <>; “<UserText text={prediction.label_names[decision.index] ?? ""} limit={40} />” then has</>}
+        {isSet ? " " : ", "}
+        {probability(flip.probability)}. It is the smallest masking found.
       </p>
       <p class="masked-words">
         {reasons.words.map((word, index) => (

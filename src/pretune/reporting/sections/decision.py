@@ -50,7 +50,9 @@ def _number(trace: PredictionTrace, page: Page) -> Lines:
     sentence = f"mean {mean:.4g} + deviation {deviation:.4g} × output {logit:+.4g} = {mean + deviation * logit:.4g}, "
     sentence += "mean and deviation of the training rows"
     lines = paragraph(sentence, page, indent=2)
-    lines += check("this sum and the prediction", abs(mean + deviation * logit - score) / max(deviation, abs(score)), page)
+    lines += check(
+        "this sum and the prediction", abs(mean + deviation * logit - score) / max(deviation, abs(score)), page
+    )
     truth = "" if trace.true_label is None else f"; the label is {clean(trace.true_label, 20)}"
     return lines + paragraph(f"{decision.label}{truth}", page, indent=2, first="→ ", style="bold green")
 
@@ -70,7 +72,9 @@ def _labels(trace: PredictionTrace, page: Page) -> Lines:
         line.append(f"  {formats.percent(probability)}", style="bold" if is_predicted else "")
         lines.append(line.append(f", threshold {formats.percent(threshold)}", style="dim"))
     hidden = len(names) - len(shown)
-    lines += paragraph(f"and {hidden} labels further below their thresholds", page, indent=2, style="dim") if hidden else []
+    lines += (
+        paragraph(f"and {hidden} labels further below their thresholds", page, indent=2, style="dim") if hidden else []
+    )
     computed = [1 / (1 + math.exp(-min(max(logit, -700.0), 700.0))) for logit in trace.head.logits]
     error = max(abs(a - b) for a, b in zip(computed, decision.probabilities, strict=True))
     lines += check("the sigmoids of the logits and the probabilities", error, page)

@@ -279,7 +279,12 @@ def _signed_bar(fraction: float, half: int) -> str:
 
 def _head(trace: PredictionTrace, page: Page) -> Lines:
     head, shown = trace.head, _shown_classes(trace)
-    columns = [Column("class" if trace.task == "classification" else "output"), Column("weights · vector", "right"), Column("bias", "right"), Column("logit", "right")]
+    columns = [
+        Column("class" if trace.task == "classification" else "output"),
+        Column("weights · vector", "right"),
+        Column("bias", "right"),
+        Column("logit", "right"),
+    ]
     rows: list[Row] = []
     for k in shown:
         logit, bias = head.logits[k], head.bias[k]
@@ -334,7 +339,9 @@ def _reasons(trace: PredictionTrace, reasons: Reasons, page: Page) -> Lines:
     error = formats.change(reasons.completeness_error)
     if reasons.is_converged:
         lead = "lead" if reasons.runner_up is not None else "score"
-        sentence = f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the {lead} minus that of the text "
+        sentence = (
+            f"the gradients sum to {reasons.score - reasons.masked_score:+.2f}, the {lead} minus that of the text "
+        )
         sentence += f"with every word masked, up to an error of {error} ({reasons.steps} steps)"
         lines += paragraph(sentence, page, indent=2, first="✓ ", style="dim")
     else:

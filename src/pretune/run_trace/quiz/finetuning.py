@@ -77,8 +77,7 @@ def _best(trace: RunTrace, rng: Random) -> Draft:
             "Look for the largest accuracy; the losses do not count here.",
         ],
         solution=[
-            f"The highest validation accuracy is {formats.percent(rows[best].score)}, at epoch "
-            f"{rows[best].epoch:g}.",
+            f"The highest validation accuracy is {formats.percent(rows[best].score)}, at epoch {rows[best].epoch:g}.",
             "Its weights are the model that is delivered; those of other epochs are not used.",
         ],
     )
@@ -280,8 +279,7 @@ def _gap(trace: RunTrace, rng: Random) -> Draft:
             ),
             Claim(
                 text="None of the figures is a surprise: a test score is always that much lower.",
-                why=f"On “{strong.name}” the test score is {formats.percent(strong.score)}, as high as on "
-                "validation.",
+                why=f"On “{strong.name}” the test score is {formats.percent(strong.score)}, as high as on validation.",
                 holds=["lt", at(*at_strong, "high"), validation_low],
                 misconception="expects a test score to be lower by nature",
             ),

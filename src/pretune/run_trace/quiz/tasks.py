@@ -22,7 +22,7 @@ def _with_thresholds(trace: RunTrace) -> list[tuple[int, PredictionTrace]]:
     found = []
     for index, each in enumerate(trace.predictions):
         pairs = list(zip(each.decision.probabilities, each.decision.thresholds, strict=False))
-        if each.task != "multilabel" or not 2 <= len(pairs):
+        if each.task != "multilabel" or not len(pairs) >= 2:
             continue
         is_clear = all(abs(p - level) >= DISTANCE for p, level in pairs)
         if is_clear and sum(p >= level for p, level in pairs) != sum(p >= 0.5 for p, _ in pairs):
@@ -37,9 +37,7 @@ def _has_thresholds(trace: RunTrace) -> bool:
 def _labels_predicted(trace: RunTrace, rng: Random) -> Draft:
     index, prediction = rng.choice(_with_thresholds(trace))
     decision = prediction.decision
-    order = sorted(
-        range(len(decision.thresholds)), key=lambda k: decision.thresholds[k] - decision.probabilities[k]
-    )
+    order = sorted(range(len(decision.thresholds)), key=lambda k: decision.thresholds[k] - decision.probabilities[k])
     shown = [
         f"“{prediction.label_names[k]}” {formats.percent(decision.probabilities[k])}, threshold "
         f"{formats.percent(decision.thresholds[k])}"
@@ -49,8 +47,8 @@ def _labels_predicted(trace: RunTrace, rng: Random) -> Draft:
     probabilities, thresholds = (at("predictions", index, "decision", name) for name in ("probabilities", "thresholds"))
     count = len(decision.labels)
     return Draft(
-        prompt=f"For the text {excerpt(prediction.text)} the model gives these probabilities: {'; '.join(shown)}.{rest} "
-        "How many labels does it predict?",
+        prompt=f"For the text {excerpt(prediction.text)} the model gives these probabilities: "
+        f"{'; '.join(shown)}.{rest} How many labels does it predict?",
         number=["len", ["where", ["ge", probabilities, thresholds]]],
         unit="labels",
         wrong_numbers=[

@@ -172,9 +172,7 @@ class Tokenizer:
     def encode_pair_with_offsets(self, first: str, second: str) -> EncodedPair:
         """Ids of a pair of texts, [BOS] first [EOS] second [EOS], with the span of each in its own text."""
         encoding = self.backend.encode(first, second)
-        return EncodedPair(
-            ids=list(encoding.ids), offsets=list(encoding.offsets), texts=list(encoding.sequence_ids)
-        )
+        return EncodedPair(ids=list(encoding.ids), offsets=list(encoding.offsets), texts=list(encoding.sequence_ids))
 
     def encode_batch_with_offsets(self, texts: Sequence[str]) -> list[EncodedText]:
         """The same for many texts."""
