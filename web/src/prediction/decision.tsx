@@ -25,7 +25,7 @@ export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
       note={
         isTwo
           ? "Softmax turns the two logits into probabilities; the label with more than half wins."
-          : `Softmax turns the ${count(names.length)} logits into probabilities; the largest wins.`
+          : `Softmax turns the ${count(names.length)} logits into probabilities; the largest wins.${prediction.task === "tokens" ? " The entities come from the likeliest sequence of labels over all words, so a word may get another label in it." : ""}`
       }
       check={
         <Holds isOk={isOk}>

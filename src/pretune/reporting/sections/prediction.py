@@ -72,7 +72,7 @@ _DECISIONS = {
     "classification": "softmax of the logits",
     "multilabel": "sigmoid of each logit, against a threshold that validation chose",
     "regression": "back to the units of the file",
-    "tokens": "softmax of the logits of this word",
+    "tokens": "softmax of the logits of this word; entities come from the likeliest sequence of labels",
 }
 
 
