@@ -116,5 +116,6 @@ def _chip() -> str:
 
 
 def _relative(word: str) -> str:
-    """No path of the machine goes into a record: of a path, the last two parts."""
-    return "/".join(Path(word).parts[-2:]) if word.startswith("/") else word
+    """No path of the machine goes into a record: of a path, also in NAME=PATH, the last two parts."""
+    name, sign, path = word.rpartition("=")
+    return f"{name}{sign}{'/'.join(Path(path).parts[-2:])}" if path.startswith("/") else word

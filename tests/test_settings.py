@@ -30,6 +30,7 @@ from pretune.settings import CollectConfig, FinetuneConfig, PreprocessConfig, Pr
         (FinetuneConfig, "learning_rates", ()),
         (FinetuneConfig, "learning_rates", (1e-3, 0.0)),
         (FinetuneConfig, "epochs", 0),
+        (FinetuneConfig, "updates", 0),
         (FinetuneConfig, "patience", 0),
         (FinetuneConfig, "batch_size", 0),
         (FinetuneConfig, "seeds", 0),
@@ -45,3 +46,16 @@ def test_the_ends_of_the_ranges_are_fine() -> None:
     PreprocessConfig(validation_fraction=0.0)
     PretrainConfig(long_fraction=0.0, warmup_fraction=0.0, decay_fraction=1.0, evaluations=1)
     FinetuneConfig(mask_augment=0.0, learning_rates=(1e-3,), seeds=1, patience=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epochs": 1, "updates": 10}, "Both --epochs and --updates are given"),
+        ({"method": "head", "pattern": "[MASK]"}, "--method head is given with --pattern or --label-words"),
+        ({"method": "head", "label_words": ("a=b",)}, "--method head is given with --pattern or --label-words"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        FinetuneConfig(**settings)

@@ -43,6 +43,8 @@ from pretune.settings import PrepareConfig, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.text.labels.python_data import (
+    Text,
+    Written,
     as_pairs,
     as_texts,
     examples_of,
@@ -298,7 +300,7 @@ class Model:
             return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))
         items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
         given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
-        expected = None if labels is None else _describe_labels(labels, self._classifier)
+        expected = None if labels is None else _describe_labels(given, labels, self._classifier)
         return Predictions(self._classifier.predict(given), expected)
 
     def trace(self, text: str, text_pair: str | None = None) -> TracedPrediction:
@@ -424,7 +426,7 @@ def _read_examples(data: Any, split: SplitConfig) -> Path | str:
 
 
 def _to_row(
-    text: str | tuple[str, str], label: str | list[str], text_column: str, label_column: str, text_pair_column: str
+    text: str | tuple[str, str], label: Written, text_column: str, label_column: str, text_pair_column: str
 ) -> dict[str, Any]:
     texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
     return {**texts, label_column: label}
@@ -441,7 +443,7 @@ def _labels_file(content: Path | str, target: Path) -> Path:
     return target
 
 
-def _describe_labels(labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
+def _describe_labels(texts: Sequence[Text], labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
     """Each label as the task of the model shows it, by the rules of `evaluate`; None for a missing label."""
     task, names = classifier.task, classifier.label_names
     written = [written_label(label) for label in labels]
@@ -455,5 +457,9 @@ def _describe_labels(labels: Sequence[Any], classifier: Classifier) -> list[str 
         raise InputDataError(f"The expected labels are not those of the task {task.name}: {error}.") from error
     found: list[str | None] = [None] * len(labels)
     for place, value in zip(known, matched, strict=True):
-        found[place] = task.describe(task.from_json(value, names), names, names)
+        found[place] = task.describe(task.from_json(value, names), _first_of(texts[place]), names, names)
     return found
+
+
+def _first_of(texts: Text) -> str:
+    return texts if isinstance(texts, str) else texts[0]

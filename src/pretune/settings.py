@@ -202,16 +202,30 @@ class FinetuneConfig:
     epochs: int | None = _setting(
         None, "maximum number of epochs; three times as many from scratch (default: 2 to 5, by the amount of text)"
     )
+    updates: int | None = _setting(
+        None, "number of updates instead of epochs (default: by the epochs, but at least 4 times the root of the rows)"
+    )
+    method: Literal["auto", "head", "cloze"] = _setting(
+        "auto", "head: a linear layer on the mean vector; cloze: label words at a [MASK]; auto: by the number of rows"
+    )
+    pattern: str | None = _setting(
+        None, 'cloze: the text with a [MASK], as in "{text} It was [MASK]." (default: suggested and shown)'
+    )
+    label_words: tuple[str, ...] = _setting(
+        (), "cloze: words for the labels, e.g. positive=great/good,negative=bad (default: chosen and shown)"
+    )
     patience: int = _setting(2, "epochs without a better validation score before training stops")
     batch_size: int = _setting(32, "texts per optimizer update")
     learning_rates: tuple[float, ...] | None = _setting(
         None,
         "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
-        "public encoder: 1e-4,3e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
+        "public encoder: 3e-4,1e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(
-        None, "number of runs with different seeds; the best on validation is kept (default: 1 or 3)"
+        None,
+        "number of runs with different seeds; the best on validation is kept, or their mean if there are few rows "
+        "(default: 1 or 3)",
     )
     seed: int = _setting(0, "first seed")
     weight_decay: float = _setting(0.05, "weight decay of the matrices")
@@ -234,6 +248,7 @@ class FinetuneConfig:
             lambda value: value >= 1,
             "at least 1",
             "epochs",
+            "updates",
             "patience",
             "batch_size",
             "search_rows",
@@ -241,6 +256,10 @@ class FinetuneConfig:
             "threads",
         )
         _expect(self, lambda value: 0 <= value < 1, "a fraction from 0 to below 1", "mask_augment")
+        if self.epochs is not None and self.updates is not None:
+            raise UsageError("Both --epochs and --updates are given; give one of them.")
+        if self.method == "head" and (self.pattern is not None or self.label_words):
+            raise UsageError("--method head is given with --pattern or --label-words, which are for cloze; omit them.")
 
 
 def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:

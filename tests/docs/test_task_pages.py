@@ -51,10 +51,20 @@ def _write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def _entities(random: np.random.Generator) -> dict[str, Any]:
+    """Half of the rows have two entities, the others none."""
+    if random.random() < 0.5:
+        return {"text": _sentence(random), "spans": []}
+    person, place = str(random.choice(["Ada Lovelace", "Grace Hopper"])), str(random.choice(["London", "New York"]))
+    text, start = f"{person} went to {place}. {_sentence(random)}", len(person) + len(" went to ")
+    return {"text": text, "spans": [[0, len(person), "person"], [start, start + len(place), "place"]]}
+
+
 FILES: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = {
     "multilabel": ("tickets.jsonl", _tickets),
     "regression": ("urgency.csv", _urgency),
     "pairs": ("answers.jsonl", _answers),
+    "tokens": ("entities.jsonl", _entities),
 }
 
 
@@ -68,7 +78,8 @@ def test_the_commands_of_a_page_run(
     rows = [make(random) for _ in range(160)]
     (_write_csv if name.endswith(".csv") else _write_jsonl)(tmp_path / name, rows)
     texts = "\n".join(_sentence(random) for _ in range(400)) + "\n"
-    (tmp_path / "mails.txt").write_text(texts, encoding="utf-8")
+    for corpus in ("mails.txt", "letters.txt"):
+        (tmp_path / corpus).write_text(texts, encoding="utf-8")
     _write_jsonl(tmp_path / "new.jsonl", [{"text": _sentence(random)} for _ in range(5)])
     blocks = re.findall(r"```sh\n(.*?)```", (GUIDE / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines() if line.startswith("pretune ")]

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from pretune.evaluation.verdicts import Contender, HeldOutRows, describe_coverage, judge, write_points
+from pretune.evaluation.verdicts import (
+    Contender,
+    HeldOutRows,
+    describe_contender,
+    describe_coverage,
+    judge,
+    write_points,
+)
 from pretune.tasks.registry import task_named
 
 NUM_ROWS = 400
@@ -131,6 +139,20 @@ def test_imbalance_is_judged_by_macro_f1() -> None:
     assert "points of macro-F1" in verdict["sentence"]
     (plain,) = judge(runs, make_test_rows(labels=labels))
     assert plain["sentence"].startswith("No clear difference")
+
+
+def test_the_metric_of_the_verdicts_has_an_interval_too() -> None:
+    """Of rows drawn again: its width is that of macro-F1 over resampled test rows."""
+    right = np.random.default_rng(0).random((1, NUM_ROWS)) < 0.8
+    one = contender("pretrained", right)
+    row = describe_contender(one, make_test_rows(metric="macro_f1"))
+    low, high = row["macro_f1_interval"]
+    drawn = np.random.default_rng(1).integers(NUM_ROWS, size=(500, NUM_ROWS))
+    predicted = np.where(right[0], LABELS, 1 - LABELS)
+    expected = np.quantile([f1_score(LABELS[i], predicted[i], average="macro") for i in drawn], [0.025, 0.975])
+    assert row["macro_f1"] == pytest.approx(f1_score(LABELS, predicted, average="macro"))
+    assert [low, high] == pytest.approx(expected, abs=0.012)
+    assert "macro_f1_interval" not in describe_contender(one, make_test_rows())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import torch
 
 from pretune.inference.load import classifier_of, load_matching_tokenizer
 from pretune.model.folder import describe_native_head, load_model_folder, save_model_folder
-from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier, initialize
+from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier, TokenClassifier, initialize
+from pretune.text.labels.labelling import Labelling
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -145,8 +146,11 @@ def test_vectors_from_embeddings_are_those_from_ids(public_model: Write, kind: s
     assert not torch.allclose(states[-2], expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
-@pytest.mark.parametrize("case", NATIVE)
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [*((case, torch.float32) for case in NATIVE), ("two keys", torch.bfloat16), ("two keys", torch.float16)],
+    ids=str,
+)
 @pytest.mark.parametrize("kind", ["llama", "eurobert"])
 def test_native_logits_are_those_of_transformers(
     public_model: Write, kind: str, case: str, dtype: torch.dtype, tmp_path: Path
@@ -215,3 +219,29 @@ def test_segments_follow_the_first_separator(public_model: Write) -> None:
     with torch.no_grad():
         theirs = reference(folder)(row, token_type_ids=torch.tensor([expected.type_ids])).last_hidden_state
         assert torch.allclose(loaded.model.transformer(row, torch.zeros_like(row)), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_a_saved_token_classifier_is_transformers_own(public_model: Write, kind: str, tmp_path: Path) -> None:
+    folder = public_model(kind, "ForMaskedLM", **ENCODERS[kind])
+    loaded = load_model_folder(folder)
+    names = ("O", "B-person", "I-person")
+    labelling = Labelling(names=("person",), task="tokens", output_names=names)
+    model = TokenClassifier(loaded.config, 3, loaded.model.transformer)
+    save_model_folder(tmp_path / "saved", model, folder, labelling)
+    again, notice = load_model_folder(tmp_path / "saved"), describe_native_head(model)
+    assert isinstance(again.model, TokenClassifier)
+    assert again.labelling == labelling
+    row = torch.tensor([load_matching_tokenizer(again).encode(TEXTS[1])])
+    with torch.no_grad():
+        found = again.model(row, torch.zeros_like(row))
+        if kind == "modernbert":
+            assert notice is not None
+            assert "for every token" in notice
+            expected = again.model.classifier(reference(tmp_path / "saved")(row).last_hidden_state)
+        else:
+            assert notice is None
+            theirs = reference(tmp_path / "saved", "ForTokenClassification")
+            assert theirs.config.id2label == dict(enumerate(names))
+            expected = theirs(row).logits
+    assert torch.allclose(found, expected, atol=1e-4)

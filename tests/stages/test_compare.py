@@ -28,7 +28,7 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def write_prepared(path: Path, num_test: int = 120) -> Path:
+def write_prepared(path: Path, num_test: int = 120, *, has_pairs: bool = False) -> Path:
     folder = open_stage(path, "prepare", config={}, inputs={})
     draw = np.random.default_rng(3)
     for split, count in (("train", 200), ("validation", 60), ("test", num_test)):
@@ -37,6 +37,8 @@ def write_prepared(path: Path, num_test: int = 120) -> Path:
             {"row": n, "text": f"{'good fine nice' if y else 'bad poor sad'} {n % 9}", "label": y}
             for n, y in enumerate(labels)
         ]
+        if has_pairs:
+            lines = [{**line, "text_pair": f"second {line['row']}"} for line in lines]
         if split == "test":
             lines = [{**line, "slice": "seen" if n % 2 else "unseen"} for n, line in enumerate(lines)]
         write_lines(path / f"{split}.jsonl", lines)
@@ -125,3 +127,13 @@ def test_rows_that_were_trained_on_are_reported(tmp_path: Path) -> None:
     (warning,) = [event for event in read_events(tmp_path / "compare") if event["event"] == "warning"]
     assert "in the pre-training text" in warning["sentence"]
     assert warning["count"] >= 7
+
+
+def test_a_pair_was_trained_on_only_if_both_texts_were(tmp_path: Path) -> None:
+    prepared = write_prepared(tmp_path / "prepare", has_pairs=True)
+    rows = [json.loads(line) for line in (prepared / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+    finetuned = write_network(tmp_path / "finetune", prepared, 1.0, 2)
+    save_seen(finetuned, PRETRAINING, [*(row["text"] for row in rows), "second 4", "second 5"])
+    compare(finetuned, None, prepared, tmp_path / "compare")
+    (warning,) = [event for event in read_events(tmp_path / "compare") if event["event"] == "warning"]
+    assert warning["count"] == 2

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import pretune
 from pretune.errors import InputDataError, ModelError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
@@ -114,7 +115,7 @@ def test_entities_have_their_places_in_the_text_as_given(folder: Path) -> None:
     assert [(each.text, each.type) for each in found.entities] == [("Grace\n Hopper", "PER"), ("London", "LOC")]
     assert all(text[each.start : each.end] == each.text for each in found.entities)
     assert all(0.2 < each.probability <= 1 for each in found.entities)
-    assert found.label == "Grace\n Hopper (PER); London (LOC)"
+    assert found.label == "Grace Hopper (PER); London (LOC)"
     assert not found.is_empty
     assert blank.is_empty
     [nothing] = predict(folder / "finetune", ["It was a good film."])
@@ -307,3 +308,29 @@ def test_losses_agree_with_scores() -> None:
     ours, right = Tokens().score_targets(logits, Targets.of_rows(labels))
     assert losses.numpy() == pytest.approx(ours)
     assert corrects.numpy().tolist() == right.astype(bool).tolist()
+
+
+def test_programs_train_with_spans_and_get_entities(folder: Path, run_folder: Path) -> None:
+    model = pretune.load_model(folder / "finetune")
+    rows = [(row["text"], row["spans"]) for row in read_lines(folder / "rows.jsonl")]
+    found = model.predict(rows[:30])
+    assert found.accuracy is not None
+    assert found.accuracy > 0.8
+    assert found.expected is not None
+    assert "(PER); " in " ".join(filter(None, found.expected))
+    assert "no entity" in str(found)
+    # What was predicted is a label, too: for example after it was corrected.
+    again = [(each.text, each.entities) for each in found]  # type: ignore[attr-defined]
+    assert model.predict(again).accuracy == 1.0
+    base = pretune.load_pretrained_model(run_folder / "pretrain")
+    base.train(rows, epochs=1, learning_rates=(1e-3,), seeds=1, quiet=True)
+    assert base.label_names == ("LOC", "PER")
+    assert base.predict([rows[0][0]])[0].cell_names == ("entities",)
+
+
+def test_an_expected_entity_that_is_none_is_refused(folder: Path) -> None:
+    model = pretune.load_model(folder / "finetune")
+    with pytest.raises(InputDataError):
+        model.predict([("Ada went to Rome.", "PER")])
+    with pytest.raises(InputDataError, match="ORG"):
+        model.predict([("Ada went to Rome.", [[0, 3, "ORG"]])])

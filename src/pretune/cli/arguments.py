@@ -79,6 +79,21 @@ def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
+def _add_answers(parser: argparse.ArgumentParser) -> None:
+    """The options with which a pre-trained model labels texts without having seen a label."""
+    parser.add_argument(
+        "--label-words",
+        default="",
+        metavar="NAME,...",
+        help="label with a pre-trained model: the word for each label, e.g. positive=great/good,negative=bad",
+    )
+    parser.add_argument(
+        "--pattern",
+        metavar="TEXT",
+        help='with --label-words: the text with a [MASK], as in "{text} It was [MASK]." (default: suggested and shown)',
+    )
+
+
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
@@ -100,6 +115,7 @@ _RUN_FLAGS = {
     "preprocess": {"validation_fraction": "--corpus-validation-fraction"},
     "finetune": {
         "epochs": "--finetune-epochs",
+        "updates": "--finetune-updates",
         "batch_size": "--finetune-batch-size",
         "learning_rates": "--finetune-learning-rates",
         "weight_decay": "--finetune-weight-decay",
@@ -272,6 +288,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-pair-column", metavar="NAME", help="column of --input that holds the second text (default: as trained)"
     )
+    _add_answers(parser)
     parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")
     _add_json(parser, "print a JSON object for each text: text, label, probability, probabilities")
 
@@ -287,6 +304,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
     _add_json(parser, f"print one JSON object: {figures}, confusion_matrix, skipped, detected, seen, seen_sentence")
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
 from pretune.cli.output import to_json, to_stderr, to_stdout
@@ -25,6 +25,9 @@ from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
 from pretune.text.reading_report import join_names
+
+if TYPE_CHECKING:
+    from pretune.inference.classify import Classifier
 
 Arguments = argparse.Namespace
 DROPPED_SHOWN = 10  # documents of a rule, without --limit
@@ -53,7 +56,8 @@ def predict(arguments: Arguments) -> int:
     from pretune.inference.load import load_classifier
     from pretune.inference.predict import looks_like_file, predict
 
-    classifier = load_classifier(arguments.model)
+    model = _model_of(arguments)
+    classifier = load_classifier(model) if isinstance(model, str) else model
     predictions = predict(classifier, _in_pairs(texts) if classifier.labelling.has_pairs else texts)
     for text in texts:
         if looks_like_file(text):
@@ -64,6 +68,19 @@ def predict(arguments: Arguments) -> int:
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
+
+
+def _model_of(arguments: Arguments) -> str | Classifier:
+    """The path that was typed, or with --label-words a classifier made of the pre-trained model there."""
+    words = tuple(item.strip() for item in arguments.label_words.split(",") if item.strip())
+    if not words and arguments.pattern is None:
+        return str(arguments.model)
+    from pretune.inference.zero_shot import zero_shot_classifier
+
+    classifier, sentence = zero_shot_classifier(arguments.model, words, arguments.pattern)
+    if not getattr(arguments, "quiet", False):
+        to_stderr(sentence)
+    return classifier
 
 
 def _in_pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
@@ -89,7 +106,7 @@ def _predict_file(arguments: Arguments) -> int:
 
     log = (lambda _sentence: None) if arguments.quiet else to_stderr
     done = predict_file(
-        arguments.model,
+        _model_of(arguments),
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
@@ -116,7 +133,7 @@ def evaluate(arguments: Arguments) -> int:
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
-        arguments.model,
+        _model_of(arguments),
         Path(arguments.labels),
         text_column=arguments.text_column,
         label_column=arguments.label_column,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,26 @@ IntArray = npt.NDArray[np.int64]
 _POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches
 
 
+class EncodedRows:
+    """Token ids of some texts in memory, used like a token shard."""
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        self._rows = [np.array(row, dtype=np.uint32) for row in rows]
+        self.lengths: IntArray = np.array([len(row) for row in rows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def doc(self, index: int) -> npt.NDArray[np.uint32]:
+        """The ids of one text."""
+        return self._rows[index]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LabeledShard:
     """The encoded texts of one split and their targets; `rows` are the indices of the rows in use."""
 
-    shard: TokenShard
+    shard: TokenShard | EncodedRows
     all_targets: Targets
     rows: IntArray
 
@@ -46,11 +62,16 @@ class LabeledShard:
         return self.shard.doc(int(self.rows[row])).astype(np.int64)
 
 
-def load_labeled(folder: Path, name: str, targets: Targets, num_rows: int | None = None) -> LabeledShard:
-    """One split of a prepare folder, or `num_rows` of its rows, spread evenly over it."""
+def load_labeled(
+    folder: Path, name: str, targets: Targets, num_rows: int | None = None, encoded: EncodedRows | None = None
+) -> LabeledShard:
+    """One split of a prepare folder, or `num_rows` of its rows, spread evenly over it.
+
+    `encoded` replaces its token ids.
+    """
     count = len(targets) if num_rows is None else min(num_rows, len(targets))
     return LabeledShard(
-        shard=TokenShard(folder, name), all_targets=targets, rows=np.arange(count) * len(targets) // count
+        shard=encoded or TokenShard(folder, name), all_targets=targets, rows=np.arange(count) * len(targets) // count
     )
 
 

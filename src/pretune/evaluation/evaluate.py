@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pretune.errors import InputDataError
-from pretune.inference.classify import Text
+from pretune.inference.classify import Classifier, Text
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns
@@ -18,7 +16,7 @@ from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_s
 
 
 def evaluate(
-    model: Path | str,
+    model: Path | str | Classifier,
     labels: Path | str,
     *,
     text_column: str | None = None,
@@ -32,7 +30,7 @@ def evaluate(
     and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
     know, and the errors of `load_classifier`.
     """
-    classifier = load_classifier(model)
+    classifier = model if isinstance(model, Classifier) else load_classifier(model)
     task, names = classifier.task, classifier.label_names
     known = classifier.columns
     rows = read_task_rows(
@@ -72,9 +70,8 @@ def evaluate(
 
 def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
     """The number of rows that are among the texts; of a pair, both texts must be. None if that is not known."""
-    columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
-    count = int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
-    return count if count or seen.is_complete else None
+    first, *second = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
+    return seen.count_among(first, second[0] if second else None)
 
 
 def _parts(texts: Text) -> tuple[str, ...]:

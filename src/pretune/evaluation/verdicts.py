@@ -82,6 +82,9 @@ def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any
         "seeds": [each.figure() for each in statistics],
         "n": len(test.lines),
     }
+    if test.metric != usual:  # the verdicts compare this metric
+        row[test.metric], main_interval = over_seeds(test.statistics(contender, test.metric))
+        row[f"{test.metric}_interval"] = list(main_interval)
     if test.slice_names:
         row["slices"] = {
             name: describe_part([each.select(test.mask(name)) for each in statistics]) for name in test.slice_names

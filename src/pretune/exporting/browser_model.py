@@ -77,6 +77,8 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
             f"The model of {run} began as a public one, and the page computes only models that pretune pre-trained, "
             f"with their tokenizers. Leave --with-model out; `pretune watch {run}` answers typed text, too."
         )
+    if classifier is not None and classifier.labelling.answers is not None:
+        classifier = None  # the page's engine has no cloze; its traced predictions are in the report
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
         filler = load_filler(folder)

@@ -17,11 +17,12 @@ from pretune.data.padding import group_by_length, pad_rows
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
-from pretune.model.transformer import SequenceClassifier, TaskModel
+from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import Decision, Outputs, Task
 from pretune.text.clean.normalize import clean_text
+from pretune.text.cloze.pattern import PatternEncoder
 from pretune.text.labels.labelling import Labelling
 from pretune.text.labels.word_windows import read_words
 from pretune.text.labels.words import WordRule
@@ -50,9 +51,9 @@ class Classifier:
         return task_named(self.labelling.task)
 
     @property
-    def text_model(self) -> SequenceClassifier:
+    def text_model(self) -> SequenceClassifier | ClozeClassifier:
         """The model, if it labels whole texts. Raises ModelError if it labels tokens."""
-        if not isinstance(self.model, SequenceClassifier):
+        if isinstance(self.model, TokenClassifier):
             raise ModelError(
                 f"{self.path} labels tokens, which this does not work for; expected a model of whole texts."
             )
@@ -77,8 +78,21 @@ class Classifier:
         """The longest row that the model reads, in tokens."""
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
 
+    @cached_property
+    def pattern_encoder(self) -> PatternEncoder | None:
+        """What puts a text into the pattern of a cloze; None if the model has a head."""
+        answers = self.labelling.answers
+        return None if answers is None else PatternEncoder(self.tokenizer, answers.pattern, self.max_seq_len)
+
+    def read_position(self, ids: Sequence[int]) -> int | None:
+        """The place of the [MASK] that a cloze reads in a row; None if the model reads the mean over the text."""
+        return None if self.pattern_encoder is None else list(ids).index(self.tokenizer.mask_id)
+
     def encode(self, text: str) -> tuple[list[int], bool]:
         """Token ids of the cleaned text with [BOS] and [EOS], and whether its middle was cut out."""
+        if self.pattern_encoder is not None:
+            cleaned = clean_text(text)
+            return self.pattern_encoder.encode(cleaned), self.pattern_encoder.was_cut(cleaned)
         return self.tokenizer.encode_truncated(clean_text(text), self.max_seq_len)
 
     def predict(self, texts: Sequence[Text]) -> list[Prediction]:
@@ -114,7 +128,10 @@ class Classifier:
         decision = dict(self.labelling.decision)
         if (rule := self.task.word_rule(decision)) is not None:
             return self._label_words([text for text, _ in cleaned], rule, decision)
-        rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
+        if self.pattern_encoder is not None:
+            rows = self.pattern_encoder.encode_batch([text for text, _ in cleaned], [pair or "" for _, pair in cleaned])
+        else:
+            rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
         result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
 
         def classify(indices: list[int]) -> None:

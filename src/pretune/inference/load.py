@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from pretune.compute.malloc import keep_freed_memory
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
-from pretune.model.transformer import LanguageModel, TaskModel
+from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -38,12 +38,21 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         if not isinstance(loaded.model, LanguageModel):
             found = "a model without a head of pretune's, which is a base for fine-tuning and does not classify"
         raise ModelError(f"{loaded.path} has {found}; fine-tune it first, or give the output folder of finetune.")
-    return Classifier(
-        path=loaded.path,
-        model=loaded.model,
-        tokenizer=load_matching_tokenizer(loaded),
-        labelling=loaded.labelling,
-    )
+    tokenizer = load_matching_tokenizer(loaded)
+    _check_answers(loaded, tokenizer)
+    return Classifier(path=loaded.path, model=loaded.model, tokenizer=tokenizer, labelling=loaded.labelling)
+
+
+def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
+    labelling = loaded.labelling
+    if labelling is None or labelling.answers is None:
+        return
+    try:
+        labelling.answers.check(labelling.names, tokenizer)
+    except (UsageError, ValueError) as error:
+        raise CorruptModelError(
+            f"{loaded.path / LABELS_NAME} does not fit the vocabulary ({error}); restore it from a copy."
+        ) from error
 
 
 def load_filler(path: Path | str) -> MaskFiller:
@@ -52,7 +61,8 @@ def load_filler(path: Path | str) -> MaskFiller:
     Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    if not isinstance(loaded.model, LanguageModel):
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if not isinstance(model, LanguageModel):
         found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
         raise ModelError(
             f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
@@ -60,7 +70,7 @@ def load_filler(path: Path | str) -> MaskFiller:
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
         raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
-    return MaskFiller(path=loaded.path, model=loaded.model, tokenizer=tokenizer)
+    return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:

@@ -30,6 +30,7 @@ from pretune.model.foreign_folder import (
 from pretune.model.native_config import NATIVE_TYPES, config_from_fields, config_to_fields
 from pretune.model.transformer import (
     Backbone,
+    ClozeClassifier,
     EncoderModel,
     LanguageModel,
     SequenceClassifier,
@@ -55,7 +56,7 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier | TokenClassifier | EncoderModel
+Model = LanguageModel | SequenceClassifier | TokenClassifier | ClozeClassifier | EncoderModel
 _PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multilabel": "multi_label_classification",
@@ -112,7 +113,9 @@ def save_model_folder(
                 shutil.copyfile(Path(tokenizer_folder) / name, partial / name)
         settings = _read_tokenizer_settings(Path(tokenizer_folder))
         settings["model_max_length"] = model.config.max_seq_len
-        if is_fine_tuned:  # a typed "[MASK]" is plain text to a classifier, also in transformers
+        # A typed "[MASK]" is plain text to a classifier, also in transformers; a cloze needs its own.
+        settings.pop("split_special_tokens", None)
+        if is_fine_tuned and not isinstance(model, ClozeClassifier):
             settings["split_special_tokens"] = True
         write_json(partial / TOKENIZER_CONFIG_NAME, settings)
         if labelling is not None:
@@ -168,7 +171,9 @@ def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
         else:
             tied = config.tie_word_embeddings
             state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
-            model = LanguageModel(config)
+            labelling = _read_labelling(folder, fields) if _is_cloze(folder) else None
+            answers = None if labelling is None else labelling.answers
+            model = LanguageModel(config) if answers is None else ClozeClassifier(config, answers.word_ids)
         model.load_state_dict(state)
     except (KeyError, RuntimeError) as error:
         reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
@@ -214,7 +219,9 @@ def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
     )
 
 
-def _task_model(config: ModelConfig, labelling: Labelling, transformer: Backbone | None = None) -> TaskModel:
+def _task_model(
+    config: ModelConfig, labelling: Labelling, transformer: Backbone | None = None
+) -> SequenceClassifier | TokenClassifier:
     kind = TokenClassifier if labelling.task == "tokens" else SequenceClassifier
     return kind(config, len(labelling.outputs), transformer)
 
@@ -301,7 +308,7 @@ def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[st
         "architectures": [_architecture(model)],
         **config_to_fields(model.config),
     }
-    if labelling is not None:
+    if labelling is not None and labelling.answers is None:  # transformers fills in the word of a cloze
         names = labelling.outputs
         fields |= {
             "num_labels": len(names),
@@ -314,7 +321,7 @@ def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[st
 
 
 def _architecture(model: Model) -> str:
-    if isinstance(model, LanguageModel):
+    if isinstance(model, LanguageModel | ClozeClassifier):
         return "EuroBertForMaskedLM"
     is_native = isinstance(model, SequenceClassifier) and has_native_head(_num_outputs(model), model.config.hidden_size)
     return "EuroBertForSequenceClassification" if is_native else "EuroBertForTokenClassification"
@@ -357,6 +364,10 @@ def _own_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) 
         if all(torch.equal(tensors[name], tensor) for name, tensor in expected.items()):
             return {"classifier.weight": ours.clone(), "classifier.bias": bias}
     return None
+
+
+def _is_cloze(folder: Path) -> bool:
+    return (folder / LABELS_NAME).is_file() and _read_json(folder / LABELS_NAME).get("method") == "cloze"
 
 
 def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:

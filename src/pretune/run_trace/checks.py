@@ -191,7 +191,7 @@ def _check_best_evaluation(trace: RunTrace) -> Check | None:
 
 def _kept(phase: Phase | None) -> int | None:
     trial = None if phase is None else trial_shown(phase)
-    if phase is None or trial is None or trial.stopped is None:
+    if phase is None or trial is None or trial.stopped in (None, "updates"):  # the last weights were kept, unchosen
         return None
     return next((index for index, row in enumerate(phase.evaluations) if row.is_best), None)
 

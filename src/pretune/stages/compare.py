@@ -16,7 +16,7 @@ from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
 from pretune.tasks.registry import task_named
-from pretune.tasks.task import LabelledLines
+from pretune.tasks.task import LabelledLines, Line
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"
@@ -67,8 +67,7 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         for kind, source in (("scratch", "scratch"), ("pretrained", "finetuned"))
         if source in folders
     ]
-    texts = [line["text"] for line in test_lines]
-    _log_seen_rows(folder, folders["finetuned"], texts)
+    _log_seen_rows(folder, folders["finetuned"], test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
     verdicts = judge(contenders, test)
@@ -90,10 +89,12 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     folder.finish(verdicts=[verdict["sentence"] for verdict in verdicts])
 
 
-def _log_seen_rows(folder: StageFolder, finetuned: Path, texts: Sequence[str]) -> None:
+def _log_seen_rows(folder: StageFolder, finetuned: Path, lines: Sequence[Line]) -> None:
     """Log how many of the test rows the fine-tuned model was trained on, if any."""
     seen = {kind: load_seen(finetuned, kind) for kind in SEEN_KINDS}
-    num_seen = {kind: None if it is None else it.count_among(texts) for kind, it in seen.items()}
+    texts = [line["text"] for line in lines]
+    text_pairs = [line["text_pair"] for line in lines] if "text_pair" in lines[0] else None
+    num_seen = {kind: None if it is None else it.count_among(texts, text_pairs) for kind, it in seen.items()}
     count = sum(number or 0 for number in num_seen.values())
     if count:
         folder.log.write("warning", rule="seen", count=count, sentence=describe_seen(len(texts), num_seen))

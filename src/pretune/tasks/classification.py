@@ -73,7 +73,7 @@ class Classification:
     ) -> list[Any]:
         return match_classes(labels, places, tuple(names), tuple(renaming))
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return names[labels.index(label)]
 
     # -- training --

@@ -139,7 +139,7 @@ class Multilabel:
         matched = iter(match_classes(every, where, tuple(names), tuple(renaming)))
         return [sorted(next(matched) for _ in row) for row in labels]
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return join_labels(names[index] for index in self.to_json(label, labels))
 
     # -- training --

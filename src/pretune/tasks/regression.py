@@ -92,7 +92,7 @@ class Regression:
     ) -> list[Any]:
         return [float(label) for label in labels]
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
         return write_score(label)
 
     # -- training --

@@ -6,7 +6,7 @@ N rows, M words of all rows, X types of entities, K = 2 X + 1 tags.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,14 +138,14 @@ class Tokens:
     def match_labels(
         self, labels: Sequence[Any], places: Sequence[str], names: Sequence[str], renaming: Sequence[str] = ()
     ) -> list[Any]:
+        labels = [[Span(*span) for span in row] for row in labels]
         types = [span.type for row in labels for span in row]
         where = [place for row, place in zip(labels, places, strict=True) for _ in row]
         matched = iter(match_classes(types, where, tuple(names), tuple(renaming)))
         return [[[span.start, span.end, next(matched)] for span in row] for row in labels]
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
-        counts = Counter(names[labels.index(span.type)] for span in label)
-        return ", ".join(f"{count} {name}" for name, count in counts.items()) or NO_ENTITY
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
+        return _in_words((text[span.start : span.end], names[labels.index(span.type)]) for span in label)
 
     # -- training --
 
@@ -251,7 +251,7 @@ class Tokens:
             Entity(start=start, end=end, type=kind, text=text[start:end], probability=span.probability or 0.0)
             for (start, end, kind), span in zip(restore_spans(text, clean_text(text), spans), found, strict=True)
         )
-        label = "; ".join(f"{entity.text} ({entity.type})" for entity in entities) or NO_ENTITY
+        label = _in_words((entity.text, entity.type) for entity in entities)
         return EntitiesPrediction(text=text, label=label, probability=None, probabilities={}, entities=entities)
 
     def empty_prediction(self, text: str, text_pair: str | None = None) -> EntitiesPrediction:
@@ -281,6 +281,11 @@ def log_softmax(logits: FloatArray) -> FloatArray:
         shifted = logits - logits.max(axis=1, keepdims=True)
         found = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return np.asarray(np.where(np.isnan(found), -np.log(logits.shape[1]), found))
+
+
+def _in_words(entities: Iterable[tuple[str, str]]) -> str:
+    """Entities, as text and type, in words; white space in a text is one blank."""
+    return "; ".join(f"{' '.join(text.split())} ({kind})" for text, kind in entities) or NO_ENTITY
 
 
 def _types_in(rows: Sequence[LabeledRow]) -> set[str]:

@@ -40,9 +40,13 @@ class SeenTexts:
         found: npt.NDArray[np.bool_] = np.isin(_hash_starts(texts), self.hashes)
         return found
 
-    def count_among(self, texts: Sequence[str]) -> int | None:
-        """How many of the clean texts the model learned from; None if it may be some, but none is recorded."""
-        count = int(self.among(texts).sum())
+    def count_among(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> int | None:
+        """How many of the clean texts the model learned from; of pairs, it must have learned from both texts. None if
+        it may be some, but none is recorded."""
+        found = self.among(texts)
+        if text_pairs is not None:
+            found &= self.among(text_pairs)
+        count = int(found.sum())
         return count if count or self.is_complete else None
 
 

@@ -213,7 +213,7 @@ def judge_rows(
     threshold. A number counts as right if its error is at most the median; a row without entities does not.
     """
     task, names = classifier.task, classifier.label_names
-    labels = [task.describe(task.from_json(row["label"], names), names, names) for row in rows]
+    labels = [task.describe(task.from_json(row["label"], names), str(row["text"]), names, names) for row in rows]
     if task.name == "regression":
         errors = np.array([abs(line["predicted"] - row["label"]) for row, line in zip(rows, predicted, strict=True)])
         return JudgedRows(labels=labels, is_right=errors <= np.median(errors), confidence=errors, doubt=None)

@@ -3,7 +3,7 @@
 All in fp32 and without padding effects, as in a prediction. Contributions are exact because the blocks are pre-norm:
 with x the final residual stream, sigma_t the root mean square of x at position t and g the weight of the final norm, a
 class has logit = bias + sum over all terms of mean_t w . (g * term_t / sigma_t), where the terms are the embedding and
-the output of each attention and feed-forward layer.
+the output of each attention and feed-forward layer. A cloze reads one position instead of the mean over all of them.
 
 B batch, T sequence, D hidden, H heads, C classes, L layers, N texts.
 """
@@ -25,6 +25,7 @@ from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.transformer import (
     Backbone,
     Block,
+    ClozeClassifier,
     TaskModel,
     Transformer,
     attention_bias,
@@ -78,7 +79,7 @@ def take_apart(
 ) -> TakenApart:
     """The forward pass of a text, taken apart as far as the network allows.
 
-    `position` is the token that the head reads, in a model that labels tokens.
+    `position` is the token that the head reads, in a model that labels tokens or answers a cloze.
 
     The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
     exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.
@@ -242,12 +243,15 @@ def logits_of_rows(
     classifier: Classifier, rows: Int[Tensor, "N T"], position: int | None = None
 ) -> Float[Tensor, "N C"]:
     """Logits, on the CPU, of rows of equal length, in batches of TOKENS_PER_BATCH tokens; those of the token at
-    `position`, in a model that labels tokens."""
-    device = classifier.model.classifier.weight.device
+    `position`, in a model that labels tokens or answers a cloze."""
+    model, device = classifier.model, classifier.model.classifier.weight.device
 
     def classify(batch: Int[Tensor, "B T"]) -> Float[Tensor, "B C"]:
         ids = batch.to(device)
-        logits = classifier.model(ids, torch.zeros_like(ids))
+        if position is not None and isinstance(model, ClozeClassifier):  # words that are masked do not count
+            places = torch.arange(len(ids), device=device) * ids.shape[1] + position
+            return model.classifier(model.transformer(ids, torch.zeros_like(ids), positions=places)).cpu()
+        logits = model(ids, torch.zeros_like(ids))
         return (logits if position is None else logits[:, position]).cpu()
 
     batches = rows.split(max(1, TOKENS_PER_BATCH // rows.shape[1]))

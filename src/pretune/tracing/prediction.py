@@ -11,6 +11,8 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,7 +36,7 @@ from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
 from pretune.tracing.traced_word import choose_position, describe_word, find_entities
-from pretune.tracing.words import tokenize, tokenize_pair
+from pretune.tracing.words import TokenizedText, tokenize, tokenize_pair
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
@@ -75,16 +77,12 @@ def trace_prediction(
     """
     cleaned, cleaned_pair = _clean(classifier, text, text_pair)
     context = read_run_context(classifier) if context is None else context
-    tokenizer, model, names = classifier.tokenizer, classifier.model, classifier.labelling.outputs
+    model, names = classifier.model, classifier.labelling.outputs
     task = classifier.task.name
-    if cleaned_pair is None:
-        encoded = tokenizer.encode_with_offsets(cleaned)
-        read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
-    else:
-        pair = tokenizer.encode_pair_with_offsets(cleaned, cleaned_pair)
-        read = tokenize_pair(tokenizer, (cleaned, cleaned_pair), pair, classifier.max_seq_len, context.counts)
+    read = read_texts(classifier, cleaned, cleaned_pair, context.counts)
     entities = find_entities(classifier, cleaned) if task == "tokens" else []
-    position = choose_position(classifier, read, entities) if task == "tokens" else None
+    word_position = choose_position(classifier, read, entities) if task == "tokens" else None
+    position = classifier.read_position(read.ids) if word_position is None else word_position
     taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)), position=position)
     pooled, logits = taken.readouts[-1]
     added = taken.contributions
@@ -95,9 +93,9 @@ def trace_prediction(
         id=id,
         why=why,
         task=task,
-        text=cleaned,
-        text_pair=cleaned_pair,
-        word=None if position is None else describe_word(read, position, names[int(logits.argmax())]),
+        text=read.text,
+        text_pair=None if classifier.pattern_encoder else cleaned_pair,
+        word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
         entities=entities,
         true_label=true_label,
         row=row,
@@ -119,6 +117,20 @@ def trace_prediction(
     )
 
 
+def read_texts(
+    classifier: Classifier, text: str, text_pair: str | None = None, counts: npt.NDArray[np.int64] | None = None
+) -> TokenizedText:
+    """The tokens and words of the row that the model reads for clean texts; of a cloze, the whole sentence."""
+    tokenizer, length = classifier.tokenizer, classifier.max_seq_len
+    if classifier.pattern_encoder is not None:
+        sentence, encoded, kept = classifier.pattern_encoder.encode_with_offsets(text, text_pair)
+        return tokenize(tokenizer, sentence, encoded, length, counts, kept)
+    if text_pair is None:
+        return tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), length, counts)
+    pair = tokenizer.encode_pair_with_offsets(text, text_pair)
+    return tokenize_pair(tokenizer, (text, text_pair), pair, length, counts)
+
+
 def _clean(classifier: Classifier, text: str, text_pair: str | None) -> tuple[str, str | None]:
     cleaned, cleaned_pair = clean_text(text), None if text_pair is None else clean_text(text_pair)
     if not cleaned or cleaned_pair == "":
@@ -133,7 +145,7 @@ def _clean(classifier: Classifier, text: str, text_pair: str | None) -> tuple[st
 def _predict(classifier: Classifier, ids: Sequence[int], position: int | None) -> Float[Tensor, " C"]:
     """The logits of a plain forward pass."""
     logits = classifier.predict_logits([ids])[0]
-    return logits if position is None else logits[position]
+    return logits if logits.ndim == 1 or position is None else logits[position]
 
 
 def _keeps_attention(classifier: Classifier, num_tokens: int) -> bool:
@@ -165,6 +177,8 @@ def _describe_attention(attention: Sequence[Tensor], special: Sequence[int]) -> 
 def _describe_readouts(
     classifier: Classifier, readouts: Sequence[tuple[Tensor, Tensor]], probes: Sequence[FittedProbe] | None
 ) -> list[Readout]:
+    if classifier.pattern_encoder is not None:  # probes read the mean over the text, and a cloze one position
+        probes = None
     probed = describe_states(probes, [pooled.cpu().numpy() for pooled, _ in readouts])
     return [
         Readout(

@@ -53,12 +53,15 @@ def tokenize(
     encoded: EncodedText,
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
+    kept: Sequence[int] | None = None,
 ) -> TokenizedText:
     """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens.
 
-    `counts` has the number of times that each token occurs in the training text.
+    `kept` are the places of the tokens that are left, if they were cut otherwise. `counts` has the number of times that
+    each token occurs in the training text.
     """
-    kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
+    if kept is None:
+        kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
     was_cut = len(kept) < len(encoded.ids)
     cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
     ids = [encoded.ids[index] for index in kept]

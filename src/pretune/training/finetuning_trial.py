@@ -37,6 +37,7 @@ from pretune.training.threaded_objective import ThreadedObjective
 
 CLIP_NORM = 1.0
 WARMUP_FRACTION = 0.06
+_EVALUATIONS_OF_UPDATES = 8
 
 FloatArray = npt.NDArray[np.float64]
 DECISION = "decision"  # among the scores: what the task chose on validation to turn outputs into predictions
@@ -58,13 +59,16 @@ class TrialSettings:
     is_search: bool  # a short trial that only serves to choose the learning rate
     dtype: torch.dtype
     device: str
+    updates: int | None = None  # the exact number of updates, if it is not that of whole epochs
+    keeps_last: bool = False  # there are too few validation rows to choose an epoch
 
 
 class FinetuningTrial:
     """Trains `model` in place; afterwards it has the weights of its best epoch.
 
     After each epoch, the validation scores are compared with the best so far: by the metric of the settings and, if
-    that is equal, by the loss. Training stops after `patience` epochs in a row without a better one.
+    that is equal, by the loss. Training stops after `patience` epochs in a row without a better one. With `keeps_last`,
+    it goes on to the end, and the last weights are kept. A budget in updates is evaluated about ten times.
     """
 
     def __init__(
@@ -106,7 +110,9 @@ class FinetuningTrial:
             OptimizerConfig(kind="adamw", matrix_rate=rate, other_rate=rate, weight_decay=settings.weight_decay),
         )
         self.steps_per_epoch = train.batches_per_epoch
-        self.steps = settings.epochs * self.steps_per_epoch
+        self.steps = settings.updates or settings.epochs * self.steps_per_epoch
+        epochs = 1 if settings.updates is None else max(1, settings.epochs // _EVALUATIONS_OF_UPDATES)
+        self.steps_per_evaluation = epochs * self.steps_per_epoch
         self.validation_weights = validation_weights
         self.state = TrainingState(
             microbatch_split=MicrobatchSplit(count=pieces),
@@ -117,6 +123,7 @@ class FinetuningTrial:
                 "seed": settings.seed,
                 "epochs": settings.epochs,
                 "rows": len(train.data),
+                **({} if settings.updates is None else {"updates": settings.updates}),
             },
             more={"best": None, "stale_epochs": 0},
         )
@@ -178,14 +185,14 @@ class FinetuningTrial:
         self.run_log.start_steps()
         for result in steps:
             was_split = self.run_log.count(self.state, result, self._describe_progress)
-            is_epoch_end, is_hopeless = self.state.step % self.steps_per_epoch == 0, self.state.guard.is_hopeless
+            is_due, is_hopeless = self._is_evaluation_due(), self.state.guard.is_hopeless
             if is_hopeless:
                 self._log_divergence(result)
-            if is_epoch_end or (is_hopeless and self.state.more["best"] is None):
+            if is_due or (is_hopeless and self.state.more["best"] is None):
                 self._evaluate()
             is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
             self.ranks.expect_pace(is_strict=True)
-            if is_epoch_end or is_hopeless or was_split or is_stopped:
+            if is_due or is_hopeless or was_split or is_stopped:
                 self._save()
             if self._is_over():
                 return
@@ -202,10 +209,16 @@ class FinetuningTrial:
         sentence = f"{describe_refusals(self.state, result)} Trial {self.settings.trial} ends here with its best epoch."
         self.run_log.write("diverged", step=self.state.step, sentence=sentence)
 
+    def _is_evaluation_due(self) -> bool:
+        return self.state.step % self.steps_per_evaluation == 0 or self.state.step >= self.steps
+
     def _is_over(self) -> bool:
-        is_epoch_end = self.state.step % self.steps_per_epoch == 0
         has_lost_patience = self.state.more["stale_epochs"] >= self.settings.patience
-        return self.state.step >= self.steps or self.state.guard.is_hopeless or (is_epoch_end and has_lost_patience)
+        return (
+            self.state.step >= self.steps
+            or self.state.guard.is_hopeless
+            or (self._is_evaluation_due() and has_lost_patience)
+        )
 
     def _step_batches(self, step: int) -> list[Batch]:
         epoch, place = divmod(step - 1, self.steps_per_epoch)
@@ -234,7 +247,11 @@ class FinetuningTrial:
             weighted_loss=self._weighted_mean(losses),
         )
         best, metric = self.state.more["best"], self.settings.metric
-        if best is None or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"]):
+        if (
+            best is None
+            or self.settings.keeps_last
+            or (scores[metric], -scores["loss"]) > (best[metric], -best["loss"])
+        ):
             self.state.more.update(best={**scores, "epoch": epoch, "step": self.state.step}, stale_epochs=0)
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         else:
@@ -261,6 +278,8 @@ class FinetuningTrial:
     def _reason_to_stop(self) -> str:
         if self.state.guard.is_hopeless:
             return "diverged"
+        if self.settings.keeps_last:
+            return "updates"
         return "epochs" if self.state.step >= self.steps else "patience"
 
     def _describe(self, best: Scores) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.model.config import ForeignConfig, ModelConfig
+from pretune.training.few_labels import least_updates
 
 SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
 RATES = (5e-4, 1.5e-3)  # of pretune's own small models
-SMALL_FOREIGN_RATES, WIDE_RATES = (1e-4, 3e-4), (3e-5, 1e-4)  # at higher ones they lose what they know
+# At higher ones they lose what they know. The first is used where none is chosen: for few rows, so for few updates.
+SMALL_FOREIGN_RATES, WIDE_RATES = (3e-4, 1e-4), (3e-5, 1e-4)
 _WIDE = 512  # hidden units
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
@@ -21,7 +23,10 @@ _MANY_TOKENS = 2e6  # above this, one seed is the default
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTrial:
-    """One trial before it runs; a `learning_rate` of zero means the best one of the search."""
+    """One trial before it runs; a `learning_rate` of zero means the best one of the search.
+
+    `updates` is the exact budget, if it is not a number of whole epochs; `epochs` is then rounded up.
+    """
 
     trial: int
     learning_rate: float
@@ -29,6 +34,7 @@ class PlannedTrial:
     epochs: int
     num_rows: int
     is_search: bool
+    updates: int | None = None
 
 
 def default_rates(config: ModelConfig) -> tuple[float, ...]:
@@ -47,18 +53,41 @@ def plan_trials(
     first_seed: int,
     from_scratch: bool,
     lengths: npt.NDArray[np.int64],
+    updates: int | None = None,
+    batch_size: int = 32,
+    is_searching: bool = True,
 ) -> list[PlannedTrial]:
-    """The trials in order, for training texts of these lengths in tokens. One rate needs no search."""
+    """The trials in order, for training texts of these lengths in tokens.
+
+    One rate needs no search, and without `is_searching` the first rate is used. If neither `epochs` nor `updates` is
+    given, few rows get more epochs than many, and at least the updates that `least_updates` asks for.
+    """
     tokens = int(lengths.sum())
     factor = SCRATCH_EPOCH_FACTOR if from_scratch else 1
     num_epochs = factor * (epochs or next(count for limit, count in _EPOCHS_BY_TOKENS if tokens <= limit))
+    steps_per_epoch = -(-len(lengths) // batch_size)
+    floor = factor * least_updates(len(lengths))
+    if updates is not None:
+        updates *= factor
+    elif epochs is None and num_epochs * steps_per_epoch < floor:
+        updates = floor
+    if updates is not None:
+        num_epochs = -(-updates // steps_per_epoch)
     num_seeds = seeds or (3 if tokens <= _MANY_TOKENS else 1)
     search = [(rate, first_seed, factor * _SEARCH_EPOCHS, min(search_rows, len(lengths)), True) for rate in rates]
-    if len(rates) == 1:
+    if len(rates) == 1 or not is_searching:
         search = []
-    rate = rates[0] if len(rates) == 1 else 0.0
+    rate = 0.0 if search else rates[0]
     full = [(rate, first_seed + i, num_epochs, len(lengths), False) for i in range(num_seeds)]
     return [
-        PlannedTrial(trial=i, learning_rate=r, seed=seed, epochs=e, num_rows=rows, is_search=is_search)
+        PlannedTrial(
+            trial=i,
+            learning_rate=r,
+            seed=seed,
+            epochs=e,
+            num_rows=rows,
+            is_search=is_search,
+            updates=None if is_search else updates,
+        )
         for i, (r, seed, e, rows, is_search) in enumerate(search + full)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ from pretune.settings import FinetuneConfig
 from pretune.stages.finetune.stage import finetune, read_rows
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.finetuning_trial import FinetuningTrial
+
+
+@pytest.fixture(scope="module", autouse=True)
+def picking() -> Iterator[None]:
+    """Few rows are enough to choose by here; test_stage_few_labels.py has what happens otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pretune.stages.finetune.stage.LEAST_PICKING_ROWS", 1)
+        yield
+
 
 SETTINGS: dict[str, Any] = {"epochs": 3, "learning_rates": (1e-3, 4e-3), "seeds": 2, "search_rows": 100}
 

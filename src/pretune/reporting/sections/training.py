@@ -43,7 +43,7 @@ TITLES = {
     "finetune": "Fine-tuning: learning the task",
     "scratch": "Control: the same network from scratch",
 }
-ENDINGS = {"patience": "no better score", "epochs": "last epoch", "diverged": "divergence"}
+ENDINGS = {"patience": "no better score", "epochs": "last epoch", "updates": "last update", "diverged": "divergence"}
 # What the loss is measured in, and the title of the panel of the main metric: of pre-training, or by the metric.
 LOSS_UNITS = {
     "pretrain": "nats per masked token",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.data.labelled_rows import LabelledBatches, load_labeled
+from pretune.data.labelled_rows import EncodedRows, LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError
@@ -44,13 +44,15 @@ def make_batches(
     label_weights: Callable[[Targets], npt.NDArray[np.float32]] | None,
     width_multiple: int,
     num_rows: int | None,
+    encoded: EncodedRows | None = None,
 ) -> LabelledBatches:
     """The batches of a split, or of `num_rows` of its rows, spread evenly over it.
 
     The width of a batch is a multiple of `width_multiple`; 8 suits the tensor cores of a GPU. Only training rows have
-    tokens hidden and, with `label_weights`, which gives those of some targets, weights in the loss.
+    tokens hidden and, with `label_weights`, which gives those of some targets, weights in the loss. `encoded` are the
+    token ids of the split, if they are not those of the prepare folder.
     """
-    data = load_labeled(prepared, split, targets, num_rows)
+    data = load_labeled(prepared, split, targets, num_rows, encoded)
     is_training = split == "train"
     return LabelledBatches(
         data,

@@ -17,30 +17,38 @@ from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
 from pretune.data.labelled_rows import LabelledBatches
 from pretune.data.masked_rows import special_ids
 from pretune.data.targets import Targets
-from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
+from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError, UsageError
 from pretune.model import cost
 from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
 from pretune.model.hub import local_folder
-from pretune.model.transformer import SequenceClassifier, TaskModel, TokenClassifier, initialize
+from pretune.model.transformer import TaskModel
 from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
-from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.row_statistics import describe_part
 from pretune.settings import FinetuneConfig, to_identity
+from pretune.stages.finetune.delivered import (
+    AVERAGED,
+    average_seeds,
+    delivered_weights,
+    describe_delivered,
+    describe_no_choice,
+)
+from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.text.tokenizer.rows import encode_rows
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
+from pretune.training.few_labels import LEAST_PICKING_ROWS
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
@@ -65,10 +73,11 @@ def finetune(
     `pretrained` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
 
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
-    the first seed, and the best on validation is used for all seeds; the test rows are read once, at the end. The same
-    call resumes after an interruption. The processes of a launch train together, unless only this one makes the call,
-    with `alone`. Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows,
-    InterruptedByUserError or StoppedError after a signal and a commit.
+    the first seed, and the best on validation is used for all seeds; with fewer than 200 validation rows, nothing is
+    chosen on them (see `pretune.training.few_labels`). The test rows are read once, at the end. The same call resumes
+    after an interruption. The processes of a launch train together, unless only this one makes the call, with `alone`.
+    Raises ModelNotFoundError or CorruptModelError for the model, InputDataError for the rows, UsageError for a pattern
+    or label words that do not work, InterruptedByUserError or StoppedError after a signal and a commit.
     """
     use_threads(config.threads)
     prepared = Path(prepared)
@@ -89,7 +98,7 @@ def finetune(
         ranks.answer(lambda: check_hashes(prepared, source), "comparing the rows")
         with stop_on_signals() as stop, ranks.naming_losses():
             _Finetuning(loaded, prepared, source, folder, config, ranks).run(stop)
-    except InputDataError:
+    except (InputDataError, UsageError):
         # Refused before it began, so that the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / _TRIALS_NAME).is_dir():
             folder.close()
@@ -150,10 +159,26 @@ class _Finetuning:
         self.is_foreign = isinstance(loaded.config, ForeignConfig)
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
+        self.method = choose_method(
+            config, loaded, self.tokenizer, self.task.name, self.labelling.names, self.rows["train"], max_seq_len
+        )
+        self.labelling = replace(self.labelling, answers=self.method.answers)
+        self.encoded = encode_in_pattern(self.labelling.answers, self.tokenizer, self.rows, max_seq_len)
         self.targets = {split: self._read_targets(split) for split in _SPLITS}
+        self.is_picking = len(self.rows["validation"]) >= LEAST_PICKING_ROWS
         # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
         self.is_balanced = config.class_weights == "balanced" or (
             config.class_weights == "auto" and self.metric == "macro_f1"
+        )
+        self.start_weights = StartingWeights(
+            loaded,
+            self.labelling,
+            self.model_config,
+            self.compute.device,
+            from_scratch=config.from_scratch,
+            shared_seed=None if self.is_picking or config.from_scratch else config.seed,
+            is_balanced=self.is_balanced,
+            read_train=lambda: self._make_batches("train", config.seed).data,
         )
         self.planned_trials = plan_trials(
             rates=config.learning_rates or default_rates(loaded.config),
@@ -163,6 +188,9 @@ class _Finetuning:
             first_seed=config.seed,
             from_scratch=config.from_scratch,
             lengths=self._make_batches("train", config.seed).lengths,
+            updates=config.updates,
+            batch_size=config.batch_size,
+            is_searching=self.is_picking or config.learning_rates is not None,
         )
         self.validation = self._make_batches("validation", config.seed)
         self.test = self._make_batches("test", config.seed)
@@ -185,7 +213,7 @@ class _Finetuning:
                 raise
             self._note(trials)
         reported = [trial for trial in trials if not trial["is_search"]]
-        chosen = max(reported, key=self._score)
+        chosen = self._choose(reported)
         self.folder.log.write(
             "chosen",
             trial=chosen["trial"],
@@ -230,10 +258,15 @@ class _Finetuning:
             weight_decay=self.config.weight_decay,
             metric=self.metric,
             is_search=planned.is_search,
+            updates=planned.updates,
+            keeps_last=not self.is_picking and not planned.is_search,
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
-        model, train = self._make_model(planned.seed), self._make_batches("train", planned.seed, planned.num_rows)
+        model, train = (
+            self.start_weights.make(planned.seed),
+            self._make_batches("train", planned.seed, planned.num_rows),
+        )
         best = FinetuningTrial(
             model,
             train,
@@ -261,36 +294,15 @@ class _Finetuning:
         precision = self.ranks.answer(lambda: own.precision, "the start")
         return replace(own, precision=precision)
 
-    def _make_model(self, seed: int) -> TaskModel:
-        """The network at the start of a trial: random, or pre-trained with a random head.
-
-        A base with a head for the same task and labels keeps its head.
-        """
-        model = self._new_model()
-        initialize(model, derive_seed(seed, "classifier"))
-        if not self.config.from_scratch:
-            base, labelling = self.loaded.model, self.loaded.labelling
-            model.transformer.load_state_dict(base.transformer.state_dict())
-            is_same = labelling is not None and (labelling.task, labelling.names) == (
-                self.labelling.task,
-                self.labelling.names,
-            )
-            if is_same and isinstance(base, TaskModel):
-                model.classifier.load_state_dict(base.classifier.state_dict())
-        return model.to(self.compute.device)
-
-    def _new_model(self) -> TaskModel:
-        kind = TokenClassifier if self.task.is_token_level else SequenceClassifier
-        return kind(self.model_config, len(self.labelling.outputs))
-
     def _read_targets(self, split: str) -> Targets:
-        return self.task.targets(
+        targets = self.task.targets(
             self.rows[split],
             len(self.labelling.names),
             dict(self.labelling.decision),
             self.tokenizer,
             self.model_config.max_seq_len,
         )
+        return at_mask(targets, self.encoded[split], self.special.mask) if self.encoded else targets
 
     def _make_batches(self, split: str, seed: int, num_rows: int | None = None) -> LabelledBatches:
         return make_batches(
@@ -303,6 +315,7 @@ class _Finetuning:
             label_weights=(lambda targets: self._label_weights(targets, targets)) if self.is_balanced else None,
             width_multiple=8 if self.compute.device == "cuda" else 1,
             num_rows=num_rows,
+            encoded=self.encoded.get(split),
         )
 
     def _label_weights(self, train: Targets, targets: Targets) -> npt.NDArray[np.float32]:
@@ -321,6 +334,21 @@ class _Finetuning:
         figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
         return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
 
+    def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
+        """The trial to deliver: the best on validation, or the mean of all if there are too few rows to choose by."""
+        if self.is_picking:
+            return max(reported, key=self._score)
+        if self.config.from_scratch:  # the seeds start from different weights
+            return reported[-1]
+        model = self.start_weights.new_model()
+        objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
+        return self.ranks.answer(
+            lambda: average_seeds(
+                reported, self._trial_folder, objective, self.validation, self.task, self._measure_validation
+            ),
+            "the mean of the seeds",
+        )
+
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
         return trial[self.metric], -trial["loss"]
 
@@ -332,13 +360,14 @@ class _Finetuning:
     def _test(self, reported: list[dict[str, Any]], chosen: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of each seed on the test rows, which only the first process reads."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
-        model = self._new_model().to(self.compute.device)
+        model = self.start_weights.new_model()
         objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
-        for trial in [t for t in reported if t is not chosen] + [chosen]:  # the chosen weights stay in the model
-            model.load_state_dict(load_best(self._trial_folder(trial["trial"])))
+        others = [] if AVERAGED in chosen else [t for t in reported if t["trial"] != chosen["trial"]]
+        for trial in [*others, chosen]:  # the chosen weights stay in the model
+            model.load_state_dict(delivered_weights(trial, self._trial_folder))
             if len(self.test.targets):
                 tests.append(self._log_test(trial, predict_outputs(objective, self.test, self.compute.device)))
         labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
@@ -369,8 +398,9 @@ class _Finetuning:
         if not example:
             return
         line = {**example, "text": clean_text(example["text"])}
-        [ids], _ = encode_rows(self.tokenizer, [(line["text"], line.get("text_pair"))], self.model_config.max_seq_len)
-        targets = self.task.places([line], decision, self.tokenizer, self.model_config.max_seq_len)
+        length = self.model_config.max_seq_len
+        ids = encode_row(self.labelling.answers, self.tokenizer, line, length)
+        targets = self.task.places([line], decision, self.tokenizer, length)
         input_ids = torch.tensor([ids], device=self.compute.device)
         with torch.no_grad():
             logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
@@ -406,19 +436,20 @@ class _Finetuning:
                 "loss is therefore on a different scale than the validation loss, and they are not shown on one axis."
             )
             log.write("notice", sentence=sentence)
-        if self.metric == "macro_f1":
+        if self.method.sentence is not None:
+            log.write("notice", sentence=self.method.sentence)
+        if not self.is_picking:
+            log.write("notice", sentence=describe_no_choice(len(self.rows["validation"])))
+        elif self.metric == "macro_f1":
             log.write(
                 "notice",
                 sentence="Early stopping uses macro-F1 on validation, which gives every class the same weight.",
             )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
-        best_of = f", the best of {len(reported)} seeds" if len(reported) > 1 else ""
         shown = write_metric(self.metric, chosen[self.metric])
-        return (
-            f"Chosen: learning rate {chosen['learning_rate']:g}, seed {chosen['seed']}{best_of} "
-            f"(validation {shown} at epoch {chosen['epoch']:g})."
-        )
+        num_rows = None if self.is_picking else len(self.rows["validation"])
+        return describe_delivered(chosen, len(reported), num_rows, shown)
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
         seconds = time.monotonic() - self.start

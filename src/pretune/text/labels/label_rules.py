@@ -51,5 +51,5 @@ class LabelRules(Protocol):
         """The labels of another file as `to_json` writes them, for a model with these names; `renaming` are items such
         as `0=negative`. Raises InputDataError, with its place, for a label that the model does not know."""
 
-    def describe(self, label: Any, names: Sequence[str], labels: Sequence[str]) -> str:
-        """A label as a display shows it."""
+    def describe(self, label: Any, text: str, names: Sequence[str], labels: Sequence[str]) -> str:
+        """The label of a text as a display shows it, in the form of a prediction in words."""

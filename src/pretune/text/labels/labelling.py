@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pretune.text.cloze.answers import ClozeAnswers
+
 COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
 
 
@@ -14,7 +16,8 @@ class Labelling:
     """The task, the names of its labels and of the model's outputs, and what turns outputs into predictions.
 
     `decision` has JSON values that the task chose while training, such as thresholds. `columns` are those of the
-    training file, and the sign between several labels, by which texts and labels are found in new files.
+    training file, and the sign between several labels, by which texts and labels are found in new files. With
+    `answers`, the model predicts the word at a [MASK] instead of a head's outputs.
     """
 
     names: tuple[str, ...]
@@ -22,6 +25,7 @@ class Labelling:
     output_names: tuple[str, ...] = ()  # as many as the model has outputs; the names if not given
     decision: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    answers: ClozeAnswers | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -40,6 +44,8 @@ class Labelling:
             found["output_names"] = list(self.output_names)
         if self.decision:
             found["decision"] = dict(self.decision)
+        if self.answers is not None:
+            found |= {"method": "cloze", **self.answers.to_dict()}
         return {**found, **self.columns}
 
     @classmethod
@@ -48,10 +54,14 @@ class Labelling:
         names, outputs = found["names"], found.get("output_names", [])
         if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in (names, outputs)):
             raise ValueError("names are not lists of strings")
+        answers = ClozeAnswers.from_dict(found) if found.get("method") == "cloze" else None
+        if answers is not None and len(answers.words) != len(names):
+            raise ValueError("not every label has a word")
         return cls(
             names=tuple(names),
             task=str(found.get("task", "classification")),
             output_names=tuple(outputs),
             decision=dict(found.get("decision", {})),
             columns={name: found[name] for name in COLUMN_NAMES if isinstance(found.get(name), str)},
+            answers=answers,
         )

@@ -9,11 +9,13 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing, label_text
 from pretune.text.labels.python_columns import column_of, is_table, labels_of_flags, lists_of, names_of, values_of
+from pretune.text.labels.spans import Span, are_spans, span_of
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
 
 Text = str | tuple[str, str]  # a text, or a text and a second one
-Pairs = list[tuple[Text, str | list[str]]]
+Written = str | list[str] | list[Span]
+Pairs = list[tuple[Text, Written]]
 
 
 def as_pairs(
@@ -90,10 +92,12 @@ def texts_and_labels(items: Sequence[Any], *, has_pairs: bool) -> tuple[list[Tex
     return as_texts_or_pairs([text for text, _ in items]), [label for _, label in items]
 
 
-def written_label(label: Any) -> str | list[str]:
-    """The written form of a label, or of each label in a list, tuple, set or column."""
+def written_label(label: Any) -> Written:
+    """The written form of a label, or of each label in a list, tuple, set or column; entities become spans."""
     if len(getattr(label, "shape", ())) == 1:
         label = values_of(label)
+    if isinstance(label, list | tuple) and label and are_spans(label):
+        return [span for item in label if (span := span_of(item)) is not None]
     if isinstance(label, list | tuple | set | frozenset):
         names = [label_text(each) for each in (sorted(label, key=str) if isinstance(label, set | frozenset) else label)]
         return [name for name in names if name]

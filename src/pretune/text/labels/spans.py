@@ -26,7 +26,7 @@ class Span(NamedTuple):
 
 def are_spans(items: Any) -> bool:
     """Whether a cell is a list of spans; an empty list is one."""
-    return isinstance(items, list | tuple) and all(_parts_of(item) is not None for item in items)
+    return isinstance(items, list | tuple) and all(span_of(item) is not None for item in items)
 
 
 def read_spans(items: Sequence[Any], text: str, where: str) -> tuple[tuple[Span, ...], int]:
@@ -38,7 +38,7 @@ def read_spans(items: Sequence[Any], text: str, where: str) -> tuple[tuple[Span,
     spans: set[Span] = set()
     num_trimmed = 0
     for item in items:
-        found = _parts_of(item)
+        found = span_of(item)
         if found is None or not found.type:
             raise InputDataError(
                 f"{where}: {item!r:.80} is not an entity; expected [start, end, type], or an object with start, end "
@@ -57,9 +57,12 @@ def read_spans(items: Sequence[Any], text: str, where: str) -> tuple[tuple[Span,
     return ordered, num_trimmed
 
 
-def _parts_of(item: Any) -> Span | None:
-    """An item as a span; None if it is none. The type is empty if it is missing."""
-    if isinstance(item, Mapping):
+def span_of(item: Any) -> Span | None:
+    """An item as a span: `[start, end, type]`, an object with such keys, or one with such attributes, as predicted
+    entities are; None if it is none. The type is empty if it is missing."""
+    if all(hasattr(item, name) for name in Span._fields):
+        start, end, type = item.start, item.end, item.type
+    elif isinstance(item, Mapping):
         start, end, type = (next((item[key] for key in keys if key in item), None) for keys in (_START, _END, _TYPE))
     elif isinstance(item, list | tuple) and len(item) == 3:
         start, end, type = item

@@ -54,7 +54,7 @@ class LabelledSplit:
 
     def describe(self, row: LabeledRow) -> str:
         """The label of a row as a display shows it."""
-        return self.rules.describe(row.label, self.names, self.labels)
+        return self.rules.describe(row.label, row.text, self.names, self.labels)
 
     @property
     def num_read(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ word gets its label from the window in which it has most context.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -166,7 +166,5 @@ def _reach(places: Sequence[int], bounds: Sequence[int], word: int, limit: int, 
     """The furthest edge before or after a word that is within a limit of tokens and at a blank; else the word."""
     edges = [0, *places, len(bounds) - 1]
     if is_end:
-        inside = [edge for edge in edges[bisect_left(edges, word) :] if bounds[edge] <= limit]
-        return max([word, *inside])
-    inside = [edge for edge in edges[: bisect_left(edges, word + 1)] if bounds[edge] >= limit]
-    return min([word, *inside])
+        return max(word, edges[bisect_right(edges, limit, key=bounds.__getitem__) - 1])
+    return min(word, edges[bisect_left(edges, limit, key=bounds.__getitem__)])

@@ -1,0 +1,199 @@
+"""From the figures in benchmarks/results to the tables of docs/results.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from data_sets import DATA_SETS
+from machine import RESULTS
+from scipy import stats
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+START = "<!-- results: written by `python benchmarks/results_table.py --write` -->"
+END = "<!-- end of the results -->"
+_TRIVIAL = ("majority", "mean")
+_NETWORKS = ("scratch", "pretrained")
+_METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "entity_f1": "entity F1",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+_FIGURES = (
+    "data set", "task", "labels", "training rows", "test rows", "metric", "pre-trained", "from scratch", "best linear",
+    "trivial", "over from scratch", "over best linear",
+)  # fmt: skip
+_BUDGETS = (
+    "data set", "text of pre-training", "tokens", "model", "seeds", "options of finetune", "minutes: pre-training",
+    "fine-tuning", "from scratch", "the rest", "load",
+)  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def read_figures(folder: Path = RESULTS) -> dict[str, Row]:
+    """The figures of each data set that has been run."""
+    files = sorted(folder.glob("results-*.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return {each["data_set"]: each for each in found}
+
+
+def write_tables(page: Path = PAGE, figures: dict[str, Row] | None = None) -> Path:
+    """Fill the page between its markers. Raises ValueError if it has no markers."""
+    text = page.read_text(encoding="utf-8")
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"{page} has no lines {START!r} and {END!r} to write between")
+    tables = render(read_figures() if figures is None else figures)
+    page.write_text(f"{before}{START}\n\n{tables}\n{END}{after}", encoding="utf-8")
+    return page
+
+
+def render(figures: dict[str, Row]) -> str:
+    """Both tables, with a line for every data set; one that has not been run says so."""
+    lines = [_line(_FIGURES), _line(["---"] * len(_FIGURES))]
+    lines += [_line(_figures_of(each.title, figures.get(each.name))) for each in DATA_SETS]
+    lines += ["", _line(_BUDGETS), _line(["---"] * len(_BUDGETS))]
+    lines += [_line(_budget_of(each.title, figures[each.name])) for each in DATA_SETS if each.name in figures]
+    machines = sorted({_machine_of(each) for each in figures.values()})
+    return "\n".join([*lines, "", *machines]) + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _machine_of(result: Row) -> str:
+    machine, commit = result["machine"], result["commit"][:10]
+    return f"Machine: {machine['chip']}, {machine['cores']} cores. Version {result['version']}, commit {commit}."
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def _figures_of(title: str, result: Row | None) -> list[str]:
+    if result is None:
+        return [title, "not run yet", *[""] * (len(_FIGURES) - 2)]
+    draws = result["draws"]
+    first = draws[0]
+    metric = main_metric(first["comparison"])
+    counts = first["prepared"]
+    return [
+        title,
+        first["task"] or "classification",
+        str(first["labels"]) if first["task"] != "regression" else "score",
+        f"{counts['train'] + counts['validation']:,}",
+        f"{counts['test']:,}",
+        _METRICS.get(metric, metric),
+        *(_value(draws, kind, metric) for kind in ("pretrained", "scratch")),
+        _linear(draws, metric),
+        _trivial(draws, metric),
+        *(_difference(draws, is_control) for is_control in (True, False)),
+    ]
+
+
+def main_metric(comparison: Row) -> str:
+    """The metric of the verdicts: macro-F1 in place of accuracy if the classes are imbalanced."""
+    verdicts = comparison["verdicts"]
+    return str(verdicts[0]["metric"] if verdicts else comparison["rows"][-1].get("metric", "accuracy"))
+
+
+def _row(draw: Row, kind: str) -> Row | None:
+    return next((row for row in draw["comparison"]["rows"] if row["kind"] == kind), None)
+
+
+def _value(draws: Sequence[Row], kind: str, metric: str) -> str:
+    rows = [row for row in (_row(draw, kind) for draw in draws) if row is not None]
+    values = [row[metric] for row in rows if row.get(metric) is not None]
+    if not values:
+        return "-"
+    if len(draws) > 1:
+        return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+    interval = rows[0].get(f"{metric}_interval")
+    cell = f"{values[0]:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+    return cell if metric != "macro_f1" else f"{cell}; accuracy {rows[0]['accuracy']:.3f}"
+
+
+def _linear(draws: Sequence[Row], metric: str) -> str:
+    kinds = {kind: row["name"] for draw in draws for row in draw["comparison"]["rows"] if (kind := row["kind"])}
+    linear = [kind for kind in kinds if kind not in (*_TRIVIAL, *_NETWORKS)]
+    scores = {kind: np.mean([(_row(draw, kind) or {}).get(metric) or 0.0 for draw in draws]) for kind in linear}
+    if not scores:
+        return "-"
+    best = max(scores, key=lambda kind: float(scores[kind]))
+    return f"{_value(draws, best, metric)}, {kinds[best]}"
+
+
+def _trivial(draws: Sequence[Row], metric: str) -> str:
+    found = [_value(draws, kind, metric) for kind in _TRIVIAL]
+    value = next((value for value in found if value != "-"), "-")
+    return re.sub(r" \(.*?\)", "", value)
+
+
+def _difference(draws: Sequence[Row], is_control: bool) -> str:
+    verdicts = [
+        verdict
+        for draw in draws
+        for verdict in draw["comparison"]["verdicts"]
+        if "slice" not in verdict and (verdict["between"][1] == "scratch") == is_control
+    ]
+    if not verdicts:
+        return "-"
+    if len(draws) == 1:
+        return write_difference(verdicts[0]["difference"], verdicts[0]["difference_interval"])
+    return write_difference(*mean_over_draws([verdict["difference"] for verdict in verdicts]))
+
+
+def mean_over_draws(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The mean difference with its 95 % interval over draws of training rows (Student's t)."""
+    mean = float(np.mean(differences))
+    error = float(np.std(differences, ddof=1)) / len(differences) ** 0.5
+    half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
+    return mean, (mean - half, mean + half)
+
+
+def write_difference(difference: float, interval: Sequence[float]) -> str:
+    """A difference with its interval: +0.031 (+0.010 to +0.052)."""
+    point, low, high = (f"{value:+.3f}".replace("-", "−") for value in (difference, *interval))
+    return f"{point} ({low} to {high})"
+
+
+# -- budgets -------------------------------------------------------------------------------------------------------
+
+
+def _budget_of(title: str, result: Row) -> list[str]:
+    base, draws = result["base"], result["draws"]
+    last = base["last_evaluation"] or {}
+    tokens = last.get("tokens") or base["tokens"]
+    seeds = {len(row["seeds"]) for draw in draws if (row := _row(draw, "pretrained")) is not None}
+    rest = [(base["seconds"]["collect"] or 0.0) + (base["seconds"]["preprocess"] or 0.0)]
+    rest += [(draw["seconds"][part] or 0.0) for draw in draws for part in ("prepare", "compare")]
+    return [
+        title,
+        base["title"],
+        "-" if tokens is None else f"{tokens / 1e6:.2g} M",
+        base["size"] or "-",
+        " or ".join(map(str, sorted(seeds))) + (f", {len(draws)} draws" if len(draws) > 1 else ""),
+        f"`{' '.join(result['finetune_options'])}`" if result["finetune_options"] else "defaults",
+        _minutes(base["seconds"]["pretrain"]),
+        *(_minutes(_total(draws, part)) for part in ("finetune", "scratch")),
+        _minutes(sum(rest)),
+        f"{result['load_average']:.0f}",
+    ]
+
+
+def _total(draws: Sequence[Row], part: str) -> float | None:
+    found = [draw["seconds"][part] for draw in draws if draw["seconds"][part] is not None]
+    return sum(found) if found else None
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:.1f}"

@@ -1,0 +1,258 @@
+"""The quality of trained models on public data sets: `python benchmarks/results_table.py --write`.
+
+PRETUNE_DATA names the folder of data sets. Each part is a command of pretune, as a user types it; what is finished is
+skipped, so the same command continues after an interruption. The figures of a data set, with machine and commit, go to
+benchmarks/results, and with `--write` into the tables of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from data_sets import (
+    BASES,
+    DATA_SETS,
+    DataSet,
+    LabelFiles,
+    base_named,
+    find_data,
+    make_corpus,
+    make_label_files,
+    make_protected,
+)
+from machine import say, write_result
+from results_page import read_figures, write_tables
+
+from pretune.runtime.events import Event, read_events
+
+_SHOWN_LINES = 12  # of the output of a command that failed
+
+
+class PartFailedError(Exception):
+    """A command of pretune ended with an error; the message has the command and the end of its output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run: the options of the command line."""
+
+    data: Path
+    work: Path
+    scale: float
+    size: str
+    finetune_options: tuple[str, ...]
+    control: bool = True
+    given_bases: dict[str, Path] = field(default_factory=dict)
+
+
+def main() -> None:
+    options = _parse()
+    chosen = [
+        replace(each, draws=min(each.draws, options.draws))
+        for each in DATA_SETS
+        if not options.only or each.name in options.only
+    ]
+    failures = []
+    if not options.figures_only:
+        plan = _plan(options)
+        for data_set in chosen:
+            say(f"-- {data_set.title}")
+            try:
+                path = write_result(f"results-{data_set.name}", run_data_set(data_set, plan))
+                say(f"figures in {path.name}")
+            except PartFailedError as error:
+                failures.append(data_set.name)
+                say(str(error))
+            if options.write:
+                write_tables()
+    if options.write:
+        say(f"tables in {write_tables()}; not run yet: {', '.join(_missing()) or 'none'}")
+    if failures:
+        raise SystemExit(f"failed: {', '.join(failures)}")
+
+
+def _parse() -> argparse.Namespace:
+    names, bases = [each.name for each in DATA_SETS], [each.name for each in BASES]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the tokens of pre-training and of general text")
+    parser.add_argument("--size", default="micro", help="of the models (micro)")
+    parser.add_argument("--finetune", default="", help="options for `pretune finetune`, such as '--seeds 1 --epochs 2'")
+    parser.add_argument("--draws", type=int, default=5, help="at most, of few training rows (5)")
+    parser.add_argument("--without-control", action="store_true", help="nothing from scratch: a quarter of the time")
+    parser.add_argument(
+        "--base", action="append", default=[], metavar="NAME=FOLDER",
+        help=f"use a model that is pre-trained already, for the data sets of a base: {', '.join(bases)}",
+    )  # fmt: skip
+    parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where files and models are made")
+    parser.add_argument("--write", action="store_true", help="fill the tables of docs/results.md")
+    parser.add_argument("--figures-only", action="store_true", help="run nothing: only --write the figures at hand")
+    options = parser.parse_args()
+    if any(word.partition("=")[0] not in bases or "=" not in word for word in options.base):
+        parser.error(f"--base is NAME=FOLDER, where NAME is one of {', '.join(bases)}")
+    return options
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    data = find_data()
+    if data is None:
+        raise SystemExit("Set PRETUNE_DATA to the folder of data sets.")
+    return Plan(
+        data=data,
+        work=options.work / f"scale-{options.scale:g}-{options.size}",
+        scale=options.scale,
+        size=options.size,
+        finetune_options=tuple(shlex.split(options.finetune)),
+        control=not options.without_control,
+        given_bases={name: Path(folder) for name, _, folder in (word.partition("=") for word in options.base)},
+    )
+
+
+def _missing() -> list[str]:
+    found = read_figures()
+    return [each.name for each in DATA_SETS if each.name not in found]
+
+
+# -- running -------------------------------------------------------------------------------------------------------
+
+
+def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
+    """Everything for one data set; returns its figures. Raises PartFailedError."""
+    base = make_base(data_set.base, plan)
+    files = make_label_files(data_set, plan.data, plan.work / "files" / data_set.name)
+    draws = [
+        run_draw(data_set, draw_files, base, plan.work / "tasks" / data_set.name / f"draw-{draw}", plan)
+        for draw, draw_files in enumerate(files)
+    ]
+    return {
+        "data_set": data_set.name,
+        "title": data_set.title,
+        "base": describe_base(data_set.base, base, plan),
+        "finetune_options": [*plan.finetune_options, *data_set.finetune_options],
+        "draws": draws,
+    }
+
+
+def make_base(name: str, plan: Plan) -> Path:
+    """The folder of a pre-trained model: a given one, or that of `pretune run` on the texts of the base."""
+    if name in plan.given_bases:
+        return plan.given_bases[name]
+    base, folder = base_named(name), plan.work / "bases" / name
+    if not _is_finished(folder / "pretrain"):
+        corpus = make_corpus(base, plan.data, plan.work / "texts" / name, plan.scale)
+        protected = make_protected(base, plan.data, plan.work / "protected" / name)
+        tokens = round(base.tokens * plan.scale)
+        budget = ["--tokens", str(tokens), "--size", plan.size]
+        words = ["run", "--corpus", *map(str, corpus), "--protect", str(protected), *budget, "--out", str(folder)]
+        run_pretune(words, folder.with_suffix(".log"))
+    return folder / "pretrain"
+
+
+def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, plan: Plan) -> dict[str, Any]:
+    """Fine-tune, with its control, and compare; returns the figures and the seconds of each part."""
+    options = [*plan.finetune_options, *data_set.finetune_options]
+    prepared, finetuned, scratch = (folder / part for part in ("prepare", "finetune", "scratch"))
+    compared = folder / ("compare" if plan.control else "compare-without-control")
+    labels = [str(files.train), "--test-labels", str(files.test), *data_set.options]
+    run_part(["prepare", *labels, "--base", str(base)], prepared)
+    run_part(["finetune", str(base), str(prepared), *options], finetuned)
+    if plan.control:
+        run_part(["finetune", str(base), str(prepared), "--from-scratch", *options], scratch)
+    control = ["--scratch", str(scratch)] if plan.control else []
+    run_part(["compare", str(finetuned), str(prepared), *control], compared)
+    parts = {"prepare": prepared, "finetune": finetuned, "scratch": scratch, "compare": compared}
+    summary = json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))["summary"]
+    labels_file = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
+    return {
+        "seconds": {part: _seconds(path) for part, path in parts.items()},
+        "prepared": {name: value for name, value in summary.items() if name != "example"},  # no text of the data
+        "task": labels_file.get("task"),
+        "labels": len(labels_file["names"]),
+        "chosen": [each["sentence"] for path in (finetuned, scratch) for each in _find(path, "chosen")],
+        "comparison": _without_time(_find(compared, "comparison")[-1]),
+    }
+
+
+def run_part(words: list[str], folder: Path) -> None:
+    """Run a command with `folder` as its output, unless it is finished and was made by the same command."""
+    words = [*words, "--out", str(folder)]
+    command, line = folder.with_suffix(".command"), shlex.join(words)
+    if _is_finished(folder) and command.is_file() and command.read_text(encoding="utf-8") == line:
+        return
+    command.parent.mkdir(parents=True, exist_ok=True)
+    command.write_text(line, encoding="utf-8")
+    run_pretune(words, folder.with_suffix(".log"))
+
+
+def run_pretune(words: list[str], log: Path) -> None:
+    """Run `pretune WORDS`, with its output in a file. Raises PartFailedError."""
+    say(f"pretune {shlex.join(words)}")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ pretune {shlex.join(words)}\n")
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", "pretune", *words], stdout=file, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode:
+        last = log.read_text(encoding="utf-8").splitlines()[-_SHOWN_LINES:]
+        raise PartFailedError("\n".join([f"exit code {done.returncode}; the end of {log}:", *last]))
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+
+
+def describe_base(name: str, folder: Path, plan: Plan) -> dict[str, Any]:
+    """What the base is, from its logs: tokens of pre-training, size, and the seconds of its stages."""
+    estimates, plans = _find(folder, "estimate"), _find(folder, "plan")
+    evaluations = _find(folder, "evaluation")
+    stages = ("collect", "preprocess", "pretrain")
+    return {
+        "name": name,
+        "title": _given_title(folder) if name in plan.given_bases else base_named(name).title,
+        "is_given": name in plan.given_bases,
+        "scale": plan.scale,
+        "size": estimates[-1]["size"] if estimates else None,
+        "tokens": plans[-1]["tokens"] if plans else None,
+        "parameters": estimates[-1]["parameters"] if estimates else None,
+        "last_evaluation": _without_time(evaluations[-1]) if evaluations else None,
+        "seconds": {stage: _seconds(folder.parent / stage) for stage in stages},
+    }
+
+
+def _given_title(folder: Path) -> str:
+    """The names of the files that a given base was trained on, if it is part of a run."""
+    recipe = folder.parent / "recipe.toml"
+    if not recipe.is_file():
+        return "-"
+    return ", ".join(Path(path).name for path in tomllib.loads(recipe.read_text(encoding="utf-8"))["corpus"])
+
+
+def _find(folder: Path, kind: str) -> list[Event]:
+    return [event for event in read_events(folder) if event["event"] == kind]
+
+
+def _seconds(folder: Path) -> float | None:
+    finished = _find(folder, "stage_finished")
+    return finished[-1]["seconds"] if finished else None
+
+
+def _is_finished(folder: Path) -> bool:
+    manifest = folder / "manifest.json"
+    return manifest.is_file() and json.loads(manifest.read_text(encoding="utf-8")).get("status") == "finished"
+
+
+def _without_time(event: Event) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in ("time", "event", "stage", "sentences")}
+
+
+if __name__ == "__main__":
+    main()

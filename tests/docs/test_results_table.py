@@ -1,0 +1,252 @@
+"""The table of results: no text is in a training and a test file, and the page shows the figures that it is given."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+data_sets, machine = (importlib.import_module(name) for name in ("data_sets", "machine"))
+page, table = (importlib.import_module(name) for name in ("results_page", "results_table"))
+
+
+def compress(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(zstandard.ZstdCompressor().compress(content))
+
+
+def jsonl(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of data sets with made-up rows in the forms of the real ones."""
+    folder = tmp_path / "data"
+    rows = [{"text": f"story {i % 180}", "label": "AB"[i % 2]} for i in range(200)]  # 20 rows twice
+    compress(folder / "topic" / "ag_news_train.jsonl.zst", jsonl(rows))
+    (folder / "emotion").mkdir()
+    (folder / "emotion" / "train.tsv").write_text('"Well, fine\t4,27\tid1\nOh no!\t25\tid2\n', encoding="utf-8")
+    (folder / "emotion" / "test.tsv").write_text("Thanks\t15\tid3\n", encoding="utf-8")
+    return folder
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_without_an_official_test_are_held_out_by_their_text(data: Path) -> None:
+    train, test = data_sets.read_parts(data_sets.data_set_named("ag-news"), data)
+    assert len(train) + len(test) == 200
+    assert 5 <= len(test) <= 40
+    assert not {row["text"] for row in train} & {row["text"] for row in test}
+
+
+def test_a_base_reads_no_held_out_text_and_protects_all_of_them(data: Path, tmp_path: Path) -> None:
+    base = data_sets.Base(name="english", title="", sources=(data_sets.Source(of="ag-news"),), tokens=1)
+    only = [data_sets.data_set_named("ag-news")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data_sets, "DATA_SETS", only)
+        (corpus,) = data_sets.make_corpus(base, data, tmp_path / "texts", 1.0)
+        protected = data_sets.make_protected(base, data, tmp_path / "protected")
+    texts, held_out = ({row["text"] for row in data_sets.read_rows(file)} for file in (corpus, protected))
+    assert len(texts) + len(held_out) == 180
+    assert not texts & held_out
+
+
+def test_draws_have_so_many_rows_of_each_class_and_differ(data: Path, tmp_path: Path) -> None:
+    few = data_sets.DataSet(
+        name="few", title="", base="english", train="topic/ag_news_train.jsonl.zst", rows_per_class=3, draws=2
+    )
+    files = data_sets.make_label_files(few, data, tmp_path / "files")
+    drawn = [data_sets.read_rows(each.train) for each in files]
+    assert [sorted(row["label"] for row in rows) for rows in drawn] == [list("AAABBB")] * 2
+    assert drawn[0] != drawn[1]
+    again = data_sets.make_label_files(few, data, tmp_path / "again")
+    assert [each.train.read_bytes() for each in again] == [each.train.read_bytes() for each in files]
+
+
+def test_numbered_emotions_become_lists_of_names_and_quotation_marks_stay(data: Path, tmp_path: Path) -> None:
+    (files,) = data_sets.make_label_files(data_sets.data_set_named("goemotions"), data, tmp_path / "files")
+    assert data_sets.read_rows(files.train) == [
+        {"text": '"Well, fine', "labels": ["approval", "neutral"]},
+        {"text": "Oh no!", "labels": ["sadness"]},
+    ]
+    assert data_sets.read_rows(files.test) == [{"text": "Thanks", "labels": ["gratitude"]}]
+
+
+def test_a_file_that_users_have_is_passed_as_it_is(tmp_path: Path) -> None:
+    (files,) = data_sets.make_label_files(data_sets.data_set_named("mrpc"), Path("data"), tmp_path / "files")
+    assert files.train == Path("data/pairs/mrpc_train.jsonl")
+    assert not (tmp_path / "files").exists()
+
+
+def test_only_the_first_books_of_an_archive_are_read(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in "abc":
+            member = tarfile.TarInfo(f"novels/{name}.txt")
+            member.size = 1
+            tar.addfile(member, io.BytesIO(name.encode()))
+    compress(tmp_path / "novels.tar.zst", packed.getvalue())
+    found = list(data_sets.read_books(tmp_path / "novels.tar.zst", 2))
+    assert found == [("a.txt", b"a"), ("b.txt", b"b")]
+
+
+def test_both_texts_of_a_pair_and_the_words_of_tokens_are_texts() -> None:
+    assert data_sets.texts_of({"text": "a", "text2": "b", "label": 1}) == ["a", "b"]
+    assert data_sets.texts_of({"tokens": ["EU", "rejects"], "tags": ["I-ORG", "O"]}) == ["EU rejects"]
+
+
+def test_every_data_set_has_a_base_and_every_base_a_data_set() -> None:
+    assert {each.base for each in data_sets.DATA_SETS} == {each.name for each in data_sets.BASES}
+
+
+# -- commands ------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_part_is_skipped_unless_its_command_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(table, "run_pretune", lambda words, _log: ran.append(words))
+    folder = tmp_path / "prepare"
+    table.run_part(["prepare", "a"], folder)
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"status": "finished"}', encoding="utf-8")
+    table.run_part(["prepare", "a"], folder)
+    table.run_part(["prepare", "b"], folder)
+    assert ran == [["prepare", "a", "--out", str(folder)], ["prepare", "b", "--out", str(folder)]]
+
+
+def test_a_part_that_fails_shows_its_command_and_the_end_of_its_output(tmp_path: Path) -> None:
+    with pytest.raises(table.PartFailedError, match=r"(?s)exit code .*nothing-here"):
+        table.run_pretune(["prepare", str(tmp_path / "nothing-here"), "--base", "b", "--out", "o"], tmp_path / "log")
+    assert (tmp_path / "log").read_text(encoding="utf-8").startswith("$ pretune prepare")
+
+
+# -- the page ------------------------------------------------------------------------------------------------------
+
+
+def comparison(pretrained: float, scratch: float, linear: float) -> dict[str, Any]:
+    values = {"majority": 0.25, "tfidf": linear, "nbsvm": linear - 0.1, "scratch": scratch, "pretrained": pretrained}
+    rows = [
+        {"name": kind, "kind": kind, "accuracy": x, "accuracy_interval": [x - 0.01, x + 0.01], "seeds": [x]}
+        for kind, x in values.items()
+    ]
+    verdicts = [
+        {
+            "between": ["pretrained", other],
+            "metric": "accuracy",
+            "difference": pretrained - values[other],
+            "difference_interval": [pretrained - values[other] - 0.02, pretrained - values[other] + 0.02],
+        }
+        for other in ("scratch", "tfidf")
+    ]
+    return {"rows": rows, "verdicts": verdicts}
+
+
+def result(name: str, comparisons: list[dict[str, Any]]) -> dict[str, Any]:
+    seconds = dict.fromkeys(("prepare", "finetune", "scratch", "compare"), 30.0)
+    counts = {"train": 1000, "validation": 100, "test": 500}
+    return {
+        "data_set": name,
+        "version": "1",
+        "commit": "c" * 40,
+        "machine": {"chip": "Chip", "cores": 2},
+        "load_average": 1.2,
+        "finetune_options": ["--seeds", "1"],
+        "base": {
+            "title": "reviews",
+            "tokens": 2_000_000,
+            "size": "micro",
+            "last_evaluation": None,
+            "seconds": {"collect": 6.0, "preprocess": None, "pretrain": 600.0},
+        },
+        "draws": [
+            {"task": "classification", "labels": 4, "prepared": counts, "seconds": seconds, "comparison": each}
+            for each in comparisons
+        ],
+    }
+
+
+def cells(text: str, title: str) -> list[list[str]]:
+    """The cells of every line for a data set."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if f"| {title} |" in line]
+
+
+def test_the_tables_show_figures_differences_and_budgets() -> None:
+    text = page.render({"trec": result("trec", [comparison(0.9, 0.85, 0.88)])})
+    figures, budget = cells(text, "TREC, question types")
+    assert figures[1:] == [
+        "classification", "4", "1,100", "500", "accuracy", "0.900 (0.890 to 0.910)", "0.850 (0.840 to 0.860)",
+        "0.880 (0.870 to 0.890), tfidf", "0.250", "+0.050 (+0.030 to +0.070)", "+0.020 (+0.000 to +0.040)",
+    ]  # fmt: skip
+    assert budget[1:] == ["reviews", "2 M", "micro", "1", "`--seeds 1`", "10.0", "0.5", "0.5", "1.1", "1"]
+    assert "Machine: Chip, 2 cores. Version 1, commit cccccccccc." in text
+
+
+def test_a_data_set_that_has_not_been_run_says_so() -> None:
+    (line,) = cells(page.render({}), "TREC, question types")
+    assert line[1] == "not run yet"
+    assert len(line) == len(cells(page.render({}), "data set")[0])
+
+
+def test_a_path_in_an_option_is_cut_to_its_last_two_parts() -> None:
+    assert machine._relative("english=/home/me/runs/imdb/pretrain") == "english=imdb/pretrain"
+    assert machine._relative("/home/me/runs/imdb") == "runs/imdb"
+    assert machine._relative("--scale") == "--scale"
+
+
+def test_a_loss_has_a_true_minus_sign() -> None:
+    figures, _ = cells(page.render({"trec": result("trec", [comparison(0.8, 0.85, 0.88)])}), "TREC, question types")
+    assert figures[-1] == "−0.080 (−0.100 to −0.060)"
+
+
+def test_draws_give_their_mean_and_students_interval() -> None:
+    draws = [comparison(0.70, 0.5, 0.60), comparison(0.72, 0.5, 0.66), comparison(0.80, 0.5, 0.71)]
+    figures, budget = cells(page.render({"ag-news-32": result("ag-news-32", draws)}), "AG News, 32 labels a class")
+    assert figures[6] == "0.740 (0.700 to 0.800)"
+    differences = [0.10, 0.06, 0.09]
+    low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    assert figures[-1] == page.write_difference(np.mean(differences), (low, high))
+    assert budget[4] == "1, 3 draws"
+
+
+def test_only_the_text_between_the_markers_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "results.md"
+    file.write_text(f"# Results\n\n{page.START}\nold\n{page.END}\nafter\n", encoding="utf-8")
+    page.write_tables(file, {})
+    once = file.read_text(encoding="utf-8")
+    assert "old" not in once
+    assert once.startswith("# Results\n")
+    assert once.endswith("after\n")
+    page.write_tables(file, {})
+    assert file.read_text(encoding="utf-8") == once
+    file.write_text("# no markers\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no lines"):
+        page.write_tables(file, {})
+
+
+def test_the_page_is_that_of_the_figures() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    written = re.search(f"{re.escape(page.START)}\n\n(.*)\n{re.escape(page.END)}", text, re.DOTALL)
+    assert written is not None, "fill it: python benchmarks/results_table.py --figures-only --write"
+    assert written.group(1) == page.render(page.read_figures())
+
+
+def test_without_data_there_is_a_sentence() -> None:
+    script = Path(table.__file__)
+    environment = {"PATH": "", "PYTHONPATH": str(script.parents[1] / "src")}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "Set PRETUNE_DATA" in done.stderr
