@@ -620,6 +620,9 @@ class PredictionTrace:
     text_pair: Annotated[UserText, "the second text; offsets of its tokens count from its own start"] | None = None
     word: Annotated[WordLabel, "of a model of entities: the word that is shown"] | None = None
     entities: Annotated[list[Entity], "predicted"] = field(default_factory=list)
+    read_position: (
+        Annotated[int, "of the token that the head reads; None if it reads the mean over the text"] | None
+    ) = None
     true_label: UserText | None
     row: Annotated[int, "of the test split"] | None
     slice: UserText | None

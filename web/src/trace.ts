@@ -581,6 +581,8 @@ export interface PredictionTrace {
   word: WordLabel | null;
   /** predicted */
   entities: Entity[];
+  /** of the token that the head reads; None if it reads the mean over the text */
+  read_position: number | null;
   /** text of the user */
   true_label: string | null;
   /** of the test split */

@@ -97,6 +97,7 @@ def trace_prediction(
         text_pair=None if classifier.pattern_encoder else cleaned_pair,
         word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
         entities=entities,
+        read_position=position,
         true_label=true_label,
         row=row,
         slice=slice,

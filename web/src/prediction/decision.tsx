@@ -111,8 +111,8 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
     >
       <div class="decision">
         <p class="decided">
-          {decision.label}
-          {truth !== null && (
+          {significant(score ?? computed, 4)}
+          {truth !== null && Number.isFinite(Number(truth)) && (
             <small>
               The label is <UserText text={truth} limit={20} />.
             </small>
