@@ -79,30 +79,96 @@ def test_any_text_of_a_message_is_replaced(text: str) -> None:
 
 
 def test_rows_of_other_tasks_keep_no_text_and_their_labels_fit_together(traced: RunTrace) -> None:
-    row = LabelSetRow(row=0, text="secret a", text_pair="secret b", label=[0], predicted=[1], slice="secret c")
-    kind = LabelFigures(label="secret d", support=1, predicted=1, hits=1, precision=1, recall=1, f1=1)
-    span = Entity(start=0, end=3, type="secret d")
+    row = LabelSetRow(row=0, text="xyzzy a", text_pair="xyzzy b", label=[0], predicted=[1], slice="xyzzy c")
+    kind = LabelFigures(label="xyzzy d", support=1, predicted=1, hits=1, precision=1, recall=1, f1=1)
+    span = Entity(start=0, end=3, type="xyzzy d")
     found = replace(
         traced.errors,  # type: ignore[type-var]
         label_sets=LabelSetErrors(labels=[kind], confusions=[], exact=0, micro_f1=0, examples=[row]),
         entities=EntityErrors(
             types=[kind], entity_f1=0, right=0, wrong_type=0, wrong_borders=0, wrong_type_and_borders=0, missed=0,
-            invented=0, examples=[EntityRow(row=0, text="secret e", label=[span], predicted=[], slice=None)],
+            invented=0, examples=[EntityRow(row=0, text="xyzzy e", label=[span], predicted=[], slice=None)],
         ),
         scores=ScoreErrors(
             pearson=0, spearman=0, mean_absolute_error=0, baseline_error=0, quantiles=[], label=[], predicted=[],
-            examples=[ScoreRow(row=0, text="secret f", text_pair="secret g", label=1, predicted=2, slice="secret c")],
+            examples=[ScoreRow(row=0, text="xyzzy f", text_pair="xyzzy g", label=1, predicted=2, slice="xyzzy c")],
         ),
     )  # fmt: skip
     prediction = replace(
         traced.predictions[0],
-        text_pair="secret h",
+        text_pair="xyzzy h",
         entities=[span],
-        word=WordLabel(start=0, end=1, position=1, label="B-secret"),
-        decision=replace(traced.predictions[0].decision, labels=["secret d"]),
+        word=WordLabel(start=0, end=1, position=1, label="B-xyzzy"),
+        decision=replace(traced.predictions[0].decision, labels=["xyzzy d"]),
     )
     redacted = redact(replace(traced, errors=found, predictions=[prediction]))
-    assert "secret" not in str(to_json(redacted))
+    assert "xyzzy" not in str(to_json(redacted))
+    assert redacted.errors is not None and redacted.comparison is not None
+    assert sorted(redacted.errors.labels) == ["label 1", "label 2"]
+    assert redacted.predictions[0].label_names == redacted.errors.labels
+    assert redacted.predictions[0].decision.label == redacted.predictions[0].label_names[0]
+    slices = {each.slice for each in redacted.errors.slices}
+    assert slices == {"slice 1", "slice 2"}
+    assert {each.slice for each in redacted.comparison.disagreements if each.slice} == slices
+
+
+def test_numbers_and_our_own_sentences_stay(traced: RunTrace) -> None:
+    redacted = redact(traced)
+    assert redacted.run == traced.run
+    assert redacted.checks == traced.checks
+    assert redacted.phases.pretrain == traced.phases.pretrain
+    assert [each.numbers for each in redacted.insights] == [each.numbers for each in traced.insights]
+
+
+def test_questions_that_need_a_text_are_left_out(traced: RunTrace) -> None:
+    quiz = redact(traced).quiz
+    assert quiz is not None and traced.quiz is not None
+    assert quiz.practice or quiz.test or quiz.quiz
+    assert REDACTED not in json.dumps(to_json(quiz), ensure_ascii=False)
+
+
+def test_redacting_twice_changes_nothing(traced: RunTrace) -> None:
+    once = redact(traced)
+    assert redact(once) is once
+
+
+@given(st.text(min_size=9).filter(lambda text: text.strip()))
+def test_any_text_of_a_message_is_replaced(text: str) -> None:
+    from pretune.run_trace.build import fold_events
+    from pretune.run_trace.run_card import RunFolder
+
+    event = {"event": "example", "stage": "collect", "time": 1.0, "text": text, "source": text}
+    trace = redact(fold_events([event], RunFolder(name="run")))
+    assert trace.example is not None
+    assert (trace.example.text, trace.example.source) == (REDACTED, REDACTED)
+
+
+def test_rows_of_other_tasks_keep_no_text_and_their_labels_fit_together(traced: RunTrace) -> None:
+    row = LabelSetRow(row=0, text="xyzzy a", text_pair="xyzzy b", label=[0], predicted=[1], slice="xyzzy c")
+    kind = LabelFigures(label="xyzzy d", support=1, predicted=1, hits=1, precision=1, recall=1, f1=1)
+    span = Entity(start=0, end=3, type="xyzzy d")
+    found = replace(
+        traced.errors,  # type: ignore[type-var]
+        label_sets=LabelSetErrors(labels=[kind], confusions=[], exact=0, micro_f1=0, examples=[row]),
+        entities=EntityErrors(
+            types=[kind], entity_f1=0, right=0, wrong_type=0, wrong_borders=0, wrong_type_and_borders=0, missed=0,
+            invented=0, examples=[EntityRow(row=0, text="xyzzy e", label=[span], predicted=[], slice=None)],
+        ),
+        scores=ScoreErrors(
+            pearson=0, spearman=0, mean_absolute_error=0, baseline_error=0, quantiles=[], label=[], predicted=[],
+            examples=[ScoreRow(row=0, text="xyzzy f", text_pair="xyzzy g", label=1, predicted=2, slice="xyzzy c")],
+        ),
+    )  # fmt: skip
+    prediction = replace(
+        traced.predictions[0],
+        text_pair="xyzzy h",
+        entities=[span],
+        word=WordLabel(start=0, end=1, position=1, label="B-xyzzy"),
+        decision=replace(traced.predictions[0].decision, labels=["xyzzy d"]),
+    )
+    redacted = redact(replace(traced, errors=found, predictions=[prediction]))
+    left = str(to_json(redacted))
+    assert "xyzzy" not in left, left[left.index("xyzzy") - 200 :][:400]
     assert redacted.errors is not None and redacted.errors.label_sets and redacted.errors.entities
     name = redacted.errors.label_sets.labels[0].label
     assert name.startswith("label ")

@@ -29,7 +29,7 @@ from pretune.trace_schema import (
     PredictionTrace,
     Readout,
 )
-from pretune.tracing.decision import decide, read_probabilities, say
+from pretune.tracing.decision import decide, read_probabilities, write_decision
 from pretune.tracing.embedding import describe_embedding
 from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
@@ -186,7 +186,7 @@ def _describe_readouts(
             layer=layer,
             logits=logits.tolist(),
             probabilities=read_probabilities(classifier.task.name, logits),
-            label=say(classifier, logits),
+            label=write_decision(classifier, logits),
             probe=probe,
         )
         for layer, ((_, logits), probe) in enumerate(zip(readouts, probed, strict=True))
