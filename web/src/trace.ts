@@ -558,6 +558,7 @@ export interface Entity {
   type: string;
 }
 
+/** A word, and its label: O, or B- or I- and a type. */
 export interface WordLabel {
   start: number;
   end: number;
@@ -567,7 +568,7 @@ export interface WordLabel {
   label: string;
 }
 
-/** One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision. With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to. */
+/** One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision. The offsets of a token of the second text of a pair count from the start of that text. With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to. */
 export interface PredictionTrace {
   id: string;
   /** typical, borderline, wrong, example or typed */
