@@ -233,6 +233,10 @@ class FinetuneConfig:
     class_weights: Literal["auto", "none", "balanced"] = _setting(
         "auto", "balanced: weight rows by the rarity of their class; auto: if the ratio of classes is 4:1 or more"
     )
+    stack: bool = _setting(
+        True,
+        "combine the classifier with NB-SVM, in a small file beside it, if that is better on validation",
+    )
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"
     )

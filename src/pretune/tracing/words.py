@@ -94,10 +94,8 @@ def tokenize_pair(
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
 ) -> TokenizedText:
-    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long.
-
-    The offsets of a token count from the start of its own text, and no word reaches from one text into the other.
-    """
+    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count from
+    the start of its own text, and no word reaches from one text into the other."""
     kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
     tokens: list[Token] = []
     words: list[Word] = []
@@ -108,21 +106,21 @@ def tokenize_pair(
         words += find_words(text, spans, cut)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     for position, index in enumerate(kept):
-        token_id, owner = encoded.ids[index], encoded.texts[index]
-        span = None if owner is None else encoded.offsets[index]
-        start, end = (None, None) if span is None else span
+        token_id, of_text = encoded.ids[index], encoded.texts[index]
+        span = None if of_text is None else encoded.offsets[index]
+        begin, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
             Token(
                 position=position,
                 id=token_id,
-                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[owner or 0][start:end],
-                start=start,
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[of_text or 0][begin:end],
+                start=begin,
                 end=end,
                 is_special=span is None,
                 word=word_of.get(position),
                 count=int(counts[token_id]) if counts is not None and has_count else None,
-                in_pair=owner == 1,
+                in_pair=of_text == 1,
             )
         )
     return TokenizedText(
