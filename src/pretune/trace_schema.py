@@ -589,6 +589,26 @@ class Reasons:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NgramShare:
+    """What a word, or a pair of words, adds to each logit of a stack."""
+
+    ngram: UserText
+    logits: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedDecision:
+    """The decision of the model combined with NB-SVM; `parts` sum to the logits, up to the same number for all."""
+
+    probabilities: list[float]
+    label: UserText
+    index: int
+    probability: float
+    parts: list[Contribution]
+    ngrams: Annotated[list[NgramShare], "those that add most to the lead of the label, or take most from it"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entity:
     """A stretch of a text, in code points, the end exclusive."""
 
@@ -637,6 +657,7 @@ class PredictionTrace:
     contribution_error: float
     head_error: float
     prediction_error: float
+    stack: Annotated[StackedDecision | None, "if NB-SVM is stacked on the model; all else is of the model alone"] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,12 @@ def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
+def _add_no_stack(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-stack", dest="stack", action="store_false", help="leave out an NB-SVM that was stacked on the model"
+    )
+
+
 def _add_answers(parser: argparse.ArgumentParser) -> None:
     """The options with which a pre-trained model labels texts without having seen a label."""
     parser.add_argument(
@@ -290,6 +296,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     )
     _add_answers(parser)
     parser.add_argument("--threads", type=number_of(int), metavar="N", help="CPU threads (default: all cores)")
+    _add_no_stack(parser)
     _add_json(parser, "print a JSON object for each text: text, label, probability, probabilities")
 
 
@@ -304,6 +311,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    _add_no_stack(parser)
     _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
     _add_json(parser, f"print one JSON object: {figures}, confusion_matrix, skipped, detected, seen, seen_sentence")
@@ -323,6 +331,7 @@ def add_trace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", metavar="FILE", help="write the page of the run with this prediction as the first one"
     )
+    _add_no_stack(parser)
     _add_json(parser, "print the whole trace as one JSON object")
     parser.add_argument(
         "--selftest",

@@ -57,14 +57,15 @@ def predict(arguments: Arguments) -> int:
     from pretune.inference.predict import looks_like_file, predict
 
     model = _model_of(arguments)
-    classifier = load_classifier(model) if isinstance(model, str) else model
+    classifier = load_classifier(model, stack=arguments.stack) if isinstance(model, str) else model
     predictions = predict(classifier, _in_pairs(texts) if classifier.labelling.has_pairs else texts)
     for text in texts:
         if looks_like_file(text):
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
-            to_stdout(to_json(asdict(prediction)))
+            fields = asdict(prediction)
+            to_stdout(to_json({name: value for name, value in fields.items() if name != "text_pair" or value}))
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE
@@ -110,6 +111,7 @@ def _predict_file(arguments: Arguments) -> int:
         arguments.input,
         arguments.output,
         text_column=arguments.text_column,
+        stack=arguments.stack,
         text_pair_column=arguments.text_pair_column,
         on_progress=lambda rows: log(f"{rows:,} rows"),
     )
@@ -136,6 +138,7 @@ def evaluate(arguments: Arguments) -> int:
         _model_of(arguments),
         Path(arguments.labels),
         text_column=arguments.text_column,
+        stack=arguments.stack,
         label_column=arguments.label_column,
         label_names=tuple(item for item in arguments.label_names.split(",") if item.strip()),
     )
@@ -172,7 +175,7 @@ def trace(arguments: Arguments) -> int:
     if page is not None:
         refuse_other_file(page, "--html")
         run_folder(arguments.model)
-    found = trace(arguments.model, *texts)
+    found = trace(arguments.model, *texts, stack=arguments.stack)
     if arguments.json:
         to_stdout(to_json(codec.to_json(found)))
     else:

@@ -18,6 +18,7 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError, ModelError
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier
+from pretune.scoring.stacked_model import StackedModel
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import Decision, Outputs, Task
@@ -44,6 +45,7 @@ class Classifier:
     model: TaskModel
     tokenizer: Tokenizer
     labelling: Labelling
+    stacked: StackedModel | None = None  # an n-gram model whose scores are combined with those of `model`
 
     @cached_property
     def task(self) -> Task:
@@ -138,6 +140,9 @@ class Classifier:
             result[indices] = self.predict_logits([rows[index] for index in indices]).double().cpu().numpy()
 
         self._map_batches(classify, rows)
+        if self.stacked is not None:
+            log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
+            result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
         lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, decision, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, decision)

@@ -13,6 +13,7 @@ from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, Loade
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
+from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
@@ -21,18 +22,21 @@ _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 ModelStage = Literal["finetune", "pretrain"]
 
 
-def load_classifier(path: Path | str) -> Classifier:
+def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
+
+    Without `stack`, an n-gram model beside it is not used.
 
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
     """
     keep_freed_memory()
-    return classifier_of(load_model_folder(find_model_folder(path, "finetune")))
+    return classifier_of(load_model_folder(find_model_folder(path, "finetune")), stack=stack)
 
 
-def classifier_of(loaded: LoadedModel) -> Classifier:
-    """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
+def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
+    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if an
+    n-gram model beside it is damaged."""
     if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
         found = "a language model, which fills in words and does not classify"
         if not isinstance(loaded.model, LanguageModel):
@@ -40,7 +44,13 @@ def classifier_of(loaded: LoadedModel) -> Classifier:
         raise ModelError(f"{loaded.path} has {found}; fine-tune it first, or give the output folder of finetune.")
     tokenizer = load_matching_tokenizer(loaded)
     _check_answers(loaded, tokenizer)
-    return Classifier(path=loaded.path, model=loaded.model, tokenizer=tokenizer, labelling=loaded.labelling)
+    return Classifier(
+        path=loaded.path,
+        model=loaded.model,
+        tokenizer=tokenizer,
+        labelling=loaded.labelling,
+        stacked=load_stacked(loaded.path, len(loaded.labelling.outputs)) if stack else None,
+    )
 
 
 def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:

@@ -55,15 +55,18 @@ class PredictedFile:
     seconds: float
 
 
-def predict(model: Path | str | Classifier, texts: Sequence[str | float | tuple[str, str] | None]) -> list[Prediction]:
+def predict(
+    model: Path | str | Classifier, texts: Sequence[str | float | tuple[str, str] | None], *, stack: bool = True
+) -> list[Prediction]:
     """The prediction for each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
-    A model that was trained on pairs takes pairs of texts. `model` is a run, a stage folder or a checkpoint folder.
-    Raises ModelNotFoundError, CorruptModelError or ModelError, and InputDataError for a single string.
+    A model that was trained on pairs takes pairs of texts. `model` is a run, a stage folder or a checkpoint folder;
+    without `stack`, an n-gram model beside it is not used. Raises ModelNotFoundError, CorruptModelError or ModelError,
+    and InputDataError for a single string.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")
-    return _as_classifier(model).predict([_given(text) for text in texts])
+    return _as_classifier(model, stack=stack).predict([_given(text) for text in texts])
 
 
 def _given(text: Any) -> Text:
@@ -82,6 +85,7 @@ def predict_file(
     text_column: str | None = None,
     text_pair_column: str | None = None,
     on_progress: Callable[[int], None] | None = None,
+    stack: bool = True,
 ) -> PredictedFile:
     """Write the rows of `input`, with the prediction added, to `output`, which must not exist yet.
 
@@ -103,7 +107,7 @@ def predict_file(
             "optionally followed by .gz or .zst."
         )
     findings = Findings()
-    classifier = _as_classifier(model)
+    classifier = _as_classifier(model, stack=stack)
     columns = classifier.columns
     second = (text_pair_column or columns["text_pair_column"]) if classifier.labelling.has_pairs else None
     names = classifier.task.prediction.cell_names
@@ -299,8 +303,8 @@ def _open_text(file: BinaryIO, output: Path) -> Iterator[io.TextIOWrapper]:
         raise
 
 
-def _as_classifier(model: Path | str | Classifier) -> Classifier:
-    return model if isinstance(model, Classifier) else load_classifier(model)
+def _as_classifier(model: Path | str | Classifier, *, stack: bool) -> Classifier:
+    return model if isinstance(model, Classifier) else load_classifier(model, stack=stack)
 
 
 def looks_like_file(text: str) -> bool:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.linear_model import FloatArray, LinearModel, allocate, fit_column, fit_logistic_classes
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
-from pretune.scoring.word_features import Features, count_words, weigh_words
+from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_words
 
 IntArray = npt.NDArray[np.int64]
 Choice = dict[str, float | str]
+Measure = Callable[[IntArray, IntArray], float]
 
 _C_TFIDF = (16.0, 4.0, 64.0)  # the usual value first, which is used if all are equally good on validation
 _C_NBSVM = (1.0, 0.1, 0.01)
@@ -61,7 +63,7 @@ def predict_linear(
     class_weights = (None, "balanced") if is_imbalanced else (None,)
 
     def choose(name: str, kind: str, candidates: Iterator[Candidate], features: list[Features]) -> Baseline:
-        measure = (lambda y, p: macro_f1(y, p, num_classes)) if is_imbalanced else accuracy
+        measure = _measure(num_classes, is_imbalanced=is_imbalanced)
         return choose_candidate(name, kind, candidates, features, validation.labels, measure)
 
     weighted = weigh_words(counts)
@@ -70,6 +72,25 @@ def predict_linear(
     for features in counts:
         features.data.fill(1.0)  # whether a word occurs, not how often
     yield choose("NB-SVM", "nbsvm", _iter_nbsvm(counts[0], train.labels, num_classes, class_weights), counts)
+
+
+def train_nbsvm(
+    train: TextRows, validation: TextRows, num_classes: int, *, is_imbalanced: bool = False
+) -> tuple[NgramModel, Choice]:
+    """The NB-SVM of `predict_linear` as a model that can be kept, and the settings that validation chose."""
+    names, counts = count_named_words(train.texts, validation.texts)
+    for features in counts:
+        features.data.fill(1.0)
+    class_weights = (None, "balanced") if is_imbalanced else (None,)
+    candidates = _iter_nbsvm(counts[0], train.labels, num_classes, class_weights)
+    _, best, _ = _find_best(
+        candidates, counts[1], validation.labels, _measure(num_classes, is_imbalanced=is_imbalanced)
+    )
+    return NgramModel(names, best.model.weights, best.model.bias), best.chosen
+
+
+def _measure(num_classes: int, *, is_imbalanced: bool) -> Measure:
+    return (lambda y, p: macro_f1(y, p, num_classes)) if is_imbalanced else accuracy
 
 
 def _iter_tfidf(
@@ -133,25 +154,32 @@ def choose_candidate(
     candidates: Iterator[Candidate],
     features: list[Features],
     validation_labels: IntArray,
-    measure: Callable[[IntArray, IntArray], float],
+    measure: Measure,
 ) -> Baseline:
     """Predict with the candidate that has the best figure on validation; the first of them if several are equal.
 
     `features` are those of the training, validation and test rows. The probabilities have a temperature that is fitted
     on validation.
     """
-    best: tuple[float, Candidate, FloatArray] | None = None
-    for candidate in candidates:
-        scores = candidate.model.score(features[1])
-        figure = measure(validation_labels, scores.argmax(axis=1))
-        if best is None or figure > best[0]:
-            best = figure, candidate, scores
-    assert best is not None
-    figure, candidate, scores = best
+    figure, candidate, scores = _find_best(candidates, features[1], validation_labels, measure)
     temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
     probabilities = _softmax(candidate.model.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
     return Baseline(name=name, kind=kind, outputs=probabilities, chosen=chosen)
+
+
+def _find_best(
+    candidates: Iterator[Candidate], features: Features, labels: IntArray, measure: Measure
+) -> tuple[float, Candidate, FloatArray]:
+    """The first candidate with the highest figure on these rows, that figure, and the candidate's scores (N, C)."""
+    best: tuple[float, Candidate, FloatArray] | None = None
+    for candidate in candidates:
+        scores = candidate.model.score(features)
+        figure = measure(labels, scores.argmax(axis=1))
+        if best is None or figure > best[0]:
+            best = figure, candidate, scores
+    assert best is not None
+    return best
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

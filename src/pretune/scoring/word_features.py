@@ -21,11 +21,17 @@ def count_words(train_texts: Sequence[str], *others: Sequence[str]) -> list[Feat
 
     Raises ValueError if the training texts have no word.
     """
+    return count_named_words(train_texts, *others)[1]
+
+
+def count_named_words(train_texts: Sequence[str], *others: Sequence[str]) -> tuple[tuple[str, ...], list[Features]]:
+    """The same, after the words and pairs of words (V,) themselves."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     min_texts = 2 if len(train_texts) >= _MANY_ROWS else 1
     vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, dtype=np.float32)
-    return [vectorizer.fit_transform(train_texts), *map(vectorizer.transform, others)]
+    counts = [vectorizer.fit_transform(train_texts), *map(vectorizer.transform, others)]
+    return tuple(map(str, vectorizer.get_feature_names_out())), counts
 
 
 def weigh_words(counts: Sequence[Features]) -> list[Features]:

@@ -15,13 +15,14 @@ from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
+from pretune.scoring.stacked_model import STACK_PREDICTIONS
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"
 CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
-NAMES = {"scratch": "from scratch", "pretrained": "pre-trained"}
+NAMES = {"scratch": "from scratch", "pretrained": "pre-trained", "stack": "pre-trained with NB-SVM"}
 
 
 def compare(finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool = False) -> Manifest:
@@ -67,6 +68,8 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
         for kind, source in (("scratch", "scratch"), ("pretrained", "finetuned"))
         if source in folders
     ]
+    if (folders["finetuned"] / PREDICTIONS / STACK_PREDICTIONS).is_file():
+        networks.append(_read_predictions(folders["finetuned"], test, "stack", STACK_PREDICTIONS))
     _log_seen_rows(folder, folders["finetuned"], test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
@@ -129,9 +132,9 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
     write_text(path, "".join(lines))
 
 
-def _read_predictions(folder: Path, test: HeldOutRows, kind: str) -> Contender:
+def _read_predictions(folder: Path, test: HeldOutRows, kind: str, pattern: str = "seed-*.jsonl") -> Contender:
     """A network with the predictions of each seed, in the order of the test rows."""
-    files = sorted((folder / PREDICTIONS).glob("seed-*.jsonl"), key=lambda file: (len(file.name), file.name))
+    files = sorted((folder / PREDICTIONS).glob(pattern), key=lambda file: (len(file.name), file.name))
     if not files:
         raise InputDataError(f"{folder} has no {PREDICTIONS}/seed-*.jsonl; expected the folder of a finetune stage.")
     seeds = []

@@ -35,18 +35,20 @@ from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
+from pretune.tracing.stack import describe_stack
 from pretune.tracing.traced_word import choose_position, describe_word, find_entities
 from pretune.tracing.words import TokenizedText, tokenize, tokenize_pair
 
 ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger attention is left out
 
 
-def trace(model: Path | str, text: str, text_pair: str | None = None) -> PredictionTrace:
-    """The trace of a model's decision about a text, or a pair of texts; see `trace_prediction`.
+def trace(model: Path | str, text: str, text_pair: str | None = None, *, stack: bool = True) -> PredictionTrace:
+    """The trace of a model's decision about a text, or a pair of texts; see `trace_prediction`. Without
+    `stack`, an n-gram model beside it is not used.
 
     Raises ModelNotFoundError, CorruptModelError or ModelError if there is no fine-tuned model at the path.
     """
-    return trace_prediction(load_classifier(model), text, text_pair)
+    return trace_prediction(load_classifier(model, stack=stack), text, text_pair)
 
 
 def trace_prediction(
@@ -114,6 +116,7 @@ def trace_prediction(
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((_predict(classifier, read.ids, position) - logits).abs().max()),
+        stack=describe_stack(classifier, cleaned, logits),
     )
 
 

@@ -17,9 +17,11 @@ from pretune.trace_schema import (
     Flip,
     Head,
     LayerProbe,
+    NgramShare,
     PredictionTrace,
     Readout,
     Reasons,
+    StackedDecision,
     Token,
 )
 
@@ -195,3 +197,27 @@ def test_hostile_words_stay_text(trace: PredictionTrace) -> None:
     text = rendered(replace(trace, reasons=replace(REASONS, words=names, label="pos\x1b[31m")))
     assert not {"\x1b", "\r", "\u202e"} & set(text)
     assert "[red]was[/red]" in text
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_parts_of_a_stack_are_shown_with_the_words_behind_them(trace: PredictionTrace, width: int) -> None:
+    parts = {"encoder": [1.0, -1.0], "NB-SVM": [-2.0, 2.0], "bias": [0.25, -0.25]}
+    odds = softmax([sum(logits) for logits in zip(*parts.values(), strict=True)])
+    stack = StackedDecision(
+        probabilities=odds,
+        label=trace.label_names[1],
+        index=1,
+        probability=odds[1],
+        parts=[Contribution(name=name, logits=logits) for name, logits in parts.items()],
+        ngrams=[NgramShare(ngram="not bad", logits=[-0.75, 0.75])],
+    )
+    text = rendered(replace(trace, stack=stack), width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "6 With NB-SVM" in text
+    assert "-2.00" in text  # the encoder's lead of the label, which NB-SVM outweighs
+    assert "+4.00" in text
+    assert '"not bad" +1.50' in text
+    assert f"→ {trace.label_names[1]} with probability 81.8 %" in text
+    assert "6 With NB-SVM" not in rendered(trace, width)
+    stack.parts[0].logits[0] += 1.0
+    assert rendered(replace(trace, stack=stack), width).count("does not add up") == 1

@@ -19,6 +19,7 @@ NAMES = {
     "nbsvm": "NB-SVM",
     "scratch": "from scratch",
     "pretrained": "pre-trained",
+    "stack": "pre-trained with NB-SVM",
 }
 NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most

@@ -30,7 +30,7 @@ from pretune.terminal import (
     quote,
     table,
 )
-from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, Token
+from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, StackedDecision, Token
 
 TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
@@ -62,6 +62,9 @@ def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lin
     lines += _head(trace, page)
     lines += _title(5, "Decision", _DECISIONS[trace.task], page)
     lines += decide(trace, page) if trace.task in ("multilabel", "regression") else _decision(trace, page)
+    if trace.stack is not None:
+        lines += _title(6, "With NB-SVM", "what predict returns: the logits of both, weighted and added", page)
+        lines += _stack(trace, trace.stack, page)
     if trace.reasons is not None:
         lines += _title(None, "Reasons", f"what each word adds to {_explained(trace.reasons, trace)}", page)
         lines += _reasons(trace, trace.reasons, page)
@@ -328,6 +331,28 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
     lines += check("the softmax of the logits and the probabilities", error, page)
     shown_probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
     sentence = f"{clean(decision.label, 40)} with probability {shown_probability}, {margin} ahead of the next class"
+    return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
+
+
+def _stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> Lines:
+    """Each part's share of the lead of the label over the next class, and the n-grams behind that of NB-SVM."""
+    ranked = sorted(range(len(stack.probabilities)), key=lambda k: -stack.probabilities[k])
+    label, other = ranked[0], ranked[min(1, len(ranked) - 1)]
+    leads = {part.name: part.logits[label] - part.logits[other] for part in stack.parts}
+    scale, half = max(map(abs, leads.values())) or 1.0, _bar_width(page) // 2
+    rows: list[Row] = [
+        [name, f"{lead:+.2f}", Cell(_signed_bar(lead / scale, half), "cyan")] for name, lead in leads.items()
+    ]
+    lines = table([Column("part"), Column("adds to the lead", "right"), Column("")], rows, page, indent=2)
+    if stack.ngrams:
+        shares = [(each.ngram, each.logits[label] - each.logits[other]) for each in stack.ngrams]
+        named = ", ".join(f"{quote(ngram, 24)} {share:+.2f}" for ngram, share in shares)
+        lines += paragraph(f"NB-SVM's largest words and pairs: {named}", page, indent=2, style="dim")
+    probabilities = softmax([sum(part.logits[k] for part in stack.parts) for k in range(len(stack.probabilities))])
+    error = max(abs(a - b) for a, b in zip(probabilities, stack.probabilities, strict=True))
+    lines += check("the softmax of the parts' sum and the probabilities", error, page)
+    changed = "" if stack.index == trace.decision.index else ", unlike the model alone"
+    sentence = f"{clean(stack.label, 40)} with probability {formats.percent(stack.probability)}{changed}"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
 

@@ -31,6 +31,7 @@ from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
 from pretune.scoring.row_statistics import describe_part
+from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import (
     AVERAGED,
@@ -41,6 +42,7 @@ from pretune.stages.finetune.delivered import (
 )
 from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
 from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
@@ -365,17 +367,37 @@ class _Finetuning:
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
+        logits = None
         others = [] if AVERAGED in chosen else [t for t in reported if t["trial"] != chosen["trial"]]
         for trial in [*others, chosen]:  # the chosen weights stay in the model
             model.load_state_dict(delivered_weights(trial, self._trial_folder))
             if len(self.test.targets):
-                tests.append(self._log_test(trial, predict_outputs(objective, self.test, self.compute.device)))
+                logits = predict_outputs(objective, self.test, self.compute.device)
+                tests.append(self._log_test(trial, logits))
         labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
-        save_model_folder(self.folder.path / "checkpoint", model, self.loaded.tokenizer_path, labelling)
+        stacked = self._stack(objective, logits)
+        save_model_folder(
+            self.folder.path / "checkpoint",
+            model,
+            self.loaded.tokenizer_path,
+            labelling,
+            write_more=None if stacked is None else lambda partial: save_stacked(partial, stacked),
+        )
         if (notice := describe_native_head(model)) is not None:
             self.folder.log.write("notice", sentence=notice)
         self._write_example(model, dict(labelling.decision))
         return tests
+
+    def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
+        """The n-gram model that is stacked on the chosen weights, if that is better on validation."""
+        if not can_stack(self.config, self.labelling, self.metric):
+            return None
+        logits = predict_outputs(objective, self.validation, self.compute.device)
+        stacked = train_stack(self.folder, self.rows, logits)
+        if stacked is not None and test_logits is not None:
+            target = self.folder.path / "predictions"
+            write_stack_predictions(target, self.task, self.rows["test"], self.test.targets, test_logits, stacked)
+        return stacked
 
     def _log_test(self, trial: dict[str, Any], logits: npt.NDArray[np.float64]) -> dict[str, Any]:
         """Write the predictions of one seed, and log its figures, on all rows and on each slice."""

@@ -1,0 +1,46 @@
+"""Which rows are new: they neither lie in a training row nor contain one, word for word.
+
+Some data sets, such as the phrases of SST-2, have rows that are parts of other rows. A linear model knows such rows by
+heart, so they must not decide how much weight it gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+_LONGEST = 60  # words; longer rows are not searched for parts
+_SHORTEST_PART = 3  # words of a training row that counts if a row contains it; every row has some word of another
+
+Words = tuple[str, ...]
+
+
+def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """(N,): whether each of the N texts is new to the training texts."""
+    rows = [tuple(text.lower().split()) for text in texts]
+    training = {tuple(text.lower().split()) for text in train_texts}
+    inside = _found_in(set(rows), training)
+    parts = {row for row in training if len(row) >= _SHORTEST_PART}
+    lengths = {len(part) for part in parts}
+    return np.array(
+        [row not in inside and not any(part in parts for part in _windows(row, lengths)) for row in rows],
+        dtype=np.bool_,
+    )
+
+
+def _found_in(wanted: set[Words], rows: set[Words]) -> set[Words]:
+    """The wanted sequences of words that occur in some row."""
+    lengths = {len(each) for each in wanted}
+    return {window for row in rows for window in _windows(row, lengths) if window in wanted}
+
+
+def _windows(row: Words, lengths: set[int]) -> Iterator[Words]:
+    """All parts of a row with one of these lengths; of a long row only itself."""
+    if len(row) > _LONGEST:
+        yield row
+        return
+    for length in lengths:
+        for start in range(len(row) - length + 1):
+            yield row[start : start + length]

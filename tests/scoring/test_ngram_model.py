@@ -1,0 +1,43 @@
+"""The model of n-grams scores texts as scikit-learn's vectorizer and a matrix product would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pretune.scoring.ngram_model import NgramModel, ngrams_of
+from pretune.scoring.word_features import TOKEN_PATTERN
+
+TEXTS = ["Not good, not GOOD at all!", "good", "a bad  film\nwith é and 你好", ""]
+
+
+def make_model(seed: int = 0) -> NgramModel:
+    ngrams = tuple(sorted({ngram for text in TEXTS[:2] for ngram in ngrams_of(text)}))
+    random = np.random.default_rng(seed)
+    return NgramModel(ngrams, random.normal(size=(len(ngrams), 3)).astype(np.float32), random.normal(size=3))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    model = make_model()
+    vectorizer = CountVectorizer(vocabulary=model.ngrams, ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, binary=True)
+    expected = vectorizer.transform(TEXTS) @ model.weights + model.bias
+    assert model.score(TEXTS) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.text(max_size=40))
+def test_ngrams_are_those_of_scikit_learn(text: str) -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    analyze = CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN).build_analyzer()
+    assert ngrams_of(text) == list(analyze(text))
+
+
+def test_the_largest_weights_are_kept() -> None:
+    model = NgramModel(("a", "b", "c"), np.array([[1, -1], [0.1, 0], [-2, 2]], dtype=np.float32), np.zeros(2))
+    assert model.keep_largest(2).ngrams == ("a", "c")
+    assert model.keep_largest(2).score(["a b c"])[0] == pytest.approx([-1, 1])
+    assert model.keep_largest(3) is model

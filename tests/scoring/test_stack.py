@@ -1,0 +1,74 @@
+"""A stack finds what its models know, and gains nothing from partners without information."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pretune.scoring.metrics import accuracy, log_loss
+from pretune.scoring.stack import Stack, crossfit, fit_stack
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def draw(num_rows: int, classes: int, seed: int) -> tuple[npt.NDArray[np.int64], FloatArray, FloatArray]:
+    """Labels, and scores (N, C) of two models that err independently."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(classes, size=num_rows)
+    truth = np.eye(classes)[labels]
+    a, b = (truth * strength + random.normal(size=(num_rows, classes)) for strength in (1.5, 1.2))
+    return labels, a, b
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_two_models_are_better_than_one(classes: int) -> None:
+    labels, a, b = draw(3000, classes, seed=1)
+    alone, both = crossfit([a], labels), crossfit([a, b], labels)
+    assert log_loss(labels, np.exp(both)) < log_loss(labels, np.exp(alone)) - 0.05
+    assert accuracy(labels, both.argmax(axis=1)) > accuracy(labels, alone.argmax(axis=1)) + 0.02
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_a_shuffled_partner_gives_no_gain(classes: int) -> None:
+    """If a stack gained from rows that belong to others, its weights would have been fitted on the scored rows."""
+    gains = []
+    for seed in range(10):
+        labels, a, b = draw(1000, classes, seed)
+        shuffled = np.random.default_rng(seed).permutation(b)
+        alone, both = crossfit([a], labels), crossfit([a, shuffled], labels)
+        gains.append(log_loss(labels, np.exp(alone)) - log_loss(labels, np.exp(both)))
+    assert np.mean(gains) < 0.001
+
+
+def test_weights_agree_with_logistic_regression() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    labels, a, b = draw(5000, 2, seed=2)
+    features = np.stack([a[:, 1] - a[:, 0], b[:, 1] - b[:, 0]], axis=1)
+    expected = LogisticRegression(C=np.inf).fit(features, labels).coef_[0]
+    assert fit_stack([a, b], labels).weights == pytest.approx(expected, rel=0.01)
+
+
+def test_parts_add_up_to_the_decision() -> None:
+    labels, a, b = draw(400, 3, seed=3)
+    stack = fit_stack([a, b], labels)
+    found = stack.combine([a, b])
+    assert np.exp(found).sum(axis=1) == pytest.approx(1.0)
+    total = stack.parts([a, b]).sum(axis=0)
+    assert total - total[:, :1] == pytest.approx(found - found[:, :1])
+
+
+def test_the_bias_corrects_the_frequencies_of_classes() -> None:
+    labels, a, _ = draw(4000, 2, seed=4)
+    skewed = a + np.array([3.0, 0.0])
+    assert accuracy(labels, fit_stack([skewed], labels).combine([skewed]).argmax(axis=1)) == pytest.approx(
+        accuracy(labels, a.argmax(axis=1)), abs=0.01
+    )
+
+
+def test_a_useless_model_gets_no_weight() -> None:
+    labels, a, b = draw(4000, 2, seed=5)
+    stack = fit_stack([a, -b], labels)
+    assert stack.weights[1] == 0.0
+    assert isinstance(stack, Stack)
