@@ -350,7 +350,7 @@ def _stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> Lines:
         lines += paragraph(f"NB-SVM's largest words and pairs: {named}", page, indent=2, style="dim")
     probabilities = softmax([sum(part.logits[k] for part in stack.parts) for k in range(len(stack.probabilities))])
     error = max(abs(a - b) for a, b in zip(probabilities, stack.probabilities, strict=True))
-    lines += _check("the softmax of the parts' sum and the probabilities", error, page)
+    lines += check("the softmax of the parts' sum and the probabilities", error, page)
     changed = "" if stack.index == trace.decision.index else ", unlike the model alone"
     sentence = f"{clean(stack.label, 40)} with probability {formats.percent(stack.probability)}{changed}"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
