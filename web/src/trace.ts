@@ -550,6 +550,25 @@ export interface Reasons {
   random_orders: number;
 }
 
+/** What a word, or a pair of words, adds to each logit of a stack. */
+export interface NgramShare {
+  /** text of the user */
+  ngram: string;
+  logits: number[];
+}
+
+/** The decision of the model combined with NB-SVM; `parts` sum to the logits, up to the same number for all. */
+export interface StackedDecision {
+  probabilities: number[];
+  /** text of the user */
+  label: string;
+  index: number;
+  probability: number;
+  parts: Contribution[];
+  /** those that add most to the lead of the label, or take most from it */
+  ngrams: NgramShare[];
+}
+
 /** A stretch of a text, in code points, the end exclusive. */
 export interface Entity {
   start: number;
