@@ -24,7 +24,7 @@ from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
 from pretune.tracing.stack import PARTS
 
-# So small a rate leaves the model as it starts, with a linear head on mean vectors. The label depends on a pair of words
+# At this rate the model stays as it starts, with a linear head on mean vectors. The label depends on a pair of words,
 # of which neither alone tells anything, so such a head knows little; nine times in ten the pair is right.
 LEARNT_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, method="head")
 PAIRS = {"good": ("fine room", "poor lobby"), "bad": ("fine lobby", "poor room")}

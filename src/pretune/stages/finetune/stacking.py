@@ -48,7 +48,7 @@ def train_stack(
         )
         folder.log.write("notice", sentence=sentence)
         return None
-    chosen = TextRows(texts=[validation.texts[i] for i in new], labels=validation.labels[new])
+    chosen = TextRows(texts=[validation.texts[i] for i in new.tolist()], labels=validation.labels[new])
     stacked = train_stacked(train, chosen, np.log(np.maximum(softmax(logits[new]), np.finfo(np.float64).tiny)))
     folder.log.write("notice", sentence=stacked.describe())
     return stacked if stacked.is_better else None
