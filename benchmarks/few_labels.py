@@ -46,6 +46,7 @@ from pretune.training.optimizer import Optimizer, OptimizerConfig
 MAX_SEQ_LEN = 64
 BATCH_ROWS = 32
 MASK_AUGMENT = 0.1
+UNTRAINED = ("tfidf", "probe", "zero", "zero:raw")
 
 
 @dataclass
@@ -253,7 +254,8 @@ def run_draw(bench: Bench, count: int, draw: int, arms: list[str], settings: Any
     task = bench.task
     rows = draw_rows(task, count, draw)
     labels = np.array([label for _, label in rows])
-    plain, test_plain = bench.encode(rows, None), bench.encode(task.test, None)
+    plain = bench.encode(rows, None) if rows else []
+    test_plain = bench.encode(task.test, None)
     probe = None
     for arm in arms:
         start = time.monotonic()
@@ -276,6 +278,10 @@ def run_draw(bench: Bench, count: int, draw: int, arms: list[str], settings: Any
         elif kind == "lpft":
             probe = LogisticRegression(C=float(option or 1), max_iter=2000).fit(bench.vectors(plain), labels)
             found = run_seeds(bench, lambda p=probe: bench.head(p), plain, labels, test_plain, settings)
+        elif kind == "zero":  # without labels; calibrated by a blank text unless the arm is zero:raw
+            model = bench.cloze(None) if option == "raw" else bench.calibrated()
+            logits = bench.test(model, bench.encode(task.test, task.patterns[0]))
+            found = {"singles": [scores(logits, bench.test_labels)]}
         elif kind == "calibrated":  # cloze whose answers to a blank text are subtracted throughout
             pattern = task.patterns[0]
             ids, test_ids = bench.encode(rows, pattern), bench.encode(task.test, pattern)
@@ -338,14 +344,15 @@ def main() -> None:
 
 def summarize(lines: list[dict[str, Any]], chip: str, commit: str) -> dict[str, Any]:
     """The accuracies of each task, number of labels and arm, one for each draw (the mean over its seeds)."""
-    rows: dict[tuple[str, int, str], dict[str, Any]] = {}
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for line in sorted(lines, key=lambda each: (each["task"], each["labels"], each["arm"], each["draw"])):
-        key = (line["task"], line["labels"], line["arm"])
-        row = rows.setdefault(key, {**dict(zip(("task", "labels", "arm"), key, strict=True)), "draws": {}})
+        updates = None if line["arm"] in UNTRAINED else line["updates"]
+        key = (line["task"], line["labels"], line["arm"], updates)
+        row = rows.setdefault(key, {**dict(zip(("task", "labels", "arm", "updates"), key, strict=True)), "draws": {}})
         found = {"accuracy": float(np.mean([each["accuracy"] for each in line["singles"]]))}
         found["loss"] = float(np.mean([each["loss"] for each in line["singles"]]))
-        if line["arm"] not in ("tfidf", "probe"):
-            found |= {"seeds": line["seeds"], "updates": line["updates"]}
+        if line["arm"] not in UNTRAINED:
+            found["seeds"] = line["seeds"]
         found |= {f"{name}_accuracy": line[name]["accuracy"] for name in ("logits", "soup") if name in line}
         found |= {f"{name}_loss": line[name]["loss"] for name in ("logits", "soup") if name in line}
         row["draws"][str(line["draw"])] = {name: round(value, 4) for name, value in found.items()}
@@ -356,7 +363,7 @@ def summarize(lines: list[dict[str, Any]], chip: str, commit: str) -> dict[str, 
 
 def _key(line: dict[str, Any]) -> str:
     names = ("task", "labels", "draw", "arm", "updates", "rate", "seeds")
-    if line["arm"].split(":")[0] in ("tfidf", "probe"):
+    if line["arm"] in UNTRAINED:
         names = names[:4]
     return json.dumps([line[name] for name in names])
 

@@ -68,7 +68,9 @@ def main() -> None:
             try:
                 path = write_result(f"results-{data_set.name}", run_data_set(data_set, plan))
                 say(f"figures in {path.name}")
-            except PartFailedError as error:
+            except KeyboardInterrupt:
+                raise SystemExit("Interrupted; the same command continues.") from None
+            except (PartFailedError, FileNotFoundError) as error:
                 failures.append(data_set.name)
                 say(str(error))
             if options.write:
@@ -136,9 +138,16 @@ def run_data_set(data_set: DataSet, plan: Plan) -> dict[str, Any]:
         "data_set": data_set.name,
         "title": data_set.title,
         "base": describe_base(data_set.base, base, plan),
-        "finetune_options": [*plan.finetune_options, *data_set.finetune_options],
+        "finetune_options": options_of(data_set, plan),
         "draws": draws,
     }
+
+
+def options_of(data_set: DataSet, plan: Plan) -> list[str]:
+    """The options of `finetune`, each with its value; those of the data set replace the general ones."""
+    given = [*plan.finetune_options, *data_set.finetune_options]
+    by_name = dict(zip(given[::2], given[1::2], strict=True))
+    return [word for pair in by_name.items() for word in pair]
 
 
 def make_base(name: str, plan: Plan) -> Path:
@@ -158,7 +167,7 @@ def make_base(name: str, plan: Plan) -> Path:
 
 def run_draw(data_set: DataSet, files: LabelFiles, base: Path, folder: Path, plan: Plan) -> dict[str, Any]:
     """Fine-tune, with its control, and compare; returns the figures and the seconds of each part."""
-    options = [*plan.finetune_options, *data_set.finetune_options]
+    options = options_of(data_set, plan)
     prepared, finetuned, scratch = (folder / part for part in ("prepare", "finetune", "scratch"))
     compared = folder / ("compare" if plan.control else "compare-without-control")
     labels = [str(files.train), "--test-labels", str(files.test), *data_set.options]

@@ -30,10 +30,10 @@ import numpy.typing as npt
 import torch
 from figures import describe
 from safetensors.torch import load_file, save_file
-from tasks import Spec, Task, inner_folds, load_phrases, load_reviews, make_task
 
 from pretune.compute.malloc import keep_freed_memory
 from pretune.model.transformer import SequenceClassifier
+from tasks import Spec, Task, inner_folds, load_phrases, load_reviews, make_task
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipe-trials.jsonl"
 _ROWS = ("task", "fold", "draw", "rows", "unit", "inner", "test_rows")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from figures import calibrated_losses
 from run import RESULTS, groups_of
 from stack import fit_stack
+
 from tasks import Spec, inner_folds, make_task
 
 FloatArray = npt.NDArray[np.float64]

@@ -219,7 +219,7 @@ class FinetuneConfig:
     learning_rates: tuple[float, ...] | None = _setting(
         None,
         "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
-        "public encoder: 1e-4,3e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
+        "public encoder: 3e-4,1e-4; for any base with more than 512 hidden units: 3e-5,1e-4)",
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(

@@ -134,6 +134,16 @@ def test_a_part_that_fails_shows_its_command_and_the_end_of_its_output(tmp_path:
     assert (tmp_path / "log").read_text(encoding="utf-8").startswith("$ pretune prepare")
 
 
+def test_the_options_of_a_data_set_replace_the_general_ones() -> None:
+    few = data_sets.data_set_named("ag-news-32")
+    general = ("--seeds", "3", "--epochs", "2", "--learning-rates", "0.001")
+    plan = table.Plan(data=Path(), work=Path(), scale=1.0, size="micro", finetune_options=general)
+    words = table.options_of(few, plan)
+    assert words.count("--epochs") == 1
+    assert words[words.index("--epochs") + 1] == "30"
+    assert words[words.index("--learning-rates") + 1] == "0.001"
+
+
 # -- the page ------------------------------------------------------------------------------------------------------
 
 

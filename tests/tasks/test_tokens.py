@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import pretune
+from pretune.cli.main import run_command_line
 from pretune.errors import InputDataError, ModelError
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
@@ -334,3 +335,17 @@ def test_an_expected_entity_that_is_none_is_refused(folder: Path) -> None:
         model.predict([("Ada went to Rome.", "PER")])
     with pytest.raises(InputDataError, match="ORG"):
         model.predict([("Ada went to Rome.", [[0, 3, "ORG"]])])
+
+
+def test_the_command_line_shows_entities(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, text = str(folder / "finetune"), "Ada went to Rome."
+    assert run_command_line(["predict", model, text, " "]) == 0
+    assert capsys.readouterr().out == f"Ada (PER); Rome (LOC)\t-\t{text}\n(no text)\t-\t\n"
+    assert run_command_line(["predict", model, "--json", text]) == 0
+    found = json.loads(capsys.readouterr().out)["entities"]
+    assert [(each["start"], each["end"], each["type"]) for each in found] == [(0, 3, "PER"), (12, 16, "LOC")]
+    assert run_command_line(["evaluate", model, "--labels", str(folder / "rows.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("label  ") == 2  # figures and kinds of errors, each with the names of the types
+    for title in ("entity f1", "precision", "wrong borders", "missed", "invented"):
+        assert title in shown

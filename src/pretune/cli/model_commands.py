@@ -64,7 +64,8 @@ def predict(arguments: Arguments) -> int:
             to_stderr(f"{text!r} is labelled as a text; to label the rows of the file, give --input {text}.")
     for prediction in predictions:
         if arguments.json:
-            to_stdout(to_json(asdict(prediction)))
+            fields = asdict(prediction)
+            to_stdout(to_json({name: value for name, value in fields.items() if name != "text_pair" or value}))
         else:
             to_stdout(describe_prediction(prediction.texts, prediction.label, prediction.probability))
     return EXIT_DONE

@@ -16,6 +16,7 @@ from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 
 MOST_CLASSES = 12  # the confusion matrix of more classes is only in --json
+MOST_COLUMNS = 5  # numbers beside a name; more are another table
 
 
 def describe_next(folder: Path, recipe: Recipe) -> str:
@@ -96,14 +97,19 @@ def _describe_figures(figures: dict[str, Any]) -> str:
 
 
 def _table_of(rows: Sequence[dict[str, Any]], page: Page) -> Lines:
-    """Rows with equal keys as a table: numbers to the right."""
+    """Rows with equal keys as tables of at most `MOST_COLUMNS` numbers, each with the names at the left."""
     names = [name for name, value in rows[0].items() if not isinstance(value, dict | list)]
-    columns = [
-        Column(name.replace("_", " "), "left" if isinstance(rows[0][name], str) else "right", wraps=place == 0)
-        for place, name in enumerate(names)
-    ]
-    cells: list[list[str | Cell]] = [[_write_value(row[name]) for name in names] for row in rows]
-    return table(columns, cells, page, indent=0)
+    first, *others = names
+    lines: Lines = []
+    for start in range(0, max(len(others), 1), MOST_COLUMNS):
+        shown = [first, *others[start : start + MOST_COLUMNS]]
+        columns = [
+            Column(name.replace("_", " "), "left" if isinstance(rows[0][name], str) else "right", wraps=place == 0)
+            for place, name in enumerate(shown)
+        ]
+        cells: list[list[str | Cell]] = [[_write_value(row[name]) for name in shown] for row in rows]
+        lines += [*([Text("")] if lines else []), *table(columns, cells, page, indent=0)]
+    return lines
 
 
 def _write_value(value: Any) -> str:

@@ -187,7 +187,8 @@ class _Preparation:
                 "give a larger --max-seq-len, or shorter texts."
             )
         percent = f"{cut / total:.1%}" if cut / total >= 0.001 else "< 0.1%"
-        sentence = f"{cut:,} rows ({percent}) are longer than {limit} tokens; only their beginning and end are read."
+        are = f"1 row ({percent}) is" if cut == 1 else f"{cut:,} rows ({percent}) are"
+        sentence = f"{are} longer than {limit} tokens; only their beginning and end are read."
         self.lint.warn("cut", cut, sentence)
 
     # -- logging -------------------------------------------------------------------------------------------------

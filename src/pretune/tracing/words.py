@@ -106,21 +106,21 @@ def tokenize_pair(
         words += find_words(text, spans, cut)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}
     for position, index in enumerate(kept):
-        token_id, which = encoded.ids[index], encoded.texts[index]
-        span = None if which is None else encoded.offsets[index]
+        token_id, of_text = encoded.ids[index], encoded.texts[index]
+        span = None if of_text is None else encoded.offsets[index]
         begin, end = (None, None) if span is None else span
         has_count = counts is not None and span is not None and token_id < len(counts)
         tokens.append(
             Token(
                 position=position,
                 id=token_id,
-                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[which or 0][begin:end],
+                surface=tokenizer.surfaces([token_id])[0] if span is None else texts[of_text or 0][begin:end],
                 start=begin,
                 end=end,
                 is_special=span is None,
                 word=word_of.get(position),
                 count=int(counts[token_id]) if counts is not None and has_count else None,
-                in_pair=which == 1,
+                in_pair=of_text == 1,
             )
         )
     return TokenizedText(

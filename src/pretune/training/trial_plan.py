@@ -13,7 +13,8 @@ from pretune.training.few_labels import least_updates
 
 SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
 RATES = (5e-4, 1.5e-3)  # of pretune's own small models
-SMALL_FOREIGN_RATES, WIDE_RATES = (1e-4, 3e-4), (3e-5, 1e-4)  # at higher ones they lose what they know
+# At higher ones they lose what they know. The first is used where none is chosen: for few rows, so for few updates.
+SMALL_FOREIGN_RATES, WIDE_RATES = (3e-4, 1e-4), (3e-5, 1e-4)
 _WIDE = 512  # hidden units
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +63,14 @@ def test_repeats_and_contradictions() -> None:
     checks.check_repeats("rows.csv", make_rows([("Good  film", "a"), ("good film", "a"), ("good film", "b")]), lint)
     assert {c.rule: c.count for c in lint.concerns} == {"duplicate": 1, "contradiction": 1}
     assert "'Good film' is 'a' in line 2, 'b' in line 4" in lint.concerns[1].sentence
+
+
+def test_a_contradiction_names_several_labels_one_by_one() -> None:
+    lint = Lint()
+    one, other = make_rows([("good film", "a"), ("Good film", "a")])
+    checks.check_repeats("rows.csv", [replace(one, label=("joy", "love")), replace(other, label=())], lint)
+    (found,) = lint.concerns
+    assert found.sentence.endswith("'good film' is 'joy', 'love' in line 2, no label in line 3.")
 
 
 def test_a_label_that_only_the_test_has() -> None:

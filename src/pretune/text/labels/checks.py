@@ -207,11 +207,13 @@ def check_repeats(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
 
 
 def _shown(row: LabeledRow) -> str:
-    """The label of a row in a warning: of entities, their texts and types."""
-    if not isinstance(row.label, tuple) or not all(isinstance(item, Span) for item in row.label):
+    """The label of a row in a warning: several labels side by side; of entities, their texts and types."""
+    if not isinstance(row.label, tuple):
         return repr(row.label)
+    if row.label and not all(isinstance(item, Span) for item in row.label):
+        return shorten(join_names([repr(label) for label in row.label], 4), 120)
     entities = (f"{row.text[start:end]!r} {kind}" for start, end, kind in row.label)
-    return shorten(join_names(entities, 4), 120) if row.label else "no entity"
+    return shorten(join_names(entities, 4), 120) if row.label else "no label"
 
 
 def check_test_labels(train: Sequence[LabeledRow], test: Sequence[LabeledRow], test_path: str, lint: Lint) -> None:
