@@ -52,8 +52,13 @@ from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
+<<<<<<< HEAD
 from pretune.text.labels.labelling import COLUMN_NAMES, WINDOWS, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
+=======
+from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
+from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, load_seen, save_seen
+>>>>>>> results
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.checkpoint import load_best
@@ -520,7 +525,8 @@ class _Finetuning:
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        texts, before = [text for row in self.rows["train"] for text in texts_of(row)], None
+        rows, before = [texts_of(row) for row in self.rows["train"]], None
+        texts = [join_pair(*row) if len(row) == 2 else row[0] for row in rows]
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
         else:
