@@ -52,13 +52,8 @@ from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack
 from pretune.stages.finetune.starting_weights import StartingWeights
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
-<<<<<<< HEAD
 from pretune.text.labels.labelling import COLUMN_NAMES, WINDOWS, Labelling
-from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-=======
-from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, load_seen, save_seen
->>>>>>> results
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.checkpoint import load_best
