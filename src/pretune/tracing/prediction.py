@@ -29,7 +29,7 @@ from pretune.trace_schema import (
     PredictionTrace,
     Readout,
 )
-from pretune.tracing.decision import decide, read_probabilities, say
+from pretune.tracing.decision import decide, read_probabilities, write_decision
 from pretune.tracing.embedding import describe_embedding
 from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
@@ -102,6 +102,7 @@ def trace_prediction(
         text_pair=None if classifier.pattern_encoder else cleaned_pair,
         word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
         entities=entities,
+        read_position=position,
         true_label=true_label,
         row=row,
         slice=slice,
@@ -192,7 +193,7 @@ def _describe_readouts(
             layer=layer,
             logits=logits.tolist(),
             probabilities=read_probabilities(classifier.task.name, logits),
-            label=say(classifier, logits),
+            label=write_decision(classifier, logits),
             probe=probe,
         )
         for layer, ((_, logits), probe) in enumerate(zip(readouts, probed, strict=True))

@@ -23,7 +23,7 @@ from pretune.tracing.attribution import (
     integrate_gradients,
     rank_correlation,
 )
-from pretune.tracing.decision import explain, read_probabilities, say
+from pretune.tracing.decision import explain, read_probabilities, write_decision
 from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
@@ -127,7 +127,7 @@ def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"], score: float =
         if lead[best] < 0:
             probabilities = read_probabilities(masking.classifier.task.name, logits[best])
             label = masking.first if masking.second is None else int(logits[best].argmax())
-            name = say(masking.classifier, logits[best])
+            name = write_decision(masking.classifier, logits[best])
             return Flip(words=sorted(chosen), label=name, probability=probabilities[label])
         candidates = [word for word in by_lead if word not in chosen][:_FLIP_CANDIDATES]
         if not candidates or len(chosen) == FLIPPED_WORDS:

@@ -110,8 +110,8 @@ def tokenize_pair(
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
 ) -> TokenizedText:
-    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count from
-    the start of its own text, and no word reaches from one text into the other."""
+    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count
+    from the start of its own text, and no word reaches from one text into the other."""
     kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
     tokens: list[Token] = []
     words: list[Word] = []

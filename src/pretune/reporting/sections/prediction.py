@@ -55,7 +55,8 @@ def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lin
     lines += _embedding(trace.embedding, trace.tokens, page)
     lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
-    vector = "mean vector" if trace.word is None else "vector of the word's first token"
+    vector = "mean vector" if trace.read_position is None else "vector of [MASK]"
+    vector = vector if trace.word is None else "vector of the word's first token"
     outputs = {"regression": "one row of weights", "tokens": "a row of weights per label of a word"}
     rows_of_weights = outputs.get(trace.task, "a row of weights per class")
     lines += _title(4, "Head", f"the {vector} times {rows_of_weights}, plus a bias", page)
@@ -75,7 +76,7 @@ _DECISIONS = {
     "classification": "softmax of the logits",
     "multilabel": "sigmoid of each logit, against a threshold that validation chose",
     "regression": "back to the units of the file",
-    "tokens": "softmax of the logits of this word",
+    "tokens": "softmax of the logits of this word; entities come from the likeliest sequence of labels",
 }
 
 
