@@ -28,6 +28,7 @@ from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
 
+MOST_TOKENS = 2048  # of a text whose words get attributions: every word costs the prediction of a window
 DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
 FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
@@ -41,15 +42,17 @@ def give_reasons(
     words: Sequence[Word],
     logits: Float[Tensor, " C"],
     position: int | None = None,
+    widths: Sequence[int] = (),
 ) -> tuple[Reasons, Flip | None] | None:
     """The reasons for the label, and the fewest words found whose masking flips it.
 
     `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated
-    gradients, over at most DELETED_WORDS words; random orders are drawn from a fixed seed. None if the model has a
-    single class or the text has no word.
+    gradients, over at most DELETED_WORDS words; random orders are drawn from a fixed seed. `widths` are the numbers of
+    tokens of the windows, if there are several. None if the model has a single class, or the text has no word or more
+    than MOST_TOKENS tokens.
     """
     explained = explain(classifier, logits)
-    if explained is None or not words:
+    if explained is None or not words or len(ids) > MOST_TOKENS:
         return None
     first, second = explained.first, explained.second
     masking = WordMasking(
@@ -61,6 +64,7 @@ def give_reasons(
         scale=explained.scale,
         offset=explained.offset,
         position=position,
+        widths=tuple(widths),
     )
     score = float(masking.margin(logits[None].cpu())[0])
     masked_score = float(masking.scores([range(len(words))])[0])

@@ -120,7 +120,11 @@ def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
-    cut = "; the text was too long, so its middle was cut" if trace.was_cut else ""
+    windows = sum(token.is_special for token in tokens) // 2 if trace.text_pair is None else 1
+    cut = f"; read in {windows} windows" if windows > 1 else ""
+    if trace.was_cut:
+        left_out = "some of it was left out" if windows > 1 else "its middle was cut"
+        cut += f"; the text was too long, so {left_out}"
     return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
 
 
