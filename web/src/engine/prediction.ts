@@ -69,6 +69,7 @@ export async function tracePrediction(
     word: null,
     entities: [],
     read_position: null,
+    stack: null,
     contribution_error: largestDifference(
       logits,
       logits.map((_, label) => contributions.reduce((sum, each) => sum + each.logits[label]!, 0)),
