@@ -280,7 +280,6 @@ DATA_SETS = (
         base="english",
         train=_AG_NEWS,
         options=("--label-column", "label"),
-        finetune_options=("--epochs", "30", "--patience", "30", "--batch-size", "16", "--seeds", "1"),
         rows_per_class=32,
         draws=5,
     ),

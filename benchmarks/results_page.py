@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 START = "<!-- results: written by `python benchmarks/results_table.py --write` -->"
 END = "<!-- end of the results -->"
 _TRIVIAL = ("majority", "mean")
-_NETWORKS = ("scratch", "pretrained")
+_NETWORKS = ("scratch", "pretrained", "stack")
 _METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
@@ -27,8 +27,8 @@ _METRICS = {
     "spearman": "Spearman",
 }
 _FIGURES = (
-    "data set", "task", "labels", "training rows", "test rows", "metric", "pre-trained", "from scratch", "best linear",
-    "trivial", "over from scratch", "over best linear",
+    "data set", "task", "labels", "training rows", "test rows", "metric", "pre-trained", "with NB-SVM", "from scratch",
+    "best linear", "trivial", "over from scratch", "over best linear",
 )  # fmt: skip
 _BUDGETS = (
     "data set", "text of pre-training", "tokens", "model", "seeds", "options of finetune", "minutes: pre-training",
@@ -93,7 +93,7 @@ def _figures_of(title: str, result: Row | None) -> list[str]:
         f"{counts['train'] + counts['validation']:,}",
         f"{counts['test']:,}",
         _METRICS.get(metric, metric),
-        *(_value(draws, kind, metric) for kind in ("pretrained", "scratch")),
+        *(_value(draws, kind, metric) for kind in ("pretrained", "stack", "scratch")),
         _linear(draws, metric),
         _trivial(draws, metric),
         *(_difference(draws, is_control) for is_control in (True, False)),

@@ -9,6 +9,7 @@ from pretune.text.seen_texts import (
     SeenTexts,
     describe_seen,
     hand_on_seen,
+    join_pair,
     join_seen,
     load_seen,
     save_seen,
@@ -86,3 +87,14 @@ def test_unrecorded_texts_are_never_taken_for_unseen_ones(tmp_path: Path) -> Non
     known = load_seen(stage, TRAINING)
     assert known is not None
     assert known.count_among(["two"]) == 0
+
+
+def test_a_pair_counts_if_it_was_a_row_or_both_texts_were_in_the_corpus(tmp_path: Path) -> None:
+    save_seen(tmp_path, TRAINING, [join_pair("One", "two"), join_pair("three", "four")])
+    rows = load_seen(tmp_path, TRAINING)
+    assert rows is not None
+    assert rows.count_among(["one", "one", "three"], ["Two", "four", "two"]) == 1
+    save_seen(tmp_path, PRETRAINING, ["one", "four"])
+    corpus = load_seen(tmp_path, PRETRAINING)
+    assert corpus is not None
+    assert corpus.count_among(["one", "one", "three"], ["Two", "four", "two"]) == 1

@@ -41,13 +41,22 @@ class SeenTexts:
         return found
 
     def count_among(self, texts: Sequence[str], text_pairs: Sequence[str] | None = None) -> int | None:
-        """How many of the clean texts the model learned from; of pairs, it must have learned from both texts. None if
-        it may be some, but none is recorded."""
+        """How many of the clean texts the model learned from; None if it may be some, but none is recorded.
+
+        Of pairs, it must have learned from this very pair, which is how rows are recorded, or from both texts in a
+        corpus.
+        """
         found = self.among(texts)
         if text_pairs is not None:
             found &= self.among(text_pairs)
+            found |= self.among([join_pair(a, b) for a, b in zip(texts, text_pairs, strict=True)])
         count = int(found.sum())
         return count if count or self.is_complete else None
+
+
+def join_pair(text: str, text_pair: str) -> str:
+    """A pair of clean texts as one text of the record: a sentence of it may well occur in other pairs."""
+    return f"{text}\0{text_pair}"
 
 
 def save_seen(
