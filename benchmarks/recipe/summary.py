@@ -214,8 +214,8 @@ def _references(name: str, names: list[str]) -> list[str]:
     """What a contender is compared with: single models of its kind, and what it averages or stacks."""
     for mark in (
         ", fold models",
-        ", stack",
         ", 5 fold models",
+        ", stack",
         ", recalibrated",
         ", mean of",
         ", soup",

@@ -191,7 +191,12 @@ class PrepareConfig:
     """Stage 4: encode labelled examples with the model's tokenizer."""
 
     max_seq_len: int | None = _setting(
-        None, "maximum tokens per text; longer texts are cut in the middle (default: up to 512)"
+        None, "maximum tokens that the model reads at once (default: up to 512); for longer texts see --long-texts"
+    )
+    long_texts: Literal["auto", "windows", "cut"] = _setting(
+        "auto",
+        "windows: read a longer text in several windows, with the mean of their vectors; cut: read its beginning and "
+        "end; auto: windows if more than a tenth of the texts are longer",
     )
 
 

@@ -619,15 +619,19 @@ class Entity:
 
 @dataclass(frozen=True, kw_only=True)
 class WordLabel:
+    """A word, and its label: O, or B- or I- and a type."""
+
     start: int
     end: int
     position: Annotated[int, "of its first token, which the model labels"]
-    label: Annotated[UserText, "O, or B- or I- and a type"]
+    label: UserText
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionTrace:
     """One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision.
+
+    The offsets of a token of the second text of a pair count from the start of that text.
 
     With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of
     entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to.
@@ -637,9 +641,12 @@ class PredictionTrace:
     why: Annotated[str, "typical, borderline, wrong, example or typed"]
     task: TaskName = "classification"
     text: UserText
-    text_pair: Annotated[UserText, "the second text; offsets of its tokens count from its own start"] | None = None
+    text_pair: UserText | None = None
     word: Annotated[WordLabel, "of a model of entities: the word that is shown"] | None = None
     entities: Annotated[list[Entity], "predicted"] = field(default_factory=list)
+    read_position: (
+        Annotated[int, "of the token that the head reads; None if it reads the mean over the text"] | None
+    ) = None
     true_label: UserText | None
     row: Annotated[int, "of the test split"] | None
     slice: UserText | None

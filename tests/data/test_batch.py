@@ -112,3 +112,41 @@ def test_labels_of_whole_rows_are_cut_with_them(is_weighted: bool) -> None:
     assert torch.equal(torch.cat([part.labels for part in parts]), ids[:, 0])
     assert (parts[0].label_weights is not None) == is_weighted
     assert batch.cut(1) == [batch]
+
+
+def windowed_batch() -> Batch:
+    """Three texts of 2, 1 and 3 windows."""
+    ids = torch.arange(4, 22).view(6, 3)
+    return Batch(
+        input_ids=ids,
+        labels=torch.tensor([0, 1, 2]),
+        label_weights=torch.tensor([0.5, 1.0, 2.0]),
+        attention=Attention(document_ids=torch.zeros_like(ids)),
+        windows=torch.tensor([2, 1, 3]),
+        num_tokens=18,
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_windows_of_a_text_stay_together(count: int) -> None:
+    batch = windowed_batch()
+    parts = batch.cut(count)
+    assert len(parts) == min(count, 3)
+    windows = [part.windows for part in parts if part.windows is not None]
+    assert torch.cat(windows).tolist() == [2, 1, 3]
+    for part, of_texts in zip(parts, windows, strict=True):
+        assert len(part.input_ids) == int(of_texts.sum())
+        assert len(part.labels) == len(of_texts) == part.num_texts
+        assert part.num_tokens == part.input_ids.numel()
+    assert torch.cat([part.input_ids for part in parts]).equal(batch.input_ids)
+    assert torch.cat([part.labels for part in parts]).tolist() == [0, 1, 2]
+    assert sum(part.weight for part in parts) == batch.weight
+
+
+def test_every_process_gets_whole_texts() -> None:
+    parts = [windowed_batch().part(rank, 4) for rank in range(4)]
+    assert [len(part.input_ids) for part in parts] == [2, 1, 3, 0]
+    assert [len(part.labels) for part in parts] == [1, 1, 1, 0]
+    moved = windowed_batch().to("meta")
+    assert moved.windows is not None
+    assert moved.windows.device.type == "meta"

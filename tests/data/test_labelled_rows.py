@@ -12,6 +12,7 @@ import torch
 from pretune.data.labelled_rows import LabeledShard, LabelledBatches, load_labeled
 from pretune.data.masked_rows import SpecialIds
 from pretune.data.targets import Targets
+from pretune.text.tokenizer.windows import WindowRule
 
 NUM_ROWS = 600
 
@@ -131,3 +132,52 @@ def test_a_subset_of_rows_is_spread_evenly(write_shard: Any, draw_documents: Any
     batch = make_rows(data, special, batch_size=30).in_order()
     assert sorted(batch[0].labels.tolist()) == data.targets.values.tolist()
     assert len(load_labeled(folder, "some", Targets.of_rows(np.arange(90)), 500)) == 90
+
+
+@pytest.fixture
+def rule(is_sentence_end: Any) -> WindowRule:
+    return WindowRule(max_seq_len=16, is_sentence_end=is_sentence_end, starts_word=np.ones(50, dtype=np.bool_))
+
+
+def test_evaluation_reads_all_windows_of_every_text(data: LabeledShard, special: SpecialIds, rule: WindowRule) -> None:
+    rows = make_rows(data, special, window_rule=rule)
+    batches = rows.in_order()
+    assert torch.cat([batch.labels for batch in batches]).tolist() == [n % 3 for n in rows.order()]
+    assert sorted(rows.order().tolist()) == list(range(NUM_ROWS))
+    assert max(batch.input_ids.shape[1] for batch in batches) <= 16
+    assert max(len(batch.input_ids) for batch in batches) == 16
+    seen = [
+        [token for token in window if token >= special.first_ordinary]
+        for batch in batches
+        for window in batch.input_ids.tolist()
+    ]
+    expected = [token for row in rows.order().tolist() for token in data.text(row).tolist() if token >= 4]
+    assert [token for window in seen for token in window] == expected
+
+
+def test_without_long_rows_windows_change_nothing(data: LabeledShard, special: SpecialIds, rule: WindowRule) -> None:
+    wide = WindowRule(max_seq_len=60, is_sentence_end=rule.is_sentence_end, starts_word=rule.starts_word)
+    one, other = (make_rows(data, special, mask_augment=0.1, window_rule=each) for each in (None, wide))
+    assert [batch.tolist() for batch in one.epoch(3)] == [batch.tolist() for batch in other.epoch(3)]
+    batch, same = (rows.training_batch(rows.epoch(3)[0], 3, 0) for rows in (one, other))
+    assert torch.equal(batch.input_ids, same.input_ids)
+    assert same.windows is None
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_an_epoch_draws_windows_anew(data: LabeledShard, special: SpecialIds, rule: WindowRule, most: int) -> None:
+    rows = make_rows(data, special, window_rule=rule, train_windows=most)
+    chosen = np.flatnonzero(data.lengths > 40)[:12]
+
+    def drawn(seed: int, epoch: int, index: int = 0) -> list[list[int]]:
+        made = make_rows(data, special, window_rule=rule, train_windows=most, seed=seed)
+        return made.training_batch(chosen, epoch, index).input_ids.tolist()
+
+    assert drawn(0, 1) == drawn(0, 1) == drawn(0, 1, 5) == rows.training_batch(chosen, 1, 0).input_ids.tolist()
+    assert len({str(drawn(*place)) for place in [(0, 1), (1, 1), (0, 2)]}) == 3
+    assert len(drawn(0, 1)) == most * len(chosen)
+    alone = rows.training_batch(chosen[3:4], 1, 0)  # a function of the row, not of its batch
+    assert alone.input_ids.tolist()[0] == drawn(0, 1)[3 * most][: alone.input_ids.shape[1]]
+    every = {tuple(row) for epoch in range(40) for row in drawn(0, epoch)}
+    assert sum(map(len, every)) > 0.9 * 16 * sum(len(rule.spans(data.text(int(row)))) for row in chosen)
+    assert rows.lengths.max() <= most * 16

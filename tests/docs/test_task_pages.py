@@ -60,15 +60,29 @@ def _entities(random: np.random.Generator) -> dict[str, Any]:
     return {"text": text, "spans": [[0, len(person), "person"], [start, start + len(place), "place"]]}
 
 
+def _reports(random: np.random.Generator) -> dict[str, Any]:
+    """Reports of more than 512 tokens, of which many sentences may decide."""
+    label = str(random.choice(["urgent", "calm"]))
+    end = {"urgent": "burns", "calm": "rests"}[label]
+    sentences = []
+    for _ in range(18):
+        words = ["".join(random.choice(list("bdfgklmnprstv") + list("aeiou") * 2, size=5)) for _ in range(9)]
+        words.insert(4, f"server {end}")
+        sentences.append(f"The {' '.join(words)}.")
+    return {"text": " ".join(sentences), "label": label}
+
+
 FILES: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = {
     "multilabel": ("tickets.jsonl", _tickets),
     "regression": ("urgency.csv", _urgency),
     "pairs": ("answers.jsonl", _answers),
     "tokens": ("entities.jsonl", _entities),
+    "long-texts": ("reports.jsonl", _reports),
 }
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine explains long texts slowly
 @pytest.mark.parametrize("page", FILES)
 def test_the_commands_of_a_page_run(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -18,10 +18,12 @@ from pretune.model.config import ModelConfig
 from pretune.model.folder import (
     Model,
     describe_native_head,
+    describe_native_windows,
     load_model_folder,
     save_model_folder,
 )
 from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier
+from pretune.text.labels.labelling import Labelling
 
 CONFIG = ModelConfig(
     vocab_size=100, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=96
@@ -99,6 +101,21 @@ def test_classifier_round_trip(tmp_path: Path, tokenizer_folder: Path, classes: 
     assert_same_weights(model, loaded.model)
     assert (describe_native_head(model) is None) == (classes <= 32)
     assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["split_special_tokens"] is True
+
+
+def test_the_way_of_reading_long_texts_is_kept(tmp_path: Path, tokenizer_folder: Path) -> None:
+    model = randomize(SequenceClassifier(CONFIG, 2))
+    assert isinstance(model, SequenceClassifier)
+    for reads_windows in (True, False):
+        labelling = Labelling(names=("a", "b"), reads_windows=reads_windows)
+        save_model_folder(tmp_path / "model", model, tokenizer_folder, labelling)
+        assert load_model_folder(tmp_path / "model").labelling == labelling
+        notice = describe_native_windows(model, labelling)
+        assert (notice is not None) == reads_windows
+        assert (
+            notice is None
+            or f"Texts of up to {CONFIG.max_seq_len} tokens get the same result from transformers" in notice
+        )
 
 
 @settings(max_examples=15, deadline=None)

@@ -203,6 +203,24 @@ def test_the_mean_excludes_padding() -> None:
     assert mean_over_text(hidden, torch.full_like(DOCUMENTS, -1)).isfinite().all()
 
 
+def test_the_mean_over_windows_is_that_over_all_their_positions() -> None:
+    hidden = torch.randn(4, 20, 3, generator=torch.Generator().manual_seed(0))
+    documents = torch.zeros(4, 20, dtype=torch.long)
+    documents[0, 17:], documents[2, 5:] = -1, -1
+    means = mean_over_text(hidden, documents, torch.tensor([3, 1]))
+    torch.testing.assert_close(means[0], torch.cat([hidden[0, :17], hidden[1], hidden[2, :5]]).mean(0))
+    assert torch.equal(means[1], mean_over_text(hidden, documents)[3])
+
+
+def test_texts_of_one_window_give_the_same_bits() -> None:
+    model = strong(SequenceClassifier(CONFIG, 3))
+    documents = DOCUMENTS.clamp(max=0)
+    with torch.no_grad():
+        one = model(token_ids(), documents)
+        assert torch.equal(model(token_ids(), documents, windows=torch.tensor([1, 1])), one)
+        assert model(token_ids(), documents, windows=torch.tensor([2])).shape == (1, 3)
+
+
 def test_a_classifier_ignores_padding() -> None:
     model = strong(SequenceClassifier(CONFIG, 3))
     documents = DOCUMENTS.clamp(max=0)

@@ -20,3 +20,8 @@ def test_a_tree_without_a_bundle_names_the_command(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(assets, "files", lambda _package: tmp_path)
     with pytest.raises(UsageError, match="`make page`"):
         assets.read_assets.__wrapped__()
+
+
+def test_the_script_stays_small() -> None:
+    """It is in every report; a library or a data set in it would show here (ADR 0023)."""
+    assert len(assets.read_assets().script.encode()) < 230_000

@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from pretune.run_trace.codec import to_json
 from pretune.run_trace.redact import REDACTED, SPECIAL_TOKENS, count_excerpts, redact
 from pretune.run_trace.user_texts import Place, texts_of
-from pretune.trace_schema import RunTrace
+from pretune.trace_schema import (
+    Entity,
+    EntityErrors,
+    EntityRow,
+    LabelFigures,
+    LabelSetErrors,
+    LabelSetRow,
+    RunTrace,
+    ScoreErrors,
+    ScoreRow,
+    WordLabel,
+)
 
 
 def test_no_text_of_the_user_is_left(traced: RunTrace) -> None:
@@ -65,3 +76,35 @@ def test_any_text_of_a_message_is_replaced(text: str) -> None:
     trace = redact(fold_events([event], RunFolder(name="run")))
     assert trace.example is not None
     assert (trace.example.text, trace.example.source) == (REDACTED, REDACTED)
+
+
+def test_rows_of_other_tasks_keep_no_text_and_their_labels_fit_together(traced: RunTrace) -> None:
+    row = LabelSetRow(row=0, text="xyzzy a", text_pair="xyzzy b", label=[0], predicted=[1], slice="xyzzy c")
+    kind = LabelFigures(label="xyzzy d", support=1, predicted=1, hits=1, precision=1, recall=1, f1=1)
+    span = Entity(start=0, end=3, type="xyzzy d")
+    found = replace(
+        traced.errors,  # type: ignore[type-var]
+        label_sets=LabelSetErrors(labels=[kind], confusions=[], exact=0, micro_f1=0, examples=[row]),
+        entities=EntityErrors(
+            types=[kind], entity_f1=0, right=0, wrong_type=0, wrong_borders=0, wrong_type_and_borders=0, missed=0,
+            invented=0, examples=[EntityRow(row=0, text="xyzzy e", label=[span], predicted=[], slice=None)],
+        ),
+        scores=ScoreErrors(
+            pearson=0, spearman=0, mean_absolute_error=0, baseline_error=0, quantiles=[], label=[], predicted=[],
+            examples=[ScoreRow(row=0, text="xyzzy f", text_pair="xyzzy g", label=1, predicted=2, slice="xyzzy c")],
+        ),
+    )  # fmt: skip
+    prediction = replace(
+        traced.predictions[0],
+        text_pair="xyzzy h",
+        entities=[span],
+        word=WordLabel(start=0, end=1, position=1, label="B-xyzzy"),
+        decision=replace(traced.predictions[0].decision, labels=["xyzzy d"]),
+    )
+    redacted = redact(replace(traced, errors=found, predictions=[prediction]))
+    left = str(to_json(redacted))
+    assert "xyzzy" not in left, left[left.index("xyzzy") - 200 :][:400]
+    assert redacted.errors is not None and redacted.errors.label_sets and redacted.errors.entities
+    name = redacted.errors.label_sets.labels[0].label
+    assert name.startswith("label ")
+    assert redacted.errors.entities.examples[0].label[0].type == name == redacted.predictions[0].decision.labels[0]

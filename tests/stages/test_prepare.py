@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pretune.runtime.manifest import Manifest, sealed
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare import prepare
-from pretune.text.splits import assign_splits
+from pretune.text.splits import SPLITS, assign_splits
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
@@ -49,8 +50,13 @@ def events_of(out: Path, kind: str) -> list[Event]:
     return [event for event in read_events(out) if event["event"] == kind]
 
 
+def read_labels_of(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "labels.json").read_text(encoding="utf-8"))
+    return found
+
+
 def run(labels: Path, out: Path, base: Path, test_labels: Path | None = None, **settings: Any) -> Manifest:
-    config = PrepareConfig(**{name: settings.pop(name) for name in ("max_seq_len",) if name in settings})
+    config = PrepareConfig(**{name: settings.pop(name) for name in ("max_seq_len", "long_texts") if name in settings})
     return prepare(labels, out, config, base=base, test_labels=test_labels, split=SplitConfig(**settings))
 
 
@@ -128,8 +134,54 @@ def test_long_texts_are_cut_and_counted(tmp_path: Path, tokenizer_folder: Path) 
     assert manifest.summary["cut_share"] == 0.1
     assert max(TokenShard(out, "train").lengths) == 48
     with pytest.raises(InputDataError, match=r"Every text of .* is longer than 8 tokens"):
-        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8)
+        run(file, tmp_path / "short", tokenizer_folder, max_seq_len=8, long_texts="cut")
     assert not (tmp_path / "short").exists()
+
+
+def test_long_texts_are_kept_whole_and_read_in_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
+    texts = [text * (5 if n % 9 == 0 else 1) for n, text in enumerate(draw_texts(100))]
+    texts[1] = " ".join(texts[2:30] * 120)
+    file = write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50)
+    out, tokenizer = tmp_path / "prepare", load_tokenizer(tokenizer_folder)
+    manifest = run(file, out, tokenizer_folder, max_seq_len=48)
+    lengths = [len(tokenizer.encode(text)) for text in texts]
+    assert max(lengths) > 30_000
+    assert sum(manifest.summary[split] for split in SPLITS) == 100
+    assert sum(TokenShard(out, split).num_tokens for split in SPLITS) == sum(lengths)
+    assert (manifest.summary["long_texts"], manifest.summary["long_fraction"]) == ("windows", 0.13)
+    assert manifest.summary["cut_share"] == 0.0
+    assert read_labels_of(out)["long_texts"] == "windows"
+    [notice] = [event["sentence"] for event in events_of(out, "notice")]
+    assert notice.startswith("13 rows (13.0%) are longer than 48 tokens. Each of them is read in several windows")
+    assert "1 of them have more than 64 windows; 64, spread evenly" in notice
+    assert f"In all, {manifest.summary['tokens_read']:,} of {sum(lengths):,} tokens are read" in notice
+    assert not [event for event in events_of(out, "warning") if event["rule"] == "cut"]
+
+
+@pytest.mark.parametrize(("wanted", "way"), [("auto", "cut"), ("cut", "cut"), ("windows", "windows")])
+def test_the_way_of_reading_can_be_given(tmp_path: Path, tokenizer_folder: Path, wanted: str, way: str) -> None:
+    texts = [text * (5 if n % 10 == 0 else 1) for n, text in enumerate(draw_texts(100))]
+    file = write_rows(tmp_path / "rows.jsonl", texts, ["a", "b"] * 50)
+    out = tmp_path / "prepare"
+    manifest = run(file, out, tokenizer_folder, max_seq_len=48, long_texts=wanted)
+    assert manifest.summary["long_texts"] == way
+    assert read_labels_of(out).get("long_texts") == (None if way == "cut" else "windows")
+    [sentence] = [event["sentence"] for event in read_events(out) if "longer than 48" in event.get("sentence", "")]
+    assert ("only their beginning and end are read" in sentence) == (way == "cut")
+    assert re.search(r"In all, [\d,]+ of [\d,]+ tokens are read", sentence)
+
+
+def test_pairs_have_no_windows(tmp_path: Path, tokenizer_folder: Path) -> None:
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"text": text * 4, "second": text, "label": ("a", "b")[n % 2]} for n, text in enumerate(draw_texts(100))]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    split = SplitConfig(task="pairs", text_column="text", text_pair_column="second", label_column="label")
+    settings = {"base": tokenizer_folder, "split": split}
+    with pytest.raises(InputDataError, match=r"--long-texts is windows, but .* has pairs of texts or labelled tokens"):
+        prepare(file, tmp_path / "a", PrepareConfig(max_seq_len=64, long_texts="windows"), **settings)
+    manifest = prepare(file, tmp_path / "b", PrepareConfig(max_seq_len=64), **settings)
+    assert manifest.summary["long_texts"] == "cut"
+    assert 0 < manifest.summary["cut_share"] < 1
 
 
 def test_the_example_is_that_of_earlier_stages(tmp_path: Path, labels_file: Path, run_folder: Path) -> None:
@@ -160,7 +212,7 @@ def test_a_model_that_reads_less_sets_the_length(
     fields = json.loads((base / "checkpoint" / "config.json").read_text(encoding="utf-8"))
     (base / "checkpoint" / "config.json").write_text(json.dumps({**fields, "max_position_embeddings": 16}))
     folder.finish(example={"text": draw_texts(300)[11]}, synthetic=True)
-    manifest = run(labels_file, tmp_path / "prepare", tmp_path / name)
+    manifest = run(labels_file, tmp_path / "prepare", tmp_path / name, long_texts="cut")
     assert manifest.summary["max_seq_len"] == 16
     assert max(TokenShard(tmp_path / "prepare", "train").lengths) == 16
     assert (manifest.summary["example"]["row"], manifest.summary["synthetic"]) == (11, True)

@@ -53,7 +53,7 @@ def test_gradients_of_a_linear_score_are_its_weights(classifier: Classifier, mon
     masking = make_masking(classifier)
     weight = torch.randn(len(masking.ids), 64, generator=torch.Generator().manual_seed(1))
 
-    def linear(_model: object, x: Tensor, _ids: object) -> Tensor:
+    def linear(_model: object, x: Tensor, *_: object) -> Tensor:
         score = (x * weight).sum((1, 2))
         return torch.stack([0 * score, 0 * score, score], dim=1)
 

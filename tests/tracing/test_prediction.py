@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,14 @@ import pytest
 from pretune.errors import UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
+from pretune.model.transformer import SequenceClassifier
+from pretune.run_trace.prediction_checks import _rebuild_error
+from pretune.text.tokenizer.windows import MOST_WINDOWS
 from pretune.trace_schema import PredictionTrace
-from pretune.tracing import prediction
+from pretune.tracing import prediction, reasons
 from pretune.tracing.prediction import ATTENTION_TOKENS, trace_prediction
 from pretune.tracing.run_context import NO_CONTEXT
+from pretune.tracing.words import tokenize
 
 WORDS = [
     "sun", "film", "hotel", "🙂", "👩‍👩‍👧", "großartig", "never", "dreadful,", "電話", "لا", "[MASK]", "<b>", "\t",
@@ -187,3 +191,80 @@ def test_a_text_of_100_000_tokens_is_cut(classifier: Classifier, monkeypatch: py
 
 def test_the_path_of_a_run_will_do(run_folder: Path) -> None:
     assert prediction.trace(run_folder, "A film.").decision.label in ("negative", "neutral", "positive")
+
+
+LONG = "A wonderful film, warm and never dreadful. The hotel was cold. " * 4
+
+
+@pytest.fixture(scope="module")
+def windowed(classifier: Classifier) -> Classifier:
+    """The same model, as one that reads long texts in windows of up to 24 tokens."""
+    return replace(
+        classifier,
+        model=with_length(classifier.text_model, 24),
+        labelling=replace(classifier.labelling, reads_windows=True),
+    )
+
+
+def with_length(model: SequenceClassifier, max_seq_len: int) -> SequenceClassifier:
+    same = SequenceClassifier(replace(model.config, max_seq_len=max_seq_len), len(model.classifier.weight))
+    same.load_state_dict(model.state_dict())
+    return same.eval()
+
+
+@pytest.fixture(scope="module")
+def in_windows(windowed: Classifier) -> PredictionTrace:
+    return trace_prediction(windowed, LONG, context=NO_CONTEXT)
+
+
+def test_a_trace_of_several_windows_is_exact(windowed: Classifier, in_windows: PredictionTrace) -> None:
+    trace = in_windows
+    assert sum(token.is_special for token in trace.tokens) // 2 > 2
+    assert not trace.was_cut
+    assert "".join(token.surface for token in trace.tokens if not token.is_special).split() == LONG.split()
+    assert max(trace.contribution_error, trace.head_error, trace.prediction_error) < 1e-4
+    np.testing.assert_allclose(trace.decision.probabilities, windowed.predict_outputs([LONG])[0], atol=1e-5)
+    assert trace.readouts[-1].logits == pytest.approx(trace.head.logits)
+    assert trace.attention is None
+
+
+def test_attributions_of_several_windows_are_those_of_the_whole_text(
+    windowed: Classifier, in_windows: PredictionTrace
+) -> None:
+    found = in_windows.reasons
+    assert found is not None
+    assert found.words == LONG.split()
+    assert found.deletion[0] == pytest.approx(found.score, abs=1e-5)
+    assert found.is_converged
+    assert sum(found.integrated_gradients) == pytest.approx(found.score - found.masked_score, abs=0.05)
+    read = tokenize(
+        windowed.tokenizer, LONG, windowed.tokenizer.encode_with_offsets(LONG), 24, rule=windowed.window_rule
+    )
+    first, second = (windowed.label_names.index(name) for name in (found.label, found.runner_up))
+    for word in (0, 7, len(read.words) - 1):
+        windows, start = [list(window) for window in read.windows], 0
+        for window in windows:
+            for place in range(len(window)):
+                if start + place in read.words[word].positions:
+                    window[place] = windowed.tokenizer.mask_id
+            start += len(window)
+        logits = windowed.predict_windows(windows)
+        assert found.score - float(logits[first] - logits[second]) == pytest.approx(found.occlusion[word], abs=1e-4)
+
+
+def test_very_long_texts_have_no_reasons(windowed: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasons, "MOST_TOKENS", 60)
+    assert trace_prediction(windowed, LONG, context=NO_CONTEXT).reasons is None
+
+
+def test_of_a_very_long_text_the_windows_that_are_read_are_traced(
+    windowed: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "give_reasons", lambda *_: None)
+    text = LONG * 30
+    trace = trace_prediction(windowed, text, context=NO_CONTEXT)
+    assert trace.was_cut
+    assert sum(token.is_special for token in trace.tokens) // 2 == MOST_WINDOWS
+    assert trace.prediction_error < 1e-4
+    assert _rebuild_error(trace) == 0
+    assert _rebuild_error(replace(trace, was_cut=False)) > 0

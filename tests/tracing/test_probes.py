@@ -41,7 +41,7 @@ def test_a_word_that_tells_the_labels_apart_is_read_from_the_embedding(
     assert probes[0].random_weights_accuracy > 0.9  # a bag of words is enough
     assert all(probe.shuffled_accuracy < 0.85 for probe in probes)
     assert {probe.n for probe in probes} == {len(held_out.labels)}
-    states = pooled_states(classifier.model.transformer, held_out.texts)
+    states = pooled_states(classifier.model.transformer, held_out.rows)
     for layer, probe in enumerate(probes):
         given = np.array([probe.describe(state).probabilities for state in states[layer]])
         np.testing.assert_allclose(given.sum(1), 1)
@@ -56,14 +56,14 @@ def test_a_word_that_tells_the_labels_apart_is_read_from_the_embedding(
 def test_rows_are_spread_and_bounded_by_rows_and_tokens(training: LabeledShard) -> None:
     assert len(choose_rows(training, 10, 10**6).labels) == 10
     few = choose_rows(training, 10**6, 300)
-    assert 1 <= sum(map(len, few.texts)) <= 600
-    np.testing.assert_array_equal(choose_rows(training, 10**6, 10**6).labels, training.labels)
+    assert 1 <= sum(map(len, few.rows)) <= 600
+    np.testing.assert_array_equal(choose_rows(training, 10**6, 10**6).labels, training.targets.values)
 
 
 def test_one_class_or_no_validation_rows_give_no_probe(classifier: Classifier) -> None:
-    rows = ProbeRows(texts=[[1, 5, 2]] * 4, labels=np.array([0, 1, 0, 1]))
-    none = ProbeRows(texts=[], labels=np.array([], dtype=np.int64))
-    one = ProbeRows(texts=[[1, 5, 2]], labels=np.array([1]))
+    rows = ProbeRows(rows=[[1, 5, 2]] * 4, windows=[1] * 4, labels=np.array([0, 1, 0, 1]))
+    none = ProbeRows(rows=[], windows=[], labels=np.array([], dtype=np.int64))
+    one = ProbeRows(rows=[[1, 5, 2]], windows=[1], labels=np.array([1]))
     assert fit_probes(classifier, rows, none) is None
     assert fit_probes(classifier, one, rows) is None
     assert describe_states(None, [np.zeros(3, dtype=np.float32)] * 2) == [None, None]
@@ -79,3 +79,11 @@ def test_random_weights_have_the_scale_of_the_trained_ones_and_no_other_trace_of
             assert abs(float(torch.corrcoef(both)[0, 1])) < 0.1
     again = with_random_weights(trained)
     torch.testing.assert_close(random.state_dict(), again.state_dict(), atol=0, rtol=0)
+
+
+def test_windows_are_pooled_as_one_text(classifier: Classifier) -> None:
+    transformer = classifier.model.transformer
+    rows = [[1, 5, 6, 2], [1, 7, 2], [1, 8, 9, 10, 2]]
+    alone, pooled = pooled_states(transformer, rows), pooled_states(transformer, rows, [2, 1])
+    np.testing.assert_allclose(pooled[:, 0], (4 * alone[:, 0] + 3 * alone[:, 1]) / 7, atol=1e-6)
+    np.testing.assert_array_equal(pooled[:, 1], alone[:, 2])

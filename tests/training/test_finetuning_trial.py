@@ -22,6 +22,7 @@ from pretune.tasks.classification import softmax
 from pretune.tasks.registry import task_named
 from pretune.text.labels.labelling import Labelling
 from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
@@ -50,7 +51,7 @@ def measure(logits: Any) -> dict[str, Any]:
     return {name: figures[name] for name in ("n", "accuracy", "accuracy_interval", "macro_f1", "loss")}
 
 
-def write_rows(folder: Path, name: str, count: int, seed: int) -> LabelledBatches:
+def write_rows(folder: Path, name: str, count: int, seed: int, rule: WindowRule | None = None) -> LabelledBatches:
     """Texts whose label follows from one of their tokens."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, size=count).tolist()
@@ -61,14 +62,22 @@ def write_rows(folder: Path, name: str, count: int, seed: int) -> LabelledBatche
             writer.add([1, *filler, 2])
     special = SpecialIds(pad=0, mask=3, first_ordinary=4)
     targets = Targets.of_rows(np.array(labels))
-    return LabelledBatches(load_labeled(folder, name, targets), special, batch_size=16, seed=0, mask_augment=0.1)
+    return LabelledBatches(
+        load_labeled(folder, name, targets),
+        special,
+        batch_size=16,
+        seed=0,
+        mask_augment=0.1,
+        window_rule=rule,
+        train_windows=2 if name == "train" else None,
+    )
 
 
 @pytest.fixture
 def make_trial(tmp_path: Path, tokenizer_folder: Path, make_classifier: Any) -> Callable[..., FinetuningTrial]:
-    train, validation = write_rows(tmp_path, "train", 96, 0), write_rows(tmp_path, "validation", 40, 1)
-
-    def make(name: str, measure: Measure = measure, **settings: Any) -> FinetuningTrial:
+    def make(name: str, measure: Measure = measure, rule: WindowRule | None = None, **settings: Any) -> FinetuningTrial:
+        train = write_rows(tmp_path, "train", 96, 0, rule)
+        validation = write_rows(tmp_path, "validation", 40, 1, rule)
         (tmp_path / name).mkdir(exist_ok=True)
         return FinetuningTrial(
             make_classifier(),
@@ -175,6 +184,29 @@ def test_a_stopped_trial_resumes_to_the_same_end(
     assert all(torch.equal(t, resumed.optimizer.state()[name]) for name, t in whole.optimizer.state().items())
     assert without_times(read_events(tmp_path / "stopped")) == without_times(read_events(tmp_path / "whole"))
     assert whole.state.more == resumed.state.more
+
+
+def test_a_trial_with_windows_learns_and_resumes_to_the_same_end(
+    make_trial: Callable[..., FinetuningTrial],
+) -> None:
+    nowhere = np.zeros(300, dtype=np.bool_)
+    rule = WindowRule(max_seq_len=6, is_sentence_end=nowhere, starts_word=~nowhere)  # rows have 5 to 13 tokens
+    whole = make_trial("whole", rule=rule)
+    best = whole.run(StopFlag())
+    assert best["accuracy"] > 0.6
+    with pytest.raises(StoppedError):
+        make_trial("stopped", rule=rule).run(StopAfter(8))
+    resumed = make_trial("stopped", rule=rule)
+    assert resumed.run(StopFlag()) == best
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    rows = whole.validation
+    together = predict_outputs(TaskObjective(whole.model, TASK.losses, torch.float32, compiled=False), rows, "cpu")
+    with torch.no_grad():
+        for row in range(len(rows.data)):
+            alone = TaskObjective(whole.model, TASK.losses, torch.float32, compiled=False)
+            [logits] = alone.logits(rows.batch(np.array([row]))).numpy()
+            np.testing.assert_allclose(together[row], logits, atol=1e-5)
 
 
 def test_a_finished_trial_is_not_trained_again(make_trial: Callable[..., FinetuningTrial], tmp_path: Path) -> None:

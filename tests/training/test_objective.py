@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,24 @@ def test_labelled_texts_are_weighted(make_classifier: Any, draw_labelled: Any, i
     torch.testing.assert_close(sums.loss, (losses * weights).sum())
     assert sums.weight == pytest.approx(float(weights.sum()))
     assert (sums.count, int(sums.correct)) == (7, int((logits.argmax(-1) == batch.labels).sum()))
+
+
+def test_a_text_in_windows_has_the_same_gradient_in_any_division(make_classifier: Any, draw_labelled: Any) -> None:
+    model, batch = make_classifier(), draw_labelled(6)
+    batch = replace(batch, labels=batch.labels[:3], windows=torch.tensor([2, 1, 3]))
+    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
+    found = []
+    for count in (1, 2, 3):
+        model.zero_grad()
+        for part in batch.cut(count):
+            objective(part).loss.backward()
+        found.append({name: p.grad.clone() for name, p in model.named_parameters()})
+    for each in found[1:]:
+        for name, gradient in each.items():
+            torch.testing.assert_close(gradient, found[0][name], atol=1e-5, rtol=1e-4)
+    hidden = model.transformer(batch.input_ids, batch.attention.document_ids)
+    expected = model.classifier(torch.stack([hidden[:2].mean((0, 1)), hidden[2].mean(0), hidden[3:].mean((0, 1))]))
+    torch.testing.assert_close(objective.logits(batch), expected, atol=1e-5, rtol=1e-5)
 
 
 COMPILED_ON_NO_DEVICE = """

@@ -27,6 +27,16 @@ export function CarriedModel({ carried, trace }: { carried: Carried; trace: RunT
   if (carried === "unreadable") {
     return <Part title="The model in this file" sentence="The model in this file cannot be read; the file may be cut off.">{null}</Part>;
   }
+  if (!carried.canTrace && trace.phases.finetune !== null) {
+    return (
+      <Part
+        title="The model in this file"
+        sentence="This file carries the pre-trained model, which fills in words. What the fine-tuned one predicts for a typed text is not computed in a file for this task, only for one class per text; pretune watch computes it for every task."
+      >
+        {null}
+      </Part>
+    );
+  }
   return (
     <Part title="The model in this file" sentence={`This file carries the model itself: it computes in this browser, without a network. A wrongly decoded text, such as “Ã©” for “é”, is read as it is, where pretune repairs it. ${inWords(found)}`}>
       {null}

@@ -577,6 +577,7 @@ export interface Entity {
   type: string;
 }
 
+/** A word, and its label: O, or B- or I- and a type. */
 export interface WordLabel {
   start: number;
   end: number;
@@ -586,7 +587,7 @@ export interface WordLabel {
   label: string;
 }
 
-/** One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision. With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to. */
+/** One text, or pair of texts, through tokenization, embedding, transformer layers, head and decision. The offsets of a token of the second text of a pair count from the start of that text. With several labels, probabilities are sigmoids. A model of numbers has one output and no probabilities. A model of entities labels each word; `word` is the one whose first token the read-outs, contributions and head belong to. */
 export interface PredictionTrace {
   id: string;
   /** typical, borderline, wrong, example or typed */
@@ -600,6 +601,8 @@ export interface PredictionTrace {
   word: WordLabel | null;
   /** predicted */
   entities: Entity[];
+  /** of the token that the head reads; None if it reads the mean over the text */
+  read_position: number | null;
   /** text of the user */
   true_label: string | null;
   /** of the test split */

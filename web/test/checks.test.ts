@@ -70,3 +70,52 @@ test("without predictions nothing is computed again from them", () => {
   const again = shownChecks(trace).filter((each) => each.recomputed !== null).map((each) => each.check.id);
   assert.deepEqual(again, ["I12", "I17"]);
 });
+
+/** The document with another task: what its predictions and errors have. */
+function ofTask(task: string, decision: object, rest: object, errors: object, score: number): RunTrace {
+  const trace = document();
+  Object.assign(trace.predictions[0]!, { task, reasons: null, ...rest });
+  Object.assign(trace.predictions[0]!.decision, decision);
+  trace.errors = { n: 4, seed: 0, confusion: [], ...errors } as never;
+  trace.phases.finetune!.test = [{ seed: 0, n: 4, score }] as never;
+  return trace;
+}
+
+const probabilities = [0.817574, 0.731059]; // the sigmoids of 1.5 and 1
+const labels = () =>
+  ofTask("multilabel", { probabilities, thresholds: [0.9, 0.5], labels: ["yes"] }, {}, { label_sets: { micro_f1: 0.5 } }, 0.5);
+const number = () =>
+  ofTask(
+    "regression",
+    { probabilities: [], label: "4", score: 4, mean: 1, deviation: 2 },
+    { readouts: [{ label: "3" }, { label: "4" }] },
+    { scores: { pearson: 0.25 } },
+    0.25,
+  );
+
+for (const [name, make] of [["several labels", labels], ["a number", number]] as const) {
+  test(`all checks hold for ${name}`, () => assert.deepEqual(failing(make()), []));
+  test(`another metric in the test than in the errors fails for ${name}`, () => {
+    const trace = make();
+    trace.phases.finetune!.test[0]!.score += 0.01;
+    assert.deepEqual(failing(trace), ["I12"]);
+  });
+}
+
+test("a label that does not reach its threshold fails", () => {
+  const trace = labels();
+  trace.predictions[0]!.decision.labels = ["no", "yes"];
+  assert.deepEqual(failing(trace), ["I07"]);
+});
+
+test("a softmax where sigmoids belong fails", () => {
+  const trace = labels();
+  trace.predictions[0]!.decision.probabilities = [0.62, 0.38];
+  assert.deepEqual(failing(trace), ["I06", "I07"]);
+});
+
+test("a number that is not its output in units of the file fails", () => {
+  const trace = number();
+  trace.predictions[0]!.decision.score = 4.1;
+  assert.deepEqual(failing(trace), ["I06"]);
+});

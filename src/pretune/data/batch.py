@@ -35,13 +35,15 @@ class Batch:
     """One micro-batch. Masked, causal and classification batches differ in how they are made, not in how they train.
 
     To predict at tokens, `labels` is (M,), along with ascending `positions` (M,) in the flattened batch. To predict
-    something of each text, `labels` is (B, ...), without `positions`.
+    something of each text, `labels` is (B, ...), without `positions`; or (R, ...) if the rows are the windows of R
+    texts, one text after another, of which `windows` has the numbers. A text is never divided between batches.
     """
 
     input_ids: Int[Tensor, "B T"]
     labels: Shaped[Tensor, "N ..."]
     attention: Attention
     positions: Int[Tensor, "N"] | None = None
+    windows: Int[Tensor, "R"] | None = None
     label_weights: Float[Tensor, "N"] | None = None
     num_tokens: int = 0  # real tokens, without padding
     known_weight: float | None = None  # precomputed for a batch on a GPU, to avoid a device sync
@@ -52,6 +54,11 @@ class Batch:
         if self.known_weight is not None:
             return self.known_weight
         return float(len(self.labels)) if self.label_weights is None else float(self.label_weights.sum())
+
+    @property
+    def num_texts(self) -> int:
+        """The most batches that this one can be cut into: one for each row, or for each text with its windows."""
+        return self.input_ids.shape[0] if self.windows is None else len(self.windows)
 
     def ready_for(self, device: str) -> Batch:
         """The same batch; for a GPU with its spans and in pinned memory, so that copying does not block."""
@@ -75,29 +82,34 @@ class Batch:
             input_ids=do(self.input_ids),
             labels=do(self.labels),
             positions=None if self.positions is None else do(self.positions),
+            windows=None if self.windows is None else do(self.windows),
             label_weights=None if self.label_weights is None else do(self.label_weights),
             attention=self.attention.each(do),
         )
 
     def cut(self, count: int) -> list[Batch]:
-        """The same rows, in order, in `count` batches of nearly equal size, or one per row if there are fewer rows."""
-        num_rows, seq_len = self.input_ids.shape
-        count = min(count, num_rows)
+        """The same texts, in order, in `count` batches of nearly equal size, or one per text if there are fewer."""
+        count = min(count, self.num_texts)
         if count <= 1:
             return [self]
-        edges = [num_rows * i // count for i in range(count + 1)]
-        return [self._rows(first, last, seq_len) for first, last in pairwise(edges)]
+        edges = [self.num_texts * i // count for i in range(count + 1)]
+        return [self._texts(first, last) for first, last in pairwise(edges)]
 
     def part(self, index: int, count: int) -> Batch:
-        """One of `count` parts of nearly equal size; empty if there are fewer rows than parts."""
-        parts, (num_rows, seq_len) = self.cut(count), self.input_ids.shape
-        return parts[index] if index < len(parts) else self._rows(num_rows, num_rows, seq_len)
+        """One of `count` parts of nearly equal size; empty if there are fewer texts than parts."""
+        parts = self.cut(count)
+        return parts[index] if index < len(parts) else self._texts(self.num_texts, self.num_texts)
 
-    def _rows(self, first: int, last: int, seq_len: int) -> Batch:
+    def _texts(self, first: int, last: int) -> Batch:
+        if self.windows is None:
+            return self._rows(first, last, slice(first, last))
+        start, end = (int(self.windows[:text].sum()) for text in (first, last))
+        return replace(self._rows(start, end, slice(first, last)), windows=self.windows[first:last])
+
+    def _rows(self, first: int, last: int, labels: slice) -> Batch:
         causal, documents = self.attention.is_causal, self.attention.document_ids[first:last]
-        if self.positions is None:
-            positions, labels = None, slice(first, last)
-        else:  # ascending, in the whole flattened batch
+        positions, seq_len = None, self.input_ids.shape[1]
+        if self.positions is not None:  # ascending, in the whole flattened batch
             edges = torch.tensor([first * seq_len, last * seq_len], device=self.positions.device)
             start, end = torch.searchsorted(self.positions, edges).tolist()
             positions, labels = self.positions[start:end] - first * seq_len, slice(start, end)

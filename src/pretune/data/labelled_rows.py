@@ -1,8 +1,11 @@
-"""Labelled texts go in, batches of rows of similar length come out, in an order that depends on seed and epoch."""
+"""Labelled texts go in, batches of rows of similar length come out, in an order that depends on seed and epoch.
+
+A text that is longer than the model reads may be several rows of its batch, its windows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +19,10 @@ from pretune.data.padding import pad_rows
 from pretune.data.targets import Targets
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard
+from pretune.text.tokenizer.windows import Span, WindowRule
 
 IntArray = npt.NDArray[np.int64]
+_ONE = (None,)  # the windows of a row that is not too long
 _POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches
 
 
@@ -78,7 +83,11 @@ def load_labeled(
 class LabelledBatches:
     """Batches of labelled texts. `mask_augment` is the fraction of tokens hidden in training batches: regularisation
     that is a function of (seed, epoch, batch) like everything else, and keeps [MASK] familiar to the model
-    (arXiv:2310.07819). `label_weights` (M,) are those of the targets in the loss."""
+    (arXiv:2310.07819). `label_weights` (M,) are those of the targets in the loss.
+
+    With a `window_rule`, texts that are too long are read in windows. A training batch has at most `train_windows` of a
+    text, drawn anew in each epoch, so that its size is bounded; an evaluation has all of them.
+    """
 
     def __init__(
         self,
@@ -90,11 +99,17 @@ class LabelledBatches:
         mask_augment: float = 0.0,
         label_weights: npt.NDArray[np.float32] | None = None,
         width_multiple: int = 1,
+        window_rule: WindowRule | None = None,
+        train_windows: int | None = None,
     ) -> None:
         self.data, self.special, self.width_multiple = data, special, width_multiple
         self.batch_size, self.seed, self.mask_augment = batch_size, seed, mask_augment
         self.label_weights = label_weights
-        self.targets, self.lengths = data.targets, data.lengths
+        self.targets = data.targets
+        self.window_rule, self.train_windows = window_rule, train_windows
+        self._spans = {} if window_rule is None else self._find_spans(window_rule)
+        self.lengths = self._lengths_in_training()
+        self._widths = self._widths_of_rows()
 
     @property
     def batches_per_epoch(self) -> int:
@@ -107,23 +122,34 @@ class LabelledBatches:
         batches: list[IntArray] = []
         for start in range(0, len(order), pool):
             rows = order[start : start + pool]
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            rows = rows[np.argsort(self._widths[rows], kind="stable")]
             batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
         places = generator(self.seed, "batches", epoch).permutation(len(batches))
         return [batches[place] for place in places]
 
     def in_order(self) -> list[Batch]:
-        """All rows once, in the order of `order()`, with nothing hidden: for evaluation."""
-        order = self.order()
-        return [self.batch(order[i : i + self.batch_size]) for i in range(0, len(order), self.batch_size)]
+        """All rows once, in the order of `order()`, with nothing hidden: for evaluation.
+
+        A batch has at most `batch_size` windows, unless a single text has more.
+        """
+        chosen: list[list[int]] = []
+        room = 0
+        for row in self.order().tolist():
+            count = len(self._spans.get(row, _ONE))
+            if count > room:
+                chosen.append([])
+                room = self.batch_size
+            chosen[-1].append(row)
+            room -= count
+        return [self.batch(np.array(rows, dtype=np.int64)) for rows in chosen]
 
     def order(self) -> IntArray:
-        """The indices of the rows, shortest first."""
-        return np.argsort(self.lengths, kind="stable")
+        """The indices of the rows, those with the shortest windows first."""
+        return np.argsort(self._widths, kind="stable")
 
     def training_batch(self, rows: IntArray, epoch: int, index: int) -> Batch:
-        """These rows with tokens hidden for `mask_augment`."""
-        batch = self.batch(rows)
+        """These rows, with the windows of this epoch, and tokens hidden for `mask_augment`."""
+        batch = self._batch(rows, {int(row): self._draw_windows(int(row), epoch) for row in rows if row in self._spans})
         if self.mask_augment > 0:
             is_ordinary = self.special.is_ordinary(batch.input_ids)
             drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
@@ -134,8 +160,12 @@ class LabelledBatches:
         return batch
 
     def batch(self, rows: IntArray) -> Batch:
-        """Some rows, padded to the longest of them, or to the next multiple of `width_multiple`."""
-        texts = [self.data.text(int(row)) for row in rows]
+        """Some rows with all their windows, padded to the longest of them, or to the next multiple of
+        `width_multiple`."""
+        return self._batch(rows, self._spans)
+
+    def _batch(self, rows: IntArray, spans: Mapping[int, Sequence[Span]]) -> Batch:
+        texts, counts = self._read(rows, spans)
         input_ids, document_ids = pad_rows(texts, self.special.pad, self.width_multiple)
         places, positions = self.targets.places(rows), None
         if self.targets.positions is not None:
@@ -146,6 +176,55 @@ class LabelledBatches:
             labels=torch.from_numpy(self.targets.values[places]),
             attention=Attention(document_ids=document_ids),
             positions=positions,
+            windows=torch.tensor(counts) if len(texts) > len(rows) else None,
             label_weights=weights,
             num_tokens=sum(map(len, texts)),
         )
+
+    # -- windows -------------------------------------------------------------------------------------------------
+
+    def _read(
+        self, rows: IntArray, spans: Mapping[int, Sequence[Span]]
+    ) -> tuple[list[IntArray | list[int]], list[int]]:
+        """The windows of some rows, one row after another, and the number of each."""
+        texts: list[IntArray | list[int]] = []
+        counts = []
+        for row in rows.tolist():
+            ids = self.data.text(row)
+            rule = self.window_rule if row in spans else None
+            windows = [ids] if rule is None else rule.windows(ids, spans[row])
+            texts += windows
+            counts.append(len(windows))
+        return texts, counts
+
+    def _find_spans(self, rule: WindowRule) -> dict[int, list[Span]]:
+        """The windows of each row that is too long."""
+        too_long = np.flatnonzero(self.data.lengths > rule.max_seq_len).tolist()
+        return {row: rule.spans(self.data.text(row)) for row in too_long}
+
+    def _draw_windows(self, row: int, epoch: int) -> list[Span]:
+        spans = self._spans[row]
+        if self.train_windows is None or len(spans) <= self.train_windows:
+            return spans
+        drawn = generator(self.seed, "windows", epoch, row).permutation(len(spans))[: self.train_windows]
+        return [spans[place] for place in sorted(drawn.tolist())]
+
+    def _lengths_in_training(self) -> IntArray:
+        """The tokens (N,) that an epoch reads of each row, on average; without windows, its length."""
+        lengths = self.data.lengths
+        for row, spans in self._spans.items():
+            read = sum(self._width(span) for span in spans)
+            drawn = len(spans) if self.train_windows is None else min(len(spans), self.train_windows)
+            lengths[row] = read * drawn // len(spans)
+        return lengths
+
+    def _widths_of_rows(self) -> IntArray:
+        """The tokens (N,) of the longest window of each row."""
+        widths = self.data.lengths
+        for row, spans in self._spans.items():
+            widths[row] = max(self._width(span) for span in spans)
+        return widths
+
+    def _width(self, span: Span) -> int:
+        assert self.window_rule is not None
+        return span[1] - span[0] + self.window_rule.num_special

@@ -66,8 +66,8 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
     """The classifier and the language model of a run; None for one that it does not have."""
     loaded = _load(run, "finetune")
     classifier = None if loaded is None or loaded.label_names is None else classifier_of(loaded)
-    if classifier is not None and (classifier.task.name != "classification" or classifier.labelling.has_pairs):
-        classifier = None  # the page knows one decision, one class for one text; it says so
+    if classifier is not None and not _is_known_to_page(classifier):
+        classifier = None  # the page says so; its traced predictions are in the report
     if loaded is not None and (
         isinstance(loaded.config, ForeignConfig)
         or loaded.config.rope_scaling
@@ -77,8 +77,6 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
             f"The model of {run} began as a public one, and the page computes only models that pretune pre-trained, "
             f"with their tokenizers. Leave --with-model out; `pretune watch {run}` answers typed text, too."
         )
-    if classifier is not None and classifier.labelling.answers is not None:
-        classifier = None  # the page's engine has no cloze; its traced predictions are in the report
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
         filler = load_filler(folder)
@@ -89,6 +87,12 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
     if classifier and filler and classifier.tokenizer.backend.to_str() != filler.tokenizer.backend.to_str():
         raise ModelError(f"The two models of {run} have different tokenizers; expected two models of one run.")
     return classifier, filler
+
+
+def _is_known_to_page(classifier: Classifier) -> bool:
+    """Whether the page can decide as this model does: one class for one text, from the mean over its tokens."""
+    is_plain = classifier.pattern_encoder is None and not classifier.labelling.has_pairs
+    return is_plain and classifier.task.name == "classification"
 
 
 def _load(run: Path, stage: Literal["finetune", "pretrain"]) -> LoadedModel | None:

@@ -27,10 +27,11 @@ from pretune.text.cloze.pattern import PatternEncoder
 from pretune.text.labels.labelling import Labelling
 from pretune.text.labels.word_windows import read_words
 from pretune.text.labels.words import WordRule
-from pretune.text.tokenizer.rows import Texts, encode_rows
+from pretune.text.tokenizer.rows import Texts, encode_windows
 from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.text.tokenizer.windows import WindowRule
 
-MAX_SEQ_LEN = 512  # longer texts are cut in the middle
+MAX_SEQ_LEN = 512  # longer texts are read in windows, or cut in the middle
 TOKENS_PER_BATCH = 2048  # padding included; on a CPU, so that a batch fits its caches
 TOKENS_PER_GPU_BATCH = 32_768
 
@@ -79,6 +80,11 @@ class Classifier:
     def max_seq_len(self) -> int:
         """The longest row that the model reads, in tokens."""
         return min(MAX_SEQ_LEN, self.config.max_seq_len)
+
+    @cached_property
+    def window_rule(self) -> WindowRule | None:
+        """How texts that are too long are read in windows; None if their middle is cut out."""
+        return WindowRule.of(self.tokenizer, self.max_seq_len) if self.labelling.reads_windows else None
 
     @cached_property
     def pattern_encoder(self) -> PatternEncoder | None:
@@ -132,14 +138,22 @@ class Classifier:
             return self._label_words([text for text, _ in cleaned], rule, decision)
         if self.pattern_encoder is not None:
             rows = self.pattern_encoder.encode_batch([text for text, _ in cleaned], [pair or "" for _, pair in cleaned])
+            texts = [[ids] for ids in rows]
         else:
-            rows, _ = encode_rows(self.tokenizer, cleaned, self.max_seq_len)
-        result = np.empty((len(rows), len(self.labelling.outputs)), dtype=np.float64)
+            texts = encode_windows(self.tokenizer, cleaned, self.max_seq_len, self.window_rule)
+        result = np.empty((len(texts), len(self.labelling.outputs)), dtype=np.float64)
+        whole = [index for index, windows in enumerate(texts) if len(windows) == 1]
 
-        def classify(indices: list[int]) -> None:
-            result[indices] = self.predict_logits([rows[index] for index in indices]).double().cpu().numpy()
+        def classify(places: list[int]) -> None:
+            indices = [whole[place] for place in places]
+            result[indices] = self.predict_logits([texts[index][0] for index in indices]).double().cpu().numpy()
 
-        self._map_batches(classify, rows)
+        def classify_windows(index: int) -> None:
+            result[index] = self.predict_windows(texts[index]).double().cpu().numpy()
+
+        self._map_batches(classify, [texts[index][0] for index in whole])
+        several = [index for index, windows in enumerate(texts) if len(windows) > 1]
+        lanes_for(self.model.classifier.weight.device.type).map(classify_windows, several)
         if self.stacked is not None:
             log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
             result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
@@ -164,9 +178,8 @@ class Classifier:
 
     def _map_batches(self, work: Callable[[list[int]], None], rows: Sequence[Sequence[int]]) -> None:
         """Call `work` with the indices of rows of similar length, for all rows."""
-        device = self.model.classifier.weight.device.type
-        tokens = TOKENS_PER_BATCH if device == "cpu" else TOKENS_PER_GPU_BATCH
-        lanes_for(device).map(work, group_by_length([len(row) for row in rows], tokens))
+        lanes = lanes_for(self.model.classifier.weight.device.type)
+        lanes.map(work, group_by_length([len(row) for row in rows], self._tokens_per_batch))
 
     @torch.inference_mode()
     def predict_logits(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "B *T K"]:
@@ -174,3 +187,28 @@ class Classifier:
         device = self.model.classifier.weight.device
         input_ids, document_ids = pad_rows(rows, self.config.pad_token_id)
         return self.model(input_ids.to(device), document_ids.to(device))
+
+    def predict_text(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
+        """Outputs (K,) in fp32 of one text in one or several windows."""
+        return self.predict_logits(windows)[0] if len(windows) == 1 else self.predict_windows(windows)
+
+    @torch.inference_mode()
+    def predict_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "C"]:
+        """Outputs (K,) in fp32 of one text in several windows, some windows at a time."""
+        sums = self.sum_windows(windows)
+        return self.model.classifier(sums.sum(0) / sum(map(len, windows)))
+
+    @torch.inference_mode()
+    def sum_windows(self, windows: Sequence[Sequence[int]]) -> Float[Tensor, "N D"]:
+        """The sum (N, D) over the positions of each window, in fp32, of the vectors whose mean is classified."""
+        device = self.model.classifier.weight.device
+        sums = torch.empty(len(windows), self.config.hidden_size, device=device)
+        for indices in group_by_length([len(window) for window in windows], self._tokens_per_batch):
+            input_ids, document_ids = pad_rows([windows[index] for index in indices], self.config.pad_token_id)
+            hidden = self.model.transformer(input_ids.to(device), document_ids.to(device))
+            sums[indices] = (hidden.float() * (document_ids.to(device) >= 0)[..., None]).sum(1)
+        return sums
+
+    @property
+    def _tokens_per_batch(self) -> int:
+        return TOKENS_PER_BATCH if self.model.classifier.weight.device.type == "cpu" else TOKENS_PER_GPU_BATCH

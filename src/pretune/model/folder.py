@@ -252,6 +252,16 @@ def describe_native_head(model: TaskModel) -> str | None:
     )
 
 
+def describe_native_windows(model: TaskModel, labelling: Labelling) -> str | None:
+    """A notice if the model reads long texts in windows, which transformers does not do; otherwise None."""
+    if not labelling.reads_windows:
+        return None
+    return (
+        f"Texts of up to {model.config.max_seq_len} tokens get the same result from transformers. Longer texts need "
+        "pretune, which reads them in windows and classifies the mean of the vectors over all of them."
+    )
+
+
 def _to_transformers(model: Model, labelling: Labelling | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and config fields as transformers knows them."""
     if isinstance(model, TaskModel) and isinstance(model.transformer, ForeignEncoder):

@@ -4,6 +4,7 @@ A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:
 no biases and tied embeddings. Token ids and document ids go in; positions attend only within their document.
 
 B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
+A text may be several windows, which are rows of the batch one after another; R texts.
 """
 
 from __future__ import annotations
@@ -258,9 +259,15 @@ class SequenceClassifier(nn.Module):
         self.classifier = nn.Linear(config.hidden_size, num_classes)
 
     def forward(
-        self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"], dtype: torch.dtype = torch.float32
-    ) -> Float[Tensor, "B C"]:
-        return self.classifier(mean_over_text(self.transformer(input_ids, document_ids, dtype=dtype), document_ids))
+        self,
+        input_ids: Int[Tensor, "B T"],
+        document_ids: Int[Tensor, "B T"],
+        dtype: torch.dtype = torch.float32,
+        windows: Int[Tensor, "R"] | None = None,
+    ) -> Float[Tensor, "R C"]:
+        """`windows` has the number of rows of each text; without it, every row is a text."""
+        hidden = self.transformer(input_ids, document_ids, dtype=dtype)
+        return self.classifier(mean_over_text(hidden, document_ids, windows))
 
 
 class TokenClassifier(nn.Module):
@@ -362,10 +369,26 @@ def mask_positions(input_ids: Int[Tensor, "B T"], mask_id: int) -> Int[Tensor, "
 TaskModel = SequenceClassifier | TokenClassifier | ClozeClassifier
 
 
-def mean_over_text(hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"]) -> Float[Tensor, "B D"]:
-    """The mean over positions that are not padding, in fp32."""
+def mean_over_text(
+    hidden: Float[Tensor, "B T D"], document_ids: Int[Tensor, "B T"], windows: Int[Tensor, "R"] | None = None
+) -> Float[Tensor, "R D"]:
+    """The mean over the positions of each text that are not padding, in fp32; see `sum_over_windows`."""
     is_real = (document_ids >= 0)[..., None]
-    return (hidden.float() * is_real).sum(1) / is_real.sum(1).clamp(min=1)
+    sums, counts = (hidden.float() * is_real).sum(1), is_real.sum(1)
+    if windows is not None:
+        sums, counts = sum_over_windows(sums, windows), sum_over_windows(counts.float(), windows)
+    return sums / counts.clamp(min=1)
+
+
+def sum_over_windows(values: Float[Tensor, "B D"], windows: Int[Tensor, "R"]) -> Float[Tensor, "R D"]:
+    """The sums over the windows of each text, of which `windows` has the number; the windows of a text are adjacent.
+
+    A product with zeros and ones: unlike `index_add`, it adds in a fixed order on a GPU, and the sum over a single
+    window is that window, bit by bit.
+    """
+    texts = torch.arange(len(windows), device=values.device)
+    text_of_row = texts.repeat_interleave(windows, output_size=len(values))
+    return (texts[:, None] == text_of_row).to(values.dtype) @ values
 
 
 def initialize(model: nn.Module, seed: int) -> None:

@@ -151,8 +151,10 @@ def _rebuild_error(prediction: PredictionTrace) -> float:
 
 def _rebuild_text_error(text: str, tokens: Sequence[Token], was_cut: bool) -> float:
     place, wrong, gaps = 0, 0, []
+    unread, is_new_window = 0, True  # of a very long text only some windows are read
     for token in tokens:
         if token.start is None or token.end is None:
+            is_new_window = True
             rest = text[place:].lstrip()
             if rest.startswith(token.surface):  # a special token that the text itself has
                 place = len(text) - len(rest) + len(token.surface)
@@ -160,9 +162,11 @@ def _rebuild_text_error(text: str, tokens: Sequence[Token], was_cut: bool) -> fl
         if text[token.start : token.end] != token.surface:
             wrong += max(token.end - token.start, len(token.surface), 1)
         gaps.append(len(text[place : token.start].strip()))
+        unread += gaps[-1] if is_new_window else 0
+        is_new_window = False
         place = max(place, token.end)
     gaps.append(len(text[place:].strip()))
-    return float(wrong + sum(gaps) - (max(gaps) if was_cut else 0))
+    return float(wrong + sum(gaps) - (max(unread, *gaps) if was_cut else 0))
 
 
 def _strange_tokens(prediction: PredictionTrace, vocab_size: int | None) -> float:

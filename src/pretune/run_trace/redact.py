@@ -20,7 +20,10 @@ _LABELS = {
     "Example": ("label", "predicted"),
     "PredictionTrace": ("label_names", "true_label"),
     "Readout": ("label",),
-    "Decision": ("label",),
+    "Decision": ("label", "labels"),
+    "WordLabel": ("label",),
+    "Entity": ("type",),
+    "LabelFigures": ("label",),
     "Flip": ("label",),
     "Reasons": ("label", "runner_up"),
     "TestErrors": ("labels",),
@@ -31,6 +34,9 @@ _SLICES = {
     "Disagreement": ("slice",),
     "PredictionTrace": ("slice",),
     "TestRow": ("slice",),
+    "LabelSetRow": ("slice",),
+    "ScoreRow": ("slice",),
+    "EntityRow": ("slice",),
     "SliceError": ("slice",),
 }
 # Where a text stands that a reader would call one, and not a word, a name, or a sentence of ours.
@@ -39,9 +45,12 @@ _EXCERPTS = {
     "MaskedExample": ("masked_text",),
     "Dropped": ("examples",),
     "WatchedSentence": ("masked_text",),
-    "PredictionTrace": ("text",),
+    "PredictionTrace": ("text", "text_pair"),
     "FillTrace": ("masked_text",),
-    "TestRow": ("text",),
+    "TestRow": ("text", "text_pair"),
+    "LabelSetRow": ("text", "text_pair"),
+    "ScoreRow": ("text", "text_pair"),
+    "EntityRow": ("text",),
 }
 
 

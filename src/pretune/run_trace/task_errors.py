@@ -66,7 +66,7 @@ def read_label_sets(
                 predicted=list(lines[index]["predicted"]),
                 slice=words(lines[index].get("slice")),
             )
-            for index in _varied(order.tolist(), [(tuple(l["label"]), tuple(l["predicted"])) for l in lines])
+            for index in _varied(order.tolist(), [(tuple(each["label"]), tuple(each["predicted"])) for each in lines])
             if (text := texts.get(lines[index]["row"])) is not None
         ],
     )

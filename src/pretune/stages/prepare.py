@@ -20,6 +20,7 @@ from pretune.tasks.labelled_file import split_file
 from pretune.tasks.registry import task_named
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import LabeledRow, Lint
+from pretune.text.labels.labelling import WINDOWS
 from pretune.text.labels.split import (
     LABELS_NAME,
     LabelledSplit,
@@ -33,13 +34,16 @@ from pretune.text.labels.split import (
 from pretune.text.labels.word_windows import cut_long_rows
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
-from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.long_texts import LONG_FRACTION, Reading
+from pretune.text.tokenizer.rows import encode_pairs
 from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
 from pretune.text.tokenizer.tokenizer import (
     TOKENIZER_NAME,
     Tokenizer,
+    cut_middle,
     load_tokenizer,
 )
+from pretune.text.tokenizer.windows import WindowRule
 
 _BATCH_ROWS = 500
 _LONGEST_ROW = 512  # most tokens that a prediction reads, even if the model can read more
@@ -106,8 +110,10 @@ class _Preparation:
         self.split = split  # the fingerprint of the folder of the rows; None if they were split here
         self.max_seq_len = _choose_length(config.max_seq_len, base.max_seq_len)
         self.lint = Lint()  # findings that depend on how this model reads the rows
+        task = task_named(rows.rules.name)
+        self.can_read_windows = not task.is_token_level and rows.all[0].text_pair is None
         self.num_tokens = dict.fromkeys(SPLITS, 0)
-        self.num_cut = dict.fromkeys(SPLITS, 0)
+        self.lengths: list[int] = []  # of all rows, in tokens, before any is cut
         self.num_encoded = 0
         self.last_progress = 0.0  # seconds after the start
 
@@ -116,22 +122,28 @@ class _Preparation:
         self._check_pretraining()
         tokenizer = load_tokenizer(self.base.path)
         rows = self.rows = self._cut_long_rows(tokenizer)
-        encoded = {split: self._encode(tokenizer, rows.by_split[split], split) for split in SPLITS}
-        self._check_cuts(rows)
+        encoded = {split: self._encode(tokenizer, rows.by_split[split]) for split in SPLITS}
+        reading = self._choose_reading(tokenizer, encoded)
+        if reading.is_cut:
+            encoded = {split: [cut_middle(ids, self.max_seq_len) for ids in encoded[split]] for split in SPLITS}
+        self.num_tokens = {split: sum(map(len, encoded[split])) for split in SPLITS}
         for split in SPLITS:
             with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
                 for ids in encoded[split]:
                     writer.add(ids)
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
-        write_json(self.folder.path / LABELS_NAME, labels_fields(rows))
+        how = {} if reading.is_cut else {"long_texts": WINDOWS}
+        write_json(self.folder.path / LABELS_NAME, labels_fields(rows) | how)
         for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (self.base.path / name).is_file():
                 shutil.copyfile(self.base.path / name, self.folder.path / name)
+        if reading.num_long and not reading.is_cut:
+            log.write("notice", sentence=reading.describe())
         metric, facts = task_named(rows.rules.name).choose_metric(rows.all, self.lint)
         for concern in self.lint.concerns:
             log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         example = self._write_example(rows, encoded)
-        self._finish(rows, facts, metric, example)
+        self._finish(rows, facts, metric, example, reading)
 
     def _check_pretraining(self) -> None:
         """Refuse test rows that the base was pre-trained on under another split; warn about all others."""
@@ -159,15 +171,20 @@ class _Preparation:
 
     # -- encoding and writing ------------------------------------------------------------------------------------
 
-    def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow], split: Split) -> list[list[int]]:
+    def _encode(self, tokenizer: Tokenizer, rows: Sequence[LabeledRow]) -> list[list[int]]:
+        """The ids of rows: of single texts whole, of pairs cut if they are too long."""
         encoded: list[list[int]] = []
         for first in range(0, len(rows), _BATCH_ROWS):
-            texts = [(row.text, row.text_pair) for row in rows[first : first + _BATCH_ROWS]]
-            ids, was_cut = encode_rows(tokenizer, texts, self.max_seq_len)
-            encoded += ids
-            self.num_cut[split] += sum(was_cut)
+            chunk = rows[first : first + _BATCH_ROWS]
+            if chunk[0].text_pair is None:
+                encoded += tokenizer.encode_batch([row.text for row in chunk])
+                self.lengths += map(len, encoded[first:])
+            else:
+                texts = [(row.text, row.text_pair) for row in chunk]
+                ids, lengths = encode_pairs(tokenizer, texts, self.max_seq_len)
+                encoded += ids
+                self.lengths += lengths
             self._log_progress(min(len(rows), first + _BATCH_ROWS))
-        self.num_tokens[split] = sum(map(len, encoded))
         self.num_encoded += len(rows)
         return encoded
 
@@ -178,18 +195,31 @@ class _Preparation:
             done, total = self.num_encoded + num_done_of_split, len(self.rows.all)
             self.folder.log.write("progress", done=done, total=total, unit="rows", elapsed_seconds=round(elapsed, 3))
 
-    def _check_cuts(self, rows: LabelledSplit) -> None:
-        cut, total = sum(self.num_cut.values()), len(rows.all)
-        limit = self.max_seq_len
-        if cut == total:
+    def _choose_reading(self, tokenizer: Tokenizer, encoded: dict[Split, list[list[int]]]) -> Reading:
+        """How rows that are too long are read. Raises InputDataError if all would be cut, or for windows of pairs."""
+        wanted, path = self.config.long_texts, self.rows.path
+        if wanted == WINDOWS and not self.can_read_windows:
             raise InputDataError(
-                f"Every text of {rows.path} is longer than {limit} tokens, so all would be cut; "
-                "give a larger --max-seq-len, or shorter texts."
+                f"--long-texts is windows, but {path} has pairs of texts or labelled tokens; windows are for single "
+                "texts that are labelled as a whole: leave the option out."
             )
-        percent = f"{cut / total:.1%}" if cut / total >= 0.001 else "< 0.1%"
-        are = f"1 row ({percent}) is" if cut == 1 else f"{cut:,} rows ({percent}) are"
-        sentence = f"{are} longer than {limit} tokens; only their beginning and end are read."
-        self.lint.warn("cut", cut, sentence)
+        num_long = sum(length > self.max_seq_len for length in self.lengths)
+        is_usual = self.can_read_windows and num_long / len(self.lengths) > LONG_FRACTION
+        if wanted == WINDOWS or (wanted == "auto" and is_usual):
+            rule = WindowRule.of(tokenizer, self.max_seq_len)
+            texts = (ids for split in SPLITS for ids in encoded[split])
+            read = sum(sum(end - start for start, end in rule.spans(ids)) + rule.num_special for ids in texts)
+        else:
+            if num_long == len(self.lengths):
+                raise InputDataError(
+                    f"Every text of {path} is longer than {self.max_seq_len} tokens, so all would be cut; "
+                    "give a larger --max-seq-len, or shorter texts."
+                )
+            rule, read = None, sum(min(length, self.max_seq_len) for length in self.lengths)
+        reading = Reading(rule=rule, max_seq_len=self.max_seq_len, lengths=self.lengths, num_read=read)
+        if reading.is_cut:
+            self.lint.warn("cut", num_long, reading.describe())
+        return reading
 
     # -- logging -------------------------------------------------------------------------------------------------
 
@@ -207,7 +237,14 @@ class _Preparation:
         self.folder.log.write("example", **example, num_tokens=len(encoded[side][index]))
         return {**example, "row": row.row}
 
-    def _finish(self, rows: LabelledSplit, facts: dict[str, float], metric: str, example: dict[str, Any]) -> None:
+    def _finish(
+        self,
+        rows: LabelledSplit,
+        facts: dict[str, float],
+        metric: str,
+        example: dict[str, Any],
+        reading: Reading,
+    ) -> None:
         num_rows = {split: len(rows.by_split[split]) for split in SPLITS}
         total = sum(num_rows.values())
         shape_in = [{"name": name, "value": count} for name, count in rows.num_read.items()]
@@ -232,7 +269,10 @@ class _Preparation:
             **num_rows,
             tokens=sum(self.num_tokens.values()),
             max_seq_len=self.max_seq_len,
-            cut_share=sum(self.num_cut.values()) / total,
+            cut_share=reading.num_long / total if reading.is_cut else 0.0,
+            long_texts="cut" if reading.is_cut else WINDOWS,
+            long_fraction=round(reading.num_long / total, 4),
+            tokens_read=reading.num_read,
             **{name: round(value, 4) for name, value in facts.items()},
             early_stopping_metric=metric,
             synthetic=self.base.is_synthetic,

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,17 @@ class WordMasking:
     scale: float = 1.0
     offset: float = 0.0
     position: int | None = None
+    widths: tuple[int, ...] = ()  # the numbers of tokens of the windows, if there are several
+
+    @cached_property
+    def spans(self) -> list[slice]:
+        """The windows as positions in the row."""
+        return [slice(start, end) for start, end in pairwise([0, *accumulate(self.widths or (len(self.ids),))])]
+
+    @cached_property
+    def _sums(self) -> Float[Tensor, "N D"]:
+        """What each window adds to the vector of the text when nothing is masked, on the CPU."""
+        return self.classifier.sum_windows([self.ids[span] for span in self.spans]).cpu().double()
 
     def rows(self, masked: Iterable[Collection[int]]) -> Int[Tensor, "N T"]:
         """One row for each collection of word indexes, with these words masked."""
@@ -62,7 +75,23 @@ class WordMasking:
 
     def logits(self, masked: Iterable[Collection[int]]) -> Float[Tensor, "N C"]:
         """The logits with these words masked, on the CPU."""
-        return logits_of_rows(self.classifier, self.rows(masked), self.position)
+        rows = self.rows(masked)
+        if len(self.spans) > 1:
+            return self._logits_in_windows(rows)
+        return logits_of_rows(self.classifier, rows, self.position)
+
+    @torch.inference_mode()
+    def _logits_in_windows(self, rows: Int[Tensor, "N T"]) -> Float[Tensor, "N C"]:
+        """Only windows with a masked word are computed again: the others do not see it."""
+        ids = torch.tensor(self.ids)
+        totals = self._sums.sum(0).repeat(len(rows), 1)
+        for span, unmasked in zip(self.spans, self._sums, strict=True):
+            changed = (rows[:, span] != ids[span]).any(1).nonzero()[:, 0]
+            if len(changed):
+                sums = self.classifier.sum_windows(rows[changed, span].tolist())
+                totals[changed] += sums.cpu().double() - unmasked
+        head = self.classifier.model.classifier
+        return head((totals / len(ids)).float().to(head.weight.device)).cpu()
 
     def scores(self, masked: Iterable[Collection[int]]) -> FloatArray:
         """The scores (N,) with these words masked."""
@@ -117,7 +146,22 @@ def integrate_gradients(masking: WordMasking, score: float, masked_score: float)
 def _mean_gradient(
     masking: WordMasking, start: Float[Tensor, "T D"], end: Float[Tensor, "T D"], steps: int
 ) -> Float[Tensor, "T D"]:
-    """The mean gradient of the score at the midpoints of `steps` equal parts of the line, in double precision."""
+    """The mean gradient of the score at the midpoints of `steps` equal parts of the line, in double precision.
+
+    The score is linear in the mean over all positions, so the gradient in a window does not depend on the others: it is
+    that of a text of this window alone, times the window's fraction of the positions.
+    """
+    parts = []
+    for span in masking.spans:
+        fraction = (span.stop - span.start) / len(start)
+        parts.append(fraction * _mean_gradient_alone(masking, masking.ids[span], start[span], end[span], steps))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _mean_gradient_alone(
+    masking: WordMasking, ids: list[int], start: Float[Tensor, "T D"], end: Float[Tensor, "T D"], steps: int
+) -> Float[Tensor, "T D"]:
+    """The mean gradient for a text of one window."""
     tokens = len(start)
     rows = max(1, min(_TOKENS_PER_BATCH // tokens, _PAIRS_PER_BATCH // tokens**2))
     fractions = (torch.arange(steps, device=start.device, dtype=torch.float32) + 0.5) / steps
@@ -125,7 +169,7 @@ def _mean_gradient(
     for batch in fractions.split(rows):
         with torch.inference_mode(False), torch.enable_grad():
             points = (start + batch[:, None, None] * (end - start)).requires_grad_()
-            logits = classify_embeddings(masking.classifier.model, points, masking.ids, masking.position)
+            logits = classify_embeddings(masking.classifier.model, points, ids, masking.position)
             scores = logits[:, masking.first]
             if masking.second is not None:
                 scores = scores - logits[:, masking.second]

@@ -71,7 +71,7 @@ def decide(classifier: Classifier, logits: Float[Tensor, " C"], flip: Flip | Non
         score = explained.scale * float(logits[0]) + explained.offset
         return Decision(
             probabilities=[],
-            label=say(classifier, logits),
+            label=write_decision(classifier, logits),
             index=0,
             probability=0.0,
             margin=0.0,
@@ -86,7 +86,7 @@ def decide(classifier: Classifier, logits: Float[Tensor, " C"], flip: Flip | Non
         distances = [p - level for p, level in zip(probabilities, levels, strict=True)]
         return Decision(
             probabilities=probabilities,
-            label=say(classifier, logits),
+            label=write_decision(classifier, logits),
             index=explained.first,
             probability=probabilities[explained.first],
             margin=min(abs(each) for each in distances),
@@ -106,7 +106,7 @@ def decide(classifier: Classifier, logits: Float[Tensor, " C"], flip: Flip | Non
     )
 
 
-def say(classifier: Classifier, logits: Float[Tensor, " C"]) -> str:
+def write_decision(classifier: Classifier, logits: Float[Tensor, " C"]) -> str:
     """The prediction of these logits in words."""
     task, labelling = classifier.task, classifier.labelling
     if task.name not in ("multilabel", "regression"):

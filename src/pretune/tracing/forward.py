@@ -33,6 +33,7 @@ from pretune.model.transformer import (
     rotary_tables,
     rotate,
 )
+from pretune.text.tokenizer.windows import mean_over_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +76,23 @@ class TakenApart:
 
 @torch.inference_mode()
 def take_apart(
-    model: TaskModel, ids: Sequence[int], *, keep_attention: bool = False, position: int | None = None
+    model: TaskModel,
+    windows: Sequence[Sequence[int]],
+    *,
+    keep_attention: bool = False,
+    position: int | None = None,
 ) -> TakenApart:
     """The forward pass of a text, taken apart as far as the network allows.
 
     `position` is the token that the head reads, in a model that labels tokens or answers a cloze.
 
-    The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
-    exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.
+    The vectors of the tokens are those of all windows, one after another; attention weights are kept for a text of one
+    window only. The parts of our own transformer add to one stream that is normalized once, at the end, so their
+    contributions are exact. Encoders of transformers normalize it after each part, or in ways of their own, so they
+    have none.
     """
     if isinstance(model.transformer, Transformer):
-        terms = split_residual_stream(model.transformer, ids, keep_attention=keep_attention)
+        terms = split_windows(model.transformer, windows, keep_attention=keep_attention)
         streams = terms.after_layers()
         return TakenApart(
             embedding=terms.embedding,
@@ -94,13 +101,30 @@ def take_apart(
             attention_weights=terms.attention_weights,
         )
     encoder = model.transformer
-    padded = pad_rows([ids], encoder.config.pad_token_id)
-    input_ids, document_ids = (tensor.to(encoder.embed_tokens.weight.device) for tensor in padded)
+    device = encoder.embed_tokens.weight.device
+    padded = [pad_rows([window], encoder.config.pad_token_id) for window in windows]
+    inputs = [(input_ids.to(device), document_ids.to(device)) for input_ids, document_ids in padded]
+    states = zip(*(encoder.states(*each) for each in inputs), strict=True)
     return TakenApart(
-        embedding=encoder.embed_tokens(input_ids)[0],
-        readouts=[read_out(model, state[0], position) for state in encoder.states(input_ids, document_ids)],
+        embedding=torch.cat([encoder.embed_tokens(input_ids)[0] for input_ids, _ in inputs]),
+        readouts=[read_out(model, torch.cat([state[0] for state in layer]), position) for layer in states],
         contributions=[],
-        attention_weights=encoder.attention_weights(input_ids, document_ids) if keep_attention else [],
+        attention_weights=encoder.attention_weights(*inputs[0]) if keep_attention and len(windows) == 1 else [],
+    )
+
+
+def split_windows(
+    transformer: Transformer, windows: Sequence[Sequence[int]], *, keep_attention: bool = False
+) -> ResidualTerms:
+    """The terms of a text in windows, those of one window after those of another; see `split_residual_stream`."""
+    keep_attention = keep_attention and len(windows) == 1
+    terms = [split_residual_stream(transformer, window, keep_attention=keep_attention) for window in windows]
+    if len(terms) == 1:
+        return terms[0]
+    return ResidualTerms(
+        embedding=torch.cat([each.embedding for each in terms]),
+        attention=[torch.cat(layer) for layer in zip(*(each.attention for each in terms), strict=True)],
+        feed_forward=[torch.cat(layer) for layer in zip(*(each.feed_forward for each in terms), strict=True)],
     )
 
 
@@ -206,10 +230,13 @@ def contributions(
 
 
 @torch.inference_mode()
-def pooled_states(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "L N D"]:
+def pooled_states(
+    transformer: Backbone, rows: Sequence[Sequence[int]], windows: Sequence[int] | None = None
+) -> Float[np.ndarray, "L N D"]:
     """The mean vector of each text after the embedding (0) and after each layer, through the final norm.
 
-    In batches of TOKENS_PER_BATCH tokens, so memory is bounded whatever the number of texts.
+    `windows` has the number of rows that are a text's windows; without it, each row is a text. In batches of
+    TOKENS_PER_BATCH tokens, so memory is bounded whatever the number of texts.
     """
     config, device = transformer.config, transformer.embed_tokens.weight.device
     states = np.empty((config.num_layers + 1, len(rows), config.hidden_size), dtype=np.float32)
@@ -235,7 +262,7 @@ def pooled_states(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float
             pool(group)
     else:
         lanes_for(device.type).map(pool, groups)
-    return states
+    return states if windows is None else mean_over_windows(states, [len(row) for row in rows], windows)
 
 
 @torch.inference_mode()

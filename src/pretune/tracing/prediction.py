@@ -29,7 +29,7 @@ from pretune.trace_schema import (
     PredictionTrace,
     Readout,
 )
-from pretune.tracing.decision import decide, read_probabilities, say
+from pretune.tracing.decision import decide, read_probabilities, write_decision
 from pretune.tracing.embedding import describe_embedding
 from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
@@ -69,9 +69,11 @@ def trace_prediction(
     takes a few seconds the first time. Read-outs use the final norm at the scale of each layer; contributions use the
     final scale and sum to the logits.
 
-    Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle as in a prediction. Attention
-    is left out for more than 64 tokens or 48 heads in all. The reasons of a text of 512 tokens cost about as much as
-    predicting a thousand such texts, in batches of a fixed size; its integral ends after 64 steps.
+    Limits: a text of more tokens than the model reads, 512 at most, is cut in the middle or read in windows as in a
+    prediction; the tokens are then those of all windows, one after another. Attention is left out for several windows,
+    and for more than 64 tokens or 48 heads in all; reasons for more than 2,048 tokens. The reasons of a text of 512
+    tokens cost about as much as predicting a thousand such texts, in batches of a fixed size; its integral ends after
+    64 steps.
 
     A model that labels words is traced at one word: the first of its first entity, or the one that is most likely in
     one. Raises UsageError if there is no text, if none is left after cleaning, or if there is one text for a model of
@@ -85,11 +87,12 @@ def trace_prediction(
     entities = find_entities(classifier, cleaned) if task == "tokens" else []
     word_position = choose_position(classifier, read, entities) if task == "tokens" else None
     position = classifier.read_position(read.ids) if word_position is None else word_position
-    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)), position=position)
+    keep_attention = _keeps_attention(classifier, len(read.ids))
+    taken = take_apart(model, read.windows, keep_attention=keep_attention, position=position)
     pooled, logits = taken.readouts[-1]
     added = taken.contributions
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
-    found = give_reasons(classifier, read.ids, read.words, logits, position)
+    found = give_reasons(classifier, read.ids, read.words, logits, position, read.widths)
     reasons, flip = (None, None) if found is None else found
     return PredictionTrace(
         id=id,
@@ -99,6 +102,7 @@ def trace_prediction(
         text_pair=None if classifier.pattern_encoder else cleaned_pair,
         word=None if word_position is None else describe_word(read, word_position, names[int(logits.argmax())]),
         entities=entities,
+        read_position=position,
         true_label=true_label,
         row=row,
         slice=slice,
@@ -115,7 +119,7 @@ def trace_prediction(
         reasons=reasons,
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
-        prediction_error=float((_predict(classifier, read.ids, position) - logits).abs().max()),
+        prediction_error=float((_predict(classifier, read.windows, position) - logits).abs().max()),
         stack=describe_stack(classifier, cleaned, logits),
     )
 
@@ -129,7 +133,8 @@ def read_texts(
         sentence, encoded, kept = classifier.pattern_encoder.encode_with_offsets(text, text_pair)
         return tokenize(tokenizer, sentence, encoded, length, counts, kept)
     if text_pair is None:
-        return tokenize(tokenizer, text, tokenizer.encode_with_offsets(text), length, counts)
+        encoded = tokenizer.encode_with_offsets(text)
+        return tokenize(tokenizer, text, encoded, length, counts, rule=classifier.window_rule)
     pair = tokenizer.encode_pair_with_offsets(text, text_pair)
     return tokenize_pair(tokenizer, (text, text_pair), pair, length, counts)
 
@@ -145,9 +150,9 @@ def _clean(classifier: Classifier, text: str, text_pair: str | None) -> tuple[st
     return cleaned, cleaned_pair
 
 
-def _predict(classifier: Classifier, ids: Sequence[int], position: int | None) -> Float[Tensor, " C"]:
+def _predict(classifier: Classifier, windows: Sequence[Sequence[int]], position: int | None) -> Float[Tensor, " C"]:
     """The logits of a plain forward pass."""
-    logits = classifier.predict_logits([ids])[0]
+    logits = classifier.predict_text(windows)
     return logits if logits.ndim == 1 or position is None else logits[position]
 
 
@@ -188,7 +193,7 @@ def _describe_readouts(
             layer=layer,
             logits=logits.tolist(),
             probabilities=read_probabilities(classifier.task.name, logits),
-            label=say(classifier, logits),
+            label=write_decision(classifier, logits),
             probe=probe,
         )
         for layer, ((_, logits), probe) in enumerate(zip(readouts, probed, strict=True))

@@ -23,6 +23,7 @@ from pretune.data.labelled_rows import LabeledShard
 from pretune.inference.classify import Classifier
 from pretune.model.transformer import Backbone, backbone_of
 from pretune.runtime.randomness import derive_seed, generator
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.trace_schema import LayerProbe
 from pretune.tracing.forward import pooled_states
 
@@ -64,18 +65,28 @@ class FittedProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRows:
-    """Token ids and labels of the rows that probes are trained on, or measured on."""
+    """Token ids and labels of the rows that probes are trained on, or measured on.
 
-    texts: list[list[int]]
+    A long text may be several `rows`, its windows; `windows` has the number of each text.
+    """
+
+    rows: list[list[int]]
+    windows: list[int]
     labels: IntArray
 
 
-def choose_rows(data: LabeledShard, most_rows: int, most_tokens: int) -> ProbeRows:
+def choose_rows(data: LabeledShard, most_rows: int, most_tokens: int, rule: WindowRule | None = None) -> ProbeRows:
     """Rows spread evenly over a split: at most `most_rows` of them, and at most about `most_tokens` tokens."""
     mean_length = float(data.lengths.mean()) if len(data) else 1.0
     count = min(len(data), most_rows, max(1, int(most_tokens / max(mean_length, 1.0))))
     rows = np.arange(count) * len(data) // max(count, 1)
-    return ProbeRows(texts=[data.text(int(row)).tolist() for row in rows], labels=data.targets.values[rows])
+    texts = [data.text(int(row)).tolist() for row in rows]
+    windows = [[ids] if rule is None else rule.windows(ids) for ids in texts]
+    return ProbeRows(
+        rows=[window for each in windows for window in each],
+        windows=[len(each) for each in windows],
+        labels=data.targets.values[rows],
+    )
 
 
 def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRows) -> tuple[FittedProbe, ...] | None:
@@ -83,9 +94,9 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
     if len(set(training.labels.tolist())) < 2 or not len(validation.labels):
         return None
     transformer = classifier.model.transformer
-    states, held_out = (pooled_states(transformer, rows.texts) for rows in (training, validation))
+    states, held_out = (_states_of(transformer, rows) for rows in (training, validation))
     untrained = with_random_weights(transformer)
-    random_states, random_held_out = (pooled_states(untrained, rows.texts) for rows in (training, validation))
+    random_states, random_held_out = (_states_of(untrained, rows) for rows in (training, validation))
     shuffled, shuffled_held_out = (
         generator(_SEED, "shuffled labels").permutation(rows.labels) for rows in (training, validation)
     )
@@ -113,6 +124,10 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
             )
         )
     return tuple(probes)
+
+
+def _states_of(transformer: Backbone, rows: ProbeRows) -> StateArray:
+    return pooled_states(transformer, rows.rows, rows.windows if len(rows.rows) > len(rows.windows) else None)
 
 
 @torch.no_grad()

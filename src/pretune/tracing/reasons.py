@@ -23,11 +23,12 @@ from pretune.tracing.attribution import (
     integrate_gradients,
     rank_correlation,
 )
-from pretune.tracing.decision import explain, read_probabilities, say
+from pretune.tracing.decision import explain, read_probabilities, write_decision
 from pretune.tracing.words import Word
 
 IntArray = npt.NDArray[np.int64]
 
+MOST_TOKENS = 2048  # of a text whose words get attributions: every word costs the prediction of a window
 DELETED_WORDS = 24  # at most, in a deletion curve
 RANDOM_ORDERS, FEWEST_RANDOM_ORDERS = 20, 5
 FLIPPED_WORDS = 4  # at most, in the smallest masking that flips the label
@@ -41,14 +42,17 @@ def give_reasons(
     words: Sequence[Word],
     logits: Float[Tensor, " C"],
     position: int | None = None,
+    widths: Sequence[int] = (),
 ) -> tuple[Reasons, Flip | None] | None:
     """The reasons for the label, and the fewest words found whose masking flips it.
 
-    `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated gradients, over at most DELETED_WORDS
-    words; random orders are drawn from a fixed seed. None if the model has a single class or the text has no word.
+    `logits` are those of the text, or of its token at `position`. Deletion goes in the order of the integrated
+    gradients, over at most DELETED_WORDS words; random orders are drawn from a fixed seed. `widths` are the numbers of
+    tokens of the windows, if there are several. None if the model has a single class, or the text has no word or more
+    than MOST_TOKENS tokens.
     """
     explained = explain(classifier, logits)
-    if explained is None or not words:
+    if explained is None or not words or len(ids) > MOST_TOKENS:
         return None
     first, second = explained.first, explained.second
     masking = WordMasking(
@@ -60,6 +64,7 @@ def give_reasons(
         scale=explained.scale,
         offset=explained.offset,
         position=position,
+        widths=tuple(widths),
     )
     score = float(masking.margin(logits[None].cpu())[0])
     masked_score = float(masking.scores([range(len(words))])[0])
@@ -122,7 +127,7 @@ def _find_flip(masking: WordMasking, alone: Float[Tensor, "W C"], score: float =
         if lead[best] < 0:
             probabilities = read_probabilities(masking.classifier.task.name, logits[best])
             label = masking.first if masking.second is None else int(logits[best].argmax())
-            name = say(masking.classifier, logits[best])
+            name = write_decision(masking.classifier, logits[best])
             return Flip(words=sorted(chosen), label=name, probability=probabilities[label])
         candidates = [word for word in by_lead if word not in chosen][:_FLIP_CANDIDATES]
         if not candidates or len(chosen) == FLIPPED_WORDS:

@@ -136,8 +136,8 @@ def _read_probes(prepared: Path, classifier: Classifier) -> tuple[FittedProbe, .
         return None
     return fit_probes(
         classifier,
-        choose_rows(training, TRAINING_ROWS, TRAINING_TOKENS),
-        choose_rows(validation, VALIDATION_ROWS, VALIDATION_TOKENS),
+        choose_rows(training, TRAINING_ROWS, TRAINING_TOKENS, classifier.window_rule),
+        choose_rows(validation, VALIDATION_ROWS, VALIDATION_TOKENS, classifier.window_rule),
     )
 
 

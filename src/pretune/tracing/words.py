@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from pretune.text.tokenizer.rows import pair_positions
 from pretune.text.tokenizer.tokenizer import EncodedPair, EncodedText, Tokenizer, cut_middle
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.trace_schema import Token
 
 _WRITES_NO_BLANKS = re.compile(
@@ -37,10 +39,17 @@ class TokenizedText:
     """The row that the model reads, and what its tokens stand for."""
 
     text: str
-    ids: list[int]
+    ids: list[int]  # of all windows, one after another
     tokens: list[Token]
     words: list[Word]
     was_cut: bool
+    widths: tuple[int, ...] = ()  # the number of tokens of each window, if there are several
+
+    @property
+    def windows(self) -> list[list[int]]:
+        """The ids of each window; of a text that is not too long there is one."""
+        edges = accumulate(self.widths or (len(self.ids),), initial=0)
+        return [self.ids[start:end] for start, end in pairwise(edges)]
 
     @property
     def special_positions(self) -> list[int]:
@@ -54,16 +63,22 @@ def tokenize(
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
     kept: Sequence[int] | None = None,
+    rule: WindowRule | None = None,
 ) -> TokenizedText:
-    """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens.
+    """The tokens and words of an encoded clean text, cut in the middle to `max_seq_len` tokens, or, with a rule, in
+    windows; a window ends a word.
 
     `kept` are the places of the tokens that are left, if they were cut otherwise. `counts` has the number of times that
     each token occurs in the training text.
     """
-    if kept is None:
-        kept = cut_middle(list(range(len(encoded.ids))), max_seq_len)
-    was_cut = len(kept) < len(encoded.ids)
-    cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
+    places = list(range(len(encoded.ids)))
+    if rule is not None:
+        windows = rule.windows(places, rule.spans(encoded.ids))
+    else:
+        windows = [cut_middle(places, max_seq_len) if kept is None else list(kept)]
+    kept = [place for window in windows for place in window]
+    was_cut = len(set(kept)) < len(places)
+    cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None) if rule is None else None
     ids = [encoded.ids[index] for index in kept]
     special = tokenizer.all_special_ids - {tokenizer.unk_id}
     spans = [None if i in special else encoded.offsets[index] for i, index in zip(ids, kept, strict=True)]
@@ -84,7 +99,8 @@ def tokenize(
                 count=None if counts is None or span is None or token_id >= len(counts) else int(counts[token_id]),
             )
         )
-    return TokenizedText(text=text, ids=ids, tokens=tokens, words=words, was_cut=was_cut)
+    widths = tuple(map(len, windows)) if len(windows) > 1 else ()
+    return TokenizedText(text=text, ids=ids, tokens=tokens, words=words, was_cut=was_cut, widths=widths)
 
 
 def tokenize_pair(
@@ -94,8 +110,8 @@ def tokenize_pair(
     max_seq_len: int,
     counts: npt.NDArray[np.int64] | None = None,
 ) -> TokenizedText:
-    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count from
-    the start of its own text, and no word reaches from one text into the other."""
+    """As `tokenize`, for a pair of clean texts in one row, both cut if it is too long. The offsets of a token count
+    from the start of its own text, and no word reaches from one text into the other."""
     kept, was_cut = pair_positions(tokenizer, texts, len(encoded.ids), max_seq_len)
     tokens: list[Token] = []
     words: list[Word] = []

@@ -19,6 +19,7 @@ from torch import nn
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.model.transformer import Backbone, mean_over_text
+from pretune.text.tokenizer.windows import mean_over_windows
 
 IntArray = npt.NDArray[np.int64]
 _TOKENS_PER_BATCH = 4096
@@ -41,8 +42,11 @@ class LinearProbe:
 
 
 @torch.no_grad()
-def pooled_vectors(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "N D"]:
-    """The mean vector of each row of token ids, in batches of a fixed number of tokens."""
+def pooled_vectors(
+    transformer: Backbone, rows: Sequence[Sequence[int]], windows: Sequence[int] | None = None
+) -> Float[np.ndarray, "N D"]:
+    """The mean vector of each row of token ids, in batches of a fixed number of tokens; or of each text, with the
+    numbers of its `windows`, which are the rows."""
     device = transformer.embed_tokens.weight.device
     vectors = np.empty((len(rows), transformer.config.hidden_size), dtype=np.float32)
 
@@ -52,7 +56,7 @@ def pooled_vectors(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Floa
         vectors[indices] = mean_over_text(transformer(input_ids, document_ids), document_ids).cpu().numpy()
 
     lanes_for(device.type).map(pool, group_by_length([len(row) for row in rows], _TOKENS_PER_BATCH))
-    return vectors
+    return vectors if windows is None else mean_over_windows(vectors, [len(row) for row in rows], windows)
 
 
 def fit_linear_probe(

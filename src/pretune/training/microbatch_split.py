@@ -32,8 +32,8 @@ class MicrobatchSplit:
         """
         if not is_out_of_memory(error):
             raise error
-        rows, length = (max(batch.input_ids.shape[axis] for batch in micro_batches) for axis in (0, 1))
-        if self.count >= rows:
+        if self.count >= max(batch.num_texts for batch in micro_batches):
+            length = max(batch.input_ids.shape[1] for batch in micro_batches)
             raise OutOfResourcesError(
                 f"Not enough memory to train on a single row of {length} tokens. Finished work is saved; close other "
                 "programs, or give a smaller --size."

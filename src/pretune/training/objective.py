@@ -122,7 +122,7 @@ class TaskObjective:
             spans=spans,
         )
         if batch.positions is None:
-            hidden = mean_over_text(hidden, document_ids)
+            hidden = mean_over_text(hidden, document_ids, batch.windows)
         return self.model.classifier(hidden)
 
     def __call__(self, batch: Batch) -> LossSum:

@@ -81,6 +81,15 @@ def test_many_classes_and_a_long_text_stay_on_the_page(trace: PredictionTrace, w
     assert "and 74 less probable classes" in text
 
 
+def test_the_windows_of_a_long_text_are_counted(trace: PredictionTrace) -> None:
+    tokens = [replace(token, position=place) for place, token in enumerate(trace.tokens * 3)]
+    text = " ".join(rendered(replace(trace, tokens=tokens)).split())
+    assert f"{len(tokens)} tokens" in text
+    assert "read in 3 windows" in text
+    assert "windows" not in rendered(trace)
+    assert "some of it was left out" in " ".join(rendered(replace(trace, tokens=tokens, was_cut=True)).split())
+
+
 def test_hostile_text_stays_text(trace: PredictionTrace) -> None:
     tokens = [replace(token, surface="\x1b]0;owned\x07\n") for token in trace.tokens]
     names = ["neg\x1b[31m", "pos\r"]

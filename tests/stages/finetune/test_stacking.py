@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
 from pretune.tracing.stack import PARTS
 
-# So small a rate leaves the model as ignorant as it was; the word in each text tells its label four times in five.
-LEARNT_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1)
-WORDS = {"good": "fine", "bad": "poor"}
+# At this rate the model stays as it starts, with a linear head on mean vectors. The label depends on a pair of words,
+# of which neither alone tells anything, so such a head knows little; nine times in ten the pair is right.
+LEARNT_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, method="head")
+PAIRS = {"good": ("fine room", "poor lobby"), "bad": ("fine lobby", "poor room")}
 
 
 def write_rows(path: Path, num_rows: int, seed: int) -> Path:
@@ -33,7 +35,7 @@ def write_rows(path: Path, num_rows: int, seed: int) -> Path:
     lines = []
     for label in random.choice(["good", "bad"], size=num_rows):
         named = label if random.random() < 0.8 else random.choice(["good", "bad"])
-        text = f"room {random.integers(10_000)} was {WORDS[named]} on day {random.integers(10_000)}"
+        text = f"day {random.integers(10_000)} the {random.choice(PAIRS[named])} was {random.integers(10_000)}"
         lines.append(json.dumps({"text": text, "label": label}))
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -60,7 +62,7 @@ def test_both_files_are_in_the_checkpoint(root: Path) -> None:
 def test_evaluate_uses_the_stack_or_leaves_it_out(root: Path) -> None:
     alone = evaluate(root / "finetune", root / "test.jsonl", stack=False)
     both = evaluate(root / "finetune", root / "test.jsonl")
-    assert both["accuracy"] > alone["accuracy"] + 0.2
+    assert both["accuracy"] > alone["accuracy"] + 0.05
     assert load_classifier(root / "finetune", stack=False).stacked is None
 
 
@@ -78,19 +80,19 @@ def test_compare_has_a_row_of_its_own(root: Path) -> None:
     compare(root / "finetune", None, root / "prepare", root / "compare")
     [event] = [event for event in read_events(root / "compare") if event["event"] == "comparison"]
     rows = {row["kind"]: row for row in event["rows"]}
-    assert rows["stack"]["accuracy"] > rows["pretrained"]["accuracy"] + 0.2
+    assert rows["stack"]["accuracy"] > rows["pretrained"]["accuracy"] + 0.05
     assert all("stack" not in verdict["between"] for verdict in event["verdicts"])
 
 
 def test_a_trace_shows_what_each_part_adds(root: Path) -> None:
-    text = "room 7 was poor on day 9"
+    text = "day 7 the poor room was 9"
     found, [predicted] = trace(root / "finetune", text), predict(root / "finetune", [text])
     assert found.stack is not None
     assert (found.stack.label, found.stack.probability) == (predicted.label, pytest.approx(predicted.probability))
     assert tuple(part.name for part in found.stack.parts) == PARTS
     total = np.sum([part.logits for part in found.stack.parts], axis=0)
     assert np.exp(total) / np.exp(total).sum() == pytest.approx(found.stack.probabilities)
-    assert "poor" in found.stack.ngrams[0].ngram
+    assert found.stack.ngrams[0].ngram == "poor room"
     read = codec.from_json(PredictionTrace, json.loads(json.dumps(codec.to_json(found))))
     assert read.stack is not None
     assert read.stack.ngrams[0].ngram == found.stack.ngrams[0].ngram
@@ -101,7 +103,7 @@ def test_a_trace_shows_what_each_part_adds(root: Path) -> None:
     "settings", [{"stack": False}, {"from_scratch": True}], ids=["not wanted", "the control from scratch"]
 )
 def test_nothing_is_stacked(settings: dict[str, bool], root: Path, run_folder: Path, tmp_path: Path) -> None:
-    config = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, **settings)
+    config = replace(LEARNT_NOTHING, **settings)
     finetune(run_folder / "pretrain", root / "prepare", tmp_path / "out", config)
     assert not (tmp_path / "out" / "checkpoint" / STACK_NAME).exists()
     assert not (tmp_path / "out" / "predictions" / "stack.jsonl").exists()

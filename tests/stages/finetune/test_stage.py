@@ -21,7 +21,8 @@ from pretune.runtime.events import Event, read_events
 from pretune.runtime.interruption import StopFlag
 from pretune.runtime.manifest import Manifest, describe_file, read_manifest, sealed
 from pretune.settings import FinetuneConfig
-from pretune.stages.finetune.stage import finetune, read_rows
+from pretune.stages.finetune.rows import read_rows
+from pretune.stages.finetune.stage import finetune
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.training.finetuning_trial import FinetuningTrial
 

@@ -68,6 +68,8 @@ export async function tracePrediction(
     text_pair: null,
     word: null,
     entities: [],
+    read_position: null,
+    stack: null,
     contribution_error: largestDifference(
       logits,
       logits.map((_, label) => contributions.reduce((sum, each) => sum + each.logits[label]!, 0)),

@@ -34,14 +34,16 @@ function Rows({ rows, errors, isRedacted, hasLabels = false }: RowListProps) {
     <ol class="test-rows">
       {rows.map((row) => (
         <li key={row.row}>
-          <p class={isRedacted ? "is-redacted" : undefined}>
-            {isRedacted ? "The text is left out of this file." : <UserText text={row.text} limit={TEXT_LIMIT} />}
-          </p>
-          {!isRedacted && row.text_pair !== null && (
-            <p>
-              <UserText text={row.text_pair} limit={TEXT_LIMIT} />
+          <div>
+            <p class={isRedacted ? "is-redacted" : undefined}>
+              {isRedacted ? "The text is left out of this file." : <UserText text={row.text} limit={TEXT_LIMIT} />}
             </p>
-          )}
+            {!isRedacted && row.text_pair !== null && (
+              <p>
+                <UserText text={row.text_pair} limit={TEXT_LIMIT} />
+              </p>
+            )}
+          </div>
           <span class="test-row-probability">
             {probability(row.probability)}
             <small>

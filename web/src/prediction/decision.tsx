@@ -25,7 +25,7 @@ export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
       note={
         isTwo
           ? "Softmax turns the two logits into probabilities; the label with more than half wins."
-          : `Softmax turns the ${count(names.length)} logits into probabilities; the largest wins.`
+          : `Softmax turns the ${count(names.length)} logits into probabilities; the largest wins.${prediction.task === "tokens" ? " The entities come from the likeliest sequence of labels over all words, so a word may get another label in it." : ""}`
       }
       check={
         <Holds isOk={isOk}>
@@ -111,8 +111,8 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
     >
       <div class="decision">
         <p class="decided">
-          {decision.label}
-          {truth !== null && (
+          {significant(score ?? computed, 4)}
+          {truth !== null && Number.isFinite(Number(truth)) && (
             <small>
               The label is <UserText text={truth} limit={20} />.
             </small>
@@ -239,16 +239,19 @@ function FlipSentence({ prediction }: { prediction: PredictionTrace }) {
   const { decision, reasons } = prediction;
   const { flip } = decision;
   if (!reasons) return null;
-  if (!flip) return <p class="note">No masking of words that was tried changes the label.</p>;
+  const isSet = prediction.task === "multilabel";
+  if (!flip) return <p class="note">No masking of words that was tried changes {isSet ? "whether the first label is predicted" : "the label"}.</p>;
   const masked = new Set(flip.words);
   return (
     <div class="flip">
       <p class="note">
-        Masking {counted(flip.words.length, "word")}, boxed below, turns the label into{" "}
+        Masking {counted(flip.words.length, "word")}, boxed below, turns the {isSet ? "labels" : "label"} into{" "}
         <b>
           “<UserText text={flip.label} limit={60} />”
         </b>
-        , {probability(flip.probability)}. It is the smallest masking found.
+        {isSet && <>; “<UserText text={prediction.label_names[decision.index] ?? ""} limit={40} />” then has</>}
+        {isSet ? " " : ", "}
+        {probability(flip.probability)}. It is the smallest masking found.
       </p>
       <p class="masked-words">
         {reasons.words.map((word, index) => (

@@ -23,7 +23,7 @@ export function HeadStop({ prediction }: { prediction: PredictionTrace }) {
     <Stop
       number={4}
       title="Head"
-      note={`The ${isWord ? "vector of the word’s first token" : "mean vector of the tokens"} times one row of weights per ${prediction.task === "classification" ? "class" : "output"}, plus a bias.`}
+      note={`The ${isWord ? "vector of the word’s first token" : prediction.read_position === null ? "mean vector of the tokens" : "vector of [MASK]"} times one row of weights per ${prediction.task === "classification" ? "class" : "output"}, plus a bias.`}
       check={
         <Holds isOk={agrees(logits, head.logits)}>
           computed again in this browser, difference {difference(largestDifference(logits, head.logits))}

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 
 import { Marked } from "../errors/marked.tsx";
-import { count, counted, probability } from "../format.ts";
+import { count, counted, probability, significant } from "../format.ts";
 import { Quoted, UserText } from "../text.tsx";
 import type { PredictionTrace } from "../trace.ts";
 import { DecisionStop } from "./decision.tsx";
@@ -81,7 +81,7 @@ function PredictionMeta({ prediction }: { prediction: PredictionTrace }) {
           Label “<UserText text={truth} limit={60} />”,{" "}
         </>
       )}
-      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : <>“<UserText text={decision.label} limit={60} />”</>}
+      {truth === null ? "Predicted" : "predicted"} {task === "tokens" ? <Found prediction={prediction} /> : task === "regression" ? significant(decision.score ?? 0, 4) : <>“<UserText text={decision.label} limit={60} />”</>}
       {hasProbability && ` with ${probability(decision.probability)}`}
       {truth !== null && (task === "classification" || task === "multilabel") && (isRight ? ": right" : ": wrong")}.
       {prediction.word && ` The layers below are those of the word that is labelled ${decision.label}.`}

@@ -4,7 +4,7 @@ import { drawIntervalPlot, intervalPlotHeight, type IntervalPlotProps } from "..
 import { type Column, Figure, Plot, Table } from "../charts/figure.tsx";
 import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
-import { capital, count, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
+import { capital, count, counted, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
 import { modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
@@ -182,7 +182,7 @@ function cameOut(trace: RunTrace): LedgerLine[] {
 function took(trace: RunTrace): LedgerLine[] {
   const { hardware, seconds, peak_memory_bytes } = trace.run;
   const parts = hardware
-    ? [hardware.threads === null ? hardware.device : `${hardware.threads} threads`, hardware.precision].filter((part) => part)
+    ? [hardware.threads === null ? hardware.device : counted(hardware.threads, "thread"), hardware.precision].filter((part) => part)
     : [];
   return [
     { name: "Time, all stages", value: maybe(seconds, duration) },

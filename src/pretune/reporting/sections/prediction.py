@@ -55,7 +55,8 @@ def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lin
     lines += _embedding(trace.embedding, trace.tokens, page)
     lines += _title(3, "Transformer layers", "the read-out after each layer, and what each component adds", page)
     lines += _transformer(trace, page)
-    vector = "mean vector" if trace.word is None else "vector of the word's first token"
+    vector = "mean vector" if trace.read_position is None else "vector of [MASK]"
+    vector = vector if trace.word is None else "vector of the word's first token"
     outputs = {"regression": "one row of weights", "tokens": "a row of weights per label of a word"}
     rows_of_weights = outputs.get(trace.task, "a row of weights per class")
     lines += _title(4, "Head", f"the {vector} times {rows_of_weights}, plus a bias", page)
@@ -75,7 +76,7 @@ _DECISIONS = {
     "classification": "softmax of the logits",
     "multilabel": "sigmoid of each logit, against a threshold that validation chose",
     "regression": "back to the units of the file",
-    "tokens": "softmax of the logits of this word",
+    "tokens": "softmax of the logits of this word; entities come from the likeliest sequence of labels",
 }
 
 
@@ -119,7 +120,11 @@ def _tokenization(trace: PredictionTrace, page: Page) -> Lines:
     lines = _gloss(columns, page, ("", "dim"))
     joined = f"; {JOINT} joined to the token before" if any(name.startswith(JOINT) for name, _ in columns) else ""
     joined += f"; {INSIDE} more bytes of the same character" if any(name == INSIDE for name, _ in columns) else ""
-    cut = "; the text was too long, so its middle was cut" if trace.was_cut else ""
+    windows = sum(token.is_special for token in tokens) // 2 if trace.text_pair is None else 1
+    cut = f"; read in {windows} windows" if windows > 1 else ""
+    if trace.was_cut:
+        left_out = "some of it was left out" if windows > 1 else "its middle was cut"
+        cut += f"; the text was too long, so {left_out}"
     return lines + paragraph(f"{len(tokens)} tokens{_more(tokens)}{joined}{cut}", page, indent=2, style="dim")
 
 

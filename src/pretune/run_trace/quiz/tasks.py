@@ -47,8 +47,8 @@ def _labels_predicted(trace: RunTrace, rng: Random) -> Draft:
     probabilities, thresholds = (at("predictions", index, "decision", name) for name in ("probabilities", "thresholds"))
     count = len(decision.labels)
     return Draft(
-        prompt=f"For the text {excerpt(prediction.text)} the model gives these probabilities: {'; '.join(shown)}.{rest} "
-        "How many labels does it predict?",
+        prompt=f"For the text {excerpt(prediction.text)} the model gives these probabilities: "
+        f"{'; '.join(shown)}.{rest} How many labels does it predict?",
         number=["len", ["where", ["ge", probabilities, thresholds]]],
         unit="labels",
         wrong_numbers=[

@@ -18,8 +18,9 @@ from pretune.settings import FinetuneConfig
 from pretune.text.cloze.answers import ClozeAnswers
 from pretune.text.cloze.label_words import suggest_label_words
 from pretune.text.cloze.pattern import PatternEncoder
-from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.rows import encode_windows
 from pretune.text.tokenizer.tokenizer import Tokenizer
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.few_labels import CLOZE_ROWS, LEAST_EXPECTED
 
 Line = Mapping[str, Any]
@@ -122,12 +123,14 @@ def encode_in_pattern(
     return {split: EncodedRows(encoder.encode_batch(rows.texts, rows.text_pairs)) for split, rows in texts.items()}
 
 
-def encode_row(answers: ClozeAnswers | None, tokenizer: Tokenizer, line: Line, max_seq_len: int) -> list[int]:
-    """The ids of one row, inside the pattern if there is one."""
+def encode_row(
+    answers: ClozeAnswers | None, tokenizer: Tokenizer, line: Line, max_seq_len: int, rule: WindowRule | None = None
+) -> list[list[int]]:
+    """The ids of the windows of one row, or of its only one; inside the pattern if there is one."""
     texts = (line["text"], line.get("text_pair"))
     if answers is None:
-        return encode_rows(tokenizer, [texts], max_seq_len)[0][0]
-    return PatternEncoder(tokenizer, answers.pattern, max_seq_len).encode(*texts)
+        return encode_windows(tokenizer, [texts], max_seq_len, rule)[0]
+    return [PatternEncoder(tokenizer, answers.pattern, max_seq_len).encode(*texts)]
 
 
 def at_mask(targets: Targets, rows: EncodedRows, mask_id: int) -> Targets:

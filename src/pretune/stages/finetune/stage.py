@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +13,17 @@ import torch
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
 from pretune.compute.ranks import ALONE, Ranks, join_ranks, open_together
-from pretune.data.labelled_rows import LabelledBatches
-from pretune.data.masked_rows import special_ids
-from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError, UsageError
 from pretune.model import cost
 from pretune.model.config import ForeignConfig
-from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
+from pretune.model.folder import (
+    LoadedModel,
+    describe_native_head,
+    describe_native_windows,
+    load_model_folder,
+    save_model_folder,
+)
 from pretune.model.hub import local_folder
-from pretune.model.transformer import TaskModel
 from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
@@ -30,7 +31,6 @@ from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.metric_titles import write_metric
-from pretune.scoring.row_statistics import describe_part
 from pretune.scoring.stacked_model import StackedModel, save_stacked
 from pretune.settings import FinetuneConfig, to_identity
 from pretune.stages.finetune.delivered import (
@@ -40,23 +40,17 @@ from pretune.stages.finetune.delivered import (
     describe_delivered,
     describe_no_choice,
 )
-from pretune.stages.finetune.method import at_mask, choose_method, encode_in_pattern, encode_row
-from pretune.stages.finetune.rows import make_batches, read_rows, texts_of, write_predictions
+from pretune.stages.finetune.prepared_rows import SPLITS, PreparedRows
+from pretune.stages.finetune.rows import texts_of
 from pretune.stages.finetune.stacking import can_stack, train_stack, write_stack_predictions
 from pretune.stages.finetune.starting_weights import StartingWeights
-from pretune.tasks.registry import task_named
-from pretune.text.clean.normalize import clean_text
-from pretune.text.labels.labelling import COLUMN_NAMES, Labelling
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, join_pair, load_seen, save_seen
-from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.checkpoint import load_best
-from pretune.training.few_labels import LEAST_PICKING_ROWS
-from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
+from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
 from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
-_SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
 _HANG_SECONDS = 60.0  # a process that the others wait for longer counts as hung
 
@@ -139,48 +133,19 @@ class _Finetuning:
         self.loaded, self.prepared, self.source, self.folder = loaded, prepared, source, folder
         self.config, self.ranks = config, ranks
         self.compute = self._choose_compute()
-        # A prediction must not read more of a text than training does.
-        max_seq_len = source.summary.get("max_seq_len", loaded.config.max_seq_len)
-        self.model_config = replace(loaded.config, max_seq_len=max_seq_len)
-        labels = json.loads((prepared / "labels.json").read_text(encoding="utf-8"))
-        self.task = task_named(labels["task"])
-        self.rows = {split: read_rows(prepared / f"{split}.jsonl") for split in _SPLITS}
-        self.labelling = Labelling(
-            names=tuple(labels["names"]),
-            task=self.task.name,
-            output_names=tuple(self.task.output_names(labels["names"])),
-            decision=self.task.prepare_decision(self.rows["train"]),
-            columns={name: labels[name] for name in COLUMN_NAMES if name in labels},
-        )
-        self.tokenizer = load_tokenizer(loaded.tokenizer_path)
-        if self.tokenizer.backend.to_str() != load_tokenizer(prepared).backend.to_str():
-            raise InputDataError(
-                f"{prepared} was encoded with a different tokenizer than that of {loaded.path}; run prepare with "
-                f"--base {loaded.path.parent}."
-            )
-        self.is_foreign = isinstance(loaded.config, ForeignConfig)
-        self.special = special_ids(self.tokenizer)
-        self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
-        self.method = choose_method(
-            config, loaded, self.tokenizer, self.task.name, self.labelling.names, self.rows["train"], max_seq_len
-        )
-        self.labelling = replace(self.labelling, answers=self.method.answers)
-        self.encoded = encode_in_pattern(self.labelling.answers, self.tokenizer, self.rows, max_seq_len)
-        self.targets = {split: self._read_targets(split) for split in _SPLITS}
-        self.is_picking = len(self.rows["validation"]) >= LEAST_PICKING_ROWS
-        # `prepare` found out from all rows whether the classes are imbalanced; macro-F1 and class weights depend on it.
-        self.is_balanced = config.class_weights == "balanced" or (
-            config.class_weights == "auto" and self.metric == "macro_f1"
-        )
+        width = 8 if self.compute.device == "cuda" else 1
+        self.data = data = PreparedRows(prepared, source, loaded, config, width_multiple=width)
+        self.model_config = replace(loaded.config, max_seq_len=data.max_seq_len)
         self.start_weights = StartingWeights(
             loaded,
-            self.labelling,
+            self.data.labelling,
             self.model_config,
             self.compute.device,
             from_scratch=config.from_scratch,
-            shared_seed=None if self.is_picking or config.from_scratch else config.seed,
-            is_balanced=self.is_balanced,
-            read_train=lambda: self._make_batches("train", config.seed).data,
+            shared_seed=None if self.data.is_picking or config.from_scratch else config.seed,
+            is_balanced=self.data.is_balanced,
+            read_train=lambda: self.data.batches("train", config.seed).data,
+            window_rule=self.data.window_rule,
         )
         self.planned_trials = plan_trials(
             rates=config.learning_rates or default_rates(loaded.config),
@@ -189,13 +154,13 @@ class _Finetuning:
             seeds=config.seeds,
             first_seed=config.seed,
             from_scratch=config.from_scratch,
-            lengths=self._make_batches("train", config.seed).lengths,
+            lengths=self.data.batches("train", config.seed).lengths,
             updates=config.updates,
             batch_size=config.batch_size,
-            is_searching=self.is_picking or config.learning_rates is not None,
+            is_searching=self.data.is_picking or config.learning_rates is not None,
         )
-        self.validation = self._make_batches("validation", config.seed)
-        self.test = self._make_batches("test", config.seed)
+        self.validation = self.data.batches("validation", config.seed)
+        self.test = self.data.batches("test", config.seed)
 
     def run(self, stop: StopFlag) -> None:
         """Run all trials, choose one, and test."""
@@ -258,35 +223,33 @@ class _Finetuning:
             epochs=planned.epochs,
             patience=self.config.patience,
             weight_decay=self.config.weight_decay,
-            metric=self.metric,
+            metric=self.data.metric,
             is_search=planned.is_search,
             updates=planned.updates,
-            keeps_last=not self.is_picking and not planned.is_search,
+            keeps_last=not self.data.is_picking and not planned.is_search,
             dtype=self.compute.dtype,
             device=self.compute.device,
         )
         model, train = (
             self.start_weights.make(planned.seed),
-            self._make_batches("train", planned.seed, planned.num_rows),
+            self.data.batches("train", planned.seed, planned.num_rows),
         )
         best = FinetuningTrial(
             model,
             train,
             self.validation,
             settings,
-            task=self.task,
+            task=self.data.task,
             folder=self._trial_folder(planned.trial),
             tokenizer_folder=self.loaded.tokenizer_path,
-            labelling=self.labelling,
+            labelling=self.data.labelling,
             log=self.folder.log,
-            measure=self._measure_validation,
+            measure=self.data.measure_validation,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
             # As many as an earlier attempt ended with because a process ran out of memory.
             pieces=int(self.folder.manifest.summary.get("pieces", 1)),
-            validation_weights=self._label_weights(train.targets, self.validation.targets)
-            if self.is_balanced
-            else None,
+            validation_weights=self.data.validation_weights(train.targets),
         ).run(stop)
         return {**vars(planned), **best}
 
@@ -296,63 +259,23 @@ class _Finetuning:
         precision = self.ranks.answer(lambda: own.precision, "the start")
         return replace(own, precision=precision)
 
-    def _read_targets(self, split: str) -> Targets:
-        targets = self.task.targets(
-            self.rows[split],
-            len(self.labelling.names),
-            dict(self.labelling.decision),
-            self.tokenizer,
-            self.model_config.max_seq_len,
-        )
-        return at_mask(targets, self.encoded[split], self.special.mask) if self.encoded else targets
-
-    def _make_batches(self, split: str, seed: int, num_rows: int | None = None) -> LabelledBatches:
-        return make_batches(
-            self.prepared,
-            split,
-            self.targets[split],
-            self.special,
-            self.config,
-            seed,
-            label_weights=(lambda targets: self._label_weights(targets, targets)) if self.is_balanced else None,
-            width_multiple=8 if self.compute.device == "cuda" else 1,
-            num_rows=num_rows,
-            encoded=self.encoded.get(split),
-        )
-
-    def _label_weights(self, train: Targets, targets: Targets) -> npt.NDArray[np.float32]:
-        return self.task.label_weights(train, targets, len(self.labelling.outputs))
-
-    def _measure_validation(self, logits: npt.NDArray[np.float64]) -> Scores:
-        """The scores of outputs for the validation rows, with the decision that these rows choose."""
-        decision = self.task.decide(logits, self.validation.targets, dict(self.labelling.decision))
-        scores = self._measure(logits, "validation", decision)
-        return {**scores, DECISION: decision} if decision else scores
-
-    def _measure(self, logits: npt.NDArray[np.float64], split: str, decision: dict[str, Any]) -> Scores:
-        names, targets = self.labelling.names, self.targets[split]
-        true = self.task.true_values(self.rows[split], names)
-        figures = self.task.figures(true, self.task.decode(logits, targets, decision), names)
-        figures["loss"] = float(self.task.score_targets(logits, targets)[0].mean())
-        return {name: value for name, value in figures.items() if _is_number_or_pair(value)}
-
     def _choose(self, reported: list[dict[str, Any]]) -> dict[str, Any]:
         """The trial to deliver: the best on validation, or the mean of all if there are too few rows to choose by."""
-        if self.is_picking:
+        if self.data.is_picking:
             return max(reported, key=self._score)
         if self.config.from_scratch:  # the seeds start from different weights
             return reported[-1]
         model = self.start_weights.new_model()
-        objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
+        objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
         return self.ranks.answer(
             lambda: average_seeds(
-                reported, self._trial_folder, objective, self.validation, self.task, self._measure_validation
+                reported, self._trial_folder, objective, self.validation, self.data.task, self.data.measure_validation
             ),
             "the mean of the seeds",
         )
 
     def _score(self, trial: dict[str, Any]) -> tuple[float, float]:
-        return trial[self.metric], -trial["loss"]
+        return trial[self.data.metric], -trial["loss"]
 
     def _trial_folder(self, number: int) -> Path:
         return self.folder.path / _TRIALS_NAME / f"trial-{number:02d}"
@@ -363,7 +286,7 @@ class _Finetuning:
         """The results of each seed on the test rows, which only the first process reads."""
         (self.folder.path / "predictions").mkdir(exist_ok=True)
         model = self.start_weights.new_model()
-        objective = TaskObjective(model, self.task.losses, torch.float32, compiled=False)
+        objective = TaskObjective(model, self.data.task.losses, torch.float32, compiled=False)
         tests: list[dict[str, Any]] = []
         if not len(self.test.targets):
             self.folder.log.write("notice", sentence="There are no test rows, so there are results on validation only.")
@@ -373,8 +296,9 @@ class _Finetuning:
             model.load_state_dict(delivered_weights(trial, self._trial_folder))
             if len(self.test.targets):
                 logits = predict_outputs(objective, self.test, self.compute.device)
-                tests.append(self._log_test(trial, logits))
-        labelling = replace(self.labelling, decision=chosen.get(DECISION, self.labelling.decision))
+                tests.append(self.data.test(trial, logits, self.folder.path / "predictions"))
+                self.folder.log.write("test", **tests[-1])
+        labelling = replace(self.data.labelling, decision=chosen.get(DECISION, self.data.labelling.decision))
         stacked = self._stack(objective, logits)
         save_model_folder(
             self.folder.path / "checkpoint",
@@ -383,58 +307,25 @@ class _Finetuning:
             labelling,
             write_more=None if stacked is None else lambda partial: save_stacked(partial, stacked),
         )
-        if (notice := describe_native_head(model)) is not None:
-            self.folder.log.write("notice", sentence=notice)
-        self._write_example(model, dict(labelling.decision))
+        for notice in describe_native_head(model), describe_native_windows(model, labelling):
+            if notice is not None:
+                self.folder.log.write("notice", sentence=notice)
+        if example := self.source.summary.get("example"):
+            self.folder.log.write("example", **self.data.predict_example(model, dict(labelling.decision), example))
         return tests
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
         """The n-gram model that is stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config, self.labelling, self.metric):
+        if not can_stack(self.config, self.data.labelling, self.data.metric):
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
-        stacked = train_stack(self.folder, self.rows, logits)
+        stacked = train_stack(self.folder, self.data.rows, logits)
         if stacked is not None and test_logits is not None:
             target = self.folder.path / "predictions"
-            write_stack_predictions(target, self.task, self.rows["test"], self.test.targets, test_logits, stacked)
+            write_stack_predictions(
+                target, self.data.task, self.data.rows["test"], self.test.targets, test_logits, stacked
+            )
         return stacked
-
-    def _log_test(self, trial: dict[str, Any], logits: npt.NDArray[np.float64]) -> dict[str, Any]:
-        """Write the predictions of one seed, and log its figures, on all rows and on each slice."""
-        task, names, rows = self.task, self.labelling.names, self.rows["test"]
-        decision = trial.get(DECISION, dict(self.labelling.decision))
-        outputs, true = task.decode(logits, self.test.targets, decision), task.true_values(rows, names)
-        target = self.folder.path / "predictions" / f"seed-{trial['seed']}.jsonl"
-        write_predictions(target, rows, lambda index: task.to_fields(outputs, index))
-        figures = {"trial": trial["trial"], "seed": trial["seed"], **self._measure(logits, "test", decision)}
-        slices = np.array([row.get("slice", "") for row in rows])
-        named = [name for name in sorted(set(slices.tolist())) if name]
-        if named:
-            statistics = task.statistics(task.usual_metric, true, outputs, names)
-            figures["slices"] = {name: describe_part([statistics.select(slices == name)]) for name in named}
-        self.folder.log.write("test", **figures)
-        return figures
-
-    def _write_example(self, model: TaskModel, decision: dict[str, Any]) -> None:
-        example = self.source.summary.get("example")
-        if not example:
-            return
-        line = {**example, "text": clean_text(example["text"])}
-        length = self.model_config.max_seq_len
-        ids = encode_row(self.labelling.answers, self.tokenizer, line, length)
-        targets = self.task.places([line], decision, self.tokenizer, length)
-        input_ids = torch.tensor([ids], device=self.compute.device)
-        with torch.no_grad():
-            logits = model(input_ids, torch.zeros_like(input_ids))[0].float().cpu().double().numpy()
-        outputs = self.task.decode(logits[None] if logits.ndim == 1 else logits[targets.positions], targets, decision)
-        found = self.task.to_prediction(outputs, 0, self.labelling.names, example["text"], example.get("text_pair"))
-        self.folder.log.write(
-            "example",
-            text=example["text"],
-            label=example["label"],
-            predicted=found.label,
-            probability=found.probability,
-        )
 
     # -- logging -------------------------------------------------------------------------------------------------
 
@@ -448,29 +339,29 @@ class _Finetuning:
         )
         if self.loaded.notice is not None:
             log.write("notice", sentence=self.loaded.notice)
-        references = self.task.references(
-            self.targets["train"], self.targets["validation"], len(self.labelling.outputs)
+        references = self.data.task.references(
+            self.data.targets["train"], self.data.targets["validation"], len(self.data.labelling.outputs)
         )
         log.write("references", **references)
-        if self.is_balanced:
+        if self.data.is_balanced:
             sentence = (
                 "The classes are imbalanced, so rows of rare classes have larger weights in training. The training "
                 "loss is therefore on a different scale than the validation loss, and they are not shown on one axis."
             )
             log.write("notice", sentence=sentence)
-        if self.method.sentence is not None:
-            log.write("notice", sentence=self.method.sentence)
-        if not self.is_picking:
-            log.write("notice", sentence=describe_no_choice(len(self.rows["validation"])))
-        elif self.metric == "macro_f1":
+        if self.data.method.sentence is not None:
+            log.write("notice", sentence=self.data.method.sentence)
+        if not self.data.is_picking:
+            log.write("notice", sentence=describe_no_choice(len(self.data.rows["validation"])))
+        elif self.data.metric == "macro_f1":
             log.write(
                 "notice",
                 sentence="Early stopping uses macro-F1 on validation, which gives every class the same weight.",
             )
 
     def _describe_choice(self, chosen: dict[str, Any], reported: list[dict[str, Any]]) -> str:
-        shown = write_metric(self.metric, chosen[self.metric])
-        num_rows = None if self.is_picking else len(self.rows["validation"])
+        shown = write_metric(self.data.metric, chosen[self.data.metric])
+        num_rows = None if self.data.is_picking else len(self.data.rows["validation"])
         return describe_delivered(chosen, len(reported), num_rows, shown)
 
     def _finish(self, trials: list[dict[str, Any]], chosen: dict[str, Any], tests: list[dict[str, Any]]) -> None:
@@ -478,10 +369,10 @@ class _Finetuning:
         peak = peak_memory_bytes()
         self.folder.log.write(
             "flow",
-            shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
+            shape_in=[{"name": f"{split} rows", "value": len(self.data.rows[split])} for split in SPLITS]
             + [{"name": "parameters", "value": self._count_parameters()}],
             shape_out=[
-                {"name": "classes", "value": len(self.labelling.names)},
+                {"name": "classes", "value": len(self.data.labelling.names)},
                 {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
             ],
             dropped=[],
@@ -494,7 +385,7 @@ class _Finetuning:
         self.folder.finish(
             chosen=chosen,
             tests=tests,
-            label_names=list(self.labelling.names),
+            label_names=list(self.data.labelling.names),
             synthetic=self.source.summary.get("synthetic", False),
             spent_seconds=None,  # it is in the log; the summaries of two equal runs are equal
         )
@@ -502,13 +393,13 @@ class _Finetuning:
             remove_folder(self._trial_folder(0).parent)
 
     def _count_parameters(self) -> int:
-        if not self.is_foreign:
+        if not isinstance(self.loaded.config, ForeignConfig):
             return cost.count_parameters(self.model_config)
         return sum(parameter.numel() for parameter in self.loaded.model.transformer.parameters())
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""
-        rows, before = [texts_of(row) for row in self.rows["train"]], None
+        rows, before = [texts_of(row) for row in self.data.rows["train"]], None
         texts = [join_pair(*row) if len(row) == 2 else row[0] for row in rows]
         if self.config.from_scratch:
             save_seen(self.folder.path, PRETRAINING)
@@ -516,8 +407,3 @@ class _Finetuning:
             hand_on_seen(self.loaded.path, self.folder.path, PRETRAINING)
             before = load_seen(self.loaded.path, TRAINING)
         save_seen(self.folder.path, TRAINING, texts, None if before is None else before.hashes)
-
-
-def _is_number_or_pair(value: Any) -> bool:
-    """Whether a figure goes into the log: a number, or an interval; tables by label are left to `evaluate`."""
-    return not isinstance(value, list) or (len(value) == 2 and not isinstance(value[0], list | dict))

@@ -13,6 +13,7 @@ from pretune.model.folder import LoadedModel
 from pretune.model.transformer import ClozeClassifier, SequenceClassifier, TaskModel, TokenClassifier, initialize
 from pretune.runtime.randomness import derive_seed
 from pretune.text.labels.labelling import Labelling
+from pretune.text.tokenizer.windows import WindowRule
 from pretune.training.linear_probe import LinearProbe, fit_linear_probe, pooled_vectors
 
 
@@ -34,10 +35,11 @@ class StartingWeights:
         shared_seed: int | None,
         is_balanced: bool,
         read_train: Callable[[], LabeledShard],
+        window_rule: WindowRule | None = None,
     ) -> None:
         self.loaded, self.labelling, self.config, self.device = loaded, labelling, config, device
         self.from_scratch, self.shared_seed, self.is_balanced = from_scratch, shared_seed, is_balanced
-        self.read_train = read_train
+        self.read_train, self.window_rule = read_train, window_rule
 
     def new_model(self) -> TaskModel:
         """The network without weights, on the device."""
@@ -77,6 +79,10 @@ class StartingWeights:
             return None
         data = self.read_train()
         rows = [data.text(row).tolist() for row in range(len(data))]
-        vectors = pooled_vectors(self.loaded.model.to(self.device).transformer, rows)
+        windows = None
+        if (rule := self.window_rule) is not None:
+            in_windows = [rule.windows(row) for row in rows]
+            rows, windows = [ids for each in in_windows for ids in each], [len(each) for each in in_windows]
+        vectors = pooled_vectors(self.loaded.model.to(self.device).transformer, rows, windows)
         labels = np.asarray(data.targets.values)
         return fit_linear_probe(vectors, labels, len(self.labelling.names), is_balanced=self.is_balanced)

@@ -9,6 +9,7 @@ from typing import Any
 from pretune.text.cloze.answers import ClozeAnswers
 
 COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
+WINDOWS = "windows"  # `long_texts` of a model that reads a long text in several windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Labelling:
     decision: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     answers: ClozeAnswers | None = None
+    reads_windows: bool = False  # whether a long text is read in windows; else its middle is cut out
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -44,6 +46,8 @@ class Labelling:
             found["output_names"] = list(self.output_names)
         if self.decision:
             found["decision"] = dict(self.decision)
+        if self.reads_windows:
+            found["long_texts"] = WINDOWS
         if self.answers is not None:
             found |= {"method": "cloze", **self.answers.to_dict()}
         return {**found, **self.columns}
@@ -64,4 +68,5 @@ class Labelling:
             decision=dict(found.get("decision", {})),
             columns={name: found[name] for name in COLUMN_NAMES if isinstance(found.get(name), str)},
             answers=answers,
+            reads_windows=found.get("long_texts") == WINDOWS,
         )

@@ -1,10 +1,11 @@
-"""From a text, or a pair of texts, to the token ids of one row that is not too long."""
+"""From a text, or a pair of texts, to the token ids of one row that is not too long, or to several windows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
+from pretune.text.tokenizer.windows import WindowRule
 
 Texts = tuple[str, str | None]  # a text, and the second text of a pair
 
@@ -19,13 +20,29 @@ def encode_rows(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) 
     if all(second is None for _, second in texts):
         rows = tokenizer.encode_batch([first for first, _ in texts])
         return [cut_middle(ids, max_seq_len) for ids in rows], [len(ids) > max_seq_len for ids in rows]
+    rows, lengths = encode_pairs(tokenizer, texts, max_seq_len)
+    return rows, [length > max_seq_len for length in lengths]
+
+
+def encode_pairs(tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int) -> tuple[list[list[int]], list[int]]:
+    """The ids of each pair as `encode_rows` has them, and how many there were before they were cut."""
     pairs = [(first, second or "") for first, second in texts]
-    rows, cut = [], []
-    for (first, second), ids in zip(pairs, tokenizer.encode_pairs(pairs), strict=True):
-        cut.append(len(ids) > max_seq_len)
-        cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
-        rows.append(cut_pair(tokenizer, first, second, ids, max_seq_len) if cut[-1] else ids)
-    return rows, cut
+    whole = tokenizer.encode_pairs(pairs)
+    cut_pair = _cut_pair if tokenizer.is_own else _cut_foreign_pair
+    rows = [
+        ids if len(ids) <= max_seq_len else cut_pair(tokenizer, first, second, ids, max_seq_len)
+        for (first, second), ids in zip(pairs, whole, strict=True)
+    ]
+    return rows, [len(ids) for ids in whole]
+
+
+def encode_windows(
+    tokenizer: Tokenizer, texts: Sequence[Texts], max_seq_len: int, rule: WindowRule | None
+) -> list[list[list[int]]]:
+    """The ids of the windows of each text; without a rule, one row as `encode_rows` makes it."""
+    if rule is None:
+        return [[ids] for ids in encode_rows(tokenizer, texts, max_seq_len)[0]]
+    return [rule.windows(ids) for ids in tokenizer.encode_batch([text for text, _ in texts])]
 
 
 def _cut_pair(tokenizer: Tokenizer, first: str, second: str, ids: list[int], max_seq_len: int) -> list[int]:
