@@ -55,7 +55,7 @@ def test_rows_without_an_official_test_are_held_out_by_their_text(data: Path) ->
 
 
 def test_a_base_reads_no_held_out_text_and_protects_all_of_them(data: Path, tmp_path: Path) -> None:
-    base = data_sets.Base(name="english", title="", sources=(data_sets.Source(of="ag-news"),), tokens=1)
+    base = data_sets.Base(name="news", title="", sources=(data_sets.Source(of="ag-news"),), tokens=1)
     only = [data_sets.data_set_named("ag-news")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data_sets, "DATA_SETS", only)
