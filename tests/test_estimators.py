@@ -74,7 +74,8 @@ def test_the_parameters_are_the_settings_with_their_defaults() -> None:
     found = {name: each.default for name, each in inspect.signature(TextClassifier).parameters.items()}
     assert found == settings | {"base": None, "verbose": False}
     regressor = {name: each.default for name, each in inspect.signature(TextRegressor).parameters.items()}
-    assert found == regressor | {"class_weights": settings["class_weights"]}
+    of_classes = ("class_weights", "method", "pattern", "label_words", "stack")
+    assert found == regressor | {name: settings[name] for name in of_classes}
 
 
 COLUMNS: dict[str, Callable[[list[Any]], Any]] = {

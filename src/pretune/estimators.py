@@ -43,9 +43,10 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         base: Path | str | Model | None = None,
         *,
         epochs: int | None = None,
+        updates: int | None = None,
         patience: int = 2,
         batch_size: int = 32,
-        learning_rates: Sequence[float] | float = (5e-4, 1.5e-3),
+        learning_rates: Sequence[float] | float | None = None,
         search_rows: int = 3000,
         seeds: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -53,12 +54,14 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         mask_augment: float = 0.1,
         validation_fraction: float = 0.1,
         max_seq_len: int | None = None,
+        long_texts: Literal["auto", "windows", "cut"] = "auto",
         precision: Literal["auto", "bf16", "fp32"] = "auto",
         threads: int | None = None,
         verbose: bool = False,
     ) -> None:
         self.base = base
         self.epochs = epochs
+        self.updates = updates
         self.patience = patience
         self.batch_size = batch_size
         self.learning_rates = learning_rates
@@ -69,6 +72,7 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         self.mask_augment = mask_augment
         self.validation_fraction = validation_fraction
         self.max_seq_len = max_seq_len
+        self.long_texts = long_texts
         self.precision = precision
         self.threads = threads
         self.verbose = verbose
@@ -173,17 +177,23 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         base: Path | str | Model | None = None,
         *,
         epochs: int | None = None,
+        updates: int | None = None,
         patience: int = 2,
         batch_size: int = 32,
-        learning_rates: Sequence[float] | float = (5e-4, 1.5e-3),
+        learning_rates: Sequence[float] | float | None = None,
         search_rows: int = 3000,
         seeds: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
         weight_decay: float = 0.05,
         mask_augment: float = 0.1,
         class_weights: Literal["auto", "none", "balanced"] = "auto",
+        method: Literal["auto", "head", "cloze"] = "auto",
+        pattern: str | None = None,
+        label_words: tuple[str, ...] = (),
+        stack: bool = True,
         validation_fraction: float = 0.1,
         max_seq_len: int | None = None,
+        long_texts: Literal["auto", "windows", "cut"] = "auto",
         precision: Literal["auto", "bf16", "fp32"] = "auto",
         threads: int | None = None,
         verbose: bool = False,
@@ -191,6 +201,7 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
         super().__init__(
             base,
             epochs=epochs,
+            updates=updates,
             patience=patience,
             batch_size=batch_size,
             learning_rates=learning_rates,
@@ -201,11 +212,16 @@ class TextClassifier(ClassifierMixin, _TextEstimator):  # type: ignore[misc]  # 
             mask_augment=mask_augment,
             validation_fraction=validation_fraction,
             max_seq_len=max_seq_len,
+            long_texts=long_texts,
             precision=precision,
             threads=threads,
             verbose=verbose,
         )
         self.class_weights = class_weights
+        self.method = method
+        self.pattern = pattern
+        self.label_words = label_words
+        self.stack = stack
 
     def fit(self, X: Any, y: Any) -> TextClassifier:
         """Train on the texts X and their labels y.

@@ -31,7 +31,7 @@ from pretune.training.finetuning_trial import FinetuningTrial
 def picking() -> Iterator[None]:
     """Few rows are enough to choose by here; test_stage_few_labels.py has what happens otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pretune.stages.finetune.stage.LEAST_PICKING_ROWS", 1)
+        patch.setattr("pretune.stages.finetune.prepared_rows.LEAST_PICKING_ROWS", 1)
         yield
 
 
