@@ -152,7 +152,9 @@ def _clean(classifier: Classifier, text: str, text_pair: str | None) -> tuple[st
 
 def _predict(classifier: Classifier, windows: Sequence[Sequence[int]], position: int | None) -> Float[Tensor, " C"]:
     """The logits of a plain forward pass."""
-    logits = classifier.predict_text(windows)
+    if len(windows) > 1:
+        return classifier.predict_windows(windows)
+    logits = classifier.predict_logits(windows)[0]
     return logits if logits.ndim == 1 or position is None else logits[position]
 
 
