@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,20 @@ def render(figures: dict[str, Row]) -> str:
     lines += [_line(_figures_of(each.title, figures.get(each.name))) for each in DATA_SETS]
     lines += ["", _line(_BUDGETS), _line(["---"] * len(_BUDGETS))]
     lines += [_line(_budget_of(each.title, figures[each.name])) for each in DATA_SETS if each.name in figures]
-    machines = sorted({_machine_of(each) for each in figures.values()})
-    return "\n".join([*lines, "", *machines]) + "\n"
+    return "\n".join([*lines, "", *_machines(figures.values())]) + "\n"
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _machine_of(result: Row) -> str:
-    machine, commit = result["machine"], result["commit"][:10]
-    return f"Machine: {machine['chip']}, {machine['cores']} cores. Version {result['version']}, commit {commit}."
+def _machines(results: Iterable[Row]) -> list[str]:
+    """A line for each machine and version, with the commits of its rows."""
+    commits: dict[str, set[str]] = {}
+    for each in results:
+        machine = f"{each['machine']['chip']}, {each['machine']['cores']} cores; version {each['version']}"
+        commits.setdefault(machine, set()).add(each["commit"][:10])
+    return [f"- {machine}, commit {', '.join(sorted(found))}" for machine, found in sorted(commits.items())]
 
 
 # -- figures -------------------------------------------------------------------------------------------------------

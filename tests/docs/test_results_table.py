@@ -205,7 +205,7 @@ def test_the_tables_show_figures_differences_and_budgets() -> None:
         "+0.020 (+0.000 to +0.040)",
     ]  # fmt: skip
     assert budget[1:] == ["reviews", "2 M", "micro", "1", "`--seeds 1`", "10.0", "0.5", "0.5", "1.1", "1"]
-    assert "Machine: Chip, 2 cores. Version 1, commit cccccccccc." in text
+    assert "- Chip, 2 cores; version 1, commit cccccccccc\n" in text
 
 
 def test_a_data_set_that_has_not_been_run_says_so() -> None:
