@@ -15,7 +15,7 @@ from pretune.scoring.row_statistics import RowStatistics, describe_part, differe
 from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
 
-NOT_LINEAR = ("majority", "scratch", "pretrained", "stack")  # the other kinds are linear baselines
+NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "stack")  # the other kinds are linear baselines
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
 
 
