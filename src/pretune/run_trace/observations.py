@@ -288,7 +288,13 @@ def _best_so_far(moment: Moment) -> Observation | None:
     if not row.is_best:
         return None
     pointers = [*moment.at(moment.index), *moment.trial_pointer]
-    return _found("kept", "kept: best validation score of this trial", numbers, pointers)
+    is_last = moment.trial is not None and moment.trial.stopped == "updates"
+    why = (
+        "the last weights, since there are too few rows to choose by"
+        if is_last
+        else "best validation score of this trial"
+    )
+    return _found("kept", f"kept: {why}", numbers, pointers)
 
 
 def _read_change_noise(moment: Moment, since: int) -> Any:

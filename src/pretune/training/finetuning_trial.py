@@ -68,7 +68,7 @@ class FinetuningTrial:
 
     After each epoch, the validation scores are compared with the best so far: by the metric of the settings and, if
     that is equal, by the loss. Training stops after `patience` epochs in a row without a better one. With `keeps_last`,
-    it goes on to the end, and the last weights are kept. A budget in updates is evaluated about ten times.
+    it goes on to the end, and the last weights are kept. A budget in updates is evaluated about eight times.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class FinetuningTrial:
         )
         self.steps_per_epoch = train.batches_per_epoch
         self.steps = settings.updates or settings.epochs * self.steps_per_epoch
-        epochs = 1 if settings.updates is None else max(1, settings.epochs // _EVALUATIONS_OF_UPDATES)
+        epochs = 1 if settings.updates is None else -(-settings.epochs // _EVALUATIONS_OF_UPDATES)
         self.steps_per_evaluation = epochs * self.steps_per_epoch
         self.validation_weights = validation_weights
         self.state = TrainingState(
