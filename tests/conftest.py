@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -117,7 +118,6 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
 @pytest.fixture(scope="session")
 def preprocessed_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
     """A finished preprocess folder of some 5,000 tokens: documents of one to four sentences, in no order."""
-    import json
     import random
 
     import zstandard
@@ -289,3 +289,95 @@ def with_plain_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the path for GPUs run here, with plain products in place of the kernel."""
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", _plain_varlen_attn)
     monkeypatch.setattr("pretune.model.transformer.can_attend", lambda device, dtype, head_dim: True)
+
+
+def _foreign_tokenizer(kind: str) -> Any:
+    """A small tokenizer as public models have them: WordPiece, byte-level BPE or Unigram, with special tokens."""
+    import tokenizers as tk
+
+    if kind == "wordpiece":
+        names, frame = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], ("[CLS]", "[SEP]")
+        backend = tk.Tokenizer(tk.models.WordPiece(unk_token="[UNK]"))
+        backend.normalizer = tk.normalizers.BertNormalizer(lowercase=True)
+        backend.pre_tokenizer = tk.pre_tokenizers.BertPreTokenizer()
+        backend.decoder = tk.decoders.WordPiece()
+        trainer: Any = tk.trainers.WordPieceTrainer(vocab_size=220, special_tokens=names, show_progress=False)
+    elif kind == "bpe":
+        names, frame = ["<s>", "<pad>", "</s>", "<unk>"], ("<s>", "</s>")
+        backend = tk.Tokenizer(tk.models.BPE())
+        backend.pre_tokenizer = tk.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = tk.decoders.ByteLevel()
+        alphabet = tk.pre_tokenizers.ByteLevel.alphabet()
+        trainer = tk.trainers.BpeTrainer(
+            vocab_size=380, special_tokens=names, initial_alphabet=alphabet, show_progress=False
+        )
+    else:
+        names, frame = ["<s>", "<pad>", "</s>", "<unk>"], ("<s>", "</s>")
+        backend = tk.Tokenizer(tk.models.Unigram())
+        backend.normalizer = tk.normalizers.NFKC()
+        backend.pre_tokenizer = tk.pre_tokenizers.Metaspace()
+        backend.decoder = tk.decoders.Metaspace()
+        trainer = tk.trainers.UnigramTrainer(
+            vocab_size=200, special_tokens=names, unk_token="<unk>", show_progress=False
+        )
+    backend.train_from_iterator(SENTENCES * 20, trainer)
+    if kind != "wordpiece":  # after all ordinary tokens, as RoBERTa has it
+        backend.add_special_tokens([tk.AddedToken("<mask>", lstrip=True)])
+    first, last = frame
+    backend.post_processor = tk.processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        pair=f"{first} $A {last} $B:1 {last}:1",
+        special_tokens=[(name, backend.token_to_id(name)) for name in frame],
+    )
+    backend.enable_truncation(10)  # some public tokenizers cut and pad every text, which must not happen
+    backend.enable_padding(length=10)
+    return backend
+
+
+_TOKENIZER_OF = {"roberta": "bpe", "modernbert": "bpe", "xlm-roberta": "unigram", "deberta-v2": "unigram"}
+
+
+@pytest.fixture(scope="session")
+def public_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that writes a small model with random weights, and its tokenizer, as transformers publishes them.
+
+    `head` is the part of a class name after AutoModel, such as ForMaskedLM; `save` are options of `save_pretrained`,
+    and all others those of the config.
+    """
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    transformers.utils.logging.disable_progress_bar()
+
+    def write(kind: str, head: str = "", save: dict[str, Any] | None = None, **options: Any) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        backend = _foreign_tokenizer(_TOKENIZER_OF.get(kind, "wordpiece"))
+        given: dict[str, Any] = {
+            "vocab_size": backend.get_vocab_size(),
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 48,
+            "max_position_embeddings": 40,
+            "initializer_range": 0.2,  # so that every part matters
+        }
+        for role, names in (("pad", ("[PAD]", "<pad>")), ("bos", ("[CLS]", "<s>")), ("eos", ("[SEP]", "</s>"))):
+            found = [backend.token_to_id(name) for name in names if backend.token_to_id(name) is not None]
+            given[f"{role}_token_id"] = found[0]
+        config = transformers.AutoConfig.for_model(kind, **{**given, **options})
+        torch.manual_seed(0)
+        model = getattr(transformers, f"AutoModel{head}").from_config(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        model.save_pretrained(folder, **(save or {}))
+        backend.save(str(folder / "tokenizer.json"))
+        pad, mask = (
+            next(n for n in names if backend.token_to_id(n) is not None)
+            for names in (("[PAD]", "<pad>"), ("[MASK]", "<mask>"))
+        )
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad, "mask_token": mask}
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        return folder
+
+    return write

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 import pretune
@@ -365,3 +367,78 @@ def test_true_is_true_however_it_is_spelled(run_folder: Path, tmp_path: Path) ->
     assert accuracy is not None and accuracy > 0
     for write in (str, np.bool_, lambda label: str(label).upper()):
         assert model.predict([(text, write(label)) for text, label in data]).accuracy == accuracy
+
+
+def test_a_data_frame_is_read_by_the_names_of_its_columns(run_folder: Path, tmp_path: Path) -> None:
+    rows = {"id": range(len(EXAMPLES)), "review": [t for t, _ in EXAMPLES], "stars": [y == "good" for _, y in EXAMPLES]}
+    frame, names = pd.DataFrame(rows), {"text_column": "review", "label_column": "stars"}
+    frame.loc[0, "review"] = None
+    model = load_pretrained_model(run_folder)
+    held_out = (["A warm phone.", "Our rude soup."], [True, False])  # test data of another form
+    settings = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
+    model.train(frame, tmp_path / "o", test_data=held_out, **names, **settings)
+    assert model.label_names == ("false", "true")
+    warnings = {event.get("rule"): event.get("count") for event in read_events(tmp_path / "o" / "prepare")}
+    assert warnings["empty_text"] == 1
+    expected = model.predict(list(frame["review"]))
+    for same in (frame, pl.from_pandas(frame), frame[["review"]], frame["review"]):  # the column that it learned from
+        assert model.predict(same).labels == expected.labels
+    shown = model.predict(frame, label_column="stars")
+    assert shown.expected == tuple(str(value).lower() for value in frame["stars"])
+    assert model.predict(frame.rename(columns={"review": "x"}), text_column="x").labels == expected.labels
+    file = tmp_path / "o" / "labels.jsonl"
+    assert model.predict(file, text_column="review").labels == expected.labels
+    with pytest.raises(UsageError, match=r"the data is a file; call pretune\.evaluate"):
+        model.predict(file, label_column="stars")
+    with pytest.raises(InputDataError, match="no column named 'text'"):
+        model.predict(frame, text_column="text")
+
+
+SETTINGS: dict[str, Any] = {"epochs": 1, "seeds": 1, "learning_rates": [1e-3], "quiet": True}
+FIRST, SECOND = [text for text, _ in EXAMPLES], [f"It was {label}." for _, label in EXAMPLES]
+
+
+def test_pairs_of_texts_from_columns_tuples_and_tables(run_folder: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"review": FIRST, "summary": SECOND, "fits": [y == "good" for _, y in EXAMPLES]})
+    model = load_pretrained_model(run_folder)
+    names = {"text_column": "review", "text_pair_column": "summary", "label_column": "fits"}
+    model.train(frame, tmp_path / "o", task="pairs", **names, **SETTINGS)
+    expected = model.predict(list(zip(FIRST, SECOND, strict=True)))
+    assert expected.expected is None
+    for same in (frame, pl.from_pandas(frame), frame[["review", "summary"]].to_numpy()):
+        assert model.predict(same).labels == expected.labels
+    file = tmp_path / "o" / "labels.jsonl"
+    assert model.predict(file).labels == model.predict(file, text_column="review").labels == expected.labels
+    labelled = model.predict((frame[["review", "summary"]], frame["fits"]))
+    assert (labelled.labels, labelled.accuracy is not None) == (expected.labels, True)
+    assert [p.is_empty for p in model.predict([(FIRST[0], SECOND[0]), (FIRST[0], None)])] == [False, True]
+    with pytest.raises(InputDataError, match="was trained on two texts a row"):
+        model.predict(FIRST)
+
+
+def test_several_labels_a_row_from_lists_and_from_columns_of_flags(run_folder: Path, tmp_path: Path) -> None:
+    flags = pd.DataFrame({"good": [int(y == "good") for _, y in EXAMPLES], "warm": [int("warm" in t) for t in FIRST]})
+    flags["film"] = [int("film" in text) for text in FIRST]
+    model = load_pretrained_model(run_folder)
+    model.train((FIRST, flags), tmp_path / "o", task="multilabel", **SETTINGS)
+    assert model.label_names == ("film", "good", "warm")
+    shown = model.predict((FIRST, flags))
+    assert shown.expected is not None
+    assert shown.expected[1] == model.predict([(FIRST[1], ["warm", "film", "good"])]).expected[0]  # type: ignore[index]
+    assert shown.accuracy is not None
+    with pytest.raises(InputDataError, match="item 1: the label 'rude' is not one of"):
+        model.predict([(FIRST[0], ["rude"])])
+
+
+def test_scores_from_a_column_of_numbers(run_folder: Path, tmp_path: Path) -> None:
+    model = load_pretrained_model(run_folder)
+    scores = np.array([4.25 + len(text) / 7 if label == "good" else 1.0 for text, label in EXAMPLES])
+    scores[0] = np.nan
+    model.train((pl.Series(FIRST), scores), tmp_path / "o", task="regression", **SETTINGS)
+    shown = model.predict((FIRST, scores))
+    assert shown.expected is not None
+    assert shown.expected[0] is None
+    assert shown.expected[1] == f"{scores[1]:.4g}"
+    assert shown.accuracy is None  # of scores, near is good enough
+    with pytest.raises(InputDataError, match="not those of the task regression"):
+        model.predict([(FIRST[0], "good")])

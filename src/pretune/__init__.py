@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # the same names as below, for type checkers and editors
     from pretune.errors import RankLostError as RankLostError
     from pretune.errors import StoppedError as StoppedError
     from pretune.errors import UsageError as UsageError
+    from pretune.estimators import TextClassifier as TextClassifier
+    from pretune.estimators import TextRegressor as TextRegressor
     from pretune.evaluation.evaluate import evaluate as evaluate
     from pretune.exporting.export_tokens import export as export
     from pretune.inference.predict import fill as fill
@@ -77,9 +79,11 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 _MODULE_OF = {
     "History": "api",
     "Model": "api",
-    "Prediction": "inference.classify",
+    "Prediction": "tasks.prediction",
     "Predictions": "api",
     "Run": "api",
+    "TextClassifier": "estimators",
+    "TextRegressor": "estimators",
     "load_model": "api",
     "load_pretrained_model": "api",
     "open_run": "api",

@@ -18,12 +18,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
-from pretune.errors import FolderInTheWayError, ModelError, ModelNotFoundError, UsageError
+from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.load import classifier_of, find_model_folder, load_filler
-from pretune.inference.predict import predict, read_texts
+from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
+from pretune.model.hub import local_folder
+from pretune.model.transformer import LanguageModel
 from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
 from pretune.recipe import Recipe, override
@@ -38,17 +40,15 @@ from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
 from pretune.settings import PrepareConfig, SplitConfig
-from pretune.tasks.prediction import Prediction
+from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import Cell, Column, clean, page_for, table, to_text
-from pretune.text.labels.label_text import label_text
-from pretune.text.labels.match_classes import match_classes
 from pretune.text.labels.python_data import (
     as_pairs,
     as_texts,
     examples_of,
     existing_file,
-    is_pair,
-    refuse_other_than_pairs,
+    texts_and_labels,
+    written_label,
 )
 from pretune.text.reading_report import join_names
 from pretune.trace_schema import PredictionTrace, RunTrace
@@ -120,7 +120,10 @@ class Predictions(Sequence[Prediction]):
 
     @property
     def accuracy(self) -> float | None:
-        """The fraction of correct labels, among the rows with a text and an expected label; None without such rows."""
+        """The fraction of correct labels, among the rows with a text and an expected label; None without such rows, and
+        for scores. Of several labels, all must be correct."""
+        if any(isinstance(prediction, ScorePrediction) for prediction in self._predictions):
+            return None
         pairs = [(a, b) for a, b in zip(self.labels, self.expected or [], strict=False) if None not in (a, b)]
         return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
 
@@ -196,6 +199,7 @@ class Model:
         loaded = load_model_folder(path)
         self.path = path
         self.label_names = loaded.label_names
+        self._fills_in_words = isinstance(loaded.model, LanguageModel)
         self.history: list[History] = Histories()
         self._language_model = language_model if self.is_classifier else path
         self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
@@ -206,7 +210,7 @@ class Model:
         return self.label_names is not None
 
     def __repr__(self) -> str:
-        kind, names = "pre-trained language model", self.label_names
+        kind, names = "pre-trained language model" if self._fills_in_words else "pre-trained encoder", self.label_names
         if names is not None:
             kind = f"fine-tuned classifier, labels {join_names(names, 5)}"
         return f"Model({str(self.path)!r}: {kind})"
@@ -222,17 +226,19 @@ class Model:
     ) -> History:
         """Train on labelled examples, starting from the current weights, and keep the trained model in this object.
 
-        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), or the path of a labelled file;
-        rows without a text or a label (None, NaN, blank) are left out and counted. `test_data` has the same form;
-        without it, some rows of `data` are held out. `settings` are those of the split and of stages 4 and 5, such as
-        `epochs=3`. The stages write to `out`, or to a temporary folder; `path` is then the model's folder in it.
+        `data` is a list of (text, label) pairs, a tuple of two columns (texts, labels), a table with `text_column=` and
+        `label_column=`, or the path of a labelled file; rows without a text or a label (None, NaN, blank) are left out
+        and counted. `test_data` has any of these forms; without it, some rows of `data` are held out. `settings` are
+        those of the split and of stages 4 and 5, such as `epochs=3`. The stages write to `out`, or to a temporary
+        folder; `path` is then the model's folder in it.
 
         A terminal shows one line of progress while it trains; the table of the history is printed at the end. All other
         messages go to the logger "pretune". With `quiet` nothing is printed. Returns the training trace, which is also
         added to `history`. Raises UsageError for wrong settings and InputDataError for data that cannot be used.
         """
-        recipe, examples = _read_settings(settings), _read_examples(data)
-        test_examples = None if test_data is None else _read_examples(test_data)
+        recipe = _read_settings(settings)
+        examples = _read_examples(data, recipe.split)
+        test_examples = None if test_data is None else _read_examples(test_data, recipe.split)
         folder = Path(tempfile.mkdtemp(prefix="pretune-")) if out is None else Path(out).expanduser()
         _refuse_other_run(folder)
         labels = _labels_file(examples, folder / LABELS_NAME)
@@ -259,26 +265,41 @@ class Model:
             sys.stdout.write(f"{history.table()}\n")
         return history
 
-    def predict(self, data: Any) -> Predictions:
-        """The label and probabilities of each text, in order; an empty prediction for a missing or blank text.
+    def predict(
+        self,
+        data: Any,
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        text_pair_column: str | None = None,
+    ) -> Predictions:
+        """The prediction for each text, or pair of texts, in order; an empty one for a missing or blank text.
 
-        `data` is a list or column of texts, or the path of a file with one text per line or with a text column. If it
-        is a list of (text, label) pairs or a tuple of two columns (texts, labels), the labels are shown as expected
-        labels, by the model's names. Raises ModelError if the model is not trained on a task yet, and InputDataError
-        for an expected label that the model does not know.
+        `data` is a list or column of texts or of pairs of texts, a table, or the path of a file with one text per line
+        or with a text column. The texts of a table or file are in `text_column` (and `text_pair_column`), else in the
+        columns that the model was trained on. If `data` is a list of (text, label) pairs, a tuple of two columns
+        (texts, labels), or a table with `label_column`, the labels are shown as expected labels, by the model's names.
+        Raises ModelError if the model is not trained on a task yet, and InputDataError for an expected label that the
+        model does not know.
         """
         if self._classifier is None:
             raise ModelError(f"{self.path} has a language model, which cannot label texts yet; call train(data) first.")
+        columns = self._classifier.columns
         if isinstance(data, str | Path):
-            file, column = existing_file(data), self._classifier.columns.get("text_column")
-            return Predictions(predict(self._classifier, read_texts(file, preferred=column)))
-        items = examples_of(data)
-        if any(map(is_pair, items)):
-            refuse_other_than_pairs(items)
-            texts, expected = zip(*items, strict=True)
-            names = _names_of(expected, self._classifier.label_names)
-            return Predictions(predict(self._classifier, as_texts(texts)), names)
-        return Predictions(predict(self._classifier, as_texts(items)))
+            if label_column is not None:
+                raise UsageError(
+                    "label_column names a column of a table in memory, and the data is a file; call pretune.evaluate "
+                    "to compare predictions with the labels of a file."
+                )
+            file, preferred = existing_file(data), columns.get("text_column")
+            second = (text_pair_column or columns["text_pair_column"]) if self._classifier.labelling.has_pairs else None
+            if second is None:
+                return Predictions(predict(self._classifier, read_texts(file, text_column, preferred)))
+            return Predictions(predict(self._classifier, read_pairs(file, second, preferred, text_column)))
+        items = examples_of(data, text_column, label_column, text_pair_column, preferred=columns)
+        given, labels = texts_and_labels(items, has_pairs=self._classifier.labelling.has_pairs)
+        expected = None if labels is None else _describe_labels(labels, self._classifier)
+        return Predictions(self._classifier.predict(given), expected)
 
     def trace(self, text: str) -> TracedPrediction:
         """The trace of the model's decision about a text, layer by layer, with the reasons for it."""
@@ -349,12 +370,14 @@ def open_run(path: Path | str) -> Run:
 
 
 def load_pretrained_model(path: Path | str) -> Model:
-    """The pre-trained model of a run, to fill in words and to train on a task.
+    """The pre-trained model of a run, to fill in words and to train on a task; or a public one, to train.
 
-    If the path is a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
-    ModelNotFoundError or CorruptModelError with what is wrong with the path.
+    A public model is a local folder as transformers writes it, or `hf:OWNER/NAME`, which is downloaded. If the path is
+    a stage or checkpoint folder, its model is loaded, of whichever kind; `repr` shows the kind. Raises
+    ModelNotFoundError or CorruptModelError with what is wrong with the path, and ModelError for a model that cannot be
+    used.
     """
-    return Model(find_model_folder(path, "pretrain"))
+    return Model(find_model_folder(local_folder(path), "pretrain"))
 
 
 def load_model(path: Path | str) -> Model:
@@ -388,12 +411,20 @@ def _refuse_other_run(folder: Path) -> None:
         raise FolderInTheWayError(f"{folder} is a run made by `pretune run`; choose another out=.")
 
 
-def _read_examples(data: Any) -> Path | str:
-    """The path of a file of labelled examples, or the content of one to write."""
+def _read_examples(data: Any, split: SplitConfig) -> Path | str:
+    """The path of a file of labelled examples, or the content of one to write, with the columns that `split` names."""
     if isinstance(data, str | Path):
         return existing_file(data)
-    rows = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in as_pairs(data)]
-    return "".join(rows)
+    names = (split.text_column or "text", split.label_column or "label", split.text_pair_column or "text_pair")
+    pairs = as_pairs(data, split.text_column, split.label_column, split.text_pair_column)
+    return "".join(json.dumps(_to_row(*pair, *names), ensure_ascii=False) + "\n" for pair in pairs)
+
+
+def _to_row(
+    text: str | tuple[str, str], label: str | list[str], text_column: str, label_column: str, text_pair_column: str
+) -> dict[str, Any]:
+    texts = {text_column: text} if isinstance(text, str) else {text_column: text[0], text_pair_column: text[1]}
+    return {**texts, label_column: label}
 
 
 def _labels_file(content: Path | str, target: Path) -> Path:
@@ -407,11 +438,19 @@ def _labels_file(content: Path | str, target: Path) -> Path:
     return target
 
 
-def _names_of(labels: Sequence[Any], names: tuple[str, ...]) -> list[str | None]:
-    """The model's name of each label, by the rules of `evaluate`; None for a missing label."""
-    known = [(place, label) for place, label in enumerate(map(label_text, labels)) if label]
-    classes = match_classes([label for _, label in known], [f"item {place + 1}" for place, _ in known], names)
+def _describe_labels(labels: Sequence[Any], classifier: Classifier) -> list[str | None]:
+    """Each label as the task of the model shows it, by the rules of `evaluate`; None for a missing label."""
+    task, names = classifier.task, classifier.label_names
+    written = [written_label(label) for label in labels]
+    if task.name == "multilabel":
+        written = [[label] if isinstance(label, str) and label else label for label in written]
+    known = [place for place, label in enumerate(written) if label != ""]
+    places = [f"item {place + 1}" for place in known]
+    try:
+        matched = task.match_labels([written[place] for place in known], places, names)
+    except (TypeError, ValueError) as error:
+        raise InputDataError(f"The expected labels are not those of the task {task.name}: {error}.") from error
     found: list[str | None] = [None] * len(labels)
-    for (place, _), index in zip(known, classes, strict=True):
-        found[place] = names[index]
+    for place, value in zip(known, matched, strict=True):
+        found[place] = task.describe(task.from_json(value, names), names, names)
     return found

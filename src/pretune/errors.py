@@ -38,6 +38,10 @@ class InputDataError(PretuneError):
     exit_code = EXIT_DATA
 
 
+class EstimatorDataError(InputDataError, ValueError):
+    """Data that an estimator cannot learn from or predict for; a ValueError, as scikit-learn's contract has it."""
+
+
 class ModelError(PretuneError):
     """A model or checkpoint cannot be used."""
 

@@ -146,11 +146,11 @@ def _task_trials(recipe: Recipe, task_tokens: float, *, from_scratch: bool) -> l
     """The trials of a fine-tuning on labelled rows of about so many tokens."""
     import numpy as np
 
-    from pretune.training.trial_plan import plan_trials
+    from pretune.training.trial_plan import RATES, plan_trials
 
     config = recipe.finetune
     return plan_trials(
-        rates=config.learning_rates,
+        rates=config.learning_rates or RATES,
         search_rows=config.search_rows,
         epochs=config.epochs,
         seeds=config.seeds,

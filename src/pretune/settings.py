@@ -204,8 +204,10 @@ class FinetuneConfig:
     )
     patience: int = _setting(2, "epochs without a better validation score before training stops")
     batch_size: int = _setting(32, "texts per optimizer update")
-    learning_rates: tuple[float, ...] = _setting(
-        (5e-4, 1.5e-3), "peak learning rates to try on some of the rows; the best on validation is used"
+    learning_rates: tuple[float, ...] | None = _setting(
+        None,
+        "peak learning rates to try on some of the rows; the best on validation is used (default: 5e-4,1.5e-3; for a "
+        "model that transformers computes: 3e-5,1e-4)",
     )
     search_rows: int = _setting(3000, "training rows used to try the learning rates, for two epochs (six from scratch)")
     seeds: int | None = _setting(
@@ -224,7 +226,7 @@ class FinetuneConfig:
     threads: int | None = _setting(None, "CPU threads (default: all cores)")
 
     def __post_init__(self) -> None:
-        if not self.learning_rates:
+        if self.learning_rates is not None and not self.learning_rates:
             raise UsageError("--learning-rates is empty; expected at least one rate, as in 5e-4,1e-3.")
         _expect(self, _is_positive, "numbers above zero", "learning_rates")
         _expect(

@@ -577,6 +577,7 @@ class PredictionTrace:
     embedding: Embedding
     readouts: list[Readout]
     contributions: list[Contribution]
+    contributions_note: Annotated[str, "why there are no contributions"] | None = None
     attention: Attention | None
     head: Head
     decision: Decision

@@ -21,7 +21,7 @@ from pretune.model.folder import (
     load_model_folder,
     save_model_folder,
 )
-from pretune.model.transformer import LanguageModel, SequenceClassifier
+from pretune.model.transformer import EncoderModel, LanguageModel, SequenceClassifier
 
 CONFIG = ModelConfig(
     vocab_size=100, hidden_size=64, num_layers=2, num_heads=4, num_kv_heads=2, head_dim=16, intermediate_size=96
@@ -189,7 +189,14 @@ DAMAGES: list[tuple[Callable[[Path], object], type[Exception], str]] = [
     (lambda f: edit_config(f, vocab_size=101), CorruptModelError, r"does not match config\.json"),
     (lambda f: edit_config(f, num_hidden_layers=3), CorruptModelError, r"layers\.2.* is missing"),
     (drop_tensor, CorruptModelError, r"model\.norm\.weight' is missing"),
-    (lambda f: edit_config(f, model_type="bert"), ModelError, r"type 'bert'; expected one of eurobert, llama"),
+    (
+        lambda f: edit_config(f, model_type="resnet"),
+        ModelError,
+        r"type 'resnet', which is not a text encoder; expected",
+    ),
+    (lambda f: edit_config(f, model_type="gpt2"), ModelError, r"type 'gpt2', which is not a text encoder; expected"),
+    (lambda f: edit_config(f, model_type="own", auto_map={}), ModelError, r"'own', which the installed transformers"),
+    (lambda f: edit_config(f, model_type="own", auto_map={"AutoModel": "x.Own"}), ModelError, r"code is never run"),
     (lambda f: edit_config(f, hidden_act="gelu"), ModelError, r"hidden_act 'gelu'"),
     (lambda f: edit_config(f, mlp_bias=True), ModelError, r"mlp_bias True"),
     (lambda f: edit_config(f, rope_parameters={"rope_type": "yarn"}), ModelError, r"rope_type 'yarn'"),
@@ -229,11 +236,14 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path, tokenizer_folder: Pa
         load_model_folder(tmp_path / "model")
 
 
-def test_a_head_with_a_hidden_layer_is_refused(tmp_path: Path, tokenizer_folder: Path) -> None:
+def test_a_head_with_a_hidden_layer_is_left_aside(tmp_path: Path, tokenizer_folder: Path) -> None:
     save_model_folder(tmp_path / "model", randomize(SequenceClassifier(CONFIG, 2)), tokenizer_folder, ["a", "b"])
     (tmp_path / "model" / "manifest.json").unlink()
     tensors = load_file(tmp_path / "model" / "model.safetensors")
     tensors["dense.weight"][5, 5] = 1.0
     save_file(tensors, tmp_path / "model" / "model.safetensors")
-    with pytest.raises(ModelError, match="hidden layer, trained elsewhere"):
-        load_model_folder(tmp_path / "model")
+    loaded = load_model_folder(tmp_path / "model")
+    assert isinstance(loaded.model, EncoderModel)
+    assert loaded.notice is not None
+    assert "trained elsewhere" in loaded.notice
+    assert loaded.label_names is None

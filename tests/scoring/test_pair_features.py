@@ -35,13 +35,13 @@ def test_what_is_shared_decides_the_class_and_the_score() -> None:
     (train, a), (validation, b), (test, c) = (draw_pairs(n, seed) for seed, n in enumerate((400, 80, 150)))
     as_classes = [PairRows(pairs=p, labels=(n > 3).astype(np.int64)) for p, n in ((train, a), (validation, b))]
     classes = predict_pair_classes(*as_classes, test, 2)
-    assert accuracy((c > 3).astype(np.int64), classes.probabilities.argmax(axis=1)) > 0.95
-    assert classes.probabilities.sum(axis=1) == pytest.approx(1.0)
+    assert accuracy((c > 3).astype(np.int64), classes.outputs.argmax(axis=1)) > 0.95
+    assert classes.outputs.sum(axis=1) == pytest.approx(1.0)
     as_scores = [ScoredPairs(pairs=p, scores=n.astype(np.float64)) for p, n in ((train, a), (validation, b))]
     scores = predict_pair_scores(*as_scores, test)
     assert np.corrcoef(c, scores.predicted)[0, 1] > 0.95
     assert np.array_equal(scores.predicted, predict_pair_scores(*as_scores, test).predicted)
-    assert np.array_equal(classes.probabilities, predict_pair_classes(*as_classes, test, 2).probabilities)
+    assert np.array_equal(classes.outputs, predict_pair_classes(*as_classes, test, 2).outputs)
 
 
 def test_shuffled_classes_give_no_gain() -> None:
@@ -50,7 +50,7 @@ def test_shuffled_classes_give_no_gain() -> None:
     found = predict_pair_classes(
         PairRows(pairs=train, labels=shuffled), PairRows(pairs=validation, labels=(b > 3).astype(np.int64)), test, 2
     )
-    assert accuracy((c > 3).astype(np.int64), found.probabilities.argmax(axis=1)) < 0.7
+    assert accuracy((c > 3).astype(np.int64), found.outputs.argmax(axis=1)) < 0.7
 
 
 def test_a_rare_class_is_predicted() -> None:
@@ -59,7 +59,7 @@ def test_a_rare_class_is_predicted() -> None:
         pairs, kept = draw_pairs(n, seed)
         rows.append(PairRows(pairs=pairs, labels=(kept == 0).astype(np.int64)))
     found = predict_pair_classes(rows[0], rows[1], rows[2].pairs, 2, is_imbalanced=True)
-    assert found.probabilities.argmax(axis=1)[rows[2].labels == 1].mean() > 0.8
+    assert found.outputs.argmax(axis=1)[rows[2].labels == 1].mean() > 0.8
 
 
 def test_measures_of_known_pairs() -> None:
@@ -90,7 +90,7 @@ def test_the_order_of_the_texts_counts() -> None:
 
 def test_pairs_without_a_common_word() -> None:
     rows = PairRows(pairs=[("a", "b"), ("c", "d")], labels=np.array([0, 1]))
-    assert predict_pair_classes(rows, rows, [("a", "b"), ("", "e")], 2).probabilities.shape == (2, 2)
+    assert predict_pair_classes(rows, rows, [("a", "b"), ("", "e")], 2).outputs.shape == (2, 2)
 
 
 @pytest.mark.realdata
@@ -110,4 +110,4 @@ def test_mrpc_is_no_straw_man(real_data: Path) -> None:
 
     held_out, kept = train[::10], [record for i, record in enumerate(train) if i % 10]
     found = predict_pair_classes(rows(kept), rows(held_out), rows(test).pairs, 2)
-    assert accuracy(rows(test).labels, found.probabilities.argmax(axis=1)) > 0.735
+    assert accuracy(rows(test).labels, found.outputs.argmax(axis=1)) > 0.735

@@ -96,17 +96,16 @@ def test_the_average_is_that_of_the_weights_after_each_row() -> None:
 @pytest.mark.realdata
 @pytest.mark.slow
 def test_conll_2003_is_no_straw_man(real_data: Path) -> None:
-    """0.90 on the development part was measured with these features."""
+    """0.90 on the development part was measured with all training rows; here it is a third of them."""
     train, development = (read_tags(real_data / f"entities/conll2003_{name}.jsonl.zst") for name in ("train", "dev"))
-    held_out = slice(None, None, 10)
-    kept = [i for i in range(len(train.words)) if i % 10]
+    held_out, kept = slice(None, None, 12), range(1, len(train.words), 3)
     found = predict_tagger(
         TaggedRows(words=[train.words[i] for i in kept], tags=[train.tags[i] for i in kept]),
         TaggedRows(words=train.words[held_out], tags=train.tags[held_out]),
         development.words,
         4,
     )
-    assert entity_f1(development.tags, found.tags) > 0.89
+    assert entity_f1(development.tags, found.tags) > 0.84
 
 
 def read_tags(path: Path) -> TaggedRows:

@@ -104,7 +104,7 @@ class LabelledBatches:
         """These rows with tokens hidden for `mask_augment`."""
         batch = self.batch(rows)
         if self.mask_augment > 0:
-            is_ordinary = batch.input_ids >= self.special.first_ordinary
+            is_ordinary = self.special.is_ordinary(batch.input_ids)
             drawn = generator(self.seed, "hide", epoch, index).random(int(is_ordinary.sum()))
             ids = batch.input_ids[is_ordinary]  # only these, so that the result does not depend on padding
             batch.input_ids[is_ordinary] = ids.masked_fill(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from pretune.data.batch import Attention, Batch
 from pretune.data.masking import draw_masked_positions
@@ -19,21 +21,34 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialIds:
-    """The special ids that batches need; tokens from `first_ordinary` upwards may be masked."""
+    """The special ids that batches need; tokens from `first_ordinary` upwards may be masked, except `later`."""
 
     pad: int
     mask: int
     first_ordinary: int
+    later: tuple[int, ...] = ()  # special tokens of a foreign tokenizer that come after ordinary ones
+
+    def is_ordinary(self, input_ids: Int[Tensor, "*B T"]) -> Bool[Tensor, "*B T"]:
+        """Whether a token stands for text."""
+        found = input_ids >= self.first_ordinary
+        return found & ~torch.isin(input_ids, torch.tensor(self.later)) if self.later else found
+
+    def are_ordinary(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """The same for an array of numpy."""
+        found: npt.NDArray[np.bool_] = ids >= self.first_ordinary
+        return found & ~np.isin(ids, self.later) if self.later else found
 
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     """The special ids of a tokenizer that batches need."""
-    return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=tokenizer.first_ordinary_id)
+    first = tokenizer.first_ordinary_id
+    later = tuple(sorted(token_id for token_id in tokenizer.all_special_ids if token_id >= first))
+    return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=first, later=later)
 
 
-def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
+def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], special: SpecialIds, step: int = 1 << 24) -> float:
     """The fraction of the tokens that may be hidden, counted `step` tokens at a time."""
-    counts = (np.count_nonzero(tokens[i : i + step] >= first_ordinary) for i in range(0, len(tokens), step))
+    counts = (np.count_nonzero(special.are_ordinary(tokens[i : i + step])) for i in range(0, len(tokens), step))
     return sum(counts) / max(1, len(tokens))
 
 
@@ -60,7 +75,7 @@ class MaskedRows:
         self.seed = seed
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         # Special tokens are never hidden, and in short documents they are a large fraction of all tokens.
-        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special.first_ordinary)
+        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special)
         self.masked_per_batch = max(1, round(mask_prob * ordinary))
         # An epoch and its order, in one tuple because several threads may read it.
         self._known = (-1, np.empty(0, dtype=np.int64))
@@ -87,7 +102,7 @@ class MaskedRows:
         """These rows with the masks of batch `index`."""
         input_ids, document_ids = self.gather(rows)
         positions = draw_masked_positions(
-            input_ids, self.masked_per_batch, self.special.first_ordinary, self.seed, "mask", index
+            self.special.are_ordinary(input_ids), self.masked_per_batch, self.seed, "mask", index
         )
         flat = input_ids.reshape(-1)
         labels = flat[positions]

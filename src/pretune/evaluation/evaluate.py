@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pretune.errors import InputDataError
+from pretune.inference.classify import Text
 from pretune.inference.load import load_classifier
 from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.detect_task import Columns
 from pretune.text.labels.task_rows import read_task_rows
-from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
+from pretune.text.seen_texts import SEEN_KINDS, SeenTexts, describe_seen, load_seen
 
 
 def evaluate(
@@ -33,16 +37,20 @@ def evaluate(
     known = classifier.columns
     rows = read_task_rows(
         labels,
-        task="pairs" if classifier.labelling.has_pairs else task.name,
+        task=task.name,  # a preferred column of second texts makes pairs
         columns=Columns(text=text_column, label=label_column),
+        label_separator=known.get("label_separator"),
         preferred=Columns(
             text=known.get("text_column"), text_pair=known.get("text_pair_column"), label=known.get("label_column")
         ),
     )
+    pairs: Iterable[Text] = rows.texts
+    if rows.text_pairs is not None:
+        pairs = zip(rows.texts, rows.text_pairs, strict=True)
     usable = [
-        (t, y, n)
-        for t, y, n in zip(rows.texts, rows.labels, rows.lines, strict=True)
-        if clean_text(t) and y is not None and y != ""
+        (texts, y, n)
+        for texts, y, n in zip(pairs, rows.labels, rows.lines, strict=True)
+        if all(map(clean_text, _parts(texts))) and y is not None and y != ""
     ]
     if not usable:
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")
@@ -52,8 +60,7 @@ def evaluate(
     true = task.true_values([{"label": label} for label in matched], names)
     figures = task.figures(true, classifier.predict_outputs(texts), names)
     seen = {kind: load_seen(classifier.path, kind) for kind in SEEN_KINDS}
-    clean = list(map(clean_text, texts))
-    num_seen = {kind: None if it is None else it.count_among(clean) for kind, it in seen.items()}
+    num_seen = {kind: None if it is None else _count_seen(it, texts) for kind, it in seen.items()}
     return {
         **figures,
         "skipped": len(rows) - len(usable),
@@ -61,3 +68,15 @@ def evaluate(
         "seen": num_seen,
         "seen_sentence": describe_seen(len(texts), num_seen),
     }
+
+
+def _count_seen(seen: SeenTexts, texts: Sequence[Text]) -> int | None:
+    """The number of rows that are among the texts, None if that is not known; of a pair, both texts must be."""
+    columns = zip(*([clean_text(part) for part in _parts(text)] for text in texts), strict=True)
+    count = int(np.logical_and.reduce([seen.among(list(column)) for column in columns]).sum())
+    return count if count or seen.is_complete else None
+
+
+def _parts(texts: Text) -> tuple[str, ...]:
+    """The text, or both texts of a pair."""
+    return (texts,) if isinstance(texts, str) else texts

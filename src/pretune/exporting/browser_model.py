@@ -22,7 +22,8 @@ import numpy.typing as npt
 from pretune.errors import ModelError, ModelNotFoundError, ModelTooLargeError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.inference.load import classifier_of, find_model_folder, load_filler
+from pretune.inference.load import classifier_of, find_model_folder, load_filler, load_matching_tokenizer
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, Model, load_model_folder
 from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.probes import FittedProbe
@@ -65,6 +66,15 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
     """The classifier and the language model of a run; None for one that it does not have."""
     loaded = _load(run, "finetune")
     classifier = None if loaded is None or loaded.label_names is None else classifier_of(loaded)
+    if loaded is not None and (
+        isinstance(loaded.config, ForeignConfig)
+        or loaded.config.rope_scaling
+        or not load_matching_tokenizer(loaded).is_own
+    ):
+        raise ModelError(
+            f"The model of {run} began as a public one, and the page computes only models that pretune pre-trained, "
+            f"with their tokenizers. Leave --with-model out; `pretune watch {run}` answers typed text, too."
+        )
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
         filler = load_filler(folder)

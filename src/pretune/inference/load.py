@@ -9,8 +9,9 @@ from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, WEIGHTS_NAME, LoadedModel, load_model_folder
-from pretune.model.transformer import LanguageModel
+from pretune.model.folder import CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.transformer import LanguageModel, TaskModel
+from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
@@ -32,11 +33,11 @@ def load_classifier(path: Path | str) -> Classifier:
 
 def classifier_of(loaded: LoadedModel) -> Classifier:
     """A classifier from a loaded folder. Raises ModelError if its model does not classify."""
-    if isinstance(loaded.model, LanguageModel) or loaded.labelling is None:
-        raise ModelError(
-            f"{loaded.path} has a language model, which fills in words and does not classify; "
-            "fine-tune it first, or give the output folder of finetune."
-        )
+    if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
+        found = "a language model, which fills in words and does not classify"
+        if not isinstance(loaded.model, LanguageModel):
+            found = "a model without a head of pretune's, which is a base for fine-tuning and does not classify"
+        raise ModelError(f"{loaded.path} has {found}; fine-tune it first, or give the output folder of finetune.")
     return Classifier(
         path=loaded.path,
         model=loaded.model,
@@ -52,12 +53,12 @@ def load_filler(path: Path | str) -> MaskFiller:
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     if not isinstance(loaded.model, LanguageModel):
+        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
         raise ModelError(
-            f"{loaded.path} has a classifier, which does not fill in words; "
-            "give its run, or the output folder of pretrain."
+            f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
         )
     tokenizer = load_matching_tokenizer(loaded)
-    if loaded.config.mask_token_id < 0:
+    if tokenizer.mask_id < 0:
         raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
     return MaskFiller(path=loaded.path, model=loaded.model, tokenizer=tokenizer)
 
@@ -71,7 +72,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
-    if (path / CONFIG_NAME).is_file() or (path / WEIGHTS_NAME).is_file():
+    if (path / CONFIG_NAME).is_file() or has_weights(path):
         return path
     if (path / CHECKPOINT_NAME).is_dir():
         return path / CHECKPOINT_NAME
@@ -89,7 +90,8 @@ def load_matching_tokenizer(loaded: LoadedModel) -> Tokenizer:
     config = loaded.config
     ours = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id)
     theirs = (config.pad_token_id, config.bos_token_id, config.eos_token_id, config.mask_token_id)
-    if tokenizer.vocab_size > config.vocab_size or ours != theirs:
+    is_same = ours == theirs or not tokenizer.is_own  # a foreign config may leave them out, or have others to end with
+    if tokenizer.vocab_size > config.vocab_size or not is_same:
         raise CorruptModelError(
             f"{file} belongs to another model: it has {tokenizer.vocab_size} tokens and special ids {list(ours)}, "
             f"but {CONFIG_NAME} has {config.vocab_size} and {list(theirs)}; restore both from the same copy."

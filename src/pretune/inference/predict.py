@@ -145,9 +145,11 @@ def read_texts(path: Path | str, text_column: str | None = None, preferred: str 
     return [str(text) for _, text in _Rows(path, text_column, Findings(), preferred)]
 
 
-def read_pairs(path: Path | str, text_pair_column: str, preferred: str | None = None) -> list[tuple[str, str]]:
+def read_pairs(
+    path: Path | str, text_pair_column: str, preferred: str | None = None, text_column: str | None = None
+) -> list[tuple[str, str]]:
     """The pairs of texts of a file in any format that `predict_file` reads; see `read_texts`."""
-    rows = _Rows(path, None, Findings(), preferred, text_pair_column=text_pair_column)
+    rows = _Rows(path, text_column, Findings(), preferred, text_pair_column=text_pair_column)
     return [(texts[0], texts[1]) for _, texts in rows]
 
 

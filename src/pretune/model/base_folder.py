@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
+from pretune.model.config import longest_row_of
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
 from pretune.text.labels.checks import LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import Split
-from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 
 _CONFIG_NAME = "config.json"
 _WEIGHTS_ENDING = ".safetensors"
@@ -63,7 +64,7 @@ def read_base_folder(base: Path) -> BaseFolder:
     summary = _read_summary(folder, is_named=folder == base)
     return BaseFolder(
         path=folder,
-        max_seq_len=_read_longest_row(folder / _CONFIG_NAME),
+        max_seq_len=_read_longest_row(folder),
         is_synthetic=bool(summary.get("synthetic", False)),
         example=(summary.get("example") or {}).get("text"),
         splits=splits_of(summary),
@@ -113,13 +114,16 @@ def _count_seen(seen: SeenTexts | None, rows: Sequence[LabeledRow]) -> int:
     return len({number for (number, _), found in zip(texts, is_seen, strict=True) if found})
 
 
-def _read_longest_row(path: Path) -> int | None:
+def _read_longest_row(folder: Path) -> int | None:
     """The most tokens that the model reads; None if there is no model, or its config does not have the number."""
+    path, of_tokenizer = folder / _CONFIG_NAME, folder / TOKENIZER_CONFIG_NAME
     if not path.is_file():
         return None
     try:
-        longest = json.loads(path.read_text(encoding="utf-8")).get("max_position_embeddings")
-        return None if longest is None else int(longest)
+        fields = [
+            json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {} for file in (path, of_tokenizer)
+        ]
+        return longest_row_of(*fields)
     except (ValueError, TypeError, AttributeError) as error:
         raise CorruptModelError(f"{path} is damaged ({error!r}); restore it from a copy.") from error
 

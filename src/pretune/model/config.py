@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """Rotary positions stretched to a longer context: all frequencies divided by `factor` (linear), or only the slow
+    ones, with a smooth change between the wavelengths that two other factors give (Llama 3.1, arXiv:2407.21783)."""
+
+    kind: Literal["linear", "llama3"]
+    factor: float
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    original_seq_len: int = 8192  # of the context before the stretching, in tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +41,43 @@ class ModelConfig:
     eos_token_id: int = 2
     mask_token_id: int = 3
     tie_word_embeddings: bool = True
+    rope_scaling: RopeScaling | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignConfig(ModelConfig):
+    """The geometry of an encoder that transformers computes, of which `fields` is the whole `config.json`."""
+
+    fields: Mapping[str, Any]
+    has_segments: bool = False  # whether its tokens are told apart by first and second text
+
+    @property
+    def model_type(self) -> str:
+        """The architecture by transformers' name, such as bert."""
+        return str(self.fields["model_type"])
+
+
+def longest_row_of(fields: Mapping[str, Any], tokenizer_fields: Mapping[str, Any] | None = None) -> int | None:
+    """The most tokens that a model reads, from its `config.json` and `tokenizer_config.json`; None if unknown.
+
+    RoBERTa and its kin number positions from the padding id on, so some of their positions cannot be used. Raises
+    ValueError or TypeError for a value that is not a number.
+    """
+    positions = fields.get("max_position_embeddings")
+    longest = None if positions is None or int(positions) <= 0 else int(positions)
+    if longest is not None and fields.get("model_type") in _POSITIONS_AFTER_PADDING:
+        longest -= max(1, int(fields.get("pad_token_id") or 0)) + 1  # in MPNet it is 1, whatever the config says
+    limit = (tokenizer_fields or {}).get("model_max_length")
+    if isinstance(limit, int) and 0 < limit < _UNLIMITED:
+        longest = limit if longest is None else min(limit, longest)
+    return longest
+
+
+_UNLIMITED = 1_000_000  # transformers writes 10^30 where it does not know
+_POSITIONS_AFTER_PADDING = (
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "data2vec-text", "ibert",
+    "longformer", "mpnet", "xmod",
+)  # fmt: skip
 
 
 def tiny(vocab_size: int) -> ModelConfig:

@@ -1,7 +1,8 @@
 """Model folders: models are saved in transformers' format and loaded from it. Only this module knows its names.
 
 A bidirectional model has the keys of EuroBERT, a causal one those of Llama, which are the same. In memory, the
-projections for query, key and value are one matrix, and so are gate and up.
+projections for query, key and value are one matrix, and so are gate and up. Encoders of other types go through
+`foreign_folder`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
-from pretune.model.config import ModelConfig
-from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier
+from pretune.errors import CorruptModelError, ModelNotFoundError
+from pretune.model.config import ForeignConfig, ModelConfig
+from pretune.model.foreign_encoder import ForeignEncoder
+from pretune.model.foreign_folder import (
+    describe_foreign_head,
+    load_foreign_encoder,
+    read_foreign_config,
+    to_foreign_folder,
+)
+from pretune.model.native_config import NATIVE_TYPES, config_from_fields, config_to_fields
+from pretune.model.transformer import (
+    Backbone,
+    EncoderModel,
+    LanguageModel,
+    SequenceClassifier,
+    TaskModel,
+    TokenClassifier,
+)
+from pretune.model.weights import WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
 
-WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 LABELS_NAME = "labels.json"
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
-_MODEL_TYPES = ("eurobert", "llama")
 _RENAMED = {
     "attention_norm": "input_layernorm",
     "out_proj": "self_attn.o_proj",
@@ -40,7 +55,7 @@ _RENAMED = {
 _QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 
-Model = LanguageModel | SequenceClassifier | TokenClassifier
+Model = LanguageModel | SequenceClassifier | TokenClassifier | EncoderModel
 _PROBLEM_TYPES = {
     "classification": "single_label_classification",
     "multilabel": "multi_label_classification",
@@ -50,13 +65,17 @@ _PROBLEM_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """The content of a model folder; `labelling` is of a model that was fine-tuned for a task only."""
+    """The content of a model folder; `labelling` is of a model that was fine-tuned for a task only.
+
+    `notice` is a sentence about a head in the folder that was left aside.
+    """
 
     path: Path
     model: Model
     config: ModelConfig
     labelling: Labelling | None
     tokenizer_path: Path
+    notice: str | None = None
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
@@ -85,10 +104,13 @@ def save_model_folder(
         raise ValueError(f"{type(model).__name__} and the labels {labelling!r} do not fit together")
 
     def write(partial: Path) -> None:
-        save_file(to_transformers_state(model), partial / WEIGHTS_NAME, metadata={"format": "pt"})
-        write_json(partial / CONFIG_NAME, to_transformers_config(model, labelling))
-        shutil.copyfile(Path(tokenizer_folder) / TOKENIZER_NAME, partial / TOKENIZER_NAME)
-        settings = _read_json(Path(tokenizer_folder) / TOKENIZER_CONFIG_NAME)
+        tensors, fields = _to_transformers(model, labelling)
+        save_file(tensors, partial / WEIGHTS_NAME, metadata={"format": "pt"})
+        write_json(partial / CONFIG_NAME, fields)
+        for name in (TOKENIZER_NAME, SPECIAL_TOKENS_NAME):
+            if name == TOKENIZER_NAME or (Path(tokenizer_folder) / name).is_file():
+                shutil.copyfile(Path(tokenizer_folder) / name, partial / name)
+        settings = _read_tokenizer_settings(Path(tokenizer_folder))
         settings["model_max_length"] = model.config.max_seq_len
         if is_fine_tuned:  # a typed "[MASK]" is plain text to a classifier, also in transformers
             settings["split_special_tokens"] = True
@@ -102,26 +124,106 @@ def save_model_folder(
 
 
 def load_model_folder(folder: Path) -> LoadedModel:
-    """The model, in fp32, from a folder written by pretune, or by transformers with a EuroBERT or Llama model.
+    """The model, in fp32, from a folder written by pretune, or by transformers.
 
-    Raises ModelNotFoundError if there is no model, CorruptModelError naming the file if one is missing, truncated,
-    changed, or of another version, and ModelError if the architecture is not supported.
+    EuroBERT and Llama become our own transformer, other encoders stay those of transformers. Raises ModelNotFoundError
+    if there is no model, CorruptModelError naming the file if one is missing, truncated, changed, or of another
+    version, and ModelError if the architecture is not supported or the weights are a pickle.
     """
     folder = Path(folder)
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "does not exist"
         raise ModelNotFoundError(f"{folder} {found}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}.")
-    if not (folder / CONFIG_NAME).is_file() and not (folder / WEIGHTS_NAME).is_file():
+    if not (folder / CONFIG_NAME).is_file() and not has_weights(folder):
         raise ModelNotFoundError(
             f"{folder} contains no model: it has neither {CONFIG_NAME} nor {WEIGHTS_NAME}; name a checkpoint folder."
         )
     verify_folder(folder)
     fields = _read_json(folder / CONFIG_NAME)
-    config = from_transformers_config(fields, folder / CONFIG_NAME)
-    tensors = _read_weights(folder)
-    labelling = _read_labelling(folder, fields) if "classifier.weight" in tensors else None
-    model = _build_model(config, tensors, fields, folder, labelling)
-    return LoadedModel(path=folder, model=model.eval(), config=config, labelling=labelling, tokenizer_path=folder)
+    weights_file(folder)  # for its errors, before anything is read
+    loaded = _load_native if fields.get("model_type") in NATIVE_TYPES else _load_foreign
+    return loaded(folder, fields)
+
+
+def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
+    """Our own transformer with the head that it was saved with, or without any if that head was trained elsewhere."""
+    config = config_from_fields(fields, folder / CONFIG_NAME)
+    tensors = read_weights(folder)
+    is_bare = "embed_tokens.weight" in tensors  # published without any head
+    if is_bare:
+        tensors = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    labelling, notice = None, None
+    try:
+        state = from_transformers_state(tensors, config)
+        model: Model
+        if is_bare:
+            model = EncoderModel(config)
+        elif "classifier.weight" in tensors or "score.weight" in tensors:
+            if (head := _own_head(tensors, fields, folder)) is not None:
+                state |= head
+                labelling = _read_labelling(folder, fields)
+                model = _task_model(config, labelling)
+            else:
+                model, notice = EncoderModel(config), _describe_other_head(folder)
+        else:
+            tied = config.tie_word_embeddings
+            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
+            model = LanguageModel(config)
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise CorruptModelError(
+            f"{weights_file(folder)} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
+        ) from error
+    return LoadedModel(
+        path=folder,
+        model=model.eval(),
+        config=config,
+        labelling=labelling,
+        tokenizer_path=folder,
+        notice=notice,
+    )
+
+
+def _load_foreign(folder: Path, fields: dict[str, Any]) -> LoadedModel:
+    """An encoder of transformers. Only a head that pretune trained is used: it is the one with a `labels.json`."""
+    config = read_foreign_config(folder, fields)
+    encoder = load_foreign_encoder(folder, config)
+    model: Model = EncoderModel(config, encoder)
+    labelling, notice = None, None
+    if (folder / LABELS_NAME).is_file():
+        labelling = _read_labelling(folder, fields)
+        model = _task_model(config, labelling, encoder)
+        head = {name: tensor for name, tensor in read_weights(folder).items() if name.startswith("classifier.")}
+        try:
+            model.classifier.load_state_dict({name.split(".")[-1]: tensor for name, tensor in head.items()})
+        except RuntimeError as error:
+            raise CorruptModelError(
+                f"{folder / WEIGHTS_NAME} does not match {LABELS_NAME} ({' '.join(str(error).split())[:160]}); restore "
+                "both from the same copy."
+            ) from error
+    elif any("For" in name and "MaskedLM" not in name for name in fields.get("architectures") or []):
+        notice = _describe_other_head(folder)
+    return LoadedModel(
+        path=folder,
+        model=model.eval(),
+        config=config,
+        labelling=labelling,
+        tokenizer_path=folder,
+        notice=notice,
+    )
+
+
+def _task_model(config: ModelConfig, labelling: Labelling, transformer: Backbone | None = None) -> TaskModel:
+    kind = TokenClassifier if labelling.task == "tokens" else SequenceClassifier
+    return kind(config, len(labelling.outputs), transformer)
+
+
+def _describe_other_head(folder: Path) -> str:
+    return (
+        f"{folder} has a head that was trained elsewhere and is not the linear layer over the mean that pretune "
+        "writes; as a base for fine-tuning it starts without that head."
+    )
 
 
 def has_native_head(num_classes: int, hidden_size: int) -> bool:
@@ -132,6 +234,8 @@ def has_native_head(num_classes: int, hidden_size: int) -> bool:
 def describe_native_head(model: TaskModel) -> str | None:
     """A notice if transformers' `text-classification` pipeline cannot express this head; otherwise None."""
     classes, hidden = _num_outputs(model), model.config.hidden_size
+    if isinstance(model.config, ForeignConfig):
+        return describe_foreign_head(model.config, classes, labels_tokens=isinstance(model, TokenClassifier))
     if isinstance(model, TokenClassifier) or has_native_head(classes, hidden):
         return None
     return (
@@ -139,6 +243,14 @@ def describe_native_head(model: TaskModel) -> str | None:
         f"most {hidden // 2}). Transformers loads this folder as a token classifier; the mean of its logits over the "
         "tokens is the same result. pretune itself predicts as usual."
     )
+
+
+def _to_transformers(model: Model, labelling: Labelling | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and config fields as transformers knows them."""
+    if isinstance(model, TaskModel) and isinstance(model.transformer, ForeignEncoder):
+        head = {f"classifier.{name}": tensor for name, tensor in model.classifier.state_dict().items()}
+        return to_foreign_folder(model.transformer, head, () if labelling is None else labelling.outputs)
+    return to_transformers_state(model), to_transformers_config(model, labelling)
 
 
 def to_transformers_state(model: Model) -> dict[str, Tensor]:
@@ -161,7 +273,7 @@ def to_transformers_state(model: Model) -> dict[str, Tensor]:
         theirs |= {name: ours[name] for name in ("classifier.weight", "classifier.bias")}
     elif isinstance(model, SequenceClassifier):
         theirs |= _to_transformers_head(ours["classifier.weight"], ours["classifier.bias"])
-    elif not config.tie_word_embeddings:
+    elif isinstance(model, LanguageModel) and not config.tie_word_embeddings:
         theirs["lm_head.weight"] = ours["lm_head.weight"]
     # Cloned, so that views of one matrix do not share memory in the file.
     return {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in theirs.items()}
@@ -183,36 +295,11 @@ def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> 
 
 
 def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[str, Any]:
-    """The fields of `config.json`, all explicit, because EuroBERT has other defaults for special tokens and norms."""
-    config = model.config
+    """The fields of `config.json`."""
     fields: dict[str, Any] = {
         "model_type": "eurobert",
         "architectures": [_architecture(model)],
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "intermediate_size": config.intermediate_size,
-        "num_hidden_layers": config.num_layers,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_kv_heads,
-        "head_dim": config.head_dim,
-        "hidden_act": "silu",
-        "max_position_embeddings": config.max_seq_len,
-        "initializer_range": 0.02,
-        "rms_norm_eps": config.norm_eps,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "mlp_bias": False,
-        "pretraining_tp": 1,
-        "use_cache": False,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rope_theta": config.rope_theta,
-        "pad_token_id": config.pad_token_id,
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": config.eos_token_id,
-        "mask_token_id": config.mask_token_id,
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "classifier_pooling": "mean",
-        "dtype": "float32",
+        **config_to_fields(model.config),
     }
     if labelling is not None:
         names = labelling.outputs
@@ -224,48 +311,6 @@ def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[st
         if labelling.task in _PROBLEM_TYPES:
             fields["problem_type"] = _PROBLEM_TYPES[labelling.task]
     return fields
-
-
-def from_transformers_config(fields: dict[str, Any], path: Path) -> ModelConfig:
-    """Our config from the fields of a EuroBERT or Llama config; raises ModelError for unsupported settings."""
-    if fields.get("model_type") not in _MODEL_TYPES:
-        raise ModelError(
-            f"{path} describes a model of type {fields.get('model_type')!r}; expected one of {', '.join(_MODEL_TYPES)}."
-        )
-    rope = fields.get("rope_parameters") or fields.get("rope_scaling") or {}
-    foreign = {
-        "hidden_act": (fields.get("hidden_act", "silu"), "silu"),
-        "attention_bias": (fields.get("attention_bias", False), False),
-        "mlp_bias": (fields.get("mlp_bias", False), False),
-        "rope_type": (rope.get("rope_type", rope.get("type", "default")), "default"),
-    }
-    for name, (found, expected) in foreign.items():
-        if found != expected:
-            raise ModelError(f"{path} has {name} {found!r}; only {expected!r} is supported.")
-    try:
-        heads, hidden = int(fields["num_attention_heads"]), int(fields["hidden_size"])
-        eos = _first_id(fields.get("eos_token_id"), 2)
-        return ModelConfig(
-            vocab_size=int(fields["vocab_size"]),
-            hidden_size=hidden,
-            num_layers=int(fields["num_hidden_layers"]),
-            num_heads=heads,
-            num_kv_heads=int(fields.get("num_key_value_heads") or heads),
-            head_dim=int(fields.get("head_dim") or hidden // heads),
-            intermediate_size=int(fields["intermediate_size"]),
-            max_seq_len=int(fields.get("max_position_embeddings", 512)),
-            rope_theta=float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0))),
-            norm_eps=float(fields["rms_norm_eps"]),
-            pad_token_id=_first_id(fields.get("pad_token_id"), eos),
-            bos_token_id=_first_id(fields.get("bos_token_id"), 1),
-            eos_token_id=eos,
-            mask_token_id=_first_id(fields.get("mask_token_id"), -1),  # Llama has none
-            tie_word_embeddings=bool(fields.get("tie_word_embeddings", False)),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise CorruptModelError(
-            f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
-        ) from error
 
 
 def _architecture(model: Model) -> str:
@@ -297,49 +342,21 @@ def _to_transformers_head(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _from_transformers_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) -> dict[str, Tensor]:
-    """The original linear layer, bit for bit. Raises ModelError for a head trained as dense, GELU, classifier."""
+def _own_head(tensors: dict[str, Tensor], fields: dict[str, Any], folder: Path) -> dict[str, Tensor] | None:
+    """The linear layer that pretune wrote, bit for bit; None for a head that was trained elsewhere."""
+    if "score.weight" in tensors:  # of a Llama that reads the last token
+        return None
     weight, bias = tensors["classifier.weight"], tensors["classifier.bias"]
     if "dense.weight" not in tensors:
-        return {"classifier.weight": weight, "classifier.bias": bias}
+        labels_tokens = "EuroBertForTokenClassification" in (fields.get("architectures") or [])
+        is_other = labels_tokens and not (folder / LABELS_NAME).is_file()
+        return None if is_other else {"classifier.weight": weight, "classifier.bias": bias}
     ours = tensors["dense.weight"][: weight.shape[0]]
     if has_native_head(*weight.shape) and fields.get("classifier_pooling") == "mean":
         expected = _to_transformers_head(ours, bias)
         if all(torch.equal(tensors[name], tensor) for name, tensor in expected.items()):
             return {"classifier.weight": ours.clone(), "classifier.bias": bias}
-    raise ModelError(
-        f"{folder / WEIGHTS_NAME} has a classification head with a hidden layer, trained elsewhere; expected the "
-        "linear head that pretune writes. Fine-tune a language model instead."
-    )
-
-
-def _build_model(
-    config: ModelConfig,
-    tensors: dict[str, Tensor],
-    fields: dict[str, Any],
-    folder: Path,
-    labelling: Labelling | None,
-) -> Model:
-    try:
-        state = from_transformers_state(tensors, config)
-        model: Model
-        if labelling is not None and labelling.task == "tokens":
-            state |= {name: tensors[name] for name in ("classifier.weight", "classifier.bias")}
-            model = TokenClassifier(config, len(labelling.outputs))
-        elif labelling is not None:
-            state |= _from_transformers_head(tensors, fields, folder)
-            model = SequenceClassifier(config, len(labelling.outputs))
-        else:
-            tied = config.tie_word_embeddings
-            state["lm_head.weight"] = tensors["model.embed_tokens.weight" if tied else "lm_head.weight"]
-            model = LanguageModel(config)
-        model.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise CorruptModelError(
-            f"{folder / WEIGHTS_NAME} does not match {CONFIG_NAME} ({reason}); restore both from the same copy."
-        ) from error
-    return model
+    return None
 
 
 def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
@@ -348,20 +365,15 @@ def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
             return Labelling.from_dict(_read_json(folder / LABELS_NAME))
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptModelError(f"{folder / LABELS_NAME} has no list of names; restore it from a copy.") from error
-    if "EuroBertForTokenClassification" in (fields.get("architectures") or []):
-        raise ModelError(f"{folder} labels tokens, not texts; expected a text classifier or a language model.")
     id2label = fields.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers omits the two default names
     return Labelling(names=tuple(str(id2label[key]) for key in sorted(id2label, key=int)))
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    file = folder / WEIGHTS_NAME
-    if not file.is_file():
-        raise CorruptModelError(f"{file} is missing; restore it from a copy.")
-    try:
-        return {name: tensor.float() for name, tensor in load_file(file).items()}
-    except (SafetensorError, ValueError) as error:
-        raise CorruptModelError(f"{file} is truncated or damaged ({error}); restore it from a copy.") from error
+def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a tokenizer for transformers; a foreign folder may lack them."""
+    if (folder / TOKENIZER_CONFIG_NAME).is_file():
+        return _read_json(folder / TOKENIZER_CONFIG_NAME)
+    return {"tokenizer_class": "PreTrainedTokenizerFast"}
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -374,9 +386,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CorruptModelError(f"{file} is not a JSON object; restore it from a copy.")
     return value
-
-
-def _first_id(value: Any, default: int) -> int:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return default if value is None else int(value)

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pretune.compute.varlen import Spans, attend_spans, can_attend
-from pretune.model.config import ModelConfig
+from pretune.model.config import ForeignConfig, ModelConfig, RopeScaling
+from pretune.model.foreign_encoder import ForeignEncoder
 
 INITIAL_DEVIATION = 0.02
 
@@ -52,9 +53,26 @@ class RMSNorm(nn.Module):
 def rotary_tables(config: ModelConfig, seq_len: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of position times frequency, each (T, K); the two halves of K are equal."""
     exponent = torch.arange(0, config.head_dim, 2, device=device, dtype=torch.float32) / config.head_dim
-    angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), config.rope_theta**-exponent)
+    frequency = config.rope_theta**-exponent
+    if config.rope_scaling is not None:
+        frequency = stretched(frequency, config.rope_scaling)
+    angle = torch.outer(torch.arange(seq_len, device=device, dtype=torch.float32), frequency)
     angle = torch.cat([angle, angle], dim=-1)
     return angle.cos(), angle.sin()
+
+
+def stretched(frequency: Float[Tensor, "F"], scaling: RopeScaling) -> Float[Tensor, "F"]:
+    """Rotary frequencies for a longer context.
+
+    Llama 3.1 divides those whose waves are longer than the original context over `low_freq_factor`, keeps those that
+    are shorter than it over `high_freq_factor`, and goes from one to the other in between.
+    """
+    slow = frequency / scaling.factor
+    if scaling.kind == "linear":
+        return slow
+    turns = scaling.original_seq_len * frequency / (2 * torch.pi)  # within the original context
+    kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
+    return torch.lerp(slow, frequency, kept.clamp(0.0, 1.0))
 
 
 def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Tensor, "T K"]) -> Tensor:
@@ -213,13 +231,30 @@ class LanguageModel(nn.Module):
         return self.lm_head(self.transformer(input_ids, document_ids, is_causal, dtype, positions).to(dtype))
 
 
+Backbone = Transformer | ForeignEncoder
+
+
+def backbone_of(config: ModelConfig) -> Backbone:
+    """The network between token ids and vectors, with random weights: ours, or an encoder of transformers."""
+    return ForeignEncoder(config) if isinstance(config, ForeignConfig) else Transformer(config)
+
+
+class EncoderModel(nn.Module):
+    """A network without a head, as many public models are published: a base for fine-tuning."""
+
+    def __init__(self, config: ModelConfig, transformer: Backbone | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer: Backbone = backbone_of(config) if transformer is None else transformer
+
+
 class SequenceClassifier(nn.Module):
     """A transformer that classifies a text: the mean over its positions without padding, then one linear layer."""
 
-    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, transformer: Backbone | None = None) -> None:
         super().__init__()
         self.config = config
-        self.transformer = Transformer(config)
+        self.transformer: Backbone = backbone_of(config) if transformer is None else transformer
         self.classifier = nn.Linear(config.hidden_size, num_classes)
 
     def forward(
@@ -231,10 +266,10 @@ class SequenceClassifier(nn.Module):
 class TokenClassifier(nn.Module):
     """A transformer that labels tokens: one linear layer at every position."""
 
-    def __init__(self, config: ModelConfig, num_outputs: int) -> None:
+    def __init__(self, config: ModelConfig, num_outputs: int, transformer: Backbone | None = None) -> None:
         super().__init__()
         self.config = config
-        self.transformer = Transformer(config)
+        self.transformer: Backbone = backbone_of(config) if transformer is None else transformer
         self.classifier = nn.Linear(config.hidden_size, num_outputs)
 
     def forward(

@@ -165,7 +165,10 @@ def _label_error(prediction: PredictionTrace) -> float:
     return float(not (is_highest and is_named))
 
 
-def _contribution_error(prediction: PredictionTrace) -> float:
+def _contribution_error(prediction: PredictionTrace) -> float | None:
+    """None for a model whose logits do not divide into contributions."""
+    if not prediction.contributions:
+        return None
     logits = prediction.head.logits
     sums = [math.fsum(each.logits[k] for each in prediction.contributions) for k in range(len(logits))]
     return max(abs(a - b) for a, b in zip(sums, logits, strict=True)) / _size(logits)

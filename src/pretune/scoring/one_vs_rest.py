@@ -5,19 +5,17 @@ Shapes: N rows, V features, C labels; labels are given as booleans (N, C).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
 from pretune.scoring.linear_model import BoolArray, FloatArray, LinearModel, fit_logistic
+from pretune.scoring.multilabel import choose_thresholds, predict_labels
 from pretune.scoring.word_features import count_words, weigh_words
 
 _C = (4.0, 1.0, 16.0)  # less than for classes: most labels are rare
-
-# From labels (N, C) and probabilities (N, C) to thresholds (C,): at or above its threshold a label is predicted.
-ThresholdChoice = Callable[[BoolArray, FloatArray], FloatArray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class LabelSetBaseline:
     @property
     def predicted(self) -> BoolArray:
         """Whether each row has each label (N, C)."""
-        return self.probabilities >= self.thresholds
+        return predict_labels(self.probabilities, self.thresholds)
 
 
 def predict_frequent_labels(train_labels: BoolArray, num_rows: int) -> LabelSetBaseline:
@@ -54,7 +52,7 @@ def predict_frequent_labels(train_labels: BoolArray, num_rows: int) -> LabelSetB
     sizes = np.arange(1, len(counts) + 1)
     figures = 2 * counts[order].cumsum() / np.maximum(len(train_labels) * sizes + counts.sum(), 1)
     num_labels = int(figures.argmax()) + 1
-    thresholds = np.full(len(counts), np.inf)
+    thresholds = np.ones(len(counts))  # a label of all rows, which reaches 1, is always among the best
     thresholds[order[:num_labels]] = 0.0
     return LabelSetBaseline(
         name="the most frequent labels",
@@ -65,12 +63,10 @@ def predict_frequent_labels(train_labels: BoolArray, num_rows: int) -> LabelSetB
     )
 
 
-def predict_one_vs_rest(
-    train: LabelSetRows, validation: LabelSetRows, test_texts: Sequence[str], choose_thresholds: ThresholdChoice
-) -> LabelSetBaseline:
+def predict_one_vs_rest(train: LabelSetRows, validation: LabelSetRows, test_texts: Sequence[str]) -> LabelSetBaseline:
     """Train TF-IDF + logistic regression for each label; the penalty with the highest micro-F1 on validation is taken.
 
-    The thresholds are chosen on the validation rows, for each penalty.
+    For each penalty the thresholds are chosen on the validation rows, as for every model (`choose_thresholds`).
     Raises ValueError if the training texts have no word.
     """
     features = weigh_words(count_words(train.texts, validation.texts, test_texts))
@@ -78,8 +74,8 @@ def predict_one_vs_rest(
     for c in _C:
         model = fit_logistic(features[0], train.labels, c)
         probabilities = expit(model.score(features[1]))
-        thresholds = choose_thresholds(validation.labels, probabilities)
-        figure = _micro_f1(validation.labels, probabilities >= thresholds)
+        thresholds = choose_thresholds(probabilities, validation.labels.astype(np.int64))
+        figure = _micro_f1(validation.labels, predict_labels(probabilities, thresholds))
         if best is None or figure > best[0]:
             best = figure, c, model, thresholds
     assert best is not None

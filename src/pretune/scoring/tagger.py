@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _MAX_EPOCHS = 20
 _MIN_EPOCHS = 3
-_MAX_WORDS_SEEN = 4_000_000  # a budget for all epochs: about a minute and a half on one core
+_MAX_WORDS_SEEN = 2_500_000  # a budget for all epochs: about a minute on one core
 _PATIENCE = 3  # epochs without a better F1 on validation
 _MAX_WEIGHTS = 60_000_000  # half a gigabyte for each of two tables
 _CHUNK_WORDS = 2_000  # how many words have their features' weights gathered at once

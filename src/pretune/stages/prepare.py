@@ -10,6 +10,7 @@ from typing import Any
 
 from pretune.errors import InputDataError, UsageError
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
+from pretune.model.hub import local_folder
 from pretune.runtime.atomic import write_json, write_text
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
@@ -32,8 +33,8 @@ from pretune.text.labels.split import (
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 from pretune.text.token_shards import ShardWriter
 from pretune.text.tokenizer.rows import encode_rows
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
 from pretune.text.tokenizer.tokenizer import (
-    TOKENIZER_CONFIG_NAME,
     TOKENIZER_NAME,
     Tokenizer,
     load_tokenizer,
@@ -57,13 +58,13 @@ def prepare(
     """Encode labelled rows for fine-tuning the model in `base`.
 
     `labels` is the folder of a split, or a file, which is split here with the settings in `split`; the rows of
-    `test_labels`, if given, are the test split. `base` is the folder of stage 3, or any model folder. Raises
-    InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base was
-    pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
+    `test_labels`, if given, are the test split. `base` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+    Raises InputDataError for rows that cannot work (see `pretune.text.labels.checks`), and for test rows that the base
+    was pre-trained on because another split was held out; ModelNotFoundError if `base` has no tokenizer. After an error
     there is no folder.
     """
     labels, test_labels = Path(labels), None if test_labels is None else Path(test_labels)
-    source = read_base_folder(Path(base))
+    source = read_base_folder(local_folder(base))
     inputs, settings = {"tokenizer": source.tokenizer_hash}, to_dict(config)
     if (labels / MANIFEST_NAME).is_file():
         if test_labels is not None or split != SplitConfig():
@@ -121,7 +122,7 @@ class _Preparation:
                     writer.add(ids)
             write_text(self.folder.path / f"{split}.jsonl", split_lines(rows, split))
         write_json(self.folder.path / LABELS_NAME, labels_fields(rows))
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (self.base.path / name).is_file():
                 shutil.copyfile(self.base.path / name, self.folder.path / name)
         metric, facts = task_named(rows.rules.name).choose_metric(rows.all, self.lint)

@@ -251,10 +251,7 @@ class Multilabel:
         )
         yield _to_baseline(predict_frequent_labels(train.labels, len(data.test)))
         texts = [line["text"] for line in data.test]
-        found = predict_one_vs_rest(
-            train, validation, texts, lambda labels, given: choose_thresholds(given, labels.astype(np.int64))
-        )
-        yield _to_baseline(found)
+        yield _to_baseline(predict_one_vs_rest(train, validation, texts))
 
 
 def _to_baseline(found: LabelSetBaseline) -> Baseline:

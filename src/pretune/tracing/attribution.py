@@ -49,7 +49,7 @@ class WordMasking:
             row = list(self.ids)
             for word in words:
                 for position in self.words[word].positions:
-                    row[position] = self.classifier.tokenizer.mask_id
+                    row[position] = self.classifier.tokenizer.hiding_id
             rows.append(row)
         return torch.tensor(rows, dtype=torch.long)
 

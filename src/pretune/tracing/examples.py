@@ -62,6 +62,8 @@ def _trace_predictions(run: Path) -> list[PredictionTrace]:
     if not (run / "finetune" / "checkpoint").is_dir():
         return []
     classifier = load_classifier(run)
+    if classifier.task.name != "classification" or classifier.labelling.has_pairs:
+        return []
     context = read_run_context(classifier)
     rows = read_test_rows(run)
     text, place, label = _own_example(run, rows)

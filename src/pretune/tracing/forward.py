@@ -21,7 +21,9 @@ from torch import Tensor
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.classify import TOKENS_PER_BATCH, Classifier
+from pretune.model.foreign_encoder import ForeignEncoder
 from pretune.model.transformer import (
+    Backbone,
     Block,
     SequenceClassifier,
     Transformer,
@@ -57,6 +59,44 @@ class ResidualTerms:
             x = x + feed_forward
             streams.append(x)
         return streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenApart:
+    """One text through a classifier: the vectors of its tokens, what can be read out after the embedding and after each
+    layer (pooled vector and logits), and, if they exist, what each part adds to the logits and attention weights."""
+
+    embedding: Float[Tensor, "T E"]
+    readouts: list[tuple[Tensor, Tensor]]
+    contributions: list[tuple[str, Tensor]]
+    attention_weights: list[Float[Tensor, "H T T"]]
+
+
+@torch.inference_mode()
+def take_apart(model: SequenceClassifier, ids: Sequence[int], *, keep_attention: bool = False) -> TakenApart:
+    """The forward pass of a text, taken apart as far as the network allows.
+
+    The parts of our own transformer add to one stream that is normalized once, at the end, so their contributions are
+    exact. Encoders of transformers normalize it after each part, or in ways of their own, so they have none.
+    """
+    if isinstance(model.transformer, Transformer):
+        terms = split_residual_stream(model.transformer, ids, keep_attention=keep_attention)
+        streams = terms.after_layers()
+        return TakenApart(
+            embedding=terms.embedding,
+            readouts=[read_out(model, stream) for stream in streams],
+            contributions=contributions(model, terms, streams[-1]),
+            attention_weights=terms.attention_weights,
+        )
+    encoder = model.transformer
+    padded = pad_rows([ids], encoder.config.pad_token_id)
+    input_ids, document_ids = (tensor.to(encoder.embed_tokens.weight.device) for tensor in padded)
+    return TakenApart(
+        embedding=encoder.embed_tokens(input_ids)[0],
+        readouts=[read_out(model, state[0]) for state in encoder.states(input_ids, document_ids)],
+        contributions=[],
+        attention_weights=encoder.attention_weights(input_ids, document_ids) if keep_attention else [],
+    )
 
 
 @torch.inference_mode()
@@ -103,6 +143,9 @@ def attention_weights(block: Block, x: Float[Tensor, "B T D"], cos: Tensor, sin:
 def classify_embeddings(model: SequenceClassifier, embeddings: Float[Tensor, "B T D"]) -> Float[Tensor, "B C"]:
     """The logits of texts of equal length, given the vectors that the embedding table would give; differentiable."""
     b, t, _ = embeddings.shape
+    if isinstance(model.transformer, ForeignEncoder):
+        document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
+        return model.classifier(mean_over_text(model.transformer.from_embeddings(embeddings), document_ids))
     cos, sin = rotary_tables(model.config, t, embeddings.device)
     document_ids = torch.zeros(b, t, dtype=torch.long, device=embeddings.device)
     bias = attention_bias(document_ids, None, torch.float32)
@@ -114,9 +157,14 @@ def classify_embeddings(model: SequenceClassifier, embeddings: Float[Tensor, "B 
 
 @torch.inference_mode()
 def read_out(model: SequenceClassifier, stream: Float[Tensor, "T D"]) -> tuple[Tensor, Tensor]:
-    """Pooled vector (D,) and logits (C,), as if the model ended at this layer."""
+    """Pooled vector (D,) and logits (C,), as if the model ended at this layer.
+
+    The states of an encoder of transformers have passed their norm already.
+    """
     document_ids = torch.zeros(1, len(stream), dtype=torch.long, device=stream.device)
-    pooled = mean_over_text(model.transformer.final_norm(stream)[None], document_ids)
+    if isinstance(model.transformer, Transformer):
+        stream = model.transformer.final_norm(stream)
+    pooled = mean_over_text(stream[None], document_ids)
     return pooled[0], model.classifier(pooled)[0]
 
 
@@ -125,6 +173,7 @@ def contributions(
     model: SequenceClassifier, terms: ResidualTerms, final: Float[Tensor, "T D"]
 ) -> list[tuple[str, Float[Tensor, " C"]]]:
     """The contribution of each term to the logits at the scale of the final norm, in double precision."""
+    assert isinstance(model.transformer, Transformer)
     norm = model.transformer.final_norm
     scale = norm.weight.double() * torch.rsqrt(final.double().square().mean(-1, keepdim=True) + norm.eps)
     weight = model.classifier.weight.double()
@@ -133,7 +182,7 @@ def contributions(
 
 
 @torch.inference_mode()
-def pooled_states(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "L N D"]:
+def pooled_states(transformer: Backbone, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "L N D"]:
     """The mean vector of each text after the embedding (0) and after each layer, through the final norm.
 
     In batches of TOKENS_PER_BATCH tokens, so memory is bounded whatever the number of texts.
@@ -144,6 +193,10 @@ def pooled_states(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Fl
     def pool(indices: list[int]) -> None:
         padded = pad_rows([rows[index] for index in indices], config.pad_token_id)
         input_ids, document_ids = (tensor.to(device) for tensor in padded)
+        if isinstance(transformer, ForeignEncoder):
+            for layer, state in enumerate(transformer.states(input_ids, document_ids)):
+                states[layer, indices] = mean_over_text(state, document_ids).cpu().numpy()
+            return
         cos, sin = rotary_tables(config, input_ids.shape[1], device)
         bias = attention_bias(document_ids, None, torch.float32)
         x = transformer.embed_tokens(input_ids)
@@ -152,7 +205,12 @@ def pooled_states(transformer: Transformer, rows: Sequence[Sequence[int]]) -> Fl
             x = block(x, cos, sin, bias)
             states[layer, indices] = mean_over_text(transformer.final_norm(x), document_ids).cpu().numpy()
 
-    lanes_for(device.type).map(pool, group_by_length([len(row) for row in rows], TOKENS_PER_BATCH))
+    groups = group_by_length([len(row) for row in rows], TOKENS_PER_BATCH)
+    if isinstance(transformer, ForeignEncoder):  # it keeps the states of its layers in one place for all threads
+        for group in groups:
+            pool(group)
+    else:
+        lanes_for(device.type).map(pool, groups)
     return states
 
 

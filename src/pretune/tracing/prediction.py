@@ -18,6 +18,7 @@ from torch import Tensor
 from pretune.errors import UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.load import load_classifier
+from pretune.model.config import ForeignConfig
 from pretune.text.clean.normalize import clean_text
 from pretune.trace_schema import (
     Attention,
@@ -29,7 +30,7 @@ from pretune.trace_schema import (
     Readout,
 )
 from pretune.tracing.embedding import describe_embedding
-from pretune.tracing.forward import ResidualTerms, contributions, read_out, split_residual_stream
+from pretune.tracing.forward import take_apart
 from pretune.tracing.probes import FittedProbe, describe_states
 from pretune.tracing.reasons import give_reasons
 from pretune.tracing.run_context import RunContext, read_run_context
@@ -75,13 +76,9 @@ def trace_prediction(
     tokenizer, model, names = classifier.tokenizer, classifier.text_model, classifier.label_names
     encoded = tokenizer.encode_with_offsets(cleaned)
     read = tokenize(tokenizer, cleaned, encoded, classifier.max_seq_len, context.counts)
-    terms = split_residual_stream(
-        model.transformer, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids))
-    )
-    streams = terms.after_layers()
-    readouts = [read_out(model, stream) for stream in streams]
-    pooled, logits = readouts[-1]
-    added = contributions(model, terms, streams[-1])
+    taken = take_apart(model, read.ids, keep_attention=_keeps_attention(classifier, len(read.ids)))
+    pooled, logits = taken.readouts[-1]
+    added = taken.contributions
     weight, bias = model.classifier.weight.detach(), model.classifier.bias.detach()
     found = give_reasons(classifier, read.ids, read.words, logits)
     reasons, flip = (None, None) if found is None else found
@@ -95,14 +92,15 @@ def trace_prediction(
         label_names=list(names),
         tokens=read.tokens,
         was_cut=read.was_cut,
-        embedding=describe_embedding(classifier, read.tokens, terms.embedding, context.counts),
-        readouts=_describe_readouts(readouts, names, context.probes),
+        embedding=describe_embedding(classifier, read.tokens, taken.embedding, context.counts),
+        readouts=_describe_readouts(taken.readouts, names, context.probes),
         contributions=[Contribution(name=name, logits=term.tolist()) for name, term in added],
-        attention=_describe_attention(terms, read.special_positions),
+        contributions_note=None if added else _no_contributions(classifier),
+        attention=_describe_attention(taken.attention_weights, read.special_positions),
         head=Head(pooled=pooled.tolist(), weight=weight.tolist(), bias=bias.tolist(), logits=logits.tolist()),
         decision=_describe_decision(torch.softmax(logits, dim=-1), names, flip),
         reasons=reasons,
-        contribution_error=float((sum(term for _, term in added) - logits).abs().max()),
+        contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((classifier.predict_logits([read.ids])[0] - logits).abs().max()),
     )
@@ -113,10 +111,19 @@ def _keeps_attention(classifier: Classifier, num_tokens: int) -> bool:
     return num_tokens <= ATTENTION_TOKENS and config.num_layers * config.num_heads <= ATTENTION_HEADS
 
 
-def _describe_attention(terms: ResidualTerms, special: Sequence[int]) -> Attention | None:
-    if not terms.attention_weights:
+def _no_contributions(classifier: Classifier) -> str:
+    kind = classifier.config.model_type if isinstance(classifier.config, ForeignConfig) else "foreign"
+    return (
+        f"What each part adds to the logits is not shown: it is exact only for pretune's own transformer, whose parts "
+        f"add to one sum that is normalized once. This {kind} encoder normalizes between its parts, so its logits do "
+        "not divide into contributions. Read-outs and attributions need no such sum."
+    )
+
+
+def _describe_attention(attention: Sequence[Tensor], special: Sequence[int]) -> Attention | None:
+    if not attention:
         return None
-    weights = torch.stack(terms.attention_weights)
+    weights = torch.stack(list(attention))
     return Attention(
         shape=list(weights.shape),
         weights=base64.b64encode((weights * 255).round().to(torch.uint8).cpu().numpy().tobytes()).decode("ascii"),

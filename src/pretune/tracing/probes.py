@@ -21,7 +21,7 @@ import torch
 
 from pretune.data.labelled_rows import LabeledShard
 from pretune.inference.classify import Classifier
-from pretune.model.transformer import Transformer
+from pretune.model.transformer import Backbone, backbone_of
 from pretune.runtime.randomness import derive_seed, generator
 from pretune.trace_schema import LayerProbe
 from pretune.tracing.forward import pooled_states
@@ -116,17 +116,17 @@ def fit_probes(classifier: Classifier, training: ProbeRows, validation: ProbeRow
 
 
 @torch.no_grad()
-def with_random_weights(transformer: Transformer) -> Transformer:
+def with_random_weights(transformer: Backbone) -> Backbone:
     """The same network with normal weights, each matrix with the deviation of the trained one, and norms of 1.
 
     The initial weights of training would not do: they make every layer add nothing.
     """
-    random = Transformer(transformer.config)
+    random = backbone_of(transformer.config)
     rng = torch.Generator().manual_seed(derive_seed(_SEED, "random weights"))
     trained = dict(transformer.named_parameters())
     for name, parameter in random.named_parameters():
         if parameter.ndim == 1:
-            parameter.fill_(1.0)
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
         else:
             deviation = float(trained[name].std())
             parameter.copy_(torch.empty(parameter.shape).normal_(0.0, deviation, generator=rng))

@@ -16,7 +16,7 @@ from pretune.errors import InputDataError, PretuneError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.load import CHECKPOINT_NAME
-from pretune.model.folder import WEIGHTS_NAME
+from pretune.model.weights import WEIGHTS_NAME
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 from pretune.tracing.probes import (

@@ -24,6 +24,7 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier
 from pretune.inference.load import find_model_folder, load_matching_tokenizer
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize
 from pretune.runtime.events import EventLog
@@ -39,6 +40,7 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 from pretune.tracing.attribution import WordMasking, integrate_gradients, occlude
 from pretune.tracing.words import tokenize
 from pretune.training.finetuning_trial import FinetuningTrial, Scores, TrialSettings
+from pretune.training.trial_plan import FOREIGN_RATES
 
 REQUIRED_FRACTION = 0.95
 TRAINING_ROWS, VALIDATION_ROWS, TESTED_ROWS = 2000, 200, 100
@@ -209,7 +211,7 @@ def _fine_tune(
     device, validation_labels = device_at_hand(), np.array([label for _, label in validation], dtype=np.int64)
     settings = TrialSettings(
         trial=0,
-        learning_rate=_LEARNING_RATE,
+        learning_rate=FOREIGN_RATES[-1] if isinstance(loaded.config, ForeignConfig) else _LEARNING_RATE,
         seed=_SEED,
         epochs=_EPOCHS,
         patience=_EPOCHS,
@@ -251,7 +253,8 @@ def _write_rows(
     data = LabeledShard(
         shard=TokenShard(folder, split), all_targets=Targets.of_rows(labels), rows=np.arange(len(labels))
     )
-    return LabelledBatches(data, special_ids(tokenizer), batch_size=_BATCH_ROWS, seed=_SEED, mask_augment=mask_augment)
+    hidden = mask_augment if tokenizer.mask_id >= 0 else 0.0
+    return LabelledBatches(data, special_ids(tokenizer), batch_size=_BATCH_ROWS, seed=_SEED, mask_augment=hidden)
 
 
 def _measure(labels: IntArray, probabilities: npt.NDArray[np.float64]) -> Scores:

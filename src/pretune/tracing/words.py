@@ -61,7 +61,7 @@ def tokenize(
     was_cut = len(kept) < len(encoded.ids)
     cut = next((i for i in range(1, len(kept)) if kept[i] != kept[i - 1] + 1), None)
     ids = [encoded.ids[index] for index in kept]
-    special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.mask_id}
+    special = tokenizer.all_special_ids - {tokenizer.unk_id}
     spans = [None if i in special else encoded.offsets[index] for i, index in zip(ids, kept, strict=True)]
     words = find_words(text, spans, cut)
     word_of = {position: number for number, word in enumerate(words) for position in word.positions}

@@ -107,7 +107,8 @@ class TaskObjective:
     def __init__(self, model: TaskModel, losses: LabelLosses, dtype: torch.dtype, *, compiled: bool) -> None:
         self.model, self.losses = model, losses
         self.dtype = dtype
-        self.layers = layers_of(model.transformer, compiled=compiled)
+        own = model.transformer if isinstance(model.transformer, Transformer) else None
+        self.layers = None if own is None else layers_of(own, compiled=compiled)
 
     def logits(self, batch: Batch) -> Float[Tensor, "M K"]:
         """The outputs for each text, or at the labelled tokens."""

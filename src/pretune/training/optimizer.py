@@ -50,7 +50,7 @@ class Optimizer:
         self.config = config
         self.num_updates = 0
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        is_matrix = {name: ".blocks." in name and p.ndim == 2 for name, p in named}
+        is_matrix = {name: _is_matrix(name, p) for name, p in named}
         self.matrices = {name: p for name, p in named if is_matrix[name]}
         self.others = {name: p for name, p in named if not is_matrix[name]}
         self.fused = _heights_of_fused(model)
@@ -155,6 +155,12 @@ class Optimizer:
 
 def _shape(tensors: dict[str, Tensor], name: str) -> torch.Size | None:
     return tensors[name].shape if name in tensors else None
+
+
+def _is_matrix(name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is a matrix inside a layer, not a table of embeddings or a head."""
+    is_inside = ".blocks." in name or (".encoder." in name and "embed" not in name)  # ours, or transformers' own
+    return is_inside and parameter.ndim == 2
 
 
 def _heights_of_fused(model: nn.Module) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 SCRATCH_EPOCH_FACTOR = 3  # the from-scratch control needs more epochs for a fair comparison
+RATES, FOREIGN_RATES = (5e-4, 1.5e-3), (3e-5, 1e-4)  # large public encoders lose what they know at higher rates
 _SEARCH_EPOCHS = 2
 _EPOCHS_BY_TOKENS = ((1e6, 5), (3e6, 3), (float("inf"), 2))  # (tokens per epoch up to, default epochs)
 _MANY_TOKENS = 2e6  # above this, one seed is the default

@@ -73,7 +73,10 @@ def test_a_line_without_a_tag_is_counted_and_many_are_refused(tmp_path: Path) ->
         read(tmp_path / "rows.txt", "a O\nlost\n\nb O\n")
 
 
-@pytest.mark.parametrize("text", [CONLL_2003, GERMEVAL, "a O\nb B-X\n\nc O\n", "a\tO\nb\tI\n\nc\tB\nd\tO\n"])
+@pytest.mark.parametrize(
+    "text",
+    [CONLL_2003, GERMEVAL, "a O\nb B-X\n\nc O\n", "a\tO\nb\tI\n\nc\tB\nd\tO\n", "word\tner\na\tO\nb\tO\n\nc\tO\n"],
+)
 def test_columns_are_recognised(text: str) -> None:
     assert sniff_conll(text)
 

@@ -82,6 +82,12 @@ def test_a_column_of_flags_for_each_label() -> None:
     assert detect(rows(*({**cell, "label": n % 2} for n, cell in enumerate(cells)))).task == "classification"
 
 
+def test_columns_of_true_and_false_are_labels_only_on_request() -> None:
+    cells = [{"comment": TEXTS[n % 3], "cold": n % 2 == 0, "old": n % 3 == 0, "red": n % 5 == 0} for n in range(15)]
+    assert detect(rows(*cells)).task == "classification"
+    assert detect(rows(*cells), task="multilabel").label_columns == ("cold", "old", "red")
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -181,3 +187,14 @@ def test_a_word_of_the_user_is_never_overruled(task: TaskWord) -> None:
 def test_a_missing_column_is_refused_with_the_columns() -> None:
     with pytest.raises(InputDataError, match="no column 'stars', which --label-column names; its columns are text, la"):
         detect(labelled(["a", "b"]), label="stars")
+
+
+def test_pairs_are_read_for_a_task_that_is_known() -> None:
+    whole = rows(*({**PAIR, "score": n % 3} for n in range(9)))
+    found = detect_task("test.jsonl", whole, task="regression", has_pairs=True)
+    assert (found.task, found.word, found.text_pair_column, found.form) == ("regression", "pairs", "text2", "number")
+    assert found.columns == Columns(text="text", text_pair="text2", label="score")
+    assert detect(whole, task="classification", text_pair="text2").word == "pairs"
+    assert detect(whole, task="classification").word == "classification"
+    with pytest.raises(InputDataError, match="no column that is recognised as a second text"):
+        detect_task("test.jsonl", rows({"text": "One two.", "score": 1}, times=3), task="regression", has_pairs=True)

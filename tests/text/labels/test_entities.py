@@ -43,7 +43,7 @@ def test_tags_that_break_their_scheme_are_repaired_and_counted() -> None:
 @pytest.mark.parametrize(
     ("pairs", "problem"),
     [
-        ([(["a", "b"], ["O"])], "line 1 has 2 words and 1 tags; expected a tag for each word"),
+        ([(["a", "b"], ["O"])], "line 1: expected a tag for each word, found 2 in 'tokens' and 1 in 'tags'"),
         ([(["a"], ["B-X"]), (["a"], ["LOC"])], "the tag 'LOC' has no letter .*; expected one scheme"),
         ([(["a"], ["NN"])], "no word has the tag O"),
         ([(["a", "b"], ["B-X", "E-Y"])] * 9, "line 1: the tags .* look like IOBES, but 18 of 18 entities break"),

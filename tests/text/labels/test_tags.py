@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from pretune.text.labels.tags import (
     parse_tag,
     tags_of_entities,
 )
+from pretune.text.readers.tables import iter_records
 
 TYPES = ("PER", "ORG", "I-B")
 SCHEMES: dict[Scheme, type] = {"IOB1": IOB1, "IOB2": IOB2, "IOBES": IOBES, "BILOU": BILOU}
@@ -119,3 +122,17 @@ def test_an_inside_tag_without_a_beginning_begins_an_entity() -> None:
 def test_types_may_be_missing_or_contain_a_hyphen() -> None:
     assert parse_tag("B-work-of-art") == ("B", "work-of-art")
     assert entities_of_tags(["B", "I", "O", "B"]) == [(0, 2, "entity"), (3, 4, "entity")]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    "name", ["conll2003_dev.jsonl.zst", pytest.param("conll2003_train.jsonl.zst", marks=pytest.mark.slow)]
+)
+def test_the_entities_of_a_real_file_equal_those_of_seqeval(real_data: Path, name: str) -> None:
+    sentences = [record.values["tags"] for record in iter_records(real_data / "entities" / name) if record.values]
+    assert detect_scheme(sentences) == "IOB1"
+    for tags in sentences:
+        found = entities_of_tags(tags)
+        assert [(e.type, e.start, e.end - 1) for e in found] == get_entities(tags)
+        for scheme in SCHEMES:
+            assert entities_of_tags(tags_of_entities(found, len(tags), scheme)) == found

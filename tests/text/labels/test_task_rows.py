@@ -29,7 +29,7 @@ def test_single_classes_are_read_as_before(tmp_path: Path) -> None:
     path.write_text("text,label,slice\nA film.,good,x\nA book.,NaN,\n,bad,x\nA play.,True,\n", encoding="utf-8")
     before, found = read_labeled(path), read_task_rows(path)
     assert (found.texts, found.slices, found.lines) == (before.texts, before.slices, before.lines)
-    assert [label or "" for label in found.labels] == before.labels == ["good", "", "bad", "true"]
+    assert found.labels == before.labels == ["good", "", "bad", "true"]
     assert found.findings.warnings == before.findings.warnings
     assert before.detected["sentence"] in found.detected["sentence"]
     assert found.text_pairs is None
@@ -59,7 +59,7 @@ def several_as(format: str, path: Path) -> Path:
 def test_several_labels_in_every_format(tmp_path: Path, format: str) -> None:
     ending = format if format in ("jsonl", "parquet") else "csv"
     rows = read_task_rows(several_as(format, tmp_path / f"rows.{ending}"))
-    assert rows.task.task == "multilabel"
+    assert rows.detected["task"] == "multilabel"
     assert rows.labels[:9] == [tuple(labels) for _, labels in SEVERAL]
     assert rows.texts[:3] == [text for text, _ in SEVERAL[:3]]
 
@@ -80,7 +80,7 @@ def test_missing_lists_are_not_empty_ones(tmp_path: Path) -> None:
 def test_pairs_with_scores(tmp_path: Path) -> None:
     rows = [{"premise": "A man.", "hypothesis": "Somebody.", "score": n / 7, "slice": "s"} for n in range(30)]
     found = read_task_rows(write_rows(tmp_path / "rows.jsonl", [*rows, {"premise": "A man.", "score": 1.0}]))
-    assert (found.task.word, found.task.task) == ("pairs", "regression")
+    assert found.detected["task"] == "pairs"
     assert found.text_pairs == ["Somebody."] * 30 + [""]
     assert found.labels[:2] == [0.0, 1 / 7]
     assert found.slices[0] == "s"
@@ -91,11 +91,19 @@ def test_pairs_with_scores(tmp_path: Path) -> None:
 
 def test_columns_of_the_training_file_are_preferred(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{"a": "A man.", "b": "Who?", "text": "x y z", "gold": "1"}] * 3)
-    columns = Columns(text="a", text_pair="b", label="gold")
-    found = read_task_rows(path, task="pairs", preferred=columns)
+    train = Columns(text="a", text_pair="b", label="gold")
+    found = read_task_rows(path, task="classification", preferred=train)
     assert (found.texts[0], found.text_pairs, found.labels[0]) == ("A man.", ["Who?"] * 3, "1")
-    missing = Columns(text="c", text_pair="b", label="d")
+    assert read_task_rows(path, task="regression", preferred=train).labels == [1.0] * 3
+    missing = Columns(text="c", label="d")
     assert read_task_rows(path, task="classification", preferred=missing).texts[0] == "x y z"
+
+
+def test_columns_of_flags_are_preferred_together(tmp_path: Path) -> None:
+    rows = [{"text": "Some words here.", "cold": 0, "old": 1, "label": "x"}] * 3
+    preferred = Columns(text="text", label="cold,old")
+    found = read_task_rows(write_rows(tmp_path / "rows.jsonl", rows), task="multilabel", preferred=preferred)
+    assert (found.task.label_columns, found.labels[0]) == (("cold", "old"), ("old",))
 
 
 def test_scores_with_decimal_commas(tmp_path: Path) -> None:
@@ -119,7 +127,7 @@ def test_conll_files(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_text("EU\tI-ORG\nsaid\tO\n\nAda\tI-PER\n", encoding="utf-8")
         rows = read_task_rows(path)
-        assert (rows.task.word, rows.scheme, rows.detected["format"]) == ("tokens", "IOB1", "CoNLL")
+        assert (rows.detected["task"], rows.detected["scheme"], rows.detected["format"]) == ("tokens", "IOB1", "CoNLL")
         assert rows.texts == ["EU said", "Ada"]
         assert rows.labels == [(Span(0, 2, "ORG"),), (Span(0, 3, "PER"),)]
         assert rows.detected["sentence"].endswith("The tags follow IOB1.")
@@ -146,6 +154,14 @@ def test_spans_are_those_of_the_clean_text(tmp_path: Path) -> None:
     ]
 
 
+def test_one_entity_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    rows = [{"text": "EU said it.", "spans": [[0, 2, "ORG"]]}] * 3 + [{"text": "EU said it.", "spans": [["EU", "ORG"]]}]
+    with pytest.raises(
+        InputDataError, match=r"line 4: \['EU', 'ORG'\] is not an entity; expected \[start, end, type\]"
+    ):
+        read_task_rows(write_rows(tmp_path / "rows.jsonl", rows))
+
+
 @pytest.mark.parametrize("score", [float("nan"), None, float("inf"), "n/a", ""])
 def test_targets_that_are_not_finite_have_no_label(tmp_path: Path, score: Any) -> None:
     rows = [{"text": "a b", "score": x} for x in (1.5, score, 2)]
@@ -154,7 +170,7 @@ def test_targets_that_are_not_finite_have_no_label(tmp_path: Path, score: Any) -
 
 def test_a_file_without_any_second_text_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.jsonl", [{"text": "A man.", "text2": "", "label": "yes"}] * 3)
-    assert read_task_rows(path).task.word == "classification"
+    assert read_task_rows(path).detected["task"] == "classification"
     with pytest.raises(InputDataError, match=r"has 3 rows, and none has a second text in the column 'text2'; name"):
         read_task_rows(path, columns=Columns(text="text", text_pair="text2"))
 
@@ -187,8 +203,8 @@ CLASSES = (
 @pytest.mark.parametrize("name", CLASSES)
 def test_real_files_of_classes_are_read_as_before(real_data: Path, name: str) -> None:
     before, found = read_labeled(real_data / name), read_task_rows(real_data / name)
-    assert found.task.word == "classification"
-    assert (found.texts, [label or "" for label in found.labels]) == (before.texts, before.labels)
+    assert found.detected["task"] == "classification"
+    assert (found.texts, found.labels) == (before.texts, before.labels)
 
 
 @pytest.mark.realdata
@@ -212,7 +228,7 @@ def test_real_files_of_other_tasks(real_data: Path, name: str, columns: Columns,
 @pytest.mark.slow
 def test_the_entities_of_conll_2003_in_both_files(real_data: Path) -> None:
     by_file = {name: read_task_rows(real_data / f"entities/conll2003_train.{name}.zst") for name in ("jsonl", "txt")}
-    assert {name: rows.scheme for name, rows in by_file.items()} == {"jsonl": "IOB1", "txt": "IOB2"}
+    assert {name: rows.detected["scheme"] for name, rows in by_file.items()} == {"jsonl": "IOB1", "txt": "IOB2"}
     # The published numbers: Tjong Kim Sang and De Meulder 2003, table 2.
     published = {"LOC": 7140, "PER": 6600, "ORG": 6321, "MISC": 3438}
     for rows in by_file.values():

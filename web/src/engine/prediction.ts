@@ -42,6 +42,7 @@ export async function tracePrediction(
     embedding: await space.describe(read.tokens, pacer),
     readouts,
     contributions,
+    contributions_note: null,
     attention: describeAttention(model, pass, specialPositions(read.tokens)),
     head: {
       pooled: Array.from(pooled.at(-1)!),

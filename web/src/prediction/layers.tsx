@@ -25,6 +25,9 @@ export function LayersStop({ prediction, selected, onSelect }: { prediction: Pre
     >
       {readouts.length > 0 && <ReadoutFigure prediction={prediction} />}
       {contributions.length > 0 && <WaterfallFigure prediction={prediction} />}
+      {contributions.length === 0 && prediction.contributions_note !== null && (
+        <p class="note">{prediction.contributions_note}</p>
+      )}
       {attention && (
         <AttentionFold attention={attention} tokens={prediction.tokens} selected={selected} onSelect={onSelect} />
       )}

@@ -164,10 +164,16 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
         rows.append([*cells, Cell(bar(values[first], width), "cyan")])
     lines = table(columns, rows, page, indent=2)
     note = f"Bars: {_label(trace, first)}. Each layer is read through the final norm, at the layer's own scale: "
+    if trace.contributions_note is not None:  # an encoder whose layers end with a norm
+        note = f"Bars: {_label(trace, first)}. Each layer's mean vector goes through the head as if it were the last: "
     note += "this is what can be decoded there, not what was decided there."
     lines += paragraph(note, page, indent=2, style="dim")
     lines += _probes(trace, trace.readouts, page)
-    return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
+    if trace.contributions:
+        lines += [Text(""), *_contributions(trace, trace.contributions, shown, page)]
+    elif trace.contributions_note is not None:
+        lines += [Text(""), *paragraph(clean(trace.contributions_note), page, indent=2, style="dim")]
+    return lines
 
 
 def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Lines:

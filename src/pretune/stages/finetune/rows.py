@@ -57,7 +57,7 @@ def make_batches(
         special,
         batch_size=config.batch_size if is_training else _EVALUATION_ROWS,
         seed=seed,
-        mask_augment=config.mask_augment if is_training else 0.0,
+        mask_augment=config.mask_augment if is_training and special.mask >= 0 else 0.0,
         label_weights=label_weights(data.targets) if is_training and label_weights is not None else None,
         width_multiple=width_multiple,
     )

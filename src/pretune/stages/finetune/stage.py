@@ -19,8 +19,11 @@ from pretune.data.masked_rows import special_ids
 from pretune.data.targets import Targets
 from pretune.errors import CorruptModelError, InputDataError, InterruptedByUserError, StoppedError
 from pretune.model import cost
+from pretune.model.config import ForeignConfig
 from pretune.model.folder import LoadedModel, describe_native_head, load_model_folder, save_model_folder
-from pretune.model.transformer import LanguageModel, SequenceClassifier, TaskModel, TokenClassifier, initialize
+from pretune.model.hub import local_folder
+from pretune.model.transformer import SequenceClassifier, TaskModel, TokenClassifier, initialize
+from pretune.model.weights import weights_file
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import MANIFEST_NAME, Manifest, check_hashes, hash_file, read_manifest
@@ -41,7 +44,7 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, Scores, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.trial_plan import PlannedTrial, plan_trials
+from pretune.training.trial_plan import FOREIGN_RATES, RATES, PlannedTrial, plan_trials
 
 _SPLITS = ("train", "validation", "test")
 _TRIALS_NAME = "checkpoints"
@@ -59,6 +62,8 @@ def finetune(
 ) -> Manifest:
     """Train a classifier on the rows in `prepared`, starting from the model in `pretrained`, into `out/checkpoint`.
 
+    `pretrained` is the folder of stage 3, any model folder, or `hf:OWNER/NAME`.
+
     With `config.from_scratch`, only the shape and the tokenizer of that model are used. Learning rates are tried with
     the first seed, and the best on validation is used for all seeds; the test rows are read once, at the end. The same
     call resumes after an interruption. The processes of a launch train together, unless only this one makes the call,
@@ -68,7 +73,7 @@ def finetune(
     use_threads(config.threads)
     prepared = Path(prepared)
     source = read_manifest(prepared, "prepare")
-    loaded = load_model_folder(model_folder_of(Path(pretrained)))
+    loaded = load_model_folder(model_folder_of(local_folder(pretrained)))
     stage, ranks = "scratch" if config.from_scratch else "finetune", ALONE if alone else join_ranks()
     inputs = {"pretrained": _fingerprint(loaded.path), "prepared": source.fingerprint}
 
@@ -103,7 +108,7 @@ def model_folder_of(path: Path) -> Path:
 
 def _fingerprint(folder: Path) -> str:
     manifest = folder / MANIFEST_NAME
-    return hash_file(manifest if manifest.is_file() else folder / "model.safetensors")
+    return hash_file(manifest if manifest.is_file() else weights_file(folder))
 
 
 class _Finetuning:
@@ -142,6 +147,7 @@ class _Finetuning:
                 f"{prepared} was encoded with a different tokenizer than that of {loaded.path}; run prepare with "
                 f"--base {loaded.path.parent}."
             )
+        self.is_foreign = isinstance(loaded.config, ForeignConfig)
         self.special = special_ids(self.tokenizer)
         self.metric: str = source.summary.get("early_stopping_metric", "accuracy")
         self.targets = {split: self._read_targets(split) for split in _SPLITS}
@@ -150,7 +156,7 @@ class _Finetuning:
             config.class_weights == "auto" and self.metric == "macro_f1"
         )
         self.planned_trials = plan_trials(
-            rates=config.learning_rates,
+            rates=config.learning_rates or (FOREIGN_RATES if self.is_foreign else RATES),
             search_rows=config.search_rows,
             epochs=config.epochs,
             seeds=config.seeds,
@@ -269,7 +275,7 @@ class _Finetuning:
                 self.labelling.task,
                 self.labelling.names,
             )
-            if is_same and not isinstance(base, LanguageModel):
+            if is_same and isinstance(base, TaskModel):
                 model.classifier.load_state_dict(base.classifier.state_dict())
         return model.to(self.compute.device)
 
@@ -388,6 +394,8 @@ class _Finetuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
+        if self.loaded.notice is not None:
+            log.write("notice", sentence=self.loaded.notice)
         references = self.task.references(
             self.targets["train"], self.targets["validation"], len(self.labelling.outputs)
         )
@@ -418,7 +426,7 @@ class _Finetuning:
         self.folder.log.write(
             "flow",
             shape_in=[{"name": f"{split} rows", "value": len(self.rows[split])} for split in _SPLITS]
-            + [{"name": "parameters", "value": cost.count_parameters(self.model_config)}],
+            + [{"name": "parameters", "value": self._count_parameters()}],
             shape_out=[
                 {"name": "classes", "value": len(self.labelling.names)},
                 {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
@@ -439,6 +447,11 @@ class _Finetuning:
         )
         if self.ranks.is_first:  # last, because a run resumed just before reads from it
             remove_folder(self._trial_folder(0).parent)
+
+    def _count_parameters(self) -> int:
+        if not self.is_foreign:
+            return cost.count_parameters(self.model_config)
+        return sum(parameter.numel() for parameter in self.loaded.model.transformer.parameters())
 
     def _save_seen(self) -> None:
         """Record the texts that the new model was trained on: those of its base, if any, and its own rows."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_measures
+from pretune.text.labels.several_labels import find_separator
 from pretune.text.labels.task_rows import TaskRows
 from pretune.text.reading_report import Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
@@ -17,9 +19,6 @@ from pretune.text.splits import SPLITS, Split, normalise_for_hash
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
 FEW_ROWS = 20  # of a class; below that, its figures mean little
 MAX_SHARED_FRACTION = 0.2  # of the test rows; beyond that, the test would measure memory
-MIN_JOINED = 2  # different labels that contain a sign, for the sign to count as a separator
-MANY_NUMBERS = 20  # different labels, all of them numbers; more of them may be a measurement
-_SIGNS_BETWEEN_LABELS = ("|", ";", ",", "#", "/", "+")
 # From this ratio of the largest to the smallest class, accuracy means little: macro-F1 and class weights are used.
 IMBALANCE = 4.0
 
@@ -142,35 +141,22 @@ def check_labels(path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
 
 def _refuse_several_labels(path: str, rows: Sequence[LabeledRow], counts: Counter[str]) -> None:
     """Refuse rows with more than one label: lists, or labels joined by a sign."""
-    first = next((row for row in rows if row.label.startswith("[")), None)
-    joined = first is not None and sum(row.label.startswith("[") for row in rows) > len(rows) / 2
-    for sign in () if joined else _SIGNS_BETWEEN_LABELS:
-        together = [label for label in counts if sign in label]
-        single = {part.strip() for label in counts for part in label.split(sign)}
-        # Each part is also a label by itself somewhere, and there are fewer parts than combinations.
-        num_known = sum(any(part.strip() in counts for part in label.split(sign)) for label in together)
-        if num_known >= MIN_JOINED and len(single) < len(counts):
-            joined, first = True, next(row for row in rows if sign in row.label)
-            break
-    if joined and first is not None:
+    sign = "[" if sum(row.label.startswith("[") for row in rows) > len(rows) / 2 else find_separator(counts)
+    if sign is not None:
+        first = next(row for row in rows if sign in row.label)
         raise InputDataError(
             f"{path}, line {first.line}: {shorten(first.label, 60)!r} contains several labels; expected one per row: "
-            "keep only the rows with one label, or the most important label of each row."
+            "choose --task multilabel, or keep only the rows with one label."
         )
 
 
 def _refuse_measures(path: str, counts: Counter[str]) -> None:
     """Refuse numbers that are measurements: fractions, or far too many different values for classes."""
-    numbers = [_number(label) for label in counts]
-    if any(number is None for number in numbers):
-        return
-    has_fractions = any(number is not None and not number.is_integer() for number in numbers)
-    if (has_fractions and len(counts) > 2) or (len(counts) > MANY_NUMBERS and min(counts.values()) < MIN_ROWS):
-        shown = join_names(sort_labels(counts), 5)
+    if are_measures(counts):
         raise InputDataError(
-            f"{path}: the labels are {len(counts):,} different numbers ({shown}), which look like a "
-            "measurement, not classes; group them into a few classes, such as low and high, or name another column "
-            "with --label-column."
+            f"{path}: the labels are {describe_measures(counts)}, which look like a measurement, not classes; choose "
+            "--task regression, group them into a few classes, such as low and high, or name another column with "
+            "--label-column."
         )
 
 

@@ -24,6 +24,7 @@ def sniff_conll(head: str) -> bool:
     lines = head.lstrip("\n").split("\n")[:_SAMPLE_LINES]
     cells = [cells_of(line) for line in lines[:-1] if line.strip() and not _is_mark(line)]
     words = [row for row in cells if not row[0].startswith("#")]
+    words = words[1:] if words and words[0][-1].casefold() in _HEADERS else words
     if len(words) < _MIN_WORDS or all(line.strip() for line in lines[:-1]):
         return False
     tagged = sum(len(row) > 1 and looks_like_tag(row[-1]) and " " not in row[0] for row in words)

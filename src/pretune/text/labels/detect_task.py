@@ -76,14 +76,26 @@ class DetectedTask:
         """The columns with labels; several if each stands for one label."""
         return tuple(self.label_column.split(FLAGS_JOINED_BY)) if self.form == "flags" else (self.label_column,)
 
+    @property
+    def columns(self) -> Columns:
+        """The columns by which other files are read like this one, if they have them."""
+        return Columns(text=self.text_column, label=self.label_column, text_pair=self.text_pair_column)
 
+
+@dataclass(kw_only=True)
 class _Table:
     """The rows of a file with what is known about them."""
 
-    def __init__(self, path: str, records: Sequence[Record], given: Columns, separator: str | None) -> None:
-        self.path, self.records, self.given, self.separator = path, records, given, separator
-        self.columns = list(dict.fromkeys(name for record in records for name in record.fields))
-        self.sample = records[:SAMPLE_ROWS]
+    path: str
+    records: Sequence[Record]
+    given: Columns
+    separator: str | None
+    has_pairs: bool  # whether rows have a second text in any case
+    is_open: bool  # whether the task is to be detected
+
+    def __post_init__(self) -> None:
+        self.columns = list(dict.fromkeys(name for record in self.records for name in record.fields))
+        self.sample = self.records[:SAMPLE_ROWS]
 
     def rows(self, count: int) -> str:
         return f"{count:,} of {len(self.records):,} rows"
@@ -102,12 +114,22 @@ def detect_task(
     task: TaskWord = "auto",
     given: Columns | None = None,
     label_separator: str | None = None,
+    has_pairs: bool = False,
 ) -> DetectedTask:
     """The task of a file's rows, by the user's word or, with `auto`, by their content.
 
+    With `has_pairs`, a second text is read for classification and regression, too; a given column of it does the same.
     Raises InputDataError if columns that the task needs are not found; the message names the columns of the file.
     """
-    table = _Table(path, records, given or Columns(), label_separator)
+    given = given or Columns()
+    table = _Table(
+        path=path,
+        records=records,
+        given=given,
+        separator=label_separator,
+        has_pairs=has_pairs or given.text_pair is not None,
+        is_open=task == "auto",
+    )
     if task == "auto":
         steps = (_as_entities_only, _as_pairs, _as_flags)
         found = next((found for step in steps if (found := step(table)) is not None), None)
@@ -157,7 +179,7 @@ def _as_spans(table: _Table) -> DetectedTask | None:
     for column in candidates:
         cells = [as_list(cell_of(record, column)[1]) for record in table.records]
         filled = [cell for cell in cells if cell]
-        if not filled or not all(are_spans(cell) for cell in filled[:SAMPLE_ROWS]):
+        if sum(are_spans(cell) for cell in filled) <= _MOST * len(filled):  # a few that are not are refused with a line
             continue
         text = table.given.text or find_text_column(table.sample, column)
         if text is None:
@@ -190,17 +212,18 @@ def _named(table: _Table, given: str | None, names: Sequence[str]) -> str | None
 
 def _as_pairs(table: _Table) -> DetectedTask | None:
     """Two texts by their usual names, or by the user's, and a label; a user who names one text has no pairs."""
-    if table.given.text is not None and table.given.text_pair is None:
-        return None
-    if table.given.text_pair is not None:
+    if table.has_pairs:
         return _pairs(table)
+    if table.given.text is not None:
+        return None
     names = find_pair_columns(table.columns, table.sample)
     if names is None or _label_of_pair(table, names) is None:
         return None
     return _pairs(table)
 
 
-def _pairs(table: _Table) -> DetectedTask:
+def _pairs(table: _Table, task: Task | None = None) -> DetectedTask:
+    """Pairs for a task, or with labels and scores told apart."""
     found = find_pair_columns(table.columns, table.sample, table.given.text)
     second = table.given.text_pair or (found[1] if found else None)
     first = table.given.text or (found[0] if found and found[1] == second else None)
@@ -209,7 +232,8 @@ def _pairs(table: _Table) -> DetectedTask:
     pair = check_pair_column(table.path, table.columns, table.records, second, first or "")
     label = _label_of_pair(table, (first or "", pair))
     text, label = _columns(table, text=first, label=label, without=pair)
-    chosen = _class_or_number(table, text, label)
+    choose = {None: _class_or_number, "classification": _as_classes, "regression": _as_numbers}[task]
+    chosen = choose(table, text, label)
     return replace(
         chosen, text_pair_column=pair, sentence=f"two texts a row, in {text!r} and {pair!r}, and {chosen.sentence}"
     )
@@ -251,7 +275,8 @@ def _as_flags(table: _Table) -> DetectedTask | None:
     elif table.given.label is not None or label_column_by_name(table.sample) is not None:
         return None
     else:
-        flags = flag_columns(table.records, [c for c in table.columns if c != table.given.text])
+        columns = [column for column in table.columns if column != table.given.text]
+        flags = flag_columns(table.records, columns, with_words=not table.is_open)
     text = table.given.text or find_text_column(table.sample)
     if text is None or (len(named) == 1 and len(flags) < MIN_FLAG_COLUMNS):
         return None
@@ -310,10 +335,12 @@ def _by_labels(table: _Table, text: str, label: str) -> DetectedTask:
 
 
 def _class_or_number(table: _Table, text: str, label: str) -> DetectedTask:
-    counts = table.labels(label)
-    if not are_measures(counts):
-        return _as_classes(table, text, label)
-    sentence = f"the labels in {label!r} are {describe_measures(counts)}, a measurement."
+    choose = _as_numbers if are_measures(table.labels(label)) else _as_classes
+    return choose(table, text, label)
+
+
+def _as_numbers(table: _Table, text: str, label: str) -> DetectedTask:
+    sentence = f"the labels in {label!r} are {describe_measures(table.labels(label))}, a measurement."
     return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
 
 
@@ -323,19 +350,19 @@ def _as_classes(table: _Table, text: str, label: str) -> DetectedTask:
 
 
 def _classification(table: _Table) -> DetectedTask:
-    return _as_classes(table, *_columns(table))
+    return _pairs(table, "classification") if table.has_pairs else _as_classes(table, *_columns(table))
 
 
 def _regression(table: _Table) -> DetectedTask:
+    if table.has_pairs:
+        return _pairs(table, "regression")
     label = table.given.label or label_column_by_name(table.sample) or _only_numbers(table)
-    if label is None and table.given.label is None:
+    if label is None:
         raise InputDataError(
             f"{table.path} has no column that looks like the numbers to predict (its columns are "
             f"{join_names(table.columns, 20)}); name it with --label-column."
         )
-    text, label = _columns(table, label=label)
-    sentence = f"the labels in {label!r} are {describe_measures(table.labels(label))}."
-    return DetectedTask(task="regression", text_column=text, label_column=label, form="number", sentence=sentence)
+    return _as_numbers(table, *_columns(table, label=label))
 
 
 def _only_numbers(table: _Table) -> str | None:

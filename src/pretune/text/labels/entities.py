@@ -80,7 +80,8 @@ def _words_and_tags(
         raise InputDataError(f"{where}: expected a list of tags in the column {tags_column!r}, found {value!r:.60}.")
     if len(tags) != len(words):
         raise InputDataError(
-            f"{where} has {len(words):,} words and {len(tags):,} tags; expected a tag for each word: correct the row."
+            f"{where}: expected a tag for each word, found {len(words):,} in {words_column!r} and {len(tags):,} in "
+            f"{tags_column!r}; correct the row."
         )
     return [_word(word) for word in words], [_tag(tag, where, tag_names) for tag in tags]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-COLUMN_NAMES = ("text_column", "text_pair_column", "label_column")
+COLUMN_NAMES = ("text_column", "text_pair_column", "label_column", "label_separator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Labelling:
     """The task, the names of its labels and of the model's outputs, and what turns outputs into predictions.
 
     `decision` has JSON values that the task chose while training, such as thresholds. `columns` are those of the
-    training file, by which predictions find the texts in new files.
+    training file, and the sign between several labels, by which texts and labels are found in new files.
     """
 
     names: tuple[str, ...]

@@ -8,34 +8,70 @@ from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.labels.label_text import is_missing, label_text
+from pretune.text.labels.python_columns import column_of, is_table, labels_of_flags, lists_of, names_of, values_of
 from pretune.text.readers.records import replace_surrogates
 from pretune.text.reading_report import join_names
 
-Pairs = list[tuple[str, str]]
+Text = str | tuple[str, str]  # a text, or a text and a second one
+Pairs = list[tuple[Text, str | list[str]]]
 
 
-def as_pairs(data: Any) -> Pairs:
+def as_pairs(
+    data: Any, text_column: str | None = None, label_column: str | None = None, text_pair_column: str | None = None
+) -> Pairs:
     """The texts and labels of labelled examples, with "" for a missing one.
 
-    `data` is an iterable of pairs, or a tuple of two columns. Raises InputDataError for anything else, and for none.
+    `data` is an iterable of pairs, a tuple of two columns, or a table with the columns that are named. A text may be a
+    pair of texts, and a label a list of labels; of two columns, the first may be a table or array of two columns of
+    texts, and the second one of 0 and 1 with a column for each label. Raises InputDataError for anything else, and for
+    no examples.
     """
-    items = examples_of(data)
+    if is_table(data) and text_column is not None and label_column is None:
+        raise _missing("label_column", data)
+    items = examples_of(data, text_column, label_column, text_pair_column)
     refuse_other_than_pairs(items)
     if not items:
         raise InputDataError(
             "There are no examples; expected pairs of a text and its label, with at least two different labels."
         )
-    texts = as_texts([text for text, _ in items])
-    return [(text, label_text(label)) for text, (_, label) in zip(texts, items, strict=True)]
+    texts = as_texts_or_pairs([text for text, _ in items])
+    return [(text, written_label(label)) for text, (_, label) in zip(texts, items, strict=True)]
 
 
-def examples_of(data: Any) -> list[Any]:
-    """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items."""
+def examples_of(
+    data: Any,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    text_pair_column: str | None = None,
+    *,
+    preferred: Mapping[str, str] | None = None,
+) -> list[Any]:
+    """The items of `data`; for a tuple of two columns (texts, labels), the pairs of their items.
+
+    Of a table, the items of the column `text_column`, paired with those of `text_pair_column` if it is given, or their
+    pairs with those of `label_column`. If the texts are not named, they are in the only column, or in those that
+    `preferred` names (text_column and text_pair_column of the file that a model was trained on), if the table has them.
+    """
+    if is_table(data):
+        names, wanted = names_of(data), preferred or {}
+        if text_column is None and wanted.get("text_column") in names and len(names) > 1:
+            text_column = wanted["text_column"]
+        if text_pair_column is None and wanted.get("text_pair_column") in names:
+            text_pair_column = wanted["text_pair_column"]
+        if text_column is None and label_column is not None:
+            raise _missing("text_column", data)
+        if text_column is not None:
+            texts = column_of(data, text_column)
+            if text_pair_column is not None:
+                texts = list(zip(texts, column_of(data, text_pair_column), strict=True))
+            if label_column is None:
+                return texts
+            data = (texts, column_of(data, label_column))
     # A tuple of two examples, or of two texts, is not one of two columns.
     is_columns = isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], tuple | str)
     if not is_columns or is_missing(data[0]):
-        return _items_of(data)
-    texts, labels = (_items_of(part) for part in data)
+        return values_of(data)
+    texts, labels = lists_of(data[0]), labels_of_flags(data[1]) or values_of(data[1])
     if len(texts) != len(labels):
         raise InputDataError(
             f"There are {len(texts):,} texts and {len(labels):,} labels; expected a label for each text."
@@ -43,46 +79,68 @@ def examples_of(data: Any) -> list[Any]:
     return list(zip(texts, labels, strict=True))
 
 
+def texts_and_labels(items: Sequence[Any], *, has_pairs: bool) -> tuple[list[Text], list[Any] | None]:
+    """The texts to predict for, with "" for a missing one, and the expected labels as given, if there are any.
+
+    With `has_pairs`, two strings are a pair of texts, and otherwise a text and its label.
+    """
+    if not any(is_pair(item) and not (has_pairs and _is_text_pair(item)) for item in items):
+        return as_texts_or_pairs(items), None
+    refuse_other_than_pairs(items)
+    return as_texts_or_pairs([text for text, _ in items]), [label for _, label in items]
+
+
+def written_label(label: Any) -> str | list[str]:
+    """The written form of a label, or of each label in a list, tuple, set or column."""
+    if len(getattr(label, "shape", ())) == 1:
+        label = values_of(label)
+    if isinstance(label, list | tuple | set | frozenset):
+        names = [label_text(each) for each in (sorted(label, key=str) if isinstance(label, set | frozenset) else label)]
+        return [name for name in names if name]
+    return label_text(label)
+
+
+def _missing(setting: str, table: Any) -> InputDataError:
+    names = join_names(map(str, names_of(table)), 20)
+    return InputDataError(f"{setting} is missing; name one of the columns of the table, which are {names}.")
+
+
 def refuse_other_than_pairs(items: Sequence[Any]) -> None:
     """Raise InputDataError for the first item that is not a pair of a text and its label."""
     for number, item in enumerate(items, 1):
         if not is_pair(item):
-            raise InputDataError(f"Example {number} is {item!r:.80}; expected a pair of a text and its label.")
-
-
-def _items_of(data: Any) -> list[Any]:
-    """The items of a list, an array, a column or any other iterable.
-
-    Raises InputDataError for a table, since iterating over one gives the names of its columns.
-    """
-    if isinstance(data, Mapping) or hasattr(data, "columns"):
-        columns = data.keys() if isinstance(data, Mapping) else data.columns
-        raise InputDataError(
-            f"The data is a table with the columns {join_names(map(str, columns))}; expected a list of texts, of "
-            "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS])."
-        )
-    for name in ("tolist", "to_list"):  # arrays and columns of numpy, pandas and polars: as Python values
-        if hasattr(data, name):
-            data = getattr(data, name)()
-            break
-    try:
-        return list(data)
-    except TypeError as error:
-        raise InputDataError(
-            f"The data is {data!r:.80}; expected a list of texts, a list of (text, label) pairs, or the path of a file."
-        ) from error
+            shown = " ".join(repr(item).split())
+            raise InputDataError(f"Example {number} is {shown:.80}; expected a pair of a text and its label.")
 
 
 def is_pair(item: Any) -> bool:
-    """Whether an item is a (text, label) pair; the text may be missing."""
-    return isinstance(item, tuple | list) and len(item) == 2 and (isinstance(item[0], str) or is_missing(item[0]))
+    """Whether an item is a pair of a text, or of two texts, and a label; a text may be missing."""
+    return isinstance(item, tuple | list) and len(item) == 2 and (_is_text(item[0]) or _is_text_pair(item[0]))
+
+
+def _is_text(item: Any) -> bool:
+    return isinstance(item, str) or is_missing(item)
+
+
+def _is_text_pair(item: Any) -> bool:
+    return isinstance(item, tuple | list) and len(item) == 2 and all(map(_is_text, item))
+
+
+def as_texts_or_pairs(items: Sequence[Any]) -> list[Text]:
+    """As `as_texts`, with a tuple of two for each pair of texts."""
+    has_second = [_is_text_pair(item) for item in items]
+    firsts = as_texts([item[0] if is_pair else item for item, is_pair in zip(items, has_second, strict=True)])
+    seconds = as_texts([item[1] if is_pair else "" for item, is_pair in zip(items, has_second, strict=True)])
+    found = zip(firsts, seconds, has_second, strict=True)
+    return [(first, second) if is_pair else first for first, second, is_pair in found]
 
 
 def as_texts(items: Sequence[Any]) -> list[str]:
     """The texts, with "" for a missing one. Raises InputDataError for anything else."""
     for number, item in enumerate(items, 1):
         if not isinstance(item, str) and not is_missing(item):
-            raise InputDataError(f"Text {number} is {item!r:.80}; expected a string.")
+            shown = " ".join(repr(item).split())
+            raise InputDataError(f"Text {number} is {shown:.80}; expected a string.")
     return [replace_surrogates(str(item)) if isinstance(item, str) else "" for item in items]
 
 

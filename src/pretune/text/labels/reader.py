@@ -13,6 +13,7 @@ from typing import Any
 from pretune.errors import InputDataError
 from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
 from pretune.text.labels.label_text import label_text
+from pretune.text.labels.several_labels import MIN_FLAG_COLUMNS, flag_columns
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
 from pretune.text.readers.json_rows import JSON_FORMATS, json_format, sniff_json
@@ -32,7 +33,6 @@ from pretune.text.sources.detect import (
 
 SLICE_NAME = "slice"  # the column that names a subset of the rows to report on separately
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
-MIN_ONE_HOT = 3  # columns of 0 and 1
 MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
 
 
@@ -213,11 +213,11 @@ def find_columns(
 
 def _refuse_one_hot(path: str, columns: Sequence[str], records: Sequence[Record]) -> None:
     """Refuse a file with a 0/1 column for each label, one of which would be taken for the label column."""
-    flags = [c for c in columns if {record.fields.get(c, "").strip() for record in records} == {"0", "1"}]
-    if len(flags) >= MIN_ONE_HOT:
+    flags = flag_columns(records, columns)
+    if len(flags) >= MIN_FLAG_COLUMNS:
         raise InputDataError(
             f"{path} has a 0/1 column for each of several labels ({join_names(flags)}); expected one label per row: "
-            "name one of the columns with --label-column, or keep the rows with one label, in a single column."
+            "choose --task multilabel, or name one of the columns with --label-column."
         )
 
 

@@ -125,9 +125,12 @@ def count_with_sign(counts: Counter[str], sign: str) -> int:
     return sum(count for label, count in counts.items() if sign in label)
 
 
-def flag_columns(records: Sequence[Record], columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns in which every cell is 0 or 1 (or false or true), and both occur."""
-    return tuple(column for column in columns if {_flag(r.fields.get(column, "")) for r in records} == {True, False})
+def flag_columns(records: Sequence[Record], columns: Sequence[str], *, with_words: bool = False) -> tuple[str, ...]:
+    """The columns in which every cell is 0 or 1, and both occur; `with_words`, also false and true."""
+    both = {column: {record.fields.get(column, "").strip() for record in records} for column in columns}
+    if with_words:
+        return tuple(column for column in columns if {_flag(cell) for cell in both[column]} == {True, False})
+    return tuple(column for column in columns if both[column] == {"0", "1"})
 
 
 def read_flags(records: Sequence[Record], columns: Sequence[str], path: str) -> list[tuple[str, ...]]:

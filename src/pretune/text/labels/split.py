@@ -93,11 +93,19 @@ def split_labels(
     fractions.
     """
     lint = Lint()
-    train_file = read_task_rows(labels, task=task, columns=columns, label_separator=label_separator)
+    tag_names = checks.read_renaming(label_names)
+    train_file = read_task_rows(
+        labels, task=task, columns=columns, label_separator=label_separator, tag_names=tag_names
+    )
     rules, test_file = rules_of(train_file.task.task), None
     if test_labels is not None:
         test_file = read_task_rows(
-            test_labels, task=train_file.task.word, columns=columns, label_separator=train_file.task.label_separator
+            test_labels,
+            task=train_file.task.task,  # few rows do not show whether numbers are classes
+            columns=columns,
+            label_separator=train_file.task.label_separator,
+            preferred=train_file.task.columns,
+            tag_names=tag_names,
         )
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
@@ -123,6 +131,8 @@ def split_labels(
     else:
         by_split["test"] = test
     classes = rules.labels(usable)
+    if rules.name == "tokens":  # the names of numbered tags are used up; what is left renames types of entities
+        label_names = [item for item in label_names if item.partition("=")[0].strip() in classes]
     names = checks.name_classes(classes, label_names)
     found = LabelledSplit(
         rules=rules,

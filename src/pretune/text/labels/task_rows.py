@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError
-from pretune.text.labels.detect_task import Columns, DetectedTask, TaskWord, detect_task
+from pretune.text.labels.detect_task import FLAGS_JOINED_BY, Columns, DetectedTask, TaskWord, detect_task
 from pretune.text.labels.entities import EntityRows, read_tagged, read_with_spans
 from pretune.text.labels.label_text import label_text
 from pretune.text.labels.reader import SLICE_NAME, blank_missing_words, read_records
@@ -60,18 +60,26 @@ def read_task_rows(
     """Read a csv, tsv, jsonl, parquet, fastText or CoNLL file (also gz, zst) of rows that are labelled for a task.
 
     `columns` are the user's; those that are not given are taken from `preferred` (of the file that a model was trained
-    on), if the file has them, and are found by name and content otherwise. `tag_names` are names of numbered tags.
+    on), if the file has them, and are found by name and content otherwise. For classification and regression, a second
+    text is read if `columns` or `preferred` have one. `tag_names` are names of numbered tags.
 
     Raises InputDataError if the file cannot be read, has no rows, lacks a column, or has labels that are not of the
     task; the message has the line, or the names of the columns.
     """
-    findings, columns = Findings(), columns or Columns()
-    expected = [name for name in (columns.text, columns.text_pair, *(columns.label or "").split(",")) if name]
+    findings, columns, preferred = Findings(), columns or Columns(), preferred or Columns()
+    named = (name for each in (columns, preferred) for name in (each.text, each.label, each.text_pair) if name)
+    expected = [part for name in named for part in name.split(FLAGS_JOINED_BY)]
     records, how = read_records(Path(path), findings, expected)
     if not records:
         raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
-    wanted = _prefer(records, columns, preferred or Columns())
-    found = detect_task(str(path), records, task=task, given=wanted, label_separator=label_separator)
+    found = detect_task(
+        str(path),
+        records,
+        task=task,
+        given=_prefer(records, columns, preferred),
+        label_separator=label_separator,
+        has_pairs=preferred.text_pair is not None,
+    )
     texts = [name for name in (found.text_column, found.text_pair_column) if name is not None]
     if found.form in ("cell", "joined", "list"):
         texts.append(found.label_column)
@@ -92,9 +100,13 @@ def read_task_rows(
 
 
 def _prefer(records: Sequence[Record], columns: Columns, preferred: Columns) -> Columns:
+    """The columns that are given, or preferred if the file has them."""
+
     def choose(given: str | None, wanted: str | None) -> str | None:
-        names = (wanted or "").split(",") if wanted is not None and not has_column(records, wanted) else [wanted or ""]
-        return given or (wanted if all(has_column(records, name) for name in names) else None)
+        if given is not None or wanted is None or has_column(records, wanted):
+            return given or wanted
+        flags = wanted.split(FLAGS_JOINED_BY)
+        return wanted if len(flags) > 1 and all(has_column(records, flag) for flag in flags) else None
 
     return Columns(
         text=choose(columns.text, preferred.text),
@@ -119,7 +131,7 @@ def _read_labels(
         return _Labelled(labels=_read_several(records, task, path, findings))
     if task.task == "regression":
         return _Labelled(labels=_read_numbers(records, task, path, findings))
-    return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) or None for record in records])
+    return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) for record in records])
 
 
 def _read_entities(

@@ -34,7 +34,7 @@ class CleanTextEncoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.is_exact = True
+        self.is_exact = tokenizer.is_own  # a foreign tokenizer may join text across a blank
         self._num_checked = 0
         self._known: UInt64s  # hashes of stretches, sorted
         self._rows: IntArray  # the row of each in the table
@@ -111,7 +111,7 @@ class CleanTextEncoder:
         """Reset the table: row 0 is [BOS], row 1 is [EOS], and the largest possible hash has row 0."""
         self._known = np.array([2**64 - 1], dtype=np.uint64)
         self._rows = np.zeros(1, dtype=np.int64)
-        self._tokens = np.array([self.tokenizer.bos_id, self.tokenizer.eos_id], dtype=np.uint32)
+        self._tokens = np.array([max(0, self.tokenizer.bos_id), max(0, self.tokenizer.eos_id)], dtype=np.uint32)
         self._lengths = np.ones(2, dtype=np.int64)
         self._starts = np.arange(2)
 

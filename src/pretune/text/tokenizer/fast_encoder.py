@@ -80,7 +80,7 @@ class CleanTextEncoding:
 
 def can_encode(tokenizer: Tokenizer) -> bool:
     """Whether gigatoken is installed and knows this kind of tokenizer."""
-    is_known = tokenizer.kind == "bpe" and not tokenizer.is_lowercase
+    is_known = tokenizer.is_own and tokenizer.kind == "bpe" and not tokenizer.is_lowercase
     return is_known and importlib.util.find_spec(LIBRARY) is not None
 
 

@@ -1,4 +1,7 @@
-"""Text to token ids and back: byte-level BPE, WordPiece or whole words, saved as transformers loads it."""
+"""Text to token ids and back: byte-level BPE, WordPiece or whole words, saved as transformers loads it.
+
+A foreign tokenizer, which came with a public model, is used as it is: its own normalizer, subwords and special tokens.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from tokenizers import models, normalizers
 
 from pretune.errors import CorruptModelError, ModelNotFoundError
 from pretune.runtime.atomic import write_json, write_text
+from pretune.text.tokenizer.special_tokens import NONE, SpecialTokens, find_special_tokens, keep_as_text
 
 TokenizerKind = Literal["bpe", "wordpiece", "words"]
 
@@ -29,9 +33,18 @@ PAD, BOS, EOS, MASK, UNK = "[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]"
 MODEL_MAX_LENGTH = 512
 HEAD_FRACTION = 0.25  # of a text that is too long; the rest is its tail (128 + 382 of 512 in arXiv:1905.05583)
 TOKENIZER_NAME, TOKENIZER_CONFIG_NAME = "tokenizer.json", "tokenizer_config.json"
+_SLOW_TOKENIZER_NAMES = (
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 CONTINUES = "##"  # before a WordPiece subword that continues a word
 
 _SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")
+_BLANK = "\u2581"  # in front of a word in SentencePiece
 _CLOSERS = "\"'”’»)]"
 _STRETCHES_AT_ONCE = 1000  # in one text
 
@@ -45,15 +58,26 @@ class EncodedText:
 
 
 class Tokenizer:
-    """A trained tokenizer. Special tokens typed in a text are plain text, except in `encode_for_fill`."""
+    """A trained tokenizer. Special tokens typed in a text are plain text, except in `encode_for_fill`.
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        self.backend = backend
+    `bos_id` and `eos_id` are what a text is put between: [BOS] and [EOS], or a foreign tokenizer's [CLS] and [SEP], <s>
+    and </s>. They and `mask_id` are -1 if a foreign tokenizer has no such token.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, foreign: SpecialTokens | None = None) -> None:
+        """`foreign` are the special tokens of a tokenizer that pretune did not train."""
+        self.backend, self.foreign = backend, foreign
         backend.encode_special_tokens = True
-        self.kind: TokenizerKind = _kind_of(backend.model)
+        self.kind: TokenizerKind | Literal["sentencepiece"] = _kind_of(backend)
         self.vocab_size: int = backend.get_vocab_size(with_added_tokens=True)
-        self.pad_id, self.bos_id, self.eos_id, self.mask_id = (self._special_id(name) for name in (PAD, BOS, EOS, MASK))
-        self.unk_id: int | None = None if self.kind == "bpe" else backend.token_to_id(UNK)
+        if foreign is None:
+            names = (PAD, BOS, EOS, MASK)
+            self.pad_id, self.bos_id, self.eos_id, self.mask_id = (self._special_id(name) for name in names)
+            self.unk_id: int | None = None if self.kind == "bpe" else backend.token_to_id(UNK)
+        else:
+            self.pad_id, self.bos_id, self.eos_id, self.mask_id = foreign.pad, foreign.bos, foreign.eos, foreign.mask
+            self.unk_id = None if foreign.unk == NONE else foreign.unk
+            self.vocab_size = max([self.vocab_size, *(i + 1 for i in foreign.all)])
 
     def _special_id(self, name: str) -> int:
         found = self.backend.token_to_id(name)
@@ -62,18 +86,48 @@ class Tokenizer:
         return int(found)
 
     @property
-    def special_ids(self) -> dict[str, int]:
-        """Ids of the special tokens by role: pad, bos, eos, mask, and unk if there is one."""
-        ids = {"pad": self.pad_id, "bos": self.bos_id, "eos": self.eos_id, "mask": self.mask_id}
-        return ids if self.unk_id is None else {**ids, "unk": self.unk_id}
+    def is_own(self) -> bool:
+        """Whether pretune trained it."""
+        return self.foreign is None
 
     @property
+    def special_ids(self) -> dict[str, int]:
+        """Ids of the special tokens by role: pad, bos, eos, mask, and unk, as far as there are any."""
+        ids = {"pad": self.pad_id, "bos": self.bos_id, "eos": self.eos_id, "mask": self.mask_id}
+        if self.unk_id is not None:
+            ids["unk"] = self.unk_id
+        return {role: token_id for role, token_id in ids.items() if token_id != NONE}
+
+    @property
+    def hiding_id(self) -> int:
+        """The id that hides a word: of [MASK], or, without one, of the unknown word, or of padding."""
+        if self.mask_id != NONE:
+            return self.mask_id
+        return self.pad_id if self.unk_id is None else self.unk_id
+
+    @property
+    def marks_second_text(self) -> bool:
+        """Whether a pair of texts is encoded with type ids that tell the two apart."""
+        return 1 in self.backend.encode("a", "a").type_ids
+
+    @cached_property
+    def all_special_ids(self) -> frozenset[int]:
+        """Ids of all tokens that stand for no text, with a role or without."""
+        own = frozenset(self.special_ids.values())
+        return own if self.foreign is None else own | self.foreign.all
+
+    @cached_property
     def first_ordinary_id(self) -> int:
-        """The first id that stands for text; so do all that follow."""
-        return max(self.special_ids.values()) + 1
+        """The first id that stands for text. So do all that follow, except that a foreign tokenizer may have special
+        tokens at the end."""
+        first = 0
+        while first in self.all_special_ids:
+            first += 1
+        early = [token_id for token_id in self.all_special_ids if token_id < self.vocab_size // 2]
+        return max([first - 1, *(early if self.foreign is not None else self.all_special_ids)]) + 1
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one text, between [BOS] and [EOS]."""
+        """Ids of one text, between [BOS] and [EOS], or as a foreign tokenizer encodes it."""
         return list(self.backend.encode(text).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -106,8 +160,11 @@ class Tokenizer:
         return _to_encoded(self.backend.encode(text))
 
     def encode_for_fill(self, text: str) -> EncodedText:
-        """The same, but [MASK] in the text is the mask token, including a blank before it."""
-        return _to_encoded(self._backend_for_fill.encode(text))
+        """The same, but [MASK] in the text is the mask token, whatever its own name, including a blank before it."""
+        encoded = _to_encoded(self._backend_for_fill.encode(text))
+        typed = self._backend_for_fill.token_to_id(MASK)
+        ids = [self.mask_id if token_id == typed else token_id for token_id in encoded.ids]
+        return EncodedText(ids=ids, offsets=encoded.offsets)
 
     def encode_truncated(self, text: str, max_seq_len: int) -> tuple[list[int], bool]:
         """Ids of at most `max_seq_len` tokens, [BOS] and [EOS] counted, and whether the text was cut."""
@@ -133,19 +190,26 @@ class Tokenizer:
     def token_bytes(self) -> list[bytes]:
         """The bytes of every token; empty for special tokens."""
         tokens = [self.backend.id_to_token(i) or "" for i in range(self.vocab_size)]
-        special = set(self.special_ids.values())
+        special = self.all_special_ids
+        if self.kind == "sentencepiece":
+            return [b"" if i in special else _sentencepiece_bytes(token) for i, token in enumerate(tokens)]
         if self.kind != "bpe":
             pieces = [token.removeprefix(CONTINUES) if self._continues(i) else token for i, token in enumerate(tokens)]
             return [b"" if i in special else piece.encode() for i, piece in enumerate(pieces)]
         byte_of = {character: byte for byte, character in _byte_characters().items()}
-        return [b"" if i in special else bytes(byte_of[c] for c in token) for i, token in enumerate(tokens)]
+        written = self.backend.get_added_tokens_decoder()  # as they are, not in the characters for bytes
+        return [
+            b"" if i in special else token.encode() if i in written else bytes(byte_of[c] for c in token)
+            for i, token in enumerate(tokens)
+        ]
 
     @cached_property
     def starts_word(self) -> npt.NDArray[np.bool_]:
-        """(V,): whether a token begins a word: BPE tokens with a leading blank, WordPiece tokens without `##`, all
-        whole words."""
+        """(V,): whether a token begins a word: BPE and SentencePiece tokens with a leading blank, WordPiece tokens
+        without `##`, all whole words."""
+        has_blanks = self.kind in ("bpe", "sentencepiece")
         starts = [
-            bool(b) and (b.startswith(b" ") if self.kind == "bpe" else not self._continues(i))
+            bool(b) and (b.startswith(b" ") if has_blanks else not self._continues(i))
             for i, b in enumerate(self.token_bytes)
         ]
         return np.array(starts, dtype=np.bool_)
@@ -160,7 +224,7 @@ class Tokenizer:
 
     @cached_property
     def _surfaces(self) -> list[str]:
-        names = {i: self.backend.id_to_token(i) for i in self.special_ids.values()}
+        names = {i: self.backend.id_to_token(i) for i in self.all_special_ids}
         pieces = [
             (CONTINUES if self._continues(i) else "") + piece.decode("utf-8", "replace")
             for i, piece in enumerate(self.token_bytes)
@@ -176,13 +240,16 @@ class Tokenizer:
         # A copy: changing the flag of the shared backend is not safe with several threads.
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.encode_special_tokens = False
+        if self.mask_id != NONE and backend.token_to_id(MASK) is None:
+            backend.add_special_tokens([tokenizers.AddedToken(MASK, lstrip=True)])
         return backend
 
     @cached_property
     def _backend_for_clean(self) -> tokenizers.Tokenizer:
         backend = tokenizers.Tokenizer.from_str(self.backend.to_str())
         backend.encode_special_tokens = True
-        backend.normalizer = _lowercase_of(self.backend)
+        if self.is_own:
+            backend.normalizer = _lowercase_of(self.backend)
         return backend
 
     def save(self, folder: Path) -> None:
@@ -205,15 +272,29 @@ class Tokenizer:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder. Raises ModelNotFoundError if there is none, CorruptModelError if it is damaged."""
+    """The tokenizer of a folder, pretune's own or a foreign one.
+
+    Raises ModelNotFoundError if there is none, CorruptModelError if it is damaged.
+    """
     path = Path(folder) / TOKENIZER_NAME
+    if not path.is_file() and any((Path(folder) / name).is_file() for name in _SLOW_TOKENIZER_NAMES):
+        raise ModelNotFoundError(
+            f"{folder} has no {TOKENIZER_NAME}, only files of an older kind of tokenizer; transformers converts them: "
+            f'python -c "import transformers as t; t.AutoTokenizer.from_pretrained({str(folder)!r})'
+            f'.save_pretrained({str(folder)!r})".'
+        )
     if not path.is_file():
         raise ModelNotFoundError(f"{folder} has no {TOKENIZER_NAME}; expected a preprocess or checkpoint folder.")
     try:
         backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception
         raise CorruptModelError(f"{path} is damaged ({str(error)[:120]}); restore it from a backup.") from error
-    return Tokenizer(backend)
+    backend.no_truncation()  # a public tokenizer may pad and cut every text to a fixed length
+    backend.no_padding()
+    is_own = all(backend.token_to_id(name) is not None for name in (PAD, BOS, EOS, MASK))
+    if isinstance(backend.model, models.Unigram):
+        keep_as_text(backend)
+    return Tokenizer(backend, None if is_own else find_special_tokens(backend, Path(folder)))
 
 
 def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
@@ -224,10 +305,20 @@ def cut_middle(ids: list[int], max_seq_len: int) -> list[int]:
     return ids[:head] + ids[len(ids) - (max_seq_len - head) :]
 
 
-def _kind_of(model: Any) -> TokenizerKind:
-    if isinstance(model, models.BPE):
-        return "bpe"
-    return "wordpiece" if isinstance(model, models.WordPiece) else "words"
+def _kind_of(backend: tokenizers.Tokenizer) -> TokenizerKind | Literal["sentencepiece"]:
+    if isinstance(backend.model, models.WordPiece):
+        return "wordpiece"
+    if isinstance(backend.model, models.WordLevel):
+        return "words"
+    is_byte_level = isinstance(backend.model, models.BPE) and "ByteLevel" in f"{backend.pre_tokenizer}{backend.decoder}"
+    return "bpe" if is_byte_level else "sentencepiece"
+
+
+def _sentencepiece_bytes(token: str) -> bytes:
+    """The text of a SentencePiece token; one of the 256 that stand for a byte is written <0x41>."""
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.replace(_BLANK, " ").encode()
 
 
 def _lowercase_of(backend: tokenizers.Tokenizer) -> Any:

@@ -1,0 +1,177 @@
+"""An encoder of transformers (BERT, RoBERTa, DistilBERT, ModernBERT, ...) behind the interface of our transformer.
+
+Token ids and document ids go in, vectors come out. Only this module and `foreign_folder` call transformers, which the
+extra `pretune[hf]` installs. Its dropout stays off: the masks of training are functions of the seed, dropout is not,
+and a resumed run must equal an uninterrupted one.
+
+B batch, T sequence, D hidden, L layers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pretune.errors import ModelError
+from pretune.model.config import ForeignConfig
+
+_FINAL_NORMS = ("final_norm", "norm", "final_layer_norm", "layer_norm_f")  # of pre-norm encoders, by attribute
+
+
+class ForeignEncoder(nn.Module):
+    """Token ids go in, contextual vectors come out, as transformers' own module computes them."""
+
+    def __init__(self, config: ForeignConfig, encoder: nn.Module | None = None) -> None:
+        """`encoder` is the loaded module; without it, one with random weights is built."""
+        super().__init__()
+        self.config = config
+        self.encoder: Any = build_encoder(config) if encoder is None else encoder
+        self.encoder.eval()
+        accepted = inspect.signature(self.encoder.forward).parameters
+        self._takes_mask = "attention_mask" in accepted
+        self._takes_segments = "token_type_ids" in accepted and config.has_segments
+
+    @property
+    def embed_tokens(self) -> nn.Embedding:
+        """The embedding table of the tokens."""
+        table: nn.Embedding = self.encoder.get_input_embeddings()
+        return table
+
+    def train(self, mode: bool = True) -> ForeignEncoder:
+        """The same as for every module, except that dropout stays off."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "B T"],
+        document_ids: Int[Tensor, "B T"],
+        is_causal: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        positions: Int[Tensor, "M"] | None = None,
+        layers: Sequence[Any] | None = None,
+        spans: Any = None,
+    ) -> Float[Tensor, "*N D"]:
+        """Vectors at all positions (B, T, D), or at the given ones of the flattened batch (M, D).
+
+        `document_ids` is -1 at padding and 0 elsewhere: rows of several documents are not possible. `layers` and
+        `spans` are for our own transformer and have no effect. Raises ValueError for causal rows.
+        """
+        del layers, spans
+        if is_causal is not None:
+            raise ValueError("an encoder reads in both directions; expected no causal rows")
+        hidden = self._run(document_ids, dtype, input_ids=input_ids, segments=self.segments_of(input_ids))[0]
+        return hidden if positions is None else hidden.flatten(0, 1)[positions]
+
+    def from_embeddings(
+        self, embeddings: Float[Tensor, "B T E"], segments: Int[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Vectors of rows without padding, given what the embedding table would give for their tokens."""
+        document_ids = torch.zeros(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+        return self._run(document_ids, torch.float32, inputs_embeds=embeddings, segments=segments)[0]
+
+    @torch.inference_mode()
+    def states(self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"]) -> list[Float[Tensor, "B T D"]]:
+        """The vectors after the embedding and after each layer (L + 1), each as if the encoder ended there."""
+        out = self._run(
+            document_ids,
+            torch.float32,
+            input_ids=input_ids,
+            segments=self.segments_of(input_ids),
+            output_hidden_states=True,
+        )
+        earlier = out.hidden_states[:-1]  # the last one is before the final norm in some architectures
+        norm = next((found for name in _FINAL_NORMS if (found := getattr(self.encoder, name, None)) is not None), None)
+        return [*(earlier if norm is None else map(norm, earlier)), out[0]]
+
+    @torch.inference_mode()
+    def attention_weights(
+        self, input_ids: Int[Tensor, "B T"], document_ids: Int[Tensor, "B T"]
+    ) -> list[Float[Tensor, "H T T"]]:
+        """The attention weights of each layer for the first row; none if this architecture does not give them."""
+        out = self._run(
+            document_ids,
+            torch.float32,
+            input_ids=input_ids,
+            segments=self.segments_of(input_ids),
+            output_attentions=True,
+        )
+        shape, length = (self.config.num_heads, input_ids.shape[1], input_ids.shape[1]), out[0].shape[1]
+        found = [weights[0] for weights in getattr(out, "attentions", None) or () if weights is not None]
+        is_usable = length == input_ids.shape[1] and all(weights.shape == shape for weights in found)
+        return found if is_usable and len(found) == self.config.num_layers else []
+
+    def segments_of(self, input_ids: Int[Tensor, "B T"]) -> Int[Tensor, "B T"] | None:
+        """0 up to the first [SEP] and 1 after it, for an encoder that tells first and second text apart."""
+        if not self._takes_segments:
+            return None
+        is_end = (input_ids == self.config.eos_token_id).long()
+        return ((is_end.cumsum(1) - is_end) > 0).long()
+
+    def _run(self, document_ids: Tensor, dtype: torch.dtype, *, segments: Tensor | None = None, **given: Any) -> Any:
+        if self._takes_mask:
+            given["attention_mask"] = (document_ids >= 0).long()
+        if segments is not None:
+            given["token_type_ids"] = segments
+        with torch.autocast(document_ids.device.type, dtype, enabled=dtype != torch.float32):
+            return self.encoder(**given)
+
+
+def build_encoder(config: ForeignConfig) -> nn.Module:
+    """The encoder of an architecture with random weights."""
+    with quietly():
+        return from_auto_model("from_config", transformers_config(config.fields))
+
+
+def from_auto_model(method: str, *positional: Any, **given: Any) -> Any:
+    """Call a method of transformers' AutoModel for an encoder without a pooler, whose output we would not use.
+
+    Attention as plain products on a CPU: the backward pass of the fused kernel is slower there.
+    """
+    auto = import_transformers().AutoModel
+    call = getattr(auto, method)
+    given |= {"trust_remote_code": False, "attn_implementation": "sdpa" if torch.cuda.is_available() else "eager"}
+    try:
+        return call(*positional, add_pooling_layer=False, **given)
+    except TypeError:  # an architecture that has no pooler
+        return call(*positional, **given)
+
+
+def transformers_config(fields: Any) -> Any:
+    """The config object of the fields of a `config.json`; no code beside the folder is looked at."""
+    given = {name: value for name, value in fields.items() if name not in ("model_type", "auto_map")}
+    return import_transformers().AutoConfig.for_model(fields["model_type"], **given)
+
+
+def import_transformers() -> Any:
+    """The library. Raises ModelError with the command that installs it."""
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise ModelError(
+            "This model is read with transformers, which is not installed: pip install 'pretune[hf]'. "
+            "Models of type eurobert and llama need nothing more."
+        ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the library's progress bars and load reports; what is missing is our error, not its notice."""
+    logging = importlib.import_module("transformers.utils.logging")
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,66 @@
+"""The weights of a model folder: one safetensors file, or several with an index, in any float type; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pretune.errors import CorruptModelError, ModelError
+
+WEIGHTS_NAME, INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt", "model.ckpt")
+
+
+def weights_file(folder: Path) -> Path:
+    """The file of the weights, or the index of several files. Raises as `read_weights` does if there is neither."""
+    for name in (WEIGHTS_NAME, INDEX_NAME):
+        if (folder / name).is_file():
+            return folder / name
+    for name in _PICKLES:
+        if (folder / name).is_file():
+            raise ModelError(
+                f"{folder} has its weights only as a pickle ({name}), which can run code when it is read, so it is "
+                f"refused; expected {WEIGHTS_NAME}. If you trust the file, convert it once: python -c "
+                f'"import transformers as t; t.AutoModel.from_pretrained({str(folder)!r})'
+                f'.save_pretrained({str(folder)!r})".'
+            )
+    raise CorruptModelError(f"{folder / WEIGHTS_NAME} is missing; restore it from a copy.")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder has weights of any kind."""
+    return any((folder / name).is_file() for name in (WEIGHTS_NAME, INDEX_NAME, *_PICKLES))
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors in fp32, by name.
+
+    Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError, with the command
+    that converts it, if there is only a pickle.
+    """
+    path = weights_file(folder)
+    files = [path] if path.name == WEIGHTS_NAME else _files_of(path)
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        if not file.is_file():
+            raise CorruptModelError(f"{file} is missing, which {path.name} lists; restore it from a copy.")
+        try:
+            tensors |= {name: tensor.float() for name, tensor in load_file(file).items()}
+        except (SafetensorError, ValueError) as error:
+            raise CorruptModelError(f"{file} is truncated or damaged ({error}); restore it from a copy.") from error
+    return tensors
+
+
+def _files_of(index: Path) -> list[Path]:
+    """The files of an index, each once. A name that leads out of the folder counts as damage."""
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("it lists no files of this folder")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptModelError(f"{index} is damaged ({error!r}); restore it from a copy.") from error
+    return [index.parent / name for name in names]

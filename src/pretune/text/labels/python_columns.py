@@ -1,0 +1,109 @@
+"""Columns and tables of numpy, pandas, polars and pyarrow as lists of Python values; none of them is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.reading_report import join_names
+
+_TO_VALUES = ("tolist", "to_list", "to_pylist")  # numpy and pandas; polars; pyarrow
+
+
+def is_table(data: Any) -> bool:
+    """Whether the data has named columns: a data frame, a table of pyarrow, or a dict of columns."""
+    # Of the type: pandas makes every item of a column an attribute, so one of them may be called `columns`.
+    return isinstance(data, Mapping) or hasattr(type(data), "columns")
+
+
+def values_of(data: Any) -> list[Any]:
+    """The items of a column, an array, a table of one column, or any other iterable, as Python values.
+
+    An array of shape (N, 1) has N items, and one of shape (N, 2) has N lists of two. Raises InputDataError for a table
+    of several columns, since iterating over one gives the names of its columns, and for what is no collection.
+    """
+    if is_table(data):
+        names = names_of(data)
+        if len(names) != 1:
+            raise InputDataError(
+                f"The data is a table with the columns {join_names(map(str, names))}; expected a list of texts, of "
+                "(text, label) pairs, or two columns: (data[TEXTS], data[LABELS]). To take columns of the table, name "
+                "them: text_column=..., label_column=..."
+            )
+        return column_of(data, names[0])
+    for name in _TO_VALUES:
+        if hasattr(data, name):
+            return _items_of_array(getattr(data, name)(), data)
+    try:
+        return list(data)
+    except TypeError:
+        raise _no_list(data) from None
+
+
+def lists_of(data: Any) -> list[Any]:
+    """As `values_of`, but the rows of a table or array of several columns are lists, such as pairs of texts."""
+    if not is_table(data):
+        return values_of(data)
+    columns = [column_of(data, name) for name in names_of(data)]
+    return columns[0] if len(columns) == 1 else [list(row) for row in zip(*columns, strict=True)]
+
+
+def labels_of_flags(data: Any) -> list[list[str]] | None:
+    """The labels of every row of a table or array (N, C) of 0 and 1, or of a sparse one; None for other data.
+
+    The columns of an array are called 0 to C - 1. Raises InputDataError for another value than 0 and 1.
+    """
+    if hasattr(data, "toarray"):
+        data = data.toarray()
+    if is_table(data):
+        names = [str(name) for name in names_of(data)]
+    elif len(getattr(data, "shape", ())) == 2:
+        names = [str(place) for place in range(data.shape[1])]
+    else:
+        return None
+    if len(names) < 2:
+        return None
+    rows = lists_of(data)
+    for number, row in enumerate(rows, 1):
+        if any(flag not in (0, 1) for flag in row):
+            raise InputDataError(
+                f"Row {number} of the labels is {row!r:.80}; expected 0 or 1 for each of the {len(names)} labels."
+            )
+    return [[name for name, flag in zip(names, row, strict=True) if flag] for row in rows]
+
+
+def column_of(table: Any, name: Any) -> list[Any]:
+    """The items of a column of a table. Raises InputDataError if the table has no such column, or several."""
+    names = names_of(table)
+    # The numbers that pandas gives to columns without a name are found by their text, too.
+    found = [each for each in names if each == name] or [each for each in names if str(each) == str(name)]
+    if len(found) != 1:
+        count = f"{len(found)} columns" if found else "no column"
+        raise InputDataError(
+            f"The table has {count} named {name!r}; its columns are {join_names(map(str, names), 20)}."
+        )
+    return values_of(table[found[0]])
+
+
+def names_of(table: Any) -> list[Any]:
+    """The names of the columns of a table. Raises InputDataError for a lazy frame of polars, which has no rows yet."""
+    if isinstance(table, Mapping):
+        return list(table)
+    if type(table).__name__ == "LazyFrame":
+        raise InputDataError("The data is a lazy frame, which has no rows yet; call .collect() on it first.")
+    return list(getattr(table, "column_names", table.columns))
+
+
+def _items_of_array(values: Any, data: Any) -> list[Any]:
+    if not isinstance(values, list):  # the only value of an array without dimensions
+        raise _no_list(data)
+    is_one_column = len(getattr(data, "shape", ())) == 2 and data.shape[1] == 1
+    return [item for (item,) in values] if is_one_column else values
+
+
+def _no_list(data: Any) -> InputDataError:
+    shown = " ".join(repr(data).split())
+    return InputDataError(
+        f"The data is {shown:.80}; expected a list of texts, a list of (text, label) pairs, or the path of a file."
+    )

@@ -1,0 +1,92 @@
+"""A model of the hub is downloaded only when its name is typed, without pickles and code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pretune.errors import ModelError, ModelNotFoundError, UsageError
+from pretune.model.hub import choose_files, local_folder
+
+FILES = [
+    "README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "modeling_own.py", "onnx/model.onnx", "1_Pooling/config.json", "tf_model.h5",
+]  # fmt: skip
+
+
+class Hub(ModuleType):
+    """A hub of one repository, which notes what is asked of it."""
+
+    def __init__(self, folder: Path, files: list[str], *, is_reachable: bool = True) -> None:
+        super().__init__("huggingface_hub")
+        self.folder, self.files, self.is_reachable, self.asked = folder, files, is_reachable, list[str]()
+        self.HfApi = lambda: SimpleNamespace(model_info=self._info)
+
+    def _info(self, repository: str, revision: str | None = None) -> Any:
+        self.asked.append(f"{repository}@{revision}")
+        if not self.is_reachable:
+            raise OSError("no route to host")
+        return SimpleNamespace(sha="abc", siblings=[SimpleNamespace(rfilename=name) for name in self.files])
+
+    def hf_hub_download(self, repository: str, name: str, revision: str) -> str:
+        assert (repository, revision) == ("owner/name", "abc")
+        (self.folder / name).write_text("")
+        return str(self.folder / name)
+
+    def snapshot_download(self, repository: str, *, revision: str | None, local_files_only: bool) -> str:
+        assert (repository, revision, local_files_only) == ("owner/name", None, True)
+        if not any(self.folder.iterdir()):
+            raise OSError("not in the cache")
+        return str(self.folder)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, hub: ModuleType | None) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+
+
+def test_only_the_files_of_a_model_are_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    assert local_folder("hf:owner/name@main") == tmp_path
+    assert hub.asked == ["owner/name@main"]
+    fetched = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+    assert {file.name for file in tmp_path.iterdir()} == fetched
+
+
+def test_a_path_is_never_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(tmp_path, FILES)
+    use(monkeypatch, hub)
+    assert local_folder("owner/name") == Path("owner/name")
+    assert local_folder(tmp_path) == tmp_path
+    assert not hub.asked
+
+
+def test_an_earlier_copy_serves_without_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Hub(tmp_path, FILES, is_reachable=False))
+    with pytest.raises(ModelNotFoundError, match=r"cannot be downloaded .*no route to host.*check the name"):
+        local_folder("hf:owner/name")
+    (tmp_path / "config.json").write_text("{}")
+    assert local_folder("hf:owner/name") == tmp_path
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:a/b/c", "hf:a b", "hf:owner/name:file"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="does not name a model"):
+        local_folder(name)
+
+
+def test_without_the_library_a_sentence_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, None)
+    with pytest.raises(UsageError, match=r"pip install 'pretune\[hf\]'"):
+        local_folder("hf:owner/name")
+
+
+def test_a_repository_without_safetensors_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"only as a pickle \(pytorch_model\.bin\)"):
+        choose_files(["config.json", "pytorch_model.bin", "tokenizer.json"], "hf:owner/name")
+    with pytest.raises(ModelError, match=r"has no model\.safetensors"):
+        choose_files(["README.md"], "hf:owner/name")
