@@ -537,6 +537,8 @@ export interface PredictionTrace {
   embedding: Embedding;
   readouts: Readout[];
   contributions: Contribution[];
+  /** why there are no contributions */
+  contributions_note: string | null;
   attention: Attention | null;
   head: Head;
   decision: Decision;
