@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import MaskedRows, SpecialIds, special_ids
+from pretune.data.masked_rows import MaskedRows, SpecialIds, ordinary_fraction, special_ids
 from pretune.data.packing import RowTable, build_rows
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -142,3 +142,12 @@ def test_rows_are_gathered_chunk_by_chunk(shard: TokenShard, special: SpecialIds
         padding = table.row_tokens - len(expected)
         assert ids[i].tolist() == expected + [special.pad] * padding
         assert documents[i].tolist() == numbers + [-1] * padding
+
+
+def test_special_tokens_at_the_end_of_a_vocabulary_are_never_hidden() -> None:
+    """As those of EuroBERT, which begin and end every text with ids above all others."""
+    special = SpecialIds(pad=0, mask=3, first_ordinary=4, later=(8, 9))
+    ids = np.array([[3, 4, 8, 9], [10, 8, 0, 5]])
+    assert special.are_ordinary(ids).tolist() == [[False, True, False, False], [True, False, False, True]]
+    assert special.is_ordinary(torch.from_numpy(ids)).tolist() == special.are_ordinary(ids).tolist()
+    assert ordinary_fraction(ids.astype(np.uint16).reshape(-1), special, step=3) == 3 / 8

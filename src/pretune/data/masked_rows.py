@@ -33,6 +33,11 @@ class SpecialIds:
         found = input_ids >= self.first_ordinary
         return found & ~torch.isin(input_ids, torch.tensor(self.later)) if self.later else found
 
+    def are_ordinary(self, ids: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """The same for an array of numpy."""
+        found: npt.NDArray[np.bool_] = ids >= self.first_ordinary
+        return found & ~np.isin(ids, self.later) if self.later else found
+
 
 def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     """The special ids of a tokenizer that batches need."""
@@ -41,9 +46,9 @@ def special_ids(tokenizer: Tokenizer) -> SpecialIds:
     return SpecialIds(pad=tokenizer.pad_id, mask=tokenizer.mask_id, first_ordinary=first, later=later)
 
 
-def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], first_ordinary: int, step: int = 1 << 24) -> float:
+def ordinary_fraction(tokens: npt.NDArray[np.unsignedinteger], special: SpecialIds, step: int = 1 << 24) -> float:
     """The fraction of the tokens that may be hidden, counted `step` tokens at a time."""
-    counts = (np.count_nonzero(tokens[i : i + step] >= first_ordinary) for i in range(0, len(tokens), step))
+    counts = (np.count_nonzero(special.are_ordinary(tokens[i : i + step])) for i in range(0, len(tokens), step))
     return sum(counts) / max(1, len(tokens))
 
 
@@ -70,7 +75,7 @@ class MaskedRows:
         self.seed = seed
         self.tokens_per_batch = self.rows_per_batch * table.row_tokens * table.fill
         # Special tokens are never hidden, and in short documents they are a large fraction of all tokens.
-        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special.first_ordinary)
+        ordinary = self.tokens_per_batch * ordinary_fraction(self.tokens, special)
         self.masked_per_batch = max(1, round(mask_prob * ordinary))
         # An epoch and its order, in one tuple because several threads may read it.
         self._known = (-1, np.empty(0, dtype=np.int64))
@@ -97,7 +102,7 @@ class MaskedRows:
         """These rows with the masks of batch `index`."""
         input_ids, document_ids = self.gather(rows)
         positions = draw_masked_positions(
-            input_ids, self.masked_per_batch, self.special.first_ordinary, self.seed, "mask", index
+            self.special.are_ordinary(input_ids), self.masked_per_batch, self.seed, "mask", index
         )
         flat = input_ids.reshape(-1)
         labels = flat[positions]

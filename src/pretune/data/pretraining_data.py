@@ -137,7 +137,7 @@ class Corpus:
     def references(self, vocab_size: int) -> dict[str, float]:
         """Reference values: losses of guessing uniformly and by frequency, and accuracy of the most frequent token."""
         counts = np.bincount(self.train.tokens, minlength=vocab_size).astype(np.float64)
-        counts[: self.short.special.first_ordinary] = 0
+        counts[~self.short.special.are_ordinary(np.arange(len(counts)))] = 0
         frequencies = (counts + 1) / (counts + 1).sum()
         labels = np.concatenate([batch.labels.numpy() for batch in self.validation])
         return {

@@ -19,6 +19,7 @@ import numpy as np
 from pretune.errors import InputDataError, UsageError
 from pretune.exporting.views import ROW_TOKENS, View, measure_view
 from pretune.model.base_folder import BaseFolder, describe_pretrained_rows, read_base_folder
+from pretune.model.hub import local_folder
 from pretune.runtime.atomic import remove_folder
 from pretune.runtime.manifest import Manifest, hash_file, read_manifest
 from pretune.runtime.stage_folder import StageFolder, open_stage
@@ -38,7 +39,8 @@ from pretune.text.reading_report import Findings
 from pretune.text.sources.files import find_files, fingerprint_files
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.fast_encoder import LIBRARY as FAST_LIBRARY
-from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, load_tokenizer
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
+from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
 from pretune.text.tokenizer.training import LIBRARY as TRAINER
 from pretune.text.tokenizer.training import train_on_counts
 
@@ -86,7 +88,7 @@ def preprocess(
         )
     if protect:
         inputs["protect"] = fingerprint_files(find_files(protect, Findings()))
-    base_folder = None if base is None else read_base_folder(Path(base))
+    base_folder = None if base is None else read_base_folder(local_folder(base))
     if base_folder is not None:
         refuse_tokenizer_settings(config)
         inputs["tokenizer"] = base_folder.tokenizer_hash
@@ -166,7 +168,7 @@ class _Preprocessing:
         """The tokenizer of the base, whose files are copied byte for byte; its hash tells whose it is."""
         tokenizer = load_tokenizer(base.path)
         self._write_text()
-        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+        for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (base.path / name).is_file():
                 shutil.copyfile(base.path / name, self.path / name)
         rule = f"{tokenizer.vocab_size:,} tokens, as in the base: its tokenizer was not trained on this text."
@@ -265,7 +267,7 @@ class _Preprocessing:
         """Check by an independent count that the shards contain all of the text. Raises RuntimeError if not."""
         num_tokens = sum(shard.num_tokens for shard in shards.values())
         sentence = f"Checked: all {num_tokens:,} tokens of the clean text are in the shards"
-        if tokenizer.kind == "bpe" and not tokenizer.is_lowercase:
+        if tokenizer.is_own and tokenizer.kind == "bpe" and not tokenizer.is_lowercase:
             bytes_of = np.array([len(token) for token in tokenizer.token_bytes], dtype=np.int64)
             in_shards = sum(_sum_of(bytes_of, shard) for shard in shards.values())
             if in_shards != num_bytes:
