@@ -247,6 +247,7 @@ def test_pretraining_with_muon_does_too(with_muon: tuple[Path, dict[str, Any]], 
     assert_undisturbed(with_muon[0], case, WITH_MUON[case], with_muon[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FROM_BASE)
 def test_pretraining_from_a_base_does_too(from_base: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(from_base[0], case, FROM_BASE[case], from_base[1])

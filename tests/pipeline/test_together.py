@@ -66,6 +66,7 @@ def test_short_of_memory_all_begin_again_in_smaller_pieces_or_another_number(
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_change_of_processes_is_said(short_of_memory: tuple[Path, dict[str, Any]]) -> None:
     log = (short_of_memory[0] / "resumed by one" / "events.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in log]
