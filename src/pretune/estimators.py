@@ -10,6 +10,7 @@ import math
 import numbers
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ _OWN_PARAMETERS = ("base", "random_state", "verbose")  # all others are settings
 _LARGEST_SEED = 2**31 - 1
 
 
-class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type annotations
+class _TextEstimator(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no type annotations
     """What the estimators have in common: texts in, a model trained from `base`, and the model in their pickle."""
 
     def __init__(
@@ -122,9 +123,9 @@ class _TextEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             found[places] = self._outputs([texts[place] for place in places])
         return found
 
+    @abstractmethod
     def _outputs(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
         """The outputs of the model for texts that are not blank (N, ...)."""
-        raise NotImplementedError
 
     def _base_folder(self) -> Path | str:
         if self.base is None:

@@ -226,7 +226,7 @@ def test_bad_labels_are_refused_in_a_sentence() -> None:
         task.check("x.jsonl", rows_of([], []), Lint())
     with pytest.raises(InputDataError, match="entity type 'LOC' never occurs"):
         task.check_test(rows_of([ADA], []), rows_of([LONDON]), "test.jsonl", Lint())
-    with pytest.raises(InputDataError, match="no training row is left with an entity of type 'LOC'"):
+    with pytest.raises(InputDataError, match="no training row is left for the entity type 'LOC'"):
         task.check_splits("x.jsonl", rows_of([ADA], [LONDON]), ["train", "validation"], Lint())
 
 

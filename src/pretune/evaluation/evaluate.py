@@ -49,7 +49,7 @@ def evaluate(
     usable = [
         (texts, y, n)
         for texts, y, n in zip(pairs, rows.labels, rows.lines, strict=True)
-        if all(map(clean_text, _parts(texts))) and y is not None and y != ""
+        if all(map(clean_text, _parts(texts))) and y is not None
     ]
     if not usable:
         raise InputDataError(f"{labels} has no row with both a text and a label; check the columns.")

@@ -16,7 +16,7 @@ from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
-from pretune.text.labels.checks import LabeledRow
+from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
 from pretune.text.seen_texts import PRETRAINING, SeenTexts, load_seen
 from pretune.text.splits import Split
@@ -83,8 +83,8 @@ def splits_of(summary: dict[str, Any]) -> frozenset[str]:
 def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str | None) -> tuple[int, str] | None:
     """How many held-out rows the base was pre-trained on, with a warning; None if there are none, as far as known.
 
-    `split` is the fingerprint of the folder that the rows come from. Raises InputDataError for test rows that the base
-    has learned because another split was held out from its text.
+    `split` is the fingerprint of the folder that the rows come from. Raises InputDataError if the base has learned
+    more than a fifth of the test rows because another split was held out from its text.
     """
     held_out: tuple[Split, ...] = ("validation", "test")
     counts = {side: _count_seen(base.seen, rows.by_split[side]) for side in held_out}
@@ -94,8 +94,8 @@ def describe_pretrained_rows(rows: LabelledSplit, base: BaseFolder, split: str |
     shown = " and ".join(
         f"{counts[side]:,} of the {len(rows.by_split[side]):,} {side} rows" for side in held_out if counts[side]
     )
-    # A smaller label file can move other rows to validation, for small classes; this deserves only a warning.
-    if counts["test"] and base.splits - {split}:
+    # A few rows, or a smaller label file that moves other rows to validation, deserve only a warning.
+    if counts["test"] > MAX_SHARED_FRACTION * len(rows.by_split["test"]) and base.splits - {split}:
         raise InputDataError(
             f"The model was pre-trained on {shown}, because another split was held out from its text. "
             "Give the folder of that split instead of this one, or pre-train again with this one."

@@ -43,7 +43,7 @@ _LOSSES = {
         ("uniform", "K ln 2", "uniform_nats", "loss of the probability one half for every label"),
         ("prior", "prior", "prior_nats", "loss of predicting from label frequencies alone"),
     ),
-    "pearson": (("prior", "mean", "prior_nats", "loss of always predicting the mean of the training rows"),),
+    "pearson": (("prior", "mean", "prior_loss", "loss of always predicting the mean of the training rows"),),
     "entity_f1": (
         ("uniform", "ln K", "uniform_nats", "loss of a uniform guess over the labels of a word"),
         ("prior", "prior", "prior_nats", "loss of predicting from label frequencies alone"),

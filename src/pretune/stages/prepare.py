@@ -250,7 +250,7 @@ class _Preparation:
         shape_in = [{"name": name, "value": count} for name, count in rows.num_read.items()]
         shape_out = [{"name": f"{split} rows", "value": count} for split, count in num_rows.items()]
         shape_out += [
-            {"name": "classes", "value": len(rows.names)},
+            {"name": rows.rules.counted_as, "value": len(rows.names)},
             {"name": "tokens per row", "value": round(sum(self.num_tokens.values()) / total, 1)},
         ]
         seconds = round(time.monotonic() - self.start, 3)

@@ -65,7 +65,7 @@ def _split(folder: StageFolder, files: dict[str, Path], config: SplitConfig, syn
     rows = {split: len(found.by_split[split]) for split in SPLITS}
     shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
     shape_out = [{"name": f"{side} rows", "value": count} for side, count in rows.items()]
-    shape_out.append({"name": "classes", "value": len(found.names)})
+    shape_out.append({"name": found.rules.counted_as, "value": len(found.names)})
     seconds, peak = round(time.monotonic() - start, 3), peak_memory_bytes()
     log.write(
         "flow",

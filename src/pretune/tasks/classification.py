@@ -37,6 +37,7 @@ class Classification:
     """A label is a class, by its name in the file; predictions are probabilities (N, C)."""
 
     name: TaskName = "classification"
+    counted_as = "classes"
     is_token_level = False
     prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"

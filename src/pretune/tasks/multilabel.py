@@ -25,17 +25,16 @@ from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
-from pretune.text.labels.target_checks import refuse_alike, refuse_unseen
+from pretune.text.labels.named_labels import NamedLabels
+from pretune.text.labels.target_checks import refuse_alike
 from pretune.text.labels.words import WordRule
 from pretune.text.reading_report import join_names, shorten
-from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 IntArray = npt.NDArray[np.int64]
-NO_LABEL = "(no label)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +50,11 @@ class LabelOutputs:
         return predict_labels(self.probabilities, self.thresholds)
 
 
-class Multilabel:
+class Multilabel(NamedLabels):
     """A label is a tuple of names; each has its own probability, and a threshold that validation chose."""
 
     name: TaskName = "multilabel"
+    counted_as = "labels"
     is_token_level = False
     prediction: type[Prediction] = LabelsPrediction
     usual_metric = "micro_f1"
@@ -75,54 +75,10 @@ class Multilabel:
             )
         few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]
         named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
-        are = "1 label" if len(few) == 1 else f"{len(few):,} labels"
-        lint.warn("few_rows", len(few), f"{are} with fewer than {FEW_ROWS} rows: {named}.")
+        lint.warn("few_rows", len(few), f"{self.count(len(few))} with fewer than {FEW_ROWS} rows: {named}.")
         without = sum(not row.label for row in rows)
         have = "1 row has" if without == 1 else f"{without:,} rows have"
         lint.warn("no_labels", without, f"{path}: {have} none of the labels; kept, since that is an answer too.")
-
-    def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
-        """Each row counts for its rarest label, so that every label is in every split if it can be."""
-        counts = Counter(name for row in rows for name in row.label)
-        return [min(row.label, key=lambda name: (counts[name], name), default=NO_LABEL) for row in rows]
-
-    def check_test(self, train: Sequence[LabeledRow], test: Sequence[LabeledRow], path: str, lint: Lint) -> None:
-        known, tested = self.labels(train), {name for row in test for name in row.label}
-        refuse_unseen(path, test, known)
-        self._warn_of_absence("test", known, tested, lint)
-
-    def check_splits(self, path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
-        found: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
-        for row, split in zip(rows, splits, strict=True):
-            found[split].update(row.label)
-        known = self.labels(rows)
-        lost = [name for name in known if name not in found["train"]]
-        if lost:
-            raise InputDataError(
-                f"{path}: no training row is left for the label {shorten(lost[0], 60)!r} after the validation and test "
-                "rows are taken; add rows with other texts."
-            )
-        if "validation" not in splits:
-            raise InputDataError(
-                f"{path}: the validation split, which decides when to stop, is empty; "
-                "add rows, or raise --validation-fraction."
-            )
-        self._warn_of_absence("validation", known, found["validation"], lint)
-
-    def check_test_split(self, rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
-        if not test:
-            lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
-            return
-        self._warn_of_absence("test", self.labels(rows), {name for row in test for name in row.label}, lint)
-
-    def _warn_of_absence(self, split: str, known: Sequence[str], found: set[str], lint: Lint) -> None:
-        missing = [name for name in known if name not in found]
-        named = join_names(shorten(name, 40) for name in missing)
-        are = "1 label" if len(missing) == 1 else f"{len(missing):,} labels"
-        lint.warn(f"not_in_{split}", len(missing), f"{are} without a {split} row: {named}.")
-
-    def labels(self, rows: Sequence[LabeledRow]) -> list[str]:
-        return sort_labels(name for row in rows for name in row.label)
 
     def to_json(self, label: Any, labels: Sequence[str]) -> Any:
         place = {name: index for index, name in enumerate(labels)}
@@ -265,7 +221,7 @@ def _to_baseline(found: LabelSetBaseline) -> Baseline:
 
 def join_labels(names: Any) -> str:
     """Labels as a display shows them."""
-    return ", ".join(names) or NO_LABEL
+    return ", ".join(names) or NamedLabels.none
 
 
 def sigmoid(logits: FloatArray) -> FloatArray:

@@ -45,6 +45,7 @@ class Regression:
     """A label is a number; predictions are numbers (N,)."""
 
     name: TaskName = "regression"
+    counted_as = "score"
     is_token_level = False
     prediction: type[Prediction] = ScorePrediction
     usual_metric = "pearson"
@@ -170,7 +171,7 @@ class Regression:
 
     def references(self, train: Targets, validation: Targets, num_outputs: int) -> dict[str, float]:
         """The squared error of the mean, in squared deviations of the training rows."""
-        return {"prior_nats": float(np.square(validation.values.astype(np.float64)).mean())}
+        return {"prior_loss": float(np.square(validation.values.astype(np.float64)).mean())}
 
     def baselines(self, data: LabelledLines) -> Iterator[Baseline]:
         train, validation = self.true_values(data.train, ()), self.true_values(data.validation, ())

@@ -6,7 +6,7 @@ N rows, M words of all rows, X types of entities, K = 2 X + 1 tags.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.targets import Targets
-from pretune.errors import InputDataError
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.entities import count_entities, summarize_entities
 from pretune.scoring.gazetteer import predict_gazetteer
@@ -28,13 +27,13 @@ from pretune.text.clean.normalize import clean_text
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
 from pretune.text.labels.detect_task import Task as TaskName
 from pretune.text.labels.match_classes import match_classes
+from pretune.text.labels.named_labels import NamedLabels
 from pretune.text.labels.span_alignment import restore_spans
 from pretune.text.labels.spans import Span, count_unaligned, to_tags
-from pretune.text.labels.target_checks import refuse_alike, refuse_unseen
+from pretune.text.labels.target_checks import refuse_alike
 from pretune.text.labels.word_windows import first_tokens
 from pretune.text.labels.words import WordRule, choose_word_rule, find_words
 from pretune.text.reading_report import join_names, shorten
-from pretune.text.splits import Split
 from pretune.text.tokenizer.tokenizer import Tokenizer, cut_middle
 
 if TYPE_CHECKING:
@@ -65,10 +64,12 @@ class EntityOutputs:
         return [[(span.start, span.end, names[span.type]) for span in row] for row in self.rows]
 
 
-class Tokens:
+class Tokens(NamedLabels):
     """A label is a tuple of spans of the clean text; words get tags (IOB2), and the most probable valid ones count."""
 
     name: TaskName = "tokens"
+    word, none = "entity type", NO_ENTITY
+    counted_as = "entity types"
     is_token_level = True
     usual_metric = "entity_f1"
     compared = ("precision", "recall", "macro_f1")
@@ -81,53 +82,7 @@ class Tokens:
         counts = Counter(name for row in rows for name in {span.type for span in row.label})
         few = [name for name in sort_labels(counts) if counts[name] < FEW_ROWS]
         named = join_names(f"{shorten(name, 40)} {counts[name]}" for name in few)
-        are = "1 type of entity occurs" if len(few) == 1 else f"{len(few):,} types of entities occur"
-        lint.warn("few_rows", len(few), f"{are} in fewer than {FEW_ROWS} rows: {named}.")
-
-    def strata(self, rows: Sequence[LabeledRow]) -> list[str]:
-        """Each row counts for its rarest type, so that every type is in every split if it can be."""
-        counts = Counter(span.type for row in rows for span in row.label)
-        types = [{span.type for span in row.label} for row in rows]
-        return [min(own, key=lambda name: (counts[name], name), default=NO_ENTITY) for own in types]
-
-    def check_test(self, train: Sequence[LabeledRow], test: Sequence[LabeledRow], path: str, lint: Lint) -> None:
-        known = self.labels(train)
-        refuse_unseen(path, test, known, what="entity type")
-        self._warn_of_absence("test", known, _types_in(test), lint)
-
-    def check_splits(self, path: str, rows: Sequence[LabeledRow], splits: Sequence[Split], lint: Lint) -> None:
-        found = {
-            side: _types_in([row for row, own in zip(rows, splits, strict=True) if own == side])
-            for side in ("train", "validation")
-        }
-        known = self.labels(rows)
-        lost = [name for name in known if name not in found["train"]]
-        if lost:
-            raise InputDataError(
-                f"{path}: no training row is left with an entity of type {shorten(lost[0], 60)!r} after the validation "
-                "and test rows are taken; add rows with other texts."
-            )
-        if "validation" not in splits:
-            raise InputDataError(
-                f"{path}: the validation split, which decides when to stop, is empty; "
-                "add rows, or raise --validation-fraction."
-            )
-        self._warn_of_absence("validation", known, found["validation"], lint)
-
-    def check_test_split(self, rows: Sequence[LabeledRow], test: Sequence[LabeledRow], lint: Lint) -> None:
-        if not test:
-            lint.warn("no_test", 1, "The test split is empty, so nothing can be measured on it; give --test-labels.")
-            return
-        self._warn_of_absence("test", self.labels(rows), _types_in(test), lint)
-
-    def _warn_of_absence(self, split: str, known: Sequence[str], found: Collection[str], lint: Lint) -> None:
-        missing = [name for name in known if name not in found]
-        named = join_names(shorten(name, 40) for name in missing)
-        are = "1 type of entity" if len(missing) == 1 else f"{len(missing):,} types of entities"
-        lint.warn(f"not_in_{split}", len(missing), f"{are} without a {split} row: {named}.")
-
-    def labels(self, rows: Sequence[LabeledRow]) -> list[str]:
-        return sort_labels(span.type for row in rows for span in row.label)
+        lint.warn("few_rows", len(few), f"{self.count(len(few))} in fewer than {FEW_ROWS} rows: {named}.")
 
     def to_json(self, label: Any, labels: Sequence[str]) -> Any:
         return [[span.start, span.end, labels.index(span.type)] for span in label]
@@ -286,10 +241,6 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 def _in_words(entities: Iterable[tuple[str, str]]) -> str:
     """Entities, as text and type, in words; white space in a text is one blank."""
     return "; ".join(f"{' '.join(text.split())} ({kind})" for text, kind in entities) or NO_ENTITY
-
-
-def _types_in(rows: Sequence[LabeledRow]) -> set[str]:
-    return {span.type for row in rows for span in row.label}
 
 
 _Places = tuple[IntArray, list[tuple[int, int]]]  # the first token of each word in its row, and its characters

@@ -10,14 +10,24 @@ import pytest
 from pretune.errors import InputDataError
 from pretune.text.labels import checks
 from pretune.text.labels.checks import LabeledRow, Lint
-from pretune.text.labels.reader import LabeledRows
+from pretune.text.labels.detect_task import DetectedTask
+from pretune.text.labels.task_rows import TaskRows
 
 
-def make_file(pairs: Sequence[tuple[str, str]]) -> LabeledRows:
+def make_file(pairs: Sequence[tuple[str, str]]) -> TaskRows:
     texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
     lines = list(range(2, len(pairs) + 2))
-    return LabeledRows(
-        path="rows.csv", texts=texts, labels=labels, slices=[None] * len(pairs), lines=lines, detected={}
+    task = DetectedTask(task="classification", text_column="text", label_column="label", form="cell", sentence="")
+    return TaskRows(
+        path="rows.csv",
+        task=task,
+        texts=texts,
+        text_pairs=None,
+        labels=[label or None for label in labels],
+        slices=[None] * len(pairs),
+        lines=lines,
+        scheme=None,
+        detected={},
     )
 
 

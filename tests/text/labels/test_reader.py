@@ -10,11 +10,20 @@ from pathlib import Path
 import pytest
 
 from pretune.errors import InputDataError
-from pretune.text.labels.reader import read_labeled
+from pretune.text.labels.detect_task import Columns
+from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.readers.tables import iter_records
 from pretune.text.sources.detect import detect_text_column
 
 ROWS = [("A wonderful film, warm and funny.", "good"), ("Two dull hours.", "bad"), ("I slept well.", "good")] * 3
+
+
+def read_labeled(
+    path: Path, text_column: str | None = None, label_column: str | None = None, **preferred: str
+) -> TaskRows:
+    """The rows of a file of single classes; `preferred` are columns that count if the file has them."""
+    columns = Columns(text=text_column, label=label_column)
+    return read_task_rows(path, task="classification", columns=columns, preferred=Columns(**preferred))
 
 
 def write_csv(path: Path, header: str, rows: list[tuple[str, str]] = ROWS) -> Path:
@@ -51,7 +60,7 @@ def test_jsonl_with_numbers_slices_and_holes(tmp_path: Path) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
     found = read_labeled(path)
     assert found.texts == ["a", "b", "", "d"]
-    assert found.labels == ["1", "0", "1", ""]
+    assert found.labels == ["1", "0", "1", None]
     assert found.slices == ["seen", None, None, None]
     assert found.detected["compression"] == "gz"
 
@@ -106,7 +115,7 @@ def test_words_for_missing_values_in_a_format_without_types(tmp_path: Path) -> N
     path = tmp_path / "rows.csv"
     path.write_text("text,label\nA text,None\nAnother,good\nnan,bad\nA last one,NaN\n", encoding="utf-8")
     rows = read_labeled(path)
-    assert rows.labels == ["", "good", "bad", ""]
+    assert rows.labels == [None, "good", "bad", None]
     assert rows.texts == ["A text", "Another", "", "A last one"]
     assert "1 cell of the column 'label' contains only 'None', taken as missing" in " ".join(rows.findings.warnings)
 
@@ -155,9 +164,9 @@ def test_every_command_finds_the_same_text_column(
 def test_the_column_of_a_model_comes_first(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("tweet,bio,mood\n" + "I like tea,A person of very many words,good\n" * 9, encoding="utf-8")
-    found = read_labeled(path, preferred={"text_column": "tweet", "label_column": "mood"})
+    found = read_labeled(path, text="tweet", label="mood")
     assert (found.detected["text_column"], found.detected["label_column"]) == ("tweet", "mood")
-    assert read_labeled(path, preferred={"text_column": "absent"}).detected["text_column"] == "tweet"
+    assert read_labeled(path, text="absent").detected["text_column"] == "tweet"
 
 
 def test_a_column_for_each_label_is_refused(tmp_path: Path) -> None:

@@ -39,8 +39,13 @@ function handedOn(trace: RunTrace, stage: Stage): [string, string] {
       const tokens = out("tokens per row");
       return [count(rows), tokens === null ? "labelled rows" : `labelled rows of ${count(tokens)} tokens`];
     }
-    case "finetune":
-      return [`1${THIN_SPACE}×${THIN_SPACE}${count(out("classes") ?? 0)}`, "probabilities per text"];
+    case "finetune": {
+      const made = stage.shape_out[0];
+      const outputs = typeof made?.value === "number" ? made.value : 0;
+      if (made?.name === "score") return ["1", "score per text"];
+      if (made?.name === "entity types") return [count(outputs), "entity types"];
+      return [`1${THIN_SPACE}×${THIN_SPACE}${count(outputs)}`, "probabilities per text"];
+    }
     default: {
       const first = stage.shape_out[0];
       return typeof first?.value === "number" ? [count(first.value), first.name.replaceAll("_", " ")] : ["–", ""];

@@ -372,7 +372,7 @@ class _Finetuning:
             shape_in=[{"name": f"{split} rows", "value": len(self.data.rows[split])} for split in SPLITS]
             + [{"name": "parameters", "value": self._count_parameters()}],
             shape_out=[
-                {"name": "classes", "value": len(self.data.labelling.names)},
+                {"name": self.data.task.counted_as, "value": len(self.data.labelling.names)},
                 {"name": "trial" if len(trials) == 1 else "trials", "value": len(trials)},
             ],
             dropped=[],

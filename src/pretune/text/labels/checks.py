@@ -93,7 +93,7 @@ def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:
         elif pair is not None and not pair:
             without_pair.append(line)
             lint.dropped.add("empty_text_pair", "a row without a second text", f"{rows.path}, line {line}")
-        elif label is None or label == "":
+        elif label is None:
             without_label.append(line)
             lint.dropped.add("no_label", "a row without a label", raw)
         else:

@@ -21,6 +21,10 @@ class LabelRules(Protocol):
     @property
     def name(self) -> Task: ...
 
+    @property
+    def counted_as(self) -> str:
+        """What the labels are called where they are counted."""
+
     def check(self, path: str, rows: Sequence[LabeledRow], lint: Lint) -> None:
         """Refuse labels that no model can learn, and warn of those that it probably cannot."""
 

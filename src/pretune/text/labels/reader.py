@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.text.labels.conll import CONLL_ENDINGS, iter_conll, sniff_conll
-from pretune.text.labels.label_text import label_text
 from pretune.text.labels.several_labels import MIN_FLAG_COLUMNS, flag_columns
 from pretune.text.raw.text_stream import TextStream
 from pretune.text.readers.delimited import sniff_tab_table
@@ -23,79 +20,15 @@ from pretune.text.reading_report import Findings, join_names, shorten
 from pretune.text.sources.detect import (
     MISSING_WORDS,
     are_short,
-    cell_of,
     column_by_name,
     find_text_column,
     has_column,
     label_column_by_name,
-    text_of,
 )
 
 SLICE_NAME = "slice"  # the column that names a subset of the rows to report on separately
 LABEL_PREFIX = re.compile(r"(?:__label__\S+\s+)+")  # fastText's
 MAX_LABELS_FRACTION = 0.5  # of the rows: labels repeat, other columns do not
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabeledRows:
-    """Rows in the order of the file, as found except for white space around labels; a missing cell is empty.
-
-    `labels` are of the task's kind, and None or "" where there is none; a class is a string.
-    """
-
-    path: str
-    texts: list[str]
-    labels: list[Any]
-    slices: list[str | None]
-    lines: list[int]  # the line on which each row starts, counted from 1
-    detected: dict[str, Any]  # the fields of a `detected` event, with a `sentence`
-    findings: Findings = field(default_factory=Findings)  # unparsable rows, broken bytes
-    text_pairs: list[str] | None = None  # the second texts of pairs
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-def read_labeled(
-    path: str | Path,
-    text_column: str | None = None,
-    label_column: str | None = None,
-    *,
-    preferred: Mapping[str, str] | None = None,
-) -> LabeledRows:
-    """Read a csv, tsv, jsonl or parquet file (also gz, zst) of labelled examples.
-
-    Columns that are not given are taken from `preferred` (text_column and label_column of the file that a model was
-    trained on), if the file has them, and are found by name and content otherwise.
-
-    Raises InputDataError if the file cannot be read, has no rows, or has no recognisable column of texts or of labels;
-    the message then names the columns of the file.
-    """
-    findings = Findings()
-    expected = [name for name in (text_column, label_column) if name]
-    records, how = read_records(Path(path), findings, expected)
-    if not records:
-        raise InputDataError(f"{path} has no rows; expected one labelled example per row, with a text and a label.")
-    columns = list(dict.fromkeys(name for record in records for name in record.fields))
-    wanted = {name: column for name, column in (preferred or {}).items() if has_column(records, column)}
-    text_column, label_column = text_column or wanted.get("text_column"), label_column or wanted.get("label_column")
-    text, label = find_columns(str(path), records, text_column, label_column)
-    blank_missing_words(records, (text, label), how["format"], findings)
-    slice_column = next((c for c in columns if c.strip().casefold() == SLICE_NAME and c not in (text, label)), None)
-    used = [column for column in (text, label, slice_column) if column]
-    unread = [column for column in columns if column not in used]
-    sentence = f"{len(records):,} rows in {path} ({' '.join(how.values())}): text in {text!r}, label in {label!r}"
-    sentence += f", slice in {slice_column!r}" if slice_column else ""
-    sentence += f"; not read: {join_names(unread)}." if unread else "."
-    return LabeledRows(
-        path=str(path),
-        texts=[text_of(record, text) for record in records],
-        labels=[label_text(cell_of(record, label)[0]) for record in records],
-        slices=[record.fields.get(slice_column, "").strip() or None if slice_column else None for record in records],
-        lines=[record.line for record in records],
-        detected={"path": str(path), **how, "text_column": text, "label_column": label, "sentence": sentence},
-        findings=findings,
-    )
 
 
 def blank_missing_words(records: Sequence[Record], columns: Sequence[str], format: str, findings: Findings) -> None:

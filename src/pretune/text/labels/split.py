@@ -131,7 +131,7 @@ def split_labels(
     else:
         by_split["test"] = test
     classes = rules.labels(usable)
-    if rules.name == "tokens":  # the names of numbered tags are used up; what is left renames types of entities
+    if train_file.scheme is not None:  # the names of numbered tags are used up; what is left renames types of entities
         label_names = [item for item in label_names if item.partition("=")[0].strip() in classes]
     names = checks.name_classes(classes, label_names)
     found = LabelledSplit(

@@ -131,7 +131,7 @@ def _read_labels(
         return _Labelled(labels=_read_several(records, task, path, findings))
     if task.task == "regression":
         return _Labelled(labels=_read_numbers(records, task, path, findings))
-    return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) for record in records])
+    return _Labelled(labels=[label_text(cell_of(record, task.label_column)[0]) or None for record in records])
 
 
 def _read_entities(
