@@ -96,7 +96,7 @@ def _parse() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--work", type=Path, default=Path("runs/results"), help="where files and models are made")
     parser.add_argument("--write", action="store_true", help="fill the tables of docs/results.md")
-    parser.add_argument("--figures-only", action="store_true", help="run nothing: only --write the figures at hand")
+    parser.add_argument("--figures-only", action="store_true", help="run nothing; use the saved figures")
     options = parser.parse_args()
     if any(word.partition("=")[0] not in bases or "=" not in word for word in options.base):
         parser.error(f"--base is NAME=FOLDER, where NAME is one of {', '.join(bases)}")

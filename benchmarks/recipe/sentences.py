@@ -1,8 +1,8 @@
 """SST-2 phrases go in, whole sentences with their folds come out, and the phrases that may be trained on.
 
-A phrase that lies in no other phrase is a sentence. A phrase occurs in a sentence if its words stand there in a row; it
-may be trained on only if none of its sentences is held out. Only whole held-out sentences are scored: held-out phrases
-of trained sentences would be easy, since their words were all seen.
+A phrase that is part of no other phrase is a sentence. A phrase occurs in a sentence if the sentence contains its words
+in sequence; it may be trained on only if none of its sentences is held out. Only whole held-out sentences are scored:
+held-out phrases of trained sentences would be easy, since their words were all seen.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def group_phrases(texts: Sequence[str], labels: Sequence[int]) -> Phrases:
     fold_of: dict[int, int] = {}
     for index in sorted(range(len(words)), key=lambda i: (-len(words[i]), distinct[i])):
         if found[index]:
-            continue  # it lies in a longer one
+            continue  # part of a longer one
         fold_of[index] = _fold(distinct[index])
         for inner in {index_of[part] for part in _parts(words[index]) if part in index_of}:
             found[inner].append(index)

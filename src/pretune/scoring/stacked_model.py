@@ -72,8 +72,8 @@ class StackedModel:
         """A sentence on the figures on validation, and on what follows from them."""
         v = self.validation
         compared = (
-            f"from {v['loss_encoder']:.3f} to {v['loss_stack']:.3f} nats (standard error of the difference "
-            f"{v['loss_difference_standard_error']:.3f}), the accuracy from {100 * v['accuracy_encoder']:.1f} to "
+            f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g} nats (standard error of the difference "
+            f"{v['loss_difference_standard_error']:.2g}), the accuracy from {100 * v['accuracy_encoder']:.1f} to "
             f"{100 * v['accuracy_stack']:.1f} %"
         )
         sentence = f"With NB-SVM, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"

@@ -86,7 +86,7 @@ class Task(LabelRules, Protocol):
         """What the training rows alone determine, such as the mean of a score; the outputs are relative to it."""
 
     def label_weights(self, train: Targets, targets: Targets, num_outputs: int) -> npt.NDArray[np.float32]:
-        """Weights (M,) of `targets` with which every class has the same total weight in the training rows."""
+        """Weights (M,) of `targets` that give every class the same total weight in the training rows."""
 
     def losses(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of each target (M,), in nats or squared deviations, and whether it is predicted correctly (M,)."""

@@ -45,7 +45,7 @@ def detect(records: list[Record], task: TaskWord = "auto", separator: str | None
 def test_single_classes_stay_classes(labels: list[Any]) -> None:
     found = detect(labelled(labels))
     assert (found.task, found.word, found.form) == ("classification", "classification", "cell")
-    assert f"one label a row in 'label', {len(set(map(str, labels)))} different ones" in found.sentence
+    assert f"each row has one label, in 'label'; {len(set(map(str, labels)))} classes" in found.sentence
 
 
 @pytest.mark.parametrize(

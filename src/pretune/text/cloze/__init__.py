@@ -1,1 +1,1 @@
-"""Cloze: a pattern puts a text beside a [MASK], and a word for each label stands for it there."""
+"""Cloze: a pattern adds a [MASK] to the text, and the model fills it in with a word that stands for a label."""

@@ -345,7 +345,7 @@ def _as_numbers(table: _Table, text: str, label: str) -> DetectedTask:
 
 
 def _as_classes(table: _Table, text: str, label: str) -> DetectedTask:
-    sentence = f"one label a row in {label!r}, {len(table.labels(label)):,} different ones."
+    sentence = f"each row has one label, in {label!r}; {len(table.labels(label)):,} classes."
     return DetectedTask(task="classification", text_column=text, label_column=label, form="cell", sentence=sentence)
 
 
