@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.run_trace.log_values import EXCERPT, counts, figure, figures, whole, wholes, words
+from pretune.run_trace.log_values import EXCERPT, counts, figure, figures, name_of, whole, wholes, words
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -40,3 +40,10 @@ def test_a_long_text_is_cut_and_says_so() -> None:
     assert words("x" * 10, 10) == "x" * 10
     assert words("x" * 11, 10) == "x" * 9 + "…"
     assert words("\ud800") == "\ufffd"
+
+
+def test_a_name_is_text_that_a_file_can_hold() -> None:
+    assert name_of("bpe") == "bpe"
+    assert name_of(7) == "7"
+    assert name_of("\ud800") == "\ufffd"
+    assert name_of(None) == name_of("") == "?"

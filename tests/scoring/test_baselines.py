@@ -62,10 +62,10 @@ def test_nbsvm_scales_by_the_log_count_ratio() -> None:
 @pytest.mark.slow
 def test_sst2_is_no_straw_man(real_data: Path) -> None:
     """Word pairs are known to give some 80 % (phrases overlap with validation, which thus shrinks too little)."""
-    from pretune.text.labels.reader import read_labeled
+    from pretune.text.labels.task_rows import read_task_rows
     from pretune.text.splits import assign_splits
 
-    rows, dev = read_labeled(real_data / "sst2/train.tsv.zst"), read_labeled(real_data / "sst2/dev.tsv")
+    rows, dev = read_task_rows(real_data / "sst2/train.tsv.zst"), read_task_rows(real_data / "sst2/dev.tsv")
     splits = assign_splits(rows.texts, rows.labels, 0.1)
     train, validation = (
         TextRows(

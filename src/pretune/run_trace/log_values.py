@@ -69,6 +69,11 @@ def words(value: Any, limit: int = EXCERPT) -> str | None:
     return _SURROGATE.sub("\ufffd", kept)
 
 
+def name_of(value: Any) -> str:
+    """A name of any type as a text, and "?" for a missing or empty one."""
+    return "?" if value is None else words(str(value)) or "?"
+
+
 def objects(value: Any) -> list[dict[str, Any]]:
     """The JSON objects of a list; none if it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pretune.run_trace import formats
-from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, texts, whole, wholes, words
+from pretune.run_trace.log_values import (
+    figure,
+    last_of,
+    members,
+    name_of,
+    objects,
+    of_stage,
+    texts,
+    whole,
+    wholes,
+    words,
+)
 from pretune.run_trace.places import without_folders
 from pretune.runtime.events import Event
 from pretune.trace_schema import Dropped, Message, Quantity, Stage, Status
@@ -107,7 +118,7 @@ def _dropped(entry: dict[str, Any], stage: str) -> Dropped:
     if stage == "collect":  # input that could not become a document has a place and no text
         examples = [without_folders(example) for example in examples]
     return Dropped(
-        rule=str(entry.get("rule", "?")),
+        rule=name_of(entry.get("rule")),
         count=whole(entry.get("count")) or 0,
         reason=words(entry.get("reason")) or "",
         examples=examples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.run_trace.log_values import counts, figure, last_of, members, objects, texts, whole, wholes, words
+from pretune.run_trace.log_values import counts, figure, last_of, members, name_of, objects, texts, whole, wholes, words
 from pretune.runtime.events import Event
 from pretune.trace_schema import Funnel, FunnelStep, LengthBin, TokenizerReport, TokenView
 
@@ -15,12 +15,12 @@ def read_funnel(events: list[Event]) -> Funnel | None:
     if not event:
         return None
     steps = [
-        FunnelStep(step=str(step.get("step", "?")), documents=documents, characters=whole(step.get("characters")))
+        FunnelStep(step=name_of(step.get("step")), documents=documents, characters=whole(step.get("characters")))
         for step in objects(event.get("steps"))
         if (documents := whole(step.get("documents"))) is not None
     ]
     lengths = [
-        LengthBin(words=str(group.get("words", "?")), documents=documents)
+        LengthBin(words=name_of(group.get("words")), documents=documents)
         for group in objects(event.get("lengths"))
         if (documents := whole(group.get("documents"))) is not None
     ]
@@ -40,7 +40,7 @@ def read_tokenizer(events: list[Event]) -> TokenizerReport | None:
     if vocab_size is None:
         return None
     return TokenizerReport(
-        kind=str(event.get("kind", "?")),
+        kind=name_of(event.get("kind")),
         vocab_size=vocab_size,
         tokens_per_word=figure(event.get("fertility")),
         characters_per_token=figure(event.get("characters_per_token")),

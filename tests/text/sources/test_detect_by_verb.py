@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pretune.errors import InputDataError
 from pretune.inference.predict import _Rows, read_texts
 from pretune.text.collect.documents import Reading, iter_documents
-from pretune.text.labels.reader import read_labeled
+from pretune.text.labels.detect_task import Columns
+from pretune.text.labels.task_rows import read_task_rows
 from pretune.text.readers.records import LABEL_NAMES, TEXT_NAMES
 from pretune.text.reading_report import Findings
 from pretune.text.sources.files import TextFile
@@ -35,13 +36,14 @@ def collected(path: Path, column: str | None = None) -> Found:
 
 def labelled(path: Path, column: str | None = None) -> Found:
     """What `split` and `prepare` read."""
-    rows = read_labeled(path, column)
+    rows = read_task_rows(path, task="classification", columns=Columns(text=column))
     return rows.detected["text_column"], [text for text in rows.texts if text.strip()]
 
 
 def evaluated(path: Path, column: str | None = None) -> Found:
     """What `evaluate` reads, for a model that was trained on columns with other names."""
-    rows = read_labeled(path, column, preferred={"text_column": "another", "label_column": "one"})
+    preferred = Columns(text="another", label="one")
+    rows = read_task_rows(path, task="classification", columns=Columns(text=column), preferred=preferred)
     return rows.detected["text_column"], [text for text in rows.texts if text.strip()]
 
 
