@@ -114,13 +114,13 @@ def test_scores_in_a_column_without_a_usual_name() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "task", "reason"),
-    [(["yes", "no"] * 5, "classification", "one label a row"), ([n / 9 for n in range(30)], "regression", "30 diff")],
+    [(["yes", "no"] * 5, "classification", "each row has one label"), ([n / 9 for n in range(30)], "regression", "30 diff")],
 )
 def test_pairs_by_name_with_labels_or_scores(labels: list[Any], task: str, reason: str) -> None:
     found = detect(rows(*({**PAIR, "label": label} for label in labels)))
     assert (found.task, found.word) == (task, "pairs")
     assert (found.text_column, found.text_pair_column) == ("text", "text2")
-    assert f"two texts a row, in 'text' and 'text2', and {'the' if task == 'regression' else 'one'}" in found.sentence
+    assert "two texts a row, in 'text' and 'text2', and " in found.sentence
     assert reason in found.sentence
 
 
