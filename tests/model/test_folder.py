@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
-from pretune.model.config import ModelConfig
+from pretune.model.config import ModelConfig, ObjectiveName
 from pretune.model.folder import (
     Model,
     describe_native_head,
@@ -87,6 +88,23 @@ def test_language_model_round_trip(tmp_path: Path, tokenizer_folder: Path, is_ti
     assert json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())["model_max_length"] == 99
     assert_same_weights(model, loaded.model)
     assert ("lm_head.weight" in load_file(tmp_path / "model" / "model.safetensors")) != is_tied
+
+
+@pytest.mark.parametrize(
+    ("objective", "architecture"),
+    [("masked", "EuroBertForMaskedLM"), ("causal", "LlamaForCausalLM"), ("hybrid", "EuroBertForMaskedLM")],
+)
+def test_what_a_model_predicts_is_kept(
+    tmp_path: Path, tokenizer_folder: Path, objective: ObjectiveName, architecture: str
+) -> None:
+    config = replace(CONFIG, objective=objective)
+    save_model_folder(tmp_path / "model", LanguageModel(config), tokenizer_folder)
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["architectures"] == [architecture]
+    assert load_model_folder(tmp_path / "model").config == config
+    edit_config(tmp_path / "model", pretune_objective="diffusion")
+    (tmp_path / "model" / "manifest.json").unlink()
+    with pytest.raises(CorruptModelError, match="expected masked, causal or hybrid"):
+        load_model_folder(tmp_path / "model")
 
 
 @pytest.mark.parametrize("classes", [2, 3, 32, 33, 77])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+ObjectiveName = Literal["masked", "causal", "hybrid"]  # hybrid: both, by one set of weights
+
 
 @dataclass(frozen=True, kw_only=True)
 class RopeScaling:
@@ -21,7 +23,7 @@ class RopeScaling:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The geometry of a transformer and the ids of its special tokens.
+    """The geometry of a transformer, the ids of its special tokens, and what it was trained to predict.
 
     A bidirectional model is transformers' EuroBERT, a causal one is Llama, with the same weights and names on disk.
     """
@@ -42,6 +44,17 @@ class ModelConfig:
     mask_token_id: int = 3
     tie_word_embeddings: bool = True
     rope_scaling: RopeScaling | None = None
+    objective: ObjectiveName = "masked"
+
+    @property
+    def can_fill(self) -> bool:
+        """Whether the model was trained to predict missing words."""
+        return self.objective != "causal"
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether the model was trained to predict the next token."""
+        return self.objective != "masked"
 
 
 @dataclass(frozen=True, kw_only=True)

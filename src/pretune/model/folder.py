@@ -27,7 +27,7 @@ from pretune.model.foreign_folder import (
     read_foreign_config,
     to_foreign_folder,
 )
-from pretune.model.native_config import NATIVE_TYPES, config_from_fields, config_to_fields
+from pretune.model.native_config import NATIVE_TYPES, OBJECTIVE_FIELD, config_from_fields, config_to_fields
 from pretune.model.transformer import (
     Backbone,
     ClozeClassifier,
@@ -313,11 +313,14 @@ def from_transformers_state(tensors: dict[str, Tensor], config: ModelConfig) -> 
 
 def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[str, Any]:
     """The fields of `config.json`."""
+    architecture = _architecture(model)
     fields: dict[str, Any] = {
-        "model_type": "eurobert",
-        "architectures": [_architecture(model)],
+        "model_type": "llama" if architecture.startswith("Llama") else "eurobert",
+        "architectures": [architecture],
         **config_to_fields(model.config),
     }
+    if isinstance(model, LanguageModel) and model.config.objective == "hybrid":
+        fields[OBJECTIVE_FIELD] = "hybrid"
     if labelling is not None and labelling.answers is None:  # transformers fills in the word of a cloze
         names = labelling.outputs
         fields |= {
@@ -331,6 +334,8 @@ def to_transformers_config(model: Model, labelling: Labelling | None) -> dict[st
 
 
 def _architecture(model: Model) -> str:
+    if isinstance(model, LanguageModel) and not model.config.can_fill:
+        return "LlamaForCausalLM"
     if isinstance(model, LanguageModel | ClozeClassifier):
         return "EuroBertForMaskedLM"
     is_native = isinstance(model, SequenceClassifier) and has_native_head(_num_outputs(model), model.config.hidden_size)

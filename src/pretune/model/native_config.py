@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pretune.errors import CorruptModelError, ModelError
-from pretune.model.config import ModelConfig, RopeScaling
+from pretune.model.config import ModelConfig, ObjectiveName, RopeScaling
 
 NATIVE_TYPES = ("eurobert", "llama")
+OBJECTIVE_FIELD = "pretune_objective"  # transformers keeps fields that it does not know
 
 
 def config_to_fields(config: ModelConfig) -> dict[str, Any]:
@@ -80,11 +81,20 @@ def config_from_fields(fields: dict[str, Any], path: Path) -> ModelConfig:
             mask_token_id=_first_id(fields.get("mask_token_id"), -1),  # Llama has none
             tie_word_embeddings=bool(fields.get("tie_word_embeddings", False)),
             rope_scaling=None if rope_type == "default" else _read_rope_scaling(rope),
+            objective=_read_objective(fields, path),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CorruptModelError(
             f"{path} lacks a field or has an invalid value ({error!r}); restore the file."
         ) from error
+
+
+def _read_objective(fields: dict[str, Any], path: Path) -> ObjectiveName:
+    """What the model was trained to predict: by our own field, or else as transformers uses the architecture."""
+    found = fields.get(OBJECTIVE_FIELD, "causal" if fields["model_type"] == "llama" else "masked")
+    if found not in ("masked", "causal", "hybrid"):
+        raise CorruptModelError(f"{path} has {OBJECTIVE_FIELD} {found!r}; expected masked, causal or hybrid.")
+    return cast(ObjectiveName, found)
 
 
 def _read_rope_scaling(rope: dict[str, Any]) -> RopeScaling:
