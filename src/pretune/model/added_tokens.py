@@ -55,7 +55,7 @@ def _grown(table: Tensor, known: Tensor, is_new: Tensor, rng: torch.Generator) -
 
 
 def train_only_rows(model: LanguageModel, token_ids: Collection[int]) -> None:
-    """Let only these rows of the embedding be trained, and of the head if it has its own weights.
+    """Let these rows of the embedding be trained if it is frozen, and those of the head if that is frozen, too.
 
     The gradient of every other row is zero, and AdamW without decay leaves a weight whose gradient was always zero
     exactly as it is.
@@ -64,6 +64,8 @@ def train_only_rows(model: LanguageModel, token_ids: Collection[int]) -> None:
         return
     keep = torch.zeros(model.config.vocab_size, 1, device=model.lm_head.weight.device)
     keep[sorted(token_ids)] = 1.0
-    for weight in {id(each): each for each in (model.transformer.embed_tokens.weight, model.lm_head.weight)}.values():
-        weight.requires_grad_(True)
-        weight.register_hook(lambda gradient: gradient * keep)
+    tables = {id(each): each for each in (model.transformer.embed_tokens.weight, model.lm_head.weight)}
+    for weight in tables.values():
+        if not weight.requires_grad:
+            weight.requires_grad_(True)
+            weight.register_hook(lambda gradient: gradient * keep)

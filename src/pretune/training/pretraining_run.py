@@ -47,6 +47,7 @@ class RunSettings:
     device: str
     keeps_best: bool = False  # end with the weights of the evaluation with the lowest loss, not with the last ones
     watches_spikes: bool = True  # refuse updates whose loss is far above the usual
+    calibration_steps: int = CALIBRATION_STEPS  # timed updates; fewer if each of them takes long
 
 
 @runtime_checkable
@@ -212,7 +213,9 @@ class PretrainingRun:
     def _seconds_per_step(self, rows: Rows) -> float:
         steps = self._steps(rows, first_step=1, rate=lambda _: 1.0)
         return median_seconds(
-            steps, CALIBRATION_STEPS, agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration")
+            steps,
+            self.settings.calibration_steps,
+            agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration"),
         )
 
     def _count(self, result: StepResult) -> bool:
