@@ -29,9 +29,13 @@ def objective(batch: Batch) -> LossSum:
     assert batch.positions is not None
     losses, is_correct = batch.positions.float(), batch.positions % 2 == 0
     return LossSum(
-        loss=losses.sum(), weight=len(losses), correct=is_correct.sum(), count=len(losses), losses=losses,
+        loss=losses.sum(),
+        weight=float(len(losses)),
+        correct=is_correct.sum(),
+        count=len(losses),
+        losses=losses,
         is_correct=is_correct,
-    )  # fmt: skip
+    )
 
 
 def test_losses_are_summed_by_conversation() -> None:

@@ -72,7 +72,7 @@ class ReplyLosses:
 
 
 def perplexity_of(loss: float) -> float:
-    """The number of equally likely tokens that a loss in nats stands for; of a model gone astray, the largest number."""
+    """The number of equally likely tokens that a loss in nats stands for; at most e^700."""
     return math.exp(min(loss, _LARGEST_LOSS))
 
 

@@ -150,6 +150,7 @@ def test_a_classifier_is_refused(prepared_folder: Path, tmp_path: Path, run_fold
 def test_conversations_for_another_tokenizer_are_refused(
     base_folder: Path, prepare_talks: Callable[..., Path], tmp_path: Path, train_tokenizer: Callable[..., Any]
 ) -> None:
+    (tmp_path / "tokenizer").mkdir()
     train_tokenizer(["The sun and the film."] * 50, vocab_size=270).save(tmp_path / "tokenizer")
     prepared = prepare_talks(tmp_path / "prepared", base=tmp_path / "tokenizer")
     with pytest.raises(InputDataError, match="was encoded with another tokenizer"):
