@@ -14,7 +14,8 @@ from pretune.data.padding import group_by_length
 from pretune.errors import UsageError
 from pretune.inference.sampling import Sampler
 from pretune.inference.sampling import Sampling as Sampling
-from pretune.model.transformer import KeyValueCache, LanguageModel
+from pretune.model.key_value_cache import KeyValueCache
+from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -149,7 +150,7 @@ class TextGenerator:
         longest = max(map(len, rows))
         most = min(sampling.max_tokens, self.max_seq_len - min(map(len, rows)))
         padding = [longest - len(ids) for ids in rows]
-        cache = KeyValueCache(self.model.config, padding, max_seq_len=longest + most, device=device)
+        cache = self.model.transformer.new_cache(longest + most, padding)
         never = self._never(stop_ids).to(device)
         samplers = [Sampler(sampling, ids, n, never) for ids, n in zip(rows, numbers, strict=True)]
         pad_id = max(self.tokenizer.pad_id, 0)
