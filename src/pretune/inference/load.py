@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pretune.compute.device import device_at_hand
 from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
+from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
 from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
@@ -71,16 +73,33 @@ def load_filler(path: Path | str) -> MaskFiller:
     Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
-    if not isinstance(model, LanguageModel):
-        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
-        raise ModelError(
-            f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
-        )
+    model = _language_model_of(loaded, "does not fill in words")
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
         raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
     return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
+
+
+def load_scorer(path: Path | str, scoring: str = "auto") -> SentenceScorer:
+    """The language model at a path as a scorer of sentences, `scoring` being masked, causal or auto.
+
+    Raises the errors of `load_filler`, and UsageError for a way of scoring in which the model was not trained.
+    """
+    keep_freed_memory()
+    loaded = load_model_folder(find_model_folder(path, "pretrain"))
+    model = _language_model_of(loaded, "has no probability for a sentence").eval().to(device_at_hand())
+    tokenizer = load_matching_tokenizer(loaded)
+    chosen = choose_scoring(scoring, model, tokenizer, loaded.path)
+    return SentenceScorer(path=loaded.path, model=model, tokenizer=tokenizer, scoring=chosen)
+
+
+def _language_model_of(loaded: LoadedModel, lacks: str) -> LanguageModel:
+    """The model with its head for words. Raises ModelError, with what the model `lacks`, if there is no such head."""
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if isinstance(model, LanguageModel):
+        return model
+    found = "a classifier" if isinstance(model, TaskModel) else "a model without a head for words"
+    raise ModelError(f"{loaded.path} has {found}, which {lacks}; give its run, or the output folder of pretrain.")
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
