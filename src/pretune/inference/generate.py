@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -41,9 +42,16 @@ class Continuation:
 class TextGenerator:
     """A causal or hybrid language model with its tokenizer."""
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, stop_ids: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        *,
+        stop_ids: frozenset[int] = frozenset(),
+        path: Path | None = None,
+    ) -> None:
         """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
         own = {tokenizer.eos_id, model.config.eos_token_id}
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
 
