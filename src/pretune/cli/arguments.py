@@ -313,8 +313,15 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "its fine-tuned model")
-    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to evaluate on")
+    _add_model(parser, "its fine-tuned model; with --minimal-pairs, its pre-trained model")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
+    what.add_argument(
+        "--minimal-pairs",
+        metavar="FILE",
+        help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
+        "bad; a text file with a pair in two lines, the unacceptable one first; or an archive or folder of these",
+    )
     parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
@@ -322,6 +329,15 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         default="",
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
+    )
+    parser.add_argument(
+        "--scoring",
+        choices=("auto", "masked", "causal"),
+        help="with --minimal-pairs: score a sentence by masking each token in turn, or by predicting each from those "
+        "before it (default: auto, masked if the model was trained to fill in words)",
+    )
+    parser.add_argument(
+        "--limit", type=number_of(int), metavar="N", help="with --minimal-pairs: pairs of each paradigm (default: all)"
     )
     _add_no_stack(parser)
     _add_answers(parser)

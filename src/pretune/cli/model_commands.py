@@ -16,6 +16,7 @@ from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
+    describe_minimal_pairs,
     describe_prediction,
     describe_report,
     describe_selftest,
@@ -131,7 +132,10 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples."""
+    """Evaluate a model on labelled examples, or on minimal pairs."""
+    if arguments.minimal_pairs is not None:
+        return _evaluate_minimal_pairs(arguments)
+    _refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -144,6 +148,33 @@ def evaluate(arguments: Arguments) -> int:
     )
     to_stdout(to_json(figures) if arguments.json else describe_evaluation(figures))
     return EXIT_DONE
+
+
+def _evaluate_minimal_pairs(arguments: Arguments) -> int:
+    """Show how often a pre-trained model prefers the acceptable sentence."""
+    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
+    _refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
+    from pretune.evaluation.minimal_pairs import evaluate_minimal_pairs
+
+    figures = evaluate_minimal_pairs(
+        arguments.model,
+        arguments.minimal_pairs,
+        scoring=arguments.scoring or "auto",
+        limit=arguments.limit,
+        on_progress=None if arguments.quiet else _show_sentences,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_minimal_pairs(figures))
+    return EXIT_DONE
+
+
+def _show_sentences(done: int, total: int) -> None:
+    to_stderr(f"{done:,} of {total:,} sentences")
+
+
+def _refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
+    for option in options:
+        if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
+            raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")
 
 
 def fill(arguments: Arguments) -> int:

@@ -142,8 +142,8 @@ VERBS = {
             arguments.add_predict,
         ),
         _verb(
-            "evaluate MODEL --labels FILE [--json]",
-            "evaluate a model on labelled examples",
+            "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --minimal-pairs FILE [--json]",
+            "evaluate a model on labelled examples, or a pre-trained one on pairs of sentences",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
