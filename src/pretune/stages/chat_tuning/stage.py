@@ -34,7 +34,7 @@ from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_se
 from pretune.training.budget import Shape, plan_run
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.distributed_checkpoint import resume_together
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
@@ -113,7 +113,7 @@ class _ChatTuning:
         self.chat = PreparedChat(prepared, start.model.config.max_seq_len)
         self.corpus = self._open_corpus()
         self.parallel = Parallel(self.model, ranks)
-        plain = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        plain = TokenObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
         self.objective = self.parallel.wrap(in_lanes(plain, self.model, self.compute))
         self.training = self._make_training(begun)
 
@@ -213,7 +213,8 @@ class _ChatTuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        log.write("started_from", **self.start.describe(), sentence=self.start.describe_start(self.config))
+        scratch, sentence = self.config.from_scratch, self.start.describe_start(self.config)
+        log.write("started_from", **self.start.describe(), from_scratch=scratch, sentence=sentence)
         log.write("notice", sentence=f"Training on {self.compute.describe()}.")
         log.write("notice", sentence=self._describe_rates())
         log.write("references", uniform_nats=float(np.log(self.start.config.vocab_size)))
@@ -242,6 +243,7 @@ class _ChatTuning:
             trained_parameters=self.num_trained,
             minutes=seconds / 60,
             size=name_shape(self.start.config),
+            objective="replies",
             **{name: value for name, value in self.compute.to_dict().items() if name != "torch_version"},
         )
         given = {name: value for name, value in vars(budget).items() if value is not None}
@@ -303,7 +305,8 @@ class _ChatTuning:
     def _finish(self) -> None:
         log, training = self.folder.log, self.training
         best_step = training.restore_best()
-        log.write("chosen", step=best_step, sentence=self._describe_choice(best_step))
+        # Not `step`, by which a resumed run would find the event already logged.
+        log.write("chosen", kept_step=best_step, sentence=self._describe_choice(best_step))
         measured = self._measure_test()
         base = dict(self.folder.manifest.summary["base_test"])
         before = np.array(base.pop("losses"))
