@@ -379,7 +379,7 @@ class Phase:
     stage: Literal["pretrain", "finetune", "scratch"]
     unit: Literal["masked tokens", "next tokens", "reply tokens", "texts"]
     objective: (
-        Annotated[Literal["masked", "causal", "hybrid", "replies"], "of pre-training; replies: of tuning for chat"] | None
+        Annotated[Literal["masked", "causal", "hybrid", "replies"], "of pre-training; of conversations, replies"] | None
     ) = None
     metric: Metric = "accuracy"
     parameters: int | None

@@ -192,7 +192,7 @@ class _ChatTuning:
             start=begun,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = self._noted_pieces
+        training.state.microbatch_split.count = self._noted_split
         training.state.made_from = {
             "base": self.start.weights_hash[:12],
             "conversations": self.source.fingerprint[:12],
@@ -201,7 +201,7 @@ class _ChatTuning:
         return training
 
     @property
-    def _noted_pieces(self) -> int:
+    def _noted_split(self) -> int:
         """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
         return int(self.folder.manifest.summary.get("pieces", 1))
 
@@ -282,7 +282,7 @@ class _ChatTuning:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
-        self.training.resume(state, self._noted_pieces)
+        self.training.resume(state, self._noted_split)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
