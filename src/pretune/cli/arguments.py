@@ -251,7 +251,8 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels",
         metavar="SPLIT",
-        help="output folder of split; or a file of labelled examples, which is split with the settings below",
+        help="output folder of split; or a file of labelled examples, or with --task chat of conversations, which is "
+        "split with the settings below",
     )
     parser.add_argument("--base", metavar="PRETRAINED", required=True, help="output folder of pretrain, or a run")
     _add_out(parser)
