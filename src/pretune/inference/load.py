@@ -12,6 +12,7 @@ from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
 from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
@@ -107,7 +108,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = Path(path).expanduser()
+    path = local_folder(path).expanduser()
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
