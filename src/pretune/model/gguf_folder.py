@@ -219,8 +219,8 @@ def _write_tokenizer(file: Path, folder: Path) -> None:
             raise
         except Exception as error:
             raise ModelError(
-                f"{file} has no tokenizer that transformers can read ({_shorten(error)}); give a folder of transformers "
-                "instead."
+                f"{file} has no tokenizer that transformers can read ({_shorten(error)}); give a folder of "
+                "transformers instead."
             ) from error
     (folder / TOKENIZER_NAME).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
     roles = ("bos_token", "eos_token", "pad_token", "unk_token")
