@@ -182,12 +182,16 @@ class PretrainConfig:
 class SplitConfig:
     """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
-    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"] = _setting(
+    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens", "chat"] = _setting(
         "auto",
         "classification: a class for each text; multilabel: several labels; pairs: a class or score for two texts; "
-        "regression: a score; tokens: entities; auto: detected and shown",
+        "regression: a score; tokens: entities; chat (prepare only): conversations; auto: any but chat, detected and "
+        "shown",
     )
-    text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
+    text_column: str | None = _setting(
+        None, "column that contains the text; for chat, the question or the messages (default: detected and shown)"
+    )
+    response_column: str | None = _setting(None, "for chat: column that contains the reply to the text")
     text_pair_column: str | None = _setting(None, "column that contains the second text of pairs")
     label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
     label_separator: str | None = _setting(
@@ -198,6 +202,14 @@ class SplitConfig:
         0.1, "fraction of the rows held out for validation, chosen by a hash of the text"
     )
     test_fraction: float = _setting(0.1, "fraction of the rows held out for the test, unless a test file is given")
+
+    def __post_init__(self) -> None:
+        if self.task != "chat" and self.response_column is not None:
+            raise UsageError("--response-column is for conversations; give --task chat with it.")
+        of_labels = ("text_pair_column", "label_column", "label_separator", "label_names")
+        given = [f"--{name.replace('_', '-')}" for name in of_labels if getattr(self, name)]
+        if self.task == "chat" and given:
+            raise UsageError(f"{', '.join(given)} has no effect with --task chat: conversations have no labels.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,6 +295,33 @@ class FinetuneConfig:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
         if self.method == "head" and (self.pattern is not None or self.label_words):
             raise UsageError("--method head is given with --pattern or --label-words, which are for cloze; omit them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a text is continued; the same seed gives the same text. Raises UsageError for a number that is out of range.
+
+    In this order: the penalty (arXiv:1909.05858) is applied, the temperature divides the scores, `top_k` and `top_p`
+    (arXiv:1904.09751) leave out the less probable tokens, and one of the others is drawn.
+    """
+
+    max_tokens: int = _setting(100, "length of the continuation in tokens")
+    temperature: float = _setting(
+        0.8, "how far to stray from the most probable tokens; 0: always the most probable one"
+    )
+    top_k: int = _setting(50, "draw one of the N most probable tokens; 0: of all")
+    top_p: float = _setting(1.0, "draw one of the most probable tokens that have this probability together")
+    repetition_penalty: float = _setting(
+        1.0, "make tokens that have occurred less probable, from 1, which does nothing"
+    )
+    seed: int = _setting(0, "another seed draws another text")
+
+    def __post_init__(self) -> None:
+        _expect(self, lambda value: value >= 1, "at least 1", "max_tokens")
+        _expect(self, lambda value: 0 <= value < float("inf"), "a number from 0", "temperature")
+        _expect(self, lambda value: value >= 0, "at least 1, or 0 for all tokens", "top_k")
+        _expect(self, lambda value: 0 < value <= 1, "a probability above 0 and up to 1", "top_p")
+        _expect(self, _is_positive, "a number above zero", "repetition_penalty")
 
 
 def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
