@@ -120,7 +120,7 @@ def trace_prediction(
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((_predict(classifier, read.windows, position) - logits).abs().max()),
-        stack=describe_stack(classifier, cleaned, logits),
+        stack=describe_stack(classifier, cleaned, cleaned_pair, logits),
     )
 
 
