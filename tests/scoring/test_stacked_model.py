@@ -64,7 +64,7 @@ class Fixed:
     def score(self, texts: Sequence[str]) -> np.ndarray:
         return self.scores[: len(texts)]
 
-    def explain(self, text: str) -> tuple[list[str], np.ndarray]:
+    def explain(self, _text: str) -> tuple[list[str], np.ndarray]:
         return [], np.zeros((0, self.scores.shape[1]))
 
     def to_tensors(self) -> dict[str, np.ndarray]:
@@ -135,7 +135,7 @@ def test_rows_that_err_together_must_gain_more() -> None:
     validation = draw_rows(60, seed=4)
     encoder, partner = draw_encoder(validation, 1.0, seed=6), draw_encoder(validation, 0.5, seed=8)
     copies = np.repeat(np.arange(60), 20)
-    texts, labels = [validation.texts[i] for i in copies], validation.labels[copies]
+    texts, labels = [validation.texts[i] for i in copies.tolist()], validation.labels[copies]
     fixed = [Partner(kind="nbsvm", model=Fixed(partner[copies]))]
     apart, together = (
         train_stacked(fixed, texts, encoder[copies], labels, groups=groups)[0].validation for groups in (None, copies)

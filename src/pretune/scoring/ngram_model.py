@@ -89,8 +89,8 @@ class NgramModel:
 
     def to_tensors(self) -> Tensors:
         """The arrays of a file."""
-        found = {"ngrams": pack_words(self.ngrams), "weights": np.ascontiguousarray(self.weights), "bias": self.bias}
-        return found if self.idf is None else {**found, "idf": self.idf}
+        found: Tensors = {"ngrams": pack_words(self.ngrams), "weights": np.ascontiguousarray(self.weights)}
+        return {**found, "bias": self.bias, **({} if self.idf is None else {"idf": self.idf})}
 
     @classmethod
     def from_tensors(cls, tensors: Tensors) -> NgramModel:
