@@ -4,6 +4,7 @@ and says if it is damaged."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,11 @@ def test_files_keep_the_model(tmp_path: Path) -> None:
     assert np.array_equal(loaded.combine(encoder, validation.texts), stacked.combine(encoder, validation.texts))
     assert loaded.validation == stacked.validation
     assert name_delivered(tmp_path) == " + ".join(stacked.titles)
+    weightless = replace(
+        stacked, stack=replace(stacked.stack, weights=stacked.stack.weights * [0.0, 1.0, 1.0][: len(stacked.titles)])
+    )
+    save_stacked(tmp_path, weightless)
+    assert name_delivered(tmp_path) == " + ".join(stacked.titles[1:]) + " without the network"
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

@@ -178,13 +178,14 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def name_delivered(folder: Path) -> str:
-    """The parts of the model in a folder with a stack: "network + NB-SVM".
+    """The parts of the model in a folder with a stack: "network + NB-SVM"; without the network if its weight is zero.
 
     Raises CorruptModelError if the file that says so is damaged.
     """
     try:
-        kinds = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))["models"]
-        return " + ".join(TITLES[kind] for kind in kinds)
+        fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
+        named = [TITLES[kind] for kind, w in zip(fields["models"], fields["weights"], strict=True) if w > 0]
+        return " + ".join(named) + (" without the network" if TITLES[_ENCODER] not in named else "")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptModelError(f"{folder} has a damaged {STACK_NAME} ({error}); restore it from a copy.") from error
 

@@ -40,6 +40,7 @@ TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
 WORDS_SHOWN = 16  # of the reasons: those with the largest attributions
 LEAST_AGREEMENT = 0.5  # rank correlation of two attributions; below, single words are not to be read
 DELETED = 3  # words, in the sentence about the random control
+NO_PROBES = "There are no probes of the layers: they are trained for tasks with one class for each text only."
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -194,7 +195,7 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     shown = _shown_classes(trace)
     first = shown[0]
     if trace.task == "regression":
-        lines = list_read_outs(trace, page)
+        lines = list_read_outs(trace, page) + paragraph(NO_PROBES, page, indent=2, style="dim")
         return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
     columns = [Column("after")]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
@@ -235,7 +236,7 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
             rows.append([_layer_name(readout.layer), *shown])
             n = probe.n
     if not rows:
-        return []
+        return paragraph(NO_PROBES, page, indent=2, style="dim") if trace.task != "classification" else []
     note = f"Probes are linear classifiers trained on the run's training rows; accuracies on {n:,} validation rows. "
     note += "The controls show what a probe reads without labels that mean anything, or without trained layers."
     return [Text(""), *table(columns, rows, page, indent=2), *paragraph(note, page, indent=2, style="dim")]
