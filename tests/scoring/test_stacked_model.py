@@ -181,7 +181,7 @@ def test_files_keep_the_model(tmp_path: Path) -> None:
         stacked, stack=replace(stacked.stack, weights=stacked.stack.weights * [0.0, 1.0, 1.0][: len(stacked.titles)])
     )
     save_stacked(tmp_path, weightless)
-    assert name_delivered(tmp_path) == " + ".join(stacked.titles[1:]) + " without the network"
+    assert name_delivered(tmp_path) == " + ".join(stacked.titles[1:]) + ", no network"
 
 
 def test_damage_is_named(tmp_path: Path) -> None:

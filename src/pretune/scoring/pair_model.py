@@ -28,7 +28,7 @@ from pretune.scoring.pair_features import (
 )
 from pretune.scoring.ridge import fit_ridge
 
-OVERLAP = "words in common, and other measures of overlap"  # as a part of an explanation
+OVERLAP = "overlap of the texts"  # as a part of an explanation
 
 
 @dataclass(frozen=True)

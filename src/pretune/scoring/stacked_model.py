@@ -185,7 +185,7 @@ def name_delivered(folder: Path) -> str:
     try:
         fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
         named = [TITLES[kind] for kind, w in zip(fields["models"], fields["weights"], strict=True) if w > 0]
-        return " + ".join(named) + (" without the network" if TITLES[_ENCODER] not in named else "")
+        return " + ".join(named) + (", no network" if TITLES[_ENCODER] not in named else "")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptModelError(f"{folder} has a damaged {STACK_NAME} ({error}); restore it from a copy.") from error
 

@@ -20,7 +20,7 @@ def stacked_title(stack: StackedDecision) -> str:
 def render_stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> Lines:
     """What each part adds to the lead of the label over the next class, and the largest words behind it; with several
     labels to the log-odds of the one furthest above its threshold, and of a number to the number."""
-    added = {part.name: _lead(trace, stack, part.logits) for part in stack.parts}
+    added = {part.name: _lead(trace, stack, part.logits) or 0.0 for part in stack.parts}  # no minus zero
     weighed = {name: abs(lead) for name, lead in added.items() if trace.task != "regression" or name != BIAS}
     scale, total, half = max(weighed.values()) or 1.0, sum(weighed.values()) or 1.0, bar_width(page) // 2
     rows: list[Row] = [
