@@ -43,6 +43,9 @@ def test_an_explanation_adds_up_to_the_scores() -> None:
         assert added.sum(axis=0) + model.bias == pytest.approx(model.score([pair])[0])
     names, _ = model.explain(("The cat sleeps.", "a dog"))
     assert {"first: cat", "second: dog"} <= set(names)
+    names, _ = model.explain(PAIRS[4])
+    assert {"both: boys", "both: play"} <= set(names)
+    assert {"7 → 8", "only first: 7", "only second: 8"} <= set(names)
 
 
 def test_arrays_keep_the_model() -> None:

@@ -55,8 +55,8 @@ class PairModel:
         return np.asarray(self.bias + np.array(sums).reshape(len(rows), len(self.bias)))
 
     def explain(self, pair: tuple[str, str]) -> tuple[list[str], FloatArray]:
-        """What the overlap and each word (G,) adds to the scores (G, C): "first: w", "second: w", "=w" of both texts,
-        "-w" and "+w" of one."""
+        """What the overlap and each word adds to the scores (G, C), and its name (G,): "first: w" and "second: w" for
+        a word of a text, "both: w", "only first: w" and "only second: w", and "v → w" for one that replaces another."""
         measures, names, added = self._added(pair)
         return [OVERLAP, *names], np.vstack([measures, added])
 
@@ -72,7 +72,7 @@ class PairModel:
         names = [
             *(f"first: {vocabulary.ngrams[place]}" for place in a),
             *(f"second: {vocabulary.ngrams[place]}" for place in b),
-            *known,
+            *map(_describe_difference, known),
         ]
         added = np.vstack(
             [
@@ -131,6 +131,14 @@ def train_pair_scores(
     vocabulary, features = name_pair_features(train.pairs, validation.pairs, most=most)
     model, chosen = fit_ridge(features, train.scores, validation.scores)
     return _keep(vocabulary, model), chosen
+
+
+def _describe_difference(word: str) -> str:
+    """A word of `difference_words` as a display names it."""
+    for sign, named in (("=", "both"), ("-", "only first"), ("+", "only second")):
+        if word.startswith(sign) and len(word) > 1:
+            return f"{named}: {word[1:]}"
+    return word.replace(">", " → ", 1)
 
 
 def _keep(vocabulary: PairVocabulary, model: LinearModel) -> PairModel:
