@@ -11,17 +11,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pretune.scoring.partners import Tensors
 from pretune.scoring.word_features import TOKEN_PATTERN
 
 _TOKENS = re.compile(TOKEN_PATTERN)
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
-Tensors = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)

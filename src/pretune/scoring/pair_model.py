@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pretune.scoring.baselines import Choice, find_best, measure_of
 from pretune.scoring.linear_model import FloatArray, LinearModel
-from pretune.scoring.ngram_model import NgramWeights, Tensors, pack_words, unpack_words
+from pretune.scoring.ngram_model import NgramWeights, pack_words, unpack_words
 from pretune.scoring.pair_features import (
     PairRows,
     Pairs,
@@ -26,6 +26,7 @@ from pretune.scoring.pair_features import (
     name_pair_features,
     overlap,
 )
+from pretune.scoring.partners import Tensors
 from pretune.scoring.ridge import fit_ridge
 
 OVERLAP = "overlap of the texts"  # as a part of an explanation

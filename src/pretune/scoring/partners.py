@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.ngram_model import NgramModel, Tensors
-from pretune.scoring.pair_model import PairModel
+Tensors = dict[str, npt.NDArray[Any]]
 
 MOST_NGRAMS = 200_000  # of the largest weights: about 4 MB for two classes
 _MOST_WEIGHTS = 8_000_000  # over all classes: 32 MB
@@ -22,7 +21,6 @@ TITLES = {
     "pair_tfidf": "words and overlap",
     "pair_ridge": "words and overlap",
 }
-_OF_PAIRS = ("pair_tfidf", "pair_ridge")
 
 
 class LinearScorer(Protocol):
@@ -59,11 +57,3 @@ class Partner:
 def most_ngrams(num_columns: int) -> int:
     """How many n-grams a partner keeps with so many classes."""
     return min(MOST_NGRAMS, _MOST_WEIGHTS // max(num_columns, 1))
-
-
-def partner_of_tensors(kind: str, tensors: Tensors) -> Partner:
-    """The partner with these arrays. Raises KeyError for an unknown kind, KeyError or ValueError for damaged arrays."""
-    if kind not in TITLES:
-        raise KeyError(kind)
-    model: LinearScorer = (PairModel if kind in _OF_PAIRS else NgramModel).from_tensors(tensors)
-    return Partner(kind=kind, model=model)

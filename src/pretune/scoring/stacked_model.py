@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
-from pretune.scoring.ngram_model import Tensors
-from pretune.scoring.partners import TITLES, Partner, partner_of_tensors
+from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.pair_model import PairModel
+from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors
 from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error
 
 IntArray = npt.NDArray[np.int64]
@@ -27,6 +28,7 @@ FloatArray = npt.NDArray[np.float64]
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
 STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
 _ENCODER = "encoder"
+_OF_PAIRS = ("pair_tfidf", "pair_ridge")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +228,7 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
         tensors = load_file(folder / NGRAMS_NAME)
         weights, bias = (np.array(fields[name], dtype=np.float64) for name in ("weights", "bias"))
         kinds = fields["models"][1:]
-        partners = tuple(partner_of_tensors(kind, _tensors_of(kind, tensors)) for kind in kinds)
+        partners = tuple(_partner_of(kind, tensors) for kind in kinds)
         link: Link = fields["link"]
         if link not in ("softmax", "sigmoid", "identity"):
             raise ValueError(f"the link {link!r} is unknown")
@@ -249,5 +251,11 @@ def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
     )
 
 
-def _tensors_of(kind: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
+def _partner_of(kind: str, tensors: Tensors) -> Partner:
+    """The partner with its arrays among those of a file. Raises KeyError for an unknown kind, KeyError or ValueError
+    for damaged arrays."""
+    if kind not in TITLES:
+        raise KeyError(kind)
+    own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
+    model: LinearScorer = (PairModel if kind in _OF_PAIRS else NgramModel).from_tensors(own)
+    return Partner(kind=kind, model=model)
