@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.cli.arguments import CHAT, as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
+from pretune.cli.model_commands import evaluate, export, fill, generate, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
@@ -288,6 +288,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "fill": fill,
+    "generate": generate,
     "trace": trace,
     "export": export,
     "show": show,
