@@ -21,6 +21,7 @@ from pretune.model.folder import (
     load_model_folder,
     read_stop_ids,
 )
+from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
@@ -37,7 +38,7 @@ ModelStage = Literal["finetune", "pretrain"]
 def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
 
-    Without `stack`, an n-gram model beside it is not used.
+    Without `stack`, linear models that are stacked on it are not used.
 
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
@@ -47,8 +48,8 @@ def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
 
 
 def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
-    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if an
-    n-gram model beside it is damaged."""
+    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if a
+    file of linear models beside it is damaged."""
     if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
         found = "a language model, which fills in words and does not classify"
         if not isinstance(loaded.model, LanguageModel):
@@ -144,7 +145,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = Path(path).expanduser()
+    path = local_folder(path).expanduser()
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")

@@ -168,10 +168,10 @@ class _ChatPreparation:
         with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
             for row in rows:
                 writer.add(row.ids)
-        lines = (chat_line(record, row) for record, row in zip(records, rows, strict=True))
-        write_text(
-            self.folder.path / f"{split}.jsonl", "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in lines)
-        )
+        self._write_lines(f"{split}.jsonl", [chat_line(*pair) for pair in zip(records, rows, strict=True)])
+
+    def _write_lines(self, name: str, lines: Sequence[dict[str, Any]]) -> None:
+        write_text(self.folder.path / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def _write_example(self, found: ChatSplit, rows: dict[Split, list[ChatRow]]) -> dict[str, Any]:
         """Log a test conversation, or a validation one if there is none, as the example of all stages."""
