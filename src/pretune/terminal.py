@@ -89,6 +89,25 @@ def clean(text: object, limit: int | None = None) -> str:
     return cleaned if limit is None else shorten(cleaned, limit)
 
 
+def clean_lines(text: str) -> str:
+    """Text from outside as harmless characters, with its line breaks; a tab becomes four blanks.
+
+    As `clean` does, character by character, so that text that comes in parts can be cleaned part by part: of an escape
+    sequence only the escape is removed, and the letters after it are shown.
+    """
+    kept = []
+    for character in text:
+        if character == "\n" or character in _KEPT_FORMAT_CHARACTERS:
+            kept.append(character)
+        elif character == "\t":
+            kept.append("    ")
+        elif (category := unicodedata.category(character)) in ("Zl", "Zp"):
+            kept.append("\n")
+        elif category not in ("Cc", "Cf"):
+            kept.append("\ufffd" if category == "Cs" else character)
+    return "".join(kept)
+
+
 def shorten(text: str, width: int) -> str:
     """Cut to `width` columns, with an ellipsis if anything is missing."""
     return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)).rstrip() + "…"
