@@ -125,7 +125,10 @@ def test_lines_that_arrive_at_once_are_one_message_without_readline() -> None:
 
 def test_ctrl_c_and_ctrl_d_at_the_prompt() -> None:
     with terminal(without_readline=False) as found:
-        found.type("half a mess\x03")
+        found.type("half a mess")
+        found.wait_for("half a mess")
+        time.sleep(0.1)  # a signal that arrives while the line is drawn is noticed with the next key only
+        found.type("\x03")
         assert found.next_message() == "CTRL-C"
         found.wait_for("> ")
         found.type("\x04")
