@@ -1,7 +1,8 @@
-"""From the path of a run, a stage folder or a checkpoint folder to a classifier or a mask filler."""
+"""From the path of a run, a stage folder or a checkpoint folder to a classifier, mask filler or text generator."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,15 @@ from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.inference.generate import TextGenerator
+from pretune.model.folder import (
+    CONFIG_NAME,
+    LABELS_NAME,
+    TOKENIZER_NAME,
+    LoadedModel,
+    load_model_folder,
+    read_stop_ids,
+)
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
@@ -17,6 +26,7 @@ from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
+_SENTENCE = "The sun rises in the east and sets in the west, and at night the moon shines over the houses."
 _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 
 ModelStage = Literal["finetune", "pretrain"]
@@ -81,6 +91,29 @@ def load_filler(path: Path | str) -> MaskFiller:
     if tokenizer.mask_id < 0:
         raise ModelError(f"{loaded.path} has no mask token; it was not trained to fill in words.")
     return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
+
+
+def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGenerator:
+    """The causal or hybrid language model at a path; for a run, the one of its stage `stage`.
+
+    Raises the errors of `load_classifier`, but ModelError if the model does not predict the next token: one that was
+    trained to fill in words only, with its loss from left to right and the command that trains it further.
+    """
+    keep_freed_memory()
+    loaded = load_model_folder(find_model_folder(path, stage))
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if not isinstance(model, LanguageModel):
+        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
+        raise ModelError(f"{loaded.path} has {found}, which does not continue a text; give a causal language model.")
+    generator = TextGenerator(model, load_matching_tokenizer(loaded), read_stop_ids(loaded.path))
+    if not model.config.can_generate:
+        raise ModelError(
+            f"{loaded.path} was trained to fill in masked words, not to continue a text: read from left to right, its "
+            f"loss on an English sentence is {generator.loss_of(_SENTENCE):.1f} nats per token, and a guess has "
+            f"{math.log(model.config.vocab_size):.1f}. To train it further: pretune pretrain PREPROCESSED --from "
+            f"{loaded.path} --objective causal --out DIR."
+        )
+    return generator
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:

@@ -42,6 +42,7 @@ from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
 
 CONFIG_NAME = "config.json"
+GENERATION_CONFIG_NAME = "generation_config.json"  # of transformers
 LABELS_NAME = "labels.json"
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
@@ -146,6 +147,13 @@ def load_model_folder(folder: Path) -> LoadedModel:
     weights_file(folder)  # for its errors, before anything is read
     loaded = _load_native if fields.get("model_type") in NATIVE_TYPES else _load_foreign
     return loaded(folder, fields)
+
+
+def read_stop_ids(folder: Path) -> frozenset[int]:
+    """The tokens that end a text of a causal model, by `config.json` and `generation_config.json`."""
+    files = [file for name in (CONFIG_NAME, GENERATION_CONFIG_NAME) if (file := Path(folder) / name).is_file()]
+    found = [_read_json(file).get("eos_token_id") for file in files]
+    return frozenset(i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
 
 
 def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:

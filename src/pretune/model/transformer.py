@@ -4,13 +4,14 @@ A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:
 no biases and tied embeddings. Token ids and document ids go in; positions attend only within their document.
 
 B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
+S positions so far, in a cache.
 A text may be several windows, which are rows of the batch one after another; R texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -76,11 +77,11 @@ def stretched(frequency: Float[Tensor, "F"], scaling: RopeScaling) -> Float[Tens
     return torch.lerp(slow, frequency, kept.clamp(0.0, 1.0))
 
 
-def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Tensor, "T K"]) -> Tensor:
-    """Turn each pair (x_i, x_{i+K/2}) by the angle of its position."""
+def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "*R T K"], sin: Float[Tensor, "*R T K"]) -> Tensor:
+    """Turn each pair (x_i, x_{i+K/2}) by the angle of its position, from tables for all rows or for each row."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
-    return (x * cos[None, :, None, :] + turned * sin[None, :, None, :]).to(x.dtype)
+    return (x * cos[..., None, :] + turned * sin[..., None, :]).to(x.dtype)
 
 
 def attention_bias(
@@ -97,6 +98,69 @@ def attention_bias(
         past = position[:, None] >= position[None, :]
         visible = visible & (past[None] | ~is_causal[:, None, None])
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -1e9)[:, None]
+
+
+class KeyValueCache:
+    """Keys and values of the positions that a causal model has read, in every layer; room for all is taken at once.
+
+    Rows of different lengths end together: row b begins with `padding[b]` positions that no other position sees, and
+    its first real position is number 0.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        padding: Sequence[int] = (0,),
+        *,
+        max_seq_len: int,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """`max_seq_len` is the room in positions, padding included; `dtype` is the precision of the computation."""
+        device = torch.device("cpu") if device is None else device
+        shape = (len(padding), config.num_kv_heads, max_seq_len, config.head_dim)
+        self.layers = [
+            (torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
+            for _ in range(config.num_layers)
+        ]
+        self.max_seq_len, self.dtype, self.length = max_seq_len, dtype, 0
+        self._padding = torch.tensor(padding, device=device) if any(padding) else None
+        self._columns = torch.arange(max_seq_len, device=device)
+        self._cos, self._sin = rotary_tables(config, max_seq_len, device)
+
+    def begin(self, count: int) -> CachedPositions:
+        """Take in the next `count` positions: where they are, their angles, and what they see of all up to them."""
+        start, end = self.length, self.length + count
+        if end > self.max_seq_len:
+            raise ValueError(f"the cache has room for {self.max_seq_len} positions, not for {end}")
+        self.length = end
+        if self._padding is None:
+            cos, sin = self._cos[start:end], self._sin[start:end]
+        else:
+            place = (self._columns[start:end] - self._padding[:, None]).clamp(min=0)
+            cos, sin = self._cos[place], self._sin[place]
+        return CachedPositions(start, end, cos, sin, self._bias(start, end))
+
+    def _bias(self, start: int, end: int) -> Float[Tensor, "R 1 T S"] | None:
+        """0 where a new position sees an earlier one or itself, very negative elsewhere; None if all see all."""
+        if self._padding is None and end - start == 1:
+            return None
+        columns = self._columns[:end]
+        visible = columns <= self._columns[start:end, None]
+        if self._padding is not None:
+            visible = visible & (columns >= self._padding[:, None, None])
+        visible = visible.view(-1, 1, end - start, end)
+        return torch.zeros(visible.shape, dtype=self.dtype, device=visible.device).masked_fill_(~visible, -1e9)
+
+
+class CachedPositions(NamedTuple):
+    """The positions start:end that a cache takes in."""
+
+    start: int
+    end: int
+    cos: Tensor
+    sin: Tensor
+    bias: Tensor | None  # (B or 1, 1, T, S), of T new positions and S so far
 
 
 class Block(nn.Module):
@@ -144,6 +208,26 @@ class Block(nn.Module):
             k = k.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
         return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+
+    def attend_to_cache(
+        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "B T HK"]:
+        """`attention_half` for new positions, which see all earlier ones; their keys and values join those cached."""
+        c, (keys, values) = self.config, cached
+        b, t, _ = x.shape
+        h = self.attention_norm(x).to(keys.dtype)
+        heads = self.qkv_proj(h).view(b, t, c.num_heads + 2 * c.num_kv_heads, c.head_dim)
+        turned = rotate(heads[:, :, : c.num_heads + c.num_kv_heads], at.cos, at.sin).transpose(1, 2)
+        keys[:, :, at.start : at.end] = turned[:, c.num_heads :]
+        values[:, :, at.start : at.end] = heads[:, :, c.num_heads + c.num_kv_heads :].transpose(1, 2)
+        found = F.scaled_dot_product_attention(
+            turned[:, : c.num_heads],
+            keys[:, :, : at.end],
+            values[:, :, : at.end],
+            attn_mask=at.bias,
+            enable_gqa=c.num_kv_heads != c.num_heads,
+        )
+        return found.transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
     def feed_forward_half(self, x: Float[Tensor, "*N D"], heads: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
         """The half in which positions are independent: add the heads to the residual stream, then feed-forward."""
@@ -208,6 +292,17 @@ class Transformer(nn.Module):
             x = feed_forward_half(x, heads)
         return self.final_norm(x)
 
+    def read_on(self, input_ids: Int[Tensor, "B T"], cache: KeyValueCache) -> Float[Tensor, "B D"]:
+        """The vectors at the last of some positions, which follow those in the cache and join them; causal."""
+        at, x = cache.begin(input_ids.shape[1]), self.embed_tokens(input_ids)
+        for block, cached in zip(self.blocks, cache.layers, strict=True):
+            block = cast(Block, block)
+            heads = block.attend_to_cache(x, at, cached)
+            if cached is cache.layers[-1]:
+                x, heads = x[:, -1:], heads[:, -1:]
+            x = block.feed_forward_half(x, heads)
+        return self.final_norm(x[:, -1])
+
 
 class LanguageModel(nn.Module):
     """A transformer that predicts tokens."""
@@ -230,6 +325,10 @@ class LanguageModel(nn.Module):
     ) -> Float[Tensor, "*M V"]:
         """Logits at the given positions of the flattened batch (M, V), or at all of them (B, T, V)."""
         return self.lm_head(self.transformer(input_ids, document_ids, is_causal, dtype, positions).to(dtype))
+
+    def next_logits(self, input_ids: Int[Tensor, "B T"], cache: KeyValueCache) -> Float[Tensor, "B V"]:
+        """Logits of the token after some tokens, which follow those in the cache and join them."""
+        return self.lm_head(self.transformer.read_on(input_ids, cache).to(cache.dtype))
 
 
 Backbone = Transformer | ForeignEncoder
