@@ -13,6 +13,7 @@ from pretune.inference.generate import TextGenerator
 from pretune.model.config import ModelConfig
 from pretune.model.folder import save_model_folder
 from pretune.model.transformer import LanguageModel
+from pretune.text.chat.tokens import add_chat_tokens
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 
 CONFIG = ModelConfig(
@@ -40,6 +41,13 @@ def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> LanguageModel:
 @pytest.fixture(scope="session")
 def generator(tokenizer_folder: Path) -> TextGenerator:
     tokenizer = load_tokenizer(tokenizer_folder)
+    return TextGenerator(random_model(replace(CONFIG, vocab_size=tokenizer.vocab_size)), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def chatty(tokenizer_folder: Path) -> TextGenerator:
+    """One whose vocabulary has the marks of the chat template."""
+    tokenizer = add_chat_tokens(load_tokenizer(tokenizer_folder))
     return TextGenerator(random_model(replace(CONFIG, vocab_size=tokenizer.vocab_size)), tokenizer)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,15 @@ import torch
 import torch.nn.functional as F
 
 from pretune.data.padding import group_by_length, pad_rows
-from pretune.inference.chat_session import answer, encode_transcript
+from pretune.inference.chat_session import answer
 from pretune.inference.generate import TextGenerator
 from pretune.inference.sampling import Sampling
 from pretune.model.transformer import LanguageModel
+from pretune.runtime.randomness import derive_seed
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow, encode_all
-from pretune.text.chat.tokens import has_chat_tokens, turn_end_id
+from pretune.text.chat.tokens import turn_end_id
+from pretune.text.chat.transcript import encode_transcript
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 4096  # padding included
@@ -91,8 +94,18 @@ def _row_of(row: ChatRow, end_id: int) -> _Row:
 
 
 def _transcript_of(conversation: Conversation, row: ChatRow, end_id: int, tokenizer: Tokenizer) -> _Row:
-    """The same conversation without marks: the tokens of the last reply follow a transcript of what was said before."""
-    raise NotImplementedError
+    """The same conversation as a transcript, whose replies have the ids that they have in the row."""
+    has_system = conversation.messages[0].role == "system"
+    kept = [*conversation.messages[:has_system], *conversation.messages[has_system + row.num_left_out :]]
+    replies = [[token_id for token_id in reply if token_id != end_id] for reply in _replies_of(row)]
+    ids, places = encode_transcript(kept, tokenizer, replies)
+    return _Row(ids=ids, places=places, is_end=[False] * len(places))
+
+
+def _replies_of(row: ChatRow) -> list[list[int]]:
+    """The supervised ids of each reply."""
+    grouped = groupby(zip(row.ids, row.is_supervised, strict=True), key=lambda pair: pair[1])
+    return [[token_id for token_id, _ in pairs] for learns, pairs in grouped if learns]
 
 
 @torch.inference_mode()
@@ -111,3 +124,21 @@ def _losses(model: LanguageModel, rows: Sequence[_Row], pad_id: int) -> Iterator
     for row in rows:
         yield losses[start : start + len(row.places)]
         start += len(row.places)
+
+
+def write_replies(
+    generator: TextGenerator,
+    conversations: Sequence[Conversation],
+    sampling: Sampling,
+    on_reply: Callable[[int], None] = lambda _number: None,
+) -> list[str]:
+    """The model's reply to the last question of each conversation, which has the same history as in the conversation.
+
+    Each has random numbers of its own. `on_reply` is called with the number of replies so far.
+    """
+    replies = []
+    for number, conversation in enumerate(conversations):
+        own = replace(sampling, seed=derive_seed(sampling.seed, "reply", number))
+        replies.append(answer(generator, conversation.messages[:-1], own))
+        on_reply(number + 1)
+    return replies

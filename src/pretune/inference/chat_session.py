@@ -8,8 +8,9 @@ can.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pretune.errors import ModelNotFoundError, UsageError
 from pretune.inference.generate import TextGenerator
@@ -19,11 +20,10 @@ from pretune.runtime.atomic import write_text
 from pretune.text.chat.conversations import Message, clean_message, role_named
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
+from pretune.text.chat.transcript import ASKING, encode_transcript
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 
 REPLY_FRACTION = 0.25  # of the context, at most, is kept free for a reply before the history is cut
-_ASKING, _REPLYING = "User:", "Assistant:"  # of a transcript
-_SPEAKERS = {"system": "", "user": f"{_ASKING} ", "assistant": f"{_REPLYING} "}
 
 
 class ChatSession:
@@ -100,7 +100,7 @@ class ChatSession:
     def _write(self, ids: list[int], sampling: Sampling) -> Iterator[str]:
         generator = self.generator
         if not self.has_template:
-            yield from _until(_decoded(generator, ids, sampling, generator.stop_ids), _ASKING)
+            yield from _until(_decoded(generator, ids, sampling, generator.stop_ids), ASKING)
             return
         marks = {turn_start_id(generator.tokenizer), turn_end_id(generator.tokenizer)}
         yield from _decoded(generator, ids, sampling, generator.stop_ids | marks)
@@ -127,9 +127,7 @@ class ChatSession:
         tokenizer = self.generator.tokenizer
         if self.has_template:
             return encode_prompt([*system, *turns], tokenizer)
-        lines = [f"{_SPEAKERS[each.role]}{each.content}" for each in [*system, *turns]]
-        ids = tokenizer.encode(self.generator.clean("\n".join([*lines, _REPLYING])))
-        return ids[:-1] if ids and ids[-1] == tokenizer.eos_id else ids
+        return encode_transcript([*system, *turns], tokenizer)[0]
 
     def _clean(self, text: str) -> str:
         return clean_message(text, keeps_lines=not self.generator.tokenizer.is_own)
@@ -147,10 +145,10 @@ def load_chat_session(path: Path | str, system: str | None = None) -> ChatSessio
     return ChatSession(load_generator(found), system)
 
 
-def answer(generator: TextGenerator, messages: Sequence[Mapping[str, str] | Message], sampling: Sampling) -> str:
+def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
     """The reply to a conversation whose last message is of the user.
 
-    Messages are `{"role": ..., "content": ...}` with the roles system, user and assistant. Raises UsageError if a
+    Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises UsageError if a
     message has another form or another role, or if the conversation does not end with a message of the user.
     """
     read = [_read_message(each) for each in messages]
@@ -164,7 +162,7 @@ def answer(generator: TextGenerator, messages: Sequence[Mapping[str, str] | Mess
     return "".join(session.reply(read[-1].content, sampling)).strip()
 
 
-def _read_message(message: Mapping[str, str] | Message) -> Message:
+def _read_message(message: Any) -> Message:
     if isinstance(message, Message):
         return message
     try:
