@@ -168,12 +168,16 @@ class PretrainConfig:
 class SplitConfig:
     """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
-    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"] = _setting(
+    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens", "chat"] = _setting(
         "auto",
         "classification: a class for each text; multilabel: several labels; pairs: a class or score for two texts; "
-        "regression: a score; tokens: entities; auto: detected and shown",
+        "regression: a score; tokens: entities; chat (prepare only): conversations; auto: any but chat, detected and "
+        "shown",
     )
-    text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
+    text_column: str | None = _setting(
+        None, "column that contains the text; for chat, the question or the messages (default: detected and shown)"
+    )
+    response_column: str | None = _setting(None, "for chat: column that contains the reply to the text")
     text_pair_column: str | None = _setting(None, "column that contains the second text of pairs")
     label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
     label_separator: str | None = _setting(
@@ -184,6 +188,14 @@ class SplitConfig:
         0.1, "fraction of the rows held out for validation, chosen by a hash of the text"
     )
     test_fraction: float = _setting(0.1, "fraction of the rows held out for the test, unless a test file is given")
+
+    def __post_init__(self) -> None:
+        if self.task != "chat" and self.response_column is not None:
+            raise UsageError("--response-column is for conversations; give --task chat with it.")
+        of_labels = ("text_pair_column", "label_column", "label_separator", "label_names")
+        given = [f"--{name.replace('_', '-')}" for name in of_labels if getattr(self, name)]
+        if self.task == "chat" and given:
+            raise UsageError(f"{', '.join(given)} has no effect with --task chat: conversations have no labels.")
 
 
 @dataclass(frozen=True, kw_only=True)

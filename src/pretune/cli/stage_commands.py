@@ -176,10 +176,12 @@ def pretrain(arguments: Arguments) -> int:
 
 
 def prepare(arguments: Arguments) -> int:
-    """Stage 4: encode the labelled examples."""
+    """Stage 4: encode the labelled examples, or conversations."""
+    settings, out = _settings(arguments), Path(arguments.out)
+    if settings.split.task == "chat":
+        return _prepare_chat(arguments, settings, out)
     from pretune.stages.prepare import prepare
 
-    settings, out = _settings(arguments), Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
         prepare(
             stage_folder(arguments.labels, "split"),
@@ -187,6 +189,22 @@ def prepare(arguments: Arguments) -> int:
             settings.prepare,
             base=stage_folder(arguments.base, "pretrain"),
             test_labels=_path(arguments.test_labels),
+            split=settings.split,
+            redo=arguments.redo,
+        )
+    return _show_stage(out)
+
+
+def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
+    from pretune.stages.prepare_chat import prepare_chat
+
+    with live_progress(sys.stderr, arguments.quiet):
+        prepare_chat(
+            Path(arguments.labels),
+            out,
+            settings.prepare,
+            base=stage_folder(arguments.base, "pretrain"),
+            test_conversations=_path(arguments.test_labels),
             split=settings.split,
             redo=arguments.redo,
         )
