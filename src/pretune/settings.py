@@ -210,6 +210,11 @@ class PrepareConfig:
         "windows: read a longer text in several windows, with the mean of their vectors; cut: read its beginning and "
         "end; auto: windows if more than a tenth of the texts are longer",
     )
+    notice: str | None = _setting(
+        None,
+        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations, that "
+        "they are no medical advice)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,6 +104,21 @@ def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
 
+def _add_sampling(parser: argparse.ArgumentParser, max_tokens: int) -> None:
+    """How a text is continued; the fields of `pretune.inference.sampling.Sampling`."""
+    group = parser.add_argument_group("how the model writes")
+    for flag, kind, default, text in (
+        ("--max-tokens", int, max_tokens, f"most tokens to write (default: {max_tokens})"),
+        ("--temperature", float, 0.8, "0: always the most probable token; higher: more varied (default: 0.8)"),
+        ("--top-k", int, 50, "draw from the K most probable tokens; 0: from all (default: 50)"),
+        ("--top-p", float, 1.0, "draw from the most probable tokens that have this probability together (default: 1)"),
+        ("--repetition-penalty", float, 1.0, "above 1: make tokens that have occurred less probable (default: 1)"),
+        ("--seed", int, 0, "the same seed gives the same text (default: 0)"),
+    ):
+        metavar = "N" if kind is int else "X"
+        group.add_argument(flag, type=number_of(kind), default=default, metavar=metavar, help=text)
+
+
 def _add_settings(parser: argparse.ArgumentParser, title: str, options: Sequence[Option]) -> None:
     add_options(parser.add_argument_group(title), merge_options(options))
 
@@ -323,6 +338,13 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     how_many = "number of words to show (default: 5)"
     parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
     _add_json(parser, "print one JSON object: the text, and the words with their probabilities for each [MASK]")
+
+
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "its fine-tuned model, or else its pre-trained one")
+    parser.add_argument("--system", metavar="TEXT", help="instructions that the model reads before the conversation")
+    _add_sampling(parser, max_tokens=300)
+    _add_json(parser, "print a JSON object for each reply: role, content, is_cut")
 
 
 def add_trace(parser: argparse.ArgumentParser) -> None:

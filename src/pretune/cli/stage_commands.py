@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretune.cli.arguments import as_typed_for_run, stage_folder
+from pretune.cli.chat_commands import chat
 from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
@@ -261,6 +262,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "fill": fill,
+    "chat": chat,
     "trace": trace,
     "export": export,
     "show": show,

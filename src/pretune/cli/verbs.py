@@ -154,6 +154,12 @@ VERBS = {
             arguments.add_fill,
         ),
         _verb(
+            "chat MODEL [--system TEXT] [--max-tokens N] [--temperature X] [--json]",
+            "hold a conversation with a causal model in the terminal, or with messages from a pipe",
+            'chat work/chat --system "You answer questions about health."',
+            arguments.add_chat,
+        ),
+        _verb(
             "trace MODEL TEXT [--json] [--html FILE]\n       pretune trace RUN --selftest",
             "follow one text through tokens, embedding, layers and head to the decision",
             'trace runs/reviews "A wonderful film."',

@@ -8,7 +8,7 @@ can.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,14 @@ class ChatSession:
     """One conversation. `reply` adds a message and its reply.
 
     `messages` has all of it, the message of the system first. `num_left_out` counts the messages at its beginning that
-    the model no longer reads, because the conversation is longer than its context.
+    the model no longer reads, because the conversation is longer than its context; `was_cut` says that the last reply
+    did not come to its end, because it had as many tokens as it may have.
     """
 
-    def __init__(self, generator: TextGenerator, system: str | None = None) -> None:
-        self.generator, self.system = generator, system
+    def __init__(self, generator: TextGenerator, system: str | None = None, path: Path | None = None) -> None:
+        self.generator, self.system, self.path = generator, system, path
         self.turns: list[Message] = []  # of user and assistant
-        self.num_left_out = 0
+        self.num_left_out, self.was_cut = 0, False
         self._saved: set[Path] = set()
 
     @property
@@ -49,7 +50,7 @@ class ChatSession:
         """The conversation so far, with the message of the system, if there is one."""
         return [*([] if self.system is None else [Message("system", self.system)]), *self.turns]
 
-    def reply(self, text: str, sampling: Sampling | None = None) -> Iterator[str]:
+    def reply(self, text: str, sampling: Sampling | None = None) -> Generator[str, None, None]:
         """The reply to a message, in strings of whole characters, as the model writes it.
 
         If the iterator is closed in the middle, what was written so far is kept as the reply; if nothing was written,
@@ -58,7 +59,7 @@ class ChatSession:
         message = Message("user", self._clean(text))
         if not message.content:
             raise UsageError("The message is empty; type some words.")
-        asked, sampling = [*self.turns, message], sampling or Sampling()
+        asked, sampling, self.was_cut = [*self.turns, message], sampling or Sampling(), False
         ids, self.num_left_out = self._fit(asked, sampling.max_tokens)
         return self._answer(asked, ids, sampling)
 
@@ -85,7 +86,7 @@ class ChatSession:
 
     # -- one reply -----------------------------------------------------------------------------------------------
 
-    def _answer(self, asked: list[Message], ids: list[int], sampling: Sampling) -> Iterator[str]:
+    def _answer(self, asked: list[Message], ids: list[int], sampling: Sampling) -> Generator[str, None, None]:
         written = ""
         try:
             for text in self._write(ids, sampling):
@@ -98,12 +99,22 @@ class ChatSession:
                 self.turns = [*asked, Message("assistant", written.strip())]
 
     def _write(self, ids: list[int], sampling: Sampling) -> Iterator[str]:
-        generator = self.generator
+        tokenizer, stop_ids = self.generator.tokenizer, self.generator.stop_ids
         if not self.has_template:
-            yield from _until(_decoded(generator, ids, sampling, generator.stop_ids), ASKING)
+            yield from _until(self._decoded(ids, sampling, stop_ids), ASKING)
             return
-        marks = {turn_start_id(generator.tokenizer), turn_end_id(generator.tokenizer)}
-        yield from _decoded(generator, ids, sampling, generator.stop_ids | marks)
+        yield from self._decoded(ids, sampling, stop_ids | {turn_start_id(tokenizer), turn_end_id(tokenizer)})
+
+    def _decoded(self, ids: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Iterator[str]:
+        """What the model writes, in strings of whole characters."""
+        decoder, num_tokens = StreamDecoder(self.generator.tokenizer, ids), 0
+        for token_id in self.generator.continue_ids(ids, sampling, stop_ids):
+            num_tokens += 1
+            self.was_cut = num_tokens == sampling.max_tokens or len(ids) + num_tokens == self.generator.max_seq_len
+            if text := decoder.add(token_id):
+                yield text
+        if text := decoder.finish():
+            yield text
 
     # -- what the model reads ------------------------------------------------------------------------------------
 
@@ -142,7 +153,7 @@ def load_chat_session(path: Path | str, system: str | None = None) -> ChatSessio
         found = find_model_folder(path, "finetune")
     except ModelNotFoundError:
         found = find_model_folder(path, "pretrain")
-    return ChatSession(load_generator(found), system)
+    return ChatSession(load_generator(found), system, found)
 
 
 def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
@@ -171,17 +182,6 @@ def _read_message(message: Any) -> Message:
         raise UsageError(f'A message is {message!r:.80}; expected {{"role": ..., "content": ...}}.') from error
     except ValueError as error:
         raise UsageError(f"The role {message['role']!r} is unknown; expected system, user or assistant.") from error
-
-
-def _decoded(
-    generator: TextGenerator, ids: Sequence[int], sampling: Sampling, stop_ids: frozenset[int]
-) -> Iterator[str]:
-    decoder = StreamDecoder(generator.tokenizer, ids)
-    for token_id in generator.continue_ids(ids, sampling, stop_ids):
-        if text := decoder.add(token_id):
-            yield text
-    if text := decoder.finish():
-        yield text
 
 
 def _until(texts: Iterator[str], marker: str) -> Iterator[str]:
