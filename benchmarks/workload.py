@@ -16,7 +16,7 @@ from pretune.model.config import PRESETS, ModelConfig, with_special_tokens
 from pretune.settings import CollectConfig, PreprocessConfig
 from pretune.stages.collect.stage import collect
 from pretune.stages.preprocess.stage import preprocess
-from pretune.text.labels.reader import read_labeled
+from pretune.text.labels.task_rows import read_task_rows
 from pretune.text.readers.tables import iter_records
 from pretune.text.reading_report import Findings
 from pretune.text.token_shards import ShardWriter, TokenShard
@@ -87,9 +87,9 @@ def _labelled(rows: int) -> tuple[list[str], list[int], str]:
     if data is None:
         built_in = labeled_rows(rows)
         return [row.text for row in built_in], [int(row.label == "positive") for row in built_in], "built-in texts"
-    found = read_labeled(data / "sst2" / "train.tsv.zst")
+    found = read_task_rows(data / "sst2" / "train.tsv.zst", task="classification")
     step = max(1, len(found) // rows)
-    return found.texts[::step][:rows], [int(label) for label in found.labels[::step][:rows]], "SST-2 phrases"
+    return found.texts[::step][:rows], [int(str(label)) for label in found.labels[::step][:rows]], "SST-2 phrases"
 
 
 def task_texts(rows: int) -> list[str]:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = "".join(
     re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text("utf-8"), re.DOTALL)
@@ -16,6 +18,7 @@ PROGRAM = "".join(
 PRINTED = re.findall(r"print\(.*?\) +# ((?:Model\(|\('|None$|\d+$|').*)$", PROGRAM, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_program_prints_what_it_says(small_run: Path, tmp_path: Path) -> None:
     (tmp_path / "runs").symlink_to(small_run.parent)
     for name, num_rows in (("labelled", 120), ("held-out", 60)):

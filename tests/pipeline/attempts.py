@@ -25,6 +25,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import sklearn.linear_model
+import sklearn.svm  # noqa: F401  (which the linear baselines import late)
+
 from pretune.cli import main, stage_commands
 from pretune.runtime import atomic, events, stage_folder
 from pretune.stages.finetune import stage as finetune

@@ -21,7 +21,7 @@ PRETRAIN = (
 )
 Run = Callable[[list[dict[str, Any]]], list[list[tuple[int, str]]]]
 TIMES = ("time", "elapsed_seconds")
-FINETUNE = "--epochs 2 --learning-rates 1e-3 --seeds 1 --quiet"
+FINETUNE = "--epochs 2 --learning-rates 1e-3 --seeds 1 --no-stack --quiet"
 
 
 # Which process is short of memory, at which pass, and how many processes resume the run.

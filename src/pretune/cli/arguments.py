@@ -10,6 +10,7 @@ from pathlib import Path
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
+    ChatTuningConfig,
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,
@@ -17,6 +18,8 @@ from pretune.settings import (
     PretrainConfig,
     SplitConfig,
 )
+
+CHAT = "chat"  # the settings of `finetune` for conversations; no stage of a run has them
 
 # --- options that several verbs have ----------------------------------------------------------------------------------
 
@@ -281,7 +284,16 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     _add_out(parser)
     _add_redo(parser)
-    _add_settings(parser, "settings", options_of("finetune", FinetuneConfig))
+    own, chat = options_of("finetune", FinetuneConfig), options_of(CHAT, ChatTuningConfig)
+    flags, of_chat = {option.flag for option in own}, {option.flag for option in chat}
+    merged = merge_options([*own, *chat])
+    groups = {
+        "settings": [option for option in merged if option.flag in flags & of_chat],
+        "if PREPARED has labelled examples": [option for option in merged if option.flag not in of_chat],
+        "if PREPARED has conversations": [option for option in merged if option.flag not in flags],
+    }
+    for title, options in groups.items():
+        add_options(parser.add_argument_group(title), options)
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:

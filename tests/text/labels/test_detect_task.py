@@ -114,7 +114,10 @@ def test_scores_in_a_column_without_a_usual_name() -> None:
 
 @pytest.mark.parametrize(
     ("labels", "task", "reason"),
-    [(["yes", "no"] * 5, "classification", "each row has one label"), ([n / 9 for n in range(30)], "regression", "30 diff")],
+    [
+        (["yes", "no"] * 5, "classification", "each row has one label"),
+        ([n / 9 for n in range(30)], "regression", "30 diff"),
+    ],
 )
 def test_pairs_by_name_with_labels_or_scores(labels: list[Any], task: str, reason: str) -> None:
     found = detect(rows(*({**PAIR, "label": label} for label in labels)))
