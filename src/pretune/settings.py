@@ -346,6 +346,33 @@ class ChatTuningConfig:
             raise UsageError("--freeze would keep random weights with --from-scratch; give one of them.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StrategiesConfig:
+    """`compare --strategies`: four ways to a chatbot, each with the same budget."""
+
+    minutes: float | None = _setting(None, "budget of each strategy in minutes of training, calibration included")
+    tokens: int | None = _setting(None, "budget of each strategy in training tokens, instead of minutes")
+    domain_fraction: float = _setting(
+        0.5, "fraction of the budget that pre-training further takes from the fourth strategy"
+    )
+    adapter: Literal["none", "lora"] = _setting("none", "how the base is fine-tuned, as in `finetune`")
+    seed: int = _setting(0, "first seed")
+    seeds: int = _setting(1, "number of runs of each strategy with different seeds")
+    conversations: int = _setting(300, "held-out conversations to measure the loss on, at most")
+    questions: int = _setting(12, "held-out questions to answer, the same for all strategies")
+    reply_tokens: int = _setting(100, "most tokens of an answer")
+    threads: int | None = _setting(None, "CPU threads (default: all cores)")
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.tokens is None):
+            raise UsageError("Give the budget of each strategy: either --minutes X or --tokens N.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "tokens")
+        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "domain_fraction")
+        _expect(self, lambda value: value >= 1, "at least 1", "seeds", "reply_tokens", "threads")
+        _expect(self, lambda value: value >= 2, "at least 2", "conversations")
+        _expect(self, lambda value: value >= 0, "at least 0", "questions")
+
+
 def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
     """Raise UsageError for a value that a stage cannot work with; None is always valid."""
     for name in names:

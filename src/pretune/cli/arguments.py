@@ -17,8 +17,10 @@ from pretune.settings import (
     PreprocessConfig,
     PretrainConfig,
     SplitConfig,
+    StrategiesConfig,
 )
 
+STRATEGIES = "strategies"  # the settings of `compare --strategies`
 CHAT = "chat"  # the settings of `finetune` for conversations; no stage of a run has them
 
 # --- options that several verbs have ----------------------------------------------------------------------------------
@@ -297,11 +299,23 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune")
+    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune; with --strategies: the base")
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     parser.add_argument("--scratch", metavar="DIR", help="output folder of finetune --from-scratch")
     _add_out(parser)
     _add_redo(parser)
+    group = parser.add_argument_group("four ways to a chatbot, if PREPARED has conversations")
+    group.add_argument(
+        "--strategies",
+        action="store_true",
+        help="train and compare four ways from a base: as it is, from scratch, fine-tuned, and pre-trained further on "
+        "--domain before it is fine-tuned",
+    )
+    group.add_argument("--domain", nargs="+", metavar="PATH", help="text of the domain, as for collect")
+    group.add_argument(
+        "--held-out", metavar="FILE", help="conversations from elsewhere, on which all models are measured, too"
+    )
+    add_options(group, options_of(STRATEGIES, StrategiesConfig))
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -329,7 +343,12 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model")
-    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to evaluate on")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
+    what.add_argument(
+        "--chat", metavar="FILE", help="conversations to evaluate the replies of a causal model on, or the output "
+        "folder of prepare --task chat, whose held-out ones are read"
+    )
     parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
@@ -338,6 +357,18 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    group = parser.add_argument_group("with --chat")
+    group.add_argument(
+        "--replies", type=number_of(int), metavar="N", help="held-out questions that the model answers (default: 20)"
+    )
+    group.add_argument(
+        "--trained-on", metavar="FILE", help="the conversations that the model was trained on, to find copies of their "
+        "replies (default: the training split, if a folder of prepare is given)"
+    )
+    group.add_argument(
+        "--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)"
+    )
+    group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
     _add_no_stack(parser)
     _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"

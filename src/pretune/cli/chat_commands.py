@@ -1,4 +1,4 @@
-"""The command `chat`: messages from the terminal or a pipe in, replies as they are written out."""
+"""The commands for models that reply: `chat`, `evaluate --chat` and `compare --strategies`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,60 @@ def chat(arguments: argparse.Namespace) -> int:
     for sentence in _introduce(session, is_interactive=reader.is_terminal and not arguments.quiet):
         to_stderr(sentence)
     return ChatLoop(session, reader, sampling, as_json=arguments.json).run()
+
+
+def evaluate_replies(arguments: argparse.Namespace) -> int:
+    """Evaluate the replies of a model on held-out conversations."""
+    from pretune.cli.model_commands import refuse_options
+    from pretune.cli.render_replies import describe_reply_figures
+    from pretune.evaluation.chat import evaluate_chat
+    from pretune.inference.sampling import Sampling
+
+    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
+    refuse_options(arguments, of_labels, "with --chat")
+    figures = evaluate_chat(
+        arguments.model,
+        arguments.chat,
+        training=arguments.trained_on,
+        num_replies=20 if arguments.replies is None else arguments.replies,
+        sampling=Sampling(
+            max_tokens=100 if arguments.max_tokens is None else arguments.max_tokens, seed=arguments.seed or 0
+        ),
+        on_progress=(lambda _sentence: None) if arguments.quiet else to_stderr,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_reply_figures(figures))
+    return EXIT_DONE
+
+
+def compare_strategies(arguments: argparse.Namespace) -> int:
+    """Train and compare four ways to a chatbot."""
+    from pathlib import Path
+
+    from pretune.cli.arguments import STRATEGIES, stage_folder
+    from pretune.cli.options import typed_values
+    from pretune.reporting.progress import live_progress
+    from pretune.reporting.report import show_run
+    from pretune.settings import StrategiesConfig
+    from pretune.strategies import run_strategies
+
+    if arguments.scratch is not None:
+        raise UsageError("--scratch is given with --strategies, which trains all of its models itself; leave it out.")
+    if not arguments.domain:
+        raise UsageError("--strategies needs text of the domain, to pre-train on further; give it with --domain PATH.")
+    config = StrategiesConfig(**typed_values(arguments).get(STRATEGIES, {}))
+    with live_progress(sys.stderr, arguments.quiet):
+        folder = run_strategies(
+            stage_folder(arguments.finetuned, "pretrain"),
+            stage_folder(arguments.prepared, "prepare"),
+            arguments.domain,
+            Path(arguments.out),
+            config,
+            other=arguments.held_out,
+            redo=arguments.redo,
+            say=(lambda _sentence: None) if arguments.quiet else to_stderr,
+        )
+    show_run(folder, sys.stdout)
+    return EXIT_DONE
 
 
 def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:

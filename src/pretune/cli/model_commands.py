@@ -131,7 +131,12 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples."""
+    """Evaluate a model on labelled examples, or its replies on held-out conversations."""
+    if arguments.chat is not None:
+        from pretune.cli.chat_commands import evaluate_replies
+
+        return evaluate_replies(arguments)
+    refuse_options(arguments, ("--replies", "--trained-on", "--max-tokens", "--seed"), "without --chat")
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -144,6 +149,13 @@ def evaluate(arguments: Arguments) -> int:
     )
     to_stdout(to_json(figures) if arguments.json else describe_evaluation(figures))
     return EXIT_DONE
+
+
+def refuse_options(arguments: Arguments, options: Sequence[str], where: str) -> None:
+    """Raise UsageError for an option that has no effect."""
+    for option in options:
+        if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
+            raise UsageError(f"{option} is given {where}, where it has no effect; leave it out.")
 
 
 def fill(arguments: Arguments) -> int:

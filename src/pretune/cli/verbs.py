@@ -130,8 +130,9 @@ VERBS = {
             arguments.add_finetune,
         ),
         _verb(
-            "compare FINETUNED PREPARED [--scratch DIR] --out DIR",
-            "compare the model with linear baselines and with the same network from scratch",
+            "compare FINETUNED PREPARED [--scratch DIR] --out DIR\n"
+            "       pretune compare BASE PREPARED --strategies --domain PATH... --minutes X --out DIR",
+            "compare the model with linear baselines and with the same network from scratch, or four ways to a chatbot",
             "compare work/finetune work/prepare --scratch work/scratch --out work/compare",
             arguments.add_compare,
         ),
@@ -142,8 +143,8 @@ VERBS = {
             arguments.add_predict,
         ),
         _verb(
-            "evaluate MODEL --labels FILE [--json]",
-            "evaluate a model on labelled examples",
+            "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --chat FILE [--json]",
+            "evaluate a model on labelled examples, or its replies on held-out conversations",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
