@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
 
+ObjectiveSetting = Literal["auto", "masked", "causal", "hybrid"]
 Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
 Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
@@ -109,8 +110,16 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Stage 3: a transformer learns to predict missing words."""
+    """Stage 3: a transformer learns to predict missing words, the next token, or both."""
 
+    objective: ObjectiveSetting = _setting(
+        "auto",
+        "masked: predict hidden words, to classify and fill in; causal: predict the next token, to generate; hybrid: "
+        "both with the same weights; auto: masked, or that of the base",
+    )
+    causal_share: float | None = _setting(
+        None, "hybrid: fraction of the rows that are causal, and their part of the loss (default: 0.25)"
+    )
     size: Size = _setting(
         "auto",
         "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
@@ -160,7 +169,12 @@ class PretrainConfig:
         _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
         _expect(self, lambda value: value >= 0, "at least 0", "checkpoint_minutes")
         _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
-        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob")
+        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob", "causal_share")
+        if self.causal_share is not None and self.objective in ("masked", "causal"):
+            raise UsageError(
+                f"--causal-share is given, but --objective {self.objective} has rows of one kind only; leave it out, "
+                "or give --objective hybrid."
+            )
         _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
 
 

@@ -78,7 +78,8 @@ def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
 def load_filler(path: Path | str) -> MaskFiller:
     """The masked language model at a path; for a run, the one that its pretrain stage trained.
 
-    Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
+    Raises the errors of `load_classifier`, but ModelError if the model is a classifier, is causal, or has no mask
+    token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
     model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
@@ -86,6 +87,11 @@ def load_filler(path: Path | str) -> MaskFiller:
         found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
         raise ModelError(
             f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
+        )
+    if not model.config.can_fill:
+        raise ModelError(
+            f"{loaded.path} was trained to predict the next token only, so it does not fill in words; to teach it, run "
+            f"pretune pretrain PREPROCESSED --from {path} --objective hybrid --out DIR."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
