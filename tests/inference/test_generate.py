@@ -59,7 +59,7 @@ def test_it_stops_at_the_end_of_a_text(generator: TextGenerator) -> None:
     free = list(generator.continue_ids(ids, GREEDY))
     stop = frozenset([free[5]])
     assert list(generator.continue_ids(ids, GREEDY, stop)) == free[: free.index(free[5])]
-    stopping = TextGenerator(generator.model, generator.tokenizer, stop)
+    stopping = TextGenerator(generator.model, generator.tokenizer, stop_ids=stop)
     [found] = stopping.generate(["The sun rises in"], GREEDY)
     assert found.ending == "end of text" and list(found.token_ids) == free[: free.index(free[5])]
 

@@ -342,12 +342,20 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "its fine-tuned model")
+    _add_model(parser, "its fine-tuned model; with --minimal-pairs, its pre-trained model")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
     what.add_argument(
-        "--chat", metavar="FILE", help="conversations to evaluate the replies of a causal model on, or the output "
-        "folder of prepare --task chat, whose held-out ones are read"
+        "--chat",
+        metavar="FILE",
+        help="conversations to evaluate the replies of a causal model on, or the output folder of prepare --task chat, "
+        "whose held-out ones are read",
+    )
+    what.add_argument(
+        "--minimal-pairs",
+        metavar="FILE",
+        help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
+        "bad; a text file with a pair in two lines, the unacceptable one first; or an archive or folder of these",
     )
     parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
@@ -369,6 +377,15 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)"
     )
     group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
+    parser.add_argument(
+        "--scoring",
+        choices=("auto", "masked", "causal"),
+        help="with --minimal-pairs: score a sentence by masking each token in turn, or by predicting each from those "
+        "before it (default: auto, masked if the model was trained to fill in words)",
+    )
+    parser.add_argument(
+        "--limit", type=number_of(int), metavar="N", help="with --minimal-pairs: pairs of each paradigm (default: all)"
+    )
     _add_no_stack(parser)
     _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"

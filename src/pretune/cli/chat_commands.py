@@ -58,7 +58,7 @@ def evaluate_replies(arguments: argparse.Namespace) -> int:
     from pretune.inference.sampling import Sampling
 
     of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
-    refuse_options(arguments, of_labels, "with --chat")
+    refuse_options(arguments, (*of_labels, "--scoring", "--limit"), "with --chat", "use --labels")
     figures = evaluate_chat(
         arguments.model,
         arguments.chat,
@@ -116,7 +116,7 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
         sentences.append(f"{clean(session.path)}, which reads {limit:,} tokens of a conversation. /help lists commands.")
     if not session.has_template:
         sentences.append(
-            "The model was not tuned for conversations, or for others than pretune writes: it gets this one as a "
+            "The model was not tuned for conversations in the chat template of pretune: it reads this one as a "
             "transcript, which it continues. To tune it: pretune prepare FILE --task chat, then pretune finetune."
         )
     elif read_template(session.path) is None:

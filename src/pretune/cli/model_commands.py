@@ -16,6 +16,7 @@ from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
+    describe_minimal_pairs,
     describe_prediction,
     describe_report,
     describe_selftest,
@@ -131,12 +132,15 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples, or its replies on held-out conversations."""
+    """Evaluate a model on labelled examples, on minimal pairs, or its replies on held-out conversations."""
     if arguments.chat is not None:
         from pretune.cli.chat_commands import evaluate_replies
 
         return evaluate_replies(arguments)
-    refuse_options(arguments, ("--replies", "--trained-on", "--max-tokens", "--seed"), "without --chat")
+    refuse_options(arguments, ("--replies", "--trained-on", "--max-tokens", "--seed"), "without --chat", "add --chat")
+    if arguments.minimal_pairs is not None:
+        return _evaluate_minimal_pairs(arguments)
+    refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -151,11 +155,32 @@ def evaluate(arguments: Arguments) -> int:
     return EXIT_DONE
 
 
-def refuse_options(arguments: Arguments, options: Sequence[str], where: str) -> None:
+def _evaluate_minimal_pairs(arguments: Arguments) -> int:
+    """Show how often a pre-trained model prefers the acceptable sentence."""
+    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
+    refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
+    from pretune.evaluation.minimal_pairs import evaluate_minimal_pairs
+
+    figures = evaluate_minimal_pairs(
+        arguments.model,
+        arguments.minimal_pairs,
+        scoring=arguments.scoring or "auto",
+        limit=arguments.limit,
+        on_progress=None if arguments.quiet else _show_sentences,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_minimal_pairs(figures))
+    return EXIT_DONE
+
+
+def _show_sentences(done: int, total: int) -> None:
+    to_stderr(f"{done:,} of {total:,} sentences")
+
+
+def refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
     """Raise UsageError for an option that has no effect."""
     for option in options:
         if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
-            raise UsageError(f"{option} is given {where}, where it has no effect; leave it out.")
+            raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")
 
 
 def fill(arguments: Arguments) -> int:

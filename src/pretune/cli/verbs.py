@@ -143,8 +143,9 @@ VERBS = {
             arguments.add_predict,
         ),
         _verb(
-            "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --chat FILE [--json]",
-            "evaluate a model on labelled examples, or its replies on held-out conversations",
+            "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --minimal-pairs FILE [--json]\n"
+            "       pretune evaluate MODEL --chat FILE [--json]",
+            "evaluate a model on labelled examples, on pairs of sentences, or its replies on held-out conversations",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),

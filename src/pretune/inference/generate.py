@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,7 +15,8 @@ from pretune.data.padding import group_by_length
 from pretune.errors import UsageError
 from pretune.inference.sampling import Sampler
 from pretune.inference.sampling import Sampling as Sampling
-from pretune.model.transformer import KeyValueCache, LanguageModel
+from pretune.model.key_value_cache import KeyValueCache
+from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 from pretune.text.tokenizer.tokenizer import Tokenizer
@@ -40,9 +42,16 @@ class Continuation:
 class TextGenerator:
     """A causal or hybrid language model with its tokenizer."""
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, stop_ids: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        *,
+        stop_ids: frozenset[int] = frozenset(),
+        path: Path | None = None,
+    ) -> None:
         """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
-        self.model, self.tokenizer = model.eval(), tokenizer
+        self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
         own = {tokenizer.eos_id, model.config.eos_token_id}
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
 
@@ -149,7 +158,7 @@ class TextGenerator:
         longest = max(map(len, rows))
         most = min(sampling.max_tokens, self.max_seq_len - min(map(len, rows)))
         padding = [longest - len(ids) for ids in rows]
-        cache = KeyValueCache(self.model.config, padding, max_seq_len=longest + most, device=device)
+        cache = self.model.transformer.new_cache(longest + most, padding)
         never = self._never(stop_ids).to(device)
         samplers = [Sampler(sampling, ids, n, never) for ids, n in zip(rows, numbers, strict=True)]
         pad_id = max(self.tokenizer.pad_id, 0)

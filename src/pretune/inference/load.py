@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Literal
 
+from pretune.compute.device import device_at_hand
 from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
 from pretune.inference.generate import TextGenerator
+from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
 from pretune.model.folder import (
     CONFIG_NAME,
     LABELS_NAME,
@@ -82,12 +84,7 @@ def load_filler(path: Path | str) -> MaskFiller:
     token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
-    if not isinstance(model, LanguageModel):
-        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
-        raise ModelError(
-            f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
-        )
+    model = _language_model_of(loaded, "does not fill in words")
     if not model.config.can_fill:
         raise ModelError(
             f"{loaded.path} was trained to predict the next token only, so it does not fill in words; to teach it, run "
@@ -99,27 +96,47 @@ def load_filler(path: Path | str) -> MaskFiller:
     return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
 
 
+def load_scorer(path: Path | str, scoring: str = "auto") -> SentenceScorer:
+    """The language model at a path as a scorer of sentences, `scoring` being masked, causal or auto.
+
+    Raises the errors of `load_filler`, and UsageError for a way of scoring in which the model was not trained.
+    """
+    keep_freed_memory()
+    loaded = load_model_folder(find_model_folder(path, "pretrain"))
+    model = _language_model_of(loaded, "has no probability for a sentence").eval().to(device_at_hand())
+    tokenizer = load_matching_tokenizer(loaded)
+    chosen = choose_scoring(scoring, model, tokenizer, loaded.path)
+    return SentenceScorer(path=loaded.path, model=model, tokenizer=tokenizer, scoring=chosen)
+
+
 def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGenerator:
     """The causal or hybrid language model at a path; for a run, the one of its stage `stage`.
 
-    Raises the errors of `load_classifier`, but ModelError if the model does not predict the next token: one that was
-    trained to fill in words only, with its loss from left to right and the command that trains it further.
+    Raises the errors of `load_classifier`, but ModelError if the model does not predict the next token. For one that
+    was trained to fill in words only, it names its loss from left to right, and the command that trains it further.
     """
     keep_freed_memory()
     loaded = load_model_folder(find_model_folder(path, stage))
-    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
-    if not isinstance(model, LanguageModel):
-        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
-        raise ModelError(f"{loaded.path} has {found}, which does not continue a text; give a causal language model.")
-    generator = TextGenerator(model, load_matching_tokenizer(loaded), read_stop_ids(loaded.path))
+    model = _language_model_of(loaded, "does not continue a text").eval().to(device_at_hand())
+    tokenizer = load_matching_tokenizer(loaded)
+    generator = TextGenerator(model, tokenizer, stop_ids=read_stop_ids(loaded.path), path=loaded.path)
     if not model.config.can_generate:
         raise ModelError(
             f"{loaded.path} was trained to fill in masked words, not to continue a text: read from left to right, its "
-            f"loss on an English sentence is {generator.loss_of(_SENTENCE):.1f} nats per token, and a guess has "
-            f"{math.log(model.config.vocab_size):.1f}. To train it further: pretune pretrain PREPROCESSED --from "
+            f"loss on an English sentence is {generator.loss_of(_SENTENCE):.1f} nats per token, and that of a guess is "
+            f"{math.log(model.config.vocab_size):.1f}. Train it further: pretune pretrain PREPROCESSED --from "
             f"{loaded.path} --objective causal --out DIR."
         )
     return generator
+
+
+def _language_model_of(loaded: LoadedModel, lacks: str) -> LanguageModel:
+    """The model with its head for words. Raises ModelError, with what the model `lacks`, if there is no such head."""
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if isinstance(model, LanguageModel):
+        return model
+    found = "a classifier" if isinstance(model, TaskModel) else "a model without a head for words"
+    raise ModelError(f"{loaded.path} has {found}, which {lacks}; give its run, or the output folder of pretrain.")
 
 
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:

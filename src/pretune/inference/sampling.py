@@ -40,7 +40,7 @@ class Sampling:
             ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "more than 0; 1 does nothing"),
         ):
             if not is_valid:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected {expected}.")
+                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected {expected}.")
 
 
 class Sampler:
@@ -63,6 +63,7 @@ class Sampler:
             logits = logits.index_fill(0, self._never, -math.inf)
         if sampling.temperature == 0:
             taken = int(logits.argmax())
+            _refuse_damage(float(logits[taken]))
         else:
             ids, probabilities = most_probable(logits, sampling)
             taken = int(ids[draw(probabilities, float(self._random.random()))])
@@ -100,7 +101,11 @@ def draw(probabilities: Float[Tensor, " N"], number: float) -> int:
     Raises ModelError if the probabilities are not finite numbers.
     """
     up_to = probabilities.cumsum(0)
-    if not math.isfinite(float(up_to[-1])):
-        raise ModelError("The model's scores are not finite numbers; its weights are damaged or its training diverged.")
+    _refuse_damage(float(up_to[-1]))
     place = int(torch.searchsorted(up_to, number * float(up_to[-1]), right=True))
     return min(place, int((probabilities > 0).sum()) - 1)
+
+
+def _refuse_damage(score: float) -> None:
+    if not math.isfinite(score):
+        raise ModelError("The model's scores are not finite numbers; its weights are damaged or its training diverged.")

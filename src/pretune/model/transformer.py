@@ -11,7 +11,7 @@ A text may be several windows, which are rows of the batch one after another; R 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pretune.compute.varlen import Spans, attend_spans, can_attend
 from pretune.model.config import ForeignConfig, ModelConfig, RopeScaling
 from pretune.model.foreign_encoder import ForeignEncoder
+from pretune.model.key_value_cache import CachedPositions, KeyValueCache
 
 INITIAL_DEVIATION = 0.02
 
@@ -100,69 +101,6 @@ def attention_bias(
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, -1e9)[:, None]
 
 
-class KeyValueCache:
-    """Keys and values of the positions that a causal model has read, in every layer; room for all is taken at once.
-
-    Rows of different lengths end together: row b begins with `padding[b]` positions that no other position sees, and
-    its first real position is number 0.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        padding: Sequence[int] = (0,),
-        *,
-        max_seq_len: int,
-        device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        """`max_seq_len` is the room in positions, padding included; `dtype` is the precision of the computation."""
-        device = torch.device("cpu") if device is None else device
-        shape = (len(padding), config.num_kv_heads, max_seq_len, config.head_dim)
-        self.layers = [
-            (torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
-            for _ in range(config.num_layers)
-        ]
-        self.max_seq_len, self.dtype, self.length = max_seq_len, dtype, 0
-        self._padding = torch.tensor(padding, device=device) if any(padding) else None
-        self._columns = torch.arange(max_seq_len, device=device)
-        self._cos, self._sin = rotary_tables(config, max_seq_len, device)
-
-    def begin(self, count: int) -> CachedPositions:
-        """Take in the next `count` positions: where they are, their angles, and what they see of all up to them."""
-        start, end = self.length, self.length + count
-        if end > self.max_seq_len:
-            raise ValueError(f"the cache has room for {self.max_seq_len} positions, not for {end}")
-        self.length = end
-        if self._padding is None:
-            cos, sin = self._cos[start:end], self._sin[start:end]
-        else:
-            place = (self._columns[start:end] - self._padding[:, None]).clamp(min=0)
-            cos, sin = self._cos[place], self._sin[place]
-        return CachedPositions(start, end, cos, sin, self._bias(start, end))
-
-    def _bias(self, start: int, end: int) -> Float[Tensor, "R 1 T S"] | None:
-        """0 where a new position sees an earlier one or itself, very negative elsewhere; None if all see all."""
-        if self._padding is None and end - start == 1:
-            return None
-        columns = self._columns[:end]
-        visible = columns <= self._columns[start:end, None]
-        if self._padding is not None:
-            visible = visible & (columns >= self._padding[:, None, None])
-        visible = visible.view(-1, 1, end - start, end)
-        return torch.zeros(visible.shape, dtype=self.dtype, device=visible.device).masked_fill_(~visible, -1e9)
-
-
-class CachedPositions(NamedTuple):
-    """The positions start:end that a cache takes in."""
-
-    start: int
-    end: int
-    cos: Tensor
-    sin: Tensor
-    bias: Tensor | None  # (B or 1, 1, T, S), of T new positions and S so far
-
-
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x)).
 
@@ -210,10 +148,10 @@ class Block(nn.Module):
         return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
     def attend_to_cache(
-        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: tuple[Tensor, Tensor]
+        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: Float[Tensor, "2 B G S K"]
     ) -> Float[Tensor, "B T HK"]:
         """`attention_half` for new positions, which see all earlier ones; their keys and values join those cached."""
-        c, (keys, values) = self.config, cached
+        c, (keys, values) = self.config, cached.unbind()
         b, t, _ = x.shape
         h = self.attention_norm(x).to(keys.dtype)
         heads = self.qkv_proj(h).view(b, t, c.num_heads + 2 * c.num_kv_heads, c.head_dim)
@@ -291,6 +229,16 @@ class Transformer(nn.Module):
                 x, heads = x.flatten(0, 1)[positions], heads.flatten(0, 1)[positions]
             x = feed_forward_half(x, heads)
         return self.final_norm(x)
+
+    def new_cache(
+        self, max_seq_len: int, padding: Sequence[int] = (0,), dtype: torch.dtype = torch.float32
+    ) -> KeyValueCache:
+        """An empty cache for `max_seq_len` positions of each row, of which the first `padding[b]` are padding."""
+        return KeyValueCache(self.config, rotary_tables(self.config, max_seq_len, self.device), padding, dtype)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed_tokens.weight.device
 
     def read_on(self, input_ids: Int[Tensor, "B T"], cache: KeyValueCache) -> Float[Tensor, "B D"]:
         """The vectors at the last of some positions, which follow those in the cache and join them; causal."""
