@@ -320,8 +320,9 @@ class ChatTuningConfig:
     )
     rank: int = _setting(16, "with --adapter lora: rank of the corrections")
     lora_alpha: float | None = _setting(
-        None, "with --adapter lora: strength of the corrections, which are multiplied by it over the rank (default: "
-        "twice the rank)"
+        None,
+        "with --adapter lora: strength of the corrections, which are multiplied by it over the rank (default: "
+        "twice the rank)",
     )
     lora_targets: tuple[str, ...] = _setting(
         (), "with --adapter lora: matrices to correct, e.g. q_proj,v_proj (default: all of every layer)"
@@ -342,11 +343,17 @@ class ChatTuningConfig:
     def __post_init__(self) -> None:
         if sum(budget is not None for budget in (self.minutes, self.updates, self.epochs)) > 1:
             raise UsageError("More than one of --epochs, --minutes and --updates is given; give one budget.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds")
         _expect(
-            self, _is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds"
-        )
-        _expect(
-            self, lambda value: value >= 1, "at least 1", "epochs", "updates", "batch_size", "rank", "evaluations", "threads"
+            self,
+            lambda value: value >= 1,
+            "at least 1",
+            "epochs",
+            "updates",
+            "batch_size",
+            "rank",
+            "evaluations",
+            "threads",
         )
         _expect(self, lambda value: value >= 0, "at least 0", "freeze", "checkpoint_minutes")
         if self.adapter == "lora" and (self.freeze or self.from_scratch):

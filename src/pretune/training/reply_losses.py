@@ -19,6 +19,7 @@ from pretune.training.row_losses import standard_error
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_LARGEST_LOSS = 700.0  # whose exponential is a number
 _NORMAL = 1.959964  # deviations that hold 95 % of a normal distribution
 
 
@@ -47,14 +48,14 @@ class ReplyLosses:
         """
         fields: dict[str, Any] = {
             "loss": self.loss,
-            "perplexity": math.exp(self.loss),
+            "perplexity": perplexity_of(self.loss),
             "accuracy": self.accuracy,
             "n": int(self.counts.sum()),
             "conversations": len(self.counts),
         }
         if (error := standard_error(self.losses, self.counts)) is not None:
             fields["loss_interval"] = [self.loss - _NORMAL * error, self.loss + _NORMAL * error]
-            fields["perplexity_interval"] = [math.exp(bound) for bound in fields["loss_interval"]]
+            fields["perplexity_interval"] = [perplexity_of(bound) for bound in fields["loss_interval"]]
         if (error := standard_error(self.corrects.astype(np.float64), self.counts)) is not None:
             low, high = self.accuracy - _NORMAL * error, self.accuracy + _NORMAL * error
             fields["accuracy_interval"] = [max(0.0, low), min(1.0, high)]
@@ -68,6 +69,11 @@ class ReplyLosses:
         if error is not None:
             fields["loss_change_interval"] = [change - _NORMAL * error, change + _NORMAL * error]
         return fields
+
+
+def perplexity_of(loss: float) -> float:
+    """The number of equally likely tokens that a loss in nats stands for; at most e^700."""
+    return math.exp(min(loss, _LARGEST_LOSS))
 
 
 @torch.no_grad()

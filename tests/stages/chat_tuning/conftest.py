@@ -64,7 +64,12 @@ def prepare_talks(tokenizer_folder: Path) -> Prepare:
     """A function: writes the folder that `prepare --task chat` would, with `train`, `validation` and `test` talks."""
 
     def prepare(
-        folder: Path, train: int = 120, validation: int = 12, test: int = 12, base: Path = tokenizer_folder, **facts: Any
+        folder: Path,
+        train: int = 120,
+        validation: int = 12,
+        test: int = 12,
+        base: Path = tokenizer_folder,
+        **facts: Any,
     ) -> Path:
         stage = open_stage(folder, "prepare", config={}, inputs={})
         tokenizer = save_chat_tokenizer(base, folder, template_of(load_tokenizer(base)))
@@ -93,5 +98,5 @@ def write_split(folder: Path, split: str, talks: Sequence[Conversation], tokeniz
 
 @pytest.fixture(scope="session")
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory, prepare_talks: Prepare) -> Path:
-    """Conversations that were prepared for the base."""
-    return prepare_talks(tmp_path_factory.mktemp("prepared") / "chat")
+    """Conversations that were prepared for the base, with a notice."""
+    return prepare_talks(tmp_path_factory.mktemp("prepared") / "chat", notice="This is no medical advice.")

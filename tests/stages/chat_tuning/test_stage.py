@@ -35,8 +35,16 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_model_folder(folder).model.state_dict()
 
 
-def test_a_base_learns_to_reply(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
-    manifest = tune(base_folder, prepared_folder, tmp_path / "out")
+@pytest.fixture(scope="module")
+def tuned(base_folder: Path, prepared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the stage, with all weights trained."""
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    tune(base_folder, prepared_folder, out)
+    return out
+
+
+def test_a_base_learns_to_reply(tuned: Path) -> None:
+    manifest = read_manifest(tuned, "finetune")
     summary = manifest.summary
     assert summary["task"] == "chat" and summary["measured_on"] == "test"
     assert summary["loss"] < summary["base_loss"] - 1.0
@@ -44,21 +52,17 @@ def test_a_base_learns_to_reply(base_folder: Path, prepared_folder: Path, tmp_pa
     low, high = summary["loss_change_interval"]
     assert low < summary["loss_change"] < high < 0
     assert summary["conversations"] == 12 and summary["n"] > 12
-    rows = of_kind(tmp_path / "out", "evaluation")
+    rows = of_kind(tuned, "evaluation")
     assert [row["step"] for row in rows] == [0, 10, 20, 30]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    [estimate] = of_kind(tmp_path / "out", "estimate")
+    [estimate] = of_kind(tuned, "estimate")
     assert estimate["minutes"] > 0 and estimate["memory_bytes"] > 0
-    assert not (tmp_path / "out" / "checkpoints").exists()
-    assert read_manifest(tmp_path / "out", "finetune").status == "finished"
+    assert not (tuned / "checkpoints").exists()
+    assert manifest.status == "finished"
 
 
-def test_the_result_is_a_causal_model_with_a_template(
-    base_folder: Path, prepare_talks: Callable[..., Path], tmp_path: Path
-) -> None:
-    prepared = prepare_talks(tmp_path / "prepared", notice="This is no medical advice.")
-    manifest = tune(base_folder, prepared, tmp_path / "out", updates=20)
-    folder = tmp_path / "out" / "checkpoint"
+def test_the_result_is_a_causal_model_with_a_template(tuned: Path, base_folder: Path) -> None:
+    folder, summary = tuned / "checkpoint", read_manifest(tuned, "finetune").summary
     config = json.loads((folder / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]
     assert "<|im_start|>" in json.loads((folder / "tokenizer_config.json").read_text())["chat_template"]
@@ -67,9 +71,9 @@ def test_the_result_is_a_causal_model_with_a_template(
     ends = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
     assert ends == [size + 1, config["eos_token_id"]]
     card = (folder / "README.md").read_text()
-    assert "> **This is no medical advice.**" in card and f"{manifest.summary['loss']:.3f}" in card
+    assert "> **This is no medical advice.**" in card and f"{summary['loss']:.3f}" in card
     facts = verify_folder(folder)
-    assert facts is not None and facts["notice"] == manifest.summary["notice"] == "This is no medical advice."
+    assert facts is not None and facts["notice"] == summary["notice"] == "This is no medical advice."
 
 
 def test_lora_leaves_the_base_as_it_is_and_saves_an_adapter(
@@ -84,11 +88,14 @@ def test_lora_leaves_the_base_as_it_is_and_saves_an_adapter(
     base, size = weights_of(base_folder), weights_of(base_folder)["lm_head.weight"].shape[0]
     table = merged.state_dict()["transformer.embed_tokens.weight"]
     assert torch.equal(table[:size], base["transformer.embed_tokens.weight"])  # only the two new rows were trained
-    difference = merged.state_dict()["transformer.blocks.0.down_proj.weight"] - base["transformer.blocks.0.down_proj.weight"]
+    difference = (
+        merged.state_dict()["transformer.blocks.0.down_proj.weight"] - base["transformer.blocks.0.down_proj.weight"]
+    )
     assert torch.linalg.matrix_rank(difference, rtol=1e-3) == 4
     assert manifest.summary["trained_parameters"] < 60_000
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_as_they_are(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
     tune(base_folder, prepared_folder, tmp_path / "out", freeze=1)
     before, after = weights_of(base_folder), weights_of(tmp_path / "out" / "checkpoint")
@@ -98,11 +105,13 @@ def test_frozen_layers_stay_as_they_are(base_folder: Path, prepared_folder: Path
         assert torch.equal(after[name][:size] if "blocks" not in name else after[name], tensor) == is_frozen
 
 
+@pytest.mark.slow
 def test_from_scratch_nothing_of_the_weights_is_used(
     base_folder: Path, prepared_folder: Path, tmp_path: Path, tokenizer_folder: Path
 ) -> None:
     base = load_model_folder(base_folder).model
     assert isinstance(base, LanguageModel)
+    """Two bases of one shape give the same model."""
     first = tune(base_folder, prepared_folder, tmp_path / "one", from_scratch=True)
     with torch.no_grad():
         for parameter in base.parameters():
@@ -114,6 +123,7 @@ def test_from_scratch_nothing_of_the_weights_is_used(
     assert "Training starts from random weights" in started["sentence"]
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_kept(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
     """At a rate at which training fails, those before training."""
     manifest = tune(base_folder, prepared_folder, tmp_path / "out", learning_rate=30.0)
@@ -130,7 +140,6 @@ def test_a_masked_base_is_refused_with_the_command_that_makes_it_causal(
     with pytest.raises(ModelError, match=r"pretune pretrain PREPROCESSED --from .* --objective causal"):
         tune(masked, prepared_folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    tune(masked, prepared_folder, tmp_path / "out", from_scratch=True, updates=20)  # its shape may be used
 
 
 def test_a_classifier_is_refused(prepared_folder: Path, tmp_path: Path, run_folder: Path) -> None:
@@ -141,7 +150,8 @@ def test_a_classifier_is_refused(prepared_folder: Path, tmp_path: Path, run_fold
 def test_conversations_for_another_tokenizer_are_refused(
     base_folder: Path, prepare_talks: Callable[..., Path], tmp_path: Path, train_tokenizer: Callable[..., Any]
 ) -> None:
-    train_tokenizer(["The sun and the film."] * 50, vocab_size=300).save(tmp_path / "tokenizer")
+    (tmp_path / "tokenizer").mkdir()
+    train_tokenizer(["The sun and the film."] * 50, vocab_size=270).save(tmp_path / "tokenizer")
     prepared = prepare_talks(tmp_path / "prepared", base=tmp_path / "tokenizer")
     with pytest.raises(InputDataError, match="was encoded with another tokenizer"):
         tune(base_folder, prepared, tmp_path / "out")
@@ -163,6 +173,7 @@ def test_settings_that_do_not_fit_are_refused_without_a_trace(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_without_test_conversations_those_of_validation_are_measured(
     base_folder: Path, prepare_talks: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -171,6 +182,5 @@ def test_without_test_conversations_those_of_validation_are_measured(
     assert manifest.summary["measured_on"] == "validation"
 
 
-def test_a_finished_folder_is_not_trained_again(base_folder: Path, prepared_folder: Path, tmp_path: Path) -> None:
-    first = tune(base_folder, prepared_folder, tmp_path / "out", updates=20)
-    assert tune(base_folder, prepared_folder, tmp_path / "out", updates=20) == first
+def test_a_finished_folder_is_not_trained_again(tuned: Path, base_folder: Path, prepared_folder: Path) -> None:
+    assert tune(base_folder, prepared_folder, tuned) == read_manifest(tuned, "finetune")

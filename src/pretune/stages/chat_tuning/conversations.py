@@ -103,8 +103,8 @@ class ChatCorpus:
         )
         if not rank_slice.can_divide(self.micro_batches, self.rows.rows_per_batch):
             raise UsageError(
-                f"{rank_slice.size} processes cannot divide an update of {rows_per_step} rows of {width:,} tokens; give "
-                "a larger --batch-size, or start fewer processes."
+                f"{rank_slice.size} processes cannot divide an update of {rows_per_step} rows of {width:,} tokens; "
+                "give a larger --batch-size, or start fewer processes."
             )
         self.num_conversations, self.tokens_per_epoch = len(train), len(train.tokens)
         self.tested_on: HeldOut = "test" if len(chat.chats["test"]) else "validation"
@@ -138,7 +138,7 @@ class ChatCorpus:
         """A batch to warm up on."""
         return self.validation[:1]
 
-    def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
+    def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:  # noqa: ARG002
         """The micro-batches of update number `step`, read `shift` steps ahead."""
         return self.short_batches(step + shift)
 

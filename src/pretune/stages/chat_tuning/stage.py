@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from pretune.compute.device import Compute, choose_compute, device_at_hand, use_threads
@@ -21,7 +20,6 @@ from pretune.model.adapter_folder import save_adapter_folder
 from pretune.model.config import name_shape
 from pretune.model.folder import save_model_folder
 from pretune.model.lora import lora_layers, merged
-from pretune.model.transformer import LanguageModel
 from pretune.runtime.atomic import remove_folder, write_json, write_text
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import Manifest, check_hashes, read_manifest
