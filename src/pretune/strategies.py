@@ -99,7 +99,9 @@ class _Strategies:
         source = read_manifest(self.prepared, "prepare")
         if source.summary.get("task") != "chat":
             raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
-        load_chat_session(read_base_folder(local_folder(self.base)).path)  # which refuses a base that only fills in masked words
+        load_chat_session(
+            read_base_folder(local_folder(self.base)).path
+        )  # which refuses a base that only fills in masked words
 
     # -- the four ways -------------------------------------------------------------------------------------------
 
@@ -198,7 +200,9 @@ class _Strategies:
     def _protect_held_out(self) -> Path:
         """A file with the messages of the held-out conversations, which the text of the domain must not contain."""
         file = self.folder / WORK / PROTECTED
-        chats = [each for split in ("validation", "test") for each in read_chat_lines(self.prepared, split).conversations]
+        chats = [
+            each for split in ("validation", "test") for each in read_chat_lines(self.prepared, split).conversations
+        ]
         lines = [json.dumps({"text": m.content}, ensure_ascii=False) + "\n" for each in chats for m in each.messages]
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.is_file() or file.read_text(encoding="utf-8") != "".join(lines):

@@ -90,7 +90,9 @@ def test_verdicts_are_on_both_references_and_on_every_text() -> None:
 
 def test_seeds_are_shown_and_widen_the_interval() -> None:
     steady = measured(FINETUNED, 3.0)
-    apart = Measured(kind=FINETUNED, sums=[np.concatenate([steady.sums[0] * 0.9, steady.sums[0], steady.sums[0] * 1.1])])
+    apart = Measured(
+        kind=FINETUNED, sums=[np.concatenate([steady.sums[0] * 0.9, steady.sums[0], steady.sums[0] * 1.1])]
+    )
     [one], [three] = describe_strategy(steady, [TEXT]), describe_strategy(apart, [TEXT])
     assert three["seeds"] == pytest.approx([0.9 * one["loss"], one["loss"], 1.1 * one["loss"]])
     assert np.diff(three["loss_interval"]) > 2 * np.diff(one["loss_interval"])

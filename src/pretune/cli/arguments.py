@@ -370,12 +370,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--replies", type=number_of(int), metavar="N", help="held-out questions that the model answers (default: 20)"
     )
     group.add_argument(
-        "--trained-on", metavar="FILE", help="the conversations that the model was trained on, to find copies of their "
-        "replies (default: the training split, if a folder of prepare is given)"
+        "--trained-on",
+        metavar="FILE",
+        help="the conversations that the model was trained on, to find copies of their "
+        "replies (default: the training split, if a folder of prepare is given)",
     )
-    group.add_argument(
-        "--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)"
-    )
+    group.add_argument("--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)")
     group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
     parser.add_argument(
         "--scoring",

@@ -109,19 +109,20 @@ def _introduce(session: ChatSession, *, is_interactive: bool) -> list[str]:
     from pretune.text.chat.notice import read_notice
     from pretune.text.chat.tokens import read_template
 
-    assert session.path is not None
+    path = session.generator.path
+    assert path is not None
     sentences = []
     if is_interactive:
         limit = session.generator.max_seq_len
-        sentences.append(f"{clean(session.path)}, which reads {limit:,} tokens of a conversation. /help lists commands.")
+        sentences.append(f"{clean(path)}, which reads {limit:,} tokens of a conversation. /help lists commands.")
     if not session.has_template:
         sentences.append(
             "The model was not tuned for conversations in the chat template of pretune: it reads this one as a "
             "transcript, which it continues. To tune it: pretune prepare FILE --task chat, then pretune finetune."
         )
-    elif read_template(session.path) is None:
+    elif read_template(path) is None:
         sentences.append("The model has no chat template: it may not have been tuned for conversations.")
-    notice = read_notice(session.path)
+    notice = read_notice(path)
     return [*sentences, *([clean(notice)] if notice else [])]
 
 
@@ -186,7 +187,9 @@ class ChatLoop:
     def _instruct(self, rest: str) -> None:
         if rest:
             self.session.system = None if rest == "-" else rest
-        to_stderr(f"Instructions: {clean(self.session.system)}" if self.session.system else "There are no instructions.")
+        to_stderr(
+            f"Instructions: {clean(self.session.system)}" if self.session.system else "There are no instructions."
+        )
 
     def _save(self, rest: str) -> None:
         if not rest:

@@ -139,9 +139,7 @@ def choose_questions(
     return list(islice(fitting, count))
 
 
-def _losses(
-    generator: TextGenerator, conversations: Sequence[Conversation], *, has_template: bool
-) -> dict[str, Any]:
+def _losses(generator: TextGenerator, conversations: Sequence[Conversation], *, has_template: bool) -> dict[str, Any]:
     """Loss and perplexity of the replies, their end included if the model knows it."""
     tokenizer = generator.tokenizer
     found = measure_replies(

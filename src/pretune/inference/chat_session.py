@@ -34,8 +34,8 @@ class ChatSession:
     did not come to its end, because it had as many tokens as it may have.
     """
 
-    def __init__(self, generator: TextGenerator, system: str | None = None, path: Path | None = None) -> None:
-        self.generator, self.system, self.path = generator, system, path
+    def __init__(self, generator: TextGenerator, system: str | None = None) -> None:
+        self.generator, self.system = generator, system
         self.turns: list[Message] = []  # of user and assistant
         self.num_left_out, self.was_cut = 0, False
         self._saved: set[Path] = set()
@@ -153,7 +153,7 @@ def load_chat_session(path: Path | str, system: str | None = None) -> ChatSessio
         found = find_model_folder(path, "finetune")
     except ModelNotFoundError:
         found = find_model_folder(path, "pretrain")
-    return ChatSession(load_generator(found), system, found)
+    return ChatSession(load_generator(found), system)
 
 
 def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:

@@ -61,7 +61,10 @@ def read_stages(events: list[Event], *, is_run: bool = False) -> list[Stage]:
     line = [stage for stage in LINE if stage in logged or is_run or len(logged) > 1]
     if SPLIT in logged:
         line.insert(line.index("collect") + 1 if "collect" in line else 0, SPLIT)
-    return [_read_stage(of_stage(events, name), name) for name in [*line, *(s for s in (*CONTROLS, STRATEGIES) if s in logged)]]
+    return [
+        _read_stage(of_stage(events, name), name)
+        for name in [*line, *(s for s in (*CONTROLS, STRATEGIES) if s in logged)]
+    ]
 
 
 def _read_stage(events: list[Event], name: str) -> Stage:

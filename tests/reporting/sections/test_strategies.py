@@ -22,7 +22,14 @@ def loss(value: float) -> dict[str, Any]:
 
 
 def strategy(kind: str, name: str, value: float, **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "losses": [loss(value), loss(value + 1)], "minutes": 5.0, "style": STYLE, **more}
+    return {
+        "kind": kind,
+        "name": name,
+        "losses": [loss(value), loss(value + 1)],
+        "minutes": 5.0,
+        "style": STYLE,
+        **more,
+    }
 
 
 EVENT: dict[str, Any] = {

@@ -5,7 +5,20 @@ from __future__ import annotations
 from rich.text import Text
 
 from pretune.run_trace import formats
-from pretune.terminal import NARROW, ROOMY, Cell, Column, Lines, Page, Row, clean, clean_lines, heading, paragraph, table
+from pretune.terminal import (
+    NARROW,
+    ROOMY,
+    Cell,
+    Column,
+    Lines,
+    Page,
+    Row,
+    clean,
+    clean_lines,
+    heading,
+    paragraph,
+    table,
+)
 from pretune.trace_schema import AnsweredQuestion, ReplyLoss, ReplyStyle, Strategies, Strategy
 
 TITLE = "WHICH WAY TO A CHATBOT?"

@@ -1,8 +1,8 @@
 """A conversation as a transcript, for a model that does not know the chat template: a text that it can only continue.
 
-    User: Is it contagious?
-    Assistant:
-    No.
+User: Is it contagious?
+Assistant:
+No.
 """
 
 from __future__ import annotations
