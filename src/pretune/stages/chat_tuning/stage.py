@@ -288,6 +288,7 @@ class _ChatTuning:
         found = measure_replies(self.objective, self.corpus.validation, self.compute.device, self.parallel)
         return {
             **found.describe(),
+            "summary": {},  # the manifest has the figures of the test conversations
             "row_losses": found.losses,
             "row_corrects": found.corrects,
             "row_counts": found.counts,

@@ -104,6 +104,7 @@ def estimate_fields(
         "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
         "memory_bytes": memory_bytes(config, model, compute, corpus.micro_batch_tokens),
         "parameters": cost.count_parameters(model),
+        "objective": model.objective,
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
     }
 

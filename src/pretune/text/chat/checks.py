@@ -165,12 +165,9 @@ def _drop_repeats(path: str, records: Sequence[ChatRecord], lint: Lint) -> list[
         len(repeated),
         [record.conversation.question for record in repeated],
     )
-    lint.warn(
-        "repeated",
-        len(repeated),
-        f"{path}: {_conversations(len(repeated))} repeat{'s' * (len(repeated) == 1)} an earlier one and {'was' if len(repeated) == 1 else 'were'} "
-        f"left out ({_lines(lines)}).",
-    )
+    repeat = "repeats an earlier one and was" if len(repeated) == 1 else "repeat an earlier one and were"
+    sentence = f"{path}: {_conversations(len(repeated))} {repeat} left out ({_lines(lines)})."
+    lint.warn("repeated", len(repeated), sentence)
     num_same = len(kept) - len({record.key for record in kept})
     lint.warn(
         "same_question",
