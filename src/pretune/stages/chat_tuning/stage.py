@@ -34,7 +34,7 @@ from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_se
 from pretune.training.budget import Shape, plan_run
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.distributed_checkpoint import resume_together
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
@@ -113,7 +113,7 @@ class _ChatTuning:
         self.chat = PreparedChat(prepared, start.model.config.max_seq_len)
         self.corpus = self._open_corpus()
         self.parallel = Parallel(self.model, ranks)
-        plain = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        plain = TokenObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
         self.objective = self.parallel.wrap(in_lanes(plain, self.model, self.compute))
         self.training = self._make_training(begun)
 
