@@ -394,6 +394,33 @@ class StrategiesConfig:
         _expect(self, lambda value: value >= 0, "at least 0", "questions")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a text is continued; the same seed gives the same text. Raises UsageError for a number that is out of range.
+
+    In this order: the penalty (arXiv:1909.05858) is applied, the temperature divides the scores, `top_k` and `top_p`
+    (arXiv:1904.09751) leave out the less probable tokens, and one of the others is drawn.
+    """
+
+    max_tokens: int = _setting(100, "length of the continuation in tokens")
+    temperature: float = _setting(
+        0.8, "how far to stray from the most probable tokens; 0: always the most probable one"
+    )
+    top_k: int = _setting(50, "draw one of the N most probable tokens; 0: of all")
+    top_p: float = _setting(1.0, "draw one of the most probable tokens that have this probability together")
+    repetition_penalty: float = _setting(
+        1.0, "make tokens that have occurred less probable, from 1, which does nothing"
+    )
+    seed: int = _setting(0, "another seed draws another text")
+
+    def __post_init__(self) -> None:
+        _expect(self, lambda value: value >= 1, "at least 1", "max_tokens")
+        _expect(self, lambda value: 0 <= value < float("inf"), "a number from 0", "temperature")
+        _expect(self, lambda value: value >= 0, "at least 1, or 0 for all tokens", "top_k")
+        _expect(self, lambda value: 0 < value <= 1, "a probability above 0 and up to 1", "top_p")
+        _expect(self, _is_positive, "a number above zero", "repetition_penalty")
+
+
 def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:
     """Raise UsageError for a value that a stage cannot work with; None is always valid."""
     for name in names:

@@ -6,7 +6,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
@@ -76,36 +76,26 @@ def clean(text: object, limit: int | None = None) -> str:
     Escape sequences and control, bidirectional and zero-width characters are removed; line breaks and tabs become
     blanks; a lone surrogate becomes U+FFFD.
     """
-    kept = []
-    for character in _ESCAPE_SEQUENCE.sub("", str(text)):
-        category = unicodedata.category(character)
-        if character in "\n\r\t\v\f\x85" or category in ("Zl", "Zp"):
-            kept.append(" ")
-        elif category == "Cs":
-            kept.append("\ufffd")
-        elif category not in ("Cc", "Cf") or character in _KEPT_FORMAT_CHARACTERS:
-            kept.append(character)
-    cleaned = " ".join("".join(kept).split(" ")).strip()
+    cleaned = " ".join("".join(_harmless(str(text))).split(" ")).strip()
     return cleaned if limit is None else shorten(cleaned, limit)
 
 
-def clean_lines(text: str) -> str:
-    """Text from outside as harmless characters, with its line breaks; a tab becomes four blanks.
+def _harmless(text: str) -> Iterator[str]:
+    """The characters that are shown, with a blank for one that breaks a line."""
+    for character in _ESCAPE_SEQUENCE.sub("", text):
+        category = unicodedata.category(character)
+        if character in "\n\r\t\v\f\x85" or category in ("Zl", "Zp"):
+            yield " "
+        elif category == "Cs":
+            yield "\ufffd"
+        elif category not in ("Cc", "Cf") or character in _KEPT_FORMAT_CHARACTERS:
+            yield character
 
-    As `clean` does, character by character, so that text that comes in parts can be cleaned part by part: of an escape
-    sequence only the escape is removed, and the letters after it are shown.
-    """
-    kept = []
-    for character in text:
-        if character == "\n" or character in _KEPT_FORMAT_CHARACTERS:
-            kept.append(character)
-        elif character == "\t":
-            kept.append("    ")
-        elif (category := unicodedata.category(character)) in ("Zl", "Zp"):
-            kept.append("\n")
-        elif category not in ("Cc", "Cf"):
-            kept.append("\ufffd" if category == "Cs" else character)
-    return "".join(kept)
+
+def clean_lines(text: str) -> str:
+    """Text from outside that keeps its line breaks and blanks, as harmless characters; see `clean`."""
+    lines = re.split("\r\n|[\n\r\v\f\x85\u2028\u2029]", text)
+    return "\n".join("".join(_harmless(line.replace("\t", "    "))) for line in lines)
 
 
 def shorten(text: str, width: int) -> str:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from pretune.evaluation.replies import measure_replies, write_replies
 from pretune.inference.generate import TextGenerator
-from pretune.inference.sampling import Sampling
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel
+from pretune.settings import Sampling
 from pretune.text.chat.conversations import Conversation, Message
 from pretune.text.chat.template import encode
 from pretune.text.chat.tokens import add_chat_tokens, turn_end_id

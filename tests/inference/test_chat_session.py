@@ -12,7 +12,7 @@ import pytest
 from pretune.errors import UsageError
 from pretune.inference.chat_session import ChatSession, answer
 from pretune.inference.generate import TextGenerator
-from pretune.inference.sampling import Sampling
+from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import turn_end_id

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pretune.errors import ModelError, UsageError
-from pretune.inference.sampling import Sampler, Sampling, draw, most_probable, penalized
+from pretune.inference.sampling import Sampler, draw, most_probable, penalized
+from pretune.settings import Sampling
 
 EVERYTHING = Sampling(temperature=1.0, top_k=0)
 scores = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40).map(lambda found: torch.tensor(found))

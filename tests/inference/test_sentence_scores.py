@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pretune.errors import InputDataError, ModelError, UsageError
-from pretune.inference import sentence_scores
+from pretune.inference import sentence_scores, token_scores
 from pretune.inference.load import load_scorer
 from pretune.inference.sentence_scores import SentenceScorer
 from pretune.model.config import ObjectiveName
@@ -72,9 +72,9 @@ def test_scores_do_not_depend_on_batches(
 ) -> None:
     scorer = load_scorer(save_as(tmp_path / "model", run_folder, objective))
     expected = scorer.scores(SENTENCES, places_of(SENTENCES))
-    monkeypatch.setattr(sentence_scores, "TOKENS_PER_BATCH", 16)
+    monkeypatch.setattr(token_scores, "TOKENS_PER_BATCH", 16)
     monkeypatch.setattr(sentence_scores, "_SENTENCES_AT_ONCE", 3)
-    monkeypatch.setattr(sentence_scores, "_LOGITS_AT_ONCE", 1000)
+    monkeypatch.setattr(token_scores, "_LOGITS_AT_ONCE", 1000)
     done: list[tuple[int, int]] = []
     mixed = [*reversed(SENTENCES), SENTENCES[0]]
     found = scorer.scores(mixed, places_of(mixed), on_progress=lambda *counts: done.append(counts))

@@ -19,6 +19,7 @@ from pretune.settings import PrepareConfig, SplitConfig
 from pretune.stages.prepare_chat import prepare_chat
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.tokens import has_chat_tokens, read_template
+from pretune.text.collect.protected_texts import protected_texts
 from pretune.text.seen_texts import PRETRAINING, save_seen
 from pretune.text.splits import SPLITS
 from pretune.text.tokenizer.tokenizer import load_tokenizer
@@ -169,6 +170,19 @@ def test_texts_that_the_base_has_seen_are_warned_of(pairs_file: Path, tokenizer_
     summary = run(pairs_file, tmp_path / "out", base).summary
     held_out = summary["validation"] + summary["test"]
     assert f"on {held_out} of the {2 * held_out} messages" in sentences(tmp_path / "out", "warning")
+
+
+def test_held_out_messages_can_be_kept_out_of_a_corpus(
+    pairs_file: Path, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    run(pairs_file, tmp_path / "out", tokenizer_folder)
+    held_out = [
+        message.content
+        for split in ("validation", "test")
+        for conversation in read_chat_lines(tmp_path / "out", split).conversations
+        for message in conversation.messages
+    ]
+    assert sorted(protected_texts([tmp_path / "out" / "held-out.jsonl"])) == sorted(held_out)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pretune.settings import (
     PrepareConfig,
     PreprocessConfig,
     PretrainConfig,
+    Sampling,
     SplitConfig,
     StrategiesConfig,
 )
@@ -107,21 +108,6 @@ def _add_answers(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--json", action="store_true", help=text)
-
-
-def _add_sampling(parser: argparse.ArgumentParser, max_tokens: int) -> None:
-    """How a text is continued; the fields of `pretune.inference.sampling.Sampling`."""
-    group = parser.add_argument_group("how the model writes")
-    for flag, kind, default, text in (
-        ("--max-tokens", int, max_tokens, f"most tokens to write (default: {max_tokens})"),
-        ("--temperature", float, 0.8, "0: always the most probable token; higher: more varied (default: 0.8)"),
-        ("--top-k", int, 50, "draw from the K most probable tokens; 0: from all (default: 50)"),
-        ("--top-p", float, 1.0, "draw from the most probable tokens that have this probability together (default: 1)"),
-        ("--repetition-penalty", float, 1.0, "above 1: make tokens that have occurred less probable (default: 1)"),
-        ("--seed", int, 0, "the same seed gives the same text (default: 0)"),
-    ):
-        metavar = "N" if kind is int else "X"
-        group.add_argument(flag, type=number_of(kind), default=default, metavar=metavar, help=text)
 
 
 def _add_settings(parser: argparse.ArgumentParser, title: str, options: Sequence[Option]) -> None:
@@ -270,7 +256,8 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels",
         metavar="SPLIT",
-        help="output folder of split; or a file of labelled examples, which is split with the settings below",
+        help="output folder of split; or a file of labelled examples, or with --task chat of conversations, which is "
+        "split with the settings below",
     )
     parser.add_argument("--base", metavar="PRETRAINED", required=True, help="output folder of pretrain, or a run")
     _add_out(parser)
@@ -342,7 +329,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "its fine-tuned model; with --minimal-pairs, its pre-trained model")
+    _add_model(parser, "its fine-tuned model; with --minimal-pairs or --text, its pre-trained model")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
     what.add_argument(
@@ -356,6 +343,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
         "bad; a text file with a pair in two lines, the unacceptable one first; or an archive or folder of these",
+    )
+    what.add_argument(
+        "--text",
+        metavar="FILE",
+        help="text to predict token by token, in any format that collect reads: perplexity and bits per byte",
     )
     parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
@@ -386,6 +378,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=number_of(int), metavar="N", help="with --minimal-pairs: pairs of each paradigm (default: all)"
     )
+    windows = "with --text: tokens that are read at once (default: the whole context of the model)"
+    parser.add_argument("--window", type=number_of(int), metavar="N", help=windows)
+    strides = "with --text: tokens by which the next window of a long document reaches further (default: half a window)"
+    parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)
     _add_no_stack(parser)
     _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
@@ -403,8 +399,19 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
 def add_chat(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "its fine-tuned model, or else its pre-trained one")
     parser.add_argument("--system", metavar="TEXT", help="instructions that the model reads before the conversation")
-    _add_sampling(parser, max_tokens=300)
+    add_options(parser, options_of("sampling", Sampling))
     _add_json(parser, "print a JSON object for each reply: role, content, is_cut")
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description}\nThe model must predict the next token: pre-trained with --objective causal or\n"
+        "hybrid, or a public model of Llama's kind. What it writes is invented and need not be true."
+    )
+    _add_model(parser, "its pre-trained model")
+    parser.add_argument("prompt", metavar="PROMPT", help="the beginning of a text; - reads it from stdin")
+    add_options(parser, options_of("sampling", Sampling))
+    _add_json(parser, "print one JSON object: prompt, text, tokens, prompt_tokens, ending, seed, model")
 
 
 def add_trace(parser: argparse.ArgumentParser) -> None:

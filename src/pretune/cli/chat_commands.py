@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pretune.cli.message_reader import MessageReader, reader_of_stdin
+from pretune.cli.options import typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.errors import EXIT_DONE, EXIT_USAGE, UsageError
 from pretune.runtime.interruption import noted_ctrl_c
 from pretune.runtime.randomness import derive_seed
+from pretune.settings import Sampling
 from pretune.terminal import clean, clean_lines
 
 if TYPE_CHECKING:
     from pretune.inference.chat_session import ChatSession
-    from pretune.inference.sampling import Sampling
 
 HELP = """\
 /help           this list
@@ -33,16 +34,8 @@ _AGAIN = "Press Ctrl-C again, or type /quit, to leave."
 def chat(arguments: argparse.Namespace) -> int:
     """Hold a conversation with a model."""
     from pretune.inference.chat_session import load_chat_session
-    from pretune.inference.sampling import Sampling
 
-    sampling = Sampling(
-        max_tokens=arguments.max_tokens,
-        temperature=arguments.temperature,
-        top_k=arguments.top_k,
-        top_p=arguments.top_p,
-        repetition_penalty=arguments.repetition_penalty,
-        seed=arguments.seed,
-    )
+    sampling = Sampling(**typed_values(arguments).get("sampling", {}))
     session = load_chat_session(arguments.model, arguments.system)
     reader = reader_of_stdin(is_prompt_on_stderr=arguments.json or not sys.stdout.isatty())
     for sentence in _introduce(session, is_interactive=reader.is_terminal and not arguments.quiet):
@@ -55,7 +48,6 @@ def evaluate_replies(arguments: argparse.Namespace) -> int:
     from pretune.cli.model_commands import refuse_options
     from pretune.cli.render_replies import describe_reply_figures
     from pretune.evaluation.chat import evaluate_chat
-    from pretune.inference.sampling import Sampling
 
     of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
     refuse_options(arguments, (*of_labels, "--scoring", "--limit"), "with --chat", "use --labels")
@@ -78,7 +70,6 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pretune.cli.arguments import STRATEGIES, stage_folder
-    from pretune.cli.options import typed_values
     from pretune.reporting.progress import live_progress
     from pretune.reporting.report import show_run
     from pretune.settings import StrategiesConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
+from pretune.cli.options import typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
@@ -20,11 +21,14 @@ from pretune.cli.render import (
     describe_prediction,
     describe_report,
     describe_selftest,
+    describe_text_loss,
     describe_verification,
 )
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
+from pretune.settings import Sampling
+from pretune.terminal import clean_lines
 from pretune.text.reading_report import join_names
 
 if TYPE_CHECKING:
@@ -132,15 +136,22 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples, on minimal pairs, or its replies on held-out conversations."""
+    """Evaluate a model on labelled examples, on minimal pairs, on text, or its replies on held-out conversations."""
+    if arguments.text is None:
+        refuse_options(arguments, ("--window", "--stride"), "without --text", "add --text")
+    if arguments.minimal_pairs is None:
+        refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
+    if arguments.chat is None:
+        of_chat = ("--replies", "--trained-on", "--max-tokens", "--seed")
+        refuse_options(arguments, of_chat, "without --chat", "add --chat")
+    if arguments.minimal_pairs is not None:
+        return _evaluate_minimal_pairs(arguments)
+    if arguments.text is not None:
+        return _evaluate_text(arguments)
     if arguments.chat is not None:
         from pretune.cli.chat_commands import evaluate_replies
 
         return evaluate_replies(arguments)
-    refuse_options(arguments, ("--replies", "--trained-on", "--max-tokens", "--seed"), "without --chat", "add --chat")
-    if arguments.minimal_pairs is not None:
-        return _evaluate_minimal_pairs(arguments)
-    refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -172,6 +183,23 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
     return EXIT_DONE
 
 
+def _evaluate_text(arguments: Arguments) -> int:
+    """Show how well a causal model predicts text."""
+    of_labels = ("--label-column", "--label-names", "--label-words", "--pattern")
+    refuse_options(arguments, of_labels, "with --text", "use --labels")
+    from pretune.evaluation.text import evaluate_text
+
+    figures = evaluate_text(
+        arguments.model,
+        arguments.text,
+        text_column=arguments.text_column,
+        window=arguments.window,
+        stride=arguments.stride,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_text_loss(figures))
+    return EXIT_DONE
+
+
 def _show_sentences(done: int, total: int) -> None:
     to_stderr(f"{done:,} of {total:,} sentences")
 
@@ -192,6 +220,38 @@ def fill(arguments: Arguments) -> int:
         to_stdout(to_json(found))
         return EXIT_DONE
     to_stdout(describe_fill(found["masks"]))
+    return EXIT_DONE
+
+
+def generate(arguments: Arguments) -> int:
+    """Continue a prompt; each word is shown as soon as it is there."""
+    from pretune.inference.load import load_generator
+
+    sampling = Sampling(**typed_values(arguments).get("sampling", {}))
+    prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
+    generator = load_generator(arguments.model)
+    if arguments.json:
+        [found] = generator.generate([prompt], sampling)
+        to_stdout(
+            to_json(
+                {
+                    "prompt": found.prompt,
+                    "text": found.text,
+                    "tokens": len(found.token_ids),
+                    "prompt_tokens": found.num_prompt_tokens,
+                    "ending": found.ending,
+                    "seed": sampling.seed,
+                    "model": str(generator.path),
+                }
+            )
+        )
+        return EXIT_DONE
+    texts = generator.stream(prompt, sampling)
+    sys.stdout.write(clean_lines(generator.clean(prompt)))
+    for text in texts:
+        sys.stdout.write(clean_lines(text))
+        sys.stdout.flush()
+    to_stdout("")
     return EXIT_DONE
 
 

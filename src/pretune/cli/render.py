@@ -101,6 +101,34 @@ def describe_minimal_pairs(figures: dict[str, Any]) -> str:
     return "\n".join([*lines, "", to_text(table(columns, rows, page, indent=0), page).rstrip()])
 
 
+def describe_text_loss(figures: dict[str, Any]) -> str:
+    """How well text is predicted, with intervals, and how it was read."""
+    lines = [*([clean(figures["detected"])] if figures["detected"] else []), *map(clean, figures["remarks"]), ""]
+    for name, title, unit in (
+        ("loss", "loss", " nats per token"),
+        ("perplexity", "perplexity", ""),
+        ("bits_per_byte", "bits per byte", ""),
+    ):
+        interval = figures[f"{name}_interval"]
+        shown = "" if interval is None else "  (95 % interval {:.4g} to {:.4g})".format(*interval)
+        lines.append(f"{title:<14} {figures[name]:.4g}{unit}{shown}")
+    read = f"{figures['tokens']:,} in {_number_of(figures['documents'], 'document')}"
+    windows = f"{_number_of(figures['windows'], 'window')} of at most {figures['window']:,} tokens"
+    lines.append(f"{'tokens':<14} {read}, read in {windows}; {figures['bytes']:,} bytes")
+    if figures["loss_interval"] is not None:
+        lines.append(f"The intervals are over {figures['interval_over']}.")
+    if figures["unknown_tokens"]:
+        lines.append(
+            f"{figures['unknown_tokens']:,} tokens stand for unknown words, whose letters are not predicted: bits per "
+            "byte is too low to compare with other models."
+        )
+    return "\n".join(lines)
+
+
+def _number_of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _describe_figures(figures: dict[str, Any]) -> str:
     """The figures of a task without classes: numbers with their intervals, and tables of what there is several of."""
     lines = [figures["detected"], "", f"rows  {figures['n']:,}"]

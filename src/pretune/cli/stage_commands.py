@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from pretune.cli.arguments import CHAT, STRATEGIES, as_typed_for_run, stage_folder
 from pretune.cli.chat_commands import chat, compare_strategies
-from pretune.cli.model_commands import evaluate, export, fill, learn, predict, refuse_options, show, trace, verify
+from pretune.cli.model_commands import (
+    evaluate,
+    export,
+    fill,
+    generate,
+    learn,
+    predict,
+    refuse_options,
+    show,
+    trace,
+    verify,
+)
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
@@ -296,6 +307,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "evaluate": evaluate,
     "fill": fill,
     "chat": chat,
+    "generate": generate,
     "trace": trace,
     "export": export,
     "show": show,

@@ -144,8 +144,8 @@ VERBS = {
         ),
         _verb(
             "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --minimal-pairs FILE [--json]\n"
-            "       pretune evaluate MODEL --chat FILE [--json]",
-            "evaluate a model on labelled examples, on pairs of sentences, or its replies on held-out conversations",
+            "       pretune evaluate MODEL --text FILE [--json]\n       pretune evaluate MODEL --chat FILE [--json]",
+            "evaluate a model on labelled examples, on pairs of sentences, on text, or its replies on conversations",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
@@ -154,6 +154,12 @@ VERBS = {
             "show the words that the pre-trained model predicts at [MASK]",
             'fill runs/reviews "The sun rises in the [MASK]." --top 5',
             arguments.add_fill,
+        ),
+        _verb(
+            "generate MODEL PROMPT [--max-tokens N] [--temperature X] [--seed N] [--json]",
+            "continue a text with a causal model, word by word",
+            'generate runs/novels "The sun rises in"',
+            arguments.add_generate,
         ),
         _verb(
             "chat MODEL [--system TEXT] [--max-tokens N] [--temperature X] [--json]",

@@ -14,12 +14,12 @@ from pretune.errors import InputDataError, UsageError
 from pretune.evaluation.replies import measure_replies, write_replies
 from pretune.inference.chat_session import load_chat_session
 from pretune.inference.generate import TextGenerator
-from pretune.inference.sampling import Sampling
 from pretune.runtime.manifest import MANIFEST_NAME, read_manifest
 from pretune.runtime.randomness import generator as random_numbers
 from pretune.scoring.copied_replies import describe_copies
 from pretune.scoring.replies import describe_replies
 from pretune.scoring.reply_losses import describe_losses
+from pretune.settings import Sampling
 from pretune.text.chat.chat_lines import read_chat_lines
 from pretune.text.chat.checks import keep_usable
 from pretune.text.chat.conversations import Conversation

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.inference.chat_session import answer
 from pretune.inference.generate import TextGenerator
-from pretune.inference.sampling import Sampling
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.randomness import derive_seed
+from pretune.settings import Sampling
 from pretune.text.chat.conversations import Conversation
 from pretune.text.chat.template import ChatRow, encode_all
 from pretune.text.chat.tokens import turn_end_id

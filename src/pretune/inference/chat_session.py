@@ -15,8 +15,8 @@ from typing import Any
 from pretune.errors import ModelNotFoundError, UsageError
 from pretune.inference.generate import TextGenerator
 from pretune.inference.load import find_model_folder, load_generator
-from pretune.inference.sampling import Sampling
 from pretune.runtime.atomic import write_text
+from pretune.settings import Sampling
 from pretune.text.chat.conversations import Message, clean_message, role_named
 from pretune.text.chat.template import encode_prompt
 from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id

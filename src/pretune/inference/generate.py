@@ -14,10 +14,11 @@ from torch import Tensor
 from pretune.data.padding import group_by_length
 from pretune.errors import UsageError
 from pretune.inference.sampling import Sampler
-from pretune.inference.sampling import Sampling as Sampling
 from pretune.model.key_value_cache import KeyValueCache
 from pretune.model.transformer import LanguageModel
+from pretune.settings import Sampling as Sampling
 from pretune.text.clean.normalize import clean_text
+from pretune.text.readers.records import replace_surrogates
 from pretune.text.tokenizer.stream_decoder import StreamDecoder
 from pretune.text.tokenizer.tokenizer import Tokenizer
 
@@ -62,7 +63,7 @@ class TextGenerator:
 
     def clean(self, prompt: str) -> str:
         """The prompt as the model was trained to see text; for a public model, as it is."""
-        return clean_text(prompt) if self.tokenizer.is_own else prompt
+        return clean_text(prompt) if self.tokenizer.is_own else replace_surrogates(prompt)
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a prompt, begun like a document but not ended. Raises UsageError if it is empty or too long."""

@@ -21,6 +21,7 @@ from pretune.model.folder import (
     load_model_folder,
     read_stop_ids,
 )
+from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
@@ -144,7 +145,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = Path(path).expanduser()
+    path = local_folder(path).expanduser()
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")

@@ -4,43 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pretune.errors import ModelError, UsageError
+from pretune.errors import ModelError
 from pretune.runtime.randomness import generator
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How a text is continued. Raises UsageError for a number that is out of range.
-
-    `temperature` divides the scores; 0 always takes the most probable token. Only the `top_k` most probable tokens (0:
-    all) can be drawn, and of these only as many as are needed for a probability of `top_p` (arXiv:1904.09751). Scores
-    of tokens that have occurred, in the prompt too, are lowered by `repetition_penalty` (arXiv:1909.05858); 1 does
-    nothing. The same `seed` gives the same text.
-    """
-
-    max_tokens: int = 100
-    temperature: float = 0.8
-    top_k: int = 50
-    top_p: float = 1.0
-    repetition_penalty: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, is_valid, expected in (
-            ("max_tokens", self.max_tokens >= 1, "at least 1"),
-            ("temperature", 0 <= self.temperature < math.inf, "0 (the most probable token) or more"),
-            ("top_k", self.top_k >= 0, "at least 1, or 0 for all tokens"),
-            ("top_p", 0 < self.top_p <= 1, "more than 0 and at most 1"),
-            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "more than 0; 1 does nothing"),
-        ):
-            if not is_valid:
-                raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}; expected {expected}.")
+from pretune.settings import Sampling
 
 
 class Sampler:

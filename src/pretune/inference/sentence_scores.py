@@ -16,12 +16,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from pretune.data.padding import group_by_length, pad_rows
 from pretune.errors import InputDataError, ModelError, UsageError
-from pretune.inference.classify import TOKENS_PER_BATCH, TOKENS_PER_GPU_BATCH
+from pretune.inference.token_scores import first_ids_of, frame_ids_of, log_probabilities, tokens_per_batch
 from pretune.model.transformer import LanguageModel
 from pretune.text.clean.normalize import clean_text
 from pretune.text.tokenizer.special_tokens import NONE
@@ -30,7 +28,6 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 Scoring = Literal["masked", "causal"]
 
 _SENTENCES_AT_ONCE = 1000  # of similar length; between these, progress is reported
-_LOGITS_AT_ONCE = 1 << 23  # 32 MB, whatever the size of the vocabulary
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -82,20 +79,12 @@ class SentenceScorer:
 
     @cached_property
     def _frame_ids(self) -> frozenset[int]:
-        """The ids that stand for no text; that of an unknown word does."""
-        return self.tokenizer.all_special_ids - {self.tokenizer.unk_id}
+        return frame_ids_of(self.tokenizer)
 
     @cached_property
     def _first_ids(self) -> list[int]:
-        """What stands before the first token, so that it is predicted too; empty if the model has no such token.
+        return first_ids_of(self.model, self.tokenizer)
 
-        A tokenizer that adds nothing by itself, as most of Llama's kin, leaves it to the config.
-        """
-        config = self.model.config
-        choices = (self.tokenizer.bos_id, config.bos_token_id, self.tokenizer.eos_id, config.eos_token_id)
-        return [token_id for token_id in choices if token_id != NONE and token_id in self._frame_ids][:1]
-
-    @torch.inference_mode()
     def _score_masked(self, rows: Sequence[list[int]]) -> FloatArray:
         """Sums (N,) over the copies of each row in which one token is masked."""
         copies = [
@@ -105,51 +94,28 @@ class SentenceScorer:
             if token_id not in self._frame_ids
         ]
         totals = np.zeros(len(rows))
-        for indices in group_by_length([len(rows[number]) for number, _ in copies], self._tokens_per_batch):
+        for indices in group_by_length([len(rows[number]) for number, _ in copies], tokens_per_batch(self.model)):
             numbers, places = (torch.tensor(each) for each in zip(*(copies[index] for index in indices), strict=True))
             input_ids, document_ids = pad_rows([rows[copies[index][0]] for index in indices], self.tokenizer.pad_id)
             copy = torch.arange(len(indices))
             targets = input_ids[copy, places]
             input_ids[copy, places] = self.tokenizer.mask_id
-            values = self._log_probabilities(input_ids, document_ids, copy * input_ids.shape[1] + places, targets)
+            positions = copy * input_ids.shape[1] + places
+            values = log_probabilities(self.model, input_ids, document_ids, positions, targets, is_causal=False)
             np.add.at(totals, numbers.numpy(), values.double().cpu().numpy())
         return totals
 
-    @torch.inference_mode()
     def _score_causal(self, rows: Sequence[list[int]]) -> FloatArray:
         """Sums (N,) over the tokens of each row after the first."""
         totals = np.zeros(len(rows))
-        for indices in group_by_length([len(row) for row in rows], self._tokens_per_batch):
+        for indices in group_by_length([len(row) for row in rows], tokens_per_batch(self.model)):
             input_ids, document_ids = pad_rows([rows[index] for index in indices], self.tokenizer.pad_id)
             row, place = torch.nonzero(document_ids[:, 1:] >= 0, as_tuple=True)  # before the token that is predicted
             targets = input_ids[row, place + 1]
-            values = self._log_probabilities(input_ids, document_ids, row * input_ids.shape[1] + place, targets)
+            positions = row * input_ids.shape[1] + place
+            values = log_probabilities(self.model, input_ids, document_ids, positions, targets, is_causal=True)
             np.add.at(totals, np.array(indices)[row.numpy()], values.double().cpu().numpy())
         return totals
-
-    def _log_probabilities(
-        self,
-        input_ids: Int[Tensor, "B T"],
-        document_ids: Int[Tensor, "B T"],
-        positions: Int[Tensor, "M"],
-        targets: Int[Tensor, "M"],
-    ) -> Float[Tensor, "M"]:
-        """The log-probability of each target at its position of the flattened batch; the head runs at these only."""
-        device = self.model.lm_head.weight.device
-        is_causal = None if self.scoring == "masked" else torch.ones(len(input_ids), dtype=torch.bool, device=device)
-        hidden = self.model.transformer(
-            input_ids.to(device), document_ids.to(device), is_causal, positions=positions.to(device)
-        )
-        chunk = max(1, _LOGITS_AT_ONCE // self.model.config.vocab_size)
-        values = []
-        for part, wanted in zip(hidden.split(chunk), targets.to(device).split(chunk), strict=True):
-            logits = self.model.lm_head(part).float()
-            values.append(logits.gather(1, wanted[:, None])[:, 0] - torch.logsumexp(logits, dim=1))
-        return torch.cat(values) if values else hidden.new_zeros(0)
-
-    @property
-    def _tokens_per_batch(self) -> int:
-        return TOKENS_PER_GPU_BATCH if self.model.lm_head.weight.device.type == "cuda" else TOKENS_PER_BATCH
 
 
 def choose_scoring(asked: str, model: LanguageModel, tokenizer: Tokenizer, path: Path) -> Scoring:

@@ -46,6 +46,7 @@ GENERATION_CONFIG_NAME = "generation_config.json"  # of transformers
 LABELS_NAME = "labels.json"
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+CHAT_TEMPLATE_NAME = "chat_template.jinja"
 SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
 _RENAMED = {
@@ -409,10 +410,14 @@ def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
 
 
 def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a tokenizer for transformers; a foreign folder may lack them."""
+    """The settings of a tokenizer for transformers, which a foreign folder may lack; a chat template is part of them,
+    also if transformers has put it into a file of its own."""
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if (folder / TOKENIZER_CONFIG_NAME).is_file():
-        return _read_json(folder / TOKENIZER_CONFIG_NAME)
-    return {"tokenizer_class": "PreTrainedTokenizerFast"}
+        settings = _read_json(folder / TOKENIZER_CONFIG_NAME)
+    if (folder / CHAT_TEMPLATE_NAME).is_file():  # goes before the settings, as in transformers
+        settings["chat_template"] = (folder / CHAT_TEMPLATE_NAME).read_text(encoding="utf-8")
+    return settings
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 _BATCH_ROWS = 500
 USUAL_LENGTH = 1024  # tokens of the longest row, if the model reads as many
+HELD_OUT_NAME = "held-out.jsonl"  # the held-out messages as texts, for `preprocess --protect`
 SHORTEST_ROW = 64  # tokens; with fewer, there is no room for a question and its reply
 
 
@@ -103,6 +104,8 @@ class _ChatPreparation:
         report.check(found, rows)
         for split in SPLITS:
             self._write(split, found.by_split[split], rows[split], tokenizer)
+        held_out = [m.content for record in found.held_out for m in record.conversation.messages if m.role != "system"]
+        self._write_lines(HELD_OUT_NAME, [{"text": text} for text in dict.fromkeys(held_out)])
         for concern in found.lint.concerns:
             self.folder.log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         for sentence in report.sentences:
@@ -136,14 +139,14 @@ class _ChatPreparation:
         """Warn about held-out conversations of which the base has learned a message as a text of its own."""
         if self.base.seen is None:
             return
-        held_out = [*found.by_split["validation"], *found.by_split["test"]]
-        texts = [clean_text(m.content) for record in held_out for m in record.conversation.messages]
+        texts = [clean_text(m.content) for record in found.held_out for m in record.conversation.messages]
         count = int(self.base.seen.among(texts).sum())
         found.lint.warn(
             "seen_in_pretraining",
             count,
             f"The model was pre-trained on {count:,} of the {len(texts):,} messages of the held-out conversations, so "
-            "results on them may be too good; keep such texts out of its corpus with --protect of `preprocess`.",
+            "results on them may be too good; to keep them out of a corpus, give `preprocess` the option --protect "
+            f"{self.folder.path / HELD_OUT_NAME}.",
         )
 
     # -- encoding and writing ------------------------------------------------------------------------------------
@@ -177,10 +180,10 @@ class _ChatPreparation:
         with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
             for row in rows:
                 writer.add(row.ids)
-        lines = (chat_line(record, row) for record, row in zip(records, rows, strict=True))
-        write_text(
-            self.folder.path / f"{split}.jsonl", "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in lines)
-        )
+        self._write_lines(f"{split}.jsonl", [chat_line(*pair) for pair in zip(records, rows, strict=True)])
+
+    def _write_lines(self, name: str, lines: Sequence[dict[str, Any]]) -> None:
+        write_text(self.folder.path / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
     def _write_example(self, found: ChatSplit, rows: dict[Split, list[ChatRow]]) -> dict[str, Any]:
         """Log a test conversation, or a validation one if there is none, as the example of all stages."""

@@ -33,13 +33,12 @@ from pretune.evaluation.strategies import (
     judge_strategies,
 )
 from pretune.inference.chat_session import load_chat_session
-from pretune.inference.sampling import Sampling
 from pretune.runtime.atomic import write_json
 from pretune.runtime.interruption import StopFlag, stop_on_signals
 from pretune.runtime.manifest import Manifest, hash_json, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.settings import StrategiesConfig, to_identity
+from pretune.settings import Sampling, StrategiesConfig, to_identity
 from pretune.text.chat.conversations import Conversation
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 

@@ -116,19 +116,19 @@ def count_text_bytes(batches: Sequence[Batch], tokenizer: Tokenizer) -> int:
     before the first word of a text.
 
     A first token without a label, at the beginning of a row that continues a document, is not counted: its loss is not
-    in the mean either.
+    in the mean either. Where blanks belong to no token, there is one before every word, and none before other signs.
     """
-    total = 0
-    is_bytewise = tokenizer.kind in ("bpe", "sentencepiece")  # blanks belong to tokens
-    lengths = np.array([len(token) for token in tokenizer.token_bytes]) if is_bytewise else None
+    tokens = tokenizer.token_bytes
+    has_blank = tokenizer.starts_word
+    lengths = np.array([len(token) for token in tokens])
+    if tokenizer.kind not in ("bpe", "sentencepiece"):
+        has_blank = has_blank & np.array([token.decode(errors="replace")[:1].isalnum() for token in tokens])
+        lengths = lengths + has_blank
     special = np.array(sorted(tokenizer.all_special_ids))
+    total = 0
     for batch in batches:
         assert batch.positions is not None
-        positions, labels = batch.positions.numpy(), batch.labels.numpy()
-        is_first = np.isin(batch.input_ids.numpy().reshape(-1)[positions], special)
-        if lengths is None:
-            text_of = np.split(labels, np.flatnonzero(is_first))
-            total += sum(len(tokenizer.decode(ids.tolist()).encode()) for ids in text_of if len(ids))
-        else:
-            total += int(lengths[labels].sum() - (is_first & tokenizer.starts_word[labels]).sum())
+        labels = batch.labels.numpy()
+        is_first = np.isin(batch.input_ids.numpy().reshape(-1)[batch.positions.numpy()], special)
+        total += int(lengths[labels].sum() - (is_first & has_blank[labels]).sum())
     return total

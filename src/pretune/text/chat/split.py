@@ -32,6 +32,11 @@ class ChatSplit:
         return [record for split in SPLITS for record in self.by_split[split]]
 
     @property
+    def held_out(self) -> list[ChatRecord]:
+        """The conversations that no training must see."""
+        return [*self.by_split["validation"], *self.by_split["test"]]
+
+    @property
     def num_read(self) -> dict[str, int]:
         """The number of rows of each file, including unparsable ones."""
         titles = ("rows", "test rows")
