@@ -29,7 +29,7 @@ class Scripted(TextGenerator):
 
     def continue_ids(self, ids: Sequence[int], sampling: Sampling, stop_ids: Any = None) -> Iterator[int]:
         self.prompts.append(list(ids))
-        self.stop_ids_given = stop_ids
+        self.sampling, self.stop_ids_given = sampling, stop_ids
         return self._ids(next(self.texts))
 
     def _ids(self, text: str) -> Iterator[int]:

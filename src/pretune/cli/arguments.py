@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
@@ -18,10 +19,8 @@ from pretune.settings import (
     PretrainConfig,
     Sampling,
     SplitConfig,
-    StrategiesConfig,
 )
 
-STRATEGIES = "strategies"  # the settings of `compare --strategies`
 CHAT = "chat"  # the settings of `finetune` for conversations; no stage of a run has them
 
 # --- options that several verbs have ----------------------------------------------------------------------------------
@@ -291,18 +290,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scratch", metavar="DIR", help="output folder of finetune --from-scratch")
     _add_out(parser)
     _add_redo(parser)
-    group = parser.add_argument_group("four ways to a chatbot, if PREPARED has conversations")
-    group.add_argument(
-        "--strategies",
-        action="store_true",
-        help="train and compare four ways from a base: as it is, from scratch, fine-tuned, and pre-trained further on "
-        "--domain before it is fine-tuned",
-    )
-    group.add_argument("--domain", nargs="+", metavar="PATH", help="text of the domain, as for collect")
-    group.add_argument(
-        "--held-out", metavar="FILE", help="conversations from elsewhere, on which all models are measured, too"
-    )
-    add_options(group, options_of(STRATEGIES, StrategiesConfig))
+    add_strategies_group(parser)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -357,18 +345,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
-    group = parser.add_argument_group("with --chat")
-    group.add_argument(
-        "--replies", type=number_of(int), metavar="N", help="held-out questions that the model answers (default: 20)"
-    )
-    group.add_argument(
-        "--trained-on",
-        metavar="FILE",
-        help="the conversations that the model was trained on, to find copies of their "
-        "replies (default: the training split, if a folder of prepare is given)",
-    )
-    group.add_argument("--max-tokens", type=number_of(int), metavar="N", help="most tokens of an answer (default: 100)")
-    group.add_argument("--seed", type=number_of(int), metavar="N", help="seed of the answers (default: 0)")
+    add_replies_group(parser)
     parser.add_argument(
         "--scoring",
         choices=("auto", "masked", "causal"),

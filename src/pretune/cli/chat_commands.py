@@ -69,7 +69,8 @@ def compare_strategies(arguments: argparse.Namespace) -> int:
     """Train and compare four ways to a chatbot."""
     from pathlib import Path
 
-    from pretune.cli.arguments import STRATEGIES, stage_folder
+    from pretune.cli.arguments import stage_folder
+    from pretune.cli.chat_arguments import STRATEGIES
     from pretune.reporting.progress import live_progress
     from pretune.reporting.report import show_run
     from pretune.settings import StrategiesConfig

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pretune.cli.arguments import CHAT, STRATEGIES, as_typed_for_run, stage_folder
+from pretune.cli.arguments import CHAT, as_typed_for_run, stage_folder
+from pretune.cli.chat_arguments import STRATEGIES
 from pretune.cli.chat_commands import chat, compare_strategies
 from pretune.cli.model_commands import (
     evaluate,

@@ -107,10 +107,10 @@ class ChatSession:
 
     def _decoded(self, ids: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Iterator[str]:
         """What the model writes, in strings of whole characters."""
-        decoder, num_tokens = StreamDecoder(self.generator.tokenizer, ids), 0
-        for token_id in self.generator.continue_ids(ids, sampling, stop_ids):
-            num_tokens += 1
-            self.was_cut = num_tokens == sampling.max_tokens or len(ids) + num_tokens == self.generator.max_seq_len
+        decoder = StreamDecoder(self.generator.tokenizer, ids)
+        most = min(sampling.max_tokens, self.generator.max_seq_len - len(ids))
+        for number, token_id in enumerate(self.generator.continue_ids(ids, sampling, stop_ids), start=1):
+            self.was_cut = number == most
             if text := decoder.add(token_id):
                 yield text
         if text := decoder.finish():
@@ -159,8 +159,8 @@ def load_chat_session(path: Path | str, system: str | None = None) -> ChatSessio
 def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
     """The reply to a conversation whose last message is of the user.
 
-    Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises UsageError if a
-    message has another form or another role, or if the conversation does not end with a message of the user.
+    Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises
+    UsageError if one has another form or role, or if the conversation does not end with a message of the user.
     """
     read = [_read_message(each) for each in messages]
     system = read.pop(0).content if read and read[0].role == "system" else None

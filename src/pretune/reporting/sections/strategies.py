@@ -1,4 +1,4 @@
-"""The strategies of a trace in; out come one table, the verdicts, the conclusion, and their replies one below another."""
+"""The strategies of a trace in; out come their losses, the verdicts, one conclusion, and their replies."""
 
 from __future__ import annotations
 
