@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
 PROTECTED = "held-out.jsonl"
+_FEWEST_UPDATES, _FEWEST_TOKENS_PER_STEP = 50, 256  # of pre-training further, if the budget is in tokens and small
 _BATCH = 32  # conversations per update, if the budget is in tokens
 Say = Callable[[str], None]
 
@@ -109,11 +110,11 @@ class _Strategies:
         """Train the models of one seed, one after another; the base as it is has no seed but the first."""
         if seed == self.config.seed:
             yield self._as_it_is()
+        further = self._pretrain_further(seed)  # first, because it is what a small budget or text is refused for
         tuned = self._tune("finetune", self.base, self._tuning(seed, 1.0), seed)
         yield self._tuned(FINETUNED, seed, tuned)
         scratch = self._tune("scratch", self.base, self._tuning(seed, 1.0, from_scratch=True), seed)
         yield self._tuned(SCRATCH, seed, scratch)
-        further = self._pretrain_further(seed)
         both = self._tune("further", further, self._tuning(seed, 1 - self.config.domain_fraction), seed)
         yield self._tuned(FURTHER, seed, both, further)
 
@@ -186,13 +187,13 @@ class _Strategies:
             redo=self.redo,
         )
         folder, part = self._folder("pretrain", seed), config.domain_fraction
-        settings = PretrainConfig(
-            objective="causal",
-            minutes=None if config.minutes is None else config.minutes * part,
-            tokens=None if config.tokens is None else max(1, round(config.tokens * part)),
-            seed=seed,
-            threads=config.threads,
-        )
+        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads)
+        if config.tokens is not None:
+            tokens = max(1, round(config.tokens * part))
+            per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))
+            settings = replace(settings, tokens=tokens, tokens_per_step=per_step)
+        elif config.minutes is not None:
+            settings = replace(settings, minutes=config.minutes * part)
         self.say(f"{folder.name}: pre-training further on the text of the domain")
         _repeat(lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again), redo=self.redo)
         return folder
