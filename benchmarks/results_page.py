@@ -27,7 +27,7 @@ _METRICS = {
     "spearman": "Spearman",
 }
 _FIGURES = (
-    "data set", "task", "labels", "training rows", "test rows", "metric", "pre-trained", "with NB-SVM", "from scratch",
+    "data set", "task", "labels", "training rows", "test rows", "metric", "pre-trained", "as delivered", "from scratch",
     "best linear", "trivial", "over from scratch", "over best linear",
 )  # fmt: skip
 _BUDGETS = (

@@ -271,7 +271,7 @@ class FinetuneConfig:
     )
     stack: bool = _setting(
         True,
-        "combine the classifier with NB-SVM, in a small file beside it, if that is better on validation",
+        "combine the network with linear models, in a small file beside it, if that is better on validation",
     )
     from_scratch: bool = _setting(
         False, "start from random weights: the control that shows whether pre-training helped"

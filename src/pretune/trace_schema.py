@@ -704,22 +704,25 @@ class Reasons:
 
 @dataclass(frozen=True, kw_only=True)
 class NgramShare:
-    """What a word, or a pair of words, adds to each logit of a stack."""
+    """What a word, a pair of words, or the overlap of a pair of texts adds to each logit of a stack."""
 
     ngram: UserText
     logits: list[float]
+    part: Annotated[str, "whose part of the sum it belongs to: NB-SVM, TF-IDF, words and overlap"] = "NB-SVM"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedDecision:
-    """The decision of the model combined with NB-SVM; `parts` sum to the logits, up to the same number for all."""
+    """The decision of the network combined with linear models; `parts` sum to the logits: of classes up to the same
+    number for all, of several labels to their log-odds, of a number to the number itself, in the units of the file."""
 
     probabilities: list[float]
     label: UserText
-    index: int
+    index: Annotated[int, "of the label; with several labels, of the one that is furthest above its threshold"]
     probability: float
     parts: list[Contribution]
     ngrams: Annotated[list[NgramShare], "those that add most to the lead of the label, or take most from it"]
+    thresholds: Annotated[list[float], "with several labels: of each label"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -778,7 +781,9 @@ class PredictionTrace:
     contribution_error: float
     head_error: float
     prediction_error: float
-    stack: Annotated[StackedDecision | None, "if NB-SVM is stacked on the model; all else is of the model alone"] = None
+    stack: Annotated[StackedDecision | None, "with linear models stacked on the network; all else is the network's"] = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ import torch
 from pretune.data.causal_rows import CausalRows
 from pretune.data.packing import build_rows
 from pretune.data.special_ids import SpecialIds
+from pretune.model.config import ModelConfig
+from pretune.model.transformer import Transformer, initialize
 from pretune.text.token_shards import TokenShard
 
 BOS, EOS, UNKNOWN = 1, 2, 3
@@ -79,3 +81,31 @@ def test_part_of_a_batch_keeps_labels_and_direction(shard: TokenShard, special: 
         assert part.attention.is_causal is not None
         assert bool(part.attention.is_causal.all())
         assert torch.equal(part.labels, part.input_ids.flatten()[part.positions + 1])
+
+
+def test_no_position_is_told_its_label_by_what_it_sees(write_shard: Any, special: SpecialIds) -> None:
+    """The probe that would win by leaking: in a row, every document is there twice, so another document has all labels,
+    and so has the next position. The gradient of each logit with respect to both is exactly zero."""
+    rng = np.random.default_rng(0)
+    documents = [[BOS, *rng.integers(4, 50, size=6).tolist(), EOS] for _ in range(3)]
+    shard = TokenShard(write_shard([each for each in documents for _ in range(2)], "train"), "train")
+    batch = make_rows(shard, special, rows=3, row_tokens=16).batch(0)
+    config = ModelConfig(
+        vocab_size=50, hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=16, intermediate_size=48
+    )
+    model = Transformer(config)
+    initialize(model, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():  # the initial projections into the residual stream are zero
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    embedded = list[torch.Tensor]()
+    model.embed_tokens.register_forward_hook(lambda _module, _ids, out: embedded.append(out.requires_grad_()) or out)
+    documents_of, is_causal = batch.attention.document_ids, batch.attention.is_causal
+    hidden = model(batch.input_ids, documents_of, is_causal)
+    assert batch.positions is not None
+    for position in batch.positions[::4].tolist():
+        row, place = divmod(position, 16)
+        [gradient] = torch.autograd.grad(hidden[row, place].sum(), embedded, retain_graph=True)
+        seen = (gradient.abs().sum(-1) > 0).nonzero().tolist()
+        first = 8 * (place // 8)  # the beginning of this document
+        assert seen == [[row, other] for other in range(first, place + 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -161,3 +163,40 @@ def test_the_metric_of_the_verdicts_has_an_interval_too() -> None:
 )
 def test_points_keep_the_side_of_zero(value: float, expected: str) -> None:
     assert write_points(value) == expected
+
+
+def test_the_model_as_delivered_is_judged_and_pre_training_is_judged_apart() -> None:
+    runs = [
+        contender("scratch", draw_runs(0.2, 3, 1)),
+        contender("nbsvm", draw_runs(1.0, 1, 5)),
+        contender("pretrained", draw_runs(0.6, 3, 2)),
+        replace(contender("stack", draw_runs(2.5, 1, 6)), name="network + NB-SVM"),
+    ]
+    test = make_test_rows(SLICES)
+    control, delivered, *on_slices = judge(runs, test)
+    assert control["between"] == ["pretrained", "scratch"]
+    assert delivered["between"] == ["stack", "nbsvm"]
+    assert len(on_slices) == 4
+    figure = 100 * float(np.mean([run.figure() for run in test.statistics(runs[3], "accuracy")]))
+    expected = f"The model as delivered (network + NB-SVM, {figure:.1f} %) beats nbsvm: +"
+    assert delivered["sentence"].startswith(expected)
+    low, high = delivered["difference_interval"]
+    assert 0 < low < delivered["difference"] < high
+    assert "the choice of test rows only" in describe_coverage(runs, [])
+    alike = [*runs[1:3], replace(contender("stack", draw_runs(1.0, 1, 5)), name="network + NB-SVM")]
+    (unclear,) = judge(alike, make_test_rows())
+    assert unclear["sentence"].startswith("No clear difference for the model as delivered (network + NB-SVM, ")
+    assert unclear["sentence"].endswith(" against nbsvm.")
+
+
+def test_a_combination_of_scores_is_named_with_its_correlation() -> None:
+    random = np.random.default_rng(0)
+    targets = random.normal(size=200)
+    lines = [{"row": row, "label": label} for row, label in enumerate(targets.tolist())]
+    test = HeldOutRows(task=task_named("regression"), names=["score"], lines=lines, metric="pearson")
+    runs = [
+        Contender(name=name, kind=kind, runs=[targets + noise * random.normal(size=200)])
+        for name, kind, noise in (("ridge", "ridge", 1.0), ("network", "pretrained", 3.0), ("both", "stack", 0.3))
+    ]
+    (verdict,) = judge(runs, test)
+    assert verdict["sentence"].startswith("The model as delivered (both, Pearson correlation 0.9")

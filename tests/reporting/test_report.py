@@ -77,6 +77,15 @@ def test_an_unfinished_stage_is_reported_first(run: Path) -> None:
     assert first.startswith("! pretrain is not finished (last logged step: 800); run the same command to resume from")
 
 
+@pytest.mark.parametrize(("event", "advice"), [("checkpoint", "resume from"), ("train", "start it over")])
+def test_fine_tuning_resumes_before_its_first_evaluation(run: Path, event: str, advice: str) -> None:
+    log = run / "finetune" / "events.jsonl"
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if '"stage_started"' in line]
+    lines.append(json.dumps({**json.loads(lines[-1]), "event": event, "trial": 0, "step": 3}))
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert f"! finetune is not finished (last logged step: 3); run the same command to {advice}" in render_run(run)
+
+
 def test_a_stage_without_checkpoints_is_not_resumed(run: Path) -> None:
     log = run / "collect" / "events.jsonl"
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if '"stage_finished"' not in line]

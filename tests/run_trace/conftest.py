@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,22 @@ def add_comparison(run: RunBuilder) -> None:
     start(run, "compare")
     run.add("compare", "comparison", rows=rows, verdicts=verdicts)
     finish(run, "compare", 6.2)
+
+
+def stack_on_comparison(run: RunBuilder, difference: float, bounds: tuple[float, float]) -> None:
+    """Add the network with NB-SVM to the comparison, with its verdict against NB-SVM alone."""
+    (comparison,) = [event for event in run.events if event["event"] == "comparison"]
+    row = {"name": "network + NB-SVM", "kind": "stack", "accuracy": 0.97, "accuracy_interval": interval(0.97, 998)}
+    comparison["rows"].append({**comparison["rows"][-1], **row, "seeds": [0.97]})
+    verdict = {"difference": difference, "difference_interval": list(bounds), "p_value": 0.001, "metric": "accuracy"}
+    sentence = "The model as delivered (network + NB-SVM, 97.0 %) was compared."
+    comparison["verdicts"].append({"between": ["stack", "nbsvm"], "sentence": sentence, **verdict})
+
+
+@pytest.fixture
+def add_stack() -> Callable[[RunBuilder, float, tuple[float, float]], None]:
+    """`stack_on_comparison`."""
+    return stack_on_comparison
 
 
 @pytest.fixture

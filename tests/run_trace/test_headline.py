@@ -107,3 +107,33 @@ def test_a_training_whose_figures_cannot_be_read_is_not_called_missing(full_run:
     card = full_run.trace.run
     assert card.headline == "The stage pretrain is finished."
     assert card.detail == "Its log has no figures of a model that this version of pretune can read."
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "outcome"),
+    [
+        (0.219, (0.19, 0.24), "better than nbsvm, +21.9 points (19.0 to 24.0)"),
+        (0.001, (-0.02, 0.02), "no clear difference from nbsvm, +0.1 points (−2.0 to 2.0)"),
+        (-0.03, (-0.05, -0.01), "worse than nbsvm, −3.0 points (−5.0 to −1.0)"),
+    ],
+)
+def test_the_model_as_delivered_is_named_with_its_verdict(
+    full_run: Any, add_stack: Any, difference: float, interval: tuple[float, float], outcome: str
+) -> None:
+    add_stack(full_run, difference, interval)
+    card = full_run.trace.run
+    assert card.headline.startswith("Pre-training helped: +21.0 points")
+    expected = "The model as delivered, network + NB-SVM, is right on 97.0 % (95 % interval 95.9 to 98.1 %): "
+    assert card.detail.endswith(f"Each side is the mean of 3 seeds. {expected}{outcome}.")
+
+
+def test_without_a_control_the_model_as_delivered_is_the_headline(full_run: Any, add_stack: Any) -> None:
+    add_stack(full_run, 0.219, (0.19, 0.24))
+    (comparison,) = [event for event in full_run.events if event["event"] == "comparison"]
+    comparison["rows"] = [row for row in comparison["rows"] if row["kind"] != "scratch"]
+    comparison["verdicts"] = comparison["verdicts"][-1:]
+    card = full_run.trace.run
+    assert card.headline == "The model as delivered, network + NB-SVM, classifies 97.0 % of the test texts correctly."
+    assert "better than nbsvm" in card.detail
+    assert "The network alone: 95.6 %." in card.detail
+    assert "Whether pre-training helped was not measured" in card.detail

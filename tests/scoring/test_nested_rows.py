@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pretune.scoring.nested_rows import is_new
+from pretune.scoring.nested_rows import group_rows, is_new
 
 TRAINING = ["a gripping and funny film", "not bad", "too long by half an hour"]
 
@@ -37,3 +37,23 @@ def test_parts_and_wholes_agree_with_a_search_in_strings(training: list[str], da
 def test_long_rows_are_compared_as_wholes() -> None:
     long = " ".join(map(str, range(100)))
     assert is_new([long, f"{long} more"], [long]).tolist() == [False, True]
+
+
+def test_rows_that_belong_together_are_in_one_group() -> None:
+    rows = ["a gripping and funny film", "and funny film", "Gripping and funny", "funny film", "not bad", "NOT bad"]
+    groups = group_rows([[row] for row in rows]).tolist()
+    assert groups[0] == groups[1] == groups[2]
+    assert groups[4] == groups[5]
+    assert len({groups[0], groups[3], groups[4]}) == 3  # two words are too few to tell
+    pairs = [("a b", "c d"), ("e f", "a b"), ("g h", "i j"), ("x e f y z", "q")]
+    assert len(set(group_rows(pairs).tolist())) == 3
+
+
+@given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=7).map(" ".join), min_size=1, max_size=8))
+def test_groups_agree_with_a_search_in_strings(rows: list[str]) -> None:
+    groups = group_rows([[row] for row in rows])
+    for i, first in enumerate(rows):
+        for j, second in enumerate(rows):
+            contains = len(second.split()) >= 3 and f" {second} " in f" {first} "
+            if contains or first == second:
+                assert groups[i] == groups[j]

@@ -28,6 +28,26 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert model.score(TEXTS) == pytest.approx(expected, abs=1e-5)
 
 
+def test_weighted_scores_are_those_of_scikit_learn() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, sublinear_tf=True).fit(TEXTS[:2])
+    names = tuple(map(str, vectorizer.get_feature_names_out()))
+    random = np.random.default_rng(1)
+    weights, bias = random.normal(size=(len(names), 3)).astype(np.float32), random.normal(size=3)
+    model = NgramModel(names, weights, bias, vectorizer.idf_.astype(np.float32))
+    texts = [*TEXTS, "good good bad unknown"]
+    assert model.score(texts) == pytest.approx(vectorizer.transform(texts) @ weights + bias, abs=1e-5)
+    for text in texts:
+        named, added = model.explain(text)
+        assert len(named) == len(added)
+        assert added.sum(axis=0) + bias == pytest.approx(model.score([text])[0])
+    loaded = NgramModel.from_tensors(model.to_tensors())
+    assert np.array_equal(loaded.score(texts), model.score(texts))
+    with pytest.raises(ValueError, match="do not belong together"):
+        NgramModel.from_tensors({**model.to_tensors(), "bias": bias[1:]})
+
+
 @given(st.text(max_size=40))
 def test_ngrams_are_those_of_scikit_learn(text: str) -> None:
     from sklearn.feature_extraction.text import CountVectorizer

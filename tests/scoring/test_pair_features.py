@@ -12,7 +12,7 @@ from pretune.scoring.pair_features import (
     PairRows,
     Pairs,
     ScoredPairs,
-    _difference_words,
+    difference_words,
     overlap,
     pair_features,
     predict_pair_classes,
@@ -77,8 +77,8 @@ def test_measures_of_known_pairs() -> None:
 
 
 def test_words_that_replace_each_other() -> None:
-    assert sorted(_difference_words(("a man runs", "A woman runs"))) == ["+woman", "-man", "=a", "=runs", "man>woman"]
-    assert not [word for word in _difference_words(("a b c d e", "v w x y z")) if ">" in word]
+    assert sorted(difference_words(("a man runs", "A woman runs"))) == ["+woman", "-man", "=a", "=runs", "man>woman"]
+    assert not [word for word in difference_words(("a b c d e", "v w x y z")) if ">" in word]
 
 
 def test_the_order_of_the_texts_counts() -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from pretune.scoring.metrics import accuracy, log_loss
-from pretune.scoring.stack import Stack, crossfit, fit_stack
+from pretune.scoring.stack import Stack, crossfit, fit_stack, row_losses, standard_error
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,6 +39,35 @@ def test_a_shuffled_partner_gives_no_gain(classes: int) -> None:
         alone, both = crossfit([a], labels), crossfit([a, shuffled], labels)
         gains.append(log_loss(labels, np.exp(alone)) - log_loss(labels, np.exp(both)))
     assert np.mean(gains) < 0.001
+
+
+def test_the_other_links_agree_with_scikit_learn() -> None:
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    labels, a, b = draw(5000, 2, seed=2)
+    truth = np.eye(2)[labels]
+    odds = [a[:, :1] - 0.7, b[:, :1] - 0.6]
+    expected = LogisticRegression(C=np.inf).fit(np.hstack(odds), truth[:, 0]).coef_[0]
+    assert fit_stack(odds, truth[:, :1], "sigmoid").weights == pytest.approx(expected, rel=0.01)
+    numbers = 0.4 * a[:, 0] + 0.8 * b[:, 0] - 0.5 + np.random.default_rng(0).normal(size=5000)
+    found = fit_stack(odds, numbers, "identity")
+    reference = LinearRegression().fit(np.hstack(odds), numbers)
+    assert found.weights == pytest.approx(reference.coef_, rel=0.01)
+    assert found.combine(odds)[:, 0] == pytest.approx(reference.predict(np.hstack(odds)), abs=0.01)
+
+
+def test_rows_of_a_group_are_scored_by_a_stack_without_them() -> None:
+    """Copies of a row, each with the same random label, are learnt by heart if they are in several folds."""
+    random = np.random.default_rng(0)
+    copies = np.repeat(np.arange(40), 25)
+    labels, scores = random.integers(2, size=40)[copies], random.normal(size=(40, 2))[copies]
+    apart, together = (
+        row_losses(crossfit([scores], labels, groups=groups), labels).mean() for groups in (None, copies)
+    )
+    assert together > apart
+    assert standard_error(np.where(labels, 1.0, -1.0), copies) > 4 * standard_error(
+        np.where(labels, 1.0, -1.0), np.arange(len(labels))
+    )
 
 
 def test_weights_agree_with_logistic_regression() -> None:

@@ -1,16 +1,30 @@
-"""The stack is better than its encoder where n-grams know more, survives the disk, and says if it is damaged."""
+"""The stack is better than its encoder where linear models know more, leaves out what does not help, survives the disk,
+and says if it is damaged."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from scipy.special import expit, log_softmax
 
 from pretune.errors import CorruptModelError
-from pretune.scoring.baselines import TextRows
-from pretune.scoring.stacked_model import NGRAMS_NAME, STACK_NAME, load_stacked, save_stacked, train_stacked
+from pretune.scoring.baselines import TextRows, train_ngram_models
+from pretune.scoring.one_vs_rest import LabelSetRows, train_one_vs_rest
+from pretune.scoring.partners import Partner
+from pretune.scoring.ridge import ScoredRows, train_ridge
+from pretune.scoring.stacked_model import (
+    NGRAMS_NAME,
+    STACK_NAME,
+    StackedModel,
+    load_stacked,
+    name_delivered,
+    save_stacked,
+    train_stacked,
+)
 
 WORDS = ("alpha", "beta", "gamma")
 
@@ -31,10 +45,38 @@ def draw_encoder(rows: TextRows, strength: float, seed: int) -> np.ndarray:
     return log_softmax(np.eye(3)[rows.labels] * strength + random.normal(size=(len(rows.labels), 3)), axis=1)
 
 
+def partners_of(train: TextRows, validation: TextRows) -> list[Partner]:
+    return [
+        Partner(kind=kind, model=model, chosen=chosen)
+        for kind, model, chosen in train_ngram_models(train, validation, 3)
+    ]
+
+
+def stack_on(train: TextRows, validation: TextRows, encoder: np.ndarray) -> StackedModel:
+    return train_stacked(partners_of(train, validation), validation.texts, encoder, validation.labels)[0]
+
+
+class Fixed:
+    """A linear model with known scores, whatever the texts."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        self.scores, self.bias = scores, np.zeros(scores.shape[1])
+
+    def score(self, texts: Sequence[str]) -> np.ndarray:
+        return self.scores[: len(texts)]
+
+    def explain(self, _text: str) -> tuple[list[str], np.ndarray]:
+        return [], np.zeros((0, self.scores.shape[1]))
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        return {}
+
+
 def test_a_stack_uses_what_ngrams_know() -> None:
     train, validation, test = (draw_rows(n, seed) for seed, n in enumerate((800, 300, 600)))
-    stacked = train_stacked(train, validation, draw_encoder(validation, 1.5, seed=9))
+    stacked = stack_on(train, validation, draw_encoder(validation, 1.5, seed=9))
     assert stacked.is_better
+    assert stacked.is_encoder_needed
     alone = draw_encoder(test, 1.5, seed=10)
     combined = stacked.combine(alone, test.texts)
     assert (combined.argmax(axis=1) == test.labels).mean() > (alone.argmax(axis=1) == test.labels).mean() + 0.05
@@ -47,26 +89,105 @@ def test_labels_that_the_words_do_not_tell_give_no_better_stack() -> None:
     for seed in range(5):
         train, validation = draw_rows(300, seed), draw_rows(300, seed + 50)
         train = TextRows(texts=train.texts, labels=random.permutation(train.labels))
-        stacked = train_stacked(train, validation, draw_encoder(validation, 2.0, seed))
-        better += stacked.validation["loss_difference"] < -stacked.validation["loss_difference_standard_error"]
+        better += stack_on(train, validation, draw_encoder(validation, 2.0, seed)).is_better
     assert better <= 1
+
+
+def test_partners_whose_rows_are_shuffled_give_no_gain() -> None:
+    """Also as the best of several sets of partners, each judged on the same rows."""
+    better = 0
+    for seed in range(8):
+        validation = draw_rows(300, seed)
+        random = np.random.default_rng(seed)
+        shuffled = [
+            Partner(kind=kind, model=Fixed(random.permutation(draw_encoder(validation, 2.0, seed + offset))))
+            for kind, offset in (("nbsvm", 20), ("tfidf", 40))
+        ]
+        encoder = draw_encoder(validation, 1.5, seed + 60)
+        better += train_stacked(shuffled, validation.texts, encoder, validation.labels)[0].is_better
+    assert better <= 2
+
+
+def test_a_third_part_is_used_if_it_knows_something_else() -> None:
+    validation = draw_rows(600, seed=1)
+    first, second, wrong = (draw_encoder(validation, strength, seed) for strength, seed in ((1.2, 2), (1.2, 3), (0, 4)))
+    encoder = draw_encoder(validation, 1.2, seed=5)
+    both = [Partner(kind="nbsvm", model=Fixed(first)), Partner(kind="tfidf", model=Fixed(second))]
+    stacked = train_stacked(both, validation.texts, encoder, validation.labels)[0]
+    assert stacked.titles == ["network", "NB-SVM", "TF-IDF"]
+    assert "predictions combine all 3" in stacked.describe()
+    idle = [both[0], Partner(kind="tfidf", model=Fixed(-np.abs(wrong)))]
+    stacked = train_stacked(idle, validation.texts, encoder, validation.labels)[0]
+    assert stacked.titles == ["network", "NB-SVM"]
+    assert len(stacked.stack.weights) == 2
+    assert "TF-IDF would add nothing" in stacked.describe()
+
+
+def test_a_network_that_adds_nothing_is_called_so() -> None:
+    train, validation = draw_rows(800, seed=1), draw_rows(300, seed=2)
+    stacked = stack_on(train, validation, draw_encoder(validation, 0.0, seed=3))
+    assert stacked.is_better
+    assert not stacked.is_encoder_needed
+    assert "validation cannot tell that the network adds anything" in stacked.describe()
+
+
+def test_rows_that_err_together_must_gain_more() -> None:
+    """Twenty copies of each row are twenty times as many rows, but no more evidence."""
+    validation = draw_rows(60, seed=4)
+    encoder, partner = draw_encoder(validation, 1.0, seed=6), draw_encoder(validation, 0.5, seed=8)
+    copies = np.repeat(np.arange(60), 20)
+    texts, labels = [validation.texts[i] for i in copies.tolist()], validation.labels[copies]
+    fixed = [Partner(kind="nbsvm", model=Fixed(partner[copies]))]
+    apart, together = (
+        train_stacked(fixed, texts, encoder[copies], labels, groups=groups)[0].validation for groups in (None, copies)
+    )
+    assert together["loss_difference_standard_error"] > 4 * apart["loss_difference_standard_error"]
+
+
+def test_labels_and_numbers_are_combined_too() -> None:
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, size=2)) for _ in range(900)]
+    labels = np.array([[word in text for word in WORDS] for text in texts])
+    noise = random.normal(size=(900, 3))
+    rows = [LabelSetRows(texts=texts[i : i + 300], labels=labels[i : i + 300]) for i in (0, 300)]
+    model, chosen = train_one_vs_rest(*rows)
+    weak, partner = 0.5 * (2.0 * labels - 1.0) + noise, Partner(kind="tfidf", model=model, chosen=chosen)
+    stacked, _ = train_stacked([partner], texts[300:600], weak[300:600], labels[300:600], "sigmoid")
+    assert stacked.is_better
+    assert ((expit(stacked.combine(weak[600:], texts[600:])) > 0.5) == labels[600:]).mean() > 0.95
+
+    numbers = labels @ np.array([1.0, -2.0, 3.0])
+    numbers = (numbers - numbers.mean()) / numbers.std()
+    ridge, chosen = train_ridge(*(ScoredRows(texts=texts[i : i + 300], scores=numbers[i : i + 300]) for i in (0, 300)))
+    encoder = 0.5 * numbers[:, None] + noise[:, :1]
+    partner = Partner(kind="ridge", model=ridge, chosen=chosen)
+    stacked, _ = train_stacked([partner], texts[300:600], encoder[300:600], numbers[300:600], "identity")
+    assert stacked.is_better
+    error = np.square(stacked.combine(encoder[600:], texts[600:])[:, 0] - numbers[600:]).mean()
+    assert error < 0.1 * np.square(encoder[600:, 0] - numbers[600:]).mean()
 
 
 def test_files_keep_the_model(tmp_path: Path) -> None:
     train, validation = draw_rows(400, seed=1), draw_rows(200, seed=2)
     encoder = draw_encoder(validation, 1.0, seed=3)
-    stacked = train_stacked(train, validation, encoder)
+    stacked = stack_on(train, validation, encoder)
     save_stacked(tmp_path, stacked)
     loaded = load_stacked(tmp_path, 3)
     assert loaded is not None
     assert np.array_equal(loaded.combine(encoder, validation.texts), stacked.combine(encoder, validation.texts))
     assert loaded.validation == stacked.validation
+    assert name_delivered(tmp_path) == " + ".join(stacked.titles)
+    weightless = replace(
+        stacked, stack=replace(stacked.stack, weights=stacked.stack.weights * [0.0, 1.0, 1.0][: len(stacked.titles)])
+    )
+    save_stacked(tmp_path, weightless)
+    assert name_delivered(tmp_path) == " + ".join(stacked.titles[1:]) + ", no network"
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
     assert load_stacked(tmp_path, 3) is None
     train, validation = draw_rows(200, seed=1), draw_rows(100, seed=2)
-    save_stacked(tmp_path, train_stacked(train, validation, draw_encoder(validation, 1.0, seed=3)))
+    save_stacked(tmp_path, stack_on(train, validation, draw_encoder(validation, 1.0, seed=3)))
     with pytest.raises(CorruptModelError, match="another model"):
         load_stacked(tmp_path, 2)
     content = (tmp_path / NGRAMS_NAME).read_bytes()
@@ -77,3 +198,15 @@ def test_damage_is_named(tmp_path: Path) -> None:
     (tmp_path / STACK_NAME).unlink()
     with pytest.raises(CorruptModelError, match="damaged"):
         load_stacked(tmp_path, 3)
+    with pytest.raises(CorruptModelError, match="damaged"):
+        name_delivered(tmp_path)
+
+
+def test_files_of_parts_that_are_not_there_are_damaged(tmp_path: Path) -> None:
+    train, validation = draw_rows(200, seed=1), draw_rows(100, seed=2)
+    save_stacked(tmp_path, stack_on(train, validation, draw_encoder(validation, 1.0, seed=3)))
+    text = (tmp_path / STACK_NAME).read_text(encoding="utf-8")
+    for changed in (text.replace("softmax", "probit"), text.replace('encoder"', 'encoder","pair_tfidf"')):
+        (tmp_path / STACK_NAME).write_text(changed, encoding="utf-8")
+        with pytest.raises(CorruptModelError, match="damaged"):
+            load_stacked(tmp_path, 3)

@@ -10,6 +10,11 @@ export function shortName(kind: string, name: string): string {
   return SHORT_NAMES[kind] ?? name;
 }
 
+/** Whether a model is the pre-trained network, alone or with linear models stacked on it. */
+export function isOurs({ kind }: ComparedModel): boolean {
+  return kind === "pretrained" || kind === "stack";
+}
+
 /** The name of a model, by its kind or its name; what is not in the comparison is named as it came. */
 export function modelName(comparison: Comparison, kind: string): string {
   return comparison.models.find((model) => model.kind === kind || model.name === kind)?.name ?? kind;

@@ -664,23 +664,28 @@ export interface Reasons {
   random_orders: number;
 }
 
-/** What a word, or a pair of words, adds to each logit of a stack. */
+/** What a word, a pair of words, or the overlap of a pair of texts adds to each logit of a stack. */
 export interface NgramShare {
   /** text of the user */
   ngram: string;
   logits: number[];
+  /** whose part of the sum it belongs to: NB-SVM, TF-IDF, words and overlap */
+  part: string;
 }
 
-/** The decision of the model combined with NB-SVM; `parts` sum to the logits, up to the same number for all. */
+/** The decision of the network combined with linear models; `parts` sum to the logits: of classes up to the same number for all, of several labels to their log-odds, of a number to the number itself, in the units of the file. */
 export interface StackedDecision {
   probabilities: number[];
   /** text of the user */
   label: string;
+  /** of the label; with several labels, of the one that is furthest above its threshold */
   index: number;
   probability: number;
   parts: Contribution[];
   /** those that add most to the lead of the label, or take most from it */
   ngrams: NgramShare[];
+  /** with several labels: of each label */
+  thresholds: number[];
 }
 
 /** A stretch of a text, in code points, the end exclusive. */
@@ -739,7 +744,7 @@ export interface PredictionTrace {
   contribution_error: number;
   head_error: number;
   prediction_error: number;
-  /** if NB-SVM is stacked on the model; all else is of the model alone */
+  /** with linear models stacked on the network; all else is the network's */
   stack: StackedDecision | null;
 }
 

@@ -13,6 +13,8 @@ import {
   ranks,
   rivalsOf,
   softmax,
+  stackedParts,
+  stackedSums,
 } from "../src/prediction/arithmetic.ts";
 import type { Readout, Token } from "../src/trace.ts";
 
@@ -33,6 +35,26 @@ test("the head's products and bias give the logits", () => {
 test("the products of a margin are sorted and sum to it", () => {
   const products = headProducts(HEAD, 0, 1);
   assert.deepEqual(products.map(({ component, product }) => [component, product]), [[0, 3], [1, -4]]);
+});
+
+test("the parts of a stack add to the lead of its label, and their fractions to one", () => {
+  const stack = {
+    probabilities: [0.1, 0.2, 0.7],
+    label: "c",
+    index: 2,
+    probability: 0.7,
+    parts: [
+      { name: "network", logits: [0, 2, 1] },
+      { name: "NB-SVM", logits: [0, -1, 2] },
+      { name: "bias", logits: [0, 0, 0] },
+    ],
+    ngrams: [],
+    thresholds: [],
+  };
+  assert.deepEqual(stackedParts("classification", stack).map(({ value, fraction }) => [value, fraction]), [[-1, 0.25], [3, 0.75], [0, 0]]);
+  assert.deepEqual(stackedSums(stack), [0, 1, 3]);
+  const [, , bias] = stackedParts("regression", { ...stack, probabilities: [], index: 0 });
+  assert.equal(bias?.fraction, null);
 });
 
 test("the softmax of large logits does not overflow", () => {

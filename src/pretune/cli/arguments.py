@@ -86,7 +86,10 @@ def _add_model(parser: argparse.ArgumentParser, text: str) -> None:
 
 def _add_no_stack(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--no-stack", dest="stack", action="store_false", help="leave out an NB-SVM that was stacked on the model"
+        "--no-stack",
+        dest="stack",
+        action="store_false",
+        help="leave out linear models that were stacked on the network",
     )
 
 

@@ -29,7 +29,7 @@ def evaluate(
     Labels are the model's class names. If the file has none of them but numbers from 0, these are the positions of the
     classes; `label_names` ("0=negative") renames the labels of the file. Rows without a text or a label are left out
     and counted as `skipped`. Raises InputDataError if the file cannot be used or has a label that the model does not
-    know, and the errors of `load_classifier`. Without `stack`, an n-gram model beside the model is not used.
+    know, and the errors of `load_classifier`. Without `stack`, linear models stacked on it are not used.
     """
     classifier = model if isinstance(model, Classifier) else load_classifier(model, stack=stack)
     task, names = classifier.task, classifier.label_names

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.metric_titles import METRIC_TITLES
+from pretune.scoring.metric_titles import METRIC_TITLES, write_metric
 from pretune.scoring.row_statistics import RowStatistics, describe_part, difference_of_runs, over_seeds
 from pretune.scoring.uncertainty import Difference, holm
 from pretune.tasks.task import Line, Outputs, Task
 
 NOT_LINEAR = ("majority", "mean", "gazetteer", "scratch", "pretrained", "stack")  # the other kinds are linear baselines
+_NETWORK = "the pre-trained model"
 MIN_SLICE_ROWS = 20  # a verdict on a smaller slice would be noise
 
 
@@ -93,8 +94,10 @@ def describe_contender(contender: Contender, test: HeldOutRows) -> dict[str, Any
 
 
 def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, Any]]:
-    """Verdicts on the pre-trained model against the from-scratch control and the linear baseline with the best test
-    figure, as JSON values.
+    """Verdicts on the pre-trained network against the from-scratch control, and on the model as delivered against the
+    linear baseline with the best test figure, as JSON values.
+
+    The model as delivered is the network with linear models stacked on it, if it has some; else it is the network.
 
     The verdicts on all rows come first, then those on each slice with enough rows. They compare the main metric, which
     for strongly imbalanced classes is macro-F1. A difference counts as clear only if neither the
@@ -109,17 +112,20 @@ def judge(contenders: Sequence[Contender], test: HeldOutRows) -> list[dict[str, 
         return []
     linear = [contender for contender in contenders if contender.kind not in NOT_LINEAR]
     best = max(linear, key=lambda c: _score(c, test), default=None)
-    others = [other for other in (by_kind.get("scratch"), best) if other is not None]
-    verdicts = [_verdict(pretrained, other, _compare(pretrained, other, test, None), test.metric) for other in others]
+    delivered = by_kind.get("stack", pretrained)
+    pairs = [
+        (ours, other) for ours, other in ((pretrained, by_kind.get("scratch")), (delivered, best)) if other is not None
+    ]
+    verdicts = [_verdict(*pair, _compare(*pair, test, None), test) for pair in pairs]
     on_slices = [
-        (name, other, _compare(pretrained, other, test, name))
+        (name, pair, _compare(*pair, test, name))
         for name in test.slice_names
         if test.mask(name).sum() >= MIN_SLICE_ROWS
-        for other in others
+        for pair in pairs
     ]
     corrected = holm([found.p_value for _, _, found in on_slices])
-    for (name, other, found), p_value in zip(on_slices, corrected, strict=True):
-        verdict = _verdict(pretrained, other, replace(found, p_value=p_value), test.metric, name, len(on_slices))
+    for (name, pair, found), p_value in zip(on_slices, corrected, strict=True):
+        verdict = _verdict(*pair, replace(found, p_value=p_value), test, name, len(on_slices))
         verdicts.append({**verdict, "slice": name, "uncorrected_p_value": found.p_value})
     return verdicts
 
@@ -136,6 +142,8 @@ def describe_coverage(contenders: Sequence[Contender], verdicts: Sequence[dict[s
             "The intervals cover the choice of test rows only; there is one seed, and other fine-tuning or "
             "pre-training runs differ."
         )
+    if any(contender.kind == "stack" for contender in contenders) and min(num_seeds, default=1) > 1:
+        sentence += " The model as delivered is one of the seeds, so its intervals cover the choice of test rows only."
     num_corrected = sum("slice" in verdict for verdict in verdicts)
     if num_corrected < 2:
         return sentence
@@ -151,19 +159,30 @@ def _compare(a: Contender, b: Contender, test: HeldOutRows, slice_name: str | No
 
 
 def _verdict(
-    a: Contender, b: Contender, found: Difference, metric: str, slice_name: str | None = None, num_corrected: int = 1
+    a: Contender,
+    b: Contender,
+    found: Difference,
+    test: HeldOutRows,
+    slice_name: str | None = None,
+    num_corrected: int = 1,
 ) -> dict[str, Any]:
+    ours = _NETWORK
+    if a.kind == "stack":
+        figure = float(np.mean([each.figure() for each in test.statistics(a, test.metric, slice_name)]))
+        ours = f"the model as delivered ({a.name}, {_write_figure(test.metric, figure)})"
     return {
         "between": [a.kind, b.kind],
-        "metric": metric,
+        "metric": test.metric,
         "difference": found.difference,
         "difference_interval": list(found.interval),
         "p_value": found.p_value,
-        "sentence": _sentence(found, b, metric, slice_name, num_corrected),
+        "sentence": _sentence(found, ours, b, test.metric, slice_name, num_corrected),
     }
 
 
-def _sentence(found: Difference, other: Contender, metric: str, slice_name: str | None, num_corrected: int) -> str:
+def _sentence(
+    found: Difference, ours: str, other: Contender, metric: str, slice_name: str | None, num_corrected: int
+) -> str:
     point, low, high = (write_points(value) for value in (found.difference, *found.interval))
     sign = "+" if found.difference > 0 else ""
     unit = "points" if metric == "accuracy" else f"points of {METRIC_TITLES[metric]}"
@@ -174,13 +193,19 @@ def _sentence(found: Difference, other: Contender, metric: str, slice_name: str 
     if not found.is_clear:
         is_lost = not found.interval[0] <= 0.0 <= found.interval[1]
         correction = f", corrected for {num_corrected} comparisons of slices" if is_lost and num_corrected > 1 else ""
-        return f"No clear difference{place}{correction}: {figures} against {name}."
+        whose = "" if ours == _NETWORK else f" for {ours}"
+        return f"No clear difference{place}{whose}{correction}: {figures} against {name}."
+    subject = f"{ours[:1].upper()}{ours[1:]}"
     if found.difference > 0:
-        lead = "Pre-training helped" if is_control else f"The pre-trained model beats {name}"
+        lead = "Pre-training helped" if is_control else f"{subject} beats {name}"
     else:
-        lead = "Pre-training hurt" if is_control else f"The pre-trained model is worse than {name}"
+        lead = "Pre-training hurt" if is_control else f"{subject} is worse than {name}"
     against = "" if not is_control else f" over {name}" if found.difference > 0 else f" against {name}"
     return f"{lead}{place}: {figures}{against}."
+
+
+def _write_figure(metric: str, value: float) -> str:
+    return f"{100 * value:.1f} %" if metric == "accuracy" else write_metric(metric, value)
 
 
 def write_points(value: float) -> str:

@@ -46,7 +46,7 @@ class Classifier:
     model: TaskModel
     tokenizer: Tokenizer
     labelling: Labelling
-    stacked: StackedModel | None = None  # an n-gram model whose scores are combined with those of `model`
+    stacked: StackedModel | None = None  # linear models whose scores are combined with those of `model`
 
     @cached_property
     def task(self) -> Task:
@@ -155,8 +155,8 @@ class Classifier:
         several = [index for index, windows in enumerate(texts) if len(windows) > 1]
         lanes_for(self.model.classifier.weight.device.type).map(classify_windows, several)
         if self.stacked is not None:
-            log_probabilities = torch.log_softmax(torch.from_numpy(result), dim=-1).numpy()
-            result = self.stacked.combine(log_probabilities, [text for text, _ in cleaned])
+            result = self.stacked.combine(result, [linear_text(*texts) for texts in cleaned])
+            decision |= self.stacked.decision
         lines = [{"text": text} for text, _ in cleaned]
         places = self.task.places(lines, decision, self.tokenizer, self.max_seq_len)
         return self.task.decode(result, places, decision)
@@ -212,3 +212,8 @@ class Classifier:
     @property
     def _tokens_per_batch(self) -> int:
         return TOKENS_PER_BATCH if self.model.classifier.weight.device.type == "cpu" else TOKENS_PER_GPU_BATCH
+
+
+def linear_text(text: str, text_pair: str | None) -> Text:
+    """A clean text, or a pair, as the linear models of a stack read it."""
+    return text if text_pair is None else (text, text_pair)

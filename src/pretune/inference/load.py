@@ -38,7 +38,7 @@ ModelStage = Literal["finetune", "pretrain"]
 def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
     """The classifier at a path; for a run, the one that its finetune stage kept.
 
-    Without `stack`, an n-gram model beside it is not used.
+    Without `stack`, linear models that are stacked on it are not used.
 
     Raises ModelNotFoundError with the path and the missing stage, CorruptModelError with the damaged file, and
     ModelError if the model does not classify.
@@ -48,8 +48,8 @@ def load_classifier(path: Path | str, *, stack: bool = True) -> Classifier:
 
 
 def classifier_of(loaded: LoadedModel, *, stack: bool = True) -> Classifier:
-    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if an
-    n-gram model beside it is damaged."""
+    """A classifier from a loaded folder. Raises ModelError if its model does not classify, and CorruptModelError if a
+    file of linear models beside it is damaged."""
     if not isinstance(loaded.model, TaskModel) or loaded.labelling is None:
         found = "a language model, which fills in words and does not classify"
         if not isinstance(loaded.model, LanguageModel):

@@ -61,8 +61,8 @@ def predict(
     """The prediction for each text, in the order of `texts`; an empty prediction for None, NaN and blanks.
 
     A model that was trained on pairs takes pairs of texts. `model` is a run, a stage folder or a checkpoint folder;
-    without `stack`, an n-gram model beside it is not used. Raises ModelNotFoundError, CorruptModelError or ModelError,
-    and InputDataError for a single string.
+    without `stack`, linear models that are stacked on it are not used. Raises ModelNotFoundError, CorruptModelError or
+    ModelError, and InputDataError for a single string.
     """
     if isinstance(texts, str):
         raise InputDataError(f"{texts!r:.80} is a single text; expected a list: put it in [ ].")

@@ -45,7 +45,8 @@ class KeyValueCache:
         self.max_seq_len, self.dtype, self.length = len(self._cos), dtype, 0
         device = self._cos.device
         shape = (config.num_layers, 2, len(padding), config.num_kv_heads, self.max_seq_len, config.head_dim)
-        self.layers = torch.zeros(shape, device=device, dtype=dtype).unbind()
+        layers = torch.zeros(shape, device=device, dtype=dtype)
+        self.layers: list[tuple[Tensor, Tensor]] = [(keys, values) for keys, values in layers]
         self._padding = torch.tensor(padding, device=device) if any(padding) else None
         self._columns = torch.arange(self.max_seq_len, device=device)
 

@@ -148,10 +148,10 @@ class Block(nn.Module):
         return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
     def attend_to_cache(
-        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: Float[Tensor, "2 B G S K"]
+        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: tuple[Tensor, Tensor]
     ) -> Float[Tensor, "B T HK"]:
         """`attention_half` for new positions, which see all earlier ones; their keys and values join those cached."""
-        c, (keys, values) = self.config, cached.unbind()
+        c, (keys, values) = self.config, cached
         b, t, _ = x.shape
         h = self.attention_norm(x).to(keys.dtype)
         heads = self.qkv_proj(h).view(b, t, c.num_heads + 2 * c.num_kv_heads, c.head_dim)

@@ -12,6 +12,7 @@ from pretune.run_trace.training import read_slices
 from pretune.runtime.events import Event
 from pretune.trace_schema import ComparedModel, Comparison, Disagreement, Verdict
 
+STACK = "stack"  # the kind of a network with linear models stacked on it
 CLEAR = 0.05  # p-value below which a difference is clear, if its interval does not hold zero, too
 
 
@@ -34,9 +35,15 @@ def read_comparison(events: list[Event], predicted: Mapping[str, PredictedRows])
 
 
 def find_verdict(comparison: Comparison | None, other: str, slice_name: str | None = None) -> Verdict | None:
-    """The verdict on the pre-trained model against another kind of model, on all rows or on a slice."""
+    """The verdict on our model against another kind of model, on all rows or on a slice: against the control it is
+    about the pre-trained network, else about the model as delivered."""
     verdicts = comparison.verdicts if comparison is not None else []
-    return next((v for v in verdicts if v.between == ["pretrained", other] and v.slice == slice_name), None)
+    return next((v for v in verdicts if v.between[1:] == [other] and v.slice == slice_name), None)
+
+
+def find_delivered(comparison: Comparison | None) -> ComparedModel | None:
+    """The model as delivered, if it is the network with linear models stacked on it."""
+    return next((model for model in comparison.models if model.kind == STACK), None) if comparison else None
 
 
 def _read_model(row: Event, metric: str) -> ComparedModel | None:

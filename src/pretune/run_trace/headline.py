@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
-from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
 from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
@@ -27,13 +27,18 @@ def write_headline(
     stages: list[Stage], phases: Phases, comparison: Comparison | None, strategies: Strategies | None = None
 ) -> Headline:
     """The conclusion of a comparison of strategies, or the verdict on pre-training; without them, the best figure that
-    the run has; without any, how far it came."""
+    the run has; without any, how far it came.
+
+    If linear models are stacked on the network, the model as delivered is named, too.
+    """
     if strategies is not None:
         return Headline(sentence=strategies.conclusion, detail=f"{strategies.reason} {strategies.budget}".strip())
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
         return _of_verdict(verdict, comparison)
+    if comparison is not None and find_delivered(comparison) is not None:
+        return _of_delivered(comparison, running)
     if phases.finetune is not None and (phases.finetune.test or phases.finetune.evaluations):
         return _of_classifier(phases.finetune, running)
     if phases.pretrain is not None and phases.pretrain.evaluations:
@@ -55,10 +60,56 @@ def _of_verdict(verdict: Verdict, comparison: Comparison) -> Headline:
     pretrained = models.get("pretrained")
     n = f" on the same {formats.count(pretrained.n)} test texts" if pretrained is not None and pretrained.n else ""
     detail = f"The 95 % interval is {points_interval(verdict.low, verdict.high)} points{n}. {_on_seeds(models)}"
+    detail = f"{detail.strip()} {_describe_delivered(comparison)}"
     return Headline(
         sentence=f"{lead}: {figure} {against} the same network from scratch.",
         figure=None if verdict.outcome == "no clear difference" else figure,
         detail=detail.strip(),
+    )
+
+
+def _describe_delivered(comparison: Comparison) -> str:
+    """The figure of the model as delivered, and its verdict against the best linear baseline; nothing if the network
+    is delivered alone."""
+    model = find_delivered(comparison)
+    if model is None:
+        return ""
+    unit = " %" if comparison.metric == "accuracy" else ""
+    bounds = write_interval(comparison.metric, (model.low, model.high))
+    figure = (
+        f"is right on {write_score(comparison.metric, model.score)}"
+        if comparison.metric == "accuracy"
+        else f"reaches {write_named(comparison.metric, model.score)}"
+    )
+    sentence = f"The model as delivered, {model.name}, {figure} (95 % interval {bounds}{unit})"
+    verdict = next((v for v in comparison.verdicts if v.between[:1] == [STACK] and v.slice is None), None)
+    if verdict is None:
+        return f"{sentence}."
+    other = next((m.name for m in comparison.models if m.kind == verdict.between[-1]), verdict.between[-1])
+    against = {"better": f"better than {other}", "worse": f"worse than {other}"}.get(
+        verdict.outcome, f"no clear difference from {other}"
+    )
+    points = f"{signed_points(verdict.difference)} {points_of(verdict.metric)}"
+    return f"{sentence}: {against}, {points} ({points_interval(verdict.low, verdict.high)})."
+
+
+def _of_delivered(comparison: Comparison, running: Stage | None) -> Headline:
+    """A run without a control, whose model has linear models stacked on it."""
+    model = find_delivered(comparison)
+    assert model is not None
+    figure = write_score(comparison.metric, model.score)
+    reaches = (
+        f"classifies {figure} of the test texts correctly"
+        if comparison.metric == "accuracy"
+        else f"reaches {write_named(comparison.metric, model.score)} on the test texts"
+    )
+    alone = next((each for each in comparison.models if each.kind == "pretrained"), None)
+    network = "" if alone is None else f"The network alone: {write_score(comparison.metric, alone.score)}."
+    open_question = NOT_MEASURED if running is None else _at(running)
+    return Headline(
+        sentence=f"The model as delivered, {model.name}, {reaches}.",
+        figure=figure,
+        detail=f"{_describe_delivered(comparison)} {network} {open_question}".replace("  ", " "),
     )
 
 

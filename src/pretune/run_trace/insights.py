@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pretune.run_trace import formats
-from pretune.run_trace.comparison import find_verdict
+from pretune.run_trace.comparison import STACK, find_verdict
 from pretune.run_trace.headline import points_interval, signed_points
 from pretune.run_trace.log_values import rounded
 from pretune.run_trace.metrics import points_of, write_named
@@ -90,10 +90,11 @@ def _no_help_on_a_slice(trace: RunTrace) -> Insight | None:
 
 
 def _linear(trace: RunTrace) -> Insight | None:
-    """A linear baseline that is no worse than the pre-trained model."""
+    """A linear baseline that is no worse than our model."""
     named = [("tfidf", "TF-IDF with logistic regression"), ("nbsvm", "NB-SVM")]
     others = [] if trace.comparison is None or trace.comparison.metric == "accuracy" else trace.comparison.models
-    named += [(model.kind, model.name) for model in others if model.kind not in ("majority", "scratch", "pretrained")]
+    ours = ("majority", "scratch", "pretrained", STACK)
+    named += [(model.kind, model.name) for model in others if model.kind not in ours]
     for kind, name in dict(named).items():
         verdict = find_verdict(trace.comparison, kind)
         if verdict is None or verdict.outcome == "better":
@@ -101,7 +102,8 @@ def _linear(trace: RunTrace) -> Insight | None:
         numbers, pointer = _of_verdict(trace, verdict)
         lead = "does better than" if verdict.outcome == "worse" else "does about as well as"
         which = ", which only counts words," if kind in ("tfidf", "nbsvm") else ""
-        sentence = f"{name[:1].upper()}{name[1:]}{which} {lead} the pre-trained model: {_figures(verdict)}."
+        model = "model as delivered" if verdict.between[0] == STACK else "pre-trained model"
+        sentence = f"{name[:1].upper()}{name[1:]}{which} {lead} the {model}: {_figures(verdict)}."
         return _insight("linear", sentence, numbers, [pointer])
     return None
 

@@ -38,8 +38,12 @@ TITLES = {
 }
 DROPPED_EXAMPLES = 3  # texts for each rule
 DROPPED_CHARACTERS = 400  # of each
-# The event after which a stage has a checkpoint to resume from; the other stages have none.
-_AFTER_CHECKPOINT = {"pretrain": "checkpoint", "finetune": "evaluation", "scratch": "evaluation"}
+# The events after which a stage has a checkpoint to resume from; the other stages have none.
+_AFTER_CHECKPOINT = {
+    "pretrain": ("checkpoint",),
+    "finetune": ("checkpoint", "evaluation"),
+    "scratch": ("checkpoint", "evaluation"),
+}
 _MESSAGES: dict[str, Literal["detected", "notice", "warning"]] = {
     "detected": "detected",
     "notice": "notice",
@@ -96,7 +100,7 @@ def _describe_reached(events: list[Event], name: str) -> str:
         of_all = f" of {formats.count(total)}" if total else ""
         unit = words(progress.get("unit")) or ""
         reached = f" ({formats.count(progress['done'])}{of_all} {unit}".rstrip() + ")"
-    has_checkpoint = any(event["event"] == _AFTER_CHECKPOINT.get(name) for event in events)
+    has_checkpoint = any(event["event"] in _AFTER_CHECKPOINT.get(name, ()) for event in events)
     advice = "resume from its last checkpoint" if has_checkpoint else "start it over"
     return f"{name} is not finished{reached}; run the same command to {advice}."
 

@@ -15,7 +15,7 @@ from pretune.scoring.baseline import Baseline
 from pretune.scoring.linear_model import FloatArray, LinearModel, allocate, fit_column, fit_logistic_classes
 from pretune.scoring.metrics import accuracy, log_loss, macro_f1
 from pretune.scoring.ngram_model import NgramModel
-from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_words
+from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_named_words, weigh_words
 
 IntArray = npt.NDArray[np.int64]
 Choice = dict[str, float | str]
@@ -63,7 +63,7 @@ def predict_linear(
     class_weights = (None, "balanced") if is_imbalanced else (None,)
 
     def choose(name: str, kind: str, candidates: Iterator[Candidate], features: list[Features]) -> Baseline:
-        measure = _measure(num_classes, is_imbalanced=is_imbalanced)
+        measure = measure_of(num_classes, is_imbalanced=is_imbalanced)
         return choose_candidate(name, kind, candidates, features, validation.labels, measure)
 
     weighted = weigh_words(counts)
@@ -74,22 +74,29 @@ def predict_linear(
     yield choose("NB-SVM", "nbsvm", _iter_nbsvm(counts[0], train.labels, num_classes, class_weights), counts)
 
 
-def train_nbsvm(
+def train_ngram_models(
     train: TextRows, validation: TextRows, num_classes: int, *, is_imbalanced: bool = False
-) -> tuple[NgramModel, Choice]:
-    """The NB-SVM of `predict_linear` as a model that can be kept, and the settings that validation chose."""
+) -> Iterator[tuple[str, NgramModel, Choice]]:
+    """The NB-SVM and then the TF-IDF + logistic regression of `predict_linear` as models that can be kept.
+
+    Each comes as its kind, the model, and the settings that validation chose.
+    """
     names, counts = count_named_words(train.texts, validation.texts)
+    class_weights = (None, "balanced") if is_imbalanced else (None,)
+    measure = measure_of(num_classes, is_imbalanced=is_imbalanced)
+    idf, weighted = weigh_named_words(counts)
     for features in counts:
         features.data.fill(1.0)
-    class_weights = (None, "balanced") if is_imbalanced else (None,)
-    candidates = _iter_nbsvm(counts[0], train.labels, num_classes, class_weights)
-    _, best, _ = _find_best(
-        candidates, counts[1], validation.labels, _measure(num_classes, is_imbalanced=is_imbalanced)
-    )
-    return NgramModel(names, best.model.weights, best.model.bias), best.chosen
+    nbsvm = _iter_nbsvm(counts[0], train.labels, num_classes, class_weights)
+    _, best, _ = find_best(nbsvm, counts[1], validation.labels, measure)
+    yield "nbsvm", NgramModel(names, best.model.weights, best.model.bias), best.chosen
+    tfidf = _iter_tfidf(weighted[0], train.labels, num_classes, class_weights)
+    _, best, _ = find_best(tfidf, weighted[1], validation.labels, measure)
+    yield "tfidf", NgramModel(names, best.model.weights, best.model.bias, idf), best.chosen
 
 
-def _measure(num_classes: int, *, is_imbalanced: bool) -> Measure:
+def measure_of(num_classes: int, *, is_imbalanced: bool) -> Measure:
+    """The figure by which settings are chosen: accuracy, or macro-F1 for imbalanced classes."""
     return (lambda y, p: macro_f1(y, p, num_classes)) if is_imbalanced else accuracy
 
 
@@ -161,14 +168,14 @@ def choose_candidate(
     `features` are those of the training, validation and test rows. The probabilities have a temperature that is fitted
     on validation.
     """
-    figure, candidate, scores = _find_best(candidates, features[1], validation_labels, measure)
+    figure, candidate, scores = find_best(candidates, features[1], validation_labels, measure)
     temperature = min(_TEMPERATURES, key=lambda t: log_loss(validation_labels, _softmax(scores * t)))
     probabilities = _softmax(candidate.model.score(features[2]) * temperature)
     chosen = {**candidate.chosen, "validation_score": figure}
     return Baseline(name=name, kind=kind, outputs=probabilities, chosen=chosen)
 
 
-def _find_best(
+def find_best(
     candidates: Iterator[Candidate], features: Features, labels: IntArray, measure: Measure
 ) -> tuple[float, Candidate, FloatArray]:
     """The first candidate with the highest figure on these rows, that figure, and the candidate's scores (N, C)."""

@@ -1,4 +1,4 @@
-"""Which rows are new: they neither lie in a training row nor contain one, word for word.
+"""Which rows are new: they neither lie in a training row nor contain one, word for word; and which belong together.
 
 Some data sets, such as the phrases of SST-2, have rows that are parts of other rows. A linear model knows such rows by
 heart, so they must not decide how much weight it gets.
@@ -28,6 +28,39 @@ def is_new(texts: Sequence[str], train_texts: Sequence[str]) -> npt.NDArray[np.b
         [row not in inside and not any(part in parts for part in _windows(row, lengths)) for row in rows],
         dtype=np.bool_,
     )
+
+
+def group_rows(rows: Sequence[Sequence[str]]) -> npt.NDArray[np.int64]:
+    """(N,): the number of the group of each row, a row being one text or a pair of texts.
+
+    Rows are in one group if they have a text in common, or if a text of one contains that of another, word for word.
+    Such rows are not independent: a model is often right on all of them, or on none.
+    """
+    texts = [[tuple(text.lower().split()) for text in row] for row in rows]
+    groups = np.arange(len(rows))
+    rows_of: dict[Words, int] = {}
+    for row, own in enumerate(texts):
+        for text in own:
+            _unite(groups, rows_of.setdefault(text, row), row)
+    lengths = {len(text) for text in rows_of if len(text) >= _SHORTEST_PART}
+    for row, own in enumerate(texts):
+        for text in own:
+            for part in _windows(text, lengths):
+                if part in rows_of and len(part) >= _SHORTEST_PART:
+                    _unite(groups, rows_of[part], row)
+    return np.array([_root(groups, row) for row in range(len(rows))], dtype=np.int64)
+
+
+def _root(groups: npt.NDArray[np.int64], row: int) -> int:
+    while groups[row] != row:
+        groups[row] = groups[groups[row]]
+        row = int(groups[row])
+    return row
+
+
+def _unite(groups: npt.NDArray[np.int64], a: int, b: int) -> None:
+    first, second = sorted((_root(groups, a), _root(groups, b)))
+    groups[second] = first
 
 
 def _found_in(wanted: set[Words], rows: set[Words]) -> set[Words]:

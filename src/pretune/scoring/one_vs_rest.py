@@ -13,7 +13,8 @@ from scipy.special import expit
 
 from pretune.scoring.linear_model import BoolArray, FloatArray, LinearModel, fit_logistic
 from pretune.scoring.multilabel import choose_thresholds, predict_labels
-from pretune.scoring.word_features import count_words, weigh_words
+from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_named_words, weigh_words
 
 _C = (4.0, 1.0, 16.0)  # less than for classes: most labels are rare
 
@@ -70,6 +71,28 @@ def predict_one_vs_rest(train: LabelSetRows, validation: LabelSetRows, test_text
     Raises ValueError if the training texts have no word.
     """
     features = weigh_words(count_words(train.texts, validation.texts, test_texts))
+    model, thresholds, chosen = _fit(features, train, validation)
+    return LabelSetBaseline(
+        name="TF-IDF + logistic regression per label",
+        kind="tfidf",
+        probabilities=expit(model.score(features[2])),
+        thresholds=thresholds,
+        chosen=chosen,
+    )
+
+
+def train_one_vs_rest(train: LabelSetRows, validation: LabelSetRows) -> tuple[NgramModel, dict[str, float | str]]:
+    """The model of `predict_one_vs_rest`, whose scores are log-odds, as one that can be kept, and its settings."""
+    names, counts = count_named_words(train.texts, validation.texts)
+    idf, features = weigh_named_words(counts)
+    model, _, chosen = _fit(features, train, validation)
+    return NgramModel(names, model.weights, model.bias, idf), chosen
+
+
+def _fit(
+    features: Sequence[Features], train: LabelSetRows, validation: LabelSetRows
+) -> tuple[LinearModel, FloatArray, dict[str, float | str]]:
+    """The model with the best penalty on the features of the training and validation rows, and its thresholds (C,)."""
     best: tuple[float, float, LinearModel, FloatArray] | None = None
     for c in _C:
         model = fit_logistic(features[0], train.labels, c)
@@ -80,13 +103,7 @@ def predict_one_vs_rest(train: LabelSetRows, validation: LabelSetRows, test_text
             best = figure, c, model, thresholds
     assert best is not None
     figure, c, model, thresholds = best
-    return LabelSetBaseline(
-        name="TF-IDF + logistic regression per label",
-        kind="tfidf",
-        probabilities=expit(model.score(features[2])),
-        thresholds=thresholds,
-        chosen={"C": c, "validation_score": figure},
-    )
+    return model, thresholds, {"C": c, "validation_score": figure}
 
 
 def _micro_f1(labels: BoolArray, predicted: BoolArray) -> float:

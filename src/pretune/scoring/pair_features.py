@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.scoring.baseline import Baseline
-from pretune.scoring.baselines import Candidate, choose_candidate
+from pretune.scoring.baselines import Candidate, choose_candidate, measure_of
 from pretune.scoring.linear_model import fit_logistic_classes
-from pretune.scoring.metrics import accuracy, macro_f1
 from pretune.scoring.ridge import FloatArray, ScoreBaseline, choose_ridge
-from pretune.scoring.word_features import TOKEN_PATTERN, Features, count_words, weigh_words
+from pretune.scoring.word_features import TOKEN_PATTERN, Features, count_named_words, weigh_named_words
 
 IntArray = npt.NDArray[np.int64]
 Pairs = Sequence[tuple[str, str]]
@@ -56,18 +55,20 @@ def predict_pair_classes(
     With `is_imbalanced` it is the one with the highest macro-F1, and weighting classes by their rarity is tried too.
     """
     features = pair_features(train.pairs, validation.pairs, test_pairs)
-
-    def measure(labels: IntArray, predicted: IntArray) -> float:
-        return macro_f1(labels, predicted, num_classes) if is_imbalanced else accuracy(labels, predicted)
-
-    def candidates() -> Iterator[Candidate]:
-        for class_weight in (None, "balanced") if is_imbalanced else (None,):
-            for c in _C:
-                model = fit_logistic_classes(features[0], train.labels, num_classes, c, class_weight)
-                yield Candidate(model=model, chosen={"C": c, "class_weight": class_weight or "none"})
-
+    candidates = iter_pair_classifiers(features[0], train.labels, num_classes, is_imbalanced=is_imbalanced)
     name = "words and overlap + logistic regression"
-    return choose_candidate(name, "pair_tfidf", candidates(), features, validation.labels, measure)
+    measure = measure_of(num_classes, is_imbalanced=is_imbalanced)
+    return choose_candidate(name, "pair_tfidf", candidates, features, validation.labels, measure)
+
+
+def iter_pair_classifiers(
+    features: Features, labels: IntArray, num_classes: int, *, is_imbalanced: bool
+) -> Iterator[Candidate]:
+    """Logistic regressions on `pair_features` with different penalties."""
+    for class_weight in (None, "balanced") if is_imbalanced else (None,):
+        for c in _C:
+            model = fit_logistic_classes(features, labels, num_classes, c, class_weight)
+            yield Candidate(model=model, chosen={"C": c, "class_weight": class_weight or "none"})
 
 
 def predict_pair_scores(train: ScoredPairs, validation: ScoredPairs, test_pairs: Pairs) -> ScoreBaseline:
@@ -83,17 +84,47 @@ def pair_features(train: Pairs, *others: Pairs) -> list[Features]:
     They are TF-IDF of both texts in columns of their own; the overlap (`overlap`); and the words that both have, that
     only one has, and that replace each other.
     """
+    return name_pair_features(train, *others)[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairVocabulary:
+    """What the training pairs determine: the words and pairs of words of a text (V,) with their inverse frequencies
+    (V,), `difference_words` (D,), and the scale of the measures of overlap (M,).
+
+    The columns of the features are the measures, the words of the first text, those of the second, and the differences.
+    """
+
+    ngrams: tuple[str, ...]
+    idf: npt.NDArray[np.float32]
+    differences: tuple[str, ...]
+    mean: FloatArray
+    deviation: FloatArray
+
+    def scale(self, measures: FloatArray) -> FloatArray:
+        """Measures (N, M) in deviations from their mean."""
+        return np.asarray((measures - self.mean) / self.deviation)
+
+
+def name_pair_features(train: Pairs, *others: Pairs, most: int | None = None) -> tuple[PairVocabulary, list[Features]]:
+    """The same after what the training pairs determine; with `most`, only the most frequent words of each kind."""
     from scipy.sparse import csr_array, hstack
 
     lists = (train, *others)
-    weighted = _weigh_both_texts(lists)
-    differences = _count_differences(lists)
+    ngrams, idf, weighted = _weigh_both_texts(lists, most)
+    names, differences = _count_differences(lists, most)
     overlaps = [overlap(pairs, cosines=_cosines(*texts)) for pairs, texts in zip(lists, weighted, strict=True)]
-    mean, deviation = overlaps[0].mean(axis=0), overlaps[0].std(axis=0)
-    scaled = [(table - mean) / np.where(deviation > 0, deviation, 1.0) for table in overlaps]
-    return [
-        hstack([csr_array(table.astype(np.float32)), *texts, difference], format="csr")
-        for table, texts, difference in zip(scaled, weighted, differences, strict=True)
+    deviation = overlaps[0].std(axis=0)
+    vocabulary = PairVocabulary(
+        ngrams=ngrams,
+        idf=idf,
+        differences=names,
+        mean=overlaps[0].mean(axis=0),
+        deviation=np.where(deviation > 0, deviation, 1.0),
+    )
+    return vocabulary, [
+        hstack([csr_array(vocabulary.scale(table).astype(np.float32)), *texts, difference], format="csr")
+        for table, texts, difference in zip(overlaps, weighted, differences, strict=True)
     ]
 
 
@@ -148,7 +179,7 @@ def _jaccard(first: set[Any], second: set[Any]) -> float:
     return len(first & second) / either if either else 1.0
 
 
-def _difference_words(pair: tuple[str, str]) -> list[str]:
+def difference_words(pair: tuple[str, str]) -> list[str]:
     """Words of both texts as "=w", of only one as "-w" (first) or "+w" (second); two of the latter also as "w>v"."""
     first, second = set(_words(pair[0])), set(_words(pair[1]))
     lost, gained = sorted(first - second), sorted(second - first)
@@ -162,24 +193,27 @@ def _difference_words(pair: tuple[str, str]) -> list[str]:
     return found
 
 
-def _count_differences(lists: Sequence[Pairs]) -> list[Features]:
-    """Whether each pair (N, V) has each of `_difference_words` that at least two training pairs have."""
+def _count_differences(lists: Sequence[Pairs], most: int | None) -> tuple[tuple[str, ...], list[Features]]:
+    """The `difference_words` that at least two training pairs have (D,), and whether each pair has each (N, D)."""
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import CountVectorizer
 
-    vectorizer = CountVectorizer(analyzer=_difference_words, binary=True, min_df=2, dtype=np.float32)
+    vectorizer = CountVectorizer(analyzer=difference_words, binary=True, min_df=2, max_features=most, dtype=np.float32)
     try:
         vectorizer.fit(lists[0])
     except ValueError:  # no training pair has one, or no two have the same
-        return [csr_array((len(pairs), 0), dtype=np.float32) for pairs in lists]
-    return [vectorizer.transform(pairs) for pairs in lists]
+        return (), [csr_array((len(pairs), 0), dtype=np.float32) for pairs in lists]
+    return tuple(map(str, vectorizer.get_feature_names_out())), [vectorizer.transform(pairs) for pairs in lists]
 
 
-def _weigh_both_texts(lists: Sequence[Pairs]) -> list[tuple[Features, Features]]:
-    """TF-IDF of the first and of the second text of each pair, with the words and weights of all training texts."""
+def _weigh_both_texts(
+    lists: Sequence[Pairs], most: int | None
+) -> tuple[tuple[str, ...], npt.NDArray[np.float32], list[tuple[Features, Features]]]:
+    """The words (V,) of all training texts, their weights (V,), and the TF-IDF of both texts of each pair."""
     sides = [[pair[side] for pair in pairs] for pairs in lists for side in (0, 1)]
-    weighted = weigh_words(count_words([*sides[0], *sides[1]], *sides))[1:]
-    return list(zip(weighted[::2], weighted[1::2], strict=True))
+    names, counts = count_named_words([*sides[0], *sides[1]], *sides, most=most)
+    idf, weighted = weigh_named_words(counts)
+    return names, idf, list(zip(weighted[1::2], weighted[2::2], strict=True))
 
 
 def _cosines(first: Features, second: Features) -> FloatArray:

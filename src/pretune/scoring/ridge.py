@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pretune.scoring.word_features import Features, count_words, weigh_words
+from pretune.scoring.linear_model import LinearModel
+from pretune.scoring.ngram_model import NgramModel
+from pretune.scoring.word_features import Features, count_named_words, count_words, weigh_named_words, weigh_words
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -52,27 +54,40 @@ def predict_ridge(train: ScoredRows, validation: ScoredRows, test_texts: Sequenc
     return choose_ridge("TF-IDF + ridge regression", "ridge", features, train.scores, validation.scores)
 
 
+def train_ridge(train: ScoredRows, validation: ScoredRows) -> tuple[NgramModel, dict[str, float | str]]:
+    """The model of `predict_ridge` as one that can be kept, and the settings that validation chose."""
+    names, counts = count_named_words(train.texts, validation.texts)
+    idf, features = weigh_named_words(counts)
+    model, chosen = fit_ridge(features, train.scores, validation.scores)
+    return NgramModel(names, model.weights, model.bias, idf), chosen
+
+
 def choose_ridge(
     name: str, kind: str, features: Sequence[Features], train_scores: FloatArray, validation_scores: FloatArray
 ) -> ScoreBaseline:
     """Ridge regression on the features of the training, validation and test rows; validation chooses the penalty."""
+    model, chosen = fit_ridge(features, train_scores, validation_scores)
+    return ScoreBaseline(name=name, kind=kind, predicted=model.score(features[2])[:, 0], chosen=chosen)
+
+
+def fit_ridge(
+    features: Sequence[Features], train_scores: FloatArray, validation_scores: FloatArray
+) -> tuple[LinearModel, dict[str, float | str]]:
+    """Ridge regression on the features of the training and validation rows, with one column, and the penalty with the
+    highest correlation (Pearson) on validation."""
     from sklearn.linear_model import Ridge
 
-    best: tuple[float, float, Ridge] | None = None
+    best: tuple[float, float, LinearModel] | None = None
     for alpha in _ALPHAS:
         # Conjugate gradients take sparse features with an intercept, and start from zero: no random numbers.
-        model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-4).fit(features[0], train_scores)
-        figure = _pearson(validation_scores, model.predict(features[1]))
+        ridge = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-4).fit(features[0], train_scores)
+        model = LinearModel(weights=ridge.coef_[:, None].astype(np.float32), bias=np.array([float(ridge.intercept_)]))
+        figure = _pearson(validation_scores, model.score(features[1])[:, 0])
         if best is None or figure > best[0]:
             best = figure, alpha, model
     assert best is not None
     figure, alpha, model = best
-    return ScoreBaseline(
-        name=name,
-        kind=kind,
-        predicted=np.asarray(model.predict(features[2]), dtype=np.float64),
-        chosen={"alpha": alpha, "validation_score": figure},
-    )
+    return model, {"alpha": alpha, "validation_score": figure}
 
 
 def _pearson(scores: FloatArray, predicted: FloatArray) -> float:

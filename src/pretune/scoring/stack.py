@@ -1,22 +1,25 @@
 """From the scores of several models for the same rows to one combined model: a weight for each, fitted on those rows.
 
-Stacking (Wolpert 1992, Neural Networks 5:241) with logistic regression on log-probabilities: one weight for each model
-and one bias for each class, so a model's share of a decision can be read off. The rows must be new to all models, or a
-model that has learnt them by heart would get all the weight.
+Stacking (Wolpert 1992, Neural Networks 5:241) with a generalised linear model: one weight for each model and one bias
+for each class, so what a model adds to a decision can be read off. For classes it is logistic regression on
+log-probabilities, for several labels on the log-odds of each, and for numbers least squares. The rows must be new to
+all models, or a model that has learnt them by heart would get all the weight.
 
-Shapes: M models, N rows, C classes.
+Shapes: M models, N rows, C classes, labels, or one number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+Link = Literal["softmax", "sigmoid", "identity"]  # from scores to what is predicted: one class, labels, or a number
 FOLDS = 5
 _PENALTY = 1.0  # on squared weights of standardised scores and on squared biases, beside the summed loss of the rows
 
@@ -27,60 +30,124 @@ class Stack:
 
     weights: FloatArray
     bias: FloatArray
+    link: Link = "softmax"
 
     def parts(self, scores: Sequence[FloatArray]) -> FloatArray:
-        """What each model, and last the bias, adds to the combined scores: (M + 1, N, C), each row centred."""
-        weighted = [w * _centre(each) for w, each in zip(self.weights, scores, strict=True)]
-        return np.stack([*weighted, np.broadcast_to(_centre(self.bias), weighted[0].shape)])
+        """What each model, and last the bias, adds to the combined scores: (M + 1, N, C), of classes each row
+        centred."""
+        weighted = [w * _centre(each, self.link) for w, each in zip(self.weights, scores, strict=True)]
+        return np.stack([*weighted, np.broadcast_to(_centre(self.bias, self.link), weighted[0].shape)])
 
     def combine(self, scores: Sequence[FloatArray]) -> FloatArray:
-        """Combined log-probabilities (N, C) of scores (N, C) of each model."""
+        """Combined log-probabilities (N, C) of scores (N, C) of each model; the log-odds of labels, or the number."""
         total = self.parts(scores).sum(axis=0)
-        return np.asarray(total - _logsumexp(total))
+        return np.asarray(total - _logsumexp(total) if self.link == "softmax" else total)
 
 
-def fit_stack(scores: Sequence[FloatArray], labels: IntArray) -> Stack:
-    """Fit a stack on scores (N, C) of each model for rows with these labels (N,), which no model was trained on.
+def fit_stack(scores: Sequence[FloatArray], targets: npt.NDArray[np.generic], link: Link = "softmax") -> Stack:
+    """Fit a stack on scores (N, C) of each model for rows with these targets, which no model was trained on.
 
-    The weights are those with the lowest log-loss plus a small penalty; they cannot be negative, so a model without
-    information gets none.
+    Targets are classes (N,), labels (N, C) as 0 or 1, or standardised numbers (N,). The weights are those with the
+    lowest loss plus a small penalty; they cannot be negative, so a model without information gets none.
     """
     from scipy.optimize import minimize
 
-    centred = [_centre(each) for each in scores]
+    centred = [_centre(each, link) for each in scores]
     scales = np.array([each.std() + 1e-9 for each in centred])
     features = np.stack([each / scale for each, scale in zip(centred, scales, strict=True)])
-    models, classes = len(features), features.shape[2]
-    truth = np.eye(classes)[labels]
+    models, columns = len(features), features.shape[2]
+    truth = _as_table(targets, columns, link)
 
     def loss(values: FloatArray) -> tuple[float, FloatArray]:
         weights, bias = values[:models], values[models:]
         combined = np.tensordot(weights, features, axes=1) + bias
-        log_probabilities = combined - _logsumexp(combined)
-        error = np.exp(log_probabilities) - truth
+        error = _expect(combined, link) - truth  # the gradient of the loss: all three links are canonical
         gradient = np.concatenate([np.tensordot(features, error, axes=2), error.sum(axis=0)]) + _PENALTY * values
-        return float(-(log_probabilities * truth).sum() + _PENALTY / 2 * values @ values), gradient
+        return float(_losses(combined, truth, link).sum() + _PENALTY / 2 * values @ values), gradient
 
-    start = np.concatenate([np.ones(models), np.zeros(classes)])
-    bounds = [(0.0, None)] * models + [(None, None)] * classes
+    start = np.concatenate([np.ones(models), np.zeros(columns)])
+    bounds = [(0.0, None)] * models + [(None, None)] * columns
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Stack(weights=found[:models] / scales, bias=_centre(found[models:]))
+    return Stack(found[:models] / scales, _centre(found[models:], link), link)
 
 
-def crossfit(scores: Sequence[FloatArray], labels: IntArray) -> FloatArray:
-    """Combined log-probabilities (N, C), each row's from a stack that was fitted without that row's fold."""
-    folds = np.random.default_rng(0).permutation(len(labels)) % FOLDS
+def crossfit(
+    scores: Sequence[FloatArray],
+    targets: npt.NDArray[np.generic],
+    link: Link = "softmax",
+    groups: IntArray | None = None,
+) -> FloatArray:
+    """Combined scores (N, C), each row's from a stack that was fitted without that row's fold.
+
+    Rows of one of the `groups` (N,) are in one fold.
+    """
+    folds = _draw_folds(np.arange(len(targets)) if groups is None else groups)
     result = np.empty_like(scores[0], dtype=np.float64)
-    for fold in range(min(FOLDS, len(labels))):
+    for fold in np.unique(folds):
         held = folds == fold
-        stack = fit_stack([each[~held] for each in scores], labels[~held])
+        stack = fit_stack([each[~held] for each in scores], targets[~held], link)
         result[held] = stack.combine([each[held] for each in scores])
     return result
 
 
-def _centre(scores: FloatArray) -> FloatArray:
-    """Scores minus their mean over the classes, which changes no probability."""
-    return np.asarray(scores - scores.mean(axis=-1, keepdims=True))
+def row_losses(combined: FloatArray, targets: npt.NDArray[np.generic], link: Link = "softmax") -> FloatArray:
+    """The loss (N,) of combined scores (N, C): in nats, summed over the labels of a row, or half the squared error."""
+    return _losses(combined, _as_table(targets, combined.shape[1], link), link)
+
+
+def standard_error(differences: FloatArray, groups: IntArray) -> float:
+    """The standard error of the mean of differences (N,) between two models on the same rows.
+
+    Rows of one group may err together, so their sums count (Liang and Zeger 1986, Biometrika 73:13); the error is never
+    below that of independent rows, since few groups make the former too small.
+    """
+    deviations = differences - differences.mean()
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=deviations)
+    return float(np.sqrt(max(sums @ sums, deviations @ deviations)) / len(differences))
+
+
+def _draw_folds(groups: IntArray) -> IntArray:
+    """A fold (N,) for each row: the groups in random order, each into the smallest fold."""
+    names, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < FOLDS:  # no fold would be left to fit on, or too little
+        return _draw_folds(np.arange(len(groups)))
+    order = np.random.default_rng(0).permutation(len(names))
+    if (sizes == 1).all():
+        return np.asarray(order % FOLDS)[places]
+    filled, fold_of = np.zeros(FOLDS, dtype=np.int64), np.zeros(len(names), dtype=np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of[group] = filled.argmin()
+        filled[fold_of[group]] += sizes[group]
+    return fold_of[places]
+
+
+def _as_table(targets: npt.NDArray[np.generic], columns: int, link: Link) -> FloatArray:
+    """Targets as (N, C)."""
+    if link == "softmax":
+        return np.asarray(np.eye(columns)[np.asarray(targets, dtype=np.int64)])
+    return np.asarray(targets, dtype=np.float64).reshape(len(targets), columns)
+
+
+def _expect(combined: FloatArray, link: Link) -> FloatArray:
+    """What is expected for combined scores (N, C): probabilities, or the numbers themselves."""
+    if link == "identity":
+        return combined
+    if link == "softmax":
+        return np.asarray(np.exp(combined - _logsumexp(combined)))
+    return np.asarray(np.exp(-np.logaddexp(0.0, -combined)))
+
+
+def _losses(combined: FloatArray, truth: FloatArray, link: Link) -> FloatArray:
+    if link == "softmax":
+        return np.asarray(-((combined - _logsumexp(combined)) * truth).sum(axis=1))
+    if link == "sigmoid":
+        return np.asarray((np.logaddexp(0.0, combined) - truth * combined).sum(axis=1))
+    return np.asarray(np.square(combined - truth).sum(axis=1) / 2)
+
+
+def _centre(scores: FloatArray, link: Link) -> FloatArray:
+    """Scores of classes minus their mean over the classes, which changes no probability; others as they are."""
+    return np.asarray(scores - scores.mean(axis=-1, keepdims=True) if link == "softmax" else scores)
 
 
 def _logsumexp(scores: FloatArray) -> FloatArray:

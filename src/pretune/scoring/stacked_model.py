@@ -1,12 +1,12 @@
-"""The n-gram model that is stacked on an encoder: trained, judged on validation, and kept as two files beside it.
+"""The linear models that are stacked on an encoder: chosen and weighted on validation, and kept as two files beside it.
 
-Shapes: N rows, V n-grams, C classes.
+Shapes: P partners, N rows, C classes, labels, or one number.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,131 +17,206 @@ import numpy.typing as npt
 
 from pretune.errors import CorruptModelError
 from pretune.runtime.atomic import write_json
-from pretune.scoring.baselines import TextRows, train_nbsvm
 from pretune.scoring.ngram_model import NgramModel
-from pretune.scoring.stack import Stack, crossfit, fit_stack
+from pretune.scoring.pair_model import PairModel
+from pretune.scoring.partners import TITLES, LinearScorer, Partner, Tensors
+from pretune.scoring.stack import Link, Stack, crossfit, fit_stack, row_losses, standard_error
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 STACK_NAME, NGRAMS_NAME = "stack.json", "stack.safetensors"
 STACK_PREDICTIONS = "stack.jsonl"  # of the test rows, in the predictions of a finetune folder
-MOST_NGRAMS = 200_000  # of the largest weights: about 4 MB for two classes
-_MODELS = ["encoder", "nbsvm"]
+_ENCODER = "encoder"
+_OF_PAIRS = ("pair_tfidf", "pair_ridge")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedDecision:
-    """The combination for one text: probabilities (C,), what the encoder, NB-SVM and the biases add to the logits,
-    (3, C), and what each known n-gram of the text adds to NB-SVM's, (G, C)."""
+    """The combination for one text: combined scores (C,), what the encoder, each partner and the biases add to them,
+    (P + 2, C), and for each partner the named parts of the text (G,) with what each adds, (G, C)."""
 
-    probabilities: FloatArray
+    scores: FloatArray
     parts: FloatArray
-    ngrams: tuple[str, ...]
-    added: FloatArray
+    evidence: tuple[tuple[list[str], FloatArray], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StackedModel:
-    """NB-SVM with the weights by which it and the encoder are combined; `validation` has the figures of both."""
+    """Linear models with the weights by which they and the encoder are combined.
 
-    ngram_model: NgramModel
+    `decision` has what the combined scores need instead of the encoder's, such as thresholds. `validation` has the
+    figures of both on validation.
+    """
+
+    partners: tuple[Partner, ...]
     stack: Stack
+    decision: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_better(self) -> bool:
-        """Whether the log-loss on validation is lower than that of the encoder, with a weight and biases of its own, by
+        """Whether the loss on validation is lower than that of the encoder, with a weight and biases of its own, by
         more than a standard error."""
-        return bool(self.validation["loss_difference"] < -self.validation["loss_difference_standard_error"])
+        v = self.validation
+        return bool(self.partners) and bool(v["loss_difference"] < -v["loss_difference_standard_error"])
 
-    def decide(self, log_probabilities: FloatArray, text: str) -> StackedDecision:
-        """The combination for one cleaned text, for which the encoder has these log-probabilities (C,)."""
-        scores = [log_probabilities[None], self.ngram_model.score([text])]
-        parts = self.stack.parts(scores)[:, 0]
-        found = self.ngram_model.find(text)
-        added = self.stack.weights[1] * self.ngram_model.weights[found]
+    @property
+    def is_encoder_needed(self) -> bool:
+        """Whether the loss on validation is lower with the encoder than without, by more than a standard error."""
+        v = self.validation
+        return bool(v["encoder_difference"] < -v["encoder_difference_standard_error"])
+
+    @property
+    def titles(self) -> list[str]:
+        """The names of all parts, the network first."""
+        return [TITLES[_ENCODER], *(partner.title for partner in self.partners)]
+
+    def combine(self, scores: FloatArray, texts: Sequence[Any]) -> FloatArray:
+        """Combined scores (N, C), of the encoder's and of the cleaned texts, or pairs: log-probabilities of classes,
+        log-odds of labels, or numbers."""
+        return self.stack.combine([scores, *(partner.model.score(texts) for partner in self.partners)])
+
+    def decide(self, scores: FloatArray, text: Any) -> StackedDecision:
+        """The combination for one cleaned text, or pair, for which the encoder has these scores (C,)."""
+        every = [scores[None], *(partner.model.score([text]) for partner in self.partners)]
+        evidence = []
+        for weight, partner in zip(self.stack.weights[1:], self.partners, strict=True):
+            names, added = partner.model.explain(text)
+            weighted = weight * added
+            if self.stack.link == "softmax" and len(weighted):
+                weighted = weighted - weighted.mean(axis=1, keepdims=True)
+            evidence.append((names, np.asarray(weighted)))
         return StackedDecision(
-            probabilities=np.exp(self.stack.combine(scores)[0]),
-            parts=parts,
-            ngrams=tuple(self.ngram_model.ngrams[index] for index in found),
-            added=np.asarray(added - added.mean(axis=1, keepdims=True), dtype=np.float64),
+            scores=self.stack.combine(every)[0], parts=self.stack.parts(every)[:, 0], evidence=tuple(evidence)
         )
 
     def describe(self) -> str:
-        """A sentence on the figures on validation, and on what follows from them."""
+        """Sentences on the figures on validation, and on what follows from them."""
         v = self.validation
+        named = join_names([TITLES[kind] for kind in v["tried"]])
         compared = (
-            f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g} nats (standard error of the difference "
-            f"{v['loss_difference_standard_error']:.2g}), the accuracy from {100 * v['accuracy_encoder']:.1f} to "
-            f"{100 * v['accuracy_stack']:.1f} %"
+            f"from {v['loss_encoder']:.3g} to {v['loss_stack']:.3g}{' nats' if self.stack.link != 'identity' else ''} "
+            f"(standard error of the difference {v['loss_difference_standard_error']:.2g})"
         )
-        sentence = f"With NB-SVM, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
-        if self.is_better:
-            return f"{sentence}: predictions combine both; --no-stack leaves NB-SVM out."
-        return f"{sentence}: not clearly better, so predictions use the fine-tuned model alone."
-
-    def combine(self, log_probabilities: FloatArray, texts: Sequence[str]) -> FloatArray:
-        """Log-probabilities (N, C) of the combination, from the encoder's and the cleaned texts."""
-        return self.stack.combine([log_probabilities, self.ngram_model.score(texts)])
+        if "accuracy_stack" in v:
+            compared += f", the accuracy from {100 * v['accuracy_encoder']:.1f} to {100 * v['accuracy_stack']:.1f} %"
+        if not self.is_better:
+            sentence = f"With {named}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
+            return f"{sentence}: not clearly better, so predictions use the fine-tuned model alone."
+        used = join_names(self.titles[1:])
+        sentence = f"With {used}, the loss over {v['rows']:,} validation rows goes {compared}, cross-fitted"
+        both = "both" if len(self.partners) == 1 else f"all {len(self.partners) + 1}"
+        found = [f"{sentence}: predictions combine {both}; --no-stack leaves {used} out."]
+        idle = [TITLES[kind] for kind in v["tried"] if kind not in [partner.kind for partner in self.partners]]
+        if idle:
+            found.append(f"{join_names(idle)} would add nothing, so it is not part of the combination.")
+        if not self.is_encoder_needed:
+            found.append(
+                f"Without the network, {used} alone would have a loss of {v['loss_without_encoder']:.3g}: validation "
+                "cannot tell that the network adds anything."
+            )
+        return " ".join(found)
 
 
 def train_stacked(
-    train: TextRows, validation: TextRows, log_probabilities: FloatArray, *, is_imbalanced: bool = False
-) -> StackedModel:
-    """Train NB-SVM on `train`, and fit the weights on the validation rows, for which the encoder has these
-    log-probabilities (N, C).
+    partners: Sequence[Partner],
+    texts: Sequence[Any],
+    scores: FloatArray,
+    targets: npt.NDArray[np.generic],
+    link: Link = "softmax",
+    groups: IntArray | None = None,
+) -> tuple[StackedModel, FloatArray]:
+    """Fit the weights of the partners and of the encoder on validation rows, for which the encoder has these scores
+    (N, C); also returned are the cross-fitted combined scores (N, C).
 
-    The figures of the combination, and of the encoder with a weight and biases alone, are cross-fitted over the
-    validation rows, since weights look better on the rows that they were fitted on.
+    `targets` are those of `pretune.scoring.stack.fit_stack`; rows of one of the `groups` (N,) may err together. Of all
+    sets of partners, the one with the lowest cross-fitted loss is used, and a partner whose weight is zero is left out.
+    The figures of the combination, and of the encoder with a weight and biases alone, are cross-fitted over the rows,
+    since weights look better on the rows that they were fitted on.
     """
-    num_classes = log_probabilities.shape[1]
-    ngram_model, chosen = train_nbsvm(train, validation, num_classes, is_imbalanced=is_imbalanced)
-    ngram_model = ngram_model.keep_largest(MOST_NGRAMS)
-    scores, labels = ngram_model.score(validation.texts), validation.labels
-    stack = fit_stack([log_probabilities, scores], labels)
-    alone, both = crossfit([log_probabilities], labels), crossfit([log_probabilities, scores], labels)
-    rows = np.arange(len(labels))
-    differences = alone[rows, labels] - both[rows, labels]
-    found = {
-        "rows": len(labels),
-        "loss_encoder": float(-alone[rows, labels].mean()),
-        "loss_stack": float(-both[rows, labels].mean()),
-        "loss_difference": float(differences.mean()),
-        "loss_difference_standard_error": float(differences.std() / math.sqrt(len(labels))),
-        "accuracy_encoder": float((alone.argmax(axis=1) == labels).mean()),
-        "accuracy_stack": float((both.argmax(axis=1) == labels).mean()),
-        "nbsvm": chosen,
+    groups = np.arange(len(targets)) if groups is None else groups
+    of_partners = {partner.kind: partner.model.score(texts) for partner in partners}
+
+    def judge(*used: FloatArray) -> tuple[FloatArray, FloatArray]:
+        combined = crossfit(used, targets, link, groups)
+        return combined, row_losses(combined, targets, link)
+
+    sets = [kinds for count in range(1, len(partners) + 1) for kinds in itertools.combinations(of_partners, count)]
+    judged = {kinds: judge(scores, *(of_partners[kind] for kind in kinds)) for kinds in sets}
+    best = min(sets, key=lambda kinds: float(judged[kinds][1].mean()))
+    stack = fit_stack([scores, *(of_partners[kind] for kind in best)], targets, link)
+    kept = [kind for kind, weight in zip(best, stack.weights[1:], strict=True) if weight > 0]
+    weights = np.array([stack.weights[0], *(weight for weight in stack.weights[1:] if weight > 0)])
+    combined, losses = judged[best]
+    alone, losses_alone = judge(scores)
+    without = judge(*(of_partners[kind] for kind in best))[1]
+    figures: dict[str, Any] = {
+        "rows": len(targets),
+        "tried": list(of_partners),
+        "loss_encoder": float(losses_alone.mean()),
+        "loss_stack": float(losses.mean()),
+        "loss_difference": float((losses - losses_alone).mean()),
+        "loss_difference_standard_error": standard_error(losses - losses_alone, groups),
+        "loss_without_encoder": float(without.mean()),
+        "encoder_difference": float((losses - without).mean()),
+        "encoder_difference_standard_error": standard_error(losses - without, groups),
+        "chosen": {partner.kind: partner.chosen for partner in partners},
     }
-    return StackedModel(ngram_model=ngram_model, stack=stack, validation=found)
+    if link == "softmax":
+        figures["accuracy_encoder"] = float((alone.argmax(axis=1) == targets).mean())
+        figures["accuracy_stack"] = float((combined.argmax(axis=1) == targets).mean())
+    model = StackedModel(
+        partners=tuple(partner for partner in partners if partner.kind in kept),
+        stack=Stack(weights, stack.bias, link),
+        validation=figures,
+    )
+    return model, combined
+
+
+def join_names(names: Sequence[str]) -> str:
+    """A list in words: "NB-SVM", "NB-SVM and TF-IDF"."""
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def name_delivered(folder: Path) -> str:
+    """The parts of the model in a folder with a stack: "network + NB-SVM"; without the network if its weight is zero.
+
+    Raises CorruptModelError if the file that says so is damaged.
+    """
+    try:
+        fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
+        named = [TITLES[kind] for kind, w in zip(fields["models"], fields["weights"], strict=True) if w > 0]
+        return " + ".join(named) + (", no network" if TITLES[_ENCODER] not in named else "")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptModelError(f"{folder} has a damaged {STACK_NAME} ({error}); restore it from a copy.") from error
 
 
 def save_stacked(folder: Path, stacked: StackedModel) -> None:
     """Write `stack.json` and `stack.safetensors` into a folder, of a model that is being committed."""
     from safetensors.numpy import save_file
 
-    model, stack = stacked.ngram_model, stacked.stack
-    text = "\n".join(model.ngrams).encode()  # an n-gram has no line break
-    tensors: dict[str, npt.NDArray[Any]] = {
-        "ngrams": np.frombuffer(text, dtype=np.uint8),
-        "weights": np.ascontiguousarray(model.weights),
-        "bias": np.ascontiguousarray(model.bias),
+    tensors: Tensors = {
+        f"{partner.kind}.{name}": array
+        for partner in stacked.partners
+        for name, array in partner.model.to_tensors().items()
     }
     save_file(tensors, folder / NGRAMS_NAME)
     fields = {
-        "models": _MODELS,
-        "weights": stack.weights.tolist(),
-        "bias": stack.bias.tolist(),
-        "ngrams": len(model.ngrams),
+        "models": [_ENCODER, *(partner.kind for partner in stacked.partners)],
+        "link": stacked.stack.link,
+        "weights": stacked.stack.weights.tolist(),
+        "bias": stacked.stack.bias.tolist(),
+        "decision": stacked.decision,
         "validation": stacked.validation,
     }
     write_json(folder / STACK_NAME, fields)
 
 
-def load_stacked(folder: Path, num_classes: int) -> StackedModel | None:
+def load_stacked(folder: Path, num_outputs: int) -> StackedModel | None:
     """The stacked model in a model folder; None if it has none.
 
-    Raises CorruptModelError if one of its files is missing or damaged, or belongs to a model with other classes.
+    Raises CorruptModelError if one of its files is missing or damaged, or belongs to a model with other outputs.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -151,18 +226,36 @@ def load_stacked(folder: Path, num_classes: int) -> StackedModel | None:
     try:
         fields = json.loads((folder / STACK_NAME).read_text(encoding="utf-8"))
         tensors = load_file(folder / NGRAMS_NAME)
-        stack = Stack(np.array(fields["weights"], dtype=np.float64), np.array(fields["bias"], dtype=np.float64))
-        ngrams = tuple(tensors["ngrams"].tobytes().decode().split("\n"))
-        model = NgramModel(ngrams, tensors["weights"], tensors["bias"])
+        weights, bias = (np.array(fields[name], dtype=np.float64) for name in ("weights", "bias"))
+        kinds = fields["models"][1:]
+        partners = tuple(_partner_of(kind, tensors) for kind in kinds)
+        link: Link = fields["link"]
+        if link not in ("softmax", "sigmoid", "identity"):
+            raise ValueError(f"the link {link!r} is unknown")
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CorruptModelError(
             f"{folder} has a damaged {STACK_NAME} or {NGRAMS_NAME} ({error}); restore both from a copy, or delete "
-            "both to predict with the encoder alone."
+            "both to predict with the network alone."
         ) from error
-    shapes = (stack.weights.shape, stack.bias.shape, model.weights.shape, model.bias.shape)
-    if shapes != ((len(_MODELS),), (num_classes,), (len(ngrams), num_classes), (num_classes,)):
+    shapes = [weights.shape, bias.shape, *(partner.model.bias.shape for partner in partners)]
+    if shapes != [(1 + len(partners),), *[(num_outputs,)] * (1 + len(partners))]:
         raise CorruptModelError(
-            f"{folder / STACK_NAME} belongs to another model: its shapes are {shapes}, but this one has {num_classes} "
-            "classes; restore it from the same copy."
+            f"{folder / STACK_NAME} belongs to another model: its shapes are {shapes}, but this one has {num_outputs} "
+            "outputs; restore it from the same copy."
         )
-    return StackedModel(ngram_model=model, stack=stack, validation=fields.get("validation", {}))
+    return StackedModel(
+        partners=partners,
+        stack=Stack(weights, bias, link),
+        decision=fields.get("decision", {}),
+        validation=fields.get("validation", {}),
+    )
+
+
+def _partner_of(kind: str, tensors: Tensors) -> Partner:
+    """The partner with its arrays among those of a file. Raises KeyError for an unknown kind, KeyError or ValueError
+    for damaged arrays."""
+    if kind not in TITLES:
+        raise KeyError(kind)
+    own = {name.removeprefix(f"{kind}."): array for name, array in tensors.items() if name.startswith(f"{kind}.")}
+    model: LinearScorer = (PairModel if kind in _OF_PAIRS else NgramModel).from_tensors(own)
+    return Partner(kind=kind, model=model)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Features = Any  # a scipy.sparse matrix (N, V)
 
@@ -24,19 +25,28 @@ def count_words(train_texts: Sequence[str], *others: Sequence[str]) -> list[Feat
     return count_named_words(train_texts, *others)[1]
 
 
-def count_named_words(train_texts: Sequence[str], *others: Sequence[str]) -> tuple[tuple[str, ...], list[Features]]:
-    """The same, after the words and pairs of words (V,) themselves."""
+def count_named_words(
+    train_texts: Sequence[str], *others: Sequence[str], most: int | None = None
+) -> tuple[tuple[str, ...], list[Features]]:
+    """The same, after the words and pairs of words (V,) themselves; with `most`, the most frequent of them."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     min_texts = 2 if len(train_texts) >= _MANY_ROWS else 1
-    vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, dtype=np.float32)
+    vectorizer = CountVectorizer(
+        ngram_range=(1, 2), token_pattern=TOKEN_PATTERN, min_df=min_texts, max_features=most, dtype=np.float32
+    )
     counts = [vectorizer.fit_transform(train_texts), *map(vectorizer.transform, others)]
     return tuple(map(str, vectorizer.get_feature_names_out())), counts
 
 
 def weigh_words(counts: Sequence[Features]) -> list[Features]:
     """TF-IDF of counts: (1 + log count) times the inverse frequency in the first of them, in rows of length 1."""
+    return weigh_named_words(counts)[1]
+
+
+def weigh_named_words(counts: Sequence[Features]) -> tuple[npt.NDArray[np.float32], list[Features]]:
+    """The same, after the inverse frequencies (V,)."""
     from sklearn.feature_extraction.text import TfidfTransformer
 
     transformer = TfidfTransformer(sublinear_tf=True).fit(counts[0])
-    return [transformer.transform(features) for features in counts]
+    return transformer.idf_.astype(np.float32), [transformer.transform(features) for features in counts]

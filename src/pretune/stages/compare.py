@@ -15,14 +15,14 @@ from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.scoring.baseline import Baseline
-from pretune.scoring.stacked_model import STACK_PREDICTIONS
+from pretune.scoring.stacked_model import STACK_PREDICTIONS, name_delivered
 from pretune.tasks.registry import task_named
 from pretune.tasks.task import LabelledLines, Line
 from pretune.text.seen_texts import SEEN_KINDS, describe_seen, load_seen
 
 PREDICTIONS = "predictions"
 CHOSEN = ("C", "beta", "alpha", "epochs")  # the settings of a baseline that the log names
-NAMES = {"scratch": "from scratch", "pretrained": "pre-trained", "stack": "pre-trained with NB-SVM"}
+NAMES = {"scratch": "from scratch", "pretrained": "pre-trained"}
 
 
 def compare(finetuned: Path, scratch: Path | None, prepared: Path, out: Path, *, redo: bool = False) -> Manifest:
@@ -64,12 +64,13 @@ def _run(folder: StageFolder, folders: dict[str, Path], summary: dict[str, Any])
     )
     # The networks come first, so that predictions that do not fit are refused before anything is trained.
     networks = [
-        _read_predictions(folders[source], test, kind)
+        _read_predictions(folders[source], test, kind, NAMES[kind])
         for kind, source in (("scratch", "scratch"), ("pretrained", "finetuned"))
         if source in folders
     ]
     if (folders["finetuned"] / PREDICTIONS / STACK_PREDICTIONS).is_file():
-        networks.append(_read_predictions(folders["finetuned"], test, "stack", STACK_PREDICTIONS))
+        name = name_delivered(folders["finetuned"] / "checkpoint")
+        networks.append(_read_predictions(folders["finetuned"], test, "stack", name, STACK_PREDICTIONS))
     _log_seen_rows(folder, folders["finetuned"], test_lines)
     contenders = [*_train_baselines(folder, prepared, test), *networks]
     rows = [describe_contender(contender, test) for contender in contenders]
@@ -132,7 +133,9 @@ def _write_predictions(path: Path, baseline: Baseline, test: HeldOutRows) -> Non
     write_text(path, "".join(lines))
 
 
-def _read_predictions(folder: Path, test: HeldOutRows, kind: str, pattern: str = "seed-*.jsonl") -> Contender:
+def _read_predictions(
+    folder: Path, test: HeldOutRows, kind: str, name: str, pattern: str = "seed-*.jsonl"
+) -> Contender:
     """A network with the predictions of each seed, in the order of the test rows."""
     files = sorted((folder / PREDICTIONS).glob(pattern), key=lambda file: (len(file.name), file.name))
     if not files:
@@ -149,7 +152,7 @@ def _read_predictions(folder: Path, test: HeldOutRows, kind: str, pattern: str =
                 "compare with the prepare folder that the model was fine-tuned on."
             )
         seeds.append([by_row[row] for row in test.rows])
-    return Contender(name=NAMES[kind], kind=kind, runs=[test.task.from_lines(seed) for seed in seeds])
+    return Contender(name=name, kind=kind, runs=[test.task.from_lines(seed) for seed in seeds])
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

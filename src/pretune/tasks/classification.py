@@ -13,10 +13,13 @@ import numpy.typing as npt
 
 from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
-from pretune.scoring.baselines import TextRows, predict_linear, predict_majority
+from pretune.scoring.baselines import TextRows, predict_linear, predict_majority, train_ngram_models
 from pretune.scoring.metrics import Counts, summarize
 from pretune.scoring.pair_features import PairRows, predict_pair_classes
+from pretune.scoring.pair_model import train_pair_classifier
+from pretune.scoring.partners import Partner, most_ngrams
 from pretune.scoring.row_statistics import RowStatistics, accuracy_rows, macro_f1_rows
+from pretune.scoring.stack import Link
 from pretune.tasks.prediction import Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels import checks
@@ -39,6 +42,7 @@ class Classification:
     name: TaskName = "classification"
     counted_as = "classes"
     is_token_level = False
+    link: Link | None = "softmax"
     prediction: type[Prediction] = Prediction
     usual_metric = "accuracy"
     compared = ("macro_f1", "brier_score", "calibration_error")
@@ -183,8 +187,8 @@ class Classification:
         yield predict_majority(train.labels, len(data.test), num_classes)
         if "text_pair" in data.train[0]:
             yield predict_pair_classes(
-                PairRows(pairs=texts_of_pairs(data.train), labels=train.labels),
-                PairRows(pairs=texts_of_pairs(data.validation), labels=validation.labels),
+                self._pair_rows(data.train),
+                self._pair_rows(data.validation),
                 texts_of_pairs(data.test),
                 num_classes,
                 is_imbalanced=data.metric == "macro_f1",
@@ -197,6 +201,26 @@ class Classification:
             num_classes,
             is_imbalanced=data.metric == "macro_f1",
         )
+
+    def partners(self, data: LabelledLines) -> list[Partner]:
+        num_classes, is_imbalanced = len(data.names), data.metric == "macro_f1"
+        most = most_ngrams(num_classes)
+        if "text_pair" in data.train[0]:
+            pairs, chosen = train_pair_classifier(
+                self._pair_rows(data.train),
+                self._pair_rows(data.validation),
+                num_classes,
+                is_imbalanced=is_imbalanced,
+                most=most,
+            )
+            return [Partner(kind="pair_tfidf", model=pairs, chosen=chosen)]
+        found = train_ngram_models(
+            self._text_rows(data.train), self._text_rows(data.validation), num_classes, is_imbalanced=is_imbalanced
+        )
+        return [Partner(kind=kind, model=model.keep_largest(most), chosen=chosen) for kind, model, chosen in found]
+
+    def _pair_rows(self, lines: Sequence[Line]) -> PairRows:
+        return PairRows(pairs=texts_of_pairs(lines), labels=self.true_values(lines, ()))
 
     def _text_rows(self, lines: Sequence[Line]) -> TextRows:
         return TextRows(texts=[line["text"] for line in lines], labels=self.true_values(lines, ()))

@@ -18,8 +18,16 @@ from pretune.errors import InputDataError
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.metrics import Counts
 from pretune.scoring.multilabel import choose_thresholds, count_labels, predict_labels, summarize_labels
-from pretune.scoring.one_vs_rest import LabelSetBaseline, LabelSetRows, predict_frequent_labels, predict_one_vs_rest
+from pretune.scoring.one_vs_rest import (
+    LabelSetBaseline,
+    LabelSetRows,
+    predict_frequent_labels,
+    predict_one_vs_rest,
+    train_one_vs_rest,
+)
+from pretune.scoring.partners import Partner, most_ngrams
 from pretune.scoring.row_statistics import RowStatistics, macro_f1_rows, micro_f1_rows
+from pretune.scoring.stack import Link
 from pretune.tasks.prediction import LabelsPrediction, Prediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
 from pretune.text.labels.checks import FEW_ROWS, LabeledRow, Lint, sort_labels
@@ -56,6 +64,7 @@ class Multilabel(NamedLabels):
     name: TaskName = "multilabel"
     counted_as = "labels"
     is_token_level = False
+    link: Link | None = "sigmoid"
     prediction: type[Prediction] = LabelsPrediction
     usual_metric = "micro_f1"
     compared = ("macro_f1", "subset_accuracy", "mean_average_precision")
@@ -203,15 +212,22 @@ class Multilabel(NamedLabels):
         }
 
     def baselines(self, data: LabelledLines) -> Iterator[Baseline]:
-        train, validation = (
-            LabelSetRows(
-                texts=[line["text"] for line in lines], labels=self.true_values(lines, data.names).astype(np.bool_)
-            )
-            for lines in (data.train, data.validation)
-        )
+        train, validation = (self._label_set_rows(lines, data.names) for lines in (data.train, data.validation))
         yield _to_baseline(predict_frequent_labels(train.labels, len(data.test)))
         texts = [line["text"] for line in data.test]
         yield _to_baseline(predict_one_vs_rest(train, validation, texts))
+
+    def partners(self, data: LabelledLines) -> list[Partner]:
+        if "text_pair" in data.train[0]:
+            return []
+        train, validation = (self._label_set_rows(lines, data.names) for lines in (data.train, data.validation))
+        model, chosen = train_one_vs_rest(train, validation)
+        return [Partner(kind="tfidf", model=model.keep_largest(most_ngrams(len(data.names))), chosen=chosen)]
+
+    def _label_set_rows(self, lines: Sequence[Line], names: Sequence[str]) -> LabelSetRows:
+        return LabelSetRows(
+            texts=[line["text"] for line in lines], labels=self.true_values(lines, names).astype(np.bool_)
+        )
 
 
 def _to_baseline(found: LabelSetBaseline) -> Baseline:

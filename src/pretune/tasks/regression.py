@@ -15,14 +15,17 @@ from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.pair_features import ScoredPairs, predict_pair_scores
+from pretune.scoring.pair_model import train_pair_scores
+from pretune.scoring.partners import Partner, most_ngrams
 from pretune.scoring.regression import summarize_scores
-from pretune.scoring.ridge import ScoreBaseline, ScoredRows, predict_mean, predict_ridge
+from pretune.scoring.ridge import ScoreBaseline, ScoredRows, predict_mean, predict_ridge, train_ridge
 from pretune.scoring.row_statistics import (
     RowStatistics,
     absolute_error_rows,
     pearson_rows,
     spearman_rows,
 )
+from pretune.scoring.stack import Link
 from pretune.tasks.classification import texts_of_pairs
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.tasks.task import Decision, FloatArray, LabelledLines, Line
@@ -47,6 +50,7 @@ class Regression:
     name: TaskName = "regression"
     counted_as = "score"
     is_token_level = False
+    link: Link | None = "identity"
     prediction: type[Prediction] = ScorePrediction
     usual_metric = "pearson"
     compared = ("spearman", "mean_absolute_error", "root_mean_squared_error", "r2")
@@ -185,6 +189,25 @@ class Regression:
         ours_rows = ScoredRows(texts=texts[0], scores=train)
         their_rows = ScoredRows(texts=texts[1], scores=validation)
         yield _to_baseline(predict_ridge(ours_rows, their_rows, texts[2]))
+
+    def partners(self, data: LabelledLines) -> list[Partner]:
+        scale = self.prepare_decision(data.train)
+        train, validation = (
+            (self.true_values(lines, ()) - scale["mean"]) / scale["deviation"]
+            for lines in (data.train, data.validation)
+        )
+        if "text_pair" in data.train[0]:
+            pairs, chosen = train_pair_scores(
+                ScoredPairs(pairs=texts_of_pairs(data.train), scores=train),
+                ScoredPairs(pairs=texts_of_pairs(data.validation), scores=validation),
+                most=most_ngrams(1),
+            )
+            return [Partner(kind="pair_ridge", model=pairs, chosen=chosen)]
+        texts = [[line["text"] for line in lines] for lines in (data.train, data.validation)]
+        model, chosen = train_ridge(
+            ScoredRows(texts=texts[0], scores=train), ScoredRows(texts=texts[1], scores=validation)
+        )
+        return [Partner(kind="ridge", model=model.keep_largest(most_ngrams(1)), chosen=chosen)]
 
 
 def _to_baseline(found: ScoreBaseline) -> Baseline:

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
+from pretune.scoring.partners import Partner
 from pretune.scoring.row_statistics import RowStatistics
+from pretune.scoring.stack import Link
 from pretune.tasks.prediction import Prediction
 from pretune.text.labels.checks import LabeledRow, Lint
 from pretune.text.labels.label_rules import LabelRules
@@ -60,6 +62,10 @@ class Task(LabelRules, Protocol):
     @property
     def compared(self) -> tuple[str, ...]:
         """The other figures that a comparison shows."""
+
+    @property
+    def link(self) -> Link | None:
+        """How the model's outputs become predictions, if linear models can be stacked on it; else None."""
 
     def output_names(self, names: Sequence[str]) -> list[str]:
         """The names of the K outputs of a model for labels with these names."""
@@ -130,3 +136,6 @@ class Task(LabelRules, Protocol):
 
     def baselines(self, data: LabelledLines) -> Iterator[Baseline]:
         """The trivial baseline, then the linear ones, trained on the training rows."""
+
+    def partners(self, data: LabelledLines) -> list[Partner]:
+        """The linear baselines as models that can be stacked on the network, on the scale of its outputs."""

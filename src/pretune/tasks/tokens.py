@@ -17,7 +17,9 @@ from pretune.data.targets import Targets
 from pretune.scoring.baseline import Baseline
 from pretune.scoring.entities import count_entities, summarize_entities
 from pretune.scoring.gazetteer import predict_gazetteer
+from pretune.scoring.partners import Partner
 from pretune.scoring.row_statistics import RowStatistics, entity_f1_rows, macro_f1_rows
+from pretune.scoring.stack import Link
 from pretune.scoring.tag_decoding import decode_tags, find_entities
 from pretune.scoring.tag_entities import OUTSIDE, TagBaseline, TaggedRows, entities_of, first_tag
 from pretune.scoring.tagger import predict_tagger
@@ -71,6 +73,7 @@ class Tokens(NamedLabels):
     word, none = "entity type", NO_ENTITY
     counted_as = "entity types"
     is_token_level = True
+    link: Link | None = None  # a tagger has no score for each word that could be added
     usual_metric = "entity_f1"
     compared = ("precision", "recall", "macro_f1")
     prediction: type[Prediction] = EntitiesPrediction
@@ -228,6 +231,9 @@ class Tokens(NamedLabels):
         words = [[line["text"][start:end] for start, end in own] for line, own in zip(data.test, offsets, strict=True)]
         yield _to_baseline(predict_gazetteer(train, words), offsets)
         yield _to_baseline(predict_tagger(train, validation, words, len(data.names)), offsets)
+
+    def partners(self, data: LabelledLines) -> list[Partner]:
+        return []
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:

@@ -52,7 +52,7 @@ def explain(classifier: Classifier, logits: Float[Tensor, " C"]) -> Explained | 
             first=0, second=None, scale=decision.get("deviation", 1.0), offset=decision.get("mean", 0.0), flips=False
         )
     if classifier.task.name == "multilabel":
-        levels = [_logit(each) for each in thresholds_of(decision, len(logits))]
+        levels = [logit_of(each) for each in thresholds_of(decision, len(logits))]
         first = int(np.argmax(logits.double().cpu().numpy() - np.array(levels)))
         return Explained(first=first, second=None, offset=-levels[first])
     if len(logits) < 2:
@@ -121,6 +121,7 @@ def thresholds_of(decision: dict[str, Any], num_labels: int) -> list[float]:
     return [float(each) for each in decision.get("thresholds", [0.5] * num_labels)]
 
 
-def _logit(probability: float) -> float:
+def logit_of(probability: float) -> float:
+    """The log-odds of a probability, also of 0 and 1."""
     inside = min(max(probability, 1e-9), 1 - 1e-9)
     return math.log(inside / (1 - inside))

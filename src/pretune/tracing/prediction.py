@@ -44,7 +44,7 @@ ATTENTION_TOKENS, ATTENTION_HEADS = 64, 48  # at most, over all layers; larger a
 
 def trace(model: Path | str, text: str, text_pair: str | None = None, *, stack: bool = True) -> PredictionTrace:
     """The trace of a model's decision about a text, or a pair of texts; see `trace_prediction`. Without
-    `stack`, an n-gram model beside it is not used.
+    `stack`, linear models that are stacked on it are not used.
 
     Raises ModelNotFoundError, CorruptModelError or ModelError if there is no fine-tuned model at the path.
     """
@@ -120,7 +120,7 @@ def trace_prediction(
         contribution_error=float((sum(term for _, term in added) - logits).abs().max()) if added else 0.0,
         head_error=float((weight.double() @ pooled.double() + bias.double() - logits.double()).abs().max()),
         prediction_error=float((_predict(classifier, read.windows, position) - logits).abs().max()),
-        stack=describe_stack(classifier, cleaned, logits),
+        stack=describe_stack(classifier, cleaned, cleaned_pair, logits),
     )
 
 

@@ -1,37 +1,70 @@
-"""From a text and the logits of the encoder to the decision of the stack: each part's share, and the n-grams behind it.
+"""From a text and the outputs of the network to the decision of the stack: what each part adds, and the words behind
+it.
 
-C classes.
+K outputs: C classes, C labels, or one number.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pretune.inference.classify import Classifier
+from pretune.data.targets import Targets
+from pretune.inference.classify import Classifier, linear_text
 from pretune.trace_schema import Contribution, NgramShare, StackedDecision
+from pretune.tracing.decision import logit_of, read_probabilities, thresholds_of
 
-NGRAMS_SHOWN = 8
-PARTS = ("encoder", "NB-SVM", "bias")
+NGRAMS_SHOWN = 8  # of each part
+BIAS = "bias"
+FloatArray = npt.NDArray[np.float64]
 
 
-def describe_stack(classifier: Classifier, cleaned: str, logits: Float[Tensor, " C"]) -> StackedDecision | None:
-    """The decision of the stack about a cleaned text; None if nothing is stacked on the model."""
-    if classifier.stacked is None:
+def describe_stack(
+    classifier: Classifier, cleaned: str, cleaned_pair: str | None, logits: Float[Tensor, " K"]
+) -> StackedDecision | None:
+    """The decision of the stack about a clean text, or pair of texts; None if nothing is stacked on the model."""
+    stacked = classifier.stacked
+    if stacked is None:
         return None
-    found = classifier.stacked.decide(torch.log_softmax(logits.double(), dim=-1).cpu().numpy(), cleaned)
-    index = int(found.probabilities.argmax())
-    others = np.delete(np.arange(len(found.probabilities)), index)
-    runner_up = int(others[found.probabilities[others].argmax()]) if len(others) else index
-    lead = found.added[:, index] - found.added[:, runner_up]
-    order = np.argsort(-np.abs(lead), kind="stable")[:NGRAMS_SHOWN]
+    found = stacked.decide(logits.double().cpu().numpy(), linear_text(cleaned, cleaned_pair))
+    task, labelling = classifier.task, classifier.labelling
+    decision = {**labelling.decision, **stacked.decision}
+    outputs = task.decode(found.scores[None], Targets.of_rows(np.zeros(1)), decision)
+    label = task.to_prediction(outputs, 0, labelling.names, "").label or ""
+    probabilities = read_probabilities(task.name, torch.from_numpy(found.scores))
+    is_number = task.name == "regression"
+    deviation, mean = (decision.get("deviation", 1.0), decision.get("mean", 0.0)) if is_number else (1.0, 0.0)
+    parts = deviation * found.parts
+    parts[-1] += mean  # of a number, the bias is the number for a text about which the parts know nothing
+    thresholds = thresholds_of(decision, len(found.scores)) if task.name == "multilabel" else []
+    first, second = _compared(found.scores, thresholds)
+    ngrams = []
+    for title, (names, added) in zip(stacked.titles[1:], found.evidence, strict=True):
+        lead = added[:, first] - (0.0 if second is None else added[:, second])
+        order = np.argsort(-np.abs(lead), kind="stable")[:NGRAMS_SHOWN]
+        ngrams += [NgramShare(ngram=names[i], logits=(deviation * added[i]).tolist(), part=title) for i in order]
     return StackedDecision(
-        probabilities=found.probabilities.tolist(),
-        label=classifier.label_names[index],
-        index=index,
-        probability=float(found.probabilities[index]),
-        parts=[Contribution(name=name, logits=part.tolist()) for name, part in zip(PARTS, found.parts, strict=True)],
-        ngrams=[NgramShare(ngram=found.ngrams[i], logits=found.added[i].tolist()) for i in order],
+        probabilities=probabilities,
+        label=label,
+        index=first,
+        probability=probabilities[first] if probabilities else 0.0,
+        parts=[
+            Contribution(name=name, logits=part.tolist())
+            for name, part in zip([*stacked.titles, BIAS], parts, strict=True)
+        ],
+        ngrams=ngrams,
+        thresholds=thresholds,
     )
+
+
+def _compared(scores: FloatArray, thresholds: list[float]) -> tuple[int, int | None]:
+    """The output that is decided for, and the runner-up; with several labels, the one furthest above its threshold."""
+    if thresholds:
+        return int(np.argmax(scores - np.array([logit_of(each) for each in thresholds]))), None
+    if len(scores) < 2:
+        return 0, None
+    first, second = np.argsort(-scores, kind="stable")[:2].tolist()
+    return first, second

@@ -193,7 +193,9 @@ class FinetuningTrial:
             is_stopped = agree_to_stop(self.ranks, stop, f"the decision whether to stop after step {self.state.step:,}")
             self.ranks.expect_pace(is_strict=True)
             if is_due or is_hopeless or was_split or is_stopped:
-                self._save()
+                saved = self._save()
+                if is_stopped:  # else the evaluation shows where the trial resumes
+                    self.run_log.write("checkpoint", step=self.state.step, path=saved.name)
             if self._is_over():
                 return
             if is_stopped:
@@ -263,9 +265,9 @@ class FinetuningTrial:
             return None
         return float((self.validation_weights * losses).sum() / self.validation_weights.sum())
 
-    def _save(self) -> None:
+    def _save(self) -> Path:
         self.state.elapsed_seconds = self.run_log.elapsed()
-        save_together(
+        return save_together(
             self.parallel,
             self.folder,
             self.optimizer,

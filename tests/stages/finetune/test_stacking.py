@@ -1,4 +1,5 @@
-"""NB-SVM is stacked on a model that knows less than words do, and on no other; every command says what it uses."""
+"""Linear models are stacked on a network that knows less than words do, and on no other; every command says what it
+uses."""
 
 from __future__ import annotations
 
@@ -12,22 +13,29 @@ import pytest
 from pretune.evaluation.evaluate import evaluate
 from pretune.inference.load import load_classifier
 from pretune.inference.predict import predict
+from pretune.reporting.sections.prediction import render_prediction
 from pretune.run_trace import codec
 from pretune.runtime.events import read_events
 from pretune.runtime.verification import verify
+from pretune.scoring.pair_model import OVERLAP
 from pretune.scoring.stacked_model import NGRAMS_NAME, STACK_NAME
-from pretune.settings import FinetuneConfig
+from pretune.settings import FinetuneConfig, SplitConfig
 from pretune.stages.compare import compare
 from pretune.stages.finetune.stage import finetune
 from pretune.stages.prepare import prepare
+from pretune.terminal import Page
 from pretune.trace_schema import PredictionTrace
 from pretune.tracing.prediction import trace
-from pretune.tracing.stack import PARTS
+from pretune.tracing.stack import BIAS
 
 # At this rate the model stays as it starts, with a linear head on mean vectors. The label depends on a pair of words,
 # of which neither alone tells anything, so such a head knows little; nine times in ten the pair is right.
 LEARNT_NOTHING = FinetuneConfig(epochs=1, learning_rates=(1e-7,), seeds=1, method="head")
 PAIRS = {"good": ("fine room", "poor lobby"), "bad": ("fine lobby", "poor room")}
+
+
+def render(found: PredictionTrace) -> str:
+    return "\n".join(line.plain for line in render_prediction(found, Page(width=100)))
 
 
 def write_rows(path: Path, num_rows: int, seed: int) -> Path:
@@ -56,7 +64,7 @@ def test_both_files_are_in_the_checkpoint(root: Path) -> None:
     assert (folder / NGRAMS_NAME).is_file()
     assert all(result.is_whole for result in verify(root / "finetune"))
     sentences = [event["sentence"] for event in read_events(root / "finetune") if event["event"] == "notice"]
-    assert any("predictions combine both" in sentence for sentence in sentences)
+    assert any("predictions combine" in sentence and "NB-SVM" in sentence for sentence in sentences)
 
 
 def test_evaluate_uses_the_stack_or_leaves_it_out(root: Path) -> None:
@@ -81,7 +89,11 @@ def test_compare_has_a_row_of_its_own(root: Path) -> None:
     [event] = [event for event in read_events(root / "compare") if event["event"] == "comparison"]
     rows = {row["kind"]: row for row in event["rows"]}
     assert rows["stack"]["accuracy"] > rows["pretrained"]["accuracy"] + 0.05
-    assert all("stack" not in verdict["between"] for verdict in event["verdicts"])
+    assert rows["stack"]["name"].startswith("network + ")
+    [verdict] = event["verdicts"]
+    assert verdict["between"][0] == "stack"
+    accuracy = f"{100 * rows['stack']['accuracy']:.1f} %"
+    assert f"the model as delivered ({rows['stack']['name']}, {accuracy})" in verdict["sentence"].replace("The", "the")
 
 
 def test_a_trace_shows_what_each_part_adds(root: Path) -> None:
@@ -89,10 +101,13 @@ def test_a_trace_shows_what_each_part_adds(root: Path) -> None:
     found, [predicted] = trace(root / "finetune", text), predict(root / "finetune", [text])
     assert found.stack is not None
     assert (found.stack.label, found.stack.probability) == (predicted.label, pytest.approx(predicted.probability))
-    assert tuple(part.name for part in found.stack.parts) == PARTS
+    loaded = load_classifier(root / "finetune").stacked
+    assert loaded is not None
+    assert [part.name for part in found.stack.parts] == [*loaded.titles, BIAS]
     total = np.sum([part.logits for part in found.stack.parts], axis=0)
     assert np.exp(total) / np.exp(total).sum() == pytest.approx(found.stack.probabilities)
     assert found.stack.ngrams[0].ngram == "poor room"
+    assert found.stack.ngrams[0].part == loaded.titles[1]
     read = codec.from_json(PredictionTrace, json.loads(json.dumps(codec.to_json(found))))
     assert read.stack is not None
     assert read.stack.ngrams[0].ngram == found.stack.ngrams[0].ngram
@@ -109,8 +124,66 @@ def test_nothing_is_stacked(settings: dict[str, bool], root: Path, run_folder: P
     assert not (tmp_path / "out" / "predictions" / "stack.jsonl").exists()
 
 
+def write_pairs(path: Path, num_rows: int, task: str) -> Path:
+    """Pairs of six words; the label is how many they have in common, or whether that is many."""
+    random = np.random.default_rng(num_rows)
+    lines = []
+    for kept in random.integers(7, size=num_rows).tolist():
+        words = [f"w{number}" for number in random.permutation(100)[:12]]
+        label = kept + 0.5 if task == "regression" else ("alike" if kept > 3 else "different")
+        lines.append(
+            json.dumps({"a": " ".join(words[:6]), "b": " ".join(words[6 - kept : 12 - kept][::-1]), "label": label})
+        )
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("task", ["classification", pytest.param("regression", marks=pytest.mark.slow)])
+def test_pairs_are_combined_with_their_overlap(task: str, run_folder: Path, tmp_path: Path) -> None:
+    labels, test = write_pairs(tmp_path / "train.jsonl", 700, task), write_pairs(tmp_path / "test.jsonl", 120, task)
+    columns = SplitConfig(text_column="a", text_pair_column="b", label_column="label")
+    prepare(labels, tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test, split=columns)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    compare(tmp_path / "finetune", None, tmp_path / "prepare", tmp_path / "compare")
+    [event] = [event for event in read_events(tmp_path / "compare") if event["event"] == "comparison"]
+    rows, metric = {row["kind"]: row for row in event["rows"]}, event["rows"][0]["metric"]
+    assert rows["stack"]["name"] == "network + words and overlap"
+    assert rows["stack"][metric] > rows["pretrained"][metric] + 0.2
+    given = ("w1 w2 w3 w4 w5 w6", "w6 w5 w4 w3 w8 w9")
+    found, [predicted] = trace(tmp_path / "finetune", *given), predict(tmp_path / "finetune", [given])
+    assert found.stack is not None
+    assert found.stack.label == predicted.label
+    assert found.stack.ngrams[0].ngram == OVERLAP
+    if task == "regression":
+        assert sum(part.logits[0] for part in found.stack.parts) == pytest.approx(float(predicted.label or 0), rel=1e-3)
+    assert "With words and overlap" in render(found)
+
+
+@pytest.mark.slow
+def test_several_labels_are_combined_with_thresholds_of_their_own(run_folder: Path, tmp_path: Path) -> None:
+    random, names = np.random.default_rng(0), ("food", "staff", "room")
+    for name, num_rows in (("train", 700), ("test", 120)):
+        drawn = random.random((num_rows, 3)) < 0.4
+        lines = [
+            {"text": f"day {random.integers(10_000)} " + " and ".join(n for n, d in zip(names, own, strict=True) if d),
+             "labels": [n for n, d in zip(names, own, strict=True) if d]}
+            for own in drawn.tolist()
+        ]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    test = tmp_path / "test.jsonl"
+    prepare(tmp_path / "train.jsonl", tmp_path / "prepare", base=run_folder / "pretrain", test_labels=test)
+    finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
+    alone, both = (evaluate(tmp_path / "finetune", test, stack=stack) for stack in (False, True))
+    assert both["micro_f1"] > max(0.95, alone["micro_f1"] + 0.05)
+    found = trace(tmp_path / "finetune", "day 9 food and room")
+    assert found.stack is not None
+    assert found.stack.label == "food, room"
+    assert len(found.stack.thresholds) == 3
+    assert "6 With TF-IDF" in render(found)
+
+
 def test_rows_that_are_parts_of_others_do_not_decide(run_folder: Path, tmp_path: Path) -> None:
-    """NB-SVM knows parts of training rows by heart; on these it would look much better than it is."""
+    """A linear model knows parts of training rows by heart; on these it would look much better than it is."""
     random = np.random.default_rng(5)
     lines = []
     for number in range(150):
@@ -124,4 +197,4 @@ def test_rows_that_are_parts_of_others_do_not_decide(run_folder: Path, tmp_path:
     finetune(run_folder / "pretrain", tmp_path / "prepare", tmp_path / "finetune", LEARNT_NOTHING)
     assert not (tmp_path / "finetune" / "checkpoint" / STACK_NAME).exists()
     sentences = [event["sentence"] for event in read_events(tmp_path / "finetune") if event["event"] == "notice"]
-    assert any("it is left out" in sentence or "not clearly better" in sentence for sentence in sentences)
+    assert any("that is left out" in sentence or "not clearly better" in sentence for sentence in sentences)

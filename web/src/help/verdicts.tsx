@@ -87,11 +87,12 @@ function VerdictRow({ verdict, forest }: { verdict: Verdict; forest: Forest }) {
 /** In words, since the numbers stand beside it. */
 function outcome({ between, outcome: found }: Verdict): string {
   const isControl = between[1] === "scratch";
+  const model = between[0] === "stack" ? "The model as delivered" : "The pre-trained model";
   switch (found) {
     case "better":
-      return isControl ? "Pre-training helped" : "The pre-trained model is better";
+      return isControl ? "Pre-training helped" : `${model} is better`;
     case "worse":
-      return isControl ? "Pre-training hurt" : "The pre-trained model is worse";
+      return isControl ? "Pre-training hurt" : `${model} is worse`;
     default:
       return "No clear difference";
   }

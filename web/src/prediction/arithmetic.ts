@@ -1,5 +1,5 @@
 // The sums of one prediction, carried out again in the browser. No drawing here.
-import type { Attention, Contribution, Head, LayerProbe, PredictionTrace, Readout, Token } from "../trace.ts";
+import type { Attention, Contribution, Head, LayerProbe, PredictionTrace, Readout, StackedDecision, Token } from "../trace.ts";
 
 /** A logit that is summed in another order differs in its last digits; more than this is a mistake. */
 export const TOLERANCE = 1e-3;
@@ -98,6 +98,31 @@ export function contributionLogits(contributions: readonly Contribution[], class
   return Array.from({ length: classes }, (_, label) =>
     contributions.reduce((sum, { logits }) => sum + (logits[label] ?? 0), 0),
   );
+}
+
+export interface StackedPart {
+  name: string;
+  /** added to the lead of the label, to its log-odds, or to the number */
+  value: number;
+  /** of all that is added or taken away; null for the bias of a number, which is no part of what the text says */
+  fraction: number | null;
+}
+
+/** What each part of a stack adds to its decision. */
+export function stackedParts(task: PredictionTrace["task"], { parts, index, probabilities }: StackedDecision): StackedPart[] {
+  const rival = task === "classification" ? rivalsOf(probabilities, index, 1)[0] : undefined;
+  const values = parts.map(({ logits }) => (logits[index] ?? 0) - (rival === undefined ? 0 : (logits[rival] ?? 0)));
+  const counts = parts.map(({ name }) => task !== "regression" || name !== "bias");
+  const total = values.reduce((sum, value, place) => sum + (counts[place] ? Math.abs(value) : 0), 0);
+  return parts.map(({ name }, place) => {
+    const value = values[place] ?? 0;
+    return { name, value, fraction: counts[place] ? Math.abs(value) / (total || 1) : null };
+  });
+}
+
+/** The scores that the parts of a stack add up to. */
+export function stackedSums({ parts }: StackedDecision): number[] {
+  return contributionLogits(parts, parts[0]?.logits.length ?? 0);
 }
 
 export interface Joined {

@@ -20,7 +20,7 @@ export function DecisionStop({ prediction }: { prediction: PredictionTrace }) {
   return (
     <Stop
       number={5}
-      isLast
+      isLast={!prediction.stack}
       title="Decision"
       note={
         isTwo
@@ -59,7 +59,7 @@ function LabelsStop({ prediction }: { prediction: PredictionTrace }) {
   return (
     <Stop
       number={5}
-      isLast
+      isLast={!prediction.stack}
       title="Decision"
       note={`A sigmoid turns each of the ${count(names.length)} logits into a probability of its own; a label is predicted where it reaches its threshold, which validation chose.`}
       check={
@@ -104,7 +104,7 @@ function NumberStop({ prediction }: { prediction: PredictionTrace }) {
   return (
     <Stop
       number={5}
-      isLast
+      isLast={!prediction.stack}
       title="Decision"
       note="The output counts deviations from the mean of the training rows; this brings it back to the units of the file."
       check={<Holds isOk={agrees([computed], [score ?? NaN], 1e-4)}>the sum was computed again in this browser</Holds>}

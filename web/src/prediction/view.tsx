@@ -1,4 +1,4 @@
-// One prediction: its text, the five stops, and the reasons.
+// One prediction: its text, the five stops, that of linear models if there are some, and the reasons.
 import { useState } from "preact/hooks";
 
 import { Marked } from "../errors/marked.tsx";
@@ -10,6 +10,7 @@ import { EmbeddingStop } from "./embedding.tsx";
 import { HeadStop } from "./head.tsx";
 import { LayersStop } from "./layers.tsx";
 import { ReasonsPart } from "./reasons.tsx";
+import { StackStop } from "./stack.tsx";
 import { TokenStop } from "./tokens.tsx";
 
 /** A text of more characters is set smaller. */
@@ -46,6 +47,7 @@ export function PredictionView({ prediction, isRedacted, isPending = false }: Sh
         <LayersStop prediction={prediction} {...selection} />
         <HeadStop prediction={prediction} />
         <DecisionStop prediction={prediction} />
+        {prediction.stack && <StackStop prediction={prediction} stack={prediction.stack} />}
       </div>
       <ReasonsPart prediction={prediction} isPending={isPending} />
     </>

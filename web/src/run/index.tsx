@@ -6,7 +6,7 @@ import type { ShownCheck } from "../checks.ts";
 import { Fold } from "../fold.tsx";
 import { capital, count, counted, duration, instant, percent, range, significant, size, typeset } from "../format.ts";
 import { figureColumns, metricRange, metricTitle, writeMetric } from "../metric.ts";
-import { modelValue, shortName } from "../models.ts";
+import { isOurs, modelValue, shortName } from "../models.ts";
 import { quantity } from "../quantities.ts";
 import { SyntheticMark } from "../section.tsx";
 import type { ComparedModel, RunTrace, Stage } from "../trace.ts";
@@ -74,7 +74,7 @@ function Scores({ trace }: { trace: RunTrace }) {
     rows: models.map((model) => ({
       name: model.name,
       shortName: shortName(model.kind, model.name),
-      isAccent: model.kind === "pretrained",
+      isAccent: isOurs(model),
     })),
     panels: [{ title: "", values: models.map(modelValue) }],
     metric,

@@ -19,8 +19,8 @@ NAMES = {
     "nbsvm": "NB-SVM",
     "scratch": "from scratch",
     "pretrained": "pre-trained",
-    "stack": "pre-trained with NB-SVM",
 }
+OURS = ("pretrained", "stack")
 NO_CONTROL = "Whether pre-training helped is unknown: the same network was not trained from scratch."
 RULER = (16, 30)  # columns of the drawn interval, fewest and most
 REST_OF_TABLE = 82  # columns of the table without that
@@ -68,7 +68,7 @@ def _table(models: list[ComparedModel], metric: str, page: Page) -> Lines:
         columns.insert(3, Column(left + right.rjust(ruler - len(left))))
     cells: list[Row] = []
     for model in models:
-        style = "bold green" if model.kind == "pretrained" else ""
+        style = "bold green" if model.kind in OURS else ""
         seeds = " ".join(_seed(metric, seed) for seed in model.seeds) if len(model.seeds) > 1 else ""
         line: list[str | Cell] = [
             Cell(_name(model), style),
@@ -135,7 +135,7 @@ def _slices(models: list[ComparedModel], metric: str, page: Page) -> Lines:
     ]
     cells: list[Row] = []
     for model, slices in zip(models, by_model, strict=True):
-        style = "bold green" if model.kind == "pretrained" else ""
+        style = "bold green" if model.kind in OURS else ""
         found = [Cell(_slice(slices.get(name), metric, has_intervals), style) for name in names]
         cells.append([Cell(_name(model), style), *found])
     return [Text(""), *table(columns, cells, page)]

@@ -1,8 +1,10 @@
-"""The decision of a traced prediction that is not one class: labels against their thresholds, or a number."""
+"""The decision of a traced prediction that is not one class: labels against their thresholds, or a number; and the bars
+and checks that other parts of a traced prediction share."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -23,6 +25,26 @@ def check(what: str, error: float, page: Page) -> Lines:
     sentence = f"{what} differ by at most {f'{error:.0e}' if error else '0'}"
     sentence += "" if is_fine else f", more than {TOLERANCE:g}: this trace does not add up"
     return paragraph(sentence, page, indent=2, first=f"{mark} ", style=style)
+
+
+def bar_width(page: Page) -> int:
+    """The columns of a bar."""
+    return BAR if page.width >= NARROW else NARROW_BAR
+
+
+def signed_bar(fraction: float, half: int) -> str:
+    """A bar to the left of a line for a negative fraction, to the right for a positive one, at most `half` columns."""
+    length = round(abs(fraction) * half)
+    left = "█" * length if fraction < 0 else ""
+    right = "█" * length if fraction > 0 else ""
+    return left.rjust(half) + "│" + right.ljust(half)
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    """Probabilities (K,) from logits (K,)."""
+    highest = max(logits)
+    weights = [math.exp(logit - highest) for logit in logits]
+    return [weight / sum(weights) for weight in weights]
 
 
 def decide(trace: PredictionTrace, page: Page) -> Lines:
@@ -68,7 +90,7 @@ def _labels(trace: PredictionTrace, page: Page) -> Lines:
         probability, threshold = decision.probabilities[k], decision.thresholds[k]
         is_predicted = probability >= threshold
         line = Text(f"  {'✓' if is_predicted else ' '} {pad(clean(names[k], 20), width)}  ")
-        line.append(bar(probability, 2 * (BAR if page.width >= NARROW else NARROW_BAR)), style="cyan")
+        line.append(bar(probability, 2 * bar_width(page)), style="cyan")
         line.append(f"  {formats.percent(probability)}", style="bold" if is_predicted else "")
         lines.append(line.append(f", threshold {formats.percent(threshold)}", style="dim"))
     hidden = len(names) - len(shown)

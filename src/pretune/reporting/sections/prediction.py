@@ -13,7 +13,8 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from pretune.reporting.sections.decision import BAR, NARROW_BAR, check, decide, list_read_outs
+from pretune.reporting.sections.decision import bar_width, check, decide, list_read_outs, signed_bar, softmax
+from pretune.reporting.sections.stacked_decision import render_stack, stacked_title
 from pretune.run_trace import formats
 from pretune.terminal import (
     NARROW,
@@ -30,7 +31,7 @@ from pretune.terminal import (
     quote,
     table,
 )
-from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, StackedDecision, Token
+from pretune.trace_schema import Contribution, Embedding, PredictionTrace, Readout, Reasons, Token
 
 TOKENS_SHOWN = 40  # of a long text, from its start
 CLASSES_SHOWN = 3
@@ -39,6 +40,7 @@ TERMS_SHOWN = 4  # of the products that sum to a logit, in each direction
 WORDS_SHOWN = 16  # of the reasons: those with the largest attributions
 LEAST_AGREEMENT = 0.5  # rank correlation of two attributions; below, single words are not to be read
 DELETED = 3  # words, in the sentence about the random control
+NO_PROBES = "There are no probes of the layers: they are trained for tasks with one class for each text only."
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -64,8 +66,9 @@ def render_prediction(trace: PredictionTrace, page: Page, note: str = "") -> Lin
     lines += _title(5, "Decision", _DECISIONS[trace.task], page)
     lines += decide(trace, page) if trace.task in ("multilabel", "regression") else _decision(trace, page)
     if trace.stack is not None:
-        lines += _title(6, "With NB-SVM", "what predict returns: the logits of both, weighted and added", page)
-        lines += _stack(trace, trace.stack, page)
+        named = stacked_title(trace.stack)
+        lines += _title(6, named, "what predict returns: what each part gives, weighted and added", page)
+        lines += render_stack(trace, trace.stack, page)
     if trace.reasons is not None:
         lines += _title(None, "Reasons", f"what each word adds to {_explained(trace.reasons, trace)}", page)
         lines += _reasons(trace, trace.reasons, page)
@@ -105,10 +108,6 @@ def _title(number: int | None, name: str, note: str, page: Page) -> Lines:
     if title.cell_len + cell_len(note) + 3 > page.width:
         return [Text(""), title, *paragraph(note, page, indent=2, style="dim")]
     return [Text(""), title.append(f"   {note}", style="dim")]
-
-
-def _bar_width(page: Page) -> int:
-    return BAR if page.width >= NARROW else NARROW_BAR
 
 
 # ---- 1 and 2: tokens
@@ -196,11 +195,11 @@ def _transformer(trace: PredictionTrace, page: Page) -> Lines:
     shown = _shown_classes(trace)
     first = shown[0]
     if trace.task == "regression":
-        lines = list_read_outs(trace, page)
+        lines = list_read_outs(trace, page) + paragraph(NO_PROBES, page, indent=2, style="dim")
         return [*lines, Text(""), *_contributions(trace, trace.contributions, shown, page)]
     columns = [Column("after")]
     columns += [Column(_label(trace, k, page), "right", wraps=True) for k in shown]
-    width = _bar_width(page)
+    width = bar_width(page)
     columns += [Column("0 %".ljust(max(width - 5, 4)) + "100 %")]
     rows: list[Row] = []
     for readout in trace.readouts:
@@ -237,7 +236,7 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
             rows.append([_layer_name(readout.layer), *shown])
             n = probe.n
     if not rows:
-        return []
+        return paragraph(NO_PROBES, page, indent=2, style="dim") if trace.task != "classification" else []
     note = f"Probes are linear classifiers trained on the run's training rows; accuracies on {n:,} validation rows. "
     note += "The controls show what a probe reads without labels that mean anything, or without trained layers."
     return [Text(""), *table(columns, rows, page, indent=2), *paragraph(note, page, indent=2, style="dim")]
@@ -245,7 +244,7 @@ def _probes(trace: PredictionTrace, readouts: list[Readout], page: Page) -> Line
 
 def _contributions(trace: PredictionTrace, contributions: list[Contribution], shown: list[int], page: Page) -> Lines:
     first = shown[0]
-    half = _bar_width(page) // 2
+    half = bar_width(page) // 2
     unit = trace.decision.deviation or 1.0  # the contributions to a number are in the units of the file
     title = "added to the logit" if trace.decision.deviation is None else "added to the number"
     columns = [Column(title, wraps=page.width < NARROW)]
@@ -256,7 +255,7 @@ def _contributions(trace: PredictionTrace, contributions: list[Contribution], sh
     ]
     largest = max(abs(values[first]) for _, values in components) or 1.0
     rows: list[Row] = [
-        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(_signed_bar(values[first] / largest, half), "cyan")]
+        [name, *(f"{values[k]:+.3f}" for k in shown), Cell(signed_bar(values[first] / largest, half), "cyan")]
         for name, values in components
     ]
     sums = [sum(values[k] for _, values in components) for k in range(len(components[0][1]))]
@@ -272,14 +271,6 @@ def _contributions(trace: PredictionTrace, contributions: list[Contribution], sh
 def _scale(half: int) -> str:
     """The title of a column of signed bars."""
     return ("against" if half > 6 else "-").rjust(half) + ("│for" if half > 6 else "│+")
-
-
-def _signed_bar(fraction: float, half: int) -> str:
-    """A bar to the left of a line for a negative fraction, to the right for a positive one, at most `half` columns."""
-    length = round(abs(fraction) * half)
-    left = "█" * length if fraction < 0 else ""
-    right = "█" * length if fraction > 0 else ""
-    return left.rjust(half) + "│" + right.ljust(half)
 
 
 # ---- 4 and 5: head and decision
@@ -328,7 +319,7 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
     for k in shown:
         probability = decision.probabilities[k]
         line = Text(f"  {pad(_label(trace, k), width)}  ")
-        line.append(bar(probability, 2 * _bar_width(page)), style="cyan")
+        line.append(bar(probability, 2 * bar_width(page)), style="cyan")
         lines.append(line.append(f"  {formats.percent(probability)}"))
     lines += _hidden_classes(trace, shown, page)
     computed = softmax(trace.head.logits)
@@ -336,28 +327,6 @@ def _decision(trace: PredictionTrace, page: Page) -> Lines:
     lines += check("the softmax of the logits and the probabilities", error, page)
     shown_probability, margin = formats.percent(decision.probability), f"{100 * decision.margin:.1f} points"
     sentence = f"{clean(decision.label, 40)} with probability {shown_probability}, {margin} ahead of the next class"
-    return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
-
-
-def _stack(trace: PredictionTrace, stack: StackedDecision, page: Page) -> Lines:
-    """Each part's share of the lead of the label over the next class, and the n-grams behind that of NB-SVM."""
-    ranked = sorted(range(len(stack.probabilities)), key=lambda k: -stack.probabilities[k])
-    label, other = ranked[0], ranked[min(1, len(ranked) - 1)]
-    leads = {part.name: part.logits[label] - part.logits[other] for part in stack.parts}
-    scale, half = max(map(abs, leads.values())) or 1.0, _bar_width(page) // 2
-    rows: list[Row] = [
-        [name, f"{lead:+.2f}", Cell(_signed_bar(lead / scale, half), "cyan")] for name, lead in leads.items()
-    ]
-    lines = table([Column("part"), Column("adds to the lead", "right"), Column("")], rows, page, indent=2)
-    if stack.ngrams:
-        shares = [(each.ngram, each.logits[label] - each.logits[other]) for each in stack.ngrams]
-        named = ", ".join(f"{quote(ngram, 24)} {share:+.2f}" for ngram, share in shares)
-        lines += paragraph(f"NB-SVM's largest words and pairs: {named}", page, indent=2, style="dim")
-    probabilities = softmax([sum(part.logits[k] for part in stack.parts) for k in range(len(stack.probabilities))])
-    error = max(abs(a - b) for a, b in zip(probabilities, stack.probabilities, strict=True))
-    lines += check("the softmax of the parts' sum and the probabilities", error, page)
-    changed = "" if stack.index == trace.decision.index else ", unlike the model alone"
-    sentence = f"{clean(stack.label, 40)} with probability {formats.percent(stack.probability)}{changed}"
     return lines + paragraph(sentence, page, indent=2, first="→ ", style="bold green")
 
 
@@ -389,14 +358,14 @@ def _attributions(reasons: Reasons, page: Page) -> Lines:
     pairs = list(zip(reasons.integrated_gradients, reasons.occlusion, strict=True))
     scales = [max(abs(pair[method]) for pair in pairs) or 1.0 for method in (0, 1)]
     order = sorted(range(len(pairs)), key=lambda w: -max(abs(pairs[w][m]) / scales[m] for m in (0, 1)))
-    half = _bar_width(page) // 2
+    half = bar_width(page) // 2
     columns = [Column("word", wraps=page.width < NARROW)]
     columns += [Column("gradients", "right"), Column(_scale(half)), Column("masked", "right"), Column(_scale(half))]
     rows: list[Row] = []
     for word in sorted(order[:WORDS_SHOWN]):
         cells: list[str | Cell] = [clean(reasons.words[word], 20) or BLANK]
         for value, scale in zip(pairs[word], scales, strict=True):
-            cells += [f"{value:+.2f}", Cell(_signed_bar(value / scale, half), "cyan")]
+            cells += [f"{value:+.2f}", Cell(signed_bar(value / scale, half), "cyan")]
         rows.append(cells)
     lines = table(columns, rows, page, indent=2)
     note = "gradients: integrated gradients from the text with every word masked. "
@@ -439,10 +408,3 @@ def _flip(trace: PredictionTrace, reasons: Reasons) -> str:
         now = f"{clean(reasons.label, 40)} {formats.percent(flip.probability)}"
         changed = f"changes the labels to {clean(flip.label, 60)} ({now})"
     return f"Masking {words} {changed}."
-
-
-def softmax(logits: Sequence[float]) -> list[float]:
-    """Probabilities (K,) from logits (K,)."""
-    highest = max(logits)
-    weights = [math.exp(logit - highest) for logit in logits]
-    return [weight / sum(weights) for weight in weights]

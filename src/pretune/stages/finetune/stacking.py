@@ -1,8 +1,9 @@
-"""A fine-tuned classifier's logits and the prepared rows in; the n-gram model to stack on it out, if it helps."""
+"""A fine-tuned model's outputs and the prepared rows in; the linear models to stack on it out, if they help."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +12,81 @@ import numpy.typing as npt
 
 from pretune.data.targets import Targets
 from pretune.runtime.stage_folder import StageFolder
-from pretune.scoring.baselines import TextRows
-from pretune.scoring.nested_rows import is_new
+from pretune.scoring.nested_rows import group_rows, is_new
+from pretune.scoring.partners import TITLES
 from pretune.scoring.stacked_model import STACK_PREDICTIONS, StackedModel, train_stacked
 from pretune.settings import FinetuneConfig
-from pretune.stages.finetune.rows import write_predictions
-from pretune.tasks.classification import softmax
-from pretune.tasks.task import Task
+from pretune.stages.finetune.rows import texts_of, write_predictions
+from pretune.tasks.task import LabelledLines, Task
 from pretune.text.labels.labelling import Labelling
 
 FloatArray = npt.NDArray[np.float64]
+Rows = Sequence[dict[str, Any]]
 LEAST_ROWS = 50  # validation rows; fewer do not tell which weight is right
 
 
-def can_stack(config: FinetuneConfig, labelling: Labelling, metric: str) -> bool:
-    """Whether NB-SVM may be stacked: for one class a text, of classes that are not strongly imbalanced (the weights
-    that are best for the loss need not be for macro-F1), and never on the control from scratch."""
-    is_wanted = config.stack and not config.from_scratch
-    return is_wanted and labelling.task == "classification" and not labelling.has_pairs and metric == "accuracy"
+def can_stack(config: FinetuneConfig, task: Task, metric: str) -> bool:
+    """Whether linear models may be stacked: on a model of whole texts, whose classes are not strongly imbalanced (the
+    weights that are best for the loss need not be for macro-F1), and never on the control from scratch."""
+    return config.stack and not config.from_scratch and task.link is not None and metric == task.usual_metric
 
 
 def train_stack(
-    folder: StageFolder, rows: Mapping[str, Sequence[dict[str, Any]]], logits: FloatArray
+    folder: StageFolder,
+    task: Task,
+    labelling: Labelling,
+    rows: Mapping[str, Rows],
+    outputs: FloatArray,
+    targets: Targets,
 ) -> StackedModel | None:
-    """Train NB-SVM on the training rows, and stack it on the classifier that has these logits (N, C) for the validation
-    rows; None if that is not better. The figures are logged.
+    """Train the linear models of the task on the training rows, and stack them on the model that has these outputs
+    (N, K) for the validation rows; None if that is not better. The figures are logged.
 
-    Only validation rows that are new decide: NB-SVM knows parts of training rows by heart.
+    Only validation rows that are new decide: a linear model knows parts of training rows by heart.
     """
-    train, validation = (_text_rows(rows[split]) for split in ("train", "validation"))
-    new = np.flatnonzero(is_new(validation.texts, train.texts))
+    assert task.link is not None
+    train, validation = rows["train"], rows["validation"]
+    new = np.arange(len(validation))
+    if not labelling.has_pairs:
+        new = np.flatnonzero(is_new([row["text"] for row in validation], [row["text"] for row in train]))
     if len(new) < LEAST_ROWS:
-        sentence = (
-            f"{len(new):,} of the {len(validation.texts):,} validation rows are neither part of a training row nor "
-            f"contain one; at least {LEAST_ROWS} are needed to combine the model with NB-SVM, so it is left out."
-        )
-        folder.log.write("notice", sentence=sentence)
+        folder.log.write("notice", sentence=_describe_too_few(len(new), len(validation)))
         return None
-    chosen = TextRows(texts=[validation.texts[i] for i in new.tolist()], labels=validation.labels[new])
-    stacked = train_stacked(train, chosen, np.log(np.maximum(softmax(logits[new]), np.finfo(np.float64).tiny)))
+    chosen = [validation[index] for index in new.tolist()]
+    data = LabelledLines(train=train, validation=chosen, test=(), names=labelling.names, metric=task.usual_metric)
+    partners = task.partners(data)
+    if not partners:
+        return None
+    stacked, combined = train_stacked(
+        partners,
+        linear_texts(chosen),
+        outputs[new],
+        targets.values[new],
+        task.link,
+        group_rows(list(map(texts_of, chosen))),
+    )
     folder.log.write("notice", sentence=stacked.describe())
-    return stacked if stacked.is_better else None
+    if not stacked.is_better:
+        return None
+    decision = task.decide(combined, Targets.of_rows(targets.values[new]), dict(labelling.decision))
+    return replace(stacked, decision=decision)
 
 
 def write_stack_predictions(
-    folder: Path,
-    task: Task,
-    rows: Sequence[dict[str, Any]],
-    targets: Targets,
-    logits: FloatArray,
-    stacked: StackedModel,
+    folder: Path, task: Task, rows: Rows, targets: Targets, outputs: FloatArray, stacked: StackedModel
 ) -> None:
-    """Write the combined predictions for the test rows, for which the classifier has these logits (N, C)."""
-    combined = stacked.combine(logits, [row["text"] for row in rows])
-    outputs = task.decode(combined, targets, {})
-    write_predictions(folder / STACK_PREDICTIONS, rows, lambda index: task.to_fields(outputs, index))
+    """Write the combined predictions for the test rows, for which the model has these outputs (N, K)."""
+    found = task.decode(stacked.combine(outputs, linear_texts(rows)), targets, stacked.decision)
+    write_predictions(folder / STACK_PREDICTIONS, rows, lambda index: task.to_fields(found, index))
 
 
-def _text_rows(lines: Sequence[dict[str, Any]]) -> TextRows:
-    return TextRows(texts=[line["text"] for line in lines], labels=np.array([line["label"] for line in lines]))
+def linear_texts(rows: Rows) -> list[Any]:
+    """The text of each row, or both texts of a pair, as linear models read them."""
+    return [tuple(texts) if len(texts := texts_of(row)) > 1 else texts[0] for row in rows]
+
+
+def _describe_too_few(num_new: int, num_rows: int) -> str:
+    return (
+        f"{num_new:,} of the {num_rows:,} validation rows are neither part of a training row nor contain one; at least "
+        f"{LEAST_ROWS} are needed to combine the {TITLES['encoder']} with a linear model, so that is left out."
+    )

@@ -315,11 +315,13 @@ class _Finetuning:
         return tests
 
     def _stack(self, objective: TaskObjective, test_logits: npt.NDArray[np.float64] | None) -> StackedModel | None:
-        """The n-gram model that is stacked on the chosen weights, if that is better on validation."""
-        if not can_stack(self.config, self.data.labelling, self.data.metric):
+        """The linear models that are stacked on the chosen weights, if that is better on validation."""
+        if not can_stack(self.config, self.data.task, self.data.metric):
             return None
         logits = predict_outputs(objective, self.validation, self.compute.device)
-        stacked = train_stack(self.folder, self.data.rows, logits)
+        stacked = train_stack(
+            self.folder, self.data.task, self.data.labelling, self.data.rows, logits, self.validation.targets
+        )
         if stacked is not None and test_logits is not None:
             target = self.folder.path / "predictions"
             write_stack_predictions(
