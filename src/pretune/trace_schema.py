@@ -354,12 +354,33 @@ class SkippedUpdate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutReplies:
+    """How well a model that was tuned on conversations predicts the replies of held-out ones, before and after it."""
+
+    measured_on: Literal["test", "validation"]
+    loss: Annotated[float, "nats for each reply token"]
+    loss_low: Annotated[float, "of the 95 % interval over conversations"] | None
+    loss_high: float | None
+    perplexity: float
+    accuracy: Annotated[float, "of the reply tokens"]
+    n: Annotated[int, "reply tokens"]
+    conversations: int
+    base_loss: Annotated[float, "before the first update"]
+    base_perplexity: float
+    base_accuracy: float
+    change_low: Annotated[float, "of the 95 % interval of the change of the loss, paired by conversation"] | None
+    change_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown."""
 
     stage: Literal["pretrain", "finetune", "scratch"]
-    unit: Literal["masked tokens", "next tokens", "texts"]
-    objective: Annotated[Literal["masked", "causal", "hybrid"], "of pre-training"] | None = None
+    unit: Literal["masked tokens", "next tokens", "reply tokens", "texts"]
+    objective: (
+        Annotated[Literal["masked", "causal", "hybrid", "replies"], "of pre-training; of conversations, replies"] | None
+    ) = None
     metric: Metric = "accuracy"
     parameters: int | None
     size: str | None
@@ -374,6 +395,7 @@ class Phase:
     chosen: str | None
     skipped: list[SkippedUpdate]
     test: list[TestResult]
+    replies: Annotated[HeldOutReplies, "of tuning on conversations, once it is finished"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

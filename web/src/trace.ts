@@ -326,12 +326,35 @@ export interface SkippedUpdate {
   sentence: string;
 }
 
+/** How well a model that was tuned on conversations predicts the replies of held-out ones, before and after it. */
+export interface HeldOutReplies {
+  measured_on: "test" | "validation";
+  /** nats for each reply token */
+  loss: number;
+  /** of the 95 % interval over conversations */
+  loss_low: number | null;
+  loss_high: number | null;
+  perplexity: number;
+  /** of the reply tokens */
+  accuracy: number;
+  /** reply tokens */
+  n: number;
+  conversations: number;
+  /** before the first update */
+  base_loss: number;
+  base_perplexity: number;
+  base_accuracy: number;
+  /** of the 95 % interval of the change of the loss, paired by conversation */
+  change_low: number | null;
+  change_high: number | null;
+}
+
 /** Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown. */
 export interface Phase {
   stage: "pretrain" | "finetune" | "scratch";
-  unit: "masked tokens" | "next tokens" | "texts";
-  /** of pre-training */
-  objective: "masked" | "causal" | "hybrid" | null;
+  unit: "masked tokens" | "next tokens" | "reply tokens" | "texts";
+  /** of pre-training; of conversations, replies */
+  objective: "masked" | "causal" | "hybrid" | "replies" | null;
   /** accuracy, micro_f1, pearson or entity_f1: what `score` is */
   metric: string;
   parameters: number | null;
@@ -347,6 +370,8 @@ export interface Phase {
   chosen: string | null;
   skipped: SkippedUpdate[];
   test: TestResult[];
+  /** of tuning on conversations, once it is finished */
+  replies: HeldOutReplies | null;
 }
 
 export interface Phases {

@@ -101,7 +101,9 @@ def _task(phases: Phases) -> TaskName | None:
         "pearson": "regression",
         "entity_f1": "tokens",
     }
-    return None if phases.finetune is None else tasks[phases.finetune.metric]
+    if phases.finetune is None or phases.finetune.objective == "replies":  # which has no labels
+        return None
+    return tasks[phases.finetune.metric]
 
 
 def time_of(event: Event) -> float | None:

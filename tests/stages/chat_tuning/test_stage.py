@@ -14,11 +14,16 @@ from pretune.errors import InputDataError, ModelError, UsageError
 from pretune.model.adapter_folder import load_adapter_folder
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel
+from pretune.page.report import write_report
+from pretune.reporting.report import run_lines
+from pretune.run_trace.build import build_run_trace
+from pretune.run_trace.headline import write_headline
 from pretune.runtime.atomic import verify_folder
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, read_manifest
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.stage import tune_chat
+from pretune.terminal import Page, to_text
 
 FAST: dict[str, Any] = {"updates": 30, "batch_size": 16, "evaluations": 3, "precision": "fp32"}
 
@@ -184,3 +189,17 @@ def test_without_test_conversations_those_of_validation_are_measured(
 
 def test_a_finished_folder_is_not_trained_again(tuned: Path, base_folder: Path, prepared_folder: Path) -> None:
     assert tune(base_folder, prepared_folder, tuned) == read_manifest(tuned, "finetune")
+
+
+def test_the_displays_of_a_folder_show_the_held_out_replies(tuned: Path, tmp_path: Path) -> None:
+    trace, page = build_run_trace(tuned), Page(120, "unicode")
+    text = to_text(run_lines(trace, page), page)
+    assert "Fine-tuning: learning to reply" in text
+    assert "Replies of 12 test conversations" in text
+    assert "Kept: the weights of step" in text
+    phase = trace.phases.finetune
+    assert phase is not None and phase.replies is not None
+    assert phase.replies.loss == pytest.approx(read_manifest(tuned, "finetune").summary["loss"], abs=1e-4)
+    assert [row.is_best for row in phase.evaluations].count(True) == 1
+    assert write_headline(trace.stages, trace.phases, None).sentence.startswith("On held-out replies the loss is")
+    assert write_report(trace, tmp_path / "report.html") > 0

@@ -17,7 +17,7 @@ _EPOCHS = 3
 _LARGE = 30_000_000  # parameters; an update of 32 conversations takes a CPU a minute or more
 _BATCH, _LARGE_BATCH = 32, 8  # conversations
 _NARROW = 512  # hidden units, up to which a model is one of our own sizes
-# Peak rates by (narrow, wide); docs/experiments.md has the short search behind them.
+# Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
 _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
 _WEIGHT_DECAY = 0.01

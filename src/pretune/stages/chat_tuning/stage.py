@@ -192,7 +192,7 @@ class _ChatTuning:
             start=begun,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = self._noted_pieces
+        training.state.microbatch_split.count = self._noted_split
         training.state.made_from = {
             "base": self.start.weights_hash[:12],
             "conversations": self.source.fingerprint[:12],
@@ -201,7 +201,7 @@ class _ChatTuning:
         return training
 
     @property
-    def _noted_pieces(self) -> int:
+    def _noted_split(self) -> int:
         """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
         return int(self.folder.manifest.summary.get("pieces", 1))
 
@@ -213,7 +213,8 @@ class _ChatTuning:
             inputs=self.folder.manifest.inputs,
             synthetic=self.source.summary.get("synthetic", False),
         )
-        log.write("started_from", **self.start.describe(), sentence=self.start.describe_start(self.config))
+        scratch, sentence = self.config.from_scratch, self.start.describe_start(self.config)
+        log.write("started_from", **self.start.describe(), from_scratch=scratch, sentence=sentence)
         log.write("notice", sentence=f"Training on {self.compute.describe()}.")
         log.write("notice", sentence=self._describe_rates())
         log.write("references", uniform_nats=float(np.log(self.start.config.vocab_size)))
@@ -242,6 +243,7 @@ class _ChatTuning:
             trained_parameters=self.num_trained,
             minutes=seconds / 60,
             size=name_shape(self.start.config),
+            objective="replies",
             **{name: value for name, value in self.compute.to_dict().items() if name != "torch_version"},
         )
         given = {name: value for name, value in vars(budget).items() if value is not None}
@@ -280,7 +282,7 @@ class _ChatTuning:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
-        self.training.resume(state, self._noted_pieces)
+        self.training.resume(state, self._noted_split)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
@@ -303,7 +305,8 @@ class _ChatTuning:
     def _finish(self) -> None:
         log, training = self.folder.log, self.training
         best_step = training.restore_best()
-        log.write("chosen", step=best_step, sentence=self._describe_choice(best_step))
+        # Not `step`, by which a resumed run would find the event already logged.
+        log.write("chosen", kept_step=best_step, sentence=self._describe_choice(best_step))
         measured = self._measure_test()
         base = dict(self.folder.manifest.summary["base_test"])
         before = np.array(base.pop("losses"))
