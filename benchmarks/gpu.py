@@ -35,15 +35,15 @@ from workload import MASK_PROB, make_pretraining_text
 from pretune.compute import device
 from pretune.compute.device import choose_compute, device_at_hand
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus, RowSettings
+from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training import loop, objective
 from pretune.training.loop import StepResult
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
 PEAK_TERAFLOPS = {"H200": 989.0, "H100": 989.0, "A100": 312.0, "L40S": 362.0}  # dense bf16, by the makers' data sheets
@@ -167,7 +167,7 @@ class Training:
         self.marks = Marks(self.compute.device)
         self.steps = marked_steps(
             self.model,
-            MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled),
+            TokenObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled),
             Optimizer(self.model, optimizer_config(self.compute.precision)),
             self.corpus.short_batches,
             self.marks,

@@ -18,7 +18,7 @@ from pretune.runtime.launch import Launch
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import LossSum, MaskedObjective
+from pretune.training.objective import LossSum, TokenObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.parallel import Parallel
 
@@ -83,7 +83,7 @@ class _Marked(Parallel):
 
 def marked_steps(
     model: LanguageModel,
-    objective: MaskedObjective,
+    objective: TokenObjective,
     optimizer: Optimizer,
     batches: Callable[[int], Sequence[Batch]],
     marks: Marks,

@@ -27,7 +27,7 @@ from machine import describe_machine  # beside this file
 
 from pretune.data.batch import Batch
 from pretune.data.labelled_rows import LabelledBatches, load_labeled
-from pretune.data.masked_rows import special_ids
+from pretune.data.special_ids import special_ids
 from pretune.data.targets import Targets
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import SequenceClassifier, initialize

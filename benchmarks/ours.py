@@ -16,8 +16,8 @@ from contenders import Turns
 from workload import MASK_PROB, model_config
 
 from pretune.compute.device import choose_compute
-from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus, RowSettings
+from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.tasks.registry import task_named
@@ -25,7 +25,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.guard import Guard
 from pretune.training.loop import train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import in_lanes
 
@@ -53,7 +53,7 @@ def pretrain(spec: dict[str, Any]) -> None:
     corpus = Corpus(folder, settings, special_ids(tokenizer), tokenizer.is_sentence_end)
     steps = train_steps(
         model,
-        in_lanes(MaskedObjective(model, compute.dtype, compiled=compute.is_compiled), model, compute),
+        in_lanes(TokenObjective(model, compute.dtype, compiled=compute.is_compiled), model, compute),
         Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01)),
         lambda step: [batch.to(compute.device) for batch in corpus.short_batches(step)],
         rate=lambda step: min(1.0, step / 50),

@@ -25,14 +25,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from pretune.compute.device import choose_compute
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus, RowSettings
+from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.loop import backward, total_weight
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import in_lanes
 
@@ -65,7 +65,7 @@ class Step:
         compute = choose_compute(compile="on" if compiled else "off")
         self.model = LanguageModel(self.config)
         initialize(self.model, 0)
-        objective = MaskedObjective(self.model, compute.dtype, compiled=compiled)
+        objective = TokenObjective(self.model, compute.dtype, compiled=compiled)
         self.objective = objective if one_lane else in_lanes(objective, self.model, compute)
         rates = OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=3e-3, weight_decay=0.01)
         self.optimizer = Optimizer(self.model, rates)

@@ -201,7 +201,7 @@ def _run_attempt(place: str, after: float, words: list[str]) -> int:
         return epochs[-1] != epochs[-2:][0]
 
     if place == "evaluation":
-        _then(objective.MaskedObjective, "__call__", lambda _: end(not torch.is_grad_enabled()))
+        _then(objective.TokenObjective, "__call__", lambda _: end(not torch.is_grad_enabled()))
         _then(objective.ClassificationObjective, "logits", lambda _: end(not torch.is_grad_enabled()))
     elif place == "epoch":
         _then(pretraining_run.PretrainingRun, "_count", lambda run: end(is_new_epoch(run)))

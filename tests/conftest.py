@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from hypothesis import settings
@@ -113,6 +113,40 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
                 parameter.normal_(1.0 if "norm" in name else 0.0, 0.2, generator=rng)
         save_model_folder(run / stage / "checkpoint", model, tokenizer_folder, names)
     return run
+
+
+@pytest.fixture(scope="session")
+def save_language_model(tokenizer_folder: Path) -> Callable[[Path, str], Path]:
+    """A function that writes a language model of an objective (masked, causal, hybrid) with random weights: 2 layers of
+    64, and a context of 64 tokens."""
+
+    def save(folder: Path, objective: Literal["masked", "causal", "hybrid"]) -> Path:
+        import torch
+
+        from pretune.model.config import ModelConfig
+        from pretune.model.folder import save_model_folder
+        from pretune.model.transformer import LanguageModel
+        from pretune.text.tokenizer.tokenizer import load_tokenizer
+
+        config = ModelConfig(
+            vocab_size=load_tokenizer(tokenizer_folder).vocab_size,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=4,
+            num_kv_heads=2,
+            head_dim=16,
+            intermediate_size=96,
+            max_seq_len=64,
+            objective=objective,
+        )
+        model, rng = LanguageModel(config), torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.normal_(1.0 if "norm" in name else 0.0, 0.2, generator=rng)
+        save_model_folder(folder, model, tokenizer_folder)
+        return folder
+
+    return save
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from pretune.terminal import (
     Page,
     bar,
     clean,
+    clean_lines,
     has_colour,
     heading,
     page_for,
@@ -173,3 +174,8 @@ def test_a_table_too_wide_for_its_page_is_cut_visibly() -> None:
 
 def test_a_cell_is_never_read_as_markup() -> None:
     assert "[bold red]as is[/]" in table([Column("x")], [["[bold red]as is[/]"]], Page(40))[2].plain
+
+
+def test_clean_lines_keeps_the_layout_and_nothing_that_moves_the_cursor() -> None:
+    assert clean_lines("a\n  b\r\n\tc\x1b[31md\x07\u202e") == "a\n  b\n    cd"
+    assert clean_lines(" and ") == " and " and clean_lines("\ud800") == "\ufffd"

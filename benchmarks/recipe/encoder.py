@@ -19,8 +19,8 @@ from linear import fit_probe
 
 from pretune.compute.cpu_threads import lanes_for
 from pretune.data.batch import Attention, Batch
-from pretune.data.masked_rows import SpecialIds, special_ids
 from pretune.data.padding import group_by_length, pad_rows
+from pretune.data.special_ids import SpecialIds, special_ids
 from pretune.model.folder import load_model_folder
 from pretune.model.transformer import LanguageModel, SequenceClassifier, initialize, mean_over_text
 from pretune.runtime.randomness import derive_seed, generator

@@ -21,14 +21,15 @@ from typing import Any, overload
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
-from pretune.inference.load import classifier_of, find_model_folder, load_filler
+from pretune.inference.generate import TextGenerator
+from pretune.inference.load import classifier_of, find_model_folder, load_filler, load_generator
 from pretune.inference.predict import predict, read_pairs, read_texts
 from pretune.model.folder import load_model_folder
 from pretune.model.hub import local_folder
 from pretune.model.transformer import LanguageModel
 from pretune.page.notebook import html_of_prediction, html_of_predictions, html_of_run, html_of_training
 from pretune.page.report import write_report
-from pretune.recipe import Recipe, override
+from pretune.recipe import Recipe, override, settings_of
 from pretune.reporting.brief_progress import brief_progress
 from pretune.reporting.report import run_lines
 from pretune.reporting.sections.prediction import render_prediction
@@ -39,7 +40,7 @@ from pretune.run_trace.training import read_phase
 from pretune.runtime.atomic import commit_folder, write_text
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME
-from pretune.settings import PrepareConfig, SplitConfig
+from pretune.settings import PrepareConfig, Sampling, SplitConfig
 from pretune.tasks.prediction import Prediction, ScorePrediction
 from pretune.terminal import Cell, Column, clean, page_for, table, to_text
 from pretune.text.labels.python_data import (
@@ -205,6 +206,7 @@ class Model:
         self.history: list[History] = Histories()
         self._language_model = language_model if self.is_classifier else path
         self._classifier: Classifier | None = classifier_of(loaded) if self.is_classifier else None
+        self._generator: TextGenerator | None = None
 
     @property
     def is_classifier(self) -> bool:
@@ -320,6 +322,25 @@ class Model:
         """The `top` words that the pre-trained model predicts for each [MASK] in the text, best first."""
         [text] = as_texts([text])
         return load_filler(self._language_model or self.path).fill(text, top)
+
+    @overload
+    def generate(self, prompt: str, **settings: Any) -> str: ...
+    @overload
+    def generate(self, prompt: Sequence[str], **settings: Any) -> list[str]: ...
+    def generate(self, prompt: str | Sequence[str], **settings: Any) -> str | list[str]:
+        """What follows a prompt; of several prompts, what follows each.
+
+        `settings` are those of `Sampling`, such as `max_tokens=50`, `temperature=0` or `seed=1`. Raises UsageError for
+        a wrong setting and for a prompt that is empty or too long, and ModelError if the model does not predict the
+        next token.
+        """
+        sampling = settings_of(Sampling, settings)
+        path = self._language_model or self.path
+        if self._generator is None or self._generator.path != path:
+            self._generator = load_generator(path)
+        prompts = as_texts([prompt] if isinstance(prompt, str) else prompt)
+        texts = [each.text for each in self._generator.generate(prompts, sampling)]
+        return texts[0] if isinstance(prompt, str) else texts
 
     def save(self, path: Path | str) -> Path:
         """Copy the model to a new folder, which has all that is needed to predict and which transformers can load.

@@ -112,11 +112,11 @@ def _pretraining(
     """Seconds and bytes on disk of pre-training, on a chip that trains with `rate` operations per second."""
     from pretune.model import cost
     from pretune.stages.pretrain import estimate
-    from pretune.stages.pretrain.choices import budget_tokens, row_settings
+    from pretune.stages.pretrain.choices import budget_tokens, predicted_fraction, row_settings
     from pretune.training.budget import Pace
     from pretune.training.schedule import plan_steps
 
-    token_seconds = cost.train_flops_per_token(model, float(config.row_tokens), config.mask_prob) / rate
+    token_seconds = cost.train_flops_per_token(model, float(config.row_tokens), predicted_fraction(config)) / rate
     step_seconds = config.tokens_per_step * token_seconds
     validation_tokens = min(row_settings(config, budget, compute.device).validation_tokens, tokens_per_epoch)
     pace = Pace(

@@ -262,9 +262,17 @@ def plan_stages(
         tokenize, learn = "take the base's tokenizer", "go on learning"
     steps += [
         Step(name="preprocess", title=f"clean the text, {tokenize}, write tokens", do=preprocess),
-        Step(name="pretrain", title=f"{learn} to predict missing words", do=pretrain),
+        Step(name="pretrain", title=f"{learn} to predict {_LEARNT[recipe.pretrain.objective]}", do=pretrain),
     ]
     return steps + (_task_steps(recipe, folder) if has_split else [])
+
+
+_LEARNT = {
+    "auto": "missing words",
+    "masked": "missing words",
+    "causal": "the next token",
+    "hybrid": "missing words and the next token",
+}
 
 
 def _task_steps(recipe: Recipe, folder: Path) -> list[Step]:

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pretune.errors import InputDataError, UsageError
 from pretune.runtime.atomic import write_text
@@ -34,6 +34,8 @@ from pretune.text.sources.hub import PREFIX as HUB_PREFIX
 from pretune.text.sources.public_data import PREFIX as PUBLIC_PREFIX
 from pretune.text.sources.public_data import REGISTRY, data_set_of
 from pretune.version import VERSION
+
+Settings = TypeVar("Settings")
 
 _LISTS = ("corpus", "protect")  # of paths
 _PATHS = ("labels", "test_labels", "base", "data_root")
@@ -127,6 +129,11 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
         else:
             changes[name] = _checked(Recipe, name, value, section="a recipe")
     return replace(recipe, **changes)
+
+
+def settings_of(config: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """The settings of one class from values by name. Raises UsageError for an unknown setting or a wrong value."""
+    return config(**{name: _checked(config, name, value, section=config.__name__) for name, value in values.items()})
 
 
 def _override_stage(stage: str, config: Any, values: Any) -> Any:

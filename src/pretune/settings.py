@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from pretune.errors import UsageError
 from pretune.runtime.workers import parse_engine
 
+ObjectiveSetting = Literal["auto", "masked", "causal", "hybrid"]
 Size = Literal["auto", "tiny", "micro", "mini", "small", "medium", "large"]
 Format = Literal[
     "auto", "txt", "md", "html", "xml", "csv", "tsv", "jsonl", "json", "parquet", "pdf", "docx", "mbox", "eml"
@@ -109,8 +110,16 @@ class PreprocessConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Stage 3: a transformer learns to predict missing words."""
+    """Stage 3: a transformer learns to predict missing words, the next token, or both."""
 
+    objective: ObjectiveSetting = _setting(
+        "auto",
+        "masked: predict hidden words, to classify and fill in; causal: predict the next token, to generate; hybrid: "
+        "both with the same weights; auto: masked, or that of the base",
+    )
+    causal_share: float | None = _setting(
+        None, "hybrid: fraction of the rows that are causal, and their part of the loss (default: 0.25)"
+    )
     size: Size = _setting(
         "auto",
         "model size, layers x width: tiny (2x128), micro (2x256), mini (4x256), small (8x384), medium (8x512), large "
@@ -160,7 +169,12 @@ class PretrainConfig:
         _expect(self, lambda value: value >= 8, "at least 8", "row_tokens", "long_row_tokens")
         _expect(self, lambda value: value >= 0, "at least 0", "checkpoint_minutes")
         _expect(self, lambda value: value >= 1, "at least 1", "tokens_per_step", "evaluations", "threads")
-        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob")
+        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "mask_prob", "causal_share")
+        if self.causal_share is not None and self.objective in ("masked", "causal"):
+            raise UsageError(
+                f"--causal-share is given, but --objective {self.objective} has rows of one kind only; leave it out, "
+                "or give --objective hybrid."
+            )
         _expect(self, lambda value: 0 <= value <= 1, "0 to 1", "long_fraction", "warmup_fraction", "decay_fraction")
 
 
@@ -168,12 +182,16 @@ class PretrainConfig:
 class SplitConfig:
     """The split, before stage 1: read and check labelled examples, and hold some of them out."""
 
-    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens"] = _setting(
+    task: Literal["auto", "classification", "multilabel", "pairs", "regression", "tokens", "chat"] = _setting(
         "auto",
         "classification: a class for each text; multilabel: several labels; pairs: a class or score for two texts; "
-        "regression: a score; tokens: entities; auto: detected and shown",
+        "regression: a score; tokens: entities; chat (prepare only): conversations; auto: any but chat, detected and "
+        "shown",
     )
-    text_column: str | None = _setting(None, "column that contains the text (default: detected and shown)")
+    text_column: str | None = _setting(
+        None, "column that contains the text; for chat, the question or the messages (default: detected and shown)"
+    )
+    response_column: str | None = _setting(None, "for chat: column that contains the reply to the text")
     text_pair_column: str | None = _setting(None, "column that contains the second text of pairs")
     label_column: str | None = _setting(None, "column that contains the label (default: detected and shown)")
     label_separator: str | None = _setting(
@@ -184,6 +202,14 @@ class SplitConfig:
         0.1, "fraction of the rows held out for validation, chosen by a hash of the text"
     )
     test_fraction: float = _setting(0.1, "fraction of the rows held out for the test, unless a test file is given")
+
+    def __post_init__(self) -> None:
+        if self.task != "chat" and self.response_column is not None:
+            raise UsageError("--response-column is for conversations; give --task chat with it.")
+        of_labels = ("text_pair_column", "label_column", "label_separator", "label_names")
+        given = [f"--{name.replace('_', '-')}" for name in of_labels if getattr(self, name)]
+        if self.task == "chat" and given:
+            raise UsageError(f"{', '.join(given)} has no effect with --task chat: conversations have no labels.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +295,33 @@ class FinetuneConfig:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
         if self.method == "head" and (self.pattern is not None or self.label_words):
             raise UsageError("--method head is given with --pattern or --label-words, which are for cloze; omit them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a text is continued; the same seed gives the same text. Raises UsageError for a number that is out of range.
+
+    In this order: the penalty (arXiv:1909.05858) is applied, the temperature divides the scores, `top_k` and `top_p`
+    (arXiv:1904.09751) leave out the less probable tokens, and one of the others is drawn.
+    """
+
+    max_tokens: int = _setting(100, "length of the continuation in tokens")
+    temperature: float = _setting(
+        0.8, "how far to stray from the most probable tokens; 0: always the most probable one"
+    )
+    top_k: int = _setting(50, "draw one of the N most probable tokens; 0: of all")
+    top_p: float = _setting(1.0, "draw one of the most probable tokens that have this probability together")
+    repetition_penalty: float = _setting(
+        1.0, "make tokens that have occurred less probable, from 1, which does nothing"
+    )
+    seed: int = _setting(0, "another seed draws another text")
+
+    def __post_init__(self) -> None:
+        _expect(self, lambda value: value >= 1, "at least 1", "max_tokens")
+        _expect(self, lambda value: 0 <= value < float("inf"), "a number from 0", "temperature")
+        _expect(self, lambda value: value >= 0, "at least 1, or 0 for all tokens", "top_k")
+        _expect(self, lambda value: 0 < value <= 1, "a probability above 0 and up to 1", "top_p")
+        _expect(self, _is_positive, "a number above zero", "repetition_penalty")
 
 
 def _expect(config: Any, is_valid: Callable[[Any], bool], expected: str, *names: str) -> None:

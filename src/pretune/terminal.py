@@ -6,7 +6,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
@@ -76,17 +76,26 @@ def clean(text: object, limit: int | None = None) -> str:
     Escape sequences and control, bidirectional and zero-width characters are removed; line breaks and tabs become
     blanks; a lone surrogate becomes U+FFFD.
     """
-    kept = []
-    for character in _ESCAPE_SEQUENCE.sub("", str(text)):
+    cleaned = " ".join("".join(_harmless(str(text))).split(" ")).strip()
+    return cleaned if limit is None else shorten(cleaned, limit)
+
+
+def _harmless(text: str) -> Iterator[str]:
+    """The characters that are shown, with a blank for one that breaks a line."""
+    for character in _ESCAPE_SEQUENCE.sub("", text):
         category = unicodedata.category(character)
         if character in "\n\r\t\v\f\x85" or category in ("Zl", "Zp"):
-            kept.append(" ")
+            yield " "
         elif category == "Cs":
-            kept.append("\ufffd")
+            yield "\ufffd"
         elif category not in ("Cc", "Cf") or character in _KEPT_FORMAT_CHARACTERS:
-            kept.append(character)
-    cleaned = " ".join("".join(kept).split(" ")).strip()
-    return cleaned if limit is None else shorten(cleaned, limit)
+            yield character
+
+
+def clean_lines(text: str) -> str:
+    """Text from outside that keeps its line breaks and blanks, as harmless characters; see `clean`."""
+    lines = re.split("\r\n|[\n\r\v\f\x85\u2028\u2029]", text)
+    return "\n".join("".join(_harmless(line.replace("\t", "    "))) for line in lines)
 
 
 def shorten(text: str, width: int) -> str:

@@ -255,6 +255,20 @@ class Observation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NextTokens:
+    """How well a causal or hybrid model predicts the next token of the validation text."""
+
+    loss: Annotated[float, "nats for each predicted token"]
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    n: Annotated[int, "predicted tokens"] | None
+    bits_per_byte: Annotated[float, "of the text that these tokens spell, in UTF-8"] | None
+    loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
+    loss_change_error: Annotated[float, "of its change since the evaluation before, paired row by row"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One row of the training trace."""
 
@@ -277,12 +291,17 @@ class Evaluation:
     loss_error: Annotated[float, "standard error of the loss over the validation rows"] | None
     loss_change_error: Annotated[float, "of its change since the evaluation before, paired row by row"] | None
     accuracy_change_error: Annotated[float, "the same of the accuracy"] | None
-    weighted_loss: Annotated[float, "in which every class counts the same; None where the classes are balanced"] | None
+    weighted_loss: (
+        Annotated[float, "weighted as in training: by class, or by objective; None where nothing is weighted"] | None
+    )
     weighted_train_loss: float | None
     elapsed_seconds: float | None
     is_best: bool
     summary: Annotated[str, "the first observations, as the table shows them"]
     observations: list[Observation]
+    next_tokens: Annotated[NextTokens, "of a causal or hybrid pre-training; of a causal one, it is the loss"] | None = (
+        None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,7 +358,8 @@ class Phase:
     """Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown."""
 
     stage: Literal["pretrain", "finetune", "scratch"]
-    unit: Literal["masked tokens", "texts"]
+    unit: Literal["masked tokens", "next tokens", "texts"]
+    objective: Annotated[Literal["masked", "causal", "hybrid"], "of pre-training"] | None = None
     metric: Metric = "accuracy"
     parameters: int | None
     size: str | None
@@ -379,6 +399,20 @@ class WatchedSentence:
     true_word: UserText
     is_in_training: bool
     moments: list[WatchedMoment]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinuedMoment:
+    step: int
+    text: Annotated[UserText, "what follows the prompt, always the most probable next token"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinuedPrompt:
+    """The beginning of a sentence, continued at every evaluation of a causal or hybrid pre-training."""
+
+    prompt: UserText
+    moments: list[ContinuedMoment]
 
 
 # ---- did pre-training help
@@ -941,6 +975,7 @@ class RunTrace:
     tokenizer: TokenizerReport | None = None
     phases: Phases
     watched: list[WatchedSentence] = field(default_factory=list)
+    continued: list[ContinuedPrompt] = field(default_factory=list)
     comparison: Comparison | None = None
     predictions: list[PredictionTrace] = field(default_factory=list)
     fills: list[FillTrace] = field(default_factory=list)

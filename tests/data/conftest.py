@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pretune.data.masked_rows import SpecialIds
+from pretune.data.special_ids import SpecialIds
 from pretune.text.token_shards import ShardWriter
 
 VOCAB_SIZE = 50

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pretune.data.labelled_rows import LabeledShard, LabelledBatches, load_labeled
-from pretune.data.masked_rows import SpecialIds
+from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
 from pretune.text.tokenizer.windows import WindowRule
 

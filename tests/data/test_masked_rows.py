@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import MaskedRows, SpecialIds, ordinary_fraction, special_ids
+from pretune.data.masked_rows import MaskedRows, ordinary_fraction
 from pretune.data.packing import RowTable, build_rows
+from pretune.data.special_ids import SpecialIds, special_ids
 from pretune.text.token_shards import TokenShard
 from pretune.text.tokenizer.tokenizer import load_tokenizer
 

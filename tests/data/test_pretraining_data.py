@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import SpecialIds
 from pretune.data.pretraining_data import Corpus, RowSettings
-from pretune.errors import InputDataError
+from pretune.data.rank_slice import ALONE, RankSlice
+from pretune.data.special_ids import SpecialIds
+from pretune.errors import InputDataError, UsageError
 
 SETTINGS = RowSettings(
     row_tokens=16, long_row_tokens=40, tokens_per_step=128, mask_prob=0.2, validation_tokens=512, seed=0
@@ -26,10 +27,12 @@ MakeCorpus = Callable[..., Corpus]
 def make_corpus(
     write_shard: Any, draw_documents: Any, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
 ) -> MakeCorpus:
-    def make(count: int = 200, longest: int = 60, validation: int = 80, **settings: Any) -> Corpus:
+    def make(
+        count: int = 200, longest: int = 60, validation: int = 80, rank_slice: RankSlice = ALONE, **settings: Any
+    ) -> Corpus:
         write_shard(draw_documents(count, longest), "train")
         folder = write_shard(draw_documents(validation, longest, seed=1), "validation")
-        return Corpus(folder, replace(SETTINGS, **settings), special, is_sentence_end)
+        return Corpus(folder, replace(SETTINGS, **settings), special, is_sentence_end, rank_slice)
 
     return make
 
@@ -63,7 +66,7 @@ def test_there_are_no_unnecessary_long_rows(make_corpus: MakeCorpus, longest: in
 
 def test_a_large_step_is_divided_into_micro_batches(make_corpus: MakeCorpus) -> None:
     corpus = make_corpus(count=1500, tokens_per_step=40_000)
-    assert corpus.micro_batches == 3
+    assert corpus.short.micro_batches == 3
     batches = corpus.batches(2, 99)
     assert len(batches) == 3
     assert all(batch.input_ids.numel() <= 16_384 for batch in batches)
@@ -79,7 +82,7 @@ def test_a_step_larger_than_the_text_takes_all_of_it(make_corpus: MakeCorpus) ->
 
 def test_validation_is_the_same_whatever_the_seed(make_corpus: MakeCorpus) -> None:
     one, other = make_corpus(seed=0), make_corpus(seed=1)
-    assert ids_of(one.validation) == ids_of(other.validation)
+    assert ids_of(one.masked_validation) == ids_of(other.masked_validation)
     assert ids_of(one.batches(1, 9)) != ids_of(other.batches(1, 9))
 
 
@@ -87,14 +90,16 @@ def test_validation_is_the_same_whatever_the_seed(make_corpus: MakeCorpus) -> No
 def test_validation_hides_the_same_fraction_as_training(make_corpus: MakeCorpus, mask_prob: float) -> None:
     """The gap between the two losses means overfitting only if both are of the same task."""
     corpus = make_corpus(mask_prob=mask_prob)
-    for batch in (corpus.validation[0], corpus.batches(1, 9)[0]):
+    for batch in (corpus.masked_validation[0], corpus.batches(1, 9)[0]):
         assert batch.positions is not None
         ordinary = (batch.input_ids.flatten() >= 4).sum() + len(batch.labels)
         assert len(batch.labels) / int(ordinary) == pytest.approx(mask_prob, rel=0.1)
 
 
 def test_validation_stays_within_its_tokens(make_corpus: MakeCorpus) -> None:
-    tokens = [sum(b.input_ids.numel() for b in make_corpus(validation_tokens=n).validation) for n in (1, 600, 10**6)]
+    tokens = [
+        sum(b.input_ids.numel() for b in make_corpus(validation_tokens=n).masked_validation) for n in (1, 600, 10**6)
+    ]
     assert tokens[0] == 32 * 16
     assert tokens[1] == 32 * 16
     assert tokens[2] > 1500
@@ -114,8 +119,47 @@ def test_references_are_entropies_of_the_labels(make_corpus: MakeCorpus) -> None
     found = corpus.references(50)
     counts = torch.bincount(torch.from_numpy(corpus.train.tokens.astype(np.int64)), minlength=50).double()
     counts[:4] = 0
-    labels = torch.cat([batch.labels for batch in corpus.validation])
+    labels = torch.cat([batch.labels for batch in corpus.masked_validation])
     shares = (counts + 1) / (counts + 1).sum()
     assert found["uniform_nats"] == pytest.approx(np.log(50))
     assert found["unigram_nats"] == pytest.approx(float(-shares[labels].log().mean()))
     assert found["most_frequent_share"] == pytest.approx(float((labels == counts.argmax()).double().mean()))
+
+
+def test_each_objective_has_validation_batches_of_its_own(make_corpus: MakeCorpus) -> None:
+    masked, causal, hybrid = (make_corpus(objective=name) for name in ("masked", "causal", "hybrid"))
+    assert (causal.masked_validation, masked.causal_validation) == ([], [])
+    assert ids_of(hybrid.masked_validation) == ids_of(masked.masked_validation)
+    assert ids_of(hybrid.causal_validation) == ids_of(causal.causal_validation)
+    assert all(batch.label_weights is None for batch in hybrid.masked_validation + hybrid.causal_validation)
+    kinds = [len(corpus.first_validation()) for corpus in (masked, causal, hybrid)]
+    assert kinds == [1, 1, 2]
+
+
+def test_a_causal_reference_counts_the_ends_of_documents(make_corpus: MakeCorpus) -> None:
+    corpus = make_corpus(objective="causal")
+    counts = np.bincount(corpus.train.tokens.astype(np.int64), minlength=50).astype(float)
+    counts[[0, 1, 3]] = 0
+    labels = np.concatenate([batch.labels.numpy() for batch in corpus.causal_validation])
+    shares = (counts + 1) / (counts + 1).sum()
+    assert corpus.references(50)["unigram_nats"] == pytest.approx(float(-np.log(shares[labels]).mean()))
+
+
+def test_a_hybrid_step_of_one_row_is_refused(make_corpus: MakeCorpus) -> None:
+    with pytest.raises(UsageError, match=r"cannot be both masked and causal; give --tokens-per-step 32 or more"):
+        make_corpus(objective="hybrid", tokens_per_step=16)
+
+
+def test_processes_without_a_causal_row_are_refused(make_corpus: MakeCorpus) -> None:
+    def make(tokens_per_step: int) -> Corpus:
+        return make_corpus(
+            objective="hybrid",
+            causal_share=0.25,
+            tokens_per_step=tokens_per_step,
+            long_row_tokens=16,
+            rank_slice=RankSlice(rank=0, size=3),
+        )
+
+    with pytest.raises(UsageError, match=r"3 processes cannot divide .* 2 rows of 16 tokens; .*-per-step 192 or more"):
+        make(128)
+    assert len(make(192).batches(1, 99)) == 2

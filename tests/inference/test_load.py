@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
 from pretune.inference.load import find_model_folder, load_classifier, load_filler
+from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.transformer import LanguageModel
 
 
 @pytest.mark.parametrize("inner", ["", "finetune", "finetune/checkpoint"])
@@ -29,6 +32,17 @@ def test_wrong_kind_of_model_is_named(run_folder: Path) -> None:
         load_classifier(run_folder / "pretrain")
     with pytest.raises(ModelError, match=r"has a classifier, which does not fill in words"):
         load_filler(run_folder / "finetune")
+
+
+def test_a_causal_model_is_not_asked_to_fill_and_a_hybrid_one_is(run_folder: Path, tmp_path: Path) -> None:
+    loaded = load_model_folder(run_folder / "pretrain" / "checkpoint")
+    assert isinstance(loaded.model, LanguageModel)
+    for objective in ("causal", "hybrid"):
+        loaded.model.config = replace(loaded.config, objective=objective)
+        save_model_folder(tmp_path / objective, loaded.model, loaded.tokenizer_path)
+    with pytest.raises(ModelError, match=r"predict the next token only, so it does not fill .* --objective hybrid"):
+        load_filler(tmp_path / "causal")
+    assert load_filler(tmp_path / "hybrid").model.config.can_generate
 
 
 def test_absence_is_described(tmp_path: Path) -> None:

@@ -282,3 +282,10 @@ def test_a_head_with_a_hidden_layer_is_left_aside(tmp_path: Path, tokenizer_fold
     assert loaded.notice is not None
     assert "trained elsewhere" in loaded.notice
     assert loaded.label_names is None
+
+
+def test_a_chat_template_in_a_file_of_its_own_is_kept(tmp_path: Path, tokenizer_folder: Path) -> None:
+    (tokenizer_folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
+    save_model_folder(tmp_path / "model", LanguageModel(CONFIG), tokenizer_folder)
+    settings = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    assert (settings["chat_template"], settings["pad_token"]) == ("{{ messages[0]['content'] }}", "[PAD]")

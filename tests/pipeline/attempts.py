@@ -31,7 +31,7 @@ import sklearn.svm  # noqa: F401  (which the linear baselines import late)
 from pretune.cli import main, stage_commands
 from pretune.runtime import atomic, events, stage_folder
 from pretune.stages.finetune import stage as finetune
-from pretune.stages.pretrain import stage as pretrain  # which the commands would import late
+from pretune.stages.pretrain import measurement
 from pretune.training import checkpoint, finetuning_trial, optimizer
 
 PLACES: dict[str, tuple[Any, str]] = {
@@ -41,7 +41,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "retention": (checkpoint, "remove_folder"),
     "manifest": (stage_folder, "write_json"),
     "finish": (stage_folder.StageFolder, "finish"),
-    "evaluation": (pretrain, "predict_hidden"),  # its second half
+    "evaluation": (measurement, "predict_hidden"),  # its second half
     "epoch": (finetuning_trial, "predict_outputs"),  # the evaluation at its end
 }
 

@@ -95,6 +95,18 @@ FROM_BASE = {  # killed before the base's weights are in a checkpoint, and after
         ("inside finish 1", "SIGKILL"),
     ],
 }
+OBJECTIVES = {  # of which a hybrid has two kinds of rows, and of row losses, to resume with
+    objective: [
+        ("inside update 9", "SIGKILL"),
+        ("before checkpoint 1", "SIGKILL"),
+        ("inside update 23", "SIGTERM"),
+        ("torn evaluation 1", "SIGKILL"),
+        ("inside save 4", "SIGKILL"),
+        ("before evaluation 3", "SIGKILL"),
+        ("before flow 1", "SIGKILL"),
+    ]
+    for objective in ("causal", "hybrid")
+}
 FINETUNING = {
     "in the first trial": [
         ("inside manifest 1", "SIGKILL"),
@@ -196,6 +208,15 @@ def from_base(
     return folder, run_all(words, folder, FROM_BASE)
 
 
+@pytest.fixture(scope="module", params=OBJECTIVES)
+def of_objective(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, preprocessed_folder: Path
+) -> tuple[str, Path, dict[str, Any]]:
+    folder, objective = tmp_path_factory.mktemp("objective"), request.param
+    words = ["pretrain", str(preprocessed_folder), *PRETRAIN.split(), "--objective", objective]
+    return objective, folder, run_all(words, folder, {objective: OBJECTIVES[objective]})
+
+
 @pytest.fixture(scope="module")
 def finetunings(
     tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path
@@ -251,6 +272,13 @@ def test_pretraining_with_muon_does_too(with_muon: tuple[Path, dict[str, Any]], 
 @pytest.mark.parametrize("case", FROM_BASE)
 def test_pretraining_from_a_base_does_too(from_base: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(from_base[0], case, FROM_BASE[case], from_base[1])
+
+
+@pytest.mark.slow
+def test_pretraining_with_another_objective_does_too(of_objective: tuple[str, Path, dict[str, Any]]) -> None:
+    objective, folder, results = of_objective
+    assert_undisturbed(folder, objective, OBJECTIVES[objective], results)
+    assert read_manifest(folder / objective).summary["model"]["objective"] == objective
 
 
 @pytest.mark.parametrize("case", FINETUNING)

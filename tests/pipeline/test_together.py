@@ -103,6 +103,35 @@ def test_two_processes_go_on_from_a_base_as_one_does(
     assert read_manifest(tmp_path / "two").summary["base"]["path"] == str(run_folder)
 
 
+@pytest.mark.slow
+def test_two_processes_train_a_hybrid_of_a_base_as_one_does(
+    tmp_path: Path, preprocessed_folder: Path, run_folder: Path, run_together: Run
+) -> None:
+    settings = PRETRAIN.replace("--size tiny ", "").split()
+    words = ["pretrain", str(preprocessed_folder), "--from", str(run_folder), *settings, "--objective", "hybrid"]
+    one, killed, again, two = run_together(
+        [
+            {"words": [*words, "--out", str(tmp_path / "one")], "size": 1},
+            {"words": [*words, "--out", str(tmp_path / "killed")], "size": 2, "end": [1, "kill", 25]},
+            {"words": [*words, "--out", str(tmp_path / "killed")], "size": 2},
+            {"words": [*words, "--out", str(tmp_path / "two")], "size": 2},
+        ]
+    )
+    assert [status for status, _ in one + again + two] == [0] * 5, one + again + two
+    assert [status for status, _ in killed] == [75, -9], killed
+    rows = [
+        [e for e in read_events(tmp_path / name) if e["event"] == "evaluation"] for name in ("one", "two", "killed")
+    ]
+    losses = [[(row["loss"], row["causal"]["loss"], row["weighted_loss"]) for row in each] for each in rows]
+    for alone, shared in zip(losses[0], losses[1], strict=True):
+        assert shared == pytest.approx(alone, rel=1e-5)
+    assert losses[2] == losses[1]
+    assert rows[1][-1]["weighted_train_loss"] == pytest.approx(rows[0][-1]["weighted_train_loss"], rel=1e-5)
+    assert rows[2][-1]["weighted_train_loss"] == rows[1][-1]["weighted_train_loss"]
+    weights = [(tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("two", "killed")]
+    assert weights[0] == weights[1]
+
+
 @pytest.fixture(scope="module")
 def finetunings(
     tmp_path_factory: pytest.TempPathFactory, run_folder: Path, prepared_folder: Path, run_together: Run

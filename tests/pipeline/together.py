@@ -27,7 +27,7 @@ from pretune.training import objective, optimizer
 
 def meet(place: str, count: int) -> None:
     """Let this process meet something."""
-    owner, name = {"memory": (objective.MaskedObjective, "__call__"), "kill": (optimizer.Optimizer, "step")}[place]
+    owner, name = {"memory": (objective.TokenObjective, "__call__"), "kill": (optimizer.Optimizer, "step")}[place]
     original, left = getattr(owner, name), [count]
 
     def call(*args: Any) -> Any:

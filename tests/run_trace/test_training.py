@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pretune.run_trace.training import read_phase, read_phases, trial_shown
+from pretune.run_trace.training import read_continued, read_phase, read_phases, trial_shown
 
 
 def test_fine_tuning_rows_are_those_of_the_chosen_trial(full_run: Any) -> None:
@@ -59,3 +59,52 @@ def test_a_watched_sentence_has_a_moment_for_each_evaluation(full_run: Any) -> N
         row.step for row in full_run.trace.phases.pretrain.evaluations
     ]
     assert watched[0].moments[-1].predictions[0].word == "east"
+
+
+def evaluation(step: int, **more: Any) -> dict[str, Any]:
+    return {"step": step, "epoch": step / 10, "tokens": step, "loss": 4.0, "accuracy": 0.3, "n": 100, **more}
+
+
+CAUSAL = {"loss": 3.5, "accuracy": 0.4, "accuracy_interval": [0.35, 0.45], "n": 300, "bits_per_byte": 1.25}
+
+
+def test_the_losses_of_a_hybrid_are_apart(builder: Any) -> None:
+    builder.add("pretrain", "estimate", objective="hybrid", parameters=10)
+    builder.add("pretrain", "evaluation", **evaluation(0, causal=CAUSAL, weighted_loss=3.875))
+    phase = read_phase(builder.events, "pretrain")
+    assert phase is not None
+    assert (phase.objective, phase.unit) == ("hybrid", "masked tokens")
+    [row] = phase.evaluations
+    assert (row.loss, row.accuracy, row.n, row.weighted_loss) == (4.0, 0.3, 100, 3.875)
+    found = row.next_tokens
+    assert found is not None
+    assert (found.loss, found.accuracy, found.n, found.bits_per_byte) == (3.5, 0.4, 300, 1.25)
+    assert (found.accuracy_low, found.accuracy_high) == (0.35, 0.45)
+
+
+def test_the_loss_of_a_causal_model_is_that_of_next_tokens(builder: Any) -> None:
+    builder.add("pretrain", "estimate", objective="causal", parameters=10)
+    builder.add("pretrain", "evaluation", **evaluation(0, bits_per_byte=1.5))
+    phase = read_phase(builder.events, "pretrain")
+    assert phase is not None
+    assert (phase.objective, phase.unit) == ("causal", "next tokens")
+    found = phase.evaluations[0].next_tokens
+    assert found is not None
+    assert (found.loss, found.bits_per_byte) == (4.0, 1.5)
+
+
+def test_an_earlier_log_is_of_masked_words(full_run: Any) -> None:
+    phases = full_run.trace.phases
+    assert (phases.pretrain.objective, phases.pretrain.unit) == ("masked", "masked tokens")
+    assert phases.finetune.objective is None
+    assert all(row.next_tokens is None for row in phases.pretrain.evaluations)
+    assert full_run.trace.continued == []
+
+
+def test_a_prompt_has_what_followed_it_at_each_evaluation(builder: Any) -> None:
+    for step, text in ((0, " the the"), (9, " east.")):
+        samples = [{"prompt": "The sun rises in the", "text": text}, {"prompt": "broken"}]
+        builder.add("pretrain", "evaluation", **evaluation(step, bits_per_byte=1.5, continuations=samples))
+    [found] = read_continued(builder.events)
+    assert found.prompt == "The sun rises in the"
+    assert [(each.step, each.text) for each in found.moments] == [(0, " the the"), (9, " east.")]

@@ -15,6 +15,7 @@ from pretune.scoring.uncertainty import (
     bootstrap_over_seeds,
     holm,
     mcnemar_p_value,
+    ratio_interval,
     wilson_interval,
 )
 
@@ -197,3 +198,15 @@ def test_replicates_at_the_bound_give_a_finite_interval() -> None:
     rows = np.eye(12)[:1]
     mean, (low, high) = bootstrap_over_seeds(rows.mean(axis=1), mean_of(rows), 12, (0.0, np.inf))
     assert 0.0 <= low < mean < high < np.inf
+
+
+def test_the_interval_of_a_ratio_covers_it() -> None:
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(300):
+        counts = rng.integers(1, 100, 12).astype(np.float64)
+        sums = counts * rng.normal(3.0, 1.0, 12)
+        interval = ratio_interval(sums, counts)
+        assert interval is not None
+        covered += interval[0] <= 3.0 <= interval[1]
+    assert 0.90 <= covered / 300 <= 0.98
+    assert ratio_interval(np.array([2.0]), np.array([1.0])) is None

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from pretune.errors import CorruptModelError, FolderInTheWayError, InputDataError, ModelNotFoundError, UsageError
+from pretune.errors import (
+    CorruptModelError,
+    FolderInTheWayError,
+    InputDataError,
+    ModelError,
+    ModelNotFoundError,
+    UsageError,
+)
+from pretune.model.folder import load_model_folder
 from pretune.runtime.events import Event, read_events
 from pretune.runtime.manifest import Manifest, sealed
 from pretune.runtime.stage_folder import open_stage
@@ -278,3 +286,21 @@ def test_an_interrupted_stage_starts_over(tmp_path: Path, labels_file: Path, tok
     again = run(labels_file, out, tokenizer_folder)
     assert again.fingerprint == first.fingerprint
     assert len(events_of(out, "flow")) == 1
+
+
+def test_a_base_that_finetune_would_refuse_is_refused_already(
+    tmp_path: Path, labels_file: Path, run_folder: Path
+) -> None:
+    """With the sentence of `finetune`, before rows are encoded for nothing."""
+    base = tmp_path / "base"
+    base.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        shutil.copy(run_folder / "pretrain" / "checkpoint" / name, base / name)
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    with pytest.raises(ModelError) as early:
+        run(labels_file, tmp_path / "prepare", base)
+    assert not (tmp_path / "prepare").exists()
+    with pytest.raises(ModelError) as late:
+        load_model_folder(base)
+    assert str(early.value) == str(late.value)
+    assert "only as a pickle (pytorch_model.bin)" in str(early.value)

@@ -30,7 +30,7 @@ from pretune.training.distributed_checkpoint import roll_back_together, save_tog
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import LossSum, MaskedObjective, Objective, TaskObjective
+from pretune.training.objective import LossSum, Objective, TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
 
@@ -67,7 +67,7 @@ def begin(
     initialize(model, seed=ranks.rank)
     parallel = Parallel(model, ranks)
     parallel.spread(lambda model: initialize(model, seed=0))
-    masked = MaskedObjective(model, torch.float32, compiled=compiled)
+    masked = TokenObjective(model, torch.float32, compiled=compiled)
 
     def corrupted(batch: Batch) -> LossSum:
         sums = masked(batch)
@@ -162,7 +162,7 @@ def work(folder: Path, tokenizer_folder: Path) -> None:
 
 def traffic(parallel: Parallel, count: int) -> int:
     """How many times gradients are exchanged in a step of `count` micro-batches."""
-    objective = parallel.wrap(MaskedObjective(parallel.model, torch.float32, compiled=False))  # type: ignore[arg-type]
+    objective = parallel.wrap(TokenObjective(parallel.model, torch.float32, compiled=False))  # type: ignore[arg-type]
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for index in range(count):
             with parallel.accumulating(is_last=index == count - 1):
@@ -199,7 +199,7 @@ def first_gradient(ranks: Ranks, kind: str, dtype: torch.dtype) -> dict[str, tor
             parameter.normal_(1.0 if "norm" in name else 0.0, 0.1, generator=rng)
     parallel = Parallel(model, ranks)
     if isinstance(model, LanguageModel):
-        objective = parallel.wrap(MaskedObjective(model, dtype, compiled=False))
+        objective = parallel.wrap(TokenObjective(model, dtype, compiled=False))
         batches = step_of(1, ranks.rank, ranks.size)
     else:
         objective = parallel.wrap(TaskObjective(model, task_named("classification").losses, dtype, compiled=False))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pretune.data.labelled_rows import LabelledBatches, load_labeled
-from pretune.data.masked_rows import SpecialIds
+from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
 from pretune.errors import EXIT_STOPPED, StoppedError
 from pretune.runtime.events import Event, EventLog, read_events

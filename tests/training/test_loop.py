@@ -21,7 +21,7 @@ from pretune.training.checkpoint import TrainingState
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, evaluate, evaluate_rows, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import MaskedObjective, TaskObjective
+from pretune.training.objective import TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 
 ON_NO_DEVICE = ModelConfig(
@@ -91,7 +91,7 @@ def assert_same(one: tuple[StepResult, Any], two: tuple[StepResult, Any]) -> Non
 
 def test_accumulating_unequal_label_counts_is_one_batch(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     parts = [draw_masked(1, 1, seed=0), draw_masked(3, 20, seed=1), draw_masked(2, 5, seed=2)]
     accumulated, whole = one_step(model, objective, parts), one_step(model, objective, [join(parts)])
     assert_same(accumulated, whole)
@@ -115,7 +115,7 @@ def test_accumulating_weighted_labels_is_one_batch(make_classifier: Any, draw_la
 
 def test_a_mean_of_means_would_be_wrong_here(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     parts = [draw_masked(1, 1, seed=0), draw_masked(3, 20, seed=1)]
     whole = one_step(model, objective, [join(parts)])[0].loss
     assert abs(sum(one_step(model, objective, [part])[0].loss for part in parts) / 2 - whole) > 0.01
@@ -125,7 +125,7 @@ def test_large_gradients_are_clipped_and_their_full_norm_is_reported(
     make_language_model: Any, draw_masked: Any
 ) -> None:
     model = make_language_model()
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     result, gradients = one_step(model, objective, [draw_masked(2, 9)], clip_norm=0.01)
     norm = torch.sqrt(sum((g.square().sum() for g in gradients.values()), torch.tensor(0.0)))
     assert result.grad_norm > 0.1
@@ -143,7 +143,7 @@ def test_steps_and_rates_follow_each_other(make_language_model: Any, draw_masked
     recorder = Recorder(model)
     steps = iter_steps(
         model,
-        MaskedObjective(model, torch.float32, compiled=False),
+        TokenObjective(model, torch.float32, compiled=False),
         recorder,
         batches,
         rate=lambda step: step / 10,
@@ -162,7 +162,7 @@ def test_an_update_that_is_not_finite_is_refused(
 ) -> None:
     model = make_language_model()
     optimizer = Optimizer(model, OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=1e-3, weight_decay=0.1))
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     factors = {2: bad}
 
     def broken(batch: Batch) -> Any:
@@ -199,7 +199,7 @@ def test_a_refused_update_leaves_the_means_finite() -> None:
 
 def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     parts = [draw_masked(1, 2, seed=0), draw_masked(3, 20, seed=1)]
     loss, accuracy, n = evaluate(objective, parts)
     whole = evaluate(objective, [join(parts)])
@@ -218,7 +218,7 @@ def test_evaluation_is_per_label_whatever_the_batches(make_language_model: Any, 
 
 def test_an_evaluation_waits_for_the_device_at_its_end(monkeypatch: pytest.MonkeyPatch, draw_masked: Any) -> None:
     model = LanguageModel(ON_NO_DEVICE).to("meta")
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     monkeypatch.setattr(loop, "read_back", lambda *values: [1.0] * len(values))
     batches = [draw_masked(2, 5, seed).to("meta") for seed in range(3)]
     assert evaluate(objective, batches) == (3 / 15, 3 / 15, 15)
@@ -240,7 +240,7 @@ def test_a_step_waits_for_the_device_once(
     config = OptimizerConfig(kind=kind, matrix_rate=0.1, other_rate=0.1, weight_decay=0.1, precision="bf16")
     steps = iter_steps(
         model,
-        MaskedObjective(model, torch.bfloat16, compiled=False),
+        TokenObjective(model, torch.bfloat16, compiled=False),
         Optimizer(model, config),
         lambda _: [draw_masked(4, 9, 0), draw_masked(4, 9, 1)],
         microbatch_split=MicrobatchSplit(count=pieces),
@@ -272,7 +272,7 @@ def test_the_cpu_waits_for_a_gpu_in_one_place(
         config = OptimizerConfig(kind=kind, matrix_rate=0.02, other_rate=1e-2, weight_decay=0.1, precision="bf16")
         steps = iter_steps(
             model,
-            MaskedObjective(model, torch.bfloat16, compiled=False),
+            TokenObjective(model, torch.bfloat16, compiled=False),
             Optimizer(model, config),
             feed(lambda step: [draw_masked(4, 9, step), draw_masked(4, 9, -step)], "cuda"),
         )
@@ -306,7 +306,7 @@ def test_a_weighted_step_waits_for_the_device_once(
 
 def test_training_learns(make_language_model: Callable[[], Any], draw_masked: Any, iter_steps: Any) -> None:
     model, batch = make_language_model(), draw_masked(4, 12)
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     optimizer = Optimizer(model, OptimizerConfig(kind="muon", matrix_rate=0.02, other_rate=1e-2, weight_decay=0.0))
     steps = iter_steps(model, objective, optimizer, lambda _: [batch])
     losses = [result.loss for result in islice(steps, 25)]

@@ -18,7 +18,7 @@ from pretune.tasks.registry import task_named
 from pretune.training.guard import Guard
 from pretune.training.loop import accumulate, total_weight, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit, is_out_of_memory
-from pretune.training.objective import LossSum, MaskedObjective, Objective, TaskObjective
+from pretune.training.objective import LossSum, Objective, TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel, alone
 
@@ -71,9 +71,9 @@ def test_the_result_is_the_same_in_pieces(
     whole, cut = make_language_model(), make_language_model()
     split = MicrobatchSplit()
     expected = train(
-        whole, MaskedObjective(whole, torch.float32, compiled=False), draw_masked, MicrobatchSplit(), masked=11
+        whole, TokenObjective(whole, torch.float32, compiled=False), draw_masked, MicrobatchSplit(), masked=11
     )
-    objective = limited(MaskedObjective(cut, torch.float32, compiled=False), rows, error, in_backward=in_backward)
+    objective = limited(TokenObjective(cut, torch.float32, compiled=False), rows, error, in_backward=in_backward)
     found = train(cut, objective, draw_masked, split, masked=11)
     assert split.count == count
     for one, two in zip(expected, found, strict=True):
@@ -97,7 +97,7 @@ def test_the_gradient_of_an_update_is_the_same_in_pieces(
     """One update in each precision. Training amplifies rounding, so only fp32 allows comparing many updates."""
     if kind == "masked":
         model = make_language_model()
-        objective: Objective = MaskedObjective(model, dtype, compiled=False)
+        objective: Objective = TokenObjective(model, dtype, compiled=False)
         batches = [draw_masked(6, 11, seed=0), draw_masked(5, 13, seed=1)]
     else:
         model = make_classifier()
@@ -135,7 +135,7 @@ def test_weighted_texts_are_the_same_in_pieces(make_classifier: Any, draw_labell
 
 def test_a_single_row_that_does_not_fit_is_an_error(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
-    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, MemoryError())
+    objective = limited(TokenObjective(model, torch.float32, compiled=False), 0, MemoryError())
     with pytest.raises(OutOfResourcesError, match="Not enough memory to train on a single row of 12 tokens") as caught:
         train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
     assert caught.value.exit_code == 5
@@ -154,7 +154,7 @@ class OneOfTwo(Ranks):
 
 def test_one_of_several_processes_leaves_a_note_and_ends(make_language_model: Any, draw_masked: Any) -> None:
     model, ranks, split = make_language_model(), OneOfTwo(), MicrobatchSplit()
-    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 3, MemoryError())
+    objective = limited(TokenObjective(model, torch.float32, compiled=False), 3, MemoryError())
     parallel = Parallel(model, ranks)
     with pytest.raises(
         ShortOfMemoryError, match=r"Process 1 of 2 ran out of memory.* be split into 2 pieces"
@@ -166,7 +166,7 @@ def test_one_of_several_processes_leaves_a_note_and_ends(make_language_model: An
 
 def test_other_errors_are_not_mistaken_for_full_memory(make_language_model: Any, draw_masked: Any) -> None:
     model = make_language_model()
-    objective = limited(MaskedObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
+    objective = limited(TokenObjective(model, torch.float32, compiled=False), 0, RuntimeError("shapes differ"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(model, objective, draw_masked, MicrobatchSplit(), masked=5)
 

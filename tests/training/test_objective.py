@@ -7,12 +7,19 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from pretune.data.hybrid_rows import HybridRows
+from pretune.data.packing import build_rows
+from pretune.data.special_ids import SpecialIds
 from pretune.tasks.registry import task_named
-from pretune.training.objective import MaskedObjective, TaskObjective, predict_tokens_sum
+from pretune.training.loop import accumulate
+from pretune.training.microbatch_split import MicrobatchSplit
+from pretune.training.objective import TaskObjective, TokenObjective, predict_tokens_sum
+from pretune.training.parallel import alone
 
 
 def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model: Any, draw_masked: Any) -> None:
@@ -21,7 +28,7 @@ def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model
     targets[batch.positions] = batch.labels
     logits = model(batch.input_ids, batch.attention.document_ids)
     expected = F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=-100, reduction="sum")
-    sums = MaskedObjective(model, torch.float32, compiled=False)(batch)
+    sums = TokenObjective(model, torch.float32, compiled=False)(batch)
     torch.testing.assert_close(sums.loss, expected, atol=1e-4, rtol=1e-6)
     right = (logits.flatten(0, 1).argmax(-1) == targets).sum()
     assert (sums.weight, sums.count, int(sums.correct)) == (13.0, 13, int(right))
@@ -36,8 +43,8 @@ def test_the_masked_head_is_cross_entropy_of_the_full_logits(make_language_model
 def test_the_head_computes_the_loss_in_fp32() -> None:
     hidden, embedding = torch.randn(6, 8), torch.randn(20, 8)
     labels = torch.arange(6)
-    loss, _ = predict_tokens_sum(hidden, embedding, labels, torch.bfloat16)
-    exact, _ = predict_tokens_sum(hidden, embedding, labels, torch.float32)
+    loss, _ = predict_tokens_sum(hidden, embedding, labels, None, torch.bfloat16)
+    exact, _ = predict_tokens_sum(hidden, embedding, labels, None, torch.float32)
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(float(exact), rel=0.02)
 
@@ -118,3 +125,55 @@ def test_variable_length_attention_compiles_whole_and_once_for_all_layers() -> N
     process = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert process.returncode == 0, process.stderr
     assert process.stdout == "2 2 3 "
+
+
+def test_weighted_labels_are_summed_with_their_weights(make_language_model: Any, draw_masked: Any) -> None:
+    model, batch = make_language_model(), draw_masked(5, 13)
+    weights = torch.rand(13)
+    weighted = replace(batch, label_weights=weights)
+    objective = TokenObjective(model, torch.float32, compiled=False)
+    with torch.no_grad():
+        single = objective(batch).losses
+        evaluated = objective(weighted)
+    assert single is not None
+    trained = objective(weighted)
+    for sums in (trained, evaluated):
+        torch.testing.assert_close(sums.loss, (single * weights).sum(), atol=1e-4, rtol=1e-5)
+        assert sums.weight == pytest.approx(float(weights.sum()))
+        assert sums.count == 13
+
+
+@pytest.mark.parametrize("share", [0.25, 0.6])
+def test_a_hybrid_step_has_the_gradient_of_the_weighted_means(make_language_model: Any, share: float) -> None:
+    """(1 - share) * mean over masked labels + share * mean over causal labels, however many labels there are."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(5, 30, size=40)
+    tokens = np.concatenate([[1, *rng.integers(4, 300, size=n - 2), 2] for n in lengths]).astype(np.uint16)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    table = build_rows(offsets, 16, np.zeros(len(tokens), dtype=np.bool_))
+    special = SpecialIds(pad=0, mask=3, first_ordinary=4)
+    rows = HybridRows(
+        tokens, table, special, rows_per_step=12, rows_at_once=5, causal_share=share, mask_prob=0.3, seed=0
+    )
+    batches = [rows.batch(number) for number in range(rows.micro_batches)]
+    model = make_language_model()
+    wanted = torch.zeros(())
+    for kind, part in ((False, 1 - share), (True, share)):
+        losses = []
+        for batch in batches:
+            if (batch.attention.is_causal is not None) is kind:
+                logits = model(
+                    batch.input_ids, batch.attention.document_ids, batch.positions, batch.attention.is_causal
+                )
+                losses.append(F.cross_entropy(logits, batch.labels, reduction="none"))
+        assert len(losses) >= 1
+        wanted = wanted + part * torch.cat(losses).mean()
+    wanted.backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    objective = TokenObjective(model, torch.float32, compiled=False)
+    weight = sum(batch.weight for batch in batches)
+    loss, _ = accumulate(objective, batches, weight, alone(model), MicrobatchSplit(count=2))
+    torch.testing.assert_close(loss, wanted.detach(), atol=1e-5, rtol=1e-5)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, expected[name], atol=1e-5, rtol=1e-4)

@@ -76,14 +76,14 @@ class Machine:
         return replace(sums, loss=sums.loss * math.nan) if is_poison else sums
 
 
-ORIGINAL_BATCHES, ORIGINAL_LOSS = Corpus.batches, objectives.MaskedObjective.__call__
+ORIGINAL_BATCHES, ORIGINAL_LOSS = Corpus.batches, objectives.TokenObjective.__call__
 
 
 @pytest.fixture
 def machine(preprocessed_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     found = Machine(preprocessed_folder)
     monkeypatch.setattr(Corpus, "batches", lambda *args: found.batches(*args))
-    monkeypatch.setattr(objectives.MaskedObjective, "__call__", lambda *args: found.loss(*args))
+    monkeypatch.setattr(objectives.TokenObjective, "__call__", lambda *args: found.loss(*args))
     return found
 
 
@@ -234,9 +234,9 @@ def test_if_rolling_back_does_not_help_it_stops_and_explains(machine: Machine, t
 def test_weights_that_cannot_be_evaluated_cause_a_rollback(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pretune.stages.pretrain import stage
+    from pretune.stages.pretrain import measurement
 
-    original, calls = stage.evaluate_rows, [0]
+    original, calls = measurement.evaluate_rows, [0]
 
     def evaluate_rows(*args: Any) -> Evaluation:
         calls[0] += 1
@@ -244,7 +244,7 @@ def test_weights_that_cannot_be_evaluated_cause_a_rollback(
         # Two calls for the calibration, then steps 0, 8, 17 and 26.
         return replace(found, loss=math.nan) if calls[0] == 6 else found
 
-    monkeypatch.setattr(stage, "evaluate_rows", evaluate_rows)
+    monkeypatch.setattr(measurement, "evaluate_rows", evaluate_rows)
     events = machine.run(tmp_path / "out")
     [event] = of_kind(events, "rolled_back")
     assert event["sentence"].startswith("The loss on the validation text was not finite at step 26.")

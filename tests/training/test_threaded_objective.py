@@ -15,7 +15,7 @@ from pretune.compute.device import choose_compute
 from pretune.data.batch import Attention, Batch
 from pretune.tasks.registry import task_named
 from pretune.training.loop import evaluate
-from pretune.training.objective import MaskedObjective, TaskObjective
+from pretune.training.objective import TaskObjective, TokenObjective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import ThreadedObjective, in_lanes
 
@@ -59,7 +59,7 @@ def test_sums_and_gradients_are_those_of_one_lane(make_classifier: Any, rows: in
 
 def test_compiled_code_and_several_processes_use_no_lanes(make_language_model: Any) -> None:
     model = make_language_model()
-    objective = MaskedObjective(model, torch.float32, compiled=False)
+    objective = TokenObjective(model, torch.float32, compiled=False)
     compute = replace(choose_compute(compile="off"), device="cpu")
     assert isinstance(in_lanes(objective, model, compute), ThreadedObjective)
     assert in_lanes(objective, model, replace(compute, is_compiled=True)) is objective
@@ -71,7 +71,7 @@ def test_masked_prediction_can_be_cut_too(
     make_language_model: Any, draw_masked: Callable[..., Batch], dtype: torch.dtype, rounding: float
 ) -> None:
     model, batch = make_language_model(), draw_masked(8, 20)
-    objective = MaskedObjective(model, dtype, compiled=False)
+    objective = TokenObjective(model, dtype, compiled=False)
     _, expected = gradients(model, objective, batch)
     _, found = gradients(model, ThreadedObjective(objective, model, LANES), batch)
     for name, gradient in expected.items():

@@ -219,6 +219,23 @@ export interface Observation {
   pointers: string[];
 }
 
+/** How well a causal or hybrid model predicts the next token of the validation text. */
+export interface NextTokens {
+  /** nats for each predicted token */
+  loss: number;
+  accuracy: number;
+  accuracy_low: number | null;
+  accuracy_high: number | null;
+  /** predicted tokens */
+  n: number | null;
+  /** of the text that these tokens spell, in UTF-8 */
+  bits_per_byte: number | null;
+  /** standard error of the loss over the validation rows */
+  loss_error: number | null;
+  /** of its change since the evaluation before, paired row by row */
+  loss_change_error: number | null;
+}
+
 /** One row of the training trace. */
 export interface Evaluation {
   step: number;
@@ -246,7 +263,7 @@ export interface Evaluation {
   loss_change_error: number | null;
   /** the same of the accuracy */
   accuracy_change_error: number | null;
-  /** in which every class counts the same; None where the classes are balanced */
+  /** weighted as in training: by class, or by objective; None where nothing is weighted */
   weighted_loss: number | null;
   weighted_train_loss: number | null;
   elapsed_seconds: number | null;
@@ -254,6 +271,8 @@ export interface Evaluation {
   /** the first observations, as the table shows them */
   summary: string;
   observations: Observation[];
+  /** of a causal or hybrid pre-training; of a causal one, it is the loss */
+  next_tokens: NextTokens | null;
 }
 
 export interface Trial {
@@ -310,7 +329,9 @@ export interface SkippedUpdate {
 /** Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown. */
 export interface Phase {
   stage: "pretrain" | "finetune" | "scratch";
-  unit: "masked tokens" | "texts";
+  unit: "masked tokens" | "next tokens" | "texts";
+  /** of pre-training */
+  objective: "masked" | "causal" | "hybrid" | null;
   /** accuracy, micro_f1, pearson or entity_f1: what `score` is */
   metric: string;
   parameters: number | null;
@@ -349,6 +370,19 @@ export interface WatchedSentence {
   true_word: string;
   is_in_training: boolean;
   moments: WatchedMoment[];
+}
+
+export interface ContinuedMoment {
+  step: number;
+  /** text of the user */
+  text: string;
+}
+
+/** The beginning of a sentence, continued at every evaluation of a causal or hybrid pre-training. */
+export interface ContinuedPrompt {
+  /** text of the user */
+  prompt: string;
+  moments: ContinuedMoment[];
 }
 
 export interface ComparedModel {
@@ -894,6 +928,7 @@ export interface RunTrace {
   tokenizer: TokenizerReport | null;
   phases: Phases;
   watched: WatchedSentence[];
+  continued: ContinuedPrompt[];
   comparison: Comparison | null;
   predictions: PredictionTrace[];
   fills: FillTrace[];

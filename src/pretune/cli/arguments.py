@@ -15,6 +15,7 @@ from pretune.settings import (
     PrepareConfig,
     PreprocessConfig,
     PretrainConfig,
+    Sampling,
     SplitConfig,
 )
 
@@ -253,7 +254,8 @@ def add_prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "labels",
         metavar="SPLIT",
-        help="output folder of split; or a file of labelled examples, which is split with the settings below",
+        help="output folder of split; or a file of labelled examples, or with --task chat of conversations, which is "
+        "split with the settings below",
     )
     parser.add_argument("--base", metavar="PRETRAINED", required=True, help="output folder of pretrain, or a run")
     _add_out(parser)
@@ -304,8 +306,20 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "its fine-tuned model")
-    parser.add_argument("--labels", metavar="FILE", required=True, help="labelled examples to evaluate on")
+    _add_model(parser, "its fine-tuned model; with --minimal-pairs or --text, its pre-trained model")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
+    what.add_argument(
+        "--minimal-pairs",
+        metavar="FILE",
+        help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
+        "bad; a text file with a pair in two lines, the unacceptable one first; or an archive or folder of these",
+    )
+    what.add_argument(
+        "--text",
+        metavar="FILE",
+        help="text to predict token by token, in any format that collect reads: perplexity and bits per byte",
+    )
     parser.add_argument("--text-column", metavar="NAME", help="column that holds the text (default: detected)")
     parser.add_argument("--label-column", metavar="NAME", help="column that holds the label (default: detected)")
     parser.add_argument(
@@ -314,6 +328,19 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    parser.add_argument(
+        "--scoring",
+        choices=("auto", "masked", "causal"),
+        help="with --minimal-pairs: score a sentence by masking each token in turn, or by predicting each from those "
+        "before it (default: auto, masked if the model was trained to fill in words)",
+    )
+    parser.add_argument(
+        "--limit", type=number_of(int), metavar="N", help="with --minimal-pairs: pairs of each paradigm (default: all)"
+    )
+    windows = "with --text: tokens that are read at once (default: the whole context of the model)"
+    parser.add_argument("--window", type=number_of(int), metavar="N", help=windows)
+    strides = "with --text: tokens by which the next window of a long document reaches further (default: half a window)"
+    parser.add_argument("--stride", type=number_of(int), metavar="N", help=strides)
     _add_no_stack(parser)
     _add_answers(parser)
     figures = "n, accuracy, accuracy_interval, macro_f1, loss, brier_score, calibration_error, classes"
@@ -326,6 +353,17 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     how_many = "number of words to show (default: 5)"
     parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
     _add_json(parser, "print one JSON object: the text, and the words with their probabilities for each [MASK]")
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        f"{parser.description}\nThe model must predict the next token: pre-trained with --objective causal or\n"
+        "hybrid, or a public model of Llama's kind. What it writes is invented and need not be true."
+    )
+    _add_model(parser, "its pre-trained model")
+    parser.add_argument("prompt", metavar="PROMPT", help="the beginning of a text; - reads it from stdin")
+    add_options(parser, options_of("sampling", Sampling))
+    _add_json(parser, "print one JSON object: prompt, text, tokens, prompt_tokens, ending, seed, model")
 
 
 def add_trace(parser: argparse.ArgumentParser) -> None:

@@ -10,20 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pretune.cli.arguments import stage_folder
+from pretune.cli.options import typed_values
 from pretune.cli.output import to_json, to_stderr, to_stdout
 from pretune.cli.page_commands import run_folder, write_page_with
 from pretune.cli.render import (
     describe_evaluation,
     describe_export,
     describe_fill,
+    describe_minimal_pairs,
     describe_prediction,
     describe_report,
     describe_selftest,
+    describe_text_loss,
     describe_verification,
 )
 from pretune.errors import EXIT_DONE, EXIT_MODEL, InputDataError, UsageError
 from pretune.reporting.report import show_prediction, show_run
 from pretune.runtime.events import read_run
+from pretune.settings import Sampling
+from pretune.terminal import clean_lines
 from pretune.text.reading_report import join_names
 
 if TYPE_CHECKING:
@@ -131,7 +136,15 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples."""
+    """Evaluate a model on labelled examples, on minimal pairs or on text."""
+    if arguments.text is None:
+        _refuse_options(arguments, ("--window", "--stride"), "without --text", "add --text")
+    if arguments.minimal_pairs is None:
+        _refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
+    if arguments.minimal_pairs is not None:
+        return _evaluate_minimal_pairs(arguments)
+    if arguments.text is not None:
+        return _evaluate_text(arguments)
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -146,6 +159,50 @@ def evaluate(arguments: Arguments) -> int:
     return EXIT_DONE
 
 
+def _evaluate_minimal_pairs(arguments: Arguments) -> int:
+    """Show how often a pre-trained model prefers the acceptable sentence."""
+    of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
+    _refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
+    from pretune.evaluation.minimal_pairs import evaluate_minimal_pairs
+
+    figures = evaluate_minimal_pairs(
+        arguments.model,
+        arguments.minimal_pairs,
+        scoring=arguments.scoring or "auto",
+        limit=arguments.limit,
+        on_progress=None if arguments.quiet else _show_sentences,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_minimal_pairs(figures))
+    return EXIT_DONE
+
+
+def _evaluate_text(arguments: Arguments) -> int:
+    """Show how well a causal model predicts text."""
+    of_labels = ("--label-column", "--label-names", "--label-words", "--pattern")
+    _refuse_options(arguments, of_labels, "with --text", "use --labels")
+    from pretune.evaluation.text import evaluate_text
+
+    figures = evaluate_text(
+        arguments.model,
+        arguments.text,
+        text_column=arguments.text_column,
+        window=arguments.window,
+        stride=arguments.stride,
+    )
+    to_stdout(to_json(figures) if arguments.json else describe_text_loss(figures))
+    return EXIT_DONE
+
+
+def _show_sentences(done: int, total: int) -> None:
+    to_stderr(f"{done:,} of {total:,} sentences")
+
+
+def _refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
+    for option in options:
+        if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
+            raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")
+
+
 def fill(arguments: Arguments) -> int:
     """Show the words that the pre-trained model predicts at each [MASK]."""
     from pretune.inference.predict import fill
@@ -155,6 +212,38 @@ def fill(arguments: Arguments) -> int:
         to_stdout(to_json(found))
         return EXIT_DONE
     to_stdout(describe_fill(found["masks"]))
+    return EXIT_DONE
+
+
+def generate(arguments: Arguments) -> int:
+    """Continue a prompt; each word is shown as soon as it is there."""
+    from pretune.inference.load import load_generator
+
+    sampling = Sampling(**typed_values(arguments).get("sampling", {}))
+    prompt = sys.stdin.read() if arguments.prompt == "-" else arguments.prompt
+    generator = load_generator(arguments.model)
+    if arguments.json:
+        [found] = generator.generate([prompt], sampling)
+        to_stdout(
+            to_json(
+                {
+                    "prompt": found.prompt,
+                    "text": found.text,
+                    "tokens": len(found.token_ids),
+                    "prompt_tokens": found.num_prompt_tokens,
+                    "ending": found.ending,
+                    "seed": sampling.seed,
+                    "model": str(generator.path),
+                }
+            )
+        )
+        return EXIT_DONE
+    texts = generator.stream(prompt, sampling)
+    sys.stdout.write(clean_lines(generator.clean(prompt)))
+    for text in texts:
+        sys.stdout.write(clean_lines(text))
+        sys.stdout.flush()
+    to_stdout("")
     return EXIT_DONE
 
 

@@ -77,6 +77,58 @@ def describe_evaluation(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n" + to_text(tables, page).rstrip()
 
 
+def describe_minimal_pairs(figures: dict[str, Any]) -> str:
+    """How often the acceptable sentence is preferred: over all pairs, as the mean of the paradigms, and in each."""
+    numbers = [("all pairs", figures["accuracy"], figures["accuracy_interval"])]
+    if len(figures["paradigms"]) > 1:
+        numbers.append(("mean of paradigms", figures["mean_of_paradigms"], figures["mean_of_paradigms_interval"]))
+    width = max(len(name) for name, _, _ in numbers)
+    lines = [figures["detected"], figures["scoring_sentence"], ""]
+    lines += [
+        f"{name:<{width}}  {value:.4f}  (95 % interval {low:.4f} to {high:.4f})" for name, value, (low, high) in numbers
+    ]
+    ties = f", {figures['ties']:,} tie{'' if figures['ties'] == 1 else 's'} that count half" if figures["ties"] else ""
+    skipped = f", {figures['skipped']:,} skipped without two sentences" if figures["skipped"] else ""
+    lines.append(f"{'pairs':<{width}}  {figures['n']:,}{ties}{skipped}; chance is 0.5")
+    if figures["notice"]:
+        lines.append(figures["notice"])
+    page = page_for(sys.stdout)
+    columns = [Column("paradigm", wraps=True), *(Column(n, "right") for n in ("pairs", "accuracy", "95 % interval"))]
+    rows: list[list[str | Cell]] = [
+        [clean(p["paradigm"]), f"{p['pairs']:,}", f"{p['accuracy']:.3f}", "{:.3f} to {:.3f}".format(*p["interval"])]
+        for p in figures["paradigms"]
+    ]
+    return "\n".join([*lines, "", to_text(table(columns, rows, page, indent=0), page).rstrip()])
+
+
+def describe_text_loss(figures: dict[str, Any]) -> str:
+    """How well text is predicted, with intervals, and how it was read."""
+    lines = [*([clean(figures["detected"])] if figures["detected"] else []), *map(clean, figures["remarks"]), ""]
+    for name, title, unit in (
+        ("loss", "loss", " nats per token"),
+        ("perplexity", "perplexity", ""),
+        ("bits_per_byte", "bits per byte", ""),
+    ):
+        interval = figures[f"{name}_interval"]
+        shown = "" if interval is None else "  (95 % interval {:.4g} to {:.4g})".format(*interval)
+        lines.append(f"{title:<14} {figures[name]:.4g}{unit}{shown}")
+    read = f"{figures['tokens']:,} in {_number_of(figures['documents'], 'document')}"
+    windows = f"{_number_of(figures['windows'], 'window')} of at most {figures['window']:,} tokens"
+    lines.append(f"{'tokens':<14} {read}, read in {windows}; {figures['bytes']:,} bytes")
+    if figures["loss_interval"] is not None:
+        lines.append(f"The intervals are over {figures['interval_over']}.")
+    if figures["unknown_tokens"]:
+        lines.append(
+            f"{figures['unknown_tokens']:,} tokens stand for unknown words, whose letters are not predicted: bits per "
+            "byte is too low to compare with other models."
+        )
+    return "\n".join(lines)
+
+
+def _number_of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _describe_figures(figures: dict[str, Any]) -> str:
     """The figures of a task without classes: numbers with their intervals, and tables of what there is several of."""
     lines = [figures["detected"], "", f"rows  {figures['n']:,}"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pretune.cli.arguments import as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, learn, predict, show, trace, verify
+from pretune.cli.model_commands import evaluate, export, fill, generate, learn, predict, show, trace, verify
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
@@ -176,10 +176,12 @@ def pretrain(arguments: Arguments) -> int:
 
 
 def prepare(arguments: Arguments) -> int:
-    """Stage 4: encode the labelled examples."""
+    """Stage 4: encode the labelled examples, or conversations."""
+    settings, out = _settings(arguments), Path(arguments.out)
+    if settings.split.task == "chat":
+        return _prepare_chat(arguments, settings, out)
     from pretune.stages.prepare import prepare
 
-    settings, out = _settings(arguments), Path(arguments.out)
     with live_progress(sys.stderr, arguments.quiet):
         prepare(
             stage_folder(arguments.labels, "split"),
@@ -187,6 +189,22 @@ def prepare(arguments: Arguments) -> int:
             settings.prepare,
             base=stage_folder(arguments.base, "pretrain"),
             test_labels=_path(arguments.test_labels),
+            split=settings.split,
+            redo=arguments.redo,
+        )
+    return _show_stage(out)
+
+
+def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
+    from pretune.stages.prepare_chat import prepare_chat
+
+    with live_progress(sys.stderr, arguments.quiet):
+        prepare_chat(
+            Path(arguments.labels),
+            out,
+            settings.prepare,
+            base=stage_folder(arguments.base, "pretrain"),
+            test_conversations=_path(arguments.test_labels),
             split=settings.split,
             redo=arguments.redo,
         )
@@ -243,6 +261,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "fill": fill,
+    "generate": generate,
     "trace": trace,
     "export": export,
     "show": show,

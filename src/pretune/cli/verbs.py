@@ -142,8 +142,9 @@ VERBS = {
             arguments.add_predict,
         ),
         _verb(
-            "evaluate MODEL --labels FILE [--json]",
-            "evaluate a model on labelled examples",
+            "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --minimal-pairs FILE [--json]\n"
+            "       pretune evaluate MODEL --text FILE [--json]",
+            "evaluate a model on labelled examples, or a pre-trained one on pairs of sentences or on text",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
@@ -152,6 +153,12 @@ VERBS = {
             "show the words that the pre-trained model predicts at [MASK]",
             'fill runs/reviews "The sun rises in the [MASK]." --top 5',
             arguments.add_fill,
+        ),
+        _verb(
+            "generate MODEL PROMPT [--max-tokens N] [--temperature X] [--seed N] [--json]",
+            "continue a text with a causal model, word by word",
+            'generate runs/novels "The sun rises in"',
+            arguments.add_generate,
         ),
         _verb(
             "trace MODEL TEXT [--json] [--html FILE]\n       pretune trace RUN --selftest",

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.batch import Attention, Batch
-from pretune.data.masked_rows import SpecialIds
 from pretune.data.padding import pad_rows
+from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
 from pretune.runtime.randomness import generator
 from pretune.text.token_shards import TokenShard

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pretune.data.batch import Batch
-from pretune.data.masked_rows import MaskedRows, SpecialIds
+from pretune.data.causal_rows import CausalRows
+from pretune.data.hybrid_rows import HybridRows
+from pretune.data.masked_rows import MaskedRows
 from pretune.data.packing import RowTable, build_rows
 from pretune.data.rank_slice import ALONE, RankSlice
+from pretune.data.special_ids import SpecialIds
 from pretune.errors import InputDataError, UsageError
 from pretune.text.token_shards import TokenShard
 
@@ -31,13 +36,20 @@ class RowSettings:
     validation_tokens: int
     seed: int
     micro_batch_tokens: int = 16_384  # at most, padding included
+    objective: Literal["masked", "causal", "hybrid"] = "masked"
+    causal_share: float = 0.25  # of the rows and of the loss, if the objective is hybrid
+
+
+# An endless sequence of micro-batches, `micro_batches` of which make a step.
+TrainingRows = MaskedRows | CausalRows | HybridRows
 
 
 class Corpus:
     """Training and validation rows over the token shards of a preprocess folder.
 
-    The batches of a step are this process's slice of it; order and masks do not depend on the number of processes.
-    Raises InputDataError if there is too little text, UsageError if a step is too small to be divided.
+    `masked_validation` and `causal_validation` are the batches to evaluate each objective on; those of one that is not
+    trained are empty. The batches of a step are this process's slice of it; order and masks do not depend on the number
+    of processes. Raises InputDataError if there is too little text, UsageError if a step is too small to be divided.
     """
 
     def __init__(
@@ -60,62 +72,102 @@ class Corpus:
                 "tokens; give more text, or a smaller --row-tokens."
             )
         rows_per_step = max(1, min(settings.tokens_per_step // settings.row_tokens, len(table)))
-        self.micro_batches = -(-rows_per_step * settings.row_tokens // settings.micro_batch_tokens)
-        rows = max(1, rows_per_step // self.micro_batches)
-        self.short = self._rows(table, special, rows)
+        self.short = self._rows(table, special, rows_per_step)
         self.fill = table.fill
         longest = int(train.lengths.max())
-        self.long: MaskedRows | None = None
+        self.long: TrainingRows | None = None
         if settings.long_row_tokens > settings.row_tokens and np.mean(train.lengths > settings.row_tokens) > 0.1:
             length = min(settings.long_row_tokens, -(-longest // settings.row_tokens) * settings.row_tokens)
             long_table = build_rows(train.offsets, length, ends)
-            self.long = self._rows(long_table, special, max(1, rows * settings.row_tokens // length))
+            self.long = self._rows(long_table, special, max(1, rows_per_step * settings.row_tokens // length))
         self._refuse_idle_processes()
-        self.validation = self._validation(validation, special, is_sentence_end)
+        self.special = special
+        self.masked_validation, self.causal_validation = self._validation(validation, is_sentence_end)
 
     def _refuse_idle_processes(self) -> None:
         for rows in [self.short] + ([self.long] if self.long is not None else []):
-            if not self.rank_slice.can_divide(self.micro_batches, rows.rows_per_batch):
-                tokens = self.rank_slice.size * rows.table.row_tokens
+            if not self.rank_slice.can_divide(rows.micro_batches, rows.fewest_rows):
+                share = self.settings.causal_share
+                is_hybrid = self.settings.objective == "hybrid"
+                rows_needed = self.rank_slice.size / (min(share, 1 - share) if is_hybrid else 1)
+                kind = "micro-batch" if is_hybrid else "step"
                 raise UsageError(
-                    f"{self.rank_slice.size} processes cannot divide a step of {rows.rows_per_batch} rows of "
-                    f"{rows.table.row_tokens} tokens; give --tokens-per-step {tokens} or more, give more text if that "
-                    "is the limit, or start fewer processes."
+                    f"{self.rank_slice.size} processes cannot divide a {kind} of {rows.fewest_rows} rows of "
+                    f"{rows.table.row_tokens} tokens; give --tokens-per-step "
+                    f"{math.ceil(rows_needed) * rows.table.row_tokens} or more, give more text if that is the limit, "
+                    "or start fewer processes."
                 )
 
-    def _rows(self, table: RowTable, special: SpecialIds, rows: int) -> MaskedRows:
-        s = self.settings
-        return MaskedRows(self.train.tokens, table, special, rows_per_batch=rows, mask_prob=s.mask_prob, seed=s.seed)
+    def _rows(self, table: RowTable, special: SpecialIds, rows_per_step: int) -> TrainingRows:
+        s, tokens = self.settings, self.train.tokens
+        at_once = max(1, s.micro_batch_tokens // table.row_tokens)
+        if s.objective == "hybrid":
+            if rows_per_step < 2:
+                raise UsageError(
+                    f"A step of {s.tokens_per_step:,} tokens is one row of {table.row_tokens}, which cannot be both "
+                    f"masked and causal; give --tokens-per-step {2 * table.row_tokens} or more, or shorter rows."
+                )
+            return HybridRows(
+                tokens,
+                table,
+                special,
+                rows_per_step=rows_per_step,
+                rows_at_once=at_once,
+                causal_share=s.causal_share,
+                mask_prob=s.mask_prob,
+                seed=s.seed,
+            )
+        micro_batches = -(-rows_per_step // at_once)
+        rows = rows_per_step // micro_batches
+        if s.objective == "causal":
+            return CausalRows(tokens, table, special, rows_per_batch=rows, seed=s.seed, micro_batches=micro_batches)
+        return MaskedRows(
+            tokens,
+            table,
+            special,
+            rows_per_batch=rows,
+            mask_prob=s.mask_prob,
+            seed=s.seed,
+            micro_batches=micro_batches,
+        )
 
-    def _validation(
-        self, shard: TokenShard, special: SpecialIds, is_sentence_end: npt.NDArray[np.bool_]
-    ) -> list[Batch]:
-        """The same rows with the same masks at every evaluation, up to `validation_tokens`.
+    def _validation(self, shard: TokenShard, is_sentence_end: npt.NDArray[np.bool_]) -> tuple[list[Batch], list[Batch]]:
+        """The same rows with the same masks at every evaluation, up to `validation_tokens`, masked and causal.
 
         The same fraction of tokens is hidden as in training, so that the two losses are of the same task.
         """
         table = build_rows(shard.offsets, self.settings.row_tokens, is_sentence_end[shard.tokens])
         size = min(_VALIDATION_BATCH_ROWS, len(table))
-        rows = MaskedRows(
-            shard.tokens,
-            table,
-            special,
-            rows_per_batch=size,
-            mask_prob=self.settings.mask_prob,
-            seed=_VALIDATION_SEED,
-        )
         count = max(1, min(len(table) // size, self.settings.validation_tokens // (size * table.row_tokens)))
-        return [rows.batch(index) for index in range(count)]
+        masked, causal = list[Batch](), list[Batch]()
+        if self.settings.objective != "causal":
+            masked_rows = MaskedRows(
+                shard.tokens,
+                table,
+                self.special,
+                rows_per_batch=size,
+                mask_prob=self.settings.mask_prob,
+                seed=_VALIDATION_SEED,
+            )
+            masked = [masked_rows.batch(index) for index in range(count)]
+        if self.settings.objective != "masked":
+            causal_rows = CausalRows(shard.tokens, table, self.special, rows_per_batch=size, seed=_VALIDATION_SEED)
+            causal = [causal_rows.batch(index) for index in range(count)]
+        return masked, causal
+
+    def first_validation(self) -> list[Batch]:
+        """The first validation batch of each objective that is trained."""
+        return [batches[0] for batches in (self.masked_validation, self.causal_validation) if batches]
 
     @property
     def tokens_per_step(self) -> float:
         """Mean number of real tokens in one update."""
-        return self.short.tokens_per_batch * self.micro_batches
+        return self.short.tokens_per_step
 
     @property
     def micro_batch_tokens(self) -> int:
-        """Positions in one micro-batch, padding included, before it is divided among processes."""
-        return self.short.rows_per_batch * self.short.table.row_tokens
+        """Positions in the largest micro-batch, padding included, before it is divided among processes."""
+        return self.short.most_rows * self.short.table.row_tokens
 
     def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]:
         """The micro-batches of update number `step`, read `shift` steps ahead; long rows after `long_start_step`."""
@@ -130,16 +182,22 @@ class Corpus:
         assert self.long is not None
         return self._slice_of(self.long, step)
 
-    def _slice_of(self, rows: MaskedRows, step: int) -> list[Batch]:
-        first = (step - 1) * self.micro_batches
-        return self.rank_slice.micro_batches(self.micro_batches, lambda i: rows.batch(first + i))
+    def _slice_of(self, rows: TrainingRows, step: int) -> list[Batch]:
+        first = (step - 1) * rows.micro_batches
+        return self.rank_slice.micro_batches(rows.micro_batches, lambda i: rows.batch(first + i))
 
     def references(self, vocab_size: int) -> dict[str, float]:
-        """Reference values: losses of guessing uniformly and by frequency, and accuracy of the most frequent token."""
+        """Reference values of the main evaluation: losses of guessing uniformly and by frequency, and accuracy of the
+        most frequent token."""
         counts = np.bincount(self.train.tokens, minlength=vocab_size).astype(np.float64)
-        counts[~self.short.special.are_ordinary(np.arange(len(counts)))] = 0
+        ids = np.arange(len(counts))
+        is_ever_label = self.special.are_ordinary(ids)
+        if not self.masked_validation:
+            is_ever_label |= ids == self.special.eos
+        counts[~is_ever_label] = 0
         frequencies = (counts + 1) / (counts + 1).sum()
-        labels = np.concatenate([batch.labels.numpy() for batch in self.validation])
+        batches = self.masked_validation or self.causal_validation
+        labels = np.concatenate([batch.labels.numpy() for batch in batches])
         return {
             "uniform_nats": float(np.log(vocab_size)),
             "unigram_nats": float(-np.log(frequencies[labels]).mean()),

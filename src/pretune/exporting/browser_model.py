@@ -79,7 +79,8 @@ def _load_models(run: Path) -> tuple[Classifier | None, MaskFiller | None]:
         )
     filler = None
     if (folder := _find(run, "pretrain")) is not None and (loaded is None or folder != loaded.path):
-        filler = load_filler(folder)
+        if load_model_folder(folder).config.can_fill:
+            filler = load_filler(folder)
     elif loaded is not None and classifier is None:
         filler = load_filler(loaded.path)
     if classifier is None and filler is None:

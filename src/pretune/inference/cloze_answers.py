@@ -50,8 +50,9 @@ def find_answers(
     `read_rows` has labelled rows from which the model may choose words. Raises ModelError for a base without a mask
     token, and UsageError for a pattern or words that do not work, or if no words are given and none can be chosen.
     """
-    if model.config.mask_token_id < 0:
-        raise ModelError("The model has no mask token, so it cannot answer a cloze; use --method head.")
+    if not model.config.can_fill or model.config.mask_token_id < 0:
+        lacks = "has no mask token" if model.config.can_fill else "was trained to predict the next token only"
+        raise ModelError(f"The model {lacks}, so it cannot answer a cloze; use --method head.")
     pattern = read_pattern(
         request.pattern or suggest_pattern(names, has_pair=request.has_pair), has_pair=request.has_pair
     )

@@ -1,15 +1,27 @@
-"""From the path of a run, a stage folder or a checkpoint folder to a classifier or a mask filler."""
+"""From the path of a run, a stage folder or a checkpoint folder to a classifier, mask filler or text generator."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
+from pretune.compute.device import device_at_hand
 from pretune.compute.malloc import keep_freed_memory
 from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import MaskFiller
-from pretune.model.folder import CONFIG_NAME, LABELS_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.inference.generate import TextGenerator
+from pretune.inference.sentence_scores import SentenceScorer, choose_scoring
+from pretune.model.folder import (
+    CONFIG_NAME,
+    LABELS_NAME,
+    TOKENIZER_NAME,
+    LoadedModel,
+    load_model_folder,
+    read_stop_ids,
+)
+from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
 from pretune.model.weights import has_weights
 from pretune.runtime.events import STAGE_ORDER
@@ -17,6 +29,7 @@ from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
 
 CHECKPOINT_NAME = "checkpoint"
+_SENTENCE = "The sun rises in the east and sets in the west, and at night the moon shines over the houses."
 _KINDS = {"finetune": "fine-tuned", "pretrain": "pre-trained"}
 
 ModelStage = Literal["finetune", "pretrain"]
@@ -68,14 +81,15 @@ def _check_answers(loaded: LoadedModel, tokenizer: Tokenizer) -> None:
 def load_filler(path: Path | str) -> MaskFiller:
     """The masked language model at a path; for a run, the one that its pretrain stage trained.
 
-    Raises the errors of `load_classifier`, but ModelError if the model is a classifier or has no mask token.
+    Raises the errors of `load_classifier`, but ModelError if the model is a classifier, is causal, or has no mask
+    token.
     """
     loaded = load_model_folder(find_model_folder(path, "pretrain"))
-    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
-    if not isinstance(model, LanguageModel):
-        found = "a classifier" if isinstance(loaded.model, TaskModel) else "a model without a head for words"
+    model = _language_model_of(loaded, "does not fill in words")
+    if not model.config.can_fill:
         raise ModelError(
-            f"{loaded.path} has {found}, which does not fill in words; give its run, or the output folder of pretrain."
+            f"{loaded.path} was trained to predict the next token only, so it does not fill in words; to teach it, run "
+            f"pretune pretrain PREPROCESSED --from {path} --objective hybrid --out DIR."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:
@@ -83,12 +97,55 @@ def load_filler(path: Path | str) -> MaskFiller:
     return MaskFiller(path=loaded.path, model=model.eval(), tokenizer=tokenizer)
 
 
+def load_scorer(path: Path | str, scoring: str = "auto") -> SentenceScorer:
+    """The language model at a path as a scorer of sentences, `scoring` being masked, causal or auto.
+
+    Raises the errors of `load_filler`, and UsageError for a way of scoring in which the model was not trained.
+    """
+    keep_freed_memory()
+    loaded = load_model_folder(find_model_folder(path, "pretrain"))
+    model = _language_model_of(loaded, "has no probability for a sentence").eval().to(device_at_hand())
+    tokenizer = load_matching_tokenizer(loaded)
+    chosen = choose_scoring(scoring, model, tokenizer, loaded.path)
+    return SentenceScorer(path=loaded.path, model=model, tokenizer=tokenizer, scoring=chosen)
+
+
+def load_generator(path: Path | str, stage: ModelStage = "pretrain") -> TextGenerator:
+    """The causal or hybrid language model at a path; for a run, the one of its stage `stage`.
+
+    Raises the errors of `load_classifier`, but ModelError if the model does not predict the next token. For one that
+    was trained to fill in words only, it names its loss from left to right, and the command that trains it further.
+    """
+    keep_freed_memory()
+    loaded = load_model_folder(find_model_folder(path, stage))
+    model = _language_model_of(loaded, "does not continue a text").eval().to(device_at_hand())
+    tokenizer = load_matching_tokenizer(loaded)
+    generator = TextGenerator(model, tokenizer, stop_ids=read_stop_ids(loaded.path), path=loaded.path)
+    if not model.config.can_generate:
+        raise ModelError(
+            f"{loaded.path} was trained to fill in masked words, not to continue a text: read from left to right, its "
+            f"loss on an English sentence is {generator.loss_of(_SENTENCE):.1f} nats per token, and that of a guess is "
+            f"{math.log(model.config.vocab_size):.1f}. Train it further: pretune pretrain PREPROCESSED --from "
+            f"{loaded.path} --objective causal --out DIR."
+        )
+    return generator
+
+
+def _language_model_of(loaded: LoadedModel, lacks: str) -> LanguageModel:
+    """The model with its head for words. Raises ModelError, with what the model `lacks`, if there is no such head."""
+    model = loaded.model.to_language_model() if isinstance(loaded.model, ClozeClassifier) else loaded.model
+    if isinstance(model, LanguageModel):
+        return model
+    found = "a classifier" if isinstance(model, TaskModel) else "a model without a head for words"
+    raise ModelError(f"{loaded.path} has {found}, which {lacks}; give its run, or the output folder of pretrain.")
+
+
 def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
     """The model folder at a path; if the path is a whole run, the one of its stage `stage`.
 
     Raises ModelNotFoundError if there is none, with what was found instead.
     """
-    path = Path(path).expanduser()
+    path = local_folder(path).expanduser()
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")

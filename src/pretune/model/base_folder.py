@@ -15,6 +15,7 @@ from typing import Any
 from pretune.errors import CorruptModelError, InputDataError, ModelNotFoundError
 from pretune.model.config import longest_row_of
 from pretune.model.hub import local_folder
+from pretune.model.weights import has_weights, weights_file
 from pretune.runtime.manifest import MANIFEST_NAME, hash_file, hash_json, read_manifest
 from pretune.text.labels.checks import MAX_SHARED_FRACTION, LabeledRow
 from pretune.text.labels.split import LabelledSplit
@@ -54,7 +55,8 @@ class BaseFolder:
 def read_base_folder(base: Path | str) -> BaseFolder:
     """The base at a path: a run (its pre-trained model), a stage folder, a checkpoint, or a bare model folder.
 
-    Raises ModelNotFoundError if it has no tokenizer, CorruptModelError if a file is damaged.
+    Raises ModelNotFoundError if it has no tokenizer, CorruptModelError if a file is damaged, and ModelError if its
+    weights are only a pickle, which no stage could load.
     """
     base = local_folder(base)
     places = (base / _CHECKPOINT, base, base / "pretrain" / _CHECKPOINT)
@@ -62,6 +64,8 @@ def read_base_folder(base: Path | str) -> BaseFolder:
     if folder is None:
         found = "does not exist" if not base.exists() else f"has no {TOKENIZER_NAME}"
         raise ModelNotFoundError(f"{base} {found}; expected the folder of the pretrain stage, or a model folder.")
+    if has_weights(folder):
+        weights_file(folder)  # for its errors
     summary = _read_summary(folder, is_named=folder == base)
     return BaseFolder(
         path=folder,

@@ -21,16 +21,16 @@ def count_parameters(config: ModelConfig) -> int:
     return count_block_parameters(config) + tables * config.vocab_size * config.hidden_size + config.hidden_size
 
 
-def train_flops_per_token(config: ModelConfig, seen_tokens: float, mask_prob: float) -> float:
+def train_flops_per_token(config: ModelConfig, seen_tokens: float, predicted_fraction: float) -> float:
     """Operations for one training token: 6 per weight that it uses (arXiv:2001.08361), and 12 per layer and hidden unit
     for each of the `seen_tokens` it attends to: those of its row, or of its document only if attention skips the rest.
 
-    Only masked tokens use the head and the feed-forward half of the last layer.
+    Only positions that predict a token use the head and the feed-forward half of the last layer.
     """
     attention = 12 * config.num_layers * config.num_heads * config.head_dim * seen_tokens
-    head = 6 * config.vocab_size * config.hidden_size * mask_prob
+    head = 6 * config.vocab_size * config.hidden_size * predicted_fraction
     last_half = config.hidden_size * (config.num_heads * config.head_dim + 3 * config.intermediate_size)
-    return 6 * (count_block_parameters(config) - (1 - mask_prob) * last_half) + attention + head
+    return 6 * (count_block_parameters(config) - (1 - predicted_fraction) * last_half) + attention + head
 
 
 def state_bytes(config: ModelConfig) -> int:
@@ -39,7 +39,7 @@ def state_bytes(config: ModelConfig) -> int:
 
 
 def train_memory_bytes(
-    config: ModelConfig, tokens_per_batch: int, row_tokens: int, mask_prob: float, *, by_spans: bool = False
+    config: ModelConfig, tokens_per_batch: int, row_tokens: int, predicted_fraction: float, *, by_spans: bool = False
 ) -> int:
     """Weights, gradients and moments, the activations of a micro-batch for its backward pass, and 0.5 GB of libraries.
 
@@ -51,7 +51,7 @@ def train_memory_bytes(
     if by_spans:  # two residuals in fp32; two norms, query, key, value, heads, gate, up and their product in bf16
         per_layer = 2 * _BYTES * hidden + 2 * (6 * hidden + 3 * inner)
     activations = tokens_per_batch * config.num_layers * per_layer
-    logits = 3 * _BYTES * round(tokens_per_batch * mask_prob) * config.vocab_size
+    logits = 3 * _BYTES * round(tokens_per_batch * predicted_fraction) * config.vocab_size
     return state + activations + logits + 500_000_000
 
 

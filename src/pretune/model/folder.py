@@ -42,9 +42,11 @@ from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
 
 CONFIG_NAME = "config.json"
+GENERATION_CONFIG_NAME = "generation_config.json"  # of transformers
 LABELS_NAME = "labels.json"
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+CHAT_TEMPLATE_NAME = "chat_template.jinja"
 SPECIAL_TOKENS_NAME = "special_tokens_map.json"  # of older foreign tokenizers
 
 _RENAMED = {
@@ -146,6 +148,13 @@ def load_model_folder(folder: Path) -> LoadedModel:
     weights_file(folder)  # for its errors, before anything is read
     loaded = _load_native if fields.get("model_type") in NATIVE_TYPES else _load_foreign
     return loaded(folder, fields)
+
+
+def read_stop_ids(folder: Path) -> frozenset[int]:
+    """The tokens that end a text of a causal model, by `config.json` and `generation_config.json`."""
+    files = [file for name in (CONFIG_NAME, GENERATION_CONFIG_NAME) if (file := Path(folder) / name).is_file()]
+    found = [_read_json(file).get("eos_token_id") for file in files]
+    return frozenset(i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if isinstance(i, int))
 
 
 def _load_native(folder: Path, fields: dict[str, Any]) -> LoadedModel:
@@ -396,10 +405,14 @@ def _read_labelling(folder: Path, fields: dict[str, Any]) -> Labelling:
 
 
 def _read_tokenizer_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a tokenizer for transformers; a foreign folder may lack them."""
+    """The settings of a tokenizer for transformers, which a foreign folder may lack; a chat template is part of them,
+    also if transformers has put it into a file of its own."""
+    settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
     if (folder / TOKENIZER_CONFIG_NAME).is_file():
-        return _read_json(folder / TOKENIZER_CONFIG_NAME)
-    return {"tokenizer_class": "PreTrainedTokenizerFast"}
+        settings = _read_json(folder / TOKENIZER_CONFIG_NAME)
+    if (folder / CHAT_TEMPLATE_NAME).is_file():  # goes before the settings, as in transformers
+        settings["chat_template"] = (folder / CHAT_TEMPLATE_NAME).read_text(encoding="utf-8")
+    return settings
 
 
 def _read_json(file: Path) -> dict[str, Any]:

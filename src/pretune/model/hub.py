@@ -1,7 +1,7 @@
-"""The local folder of a model named `hf:OWNER/NAME[@REVISION]`; the Hugging Face hub is asked only for such names.
+"""The local folder of a model that is named `hf:OWNER/NAME[@REVISION]` or is a GGUF file.
 
-Of a repository, only the weights as safetensors, the config and the files of the tokenizer are fetched: no pickle and
-no code.
+The Hugging Face hub is asked only for such names. Of a repository, only the weights as safetensors, the config and the
+files of the tokenizer are fetched: no pickle and no code.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import ModelError, ModelNotFoundError, UsageError
+from pretune.model.gguf_folder import converted_folder, find_gguf
 
 PREFIX = "hf:"
 _NAME = re.compile(r"hf:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?")
@@ -33,13 +34,15 @@ def is_hub_name(path: Path | str) -> bool:
 
 
 def local_folder(path: Path | str) -> Path:
-    """The path itself, or the local copy of `hf:OWNER/NAME[@REVISION]`, which is downloaded if there is none yet.
+    """The path itself; the local copy of `hf:OWNER/NAME[@REVISION]`, which is downloaded if there is none yet; or the
+    folder made from a GGUF file.
 
     Raises UsageError if the name does not parse or huggingface_hub is not installed, ModelNotFoundError if the model
-    cannot be fetched, and ModelError if the repository has no safetensors.
+    cannot be fetched, ModelError if the repository has no safetensors, and the errors of `converted_folder`.
     """
     if not is_hub_name(path):
-        return Path(path)
+        file = find_gguf(Path(path).expanduser())
+        return Path(path) if file is None else converted_folder(file)
     parsed = _NAME.fullmatch(str(path))
     if parsed is None:
         raise UsageError(f"{path} does not name a model; expected hf:OWNER/NAME[@REVISION].")

@@ -30,7 +30,7 @@ def config_to_fields(config: ModelConfig) -> dict[str, Any]:
         "attention_dropout": 0.0,
         "mlp_bias": False,
         "pretraining_tp": 1,
-        "use_cache": False,
+        "use_cache": config.objective == "causal",  # in transformers, for generation
         "rope_parameters": {"rope_theta": config.rope_theta, **_rope_fields(config.rope_scaling)},
         "rope_theta": config.rope_theta,
         "pad_token_id": config.pad_token_id,

@@ -4,6 +4,7 @@ A pre-norm transformer with RMSNorm (arXiv:1910.07467), rotary positions (arXiv:
 no biases and tied embeddings. Token ids and document ids go in; positions attend only within their document.
 
 B batch, T sequence, D hidden, H heads, K head dim, V vocabulary, C classes, M masked positions, *N any of them.
+S positions so far, in a cache.
 A text may be several windows, which are rows of the batch one after another; R texts.
 """
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from pretune.compute.varlen import Spans, attend_spans, can_attend
 from pretune.model.config import ForeignConfig, ModelConfig, RopeScaling
 from pretune.model.foreign_encoder import ForeignEncoder
+from pretune.model.key_value_cache import CachedPositions, KeyValueCache
 
 INITIAL_DEVIATION = 0.02
 
@@ -76,11 +78,11 @@ def stretched(frequency: Float[Tensor, "F"], scaling: RopeScaling) -> Float[Tens
     return torch.lerp(slow, frequency, kept.clamp(0.0, 1.0))
 
 
-def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "T K"], sin: Float[Tensor, "T K"]) -> Tensor:
-    """Turn each pair (x_i, x_{i+K/2}) by the angle of its position."""
+def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "*R T K"], sin: Float[Tensor, "*R T K"]) -> Tensor:
+    """Turn each pair (x_i, x_{i+K/2}) by the angle of its position, from tables for all rows or for each row."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
-    return (x * cos[None, :, None, :] + turned * sin[None, :, None, :]).to(x.dtype)
+    return (x * cos[..., None, :] + turned * sin[..., None, :]).to(x.dtype)
 
 
 def attention_bias(
@@ -145,6 +147,26 @@ class Block(nn.Module):
             v = v.repeat_interleave(c.num_heads // c.num_kv_heads, dim=1)
         return attend(q, k, v, mask).transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
 
+    def attend_to_cache(
+        self, x: Float[Tensor, "B T D"], at: CachedPositions, cached: tuple[Tensor, Tensor]
+    ) -> Float[Tensor, "B T HK"]:
+        """`attention_half` for new positions, which see all earlier ones; their keys and values join those cached."""
+        c, (keys, values) = self.config, cached
+        b, t, _ = x.shape
+        h = self.attention_norm(x).to(keys.dtype)
+        heads = self.qkv_proj(h).view(b, t, c.num_heads + 2 * c.num_kv_heads, c.head_dim)
+        turned = rotate(heads[:, :, : c.num_heads + c.num_kv_heads], at.cos, at.sin).transpose(1, 2)
+        keys[:, :, at.start : at.end] = turned[:, c.num_heads :]
+        values[:, :, at.start : at.end] = heads[:, :, c.num_heads + c.num_kv_heads :].transpose(1, 2)
+        found = F.scaled_dot_product_attention(
+            turned[:, : c.num_heads],
+            keys[:, :, : at.end],
+            values[:, :, : at.end],
+            attn_mask=at.bias,
+            enable_gqa=c.num_kv_heads != c.num_heads,
+        )
+        return found.transpose(1, 2).reshape(b, t, c.num_heads * c.head_dim)
+
     def feed_forward_half(self, x: Float[Tensor, "*N D"], heads: Float[Tensor, "*N HK"]) -> Float[Tensor, "*N D"]:
         """The half in which positions are independent: add the heads to the residual stream, then feed-forward."""
         x = x + self.out_proj(heads)
@@ -208,6 +230,27 @@ class Transformer(nn.Module):
             x = feed_forward_half(x, heads)
         return self.final_norm(x)
 
+    def new_cache(
+        self, max_seq_len: int, padding: Sequence[int] = (0,), dtype: torch.dtype = torch.float32
+    ) -> KeyValueCache:
+        """An empty cache for `max_seq_len` positions of each row, of which the first `padding[b]` are padding."""
+        return KeyValueCache(self.config, rotary_tables(self.config, max_seq_len, self.device), padding, dtype)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embed_tokens.weight.device
+
+    def read_on(self, input_ids: Int[Tensor, "B T"], cache: KeyValueCache) -> Float[Tensor, "B D"]:
+        """The vectors at the last of some positions, which follow those in the cache and join them; causal."""
+        at, x = cache.begin(input_ids.shape[1]), self.embed_tokens(input_ids)
+        for block, cached in zip(self.blocks, cache.layers, strict=True):
+            block = cast(Block, block)
+            heads = block.attend_to_cache(x, at, cached)
+            if cached is cache.layers[-1]:
+                x, heads = x[:, -1:], heads[:, -1:]
+            x = block.feed_forward_half(x, heads)
+        return self.final_norm(x[:, -1])
+
 
 class LanguageModel(nn.Module):
     """A transformer that predicts tokens."""
@@ -230,6 +273,10 @@ class LanguageModel(nn.Module):
     ) -> Float[Tensor, "*M V"]:
         """Logits at the given positions of the flattened batch (M, V), or at all of them (B, T, V)."""
         return self.lm_head(self.transformer(input_ids, document_ids, is_causal, dtype, positions).to(dtype))
+
+    def next_logits(self, input_ids: Int[Tensor, "B T"], cache: KeyValueCache) -> Float[Tensor, "B V"]:
+        """Logits of the token after some tokens, which follow those in the cache and join them."""
+        return self.lm_head(self.transformer.read_on(input_ids, cache).to(cache.dtype))
 
 
 Backbone = Transformer | ForeignEncoder

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pretune.errors import CorruptModelError, ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS_NAME, INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "pytorch_model.pt", "model.ckpt")
@@ -42,6 +42,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises CorruptModelError naming the file that is missing, truncated or damaged, and ModelError, with the command
     that converts it, if there is only a pickle.
     """
+    from safetensors import SafetensorError  # here, so that what only looks for files does without torch
+    from safetensors.torch import load_file
+
     path = weights_file(folder)
     files = [path] if path.name == WEIGHTS_NAME else _files_of(path)
     tensors: dict[str, Tensor] = {}

@@ -317,7 +317,10 @@ def _evaluation(event: Event) -> str:
     place = f"step {formats.count(event['step'])}"
     if event.get("trial") is not None:
         place = f"trial {event['trial']}  epoch {event['epoch']:.2f}"
-    return f"{place}  validation loss {formats.nats(event['loss'])}  {_score(event)}"
+    if "causal" not in event:
+        return f"{place}  validation loss {formats.nats(event['loss'])}  {_score(event)}"
+    masked, following = (f"loss {formats.nats(each['loss'])}  {_score(each)}" for each in (event, event["causal"]))
+    return f"{place}  validation: masked {masked}; next token {following}"
 
 
 def _score(event: Event) -> str:

@@ -21,7 +21,7 @@ from pretune.run_trace.run_card import RunFolder, make_run_card, read_folder
 from pretune.run_trace.stages import read_stages
 from pretune.run_trace.test_errors import read_errors
 from pretune.run_trace.text_reports import read_funnel, read_tokenizer
-from pretune.run_trace.training import read_phases, read_watched
+from pretune.run_trace.training import read_continued, read_phases, read_watched
 from pretune.runtime.events import LOG_NAME, Event, count_damaged, read_run
 from pretune.runtime.manifest import RECIPE_NAME
 from pretune.trace_schema import FillTrace, PredictionTrace, RunTrace
@@ -77,6 +77,7 @@ def fold_events(
         tokenizer=read_tokenizer(events),
         phases=phases,
         watched=read_watched(events),
+        continued=read_continued(events),
         comparison=comparison,
         predictions=[as_written(prediction) for prediction in predictions],
         fills=[as_written(fill) for fill in fills],

@@ -175,7 +175,7 @@ def _of_pretraining(phase: Phase, running: Stage | None) -> Headline:
     detail = "" if guess is None else f"Always predicting the most frequent token gives {formats.percent(guess.value)}."
     ended = "There is no classifier, since nothing has been trained on labels." if running is None else _at(running)
     return Headline(
-        sentence=f"After {formats.count(row.step)}{total} steps, {figure} of hidden tokens are predicted correctly.",
+        sentence=f"After {formats.count(row.step)}{total} steps, {figure} of {phase.unit} are predicted correctly.",
         figure=figure,
         detail=f"{detail} {ended}".strip(),
     )

@@ -173,7 +173,7 @@ def _pretraining(trace: RunTrace) -> Insight | None:
     numbers = {"loss": (loss, ["at", f"{row}/loss"]), "unigram": (level, ["at", f"{reference}/value"])}
     side = "below" if loss < level else "not below"
     sentence = (
-        f"On hidden tokens the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
+        f"On {phase.unit} the loss reached {formats.nats(loss)} nats, {side} the {formats.nats(level)} that word "
         "frequencies alone give."
     )
     return _insight("pre-training", sentence, numbers, [row, reference])

@@ -147,7 +147,7 @@ def _start(moment: Moment) -> Observation | None:
 
 def _overfitting(moment: Moment) -> Observation | None:
     row, rows = moment.row, moment.so_far
-    # If the training loss is weighted by class, it is compared with a validation loss that is, too.
+    # If the training loss is weighted, it is compared with a validation loss that is, too.
     prefix = "weighted_" if row.weighted_loss is not None else ""
     train, validation = f"{prefix}train_loss", f"{prefix}loss"
 
@@ -171,7 +171,8 @@ def _overfitting(moment: Moment) -> Observation | None:
     if not is_memorising or rise <= noise:
         return None
     losses = f"train {formats.nats(train_loss)}, validation {formats.nats(loss)}"
-    sentence = f"overfitting: {losses}" + (", both weighted by class" if prefix else "")
+    by = "objective" if moment.is_pretraining else "class"
+    sentence = f"overfitting: {losses}" + (f", both weighted by {by}" if prefix else "")
     numbers = {
         train: (train_loss, moment.read(train)),
         validation: (loss, moment.read(validation)),

@@ -45,6 +45,7 @@ _EXCERPTS = {
     "MaskedExample": ("masked_text",),
     "Dropped": ("examples",),
     "WatchedSentence": ("masked_text",),
+    "ContinuedPrompt": ("prompt",),
     "PredictionTrace": ("text", "text_pair"),
     "FillTrace": ("masked_text",),
     "TestRow": ("text", "text_pair"),

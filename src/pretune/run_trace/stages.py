@@ -28,7 +28,7 @@ TITLES = {
     "collect": "read the text",
     "split": "check the labelled examples and hold some out",
     "preprocess": "clean the text, train the tokenizer, write tokens",
-    "pretrain": "learn to predict missing words",
+    "pretrain": "learn to predict words of the text",
     "prepare": "encode the labelled examples",
     "finetune": "fine-tune the model on the task",
     "scratch": "train the same network on the same labels from scratch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from pretune.run_trace.carried_example import guesses
 from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, whole, words
@@ -13,7 +13,10 @@ from pretune.run_trace.observations import in_short, observe
 from pretune.run_trace.step_series import read_steps
 from pretune.runtime.events import Event
 from pretune.trace_schema import (
+    ContinuedMoment,
+    ContinuedPrompt,
     Evaluation,
+    NextTokens,
     Phase,
     Phases,
     Plan,
@@ -28,6 +31,7 @@ from pretune.trace_schema import (
 
 BASE = "base"  # the id of the reference that only a pre-training from a base has
 Training = Literal["pretrain", "finetune", "scratch"]
+ObjectiveName = Literal["masked", "causal", "hybrid"]
 
 # id, name in a chart, field of the event, meaning; by the metric, or for pre-training
 _LOSSES = {
@@ -88,9 +92,11 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
     read = [_read_evaluation(row, metric, None if trial is None else trial.best_step) for row in rows]
     estimate, references = last_of(own, stage, "estimate"), last_of(own, stage, "references")
     known = stage if stage == "pretrain" else metric
+    objective = _read_objective(estimate) if stage == "pretrain" else None
     phase = Phase(
         stage=stage,
-        unit="masked tokens" if stage == "pretrain" else "texts",
+        unit=_unit(objective),
+        objective=objective,
         metric=metric,
         parameters=whole(estimate.get("parameters")),
         size=words(estimate.get("size")),
@@ -171,7 +177,38 @@ def _read_evaluation(row: Event, metric: str, best_step: int | None) -> Evaluati
         is_best=step == best_step,
         summary="",
         observations=[],
+        next_tokens=_read_next_tokens(row if "bits_per_byte" in row else members(row.get("causal"))),
     )
+
+
+def _read_next_tokens(found: Event) -> NextTokens | None:
+    loss, scored = figure(found.get("loss")), read_score(found, "accuracy")
+    if loss is None or scored is None:
+        return None
+    accuracy, interval = scored
+    low, high = interval or (None, None)
+    return NextTokens(
+        loss=loss,
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        n=whole(found.get("n")),
+        bits_per_byte=figure(found.get("bits_per_byte")),
+        loss_error=figure(found.get("loss_error")),
+        loss_change_error=figure(found.get("loss_change_error")),
+    )
+
+
+def _read_objective(estimate: Event) -> ObjectiveName:
+    """What pre-training predicts; logs of earlier versions do not say, and are of masked words."""
+    found = words(estimate.get("objective"))
+    return cast(ObjectiveName, found) if found in get_args(ObjectiveName) else "masked"
+
+
+def _unit(objective: ObjectiveName | None) -> Literal["masked tokens", "next tokens", "texts"]:
+    if objective is None:
+        return "texts"
+    return "next tokens" if objective == "causal" else "masked tokens"
 
 
 def _references(event: Event, known: tuple[tuple[str, str, str, str], ...]) -> list[Reference]:
@@ -315,3 +352,15 @@ def read_watched(events: list[Event]) -> list[WatchedSentence]:
             )
         )
     return watched
+
+
+def read_continued(events: list[Event]) -> list[ContinuedPrompt]:
+    """The prompts that were continued at every evaluation, with the text that followed each time."""
+    continued: dict[str, list[ContinuedMoment]] = {}
+    for row in of_stage(events, "pretrain", "evaluation"):
+        for each in objects(row.get("continuations")):
+            prompt, text = words(each.get("prompt")), words(each.get("text"))
+            if prompt is not None and text is not None:
+                moment = ContinuedMoment(step=whole(row.get("step")) or 0, text=text)
+                continued.setdefault(prompt, []).append(moment)
+    return [ContinuedPrompt(prompt=prompt, moments=moments) for prompt, moments in continued.items()]

@@ -48,6 +48,21 @@ def wilson_interval(correct: float, count: float) -> tuple[float, float]:
     return max(0.0, min(centre - half, fraction)), min(1.0, max(centre + half, fraction))
 
 
+def ratio_interval(sums: FloatArray, counts: FloatArray) -> tuple[float, float] | None:
+    """A 95 % interval for sum(sums) / sum(counts), such as a loss per token, over N independent units; None for one.
+
+    The units, (N,) each, differ in size, and a ratio is not linear in them: its variance is that of the residuals
+    sums - ratio * counts (linearisation; Cochran 1977, Sampling Techniques, 6.4), with Student's t.
+    """
+    num_units = len(sums)
+    if num_units < 2:
+        return None
+    ratio = float(sums.sum() / counts.sum())
+    variance = float(((sums - ratio * counts) ** 2).sum()) * num_units / (num_units - 1) / float(counts.sum()) ** 2
+    half = _t_quantile(num_units - 1) * math.sqrt(variance)
+    return ratio - half, ratio + half
+
+
 def accuracy_over_seeds(correct: BoolArray) -> tuple[float, tuple[float, float]]:
     """The mean accuracy of runs that differ in their seed, with a 95 % interval for the expected accuracy.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pretune.errors import UsageError
 from pretune.settings import SplitConfig
 from pretune.tasks.registry import task_named
 from pretune.text.labels.detect_task import Columns
@@ -13,8 +14,13 @@ from pretune.text.labels.split import LabelledSplit, split_labels
 def split_file(labels: Path, test_labels: Path | None, config: SplitConfig) -> LabelledSplit:
     """The rows of a labelled file, read, checked and split for the task of the settings, or for the one it shows.
 
-    Raises the errors of `split_labels`.
+    Raises the errors of `split_labels`, and UsageError for conversations, which have no labels.
     """
+    if config.task == "chat":
+        raise UsageError(
+            "Conversations are read and split by `pretune prepare FILE --task chat --base BASE --out DIR`; `run` and "
+            "`split` are for labelled rows."
+        )
     return split_labels(
         labels,
         task_named,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import compress
 from typing import Literal
 
+from pretune.errors import UsageError
+
 Split = Literal["train", "validation", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -76,6 +78,15 @@ def assign_splits(
         if not any(split[key] == "train" for key in members):
             split[min(members, key=lambda key: (units[key], key))] = "train"
     return [split[key] for key in keys]
+
+
+def check_fractions(validation_fraction: float, test_fraction: float) -> None:
+    """Raise UsageError for fractions that leave nothing to train on, or nothing to validate with."""
+    if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
+        raise UsageError(
+            f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
+            "fractions that add up to less than 1, with the validation fraction above 0."
+        )
 
 
 def _fill_validation(members: list[str], split: dict[str, Split], keep: str) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from pretune.compute.device import device_at_hand
 from pretune.data.labelled_rows import LabeledShard, LabelledBatches
-from pretune.data.masked_rows import special_ids
+from pretune.data.special_ids import special_ids
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.inference.classify import MAX_SEQ_LEN, Classifier

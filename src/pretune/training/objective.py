@@ -26,8 +26,8 @@ from pretune.model.transformer import (
 
 @dataclass(frozen=True, kw_only=True)
 class LossSum:
-    """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Masked
-    prediction also has, for single labels, the `losses` (N,) and `is_correct` (N,) when gradients are off."""
+    """Sums over the labels of one micro-batch; `weight` is the number of labels, or the sum of their weights. Without
+    gradients, a prediction of tokens also has the `losses` (N,) and `is_correct` (N,) of single labels."""
 
     loss: Tensor
     weight: float
@@ -41,11 +41,18 @@ Objective = Callable[[Batch], LossSum]
 
 
 def predict_tokens_sum(
-    hidden: Float[Tensor, "N D"], embedding: Float[Tensor, "V D"], labels: Int[Tensor, "N"], dtype: torch.dtype
+    hidden: Float[Tensor, "N D"],
+    embedding: Float[Tensor, "V D"],
+    labels: Int[Tensor, "N"],
+    weights: Float[Tensor, "N"] | None,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy in nats, and number of correct predictions, through the tied embedding."""
+    """Summed cross-entropy in nats, weighted if there are weights, and number of correct predictions."""
     logits = (hidden.to(dtype) @ embedding.to(dtype).T).float()
-    return F.cross_entropy(logits, labels, reduction="sum"), (logits.argmax(-1) == labels).sum()
+    correct = (logits.argmax(-1) == labels).sum()
+    if weights is None:
+        return F.cross_entropy(logits, labels, reduction="sum"), correct
+    return (F.cross_entropy(logits, labels, reduction="none") * weights).sum(), correct
 
 
 def predict_each_token(
@@ -56,8 +63,11 @@ def predict_each_token(
     return F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1) == labels
 
 
-class MaskedObjective:
-    """Masked prediction with logits at masked positions only: the same sum, at a fifth of the cost of the head.
+class TokenObjective:
+    """Prediction of tokens, masked or next ones, with logits at the positions of labels only; a label counts with its
+    weight if the batch has weights.
+
+    With a fifth of the positions masked, the head costs a fifth of what it would cost at all of them.
 
     Blocks and head are compiled separately: all layers share one compiled block, so compiling is several times faster.
     The embedding is not compiled, because its compiled gradient adds floats in no fixed order.
@@ -83,11 +93,13 @@ class MaskedObjective:
             batch.attention.spans,
         )
         losses = is_correct = None
+        inputs = (hidden, self.model.lm_head.weight, batch.labels)
         if torch.is_grad_enabled():
-            loss, correct = self.head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
+            loss, correct = self.head(*inputs, batch.label_weights, self.dtype)
         else:
-            losses, is_correct = self.evaluation_head(hidden, self.model.lm_head.weight, batch.labels, self.dtype)
-            loss, correct = losses.sum(), is_correct.sum()
+            losses, is_correct = self.evaluation_head(*inputs, self.dtype)
+            counted = losses if batch.label_weights is None else losses * batch.label_weights
+            loss, correct = counted.sum(), is_correct.sum()
         count = len(batch.labels)
         return LossSum(
             loss=loss, weight=batch.weight, correct=correct, count=count, losses=losses, is_correct=is_correct

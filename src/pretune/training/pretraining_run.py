@@ -24,6 +24,7 @@ from pretune.training.loop import StepResult, accumulate, clear_gradients, evalu
 from pretune.training.objective import Objective
 from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.parallel import Parallel
+from pretune.training.row_losses import compare_rows
 from pretune.training.run_log import RunLog, describe_refusals
 from pretune.training.schedule import Plan
 
@@ -47,7 +48,9 @@ class PretrainingRun:
     """Trains `model` in place. Call `begin` with a plan, or `resume` with the state of a checkpoint, before `train`.
 
     `measure` evaluates the model. It returns the fields of an `evaluation` event that are not known here, with
-    `row_losses`, `row_corrects` and `row_counts`: the summed losses, correct predictions and labels of each row.
+    `row_losses`, `row_corrects` and `row_counts`: the summed losses, correct predictions and labels of each row; and
+    with `summary`, the figures for the manifest. `causal`, if it is there, has such fields of a second evaluation, and
+    `weighted_loss` combines the two as the training loss does.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class PretrainingRun:
         """
         short = self._seconds_per_step(self.corpus.short_batches)
         long = self._seconds_per_step(self.corpus.long_batches) if self.corpus.long is not None else short
-        evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
+        evaluate(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
         self.measure()  # untimed: it compiles for batches of other shapes and loads what the probes need
         start = time.monotonic()
         self.measure()
@@ -124,7 +127,7 @@ class PretrainingRun:
             for batches in rows:
                 accumulate(self.objective, batches(1), 1.0, self.parallel, self.state.microbatch_split)
                 clear_gradients(self.parallel)
-            evaluate(self.objective, [self.corpus.validation[0].to(self.settings.device)])
+            evaluate(self.objective, [batch.to(self.settings.device) for batch in self.corpus.first_validation()])
 
     def train(self, stop: StopFlag) -> None:
         """Update, log, evaluate and save to the end of the plan.
@@ -288,12 +291,14 @@ class PretrainingRun:
         """Evaluate and log. Returns whether the loss was finite; otherwise nothing is logged."""
         with self.ranks.patient():
             measured = self.measure()
-        if not math.isfinite(measured["loss"]):
+        if not math.isfinite(measured["loss"] + measured.get("weighted_loss", 0.0)):
             return False
-        rows = {name: measured.pop(name) for name in ("row_losses", "row_corrects", "row_counts")}
-        final = {"loss": measured["loss"], "accuracy": measured["accuracy"], "masked_positions": measured["n"]}
-        self.state.more["last_evaluation"] = final
-        self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), **rows)
+        self.state.more["last_evaluation"] = measured.pop("summary")
+        if "causal" in measured:
+            kept = self.state.more.setdefault("causal_rows", {})
+            measured["causal"] |= compare_rows(kept, *_pop_rows(measured["causal"]).values())
+        rows, weighted_loss = _pop_rows(measured), measured.pop("weighted_loss", None)
+        self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), weighted_loss=weighted_loss, **rows)
         return True
 
     def _save_if_due(self, *, is_urgent: bool) -> None:
@@ -320,3 +325,8 @@ class PretrainingRun:
 
     def _epoch(self) -> float:
         return self.state.tokens / self.corpus.tokens_per_epoch
+
+
+def _pop_rows(measured: Evaluation) -> dict[str, Any]:
+    """Take the losses, the correct predictions and the labels of each row out of what was measured."""
+    return {name: measured.pop(name) for name in ("row_losses", "row_corrects", "row_counts")}

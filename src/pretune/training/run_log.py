@@ -110,8 +110,8 @@ class RunLog:
         """Log validation `scores` next to the training loss since the last evaluation; `state` keeps the rows.
 
         `row_losses` (R,) are summed over the labels of each validation row, `row_corrects` (R,) are its correct
-        predictions, `row_counts` (R,) its labels. If the training loss weights the classes, `weighted_loss` is a
-        validation loss with the same weights: the plain one is on another scale.
+        predictions, `row_counts` (R,) its labels. If the training loss weights the classes, or the labels of two
+        objectives, `weighted_loss` is a validation loss with the same weights: the plain one is on another scale.
         """
         loss, accuracy = state.take_means()
         losses = {"train_loss": loss}
@@ -123,7 +123,7 @@ class RunLog:
             epoch=epoch,
             tokens=state.tokens,
             **losses,
-            train_accuracy=accuracy,
+            train_accuracy=None if "causal" in scores else accuracy,  # labels of two kinds have no common accuracy
             elapsed_seconds=self.elapsed(),
             **scores,
             **compare_rows(state.more, row_losses, row_corrects, row_counts),

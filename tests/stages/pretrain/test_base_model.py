@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from pretune.errors import CorruptModelError, InputDataError, ModelError, UsageError
-from pretune.model.folder import load_model_folder
+from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.transformer import LanguageModel
 from pretune.runtime.manifest import read_manifest, sealed
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.base_model import fit_to_base, open_base
@@ -38,13 +40,14 @@ def test_a_base_has_its_shape_weights_and_tokenizer(run_folder: Path, preprocess
 
 
 def test_what_cannot_predict_missing_words_is_refused(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="has no language model, so it cannot go on to predict missing words"):
+    with pytest.raises(ModelError, match="has no language model, so it cannot go on to predict words"):
         open_base(run_folder / "finetune", CONFIG)
     llama = change_config(
         run_folder / "pretrain" / "checkpoint", tmp_path / "llama", model_type="llama", mask_token_id=None
     )
     with pytest.raises(ModelError, match="has no mask token, so it cannot learn to predict missing words"):
-        open_base(llama, CONFIG)
+        open_base(llama, PretrainConfig(objective="masked"))
+    assert open_base(llama, CONFIG).objective == "causal"
     bert = change_config(run_folder / "pretrain" / "checkpoint", tmp_path / "bert", model_type="t5")
     with pytest.raises(ModelError, match="t5"):
         open_base(bert, CONFIG)
@@ -71,7 +74,37 @@ def test_rows_are_no_longer_than_the_base_reads(run_folder: Path, tmp_path: Path
     short = change_config(run_folder / "pretrain" / "checkpoint", tmp_path / "short", max_position_embeddings=128)
     fitted = fit_to_base(CONFIG, open_base(short, CONFIG))
     assert (fitted.long_row_tokens, fitted.row_tokens, fitted.initial_embedding) == (128, 64, "random")
-    assert fit_to_base(CONFIG, None) is CONFIG
+    assert fit_to_base(CONFIG, None) == replace(CONFIG, objective="masked")
+
+
+@pytest.mark.parametrize("before", ["masked", "causal", "hybrid"])
+def test_the_objective_is_that_of_the_base_unless_another_is_given(
+    run_folder: Path, tmp_path: Path, before: Any
+) -> None:
+    loaded = load_model_folder(run_folder / "pretrain" / "checkpoint")
+    assert isinstance(loaded.model, LanguageModel)
+    loaded.model.config = replace(loaded.config, objective=before)
+    save_model_folder(tmp_path / "base", loaded.model, loaded.tokenizer_path)
+    base = open_base(tmp_path / "base", CONFIG)
+    assert (base.config.objective, base.objective) == (before, before)
+    fitted = fit_to_base(CONFIG, base)
+    assert (fitted.objective, fitted.causal_share) == (before, 0.25 if before == "hybrid" else None)
+    assert "was trained to predict" not in base.describe_start()
+    config = PretrainConfig(objective="hybrid", causal_share=0.4)
+    other = open_base(tmp_path / "base", config)
+    assert (fit_to_base(config, other).objective, fit_to_base(config, other).causal_share) == ("hybrid", 0.4)
+    if before == "masked":
+        said = "It was trained to predict missing words, and now learns to predict missing words and the next token."
+        assert said in other.describe_start()
+
+
+def test_a_causal_share_needs_rows_of_both_kinds() -> None:
+    with pytest.raises(UsageError, match="--causal-share is given, but --objective causal has rows of one kind only"):
+        PretrainConfig(objective="causal", causal_share=0.5)
+    with pytest.raises(UsageError, match="--causal-share is given, but the objective is masked"):
+        fit_to_base(PretrainConfig(causal_share=0.5), None)
+    with pytest.raises(UsageError, match=r"--causal-share is 1\.0; expected a fraction between 0 and 1"):
+        PretrainConfig(objective="hybrid", causal_share=1.0)
 
 
 def test_text_of_another_tokenizer_is_refused_with_the_command(run_folder: Path, preprocessed_folder: Path) -> None:

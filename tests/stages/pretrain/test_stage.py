@@ -245,7 +245,7 @@ def test_a_refused_update_is_logged_and_survived(
     """A step with a non-finite loss is logged, and the run ends with finite weights and a complete log."""
     from pretune.stages.pretrain import stage
 
-    original, calls = stage.MaskedObjective.__call__, [0]
+    original, calls = stage.TokenObjective.__call__, [0]
 
     def broken(self: Any, batch: Any) -> Any:
         sums = original(self, batch)
@@ -254,7 +254,7 @@ def test_a_refused_update_is_logged_and_survived(
             return replace(sums, loss=sums.loss * math.nan)
         return sums
 
-    monkeypatch.setattr(stage.MaskedObjective, "__call__", broken)
+    monkeypatch.setattr(stage.TokenObjective, "__call__", broken)
     monkeypatch.setattr(run_log, "LOG_SECONDS", 0.0)
     run(preprocessed_folder, tmp_path / "out", tokens=2600)
     events = read_events(tmp_path / "out")

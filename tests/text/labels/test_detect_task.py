@@ -201,3 +201,12 @@ def test_pairs_are_read_for_a_task_that_is_known() -> None:
     assert detect(whole, task="classification").word == "classification"
     with pytest.raises(InputDataError, match="no column that is recognised as a second text"):
         detect_task("test.jsonl", rows({"text": "One two.", "score": 1}, times=3), task="regression", has_pairs=True)
+
+
+def test_conversations_are_refused_with_the_command_for_them() -> None:
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    values = [{"id": n, "messages": turns, "source": "web", "text": f"A text {n}"} for n in range(20)]
+    rows = [Record({name: cell_text(cell) for name, cell in row.items()}, 1, row) for row in values]
+    with pytest.raises(InputDataError, match=r"conversations in the column 'messages'.*--task chat"):
+        detect_task("chats.jsonl", rows)
+    assert detect_task("chats.jsonl", rows, given=Columns(text="text", label="source")).task == "classification"

@@ -14,11 +14,22 @@ export function phaseTitle(phase: Phase): string {
   return TITLES[phase.stage];
 }
 
+const PREDICTED = {
+  masked: "hidden words",
+  causal: "the next token",
+  hybrid: "hidden words, and the next token",
+};
+
+/** What is predicted in pre-training, where it is counted: a hybrid has the next tokens in a chart of their own. */
+export function predictedTokens(phase: Phase): string {
+  return phase.unit === "next tokens" ? "next tokens" : "hidden tokens";
+}
+
 function subtitle(phase: Phase, trace: RunTrace): string {
   if (phase.stage === "pretrain") {
     const found = trace.stages.find((stage) => stage.name === "pretrain")?.shape_in ?? [];
     const tokens = found.find((quantity) => quantity.name.replaceAll("_", " ") === "training tokens")?.value;
-    return `predicting hidden words${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}`;
+    return `predicting ${PREDICTED[phase.objective ?? "masked"]}${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}`;
   }
   const found = trace.stages.find((stage) => stage.name === phase.stage)?.shape_in ?? [];
   const rows = found.find((quantity) => quantity.name.replaceAll("_", " ") === "train rows")?.value;
@@ -35,6 +46,7 @@ export function PhaseCharts({ phase, trace }: { phase: Phase; trace: RunTrace })
       </h3>
       <LossChart phase={phase} />
       <ScoreChart phase={phase} />
+      {phase.objective === "hybrid" && <NextTokenChart phase={phase} />}
     </div>
   );
 }
@@ -44,7 +56,7 @@ function LossChart({ phase }: { phase: Phase }) {
   const decay = phase.plan?.decay_start_step;
   return (
     <LineChart
-      title={`Loss, ${isPretraining ? "nats per hidden token" : (LOSS_UNITS[phase.metric] ?? "nats per text")}`}
+      title={`Loss, ${isPretraining ? `nats per ${predictedTokens(phase).slice(0, -1)}` : (LOSS_UNITS[phase.metric] ?? "nats per text")}`}
       sentence={lossSentence(phase)}
       lines={lines(phase, "loss")}
       levels={referencesApart(phase)}
@@ -55,6 +67,41 @@ function LossChart({ phase }: { phase: Phase }) {
       unit="epoch"
       writeX={epochs}
       table={<EvaluationTable phase={phase} of="loss" />}
+    />
+  );
+}
+
+/** The loss of predicting the next token, by the bytes of the text: a figure that does not depend on the tokenizer. */
+function bitsSentence(phase: Phase): string {
+  const bits = phase.evaluations.at(-1)?.next_tokens?.bits_per_byte;
+  return bits == null ? "" : `At the last evaluation it is ${significant(bits, 3)} bits per byte of the text.`;
+}
+
+/** Of a hybrid model, beside the charts of hidden tokens. */
+function NextTokenChart({ phase }: { phase: Phase }) {
+  const rows = phase.evaluations.flatMap((row) => (row.next_tokens ? [{ row, found: row.next_tokens }] : []));
+  return (
+    <LineChart
+      title="Loss, nats per next token"
+      sentence={bitsSentence(phase)}
+      lines={[{ name: "validation", kind: "validation", points: rows.map(({ row, found }) => ({ x: row.epoch, y: found.loss })) }]}
+      write={nats}
+      writeTick={tick}
+      unit="epoch"
+      writeX={epochs}
+      table={
+        <Table
+          caption="Predicting the next token, at every evaluation"
+          rows={rows}
+          columns={[
+            { name: "Epoch", value: ({ row }) => fixed(row.epoch, 2), isNumber: true },
+            { name: "Step", value: ({ row }) => count(row.step), isNumber: true },
+            { name: "Loss", value: ({ found }) => nats(found.loss), isNumber: true },
+            { name: "Accuracy", value: ({ found }) => percent(found.accuracy), isNumber: true },
+            { name: "Bits per byte", value: ({ found }) => or(found.bits_per_byte, (bits) => significant(bits, 3)), isNumber: true },
+          ]}
+        />
+      }
     />
   );
 }
@@ -82,7 +129,7 @@ function ScoreChart({ phase }: { phase: Phase }) {
   const lowest = Math.min(0, ...phase.evaluations.map((row) => row.score_low ?? row.score));
   return (
     <LineChart
-      title={isPretraining ? "Accuracy, hidden tokens found" : title}
+      title={isPretraining ? `Accuracy, ${predictedTokens(phase)} found` : title}
       sentence={scoreSentence(phase)}
       lines={lines(phase, "score")}
       levels={phase.accuracy_references.map((reference) => ({
@@ -104,9 +151,10 @@ function lossSentence(phase: Phase): string {
   const unigram = phase.loss_references.find((reference) => reference.id === "unigram");
   if (unigram) {
     const below = phase.evaluations.find((row) => row.loss < unigram.value);
-    return below
+    const sentence = below
       ? `By step ${count(below.step)} the loss is below what word frequencies alone give.`
       : "So far the loss is not below what word frequencies alone give.";
+    return phase.objective === "causal" ? `${sentence} ${bitsSentence(phase)}`.trim() : sentence;
   }
   const uniform = phase.loss_references.find((reference) => reference.id === "uniform");
   if (phase.metric === "pearson") return "Always predicting the mean of the training rows has a loss of about 1.";
@@ -120,7 +168,7 @@ function scoreSentence(phase: Phase): string {
   if (phase.stage === "pretrain") {
     return commonest
       ? `Always naming the commonest token would find ${percent(commonest.value)} of them.`
-      : "How many of the hidden tokens the model names.";
+      : `How many of the ${predictedTokens(phase)} the model names.`;
   }
   const kept = phase.evaluations.find((row) => row.is_best);
   return kept

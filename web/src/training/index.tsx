@@ -3,7 +3,8 @@ import { count, counted, nats, percent, typeset } from "../format.ts";
 import { metricTitle, writeMetric } from "../metric.ts";
 import { Lead, NothingYet, Part } from "../section.tsx";
 import type { Phase, RunTrace } from "../trace.ts";
-import { PhaseCharts, StepCharts } from "./charts.tsx";
+import { PhaseCharts, predictedTokens, StepCharts } from "./charts.tsx";
+import { Continued } from "./continued.tsx";
 import { TraceTable } from "./table.tsx";
 import { Trials } from "./trials.tsx";
 import { Watch } from "./watch.tsx";
@@ -41,6 +42,7 @@ export function Training({ trace }: { trace: RunTrace }) {
         </Fold>
       </Part>
       {trace.watched.some((sentence) => sentence.moments.length > 0) && <Watch trace={trace} />}
+      {trace.continued.some((prompt) => prompt.moments.length > 0) && <Continued trace={trace} />}
     </>
   );
 }
@@ -54,7 +56,7 @@ function summary({ phases: { pretrain, finetune } }: RunTrace): string {
     sentences.push(`${level}: ${nats(first.loss)} nats, where a uniform guess has ${uniform.name} = ${nats(uniform.value)}.`);
   }
   const parts: string[] = [];
-  if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.score)} of hidden tokens`);
+  if (last && last.step > 0) parts.push(`after ${count(last.step)} steps it finds ${percent(last.score)} of ${predictedTokens(pretrain as Phase)}`);
   const best = finetune?.evaluations.find((row) => row.is_best) ?? finetune?.evaluations.at(-1);
   if (best) {
     const epochs = Number.isInteger(best.epoch) ? counted(best.epoch, "epoch") : `${count(best.step)} steps`;

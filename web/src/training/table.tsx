@@ -6,7 +6,7 @@ import { clock, count, fixed, nats, NONE, or, percent, significant, typeset } fr
 import { metricNoise, metricTitle, writeMetric } from "../metric.ts";
 import { Plain } from "../text.tsx";
 import type { Evaluation, Observation, Phase } from "../trace.ts";
-import { phaseTitle } from "./charts.tsx";
+import { phaseTitle, predictedTokens } from "./charts.tsx";
 
 const [LONG, ENDS] = [60, 15];
 
@@ -95,8 +95,17 @@ function PhaseRows({ phase }: { phase: Phase }) {
 
 function measuredOn(phase: Phase, guess: string | undefined): string {
   const n = phase.evaluations.at(-1)?.n;
-  const unit = phase.unit === "texts" ? "validation texts" : "hidden tokens";
+  const unit = phase.unit === "texts" ? "validation texts" : predictedTokens(phase);
   return [n == null ? null : `of ${count(n)} ${unit}`, guess && `the dotted mark is the ${guess}`].filter((part) => part).join("; ");
+}
+
+/** Below a loss: of a hybrid model that of the next token, and of both kinds its bits per byte. */
+function NextToken({ row }: { row: Evaluation }) {
+  const found = row.next_tokens;
+  if (!found) return null;
+  const loss = found.loss === row.loss ? "" : `next token ${nats(found.loss)}`;
+  const bits = found.bits_per_byte === null ? "" : `${significant(found.bits_per_byte, 3)} bits/byte`;
+  return <small class="next-token">{[loss, bits].filter((part) => part).join(", ")}</small>;
 }
 
 function EvaluationRow(props: { row: Evaluation; metric: string; guess: number | null; isKept: boolean; id: string }) {
@@ -112,7 +121,10 @@ function EvaluationRow(props: { row: Evaluation; metric: string; guess: number |
         <td class="number step">{count(row.step)}</td>
         <td class="number train-loss">{or(row.train_loss, nats)}</td>
         <td class="number train-accuracy">{or(row.train_accuracy, (value) => percent(value))}</td>
-        <td class="number loss">{nats(row.loss)}</td>
+        <td class="number loss">
+          {nats(row.loss)}
+          <NextToken row={row} />
+        </td>
         <td class="number accuracy">
           {writeMetric(props.metric, row.score)} <span class="noise">{metricNoise(props.metric, row.score_noise)}</span>
         </td>

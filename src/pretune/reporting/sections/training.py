@@ -28,6 +28,7 @@ from pretune.terminal import (
     table,
 )
 from pretune.trace_schema import (
+    ContinuedPrompt,
     Evaluation,
     Hardware,
     Phase,
@@ -39,21 +40,27 @@ from pretune.trace_schema import (
 )
 
 TITLES = {
-    "pretrain": "Pre-training: predicting masked words",
+    "masked": "Pre-training: predicting masked words",
+    "causal": "Pre-training: predicting the next token",
+    "hybrid": "Pre-training: predicting masked words, and the next token",
     "finetune": "Fine-tuning: learning the task",
     "scratch": "Control: the same network from scratch",
 }
 ENDINGS = {"patience": "no better score", "epochs": "last epoch", "updates": "last update", "diverged": "divergence"}
-# What the loss is measured in, and the title of the panel of the main metric: of pre-training, or by the metric.
+# What the loss is measured in, and the title of the panel of the main metric: by the objective, or by the metric.
 LOSS_UNITS = {
-    "pretrain": "nats per masked token",
+    "masked": "nats per masked token",
+    "causal": "nats per next token",
+    "hybrid": "nats per masked, or next, token",
     "accuracy": "nats per text",
     "micro_f1": "nats per text, all labels together",
     "pearson": "squared deviations",
     "entity_f1": "nats per word",
 }
 SCORE_TITLES = {
-    "pretrain": "accuracy, masked tokens predicted correctly",
+    "masked": "accuracy, masked tokens predicted correctly",
+    "causal": "accuracy, next tokens predicted correctly",
+    "hybrid": "accuracy, tokens predicted correctly",
     "accuracy": "accuracy, texts classified correctly",
     "micro_f1": "micro-F1, over all labels of all texts",
     "pearson": "Pearson correlation of predicted and true",
@@ -78,12 +85,13 @@ def render_training(trace: RunTrace, page: Page) -> Lines:
         lines += [Text("")] * (index > 0)
         lines += render_phase(phase, page, trace.run.hardware if is_pretraining else None)
         lines += render_watched(trace.watched, page) if is_pretraining else []
+        lines += render_continued(trace.continued, page) if is_pretraining else []
     return lines
 
 
 def render_phase(phase: Phase, page: Page, hardware: Hardware | None = None) -> Lines:
     """One phase: the plan, the two panels, the table, and of fine-tuning the trials and the test."""
-    lines = [Text("").append(TITLES[phase.stage], style="bold cyan")]
+    lines = [Text("").append(TITLES[phase.objective or phase.stage], style="bold cyan")]
     for sentence in (_describe_machine(phase, hardware), _describe_plan(phase), _describe_trial(phase)):
         if sentence:
             lines += paragraph(sentence, page, indent=1, style="dim")
@@ -151,7 +159,7 @@ def _panels(phase: Phase, page: Page) -> Lines:
 def loss_chart(phase: Phase) -> Chart:
     """The loss panel; each phase has its own axis, since the range of its loss differs."""
     return Chart(
-        f"loss, {LOSS_UNITS.get(phase.stage) or LOSS_UNITS[phase.metric]}",
+        f"loss, {LOSS_UNITS[phase.objective or phase.metric]}",
         "epoch",
         _series(phase, "loss", "train_loss"),
         [Reference(f"{each.name} {formats.nats(each.value)}", each.value) for each in phase.loss_references],
@@ -166,7 +174,7 @@ def score_chart(phase: Phase) -> Chart:
     is_accuracy = phase.metric == "accuracy"
     low = -1.0 if phase.metric == "pearson" else 0.0
     return Chart(
-        SCORE_TITLES.get(phase.stage) or SCORE_TITLES.get(phase.metric, title_of(phase.metric)),
+        SCORE_TITLES.get(phase.objective or phase.metric, title_of(phase.metric)),
         "epoch",
         _series(phase, "score", "train_accuracy"),
         [Reference(f"{each.name} {formats.percent(each.value)}", each.value) for each in phase.accuracy_references],
@@ -179,6 +187,13 @@ def score_chart(phase: Phase) -> Chart:
 def _series(phase: Phase, validation: str, train: str) -> list[Series]:
     held_out = [(row.epoch, getattr(row, validation)) for row in phase.evaluations]
     trained = [(row.epoch, value) for row in phase.evaluations if (value := getattr(row, train)) is not None]
+    if phase.objective == "hybrid":  # its training loss is a mean of both, on a scale of its own
+        name = "loss" if validation == "loss" else "accuracy"
+        following = [(row.epoch, getattr(row.next_tokens, name)) for row in phase.evaluations if row.next_tokens]
+        return [
+            Series("masked", held_out, "solid", "cyan"),
+            Series("next token", following, "dashed", "magenta"),
+        ]
     series = [Series("validation", held_out, "solid", "cyan")]
     return [*series, Series("train", trained, "dashed", "yellow")] if trained else series
 
@@ -197,11 +212,12 @@ def render_rows(phase: Phase, page: Page) -> Lines:
         Column("step", "right", style="dim"),
         Column("loss", "right"),
         Column("accuracy", "right"),
-        Column("validation", "right"),
+        Column("masked" if phase.objective == "hybrid" else "validation", "right"),
+        *_next_token_columns(phase),
         Column("time", "right", style="dim"),
         Column("observation", wraps=True),
     ]
-    is_accuracy = phase.metric == "accuracy"
+    is_accuracy, is_hybrid = phase.metric == "accuracy", phase.objective == "hybrid"
     rows: list[Row] = []
     for row in phase.evaluations:
         style = "bold" if row.is_best else ""
@@ -209,14 +225,15 @@ def render_rows(phase: Phase, page: Page) -> Lines:
             [
                 Cell(f"{row.epoch:.2f}", style),
                 formats.count(row.step),
-                Cell(_known(row.train_loss, formats.nats), style),
+                Cell(_known(row.weighted_train_loss if is_hybrid else row.train_loss, formats.nats), style),
                 Cell(_known(row.train_accuracy, formats.percent), style),
                 Cell(f"{formats.nats(row.loss)} {_score(row, phase.metric):>14}", style),
+                *_next_token_cells(phase, row),
                 _known(row.elapsed_seconds, formats.clock),
                 row.summary,
             ]
         )
-    if not is_accuracy:  # it is not measured on the training rows
+    if not is_accuracy or is_hybrid:  # it is not measured on the training rows
         columns, rows = [*columns[:3], *columns[4:]], [[*row[:3], *row[4:]] for row in rows]
     if page.width < ROOMY:
         columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
@@ -228,7 +245,38 @@ def render_rows(phase: Phase, page: Page) -> Lines:
     note = f"{trained}: on training text; validation: loss, and {title_of(phase.metric)} ± half its 95 % interval"
     note += f", on {formats.count(n)} {phase.unit}" if n else ""
     note += "" if is_accuracy else f"; loss in {LOSS_UNITS[phase.metric]}"
+    if is_hybrid:
+        note = _note_of_hybrid(phase)
+    elif phase.objective == "causal":
+        note += "; bits: per byte of the text"
     return lines + paragraph(note, page, indent=1, style="dim")
+
+
+def _next_token_columns(phase: Phase) -> list[Column]:
+    columns = {"hybrid": [Column("next token", "right"), Column("bits", "right")], "causal": [Column("bits", "right")]}
+    return columns.get(phase.objective or "", [])
+
+
+def _next_token_cells(phase: Phase, row: Evaluation) -> list[Cell]:
+    """What the columns of the next token show: of a causal model, its loss is in the column of validation."""
+    found = row.next_tokens
+    bits = Cell("-" if found is None else _known(found.bits_per_byte, "{:.3f}".format))
+    if phase.objective == "hybrid":
+        return [
+            Cell("-" if found is None else f"{formats.nats(found.loss)} {formats.percent(found.accuracy):>7}"),
+            bits,
+        ]
+    return [bits] if phase.objective == "causal" else []
+
+
+def _note_of_hybrid(phase: Phase) -> str:
+    last = phase.evaluations[-1]
+    following = None if last.next_tokens is None else last.next_tokens.n
+    return (
+        "loss: of the training text, both objectives as weighted; masked and next token: loss and accuracy on "
+        f"{_known(last.n, formats.count)} masked and {_known(following, formats.count)} next tokens of the validation "
+        "text, that of masked ones ± half its 95 % interval; bits: per byte of the text, by predicting the next token"
+    )
 
 
 def _known(value: float | None, format_value: Any) -> str:
@@ -264,6 +312,22 @@ def render_watched(watched: list[WatchedSentence], page: Page) -> Lines:
         rows.append([Cell(f"{text}\nmasked: {word}{note}"), *guesses])
     lines = [Text(""), Text("").append("Predictions of the same masked words over time", style="bold")]
     return lines + table(columns, rows, page)
+
+
+def render_continued(continued: list[ContinuedPrompt], page: Page) -> Lines:
+    """The prompts, and what the model has written after each at every evaluation."""
+    lines: Lines = []
+    for each in continued:
+        if not each.moments:
+            continue
+        title = f"“{clean(each.prompt, WATCHED_LIMIT)}”, continued with the most probable tokens"
+        lines += [Text(""), Text("").append(title, style="bold")]
+        rows: list[Row] = [
+            [formats.count(moment.step), clean(moment.text.strip(), WATCHED_LIMIT) or "(the end)"]
+            for moment in each.moments
+        ]
+        lines += table([Column("step", "right", style="dim"), Column("continued", wraps=True)], rows, page)
+    return lines
 
 
 def _guess(moment: WatchedMoment | None, true_word: str) -> Cell:

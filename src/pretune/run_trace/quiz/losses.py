@@ -184,7 +184,7 @@ def _gain(trace: RunTrace, _rng: Random) -> Draft:
     return Draft(
         prompt=f"A guess from token frequencies has a loss of {level:.3f} nats, the trained model one of "
         f"{final:.3f}. How many times as high is the probability that the model gives to the right token? (As a "
-        "geometric mean over the hidden tokens.)",
+        "geometric mean over the predicted tokens.)",
         number=["exp", fall],
         tolerance=0.02 * math.exp(difference),
         unit="times",

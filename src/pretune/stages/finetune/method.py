@@ -56,7 +56,7 @@ def choose_method(
     if is_asked:
         if task != "classification":
             raise UsageError(f"--method cloze is for classification, and the labels are {task}; use --method head.")
-        if base is None or base.config.mask_token_id < 0:
+        if base is None or not base.config.can_fill or base.config.mask_token_id < 0:
             raise UsageError(
                 f"{loaded.path} does not predict words at a [MASK], so --method cloze does not work; give a "
                 "pre-trained masked language model, or use --method head."
@@ -99,6 +99,7 @@ def _may_suit(
         config.method == "auto"
         and task == "classification"
         and base is not None
+        and base.config.can_fill
         and base.config.mask_token_id >= 0
         and num_rows <= CLOZE_ROWS
         and suggest_label_words(names, tokenizer) is not None

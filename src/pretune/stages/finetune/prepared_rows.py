@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pretune.data.labelled_rows import LabelledBatches
-from pretune.data.masked_rows import special_ids
+from pretune.data.special_ids import special_ids
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.model.folder import LoadedModel

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 
 from pretune.data.labelled_rows import EncodedRows, LabelledBatches, load_labeled
-from pretune.data.masked_rows import SpecialIds
 from pretune.data.padding import pad_rows
+from pretune.data.special_ids import SpecialIds
 from pretune.data.targets import Targets
 from pretune.errors import InputDataError
 from pretune.model.transformer import TaskModel

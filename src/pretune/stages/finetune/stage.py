@@ -341,6 +341,13 @@ class _Finetuning:
         )
         if self.loaded.notice is not None:
             log.write("notice", sentence=self.loaded.notice)
+        if not self.loaded.config.can_fill and not config.from_scratch:
+            log.write(
+                "notice",
+                sentence="The base was trained to predict the next token from those before it. The new model reads "
+                "every text in both directions, so it may need more rows than a masked base would; --objective hybrid "
+                "trains a base for both.",
+            )
         references = self.data.task.references(
             self.data.targets["train"], self.data.targets["validation"], len(self.data.labelling.outputs)
         )

@@ -54,7 +54,24 @@ def row_settings(
         validation_tokens=int(min(64_000, validation_tokens)),
         seed=config.seed,
         micro_batch_tokens=micro_batch_tokens or _MICRO_BATCH_TOKENS[device],
+        objective=config.objective if config.objective != "auto" else "masked",
+        causal_share=config.causal_share or 0.0,
     )
+
+
+def predicted_fraction(config: PretrainConfig) -> float:
+    """The fraction of the tokens of a step that are predicted: the cost of the head."""
+    causal = {"causal": 1.0, "hybrid": config.causal_share or 0.0}.get(config.objective, 0.0)
+    return causal + (1 - causal) * config.mask_prob
+
+
+def most_predicted_fraction(config: PretrainConfig) -> float:
+    """The most tokens that a micro-batch predicts, as a fraction of the tokens of the largest one; of a hybrid, the
+    causal rows predict all, and are fewer or more than the masked rows."""
+    if config.objective != "hybrid":
+        return predicted_fraction(config)
+    share = config.causal_share or 0.0
+    return max(config.mask_prob, min(1.0, share / (1 - share)))
 
 
 def shape_of(config: PretrainConfig, corpus: Corpus) -> Shape:
@@ -121,12 +138,13 @@ def check_memory(
     """
     available, longest = _available_bytes(device), longest_row(config, corpus)
     tokens_at_once = corpus.micro_batch_tokens if device == "cpu" else longest
-    needed = cost.train_memory_bytes(model, tokens_at_once, longest, config.mask_prob)
+    predicted = most_predicted_fraction(config)
+    needed = cost.train_memory_bytes(model, tokens_at_once, longest, predicted)
     if available is None or needed <= available:
         return
 
     def fits(shape: ModelConfig, tokens: int) -> bool:
-        return cost.train_memory_bytes(shape, tokens, longest, config.mask_prob) <= available
+        return cost.train_memory_bytes(shape, tokens, longest, predicted) <= available
 
     presets = {} if has_base else PRESETS  # a base has its size
     sizes = [f"--size {name}" for name, preset in presets.items() if fits(preset(model.vocab_size), tokens_at_once)]

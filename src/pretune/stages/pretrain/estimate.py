@@ -14,6 +14,7 @@ from pretune.data.pretraining_data import Corpus
 from pretune.model import cost
 from pretune.model.config import ModelConfig
 from pretune.settings import PretrainConfig
+from pretune.stages.pretrain.choices import most_predicted_fraction
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
 from pretune.training.budget import CALIBRATION_STEPS, Budget, Pace
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
@@ -65,7 +66,8 @@ def seconds_of_plan(plan: Plan, pace: Pace, config: PretrainConfig) -> float:
 def memory_bytes(config: PretrainConfig, model: ModelConfig, compute: Compute, micro_batch_tokens: int) -> int:
     """Peak memory in training; on a GPU, that of the GPU."""
     by_spans = compute.device == "cuda" and compute.precision == "bf16"
-    return cost.train_memory_bytes(model, micro_batch_tokens, config.row_tokens, config.mask_prob, by_spans=by_spans)
+    predicted = most_predicted_fraction(config)
+    return cost.train_memory_bytes(model, micro_batch_tokens, config.row_tokens, predicted, by_spans=by_spans)
 
 
 def vector_bytes(config: PretrainConfig, model: ModelConfig, tokens_per_epoch: int) -> int:
@@ -102,6 +104,7 @@ def estimate_fields(
         "tokens_per_second": corpus.tokens_per_step / pace.short_step_seconds,
         "memory_bytes": memory_bytes(config, model, compute, corpus.micro_batch_tokens),
         "parameters": cost.count_parameters(model),
+        "objective": model.objective,
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
     }
 

@@ -17,16 +17,16 @@ from pretune.compute.device import (
     refuse_without_compiler,
     use_threads,
 )
-from pretune.data.masked_rows import special_ids
 from pretune.data.prefetch import Batches, feed
 from pretune.data.pretraining_data import Corpus
+from pretune.data.special_ids import special_ids
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape
 from pretune.model.transformer import LanguageModel, initialize
 from pretune.runtime.manifest import read_manifest
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.settings import PretrainConfig
-from pretune.stages.pretrain.base_model import fit_to_base, open_base
+from pretune.stages.pretrain.base_model import fit_to_base, open_base, resolve_objective
 from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
@@ -50,7 +50,7 @@ from pretune.training.budget import Pace, median_seconds, plan_run
 from pretune.training.guard import Guard
 from pretune.training.loop import evaluate, train_steps
 from pretune.training.microbatch_split import MicrobatchSplit
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.pretraining_run import CLIP_NORM
 from pretune.training.schedule import Plan
@@ -111,7 +111,7 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
         model_config = base_model.config
     else:
         size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
-        model_config = PRESETS[size](tokenizer.vocab_size)
+        model_config = replace(PRESETS[size](tokenizer.vocab_size), objective=resolve_objective(config, None))
     check_memory(model_config, config, corpus, compute.device, has_base=base_model is not None)
     peak_before = peak_memory_bytes()
     uncompiled = _measure_pace(model_config, config, corpus, compute)
@@ -145,7 +145,7 @@ def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Cor
     model = LanguageModel(model_config).to(compute.device)
     initialize(model, config.seed)
     uncompiled = replace(compute, is_compiled=False)
-    objective = in_lanes(MaskedObjective(model, compute.dtype, compiled=False), model, uncompiled)
+    objective = in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, uncompiled)
     optimizer = Optimizer(model, optimizer_config(config, compute))
 
     def seconds(rows: Batches) -> float:
@@ -164,7 +164,7 @@ def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Cor
 
     short = seconds(corpus.short_batches)
     long = seconds(corpus.long_batches) if corpus.long is not None else short
-    first = [corpus.validation[0].to(compute.device)]
+    first = [batch.to(compute.device) for batch in corpus.first_validation()]
     evaluate(objective, first)
     start = time.monotonic()
     evaluate(objective, first)
@@ -172,5 +172,5 @@ def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Cor
     return Pace(
         short_step_seconds=short,
         long_step_seconds=long,
-        evaluation_seconds=batch_seconds * len(corpus.validation),
+        evaluation_seconds=batch_seconds * max(len(corpus.masked_validation), len(corpus.causal_validation)),
     )

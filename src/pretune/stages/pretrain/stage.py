@@ -1,4 +1,4 @@
-"""Stage 3: token shards in, a model that predicts missing words out; a resumed run ends with the same weights."""
+"""Stage 3: token shards in, a model that predicts missing or next tokens out; a resumed run ends the same."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import nn
 from pretune.builtin_world.world import SUNRISE
 from pretune.compute.device import Compute, choose_compute, device_at_hand, refuse_without_compiler, use_threads
 from pretune.compute.ranks import Ranks, join_ranks, open_together
-from pretune.data.masked_rows import special_ids
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
+from pretune.data.special_ids import special_ids
 from pretune.errors import InputDataError, OutOfResourcesError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
@@ -30,9 +30,8 @@ from pretune.runtime.manifest import Manifest, check_hashes, hash_json, read_man
 from pretune.runtime.memory import peak_memory_bytes
 from pretune.runtime.randomness import derive_seed
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.scoring.uncertainty import wilson_interval
 from pretune.settings import PretrainConfig, to_identity
-from pretune.stages.pretrain.base_model import BaseModel, fit_to_base, open_base
+from pretune.stages.pretrain.base_model import BaseModel, fit_to_base, open_base, resolve_objective
 from pretune.stages.pretrain.choices import (
     budget_of,
     check_memory,
@@ -51,6 +50,7 @@ from pretune.stages.pretrain.estimate import (
     seconds_of_plan,
     tokenizer_bytes,
 )
+from pretune.stages.pretrain.measurement import Measurement, Samples, choose_prompts
 from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
@@ -59,8 +59,7 @@ from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, log_compute_change
 from pretune.training.distributed_checkpoint import resume_together
 from pretune.training.initial_embedding import build_word_vectors
-from pretune.training.loop import evaluate_rows
-from pretune.training.objective import MaskedObjective
+from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
@@ -80,7 +79,7 @@ def pretrain(
     base: Path | None = None,
     redo: bool = False,
 ) -> Manifest:
-    """Train a transformer to predict masked tokens of the shards in `preprocessed`, into `out/checkpoint`.
+    """Train a transformer to predict masked or next tokens of the shards in `preprocessed`, into `out/checkpoint`.
 
     With `base`, a run, stage folder or model folder, training starts from the weights of that language model, whose
     tokenizer must have encoded the shards. The same call resumes after an interruption, with the same result as without
@@ -144,14 +143,15 @@ class _Pretraining:
             RankSlice(rank=ranks.rank, size=ranks.size),
         )
         self.shape = shape_of(self.config, self.corpus)
-        self.probes, self.example = self._choose_probes()
         self.compute = self._choose_compute()
         self.model_config = self._choose_model()
+        self.example = self._hide_example()
+        self.samples = self._choose_samples()
         if ranks.size == 1:  # with several, each one has a slice of the rows
             check_memory(self.model_config, self.config, self.corpus, self.compute.device, has_base=base is not None)
         self.model = LanguageModel(self.model_config).to(self.compute.device)
         self.parallel = Parallel(self.model, ranks)
-        objective = MaskedObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
+        objective = TokenObjective(self.model, self.compute.dtype, compiled=self.compute.is_compiled)
         self.objective = self.parallel.wrap(in_lanes(objective, self.model, self.compute))
         self.training = self._make_training(start)
 
@@ -188,9 +188,10 @@ class _Pretraining:
         return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
 
     def _choose_model(self) -> ModelConfig:
+        objective = resolve_objective(self.config, None)  # which is known by now
         if self.base is not None:
             self.size = name_shape(self.base.config)
-            return self.base.config
+            return replace(self.base.config, objective=objective)
         begun = self.folder.manifest.summary.get(
             "size"
         )  # when it is resumed, another machine might choose another size
@@ -199,15 +200,28 @@ class _Pretraining:
             lambda: choose_size(self.config.size, self.budget, tokens, self.compute), "the start"
         )
         ids = self.tokenizer.special_ids
-        config = PRESETS[self.size](self.tokenizer.vocab_size)
+        config = replace(PRESETS[self.size](self.tokenizer.vocab_size), objective=objective)
         config = replace(config, max_seq_len=max(config.max_seq_len, longest_row(self.config, self.corpus)))
         return with_special_tokens(config, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"], mask=ids["mask"])
 
-    def _choose_probes(self) -> tuple[list[HiddenWord], HiddenWord | None]:
-        """Sentences to probe that are not in the training text, and the example of the run.
+    def _hide_example(self) -> HiddenWord | None:
+        """The example of the run with one word hidden, if the model is to fill in words."""
+        example = self.source.summary.get("example") if self.model_config.can_fill else None
+        return hide_word(example["text"], self.tokenizer, self.config.seed) if example else None
 
-        On built-in data the sunrise comes first.
-        """
+    def _choose_samples(self) -> Samples:
+        """What the model predicts again at every evaluation."""
+        return Samples(
+            hidden_words=self._choose_probes() if self.model_config.can_fill else (),
+            prompts=choose_prompts(
+                (row["text"] for row in self._held_out()), is_synthetic=bool(self.source.summary.get("synthetic"))
+            )
+            if self.model_config.can_generate
+            else (),
+        )
+
+    def _choose_probes(self) -> list[HiddenWord]:
+        """Sentences to probe that are not in the training text. On built-in data the sunrise comes first."""
         summary, tokenizer, seed = self.source.summary, self.tokenizer, self.config.seed
         sunrise = hide_word(SUNRISE, tokenizer, seed, word="east") if summary.get("synthetic") else None
         candidates = [] if sunrise is None else [sunrise]
@@ -216,9 +230,7 @@ class _Pretraining:
             is_known = self.base.folder.seen.among(texts)
             texts = [text for text, known in zip(texts, is_known, strict=True) if not known] or texts
         candidates += hide_words(texts, tokenizer, _PROBE_CANDIDATES, seed)
-        probes = choose_unseen(candidates, _NUM_PROBES, self.corpus.train, tokenizer)
-        example = summary.get("example")
-        return probes, hide_word(example["text"], tokenizer, seed) if example else None
+        return choose_unseen(candidates, _NUM_PROBES, self.corpus.train, tokenizer)
 
     def _held_out(self) -> Iterator[dict[str, Any]]:
         """The validation documents."""
@@ -241,7 +253,7 @@ class _Pretraining:
             folder=self.folder.path / "checkpoints",
             tokenizer_folder=self.source_path,
             log=self.folder.log,
-            measure=self._measure,
+            measure=Measurement(self.model, self.objective, self.corpus, self.tokenizer, self.samples, self.parallel),
             start=start,
         )
         training.state.compute = self.compute.to_dict()
@@ -292,7 +304,7 @@ class _Pretraining:
             log.write("notice", sentence=sentence)
         if self.base is not None:
             self._log_base(self.base)
-        if any(word.is_in_training for word in self.probes):
+        if any(word.is_in_training for word in self.samples.hidden_words):
             sentence = "All probe sentences from the validation text also occur in the training text."
             log.write("notice", sentence=sentence)
         log.write("references", **self.corpus.references(self.model_config.vocab_size))
@@ -395,21 +407,6 @@ class _Pretraining:
         seen = join_seen(self.base.folder.seen, load_seen(self.source_path, PRETRAINING))
         if seen is not None:
             save_seen(self.folder.path, PRETRAINING, hashes=seen.hashes, is_complete=seen.is_complete)
-
-    def _measure(self) -> dict[str, Any]:
-        found = evaluate_rows(
-            self.objective, [batch.to(self.compute.device) for batch in self.corpus.validation], self.parallel
-        )
-        return {
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "accuracy_interval": list(wilson_interval(found.accuracy * found.count, found.count)),
-            "n": found.count,
-            "row_losses": found.row_losses,
-            "row_corrects": found.row_corrects,
-            "row_counts": found.row_counts,
-            "sentences": predict_hidden(self.model, self.probes, self.tokenizer),
-        }
 
     def _wants_compiling(self) -> bool:
         return is_worth_compiling(self.budget, self.corpus.tokens_per_epoch)

@@ -14,7 +14,7 @@ from pretune.text.labels.scores import MANY_NUMBERS, are_measures, describe_meas
 from pretune.text.labels.several_labels import find_separator
 from pretune.text.labels.spans import Span
 from pretune.text.labels.task_rows import TaskRows
-from pretune.text.reading_report import Tally, join_names, shorten
+from pretune.text.reading_report import Findings, Tally, join_names, shorten
 from pretune.text.splits import SPLITS, Split, normalise_for_hash
 
 MIN_ROWS = 2  # of every class: one to learn from, one to check with
@@ -78,6 +78,18 @@ class Lint:
     def warn(self, rule: str, count: int, sentence: str) -> None:
         if count:
             self.concerns.append(Concern(rule=rule, count=count, sentence=sentence))
+
+
+def report_findings(path: str, findings: Findings, lint: Lint) -> None:
+    """Add the findings of reading a file to `lint`: unparsable rows, broken bytes."""
+    for rule in findings.dropped.rules.values():
+        for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
+            lint.dropped.add(rule.name, rule.reason, example)
+        lint.warn(rule.name, rule.count, f"{path}: {rule.count:,} left out, {rule.reason}.")
+    sentence = f"{findings.broken_bytes:,} bytes of {path} are not valid UTF-8; they were replaced by U+FFFD."
+    lint.warn("broken_bytes", findings.broken_bytes, sentence)
+    for sentence in findings.warnings:
+        lint.warn("reading", 1, sentence)
 
 
 def keep_usable(rows: TaskRows, lint: Lint) -> list[LabeledRow]:

@@ -131,12 +131,27 @@ def detect_task(
         is_open=task == "auto",
     )
     if task == "auto":
+        _refuse_conversations(table)
         steps = (_as_entities_only, _as_pairs, _as_flags)
         found = next((found for step in steps if (found := step(table)) is not None), None)
         found = found or _by_labels(table, *_columns(table))
     else:
         found = _BY_WORD[task](table)
     return replace(found, sentence=f"{'Task' if task != 'auto' else 'Detected task'} {found.word}: {found.sentence}")
+
+
+def _refuse_conversations(table: _Table) -> None:
+    """Refuse rows with lists of messages, which are for another command, unless the user names columns."""
+    if table.given != Columns():
+        return
+    for column in table.columns:
+        cells = [cell_of(record, column)[1] for record in table.sample]
+        firsts = [cell[0] for cell in cells if isinstance(cell, list) and cell and isinstance(cell[0], dict)]
+        if len(firsts) > len(cells) / 2 and all(first.keys() & {"role", "from"} for first in firsts):
+            raise InputDataError(
+                f"{table.path} has conversations in the column {column!r}, which have no labels; for a model that is "
+                "to answer, use `pretune prepare FILE --task chat`, or name the columns of a text and a label."
+            )
 
 
 # --- entities ---------------------------------------------------------------------------------------------------------

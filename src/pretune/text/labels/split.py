@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pretune.errors import InputDataError, UsageError
+from pretune.errors import InputDataError
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import check_hashes, hash_file, read_manifest
 from pretune.text.labels import checks
@@ -21,7 +21,7 @@ from pretune.text.labels.label_rules import LabelRules
 from pretune.text.labels.labelling import COLUMN_NAMES
 from pretune.text.labels.task_rows import TaskRows, read_task_rows
 from pretune.text.reading_report import shorten
-from pretune.text.splits import SPLITS, Split, assign_splits, hash_unit, split_of
+from pretune.text.splits import SPLITS, Split, assign_splits, check_fractions, hash_unit, split_of
 
 LABELS_NAME = "labels.json"
 EXAMPLE_WORDS = range(3, 61)  # every display can show such an example in full
@@ -109,7 +109,7 @@ def split_labels(
         )
     files = [train_file] if test_file is None else [train_file, test_file]
     for file in files:
-        _pass_on_findings(file, lint)
+        checks.report_findings(file.path, file.findings, lint)
     usable = checks.keep_usable(train_file, lint)
     rules.check(str(labels), usable, lint)
     checks.check_repeats(str(labels), usable, lint)
@@ -153,28 +153,11 @@ def _split(
     rows: Sequence[LabeledRow], strata: Sequence[str], validation_fraction: float, test_fraction: float
 ) -> tuple[list[Split], int]:
     """The split of every row, and the number of rows moved between splits for the sake of small strata."""
-    if not (0 < validation_fraction < 1 and 0 <= test_fraction < 1 and validation_fraction + test_fraction < 1):
-        raise UsageError(
-            f"--validation-fraction {validation_fraction} and --test-fraction {test_fraction} leave no room; expected "
-            "fractions that add up to less than 1, with the validation fraction above 0."
-        )
+    check_fractions(validation_fraction, test_fraction)
     texts = [row.key for row in rows]
     splits = assign_splits(texts, strata, validation_fraction, test_fraction)
     plain = [split_of(text, validation_fraction, test_fraction) for text in texts]
     return splits, sum(now != before for now, before in zip(splits, plain, strict=True))
-
-
-def _pass_on_findings(file: TaskRows, lint: Lint) -> None:
-    """Add the findings of reading the file to `lint`: unparsable rows, broken bytes."""
-    found = file.findings
-    for rule in found.dropped.rules.values():
-        for example in [*rule.examples, *[""] * (rule.count - len(rule.examples))]:
-            lint.dropped.add(rule.name, rule.reason, example)
-        lint.warn(rule.name, rule.count, f"{file.path}: {rule.count:,} left out, {rule.reason}.")
-    sentence = f"{found.broken_bytes:,} bytes of {file.path} are not valid UTF-8; they were replaced by U+FFFD."
-    lint.warn("broken_bytes", found.broken_bytes, sentence)
-    for sentence in found.warnings:
-        lint.warn("reading", 1, sentence)
 
 
 def _compare_slices(split: LabelledSplit) -> None:

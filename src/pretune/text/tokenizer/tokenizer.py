@@ -123,18 +123,20 @@ class Tokenizer:
     @cached_property
     def all_special_ids(self) -> frozenset[int]:
         """Ids of all tokens that stand for no text, with a role or without."""
-        own = frozenset(self.special_ids.values())
-        return own if self.foreign is None else own | self.foreign.all
+        added = self.backend.get_added_tokens_decoder().items()
+        marked = frozenset(token_id for token_id, token in added if token.special)  # also the marks of a chat template
+        return marked.union(self.special_ids.values(), () if self.foreign is None else self.foreign.all)
 
     @cached_property
     def first_ordinary_id(self) -> int:
-        """The first id that stands for text. So do all that follow, except that a foreign tokenizer may have special
-        tokens at the end."""
+        """The first id that stands for text. So do all that follow, except that there may be special tokens at the end:
+        those of a foreign tokenizer, or the marks of a chat template."""
+        if self.is_own:
+            return max(self.special_ids.values()) + 1
         first = 0
         while first in self.all_special_ids:
             first += 1
-        early = [token_id for token_id in self.all_special_ids if token_id < self.vocab_size // 2]
-        return max([first - 1, *(early if self.foreign is not None else self.all_special_ids)]) + 1
+        return max([first - 1, *(token_id for token_id in self.all_special_ids if token_id < self.vocab_size // 2)]) + 1
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text, between [BOS] and [EOS], or as a foreign tokenizer encodes it."""
@@ -147,6 +149,14 @@ class Tokenizer:
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Ids of many pairs of texts: [BOS] first [EOS] second [EOS]."""
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(pairs))]
+
+    def encode_inside(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of texts that follow a special token, as transformers has them for such a place in a longer text.
+
+        Nothing is added around a text, and a tokenizer that gives the first word of a text a blank does not do so here.
+        """
+        encoded = self._backend_for_inside.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [each.ids for each in encoded]
 
     def encode_clean_stretches(self, stretches: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """Ids of stretches without white space, as inside a clean text, without [BOS] and [EOS].
@@ -269,6 +279,13 @@ class Tokenizer:
         backend.encode_special_tokens = True
         if self.is_own:
             backend.normalizer = _lowercase_of(self.backend)
+        return backend
+
+    @cached_property
+    def _backend_for_inside(self) -> tokenizers.Tokenizer:
+        written = self.backend.to_str()
+        backend = tokenizers.Tokenizer.from_str(written.replace('"prepend_scheme":"first"', '"prepend_scheme":"never"'))
+        backend.encode_special_tokens = True
         return backend
 
     def save(self, folder: Path) -> None:

@@ -1,0 +1,226 @@
+"""Stage 4 for conversations: a file of them and the model's tokenizer in; encoded conversations by split out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError, UsageError
+from pretune.model.base_folder import BaseFolder, read_base_folder
+from pretune.runtime.atomic import write_text
+from pretune.runtime.manifest import MANIFEST_NAME, Manifest
+from pretune.runtime.memory import peak_memory_bytes
+from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.settings import PrepareConfig, SplitConfig, to_dict
+from pretune.text.chat.chat_lines import chat_line
+from pretune.text.chat.checks import ChatRecord
+from pretune.text.chat.length_report import LengthReport
+from pretune.text.chat.split import ChatSplit, split_conversations
+from pretune.text.chat.template import ChatRow, encode_all, template_of
+from pretune.text.chat.tokens import TURN_START, read_template, save_chat_tokenizer
+from pretune.text.clean.normalize import clean_text
+from pretune.text.labels.split import choose_example, fingerprint_labels
+from pretune.text.splits import SPLITS, Split
+from pretune.text.token_shards import ShardWriter
+from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
+
+_BATCH_ROWS = 500
+USUAL_LENGTH = 1024  # tokens of the longest row, if the model reads as many
+HELD_OUT_NAME = "held-out.jsonl"  # the held-out messages as texts, for `preprocess --protect`
+SHORTEST_ROW = 64  # tokens; with fewer, there is no room for a question and its reply
+
+
+def prepare_chat(
+    conversations: Path,
+    out: Path,
+    config: PrepareConfig = PrepareConfig(),
+    *,
+    base: Path,
+    test_conversations: Path | None = None,
+    split: SplitConfig = SplitConfig(task="chat"),
+    redo: bool = False,
+) -> Manifest:
+    """Encode conversations for fine-tuning the model in `base`, as `prepare` does with labelled rows.
+
+    `conversations` is a file, which is split here with the settings in `split`; those of `test_conversations`, if
+    given, are the test split. The folder has the messages by split in jsonl, their token ids in shards, and the
+    tokenizer with the marks and the chat template. Raises InputDataError for conversations that cannot work (see
+    `pretune.text.chat.checks`), and ModelNotFoundError if `base` has no tokenizer. After an error there is no folder.
+    """
+    conversations = Path(conversations)
+    if (conversations / MANIFEST_NAME).is_file():
+        raise UsageError(f"{conversations} is the folder of a stage; for --task chat, give a file of conversations.")
+    if config.long_texts == "windows":
+        raise UsageError("--long-texts is windows, but conversations are cut, at turns; leave the option out.")
+    source = read_base_folder(base)
+    files = {"labels": conversations} | (
+        {} if test_conversations is None else {"test_labels": Path(test_conversations)}
+    )
+    inputs = {"tokenizer": source.tokenizer_hash} | {name: fingerprint_labels(path) for name, path in files.items()}
+    settings = to_dict(config) | to_dict(split)
+    folder = open_stage(Path(out), "prepare", config=settings, inputs=inputs, redo=redo)
+    if folder.is_finished:
+        return folder.manifest
+    if folder.is_resumed:
+        folder.log.write("resumed", from_step=0)
+    with folder.at_work():
+        given = [str(path) for path in files.values()]
+        folder.log.write("stage_started", config=settings, inputs=given, synthetic=source.is_synthetic)
+        _ChatPreparation(folder, source, _choose_length(config.max_seq_len, source.max_seq_len)).run(files, split)
+    return folder.manifest
+
+
+class _ChatPreparation:
+    """One run of the stage: the state that its steps share, and the steps in order."""
+
+    def __init__(self, folder: StageFolder, base: BaseFolder, max_seq_len: int) -> None:
+        self.start = time.monotonic()
+        self.folder, self.base, self.max_seq_len = folder, base, max_seq_len
+        self.last_progress = 0.0  # seconds after the start
+
+    def run(self, files: dict[str, Path], config: SplitConfig) -> None:
+        own = load_tokenizer(self.base.path)
+        tokenizer = save_chat_tokenizer(self.base.path, self.folder.path, template_of(own))
+        self._report_template(template_of(own))
+        found = split_conversations(
+            files["labels"],
+            files.get("test_labels"),
+            question_column=config.text_column,
+            reply_column=config.response_column,
+            validation_fraction=config.validation_fraction,
+            test_fraction=config.test_fraction,
+            keeps_lines=not own.is_own,
+        )
+        for file in found.files:
+            self.folder.log.write("detected", **file.detected)
+        self._check_pretraining(found)
+        report = LengthReport(self.max_seq_len)
+        rows = {split: self._encode(found, split, tokenizer, report) for split in SPLITS}
+        report.check(found, rows)
+        for split in SPLITS:
+            self._write(split, found.by_split[split], rows[split], tokenizer)
+        held_out = [m.content for record in found.held_out for m in record.conversation.messages if m.role != "system"]
+        self._write_lines(HELD_OUT_NAME, [{"text": text} for text in dict.fromkeys(held_out)])
+        for concern in found.lint.concerns:
+            self.folder.log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
+        for sentence in report.sentences:
+            self.folder.log.write("notice", sentence=sentence)
+        self._finish(found, report, self._write_example(found, rows))
+
+    def _report_template(self, ours: str) -> None:
+        """Say that a template that the base brings is replaced, and what that means."""
+        theirs = read_template(self.base.path)
+        if theirs is None or theirs == ours:
+            return
+        what = (
+            "it is ChatML too, but a default system message or tools that it may add are left out"
+            if TURN_START in theirs
+            else "its marks are others than those of ChatML, so what the base has learned of conversations counts less"
+        )
+        sentence = f"{self.base.path} brings a chat template of its own, which pretune does not run; it writes ChatML"
+        self.folder.log.write("notice", sentence=f"{sentence}: {what}.")
+
+    def _check_pretraining(self, found: ChatSplit) -> None:
+        """Warn about held-out conversations of which the base has learned a message as a text of its own."""
+        if self.base.seen is None:
+            return
+        texts = [clean_text(m.content) for record in found.held_out for m in record.conversation.messages]
+        count = int(self.base.seen.among(texts).sum())
+        found.lint.warn(
+            "seen_in_pretraining",
+            count,
+            f"The model was pre-trained on {count:,} of the {len(texts):,} messages of the held-out conversations, so "
+            "results on them may be too good; to keep them out of a corpus, give `preprocess` the option --protect "
+            f"{self.folder.path / HELD_OUT_NAME}.",
+        )
+
+    # -- encoding and writing ------------------------------------------------------------------------------------
+
+    def _encode(self, found: ChatSplit, split: Split, tokenizer: Tokenizer, report: LengthReport) -> list[ChatRow]:
+        """The rows of one split; a conversation of which nothing of the last reply fits is left out of it."""
+        records, kept, rows = found.by_split[split], [], []
+        for first in range(0, len(records), _BATCH_ROWS):
+            chunk = records[first : first + _BATCH_ROWS]
+            encoded = encode_all([record.conversation for record in chunk], tokenizer, self.max_seq_len)
+            for record, row in zip(chunk, encoded, strict=True):
+                report.add(record, row)
+                if row is not None:
+                    kept.append(record)
+                    rows.append(row)
+            self._log_progress(report.num_rows, len(found.all))
+        found.by_split[split] = kept
+        return rows
+
+    def _log_progress(self, done: int, total: int) -> None:
+        elapsed = time.monotonic() - self.start
+        if elapsed - self.last_progress >= 1.0:
+            self.last_progress = elapsed
+            self.folder.log.write(
+                "progress", done=done, total=total, unit="conversations", elapsed_seconds=round(elapsed, 3)
+            )
+
+    def _write(
+        self, split: Split, records: Sequence[ChatRecord], rows: Sequence[ChatRow], tokenizer: Tokenizer
+    ) -> None:
+        with ShardWriter(self.folder.path, split, tokenizer.vocab_size) as writer:
+            for row in rows:
+                writer.add(row.ids)
+        self._write_lines(f"{split}.jsonl", [chat_line(*pair) for pair in zip(records, rows, strict=True)])
+
+    def _write_lines(self, name: str, lines: Sequence[dict[str, Any]]) -> None:
+        write_text(self.folder.path / name, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+    def _write_example(self, found: ChatSplit, rows: dict[Split, list[ChatRow]]) -> dict[str, Any]:
+        """Log a test conversation, or a validation one if there is none, as the example of all stages."""
+        split: Split = "test" if found.by_split["test"] else "validation"
+        questions = [record.conversation.question for record in found.by_split[split]]
+        index = questions.index(choose_example((question, question) for question in questions) or questions[0])
+        conversation, row = found.by_split[split][index].conversation, rows[split][index]
+        example = {"text": conversation.question, "label": conversation.replies[0], "split": split}
+        self.folder.log.write("example", **example, num_tokens=len(row.ids))
+        return {**example, "row": found.by_split[split][index].row}
+
+    def _finish(self, found: ChatSplit, report: LengthReport, example: dict[str, Any]) -> None:
+        num_rows = {split: len(found.by_split[split]) for split in SPLITS}
+        shape_in = [{"name": name, "value": count} for name, count in found.num_read.items()]
+        shape_out = [{"name": f"{split} conversations", "value": count} for split, count in num_rows.items()]
+        shape_out += [
+            {"name": "tokens per conversation", "value": round(report.num_tokens / sum(num_rows.values()), 1)},
+            {"name": "fraction of tokens learnt", "value": round(report.supervised_fraction, 3)},
+        ]
+        seconds, peak = round(time.monotonic() - self.start, 3), peak_memory_bytes()
+        self.folder.log.write(
+            "flow",
+            shape_in=shape_in,
+            shape_out=shape_out,
+            dropped=found.lint.dropped.to_event(),
+            seconds=seconds,
+            peak_memory_bytes=peak,
+        )
+        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        self.folder.finish(
+            task="chat",
+            **num_rows,
+            **report.summary,
+            max_seq_len=self.max_seq_len,
+            opening=found.opening,
+            opening_fraction=round(found.opening_fraction, 4),
+            synthetic=self.base.is_synthetic,
+            example=example,
+        )
+
+
+def _choose_length(wanted: int | None, longest: int | None) -> int:
+    """Tokens of the longest row: as many as wanted, if the model reads as many."""
+    if wanted is None:
+        return USUAL_LENGTH if longest is None else min(USUAL_LENGTH, longest)
+    if wanted < SHORTEST_ROW:
+        raise InputDataError(f"--max-seq-len is {wanted}; expected at least {SHORTEST_ROW} tokens for conversations.")
+    if longest is not None and wanted > longest:
+        raise InputDataError(
+            f"--max-seq-len is {wanted}, and the model reads at most {longest} tokens; give {longest} or less."
+        )
+    return wanted

@@ -1,0 +1,1 @@
+"""Conversations: read, checked, split, and encoded with the chat template; without torch."""

@@ -1,0 +1,123 @@
+"""Where the conversations of a file are: in a column of messages, or in columns of questions and replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.readers.records import SAMPLE_ROWS, Record
+from pretune.text.reading_report import join_names
+from pretune.text.sources.detect import cell_of, column_by_name, has_column
+
+MESSAGES_NAMES = ("messages", "conversations", "conversation", "turns", "dialogue", "dialog", "chat")
+# Of one message: the key with its role, and the key with its text.
+ROLE_KEYS = ("role", "from", "speaker", "author")
+CONTENT_KEYS = ("content", "value", "text", "message")
+QUESTION_NAMES = ("question", "prompt", "instruction", "text", "query", "user", "patient", "human", "input")
+REPLY_NAMES = ("response", "answer", "completion", "output", "reply", "assistant", "doctor", "bot")
+INSTRUCTION_NAMES, INPUT_NAMES = ("instruction", "prompt"), ("input", "context")
+SYSTEM_NAMES = ("system", "system_prompt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatColumns:
+    """The columns of a file that hold its conversations, and why they were taken."""
+
+    messages: str | None = None  # or else the two
+    question: str | None = None
+    reply: str | None = None
+    input: str | None = None  # what an instruction is about; may be empty
+    system: str | None = None
+    reason: str
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The names of the columns that are read."""
+        every = (self.messages, self.system, self.question, self.input, self.reply)
+        return tuple(name for name in every if name is not None)
+
+
+def detect_columns(
+    path: str, records: Sequence[Record], question: str | None = None, reply: str | None = None
+) -> ChatColumns:
+    """The columns with the conversations; `question` and `reply` are those that the user names.
+
+    Messages come before questions and replies, since they may have several turns. Raises InputDataError, with the
+    names of the columns, if there is neither, or if a named column does not exist.
+    """
+    columns = list(dict.fromkeys(name for record in records for name in record.fields))
+    for named, option in ((question, "--text-column"), (reply, "--response-column")):
+        if named is not None and not has_column(records, named):
+            raise InputDataError(
+                f"{path} has no column {named!r}, which {option} names; its columns are {join_names(columns, 20)}."
+            )
+    if question is not None and question == reply:
+        raise InputDataError(f"Question and reply cannot both be in the column {question!r}; name two columns.")
+    found = None if reply is not None else _find_messages(records[:SAMPLE_ROWS], columns, question)
+    found = found or _find_pairs(columns, question, reply)
+    if found is None:
+        raise InputDataError(
+            f"{path} has no conversations that were recognised (its columns are {join_names(columns, 20)}); expected "
+            "a list of messages, each with a role and a content, or a column of questions and one of replies: name "
+            "these with --text-column and --response-column."
+        )
+    return found
+
+
+def messages_of(record: Record, column: str) -> list[Any] | None:
+    """The list of messages in a cell, also if it is written as JSON in a csv; None for anything else."""
+    value = cell_of(record, column)[1]
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, list) else None
+
+
+def keys_of(messages: Sequence[Any]) -> tuple[str, str] | None:
+    """The keys of the role and of the text in messages; None if they are not messages."""
+    for message in messages:
+        if not isinstance(message, dict):
+            return None
+        role = next((key for key in ROLE_KEYS if isinstance(message.get(key), str)), None)
+        content = next((key for key in CONTENT_KEYS if key in message), None)
+        if role is not None and content is not None:
+            return role, content
+    return None
+
+
+def _find_messages(sample: Sequence[Record], columns: Sequence[str], named: str | None) -> ChatColumns | None:
+    for column in (named,) if named is not None else sorted(columns, key=_rank):
+        lists = [found for record in sample if (found := messages_of(record, column)) is not None]
+        keys = next((keys for messages in lists if (keys := keys_of(messages)) is not None), None)
+        if keys is not None:
+            known = {("role", "content"): ", as in OpenAI's files", ("from", "value"): ", as in ShareGPT's files"}
+            reason = f"Each row has a list of messages with {keys[0]!r} and {keys[1]!r}{known.get(keys, '')}."
+            system = column_by_name([c for c in columns if c in SYSTEM_NAMES], SYSTEM_NAMES)
+            return ChatColumns(messages=column, system=system, reason=reason)
+    return None
+
+
+def _rank(column: str) -> int:
+    name = column.strip().casefold()
+    return MESSAGES_NAMES.index(name) if name in MESSAGES_NAMES else len(MESSAGES_NAMES)
+
+
+def _find_pairs(columns: Sequence[str], question: str | None, reply: str | None) -> ChatColumns | None:
+    by = "as named by you" if question is not None and reply is not None else "by their names"
+    reply = reply or column_by_name([c for c in columns if c != question], REPLY_NAMES)
+    others = [c for c in columns if c != reply]
+    given, question = question, question or column_by_name(others, QUESTION_NAMES)
+    if reply is None or question is None:
+        return None
+    system = next((c for c in others if c.strip().casefold() in SYSTEM_NAMES), None)
+    more = None
+    if given is None and question.strip().casefold() in INSTRUCTION_NAMES:
+        more = next((c for c in others if c.strip().casefold() in INPUT_NAMES), None)
+    return ChatColumns(
+        question=question, reply=reply, input=more, system=system, reason=f"Columns of questions and replies, {by}."
+    )

@@ -1,0 +1,114 @@
+"""How long encoded conversations are: their tokens, how many of them are learnt, and what had to be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pretune.errors import InputDataError
+from pretune.text.chat.checks import ChatRecord
+from pretune.text.chat.split import ChatSplit
+from pretune.text.chat.template import ChatRow
+from pretune.text.splits import Split
+
+_FEW_LEARNT = 0.05  # of the tokens; with fewer, nearly all of the work is reading questions
+
+
+class LengthReport:
+    """Counts rows as they are encoded."""
+
+    def __init__(self, max_seq_len: int) -> None:
+        self.max_seq_len = max_seq_len
+        self.num_rows = self.num_kept = self.num_tokens = self.num_supervised = 0
+        self.num_left_out = 0  # messages of conversations that are too long
+        self.lines_turns_cut: list[int] = []
+        self.lines_message_cut: list[int] = []
+        self.lines_reply_cut: list[int] = []  # of which nothing of the reply is left
+        self.longest = 0
+
+    def add(self, record: ChatRecord, row: ChatRow | None) -> None:
+        """Count the row of one conversation; None if nothing of its reply fits."""
+        self.num_rows += 1
+        if row is None:
+            self.lines_reply_cut.append(record.line)
+            return
+        self.num_kept += 1
+        self.num_tokens += len(row.ids)
+        self.num_supervised += row.num_supervised
+        self.longest = max(self.longest, len(row.ids))
+        self.num_left_out += row.num_left_out
+        if row.num_left_out:
+            self.lines_turns_cut.append(record.line)
+        if row.is_message_cut:
+            self.lines_message_cut.append(record.line)
+
+    @property
+    def supervised_fraction(self) -> float:
+        """The fraction of the tokens that the model learns to predict."""
+        return self.num_supervised / max(1, self.num_tokens)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return {
+            "tokens": self.num_tokens,
+            "supervised_tokens": self.num_supervised,
+            "supervised_fraction": round(self.supervised_fraction, 4),
+            "turns_cut": len(self.lines_turns_cut),
+            "messages_left_out": self.num_left_out,
+            "message_cut": len(self.lines_message_cut),
+            "reply_cut_away": len(self.lines_reply_cut),
+        }
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was counted, for the user."""
+        found = [
+            f"{self.num_kept:,} conversations of {self.num_tokens:,} tokens; {self.num_supervised:,} of them "
+            f"({self.supervised_fraction:.0%}) are in replies, which the model learns; it reads the others."
+        ]
+        if self.lines_turns_cut:
+            found.append(
+                f"{_are(len(self.lines_turns_cut))} longer than {self.max_seq_len:,} tokens; the oldest "
+                f"{self.num_left_out:,} messages were left out of them."
+            )
+        if self.lines_message_cut:
+            found.append(
+                f"Of {_of(len(self.lines_message_cut))}, the last question and its reply alone are longer than "
+                f"{self.max_seq_len:,} tokens ({len(self.lines_message_cut) / self.num_kept:.1%} of all): the question "
+                "lost its middle, or the reply its end. A larger --max-seq-len keeps them whole, if the model reads as "
+                "much."
+            )
+        return found
+
+    def check(self, found: ChatSplit, rows: Mapping[Split, Sequence[ChatRow]]) -> None:
+        """Add warnings to the lint. Raises InputDataError if a split has lost all of its conversations."""
+        lines = self.lines_reply_cut
+        reason = "a conversation that is too long to keep any of its last reply"
+        found.lint.dropped.add_many("reply_cut_away", reason, len(lines), [f"{found.path}, line {n}" for n in lines])
+        for split in ("train", "validation"):
+            if not rows[split]:
+                raise InputDataError(
+                    f"{found.path}, line {lines[0]}: nothing of the reply fits within {self.max_seq_len:,} tokens, as "
+                    f"in all {split} conversations; give a larger --max-seq-len, or shorten the system message."
+                )
+        found.lint.warn(
+            "reply_cut_away",
+            len(lines),
+            f"{found.path}: {_of(len(lines))} left out, since nothing of the last reply fits within "
+            f"{self.max_seq_len:,} tokens (first in line {lines[0] if lines else 0}); give a larger --max-seq-len, or "
+            "shorten the system message.",
+        )
+        found.lint.warn(
+            "few_learnt",
+            self.num_supervised if self.supervised_fraction < _FEW_LEARNT else 0,
+            f"Only {self.supervised_fraction:.1%} of the tokens are in replies; the rest is read but not learnt.",
+        )
+
+
+def _of(count: int) -> str:
+    return "1 conversation" if count == 1 else f"{count:,} conversations"
+
+
+def _are(count: int) -> str:
+    return "1 conversation is" if count == 1 else f"{count:,} conversations are"

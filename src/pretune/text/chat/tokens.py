@@ -1,0 +1,111 @@
+"""The two marks of the chat template in a tokenizer, and the files from which transformers loads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from pretune.errors import CorruptModelError
+from pretune.runtime.atomic import write_json, write_text
+from pretune.text.tokenizer.special_tokens import SETTINGS_FILES
+from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, Tokenizer, load_tokenizer
+
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+MARKS = (TURN_START, TURN_END)
+_TEMPLATE_FILE = "chat_template.jinja"  # in which transformers keeps a template since its version 5
+
+
+def has_chat_tokens(tokenizer: Tokenizer) -> bool:
+    """Whether the marks are special tokens of a tokenizer."""
+    return all(tokenizer.backend.token_to_id(mark) in tokenizer.all_special_ids for mark in MARKS)
+
+
+def add_chat_tokens(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with the marks as special tokens; they get the next free ids if its vocabulary lacks them.
+
+    All other ids stay the same. The given tokenizer is not changed.
+    """
+    if has_chat_tokens(tokenizer):
+        return tokenizer
+    return Tokenizer(_with_marks(tokenizer.backend), tokenizer.foreign)
+
+
+def turn_start_id(tokenizer: Tokenizer) -> int:
+    """The id of the mark in front of a message. Raises CorruptModelError if the tokenizer lacks it."""
+    return _id_of(tokenizer, TURN_START)
+
+
+def turn_end_id(tokenizer: Tokenizer) -> int:
+    """The id of the mark after a message, with which a reply ends. Raises CorruptModelError if there is none."""
+    return _id_of(tokenizer, TURN_END)
+
+
+def only_adds_chat_tokens(tokenizer: Tokenizer, base: Tokenizer) -> bool:
+    """Whether a tokenizer is that of a base with nothing but the marks added, if the base lacks them."""
+    return _vocabulary(add_chat_tokens(base)) == _vocabulary(tokenizer)
+
+
+def save_chat_tokenizer(base: Path, folder: Path, template: str) -> Tokenizer:
+    """Write the tokenizer of a base with the marks, and the template, into a folder; returns it as loaded from there.
+
+    A template that the base brings is replaced. Raises the errors of `load_tokenizer`.
+    """
+    load_tokenizer(base)  # for its errors
+    folder.mkdir(parents=True, exist_ok=True)
+    # From the file, because a loaded tokenizer may have been changed for the sake of typed special tokens.
+    backend = tokenizers.Tokenizer.from_file(str(base / TOKENIZER_NAME))
+    write_text(folder / TOKENIZER_NAME, _with_marks(backend).to_str(pretty=True) + "\n")
+    for name in SETTINGS_FILES:
+        if (base / name).is_file():
+            write_json(folder / name, _read_settings(base / name))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if (base / TOKENIZER_CONFIG_NAME).is_file():
+        settings = _read_settings(base / TOKENIZER_CONFIG_NAME)
+    settings.pop("added_tokens_decoder", None)  # tokenizer.json has them all, and this list lacks the new ones
+    write_json(folder / TOKENIZER_CONFIG_NAME, settings | {"chat_template": template})
+    return load_tokenizer(folder)
+
+
+def read_template(base: Path) -> str | None:
+    """The chat template that a folder brings, as text; pretune runs none of them."""
+    if (base / _TEMPLATE_FILE).is_file():
+        return (base / _TEMPLATE_FILE).read_text(encoding="utf-8", errors="replace")
+    if not (base / TOKENIZER_CONFIG_NAME).is_file():
+        return None
+    found = _read_settings(base / TOKENIZER_CONFIG_NAME).get("chat_template")
+    return found if isinstance(found, str) or found is None else json.dumps(found)
+
+
+def _vocabulary(tokenizer: Tokenizer) -> list[Any]:
+    fields = json.loads(tokenizer.backend.to_str())
+    return [fields[name] for name in ("model", "added_tokens", "pre_tokenizer", "post_processor")]
+
+
+def _with_marks(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A copy in which the marks are special tokens."""
+    extended = tokenizers.Tokenizer.from_str(backend.to_str())
+    extended.add_special_tokens([tokenizers.AddedToken(mark, special=True, normalized=False) for mark in MARKS])
+    return extended
+
+
+def _id_of(tokenizer: Tokenizer, mark: str) -> int:
+    found = tokenizer.backend.token_to_id(mark)
+    if found is None:
+        raise CorruptModelError(
+            f"The tokenizer has no token {mark}, which begins or ends a message; expected that of a model that "
+            "`pretune finetune` made from conversations."
+        )
+    return int(found)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CorruptModelError(f"{path} is damaged ({str(error)[:120]}); restore it from a copy.") from error
+    if not isinstance(fields, dict):
+        raise CorruptModelError(f"{path} is not a JSON object; restore it from a copy.")
+    return fields

@@ -1,0 +1,125 @@
+"""The loss of text: the one that transformers' logits give, however the text is cut into windows, and its intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pretune.cli.main import run_command_line
+from pretune.errors import InputDataError, ModelError, UsageError
+from pretune.evaluation.text import evaluate_text, figures_of
+from pretune.inference.load import load_generator
+from pretune.inference.text_loss import TextLoss
+
+TEXTS = ["The sun rises in the east.", "A wonderful film, warm and funny. " * 12, "Das Buch ist großartig."]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, save_language_model: Callable[[Path, str], Path]) -> Path:
+    return save_language_model(tmp_path_factory.mktemp("causal") / "model", "causal")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
+    return path
+
+
+def loss_by_transformers(folder: Path, rows: list[list[int]], window: int, stride: int) -> tuple[float, int]:
+    """The sum of losses and the number of tokens, as transformers' page on perplexity computes them."""
+    transformers = pytest.importorskip("transformers")
+    model = transformers.LlamaForCausalLM.from_pretrained(folder).eval()
+    nats, tokens = 0.0, 0
+    for row in rows:
+        previous_end = 1
+        for begin in range(0, len(row), stride):
+            end = min(begin + window, len(row))
+            target_len = end - previous_end
+            input_ids = torch.tensor([row[begin:end]])
+            labels = input_ids.clone()
+            labels[:, :-target_len] = -100
+            with torch.no_grad():
+                nats += float(model(input_ids, labels=labels).loss) * target_len
+            tokens, previous_end = tokens + target_len, end
+            if end == len(row):
+                break
+    return nats, tokens
+
+
+@pytest.mark.parametrize(("window", "stride"), [(None, None), (16, 4), (16, 15), (2, 1)])
+def test_the_loss_is_that_of_transformers(folder: Path, file: Path, window: int | None, stride: int | None) -> None:
+    tokenizer = load_generator(folder).tokenizer
+    rows = [tokenizer.encode(" ".join(text.split()))[:-1] for text in TEXTS]  # without the end
+    found = evaluate_text(folder, file, window=window, stride=stride)
+    nats, tokens = loss_by_transformers(folder, rows, window or 64, stride or 32)
+    assert (found["tokens"], found["documents"]) == (tokens, 3)
+    assert found["bytes"] == sum(len(text.strip().encode()) for text in TEXTS)
+    assert found["loss"] == pytest.approx(nats / tokens, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-4)
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / found["bytes"], rel=1e-5)
+
+
+def test_every_token_is_scored_once(folder: Path, file: Path) -> None:
+    tokens = {evaluate_text(folder, file, window=w, stride=s)["tokens"] for w, s in [(64, 1), (10, 3), (7, 6)]}
+    tokenizer = load_generator(folder).tokenizer
+    assert tokens == {sum(len(tokenizer.encode(" ".join(text.split()))) - 2 for text in TEXTS)}
+
+
+def test_documents_give_the_interval_if_there_are_enough() -> None:
+    rng = np.random.default_rng(0)
+    document = np.repeat(np.arange(12), 3)
+    tokens = rng.integers(5, 50, len(document))
+    losses = rng.normal(3, 1, 12)[document]  # the windows of a document are alike
+
+    def figures(kept: int) -> dict[str, object]:
+        is_kept = document < kept
+        return figures_of(
+            TextLoss(
+                nats=(losses * tokens)[is_kept],
+                tokens=tokens[is_kept],
+                document=document[is_kept],
+                num_bytes=1000,
+                num_unknown=0,
+            )
+        )
+
+    many, few = figures(12), figures(9)
+    assert (many["interval_over"], few["interval_over"]) == ("documents", "windows")
+    low, high = many["loss_interval"]  # type: ignore[misc]
+    assert low < many["loss"] < high and high - low > 0.8  # as wide as twelve documents allow
+
+
+def test_what_cannot_be_evaluated_is_refused(
+    folder: Path, file: Path, tmp_path: Path, save_language_model: Callable[[Path, str], Path]
+) -> None:
+    for window, stride, found in (
+        (1, None, "--window is 1; expected 2 to 64"),
+        (8, 8, "--stride is 8; expected 1 to 7"),
+    ):
+        with pytest.raises(UsageError, match=found):
+            evaluate_text(folder, file, window=window, stride=stride)
+    with pytest.raises(InputDataError, match="does not exist"):
+        evaluate_text(folder, tmp_path / "none.txt")
+    with pytest.raises(ModelError, match="trained to fill in masked words"):
+        evaluate_text(save_language_model(tmp_path / "masked", "masked"), file)
+
+
+def test_the_verb_shows_the_figures(folder: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", str(folder), "--text", str(file)]
+    assert run_command_line(words) == 0
+    shown = capsys.readouterr().out
+    assert run_command_line([*words, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert f"perplexity     {figures['perplexity']:.4g}" in shown
+    assert f"bits per byte  {figures['bits_per_byte']:.4g}" in shown
+    assert f"{figures['tokens']} in 3 documents" in shown
+    assert run_command_line(["evaluate", str(folder), "--labels", str(file), "--stride", "3"]) == 2
+    assert run_command_line([*words, "--label-column", "x"]) == 2
+    assert "--label-column is given with --text" in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Conversations on three sides by the hash of the first question."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pretune.errors import InputDataError, UsageError
+from pretune.text.chat.split import ChatSplit, split_conversations
+from pretune.text.splits import SPLITS, split_of
+
+
+def write(path: Path, pairs: list[tuple[str, str]]) -> Path:
+    lines = [json.dumps({"question": question, "answer": reply}) + "\n" for question, reply in pairs]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+PAIRS = [(f"Question {n % 150}?", f"Reply {n}.") for n in range(200)]
+
+
+def split(path: Path, test: Path | None = None, *, validation: float = 0.1, of_test: float = 0.1) -> ChatSplit:
+    return split_conversations(path, test, keeps_lines=False, validation_fraction=validation, test_fraction=of_test)
+
+
+def test_equal_questions_share_a_side_that_only_depends_on_them(tmp_path: Path) -> None:
+    found = split(write(tmp_path / "pairs.jsonl", PAIRS))
+    sides = {side: {record.key for record in found.by_split[side]} for side in SPLITS}
+    assert sum(map(len, sides.values())) == 150
+    assert all(split_of(key, 0.1, 0.1) == side for side, keys in sides.items() for key in keys)
+    assert len(found.all) == 200
+    assert found.num_read == {"rows": 200}
+
+
+def test_a_test_file_is_the_test_split(tmp_path: Path) -> None:
+    test = write(tmp_path / "test.jsonl", [(f"Test {n}?", "So.") for n in range(30)] + [("question  3?", "So.")])
+    found = split(write(tmp_path / "pairs.jsonl", PAIRS), test)
+    assert len(found.by_split["test"]) == 31
+    kept = [*found.by_split["train"], *found.by_split["validation"]]
+    assert len(kept) == 198
+    assert "question 3?" not in {record.key for record in kept}
+    assert found.num_read == {"rows": 200, "test rows": 31}
+
+
+def test_a_test_file_may_have_other_columns(tmp_path: Path) -> None:
+    test = tmp_path / "test.jsonl"
+    turns = [{"role": "user", "content": "Hm?"}, {"role": "assistant", "content": "So."}]
+    test.write_text("".join(json.dumps({"id": n, "messages": turns}) + "\n" for n in range(2)))
+    assert len(split(write(tmp_path / "pairs.jsonl", PAIRS), test).by_split["test"]) == 1  # the second repeats it
+
+
+def test_too_few(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match="1 usable conversation, which leaves none"):
+        split(write(tmp_path / "pairs.jsonl", PAIRS[:1]))
+
+
+def test_impossible_fractions(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave no room"):
+        split(write(tmp_path / "pairs.jsonl", PAIRS), validation=0.6, of_test=0.5)
+
+
+def test_no_test_split_is_warned_of(tmp_path: Path) -> None:
+    found = split(write(tmp_path / "pairs.jsonl", PAIRS), of_test=0.0)
+    assert "no_test" in {concern.rule for concern in found.lint.concerns}
