@@ -224,6 +224,11 @@ class PrepareConfig:
         "windows: read a longer text in several windows, with the mean of their vectors; cut: read its beginning and "
         "end; auto: windows if more than a tenth of the texts are longer",
     )
+    notice: str | None = _setting(
+        None,
+        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations, that "
+        "they are no medical advice)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,6 +365,33 @@ class ChatTuningConfig:
             raise UsageError("--lora-targets and --lora-alpha are for --adapter lora; add it, or leave them out.")
         if self.freeze and self.from_scratch:
             raise UsageError("--freeze would keep random weights with --from-scratch; give one of them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategiesConfig:
+    """`compare --strategies`: four ways to a chatbot, each with the same budget."""
+
+    minutes: float | None = _setting(None, "budget of each strategy in minutes of training, calibration included")
+    tokens: int | None = _setting(None, "budget of each strategy in training tokens, instead of minutes")
+    domain_fraction: float = _setting(
+        0.5, "fraction of the budget that pre-training further takes from the fourth strategy"
+    )
+    adapter: Literal["none", "lora"] = _setting("none", "how the base is fine-tuned, as in `finetune`")
+    seed: int = _setting(0, "first seed")
+    seeds: int = _setting(1, "number of runs of each strategy with different seeds")
+    conversations: int = _setting(300, "held-out conversations to measure the loss on, at most")
+    questions: int = _setting(12, "held-out questions to answer, the same for all strategies")
+    reply_tokens: int = _setting(100, "most tokens of an answer")
+    threads: int | None = _setting(None, "CPU threads (default: all cores)")
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.tokens is None):
+            raise UsageError("Give the budget of each strategy: either --minutes X or --tokens N.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "tokens")
+        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "domain_fraction")
+        _expect(self, lambda value: value >= 1, "at least 1", "seeds", "reply_tokens", "threads")
+        _expect(self, lambda value: value >= 2, "at least 2", "conversations")
+        _expect(self, lambda value: value >= 0, "at least 0", "questions")
 
 
 @dataclass(frozen=True, kw_only=True)

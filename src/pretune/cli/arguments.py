@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
@@ -287,11 +288,12 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune")
+    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune; with --strategies: the base")
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     parser.add_argument("--scratch", metavar="DIR", help="output folder of finetune --from-scratch")
     _add_out(parser)
     _add_redo(parser)
+    add_strategies_group(parser)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -322,6 +324,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
     what.add_argument(
+        "--chat",
+        metavar="FILE",
+        help="conversations to evaluate the replies of a causal model on, or the output folder of prepare --task chat, "
+        "whose held-out ones are read",
+    )
+    what.add_argument(
         "--minimal-pairs",
         metavar="FILE",
         help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
@@ -340,6 +348,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    add_replies_group(parser)
     parser.add_argument(
         "--scoring",
         choices=("auto", "masked", "causal"),
@@ -365,6 +374,13 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     how_many = "number of words to show (default: 5)"
     parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
     _add_json(parser, "print one JSON object: the text, and the words with their probabilities for each [MASK]")
+
+
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "its fine-tuned model, or else its pre-trained one")
+    parser.add_argument("--system", metavar="TEXT", help="instructions that the model reads before the conversation")
+    add_options(parser, options_of("sampling", Sampling))
+    _add_json(parser, "print a JSON object for each reply: role, content, is_cut")
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:

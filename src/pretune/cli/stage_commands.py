@@ -10,7 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pretune.cli.arguments import CHAT, as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, generate, learn, predict, show, trace, verify
+from pretune.cli.chat_arguments import STRATEGIES
+from pretune.cli.chat_commands import chat, compare_strategies
+from pretune.cli.model_commands import (
+    evaluate,
+    export,
+    fill,
+    generate,
+    learn,
+    predict,
+    refuse_options,
+    show,
+    trace,
+    verify,
+)
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
@@ -250,7 +263,13 @@ def _typed_for(arguments: Arguments, kind: str) -> dict[str, Any]:
 
 
 def compare(arguments: Arguments) -> int:
-    """Compare with the baselines and the control."""
+    """Compare with the baselines and the control; with --strategies, compare four ways to a chatbot."""
+    if arguments.strategies:
+        return compare_strategies(arguments)
+    refuse_options(arguments, ("--domain", "--held-out"), "without --strategies", "add --strategies")
+    if typed := typed_values(arguments).get(STRATEGIES):
+        option = f"--{next(iter(typed)).replace('_', '-')}"
+        raise UsageError(f"{option} is given without --strategies, where it has no effect; leave it out.")
     from pretune.stages.compare import compare
 
     out = Path(arguments.out)
@@ -288,6 +307,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "fill": fill,
+    "chat": chat,
     "generate": generate,
     "trace": trace,
     "export": export,

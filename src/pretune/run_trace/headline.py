@@ -8,7 +8,7 @@ from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
-from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
+from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
 NOT_MEASURED = "Whether pre-training helped was not measured: no network was trained from scratch beside it."
@@ -23,11 +23,16 @@ class Headline:
     detail: str = ""
 
 
-def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison | None) -> Headline:
-    """The verdict on pre-training; without one, the best figure that the run has; without any, how far it came.
+def write_headline(
+    stages: list[Stage], phases: Phases, comparison: Comparison | None, strategies: Strategies | None = None
+) -> Headline:
+    """The conclusion of a comparison of strategies, or the verdict on pre-training; without them, the best figure that
+    the run has; without any, how far it came.
 
     If linear models are stacked on the network, the model as delivered is named, too.
     """
+    if strategies is not None:
+        return Headline(sentence=strategies.conclusion, detail=f"{strategies.reason} {strategies.budget}".strip())
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
