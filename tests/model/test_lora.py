@@ -70,10 +70,11 @@ def test_gradients_are_those_of_the_dense_sum(make_model: MakeModel) -> None:
 
 
 def test_bf16_inputs_give_bf16_results_and_fp32_gradients(make_model: MakeModel) -> None:
-    layer = corrected(make_model()).transformer.blocks[0].gate_up_proj
+    layer = lora_layers(corrected(make_model()))["transformer.blocks.0.gate_up_proj"]
     y = layer(torch.randn(3, 64, dtype=torch.bfloat16))
     y.float().sum().backward()
     assert y.dtype == torch.bfloat16
+    assert layer.lora_a.grad is not None and layer.lora_b.grad is not None
     assert layer.lora_a.grad.dtype == layer.lora_b.grad.dtype == torch.float32
 
 
@@ -104,7 +105,7 @@ def test_drawing_depends_on_the_seed_only(make_model: MakeModel) -> None:
     one, same, other = make_model(), make_model(), make_model()
     for model, seed in ((one, 1), (same, 1), (other, 2)):
         add_lora(model, LoraConfig(rank=2, alpha=4.0), seed=seed)
-    a, b, c = (model.transformer.blocks[1].down_proj.lora_a for model in (one, same, other))
+    a, b, c = (lora_layers(model)["transformer.blocks.1.down_proj"].lora_a for model in (one, same, other))
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
