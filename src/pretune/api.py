@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from pretune.errors import FolderInTheWayError, InputDataError, ModelError, ModelNotFoundError, UsageError
+from pretune.inference.chat_session import answer
 from pretune.inference.classify import Classifier
 from pretune.inference.fill_mask import WordPrediction
 from pretune.inference.generate import TextGenerator
@@ -335,12 +336,26 @@ class Model:
         next token.
         """
         sampling = settings_of(Sampling, settings)
+        prompts = as_texts([prompt] if isinstance(prompt, str) else prompt)
+        texts = [each.text for each in self._open_generator().generate(prompts, sampling)]
+        return texts[0] if isinstance(prompt, str) else texts
+
+    def chat(self, messages: str | Sequence[Any], **settings: Any) -> str:
+        """The reply to a conversation, whose last message is of the user.
+
+        `messages` are `{"role": ..., "content": ...}` with the roles system, user and assistant; a string is a single
+        message of the user. `settings` are those of `Sampling`. Raises UsageError for other messages, and ModelError if
+        the model does not predict the next token.
+        """
+        sampling = settings_of(Sampling, settings)
+        given = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        return answer(self._open_generator(), given, sampling)
+
+    def _open_generator(self) -> TextGenerator:
         path = self._language_model or self.path
         if self._generator is None or self._generator.path != path:
             self._generator = load_generator(path)
-        prompts = as_texts([prompt] if isinstance(prompt, str) else prompt)
-        texts = [each.text for each in self._generator.generate(prompts, sampling)]
-        return texts[0] if isinstance(prompt, str) else texts
+        return self._generator
 
     def save(self, path: Path | str) -> Path:
         """Copy the model to a new folder, which has all that is needed to predict and which transformers can load.

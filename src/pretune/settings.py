@@ -224,6 +224,11 @@ class PrepareConfig:
         "windows: read a longer text in several windows, with the mean of their vectors; cut: read its beginning and "
         "end; auto: windows if more than a tenth of the texts are longer",
     )
+    notice: str | None = _setting(
+        None,
+        "for chat: a sentence to show with the model's replies; blank: none (default: for medical conversations, that "
+        "they are no medical advice)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +300,98 @@ class FinetuneConfig:
             raise UsageError("Both --epochs and --updates are given; give one of them.")
         if self.method == "head" and (self.pattern is not None or self.label_words):
             raise UsageError("--method head is given with --pattern or --label-words, which are for cloze; omit them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatTuningConfig:
+    """Stage 5 for conversations: a language model learns to reply."""
+
+    epochs: int | None = _setting(None, "passes over the conversations (default: 3)")
+    minutes: float | None = _setting(None, "budget in minutes instead of epochs, calibration included")
+    updates: int | None = _setting(None, "number of updates instead of epochs")
+    batch_size: int | None = _setting(
+        None, "conversations per optimizer update (default: 32; 8 for a large model without a GPU)"
+    )
+    learning_rate: float | None = _setting(
+        None, "peak learning rate (default: by the width of the model, and higher with LoRA; shown)"
+    )
+    adapter: Literal["none", "lora"] = _setting(
+        "none", "none: train all weights; lora: leave them as they are and train a small correction of each matrix"
+    )
+    rank: int = _setting(16, "with --adapter lora: rank of the corrections")
+    lora_alpha: float | None = _setting(
+        None,
+        "with --adapter lora: strength of the corrections, which are multiplied by it over the rank (default: "
+        "twice the rank)",
+    )
+    lora_targets: tuple[str, ...] = _setting(
+        (), "with --adapter lora: matrices to correct, e.g. q_proj,v_proj (default: all of every layer)"
+    )
+    freeze: int = _setting(0, "leave the embedding and this number of the lowest layers as they are")
+    evaluations: int = _setting(8, "number of evaluations; each is a row of the training trace")
+    checkpoint_minutes: float = _setting(
+        5.0, "approximate minutes between checkpoints; converted to a number of updates"
+    )
+    seed: int = _setting(0, "seed of the order, of random weights and of LoRA's first values")
+    from_scratch: bool = _setting(False, "start from random weights: the control that shows whether the base helped")
+    precision: Literal["auto", "bf16", "fp32"] = _setting("auto", "auto: bf16 if the chip supports it")
+    threads: int | None = _setting(None, "CPU threads (default: all cores)")
+    hang_seconds: float = _setting(
+        60.0, "with torchrun: seconds without progress after which a process is reported as hung"
+    )
+
+    def __post_init__(self) -> None:
+        if sum(budget is not None for budget in (self.minutes, self.updates, self.epochs)) > 1:
+            raise UsageError("More than one of --epochs, --minutes and --updates is given; give one budget.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "learning_rate", "lora_alpha", "hang_seconds")
+        _expect(
+            self,
+            lambda value: value >= 1,
+            "at least 1",
+            "epochs",
+            "updates",
+            "batch_size",
+            "rank",
+            "evaluations",
+            "threads",
+        )
+        _expect(self, lambda value: value >= 0, "at least 0", "freeze", "checkpoint_minutes")
+        if self.adapter == "lora" and (self.freeze or self.from_scratch):
+            other = "--freeze" if self.freeze else "--from-scratch"
+            raise UsageError(
+                f"--adapter lora leaves all weights as they are, so it does not go with {other}; give one of them."
+            )
+        if self.adapter == "none" and (self.lora_targets or self.lora_alpha is not None):
+            raise UsageError("--lora-targets and --lora-alpha are for --adapter lora; add it, or leave them out.")
+        if self.freeze and self.from_scratch:
+            raise UsageError("--freeze would keep random weights with --from-scratch; give one of them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrategiesConfig:
+    """`compare --strategies`: four ways to a chatbot, each with the same budget."""
+
+    minutes: float | None = _setting(None, "budget of each strategy in minutes of training, calibration included")
+    tokens: int | None = _setting(None, "budget of each strategy in training tokens, instead of minutes")
+    domain_fraction: float = _setting(
+        0.5, "fraction of the budget that pre-training further takes from the fourth strategy"
+    )
+    adapter: Literal["none", "lora"] = _setting("none", "how the base is fine-tuned, as in `finetune`")
+    seed: int = _setting(0, "first seed")
+    seeds: int = _setting(1, "number of runs of each strategy with different seeds")
+    conversations: int = _setting(300, "held-out conversations to measure the loss on, at most")
+    questions: int = _setting(12, "held-out questions to answer, the same for all strategies")
+    reply_tokens: int = _setting(100, "most tokens of an answer")
+    threads: int | None = _setting(None, "CPU threads (default: all cores)")
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.tokens is None):
+            raise UsageError("Give the budget of each strategy: either --minutes X or --tokens N.")
+        _expect(self, _is_positive, "a number above zero", "minutes", "tokens")
+        _expect(self, lambda value: 0 < value < 1, "a fraction between 0 and 1", "domain_fraction")
+        _expect(self, lambda value: value >= 1, "at least 1", "seeds", "reply_tokens", "threads")
+        _expect(self, lambda value: value >= 2, "at least 2", "conversations")
+        _expect(self, lambda value: value >= 0, "at least 0", "questions")
 
 
 @dataclass(frozen=True, kw_only=True)

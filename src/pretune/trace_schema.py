@@ -354,12 +354,33 @@ class SkippedUpdate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeldOutReplies:
+    """How well a model that was tuned on conversations predicts the replies of held-out ones, before and after it."""
+
+    measured_on: Literal["test", "validation"]
+    loss: Annotated[float, "nats for each reply token"]
+    loss_low: Annotated[float, "of the 95 % interval over conversations"] | None
+    loss_high: float | None
+    perplexity: float
+    accuracy: Annotated[float, "of the reply tokens"]
+    n: Annotated[int, "reply tokens"]
+    conversations: int
+    base_loss: Annotated[float, "before the first update"]
+    base_perplexity: float
+    base_accuracy: float
+    change_low: Annotated[float, "of the 95 % interval of the change of the loss, paired by conversation"] | None
+    change_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Phase:
     """Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown."""
 
     stage: Literal["pretrain", "finetune", "scratch"]
-    unit: Literal["masked tokens", "next tokens", "texts"]
-    objective: Annotated[Literal["masked", "causal", "hybrid"], "of pre-training"] | None = None
+    unit: Literal["masked tokens", "next tokens", "reply tokens", "texts"]
+    objective: (
+        Annotated[Literal["masked", "causal", "hybrid", "replies"], "of pre-training; of conversations, replies"] | None
+    ) = None
     metric: Metric = "accuracy"
     parameters: int | None
     size: str | None
@@ -374,6 +395,7 @@ class Phase:
     chosen: str | None
     skipped: list[SkippedUpdate]
     test: list[TestResult]
+    replies: Annotated[HeldOutReplies, "of tuning on conversations, once it is finished"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,10 +459,11 @@ class ComparedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points)."""
+    """A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points), or
+    for reply_loss the nats per token by which the first one's loss is lower."""
 
     between: list[str]
-    metric: Annotated[str, "what is compared: accuracy, macro_f1, micro_f1, pearson or entity_f1"]
+    metric: Annotated[str, "what is compared: accuracy, macro_f1, micro_f1, pearson, entity_f1 or reply_loss"]
     slice: UserText | None
     outcome: Literal["better", "worse", "no clear difference"]
     difference: float
@@ -469,6 +492,85 @@ class Comparison:
     verdicts: list[Verdict]
     coverage: Annotated[str, "what the intervals cover"]
     disagreements: list[Disagreement]
+
+
+# ---- four ways to a chatbot
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutConversations:
+    """Conversations that no strategy was trained on; the first ones are like those of the training."""
+
+    name: UserText
+    conversations: int
+    tokens: Annotated[int, "of the replies, without the marks that end them"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyLoss:
+    """The loss of the held-out replies in nats per token; the interval covers conversations and seeds."""
+
+    loss: float
+    low: float
+    high: float
+    perplexity: float
+    seeds: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplyStyle:
+    """How some replies are written, and how much of them is copied from the training replies; fractions are 0 to 1."""
+
+    n: int
+    mean_words: float
+    empty_fraction: float
+    distinct_1: float
+    distinct_2: float
+    distinct_3: float
+    repeated_fraction: Annotated[float, "4-grams that repeat an earlier one of the same reply"]
+    copied_fraction: Annotated[float, "replies with 13 words or more in a row of a training reply"]
+    longest_shared_words: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """One way to a chatbot: as it is, from scratch, fine-tuned, or pre-trained further and then fine-tuned."""
+
+    kind: Annotated[str, "as_is, scratch, finetuned or further"]
+    name: str
+    training: Annotated[str, "a sentence: what it was trained on, and for how long"]
+    minutes: Annotated[float, "of training, mean over its seeds"]
+    losses: Annotated[list[ReplyLoss], "one for each of the held-out conversations"]
+    style: ReplyStyle | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenReply:
+    kind: Annotated[str, "of the strategy; reference: as it stands in the held-out conversation"]
+    text: UserText
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredQuestion:
+    question: UserText
+    replies: list[GivenReply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategies:
+    """The strategies on the same held-out conversations, the verdicts by pairs, and one conclusion by rule."""
+
+    budget: str
+    base: Annotated[str, "what the base is, and what its own pre-training has cost"]
+    held_out: list[HeldOutConversations]
+    strategies: list[Strategy]
+    reference_style: Annotated[ReplyStyle, "of the replies in the held-out conversations"] | None
+    verdicts: list[Verdict]
+    conclusion: str
+    reason: Annotated[str, "what was measured that may explain it"]
+    coverage: Annotated[str, "what the intervals cover"]
+    answers: list[AnsweredQuestion]
+    notice: Annotated[str, "such as: no medical advice"] | None
 
 
 # ---- one prediction in five layers
@@ -977,6 +1079,7 @@ class RunTrace:
     watched: list[WatchedSentence] = field(default_factory=list)
     continued: list[ContinuedPrompt] = field(default_factory=list)
     comparison: Comparison | None = None
+    strategies: Strategies | None = None
     predictions: list[PredictionTrace] = field(default_factory=list)
     fills: list[FillTrace] = field(default_factory=list)
     errors: TestErrors | None = None

@@ -30,6 +30,7 @@ import sklearn.svm  # noqa: F401  (which the linear baselines import late)
 
 from pretune.cli import main, stage_commands
 from pretune.runtime import atomic, events, stage_folder
+from pretune.stages.chat_tuning import stage as chat_tuning
 from pretune.stages.finetune import stage as finetune
 from pretune.stages.pretrain import measurement
 from pretune.training import checkpoint, finetuning_trial, optimizer
@@ -42,6 +43,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "manifest": (stage_folder, "write_json"),
     "finish": (stage_folder.StageFolder, "finish"),
     "evaluation": (measurement, "predict_hidden"),  # its second half
+    "measuring": (chat_tuning, "measure_replies"),
     "epoch": (finetuning_trial, "predict_outputs"),  # the evaluation at its end
 }
 

@@ -23,6 +23,7 @@ PRETRAIN = (
 )
 MUON = "--tokens 3000 --checkpoint-minutes 0.004"
 FINETUNE = "--epochs 2 --learning-rates 1e-3,4e-3 --seeds 1 --search-rows 96 --batch-size 16 --quiet"
+CHAT = "--updates 30 --batch-size 16 --evaluations 3 --quiet"
 TIMES = ("time", "elapsed_seconds", "tokens_per_second", "seconds", "peak_memory_bytes", "minutes")
 # Of an estimate: how many checkpoints there will be. They come by the clock, and each attempt that is killed before the
 # first one measures its own pace.
@@ -156,6 +157,33 @@ FINETUNING = {
         ("inside epoch 1", "SIGKILL"),
     ],
 }
+CHAT_TUNING = {
+    "before the first checkpoint": [
+        ("inside manifest 1", "SIGKILL"),
+        ("after started_from 1", "SIGKILL"),
+        ("inside measuring 1", "SIGKILL"),
+        ("inside update 5", "SIGKILL"),
+        ("after plan 1", "SIGKILL"),
+        ("inside save 3", "SIGKILL"),
+    ],
+    "in the middle": [
+        ("before evaluation 2", "SIGKILL"),
+        ("inside update 14", "SIGTERM"),
+        ("inside measuring 1", "SIGKILL"),
+        ("inside save 2", "SIGKILL"),
+        ("torn evaluation 1", "SIGKILL"),
+        ("inside update 3", "SIGINT"),
+        ("inside rename 1", "SIGKILL"),
+    ],
+    "at the end": [
+        ("before chosen 1", "SIGKILL"),
+        ("after replies 1", "SIGKILL"),
+        ("inside rename 1", "SIGKILL"),
+        ("torn flow 1", "SIGKILL"),
+        ("after stage_finished 1", "SIGKILL"),
+        ("inside finish 1", "SIGKILL"),
+    ],
+}
 EXPECTED = {"SIGKILL": -9, "SIGTERM": 75, "SIGINT": 130, "FULL": 5, "NOSPACE": 5, "READONLY": 2}
 SAID = {
     "FULL": "The disk is full",
@@ -226,6 +254,16 @@ def finetunings(
     return folder, run_all(words, folder, FINETUNING)
 
 
+@pytest.fixture(scope="module", params=["all weights", "lora"])
+def chat_tunings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, chat_folders: tuple[Path, Path]
+) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("chat")
+    words = ["finetune", *map(str, chat_folders), *CHAT.split()]
+    words += ["--adapter", "lora", "--rank", "4"] if request.param == "lora" else []
+    return folder, run_all(words, folder, CHAT_TUNING)
+
+
 def tables_of(folder: Path) -> list[Event]:
     """The log as displays read it, without times and without what the clock alone decides."""
     found = []
@@ -284,6 +322,17 @@ def test_pretraining_with_another_objective_does_too(of_objective: tuple[str, Pa
 @pytest.mark.parametrize("case", FINETUNING)
 def test_finetuning_ends_as_if_nothing_had_been(finetunings: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(finetunings[0], case, FINETUNING[case], finetunings[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CHAT_TUNING)
+def test_tuning_on_conversations_ends_as_if_nothing_had_been(
+    chat_tunings: tuple[Path, dict[str, Any]], case: str
+) -> None:
+    assert_undisturbed(chat_tunings[0], case, CHAT_TUNING[case], chat_tunings[1])
+    adapters = [chat_tunings[0] / name / "adapter" / "adapter_model.safetensors" for name in ("whole", case)]
+    assert adapters[0].is_file() == adapters[1].is_file()
+    assert not adapters[0].is_file() or adapters[0].read_bytes() == adapters[1].read_bytes()
 
 
 def test_an_undisturbed_log_has_no_trace_of_a_resume(pretrainings: tuple[Path, dict[str, Any]]) -> None:

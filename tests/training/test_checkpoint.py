@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pretune.errors import StageDiffersError
 from pretune.model.transformer import LanguageModel
@@ -268,3 +269,46 @@ def test_a_change_of_machine_is_logged_once_and_a_missing_record_is_not_a_change
     [event] = [json.loads(line) for line in log.path.read_text(encoding="utf-8").splitlines()]
     assert event["sentence"].startswith("This run started with threads 1 (now 2). It continues")
     assert (event["event"], event["trial"], state.compute) == ("warning", 3, {"threads": 2, "chip": "A"})
+
+
+def freeze_embedding(run: Run) -> Run:
+    run.model.transformer.embed_tokens.weight.requires_grad_(False)
+    run.optimizer = Optimizer(run.model, CONFIG)
+    return run
+
+
+def test_a_checkpoint_of_a_partly_frozen_model_has_the_other_weights_only(make_run: Callable[..., Run]) -> None:
+    whole, first, second = (freeze_embedding(make_run()) for _ in range(3))
+    whole.train(9)
+    first.train(5)
+    path = first.save()
+    assert not (path / "model.safetensors").exists()
+    assert "transformer.embed_tokens.weight" not in load_file(path / "training_state" / "trained.safetensors")
+    second.train(2)
+    assert second.restore() == first.state
+    second.train(4)
+    assert all(torch.equal(whole.weights()[name], tensor) for name, tensor in second.weights().items())
+
+
+def test_a_partly_frozen_checkpoint_does_not_fit_a_model_with_other_frozen_weights(
+    make_run: Callable[..., Run],
+) -> None:
+    first, second = freeze_embedding(make_run()), make_run()
+    first.train(1)
+    first.save()
+    assert second.restore() is None
+    assert "does not fit this run" in second.sentences[0] or "a different model" in second.sentences[0]
+
+
+def test_altered_weights_of_a_partly_frozen_model_are_not_used(make_run: Callable[..., Run]) -> None:
+    run = freeze_embedding(make_run())
+    run.train(1)
+    run.save()
+    run.train(1)
+    file = run.save() / "training_state" / "trained.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    found = run.restore()
+    assert found is not None and found.step == 1
+    assert "trained.safetensors was altered" in run.sentences[0]

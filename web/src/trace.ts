@@ -326,12 +326,35 @@ export interface SkippedUpdate {
   sentence: string;
 }
 
+/** How well a model that was tuned on conversations predicts the replies of held-out ones, before and after it. */
+export interface HeldOutReplies {
+  measured_on: "test" | "validation";
+  /** nats for each reply token */
+  loss: number;
+  /** of the 95 % interval over conversations */
+  loss_low: number | null;
+  loss_high: number | null;
+  perplexity: number;
+  /** of the reply tokens */
+  accuracy: number;
+  /** reply tokens */
+  n: number;
+  conversations: number;
+  /** before the first update */
+  base_loss: number;
+  base_perplexity: number;
+  base_accuracy: number;
+  /** of the 95 % interval of the change of the loss, paired by conversation */
+  change_low: number | null;
+  change_high: number | null;
+}
+
 /** Pre-training, fine-tuning or the control from scratch. The evaluations are those of the trial that is shown. */
 export interface Phase {
   stage: "pretrain" | "finetune" | "scratch";
-  unit: "masked tokens" | "next tokens" | "texts";
-  /** of pre-training */
-  objective: "masked" | "causal" | "hybrid" | null;
+  unit: "masked tokens" | "next tokens" | "reply tokens" | "texts";
+  /** of pre-training; of conversations, replies */
+  objective: "masked" | "causal" | "hybrid" | "replies" | null;
   /** accuracy, micro_f1, pearson or entity_f1: what `score` is */
   metric: string;
   parameters: number | null;
@@ -347,6 +370,8 @@ export interface Phase {
   chosen: string | null;
   skipped: SkippedUpdate[];
   test: TestResult[];
+  /** of tuning on conversations, once it is finished */
+  replies: HeldOutReplies | null;
 }
 
 export interface Phases {
@@ -404,10 +429,10 @@ export interface ComparedModel {
   figures: Record<string, number>;
 }
 
-/** A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points). */
+/** A paired comparison of two models on the same test rows; the difference is a fraction (0.134 is 13.4 points), or for reply_loss the nats per token by which the first one's loss is lower. */
 export interface Verdict {
   between: string[];
-  /** what is compared: accuracy, macro_f1, micro_f1, pearson or entity_f1 */
+  /** what is compared: accuracy, macro_f1, micro_f1, pearson, entity_f1 or reply_loss */
   metric: string;
   /** text of the user */
   slice: string | null;
@@ -439,6 +464,86 @@ export interface Comparison {
   /** what the intervals cover */
   coverage: string;
   disagreements: Disagreement[];
+}
+
+/** Conversations that no strategy was trained on; the first ones are like those of the training. */
+export interface HeldOutConversations {
+  /** text of the user */
+  name: string;
+  conversations: number;
+  /** of the replies, without the marks that end them */
+  tokens: number;
+}
+
+/** The loss of the held-out replies in nats per token; the interval covers conversations and seeds. */
+export interface ReplyLoss {
+  loss: number;
+  low: number;
+  high: number;
+  perplexity: number;
+  seeds: number[];
+}
+
+/** How some replies are written, and how much of them is copied from the training replies; fractions are 0 to 1. */
+export interface ReplyStyle {
+  n: number;
+  mean_words: number;
+  empty_fraction: number;
+  distinct_1: number;
+  distinct_2: number;
+  distinct_3: number;
+  /** 4-grams that repeat an earlier one of the same reply */
+  repeated_fraction: number;
+  /** replies with 13 words or more in a row of a training reply */
+  copied_fraction: number;
+  longest_shared_words: number;
+}
+
+/** One way to a chatbot: as it is, from scratch, fine-tuned, or pre-trained further and then fine-tuned. */
+export interface Strategy {
+  /** as_is, scratch, finetuned or further */
+  kind: string;
+  name: string;
+  /** a sentence: what it was trained on, and for how long */
+  training: string;
+  /** of training, mean over its seeds */
+  minutes: number;
+  /** one for each of the held-out conversations */
+  losses: ReplyLoss[];
+  style: ReplyStyle | null;
+}
+
+export interface GivenReply {
+  /** of the strategy; reference: as it stands in the held-out conversation */
+  kind: string;
+  /** text of the user */
+  text: string;
+}
+
+export interface AnsweredQuestion {
+  /** text of the user */
+  question: string;
+  replies: GivenReply[];
+}
+
+/** The strategies on the same held-out conversations, the verdicts by pairs, and one conclusion by rule. */
+export interface Strategies {
+  budget: string;
+  /** what the base is, and what its own pre-training has cost */
+  base: string;
+  held_out: HeldOutConversations[];
+  strategies: Strategy[];
+  /** of the replies in the held-out conversations */
+  reference_style: ReplyStyle | null;
+  verdicts: Verdict[];
+  conclusion: string;
+  /** what was measured that may explain it */
+  reason: string;
+  /** what the intervals cover */
+  coverage: string;
+  answers: AnsweredQuestion[];
+  /** such as: no medical advice */
+  notice: string | null;
 }
 
 export interface Token {
@@ -930,6 +1035,7 @@ export interface RunTrace {
   watched: WatchedSentence[];
   continued: ContinuedPrompt[];
   comparison: Comparison | null;
+  strategies: Strategies | null;
   predictions: PredictionTrace[];
   fills: FillTrace[];
   errors: TestErrors | null;

@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pretune.cli.chat_arguments import add_replies_group, add_strategies_group
 from pretune.cli.options import Option, add_options, merge_options, number_of, options_of
 from pretune.runtime.manifest import MANIFEST_NAME
 from pretune.settings import (
+    ChatTuningConfig,
     CollectConfig,
     FinetuneConfig,
     PrepareConfig,
@@ -18,6 +20,8 @@ from pretune.settings import (
     Sampling,
     SplitConfig,
 )
+
+CHAT = "chat"  # the settings of `finetune` for conversations; no stage of a run has them
 
 # --- options that several verbs have ----------------------------------------------------------------------------------
 
@@ -271,15 +275,25 @@ def add_finetune(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     _add_out(parser)
     _add_redo(parser)
-    _add_settings(parser, "settings", options_of("finetune", FinetuneConfig))
+    own, chat = options_of("finetune", FinetuneConfig), options_of(CHAT, ChatTuningConfig)
+    flags, of_chat = {option.flag for option in own}, {option.flag for option in chat}
+    merged = merge_options([*own, *chat])
+    groups = {
+        "settings": [option for option in merged if option.flag in flags & of_chat],
+        "if PREPARED has labelled examples": [option for option in merged if option.flag not in of_chat],
+        "if PREPARED has conversations": [option for option in merged if option.flag not in flags],
+    }
+    for title, options in groups.items():
+        add_options(parser.add_argument_group(title), options)
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune")
+    parser.add_argument("finetuned", metavar="FINETUNED", help="output folder of finetune; with --strategies: the base")
     parser.add_argument("prepared", metavar="PREPARED", help="output folder of prepare")
     parser.add_argument("--scratch", metavar="DIR", help="output folder of finetune --from-scratch")
     _add_out(parser)
     _add_redo(parser)
+    add_strategies_group(parser)
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
@@ -310,6 +324,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--labels", metavar="FILE", help="labelled examples to evaluate on")
     what.add_argument(
+        "--chat",
+        metavar="FILE",
+        help="conversations to evaluate the replies of a causal model on, or the output folder of prepare --task chat, "
+        "whose held-out ones are read",
+    )
+    what.add_argument(
         "--minimal-pairs",
         metavar="FILE",
         help="pairs of an acceptable and an unacceptable sentence, such as BLiMP: a table with the columns good and "
@@ -328,6 +348,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="names for the labels in the file, e.g. 0=negative,1=positive",
     )
+    add_replies_group(parser)
     parser.add_argument(
         "--scoring",
         choices=("auto", "masked", "causal"),
@@ -353,6 +374,13 @@ def add_fill(parser: argparse.ArgumentParser) -> None:
     how_many = "number of words to show (default: 5)"
     parser.add_argument("--top", type=number_of(int), default=5, metavar="N", help=how_many)
     _add_json(parser, "print one JSON object: the text, and the words with their probabilities for each [MASK]")
+
+
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser, "its fine-tuned model, or else its pre-trained one")
+    parser.add_argument("--system", metavar="TEXT", help="instructions that the model reads before the conversation")
+    add_options(parser, options_of("sampling", Sampling))
+    _add_json(parser, "print a JSON object for each reply: role, content, is_cut")
 
 
 def add_generate(parser: argparse.ArgumentParser) -> None:

@@ -136,15 +136,22 @@ def _rows(count: int) -> str:
 
 
 def evaluate(arguments: Arguments) -> int:
-    """Evaluate a model on labelled examples, on minimal pairs or on text."""
+    """Evaluate a model on labelled examples, on minimal pairs, on text, or its replies on held-out conversations."""
     if arguments.text is None:
-        _refuse_options(arguments, ("--window", "--stride"), "without --text", "add --text")
+        refuse_options(arguments, ("--window", "--stride"), "without --text", "add --text")
     if arguments.minimal_pairs is None:
-        _refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
+        refuse_options(arguments, ("--scoring", "--limit"), "without --minimal-pairs", "add --minimal-pairs")
+    if arguments.chat is None:
+        of_chat = ("--replies", "--trained-on", "--max-tokens", "--seed")
+        refuse_options(arguments, of_chat, "without --chat", "add --chat")
     if arguments.minimal_pairs is not None:
         return _evaluate_minimal_pairs(arguments)
     if arguments.text is not None:
         return _evaluate_text(arguments)
+    if arguments.chat is not None:
+        from pretune.cli.chat_commands import evaluate_replies
+
+        return evaluate_replies(arguments)
     from pretune.evaluation.evaluate import evaluate
 
     figures = evaluate(
@@ -162,7 +169,7 @@ def evaluate(arguments: Arguments) -> int:
 def _evaluate_minimal_pairs(arguments: Arguments) -> int:
     """Show how often a pre-trained model prefers the acceptable sentence."""
     of_labels = ("--text-column", "--label-column", "--label-names", "--label-words", "--pattern")
-    _refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
+    refuse_options(arguments, of_labels, "with --minimal-pairs", "use --labels")
     from pretune.evaluation.minimal_pairs import evaluate_minimal_pairs
 
     figures = evaluate_minimal_pairs(
@@ -179,7 +186,7 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
 def _evaluate_text(arguments: Arguments) -> int:
     """Show how well a causal model predicts text."""
     of_labels = ("--label-column", "--label-names", "--label-words", "--pattern")
-    _refuse_options(arguments, of_labels, "with --text", "use --labels")
+    refuse_options(arguments, of_labels, "with --text", "use --labels")
     from pretune.evaluation.text import evaluate_text
 
     figures = evaluate_text(
@@ -197,7 +204,8 @@ def _show_sentences(done: int, total: int) -> None:
     to_stderr(f"{done:,} of {total:,} sentences")
 
 
-def _refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
+def refuse_options(arguments: Arguments, options: Sequence[str], where: str, advice: str) -> None:
+    """Raise UsageError for an option that has no effect."""
     for option in options:
         if vars(arguments)[option.removeprefix("--").replace("-", "_")] not in (None, ""):
             raise UsageError(f"{option} is given {where}; {advice}, or omit {option}.")

@@ -7,10 +7,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pretune.cli.arguments import as_typed_for_run, stage_folder
-from pretune.cli.model_commands import evaluate, export, fill, generate, learn, predict, show, trace, verify
+from pretune.cli.arguments import CHAT, as_typed_for_run, stage_folder
+from pretune.cli.chat_arguments import STRATEGIES
+from pretune.cli.chat_commands import chat, compare_strategies
+from pretune.cli.model_commands import (
+    evaluate,
+    export,
+    fill,
+    generate,
+    learn,
+    predict,
+    refuse_options,
+    show,
+    trace,
+    verify,
+)
 from pretune.cli.options import typed_values
 from pretune.cli.output import to_stderr, to_stdout
 from pretune.cli.page_commands import report, watch
@@ -20,6 +33,7 @@ from pretune.recipe import Recipe, override, read_recipe
 from pretune.reporting.progress import live_progress
 from pretune.reporting.report import show_run
 from pretune.runtime.launch import read_launch
+from pretune.settings import ChatTuningConfig
 
 if TYPE_CHECKING:
     from pretune.live.page_process import PageProcess
@@ -212,18 +226,50 @@ def _prepare_chat(arguments: Arguments, settings: Recipe, out: Path) -> int:
 
 
 def finetune(arguments: Arguments) -> int:
-    """Stage 5: fine-tune the model."""
-    from pretune.stages.finetune.stage import finetune
+    """Stage 5: fine-tune the model on labelled examples, or on conversations."""
+    from pretune.runtime.manifest import read_manifest
 
-    config, out = _settings(arguments).finetune, Path(arguments.out)
+    prepared, out = stage_folder(arguments.prepared, "prepare"), Path(arguments.out)
     pretrained = stage_folder(arguments.pretrained, "pretrain")
+    is_chat = read_manifest(prepared, "prepare").summary.get("task") == CHAT
+    typed = _typed_for(arguments, CHAT if is_chat else "finetune")
     with live_progress(sys.stderr, arguments.quiet):
-        finetune(pretrained, stage_folder(arguments.prepared, "prepare"), out, config, redo=arguments.redo)
+        if is_chat:
+            from pretune.stages.chat_tuning.stage import tune_chat
+
+            tune_chat(pretrained, prepared, out, ChatTuningConfig(**typed), redo=arguments.redo)
+        else:
+            from pretune.stages.finetune.stage import finetune
+
+            config = override(Recipe(), {"finetune": typed}).finetune
+            finetune(pretrained, prepared, out, config, redo=arguments.redo)
     return _show_stage(out)
 
 
+def _typed_for(arguments: Arguments, kind: str) -> dict[str, Any]:
+    """The settings that were typed for `finetune` on labelled examples, or on conversations.
+
+    Raises UsageError for one that only the other kind has.
+    """
+    typed = typed_values(arguments)
+    other = next((settings for name, settings in typed.items() if name != kind), {})
+    own = typed.get(kind, {})
+    if foreign := sorted(other.keys() - own.keys()):
+        has, is_for = ("conversations", "labelled examples") if kind == CHAT else ("labelled examples", "conversations")
+        raise UsageError(
+            f"--{foreign[0].replace('_', '-')} is for {is_for}, and {arguments.prepared} has {has}; leave it out."
+        )
+    return own
+
+
 def compare(arguments: Arguments) -> int:
-    """Compare with the baselines and the control."""
+    """Compare with the baselines and the control; with --strategies, compare four ways to a chatbot."""
+    if arguments.strategies:
+        return compare_strategies(arguments)
+    refuse_options(arguments, ("--domain", "--held-out"), "without --strategies", "add --strategies")
+    if typed := typed_values(arguments).get(STRATEGIES):
+        option = f"--{next(iter(typed)).replace('_', '-')}"
+        raise UsageError(f"{option} is given without --strategies, where it has no effect; leave it out.")
     from pretune.stages.compare import compare
 
     out = Path(arguments.out)
@@ -261,6 +307,7 @@ COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "predict": predict,
     "evaluate": evaluate,
     "fill": fill,
+    "chat": chat,
     "generate": generate,
     "trace": trace,
     "export": export,

@@ -130,8 +130,9 @@ VERBS = {
             arguments.add_finetune,
         ),
         _verb(
-            "compare FINETUNED PREPARED [--scratch DIR] --out DIR",
-            "compare the model with linear baselines and with the same network from scratch",
+            "compare FINETUNED PREPARED [--scratch DIR] --out DIR\n"
+            "       pretune compare BASE PREPARED --strategies --domain PATH... --minutes X --out DIR",
+            "compare the model with linear baselines and with the same network from scratch, or four ways to a chatbot",
             "compare work/finetune work/prepare --scratch work/scratch --out work/compare",
             arguments.add_compare,
         ),
@@ -143,8 +144,8 @@ VERBS = {
         ),
         _verb(
             "evaluate MODEL --labels FILE [--json]\n       pretune evaluate MODEL --minimal-pairs FILE [--json]\n"
-            "       pretune evaluate MODEL --text FILE [--json]",
-            "evaluate a model on labelled examples, or a pre-trained one on pairs of sentences or on text",
+            "       pretune evaluate MODEL --text FILE [--json]\n       pretune evaluate MODEL --chat FILE [--json]",
+            "evaluate a model on labelled examples, on pairs of sentences, on text, or its replies on conversations",
             "evaluate runs/reviews --labels held-out.csv --json",
             arguments.add_evaluate,
         ),
@@ -159,6 +160,12 @@ VERBS = {
             "continue a text with a causal model, word by word",
             'generate runs/novels "The sun rises in"',
             arguments.add_generate,
+        ),
+        _verb(
+            "chat MODEL [--system TEXT] [--max-tokens N] [--temperature X] [--json]",
+            "hold a conversation with a causal model in the terminal, or with messages from a pipe",
+            'chat work/chat --system "You answer questions about health."',
+            arguments.add_chat,
         ),
         _verb(
             "trace MODEL TEXT [--json] [--html FILE]\n       pretune trace RUN --selftest",

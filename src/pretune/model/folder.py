@@ -37,7 +37,7 @@ from pretune.model.transformer import (
     TaskModel,
     TokenClassifier,
 )
-from pretune.model.weights import WEIGHTS_NAME, has_weights, read_weights, weights_file
+from pretune.model.weights import ADAPTER_CONFIG_NAME, WEIGHTS_NAME, has_weights, read_weights, weights_file
 from pretune.runtime.atomic import commit_folder, verify_folder, write_json
 from pretune.text.labels.labelling import Labelling
 
@@ -131,7 +131,8 @@ def save_model_folder(
 def load_model_folder(folder: Path) -> LoadedModel:
     """The model, in fp32, from a folder written by pretune, or by transformers.
 
-    EuroBERT and Llama become our own transformer, other encoders stay those of transformers. Raises ModelNotFoundError
+    EuroBERT and Llama become our own transformer, other encoders stay those of transformers. An adapter folder gives
+    its base with the adapter's corrections. Raises ModelNotFoundError
     if there is no model, CorruptModelError naming the file if one is missing, truncated, changed, or of another
     version, and ModelError if the architecture is not supported or the weights are a pickle.
     """
@@ -140,6 +141,10 @@ def load_model_folder(folder: Path) -> LoadedModel:
         found = "is a file" if folder.exists() else "does not exist"
         raise ModelNotFoundError(f"{folder} {found}; expected a model folder with {CONFIG_NAME} and {WEIGHTS_NAME}.")
     if not (folder / CONFIG_NAME).is_file() and not has_weights(folder):
+        if (folder / ADAPTER_CONFIG_NAME).is_file():
+            from pretune.model.adapter_folder import load_adapter_folder  # which loads the base with this function
+
+            return load_adapter_folder(folder)
         raise ModelNotFoundError(
             f"{folder} contains no model: it has neither {CONFIG_NAME} nor {WEIGHTS_NAME}; name a checkpoint folder."
         )

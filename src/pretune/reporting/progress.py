@@ -347,6 +347,12 @@ def _test(event: Event) -> str:
     return f"test set, seed {event.get('seed', '?')}: {_score(event)} ({interval}), n = {formats.count(event['n'])}"
 
 
+def _replies(event: Event) -> str:
+    before, after = formats.nats(event["base_loss"]), formats.nats(event["loss"])
+    on = f"{formats.count(event['n'])} reply tokens of {formats.count(event['conversations'])} conversations"
+    return f"held-out replies: loss {after} nats per token, before tuning {before}, on {on}"
+
+
 def _comparison(event: Event) -> str:
     return " ".join(str(verdict.get("sentence", "")) for verdict in event.get("verdicts", [])) or "compared"
 
@@ -377,6 +383,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "trial_started": _trial_started,
     "trial_finished": _trial_finished,
     "test": _test,
+    "replies": _replies,
     "comparison": _comparison,
     "detected": _own_sentence,
     "notice": _own_sentence,

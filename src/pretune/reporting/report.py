@@ -11,6 +11,7 @@ from pretune.reporting.sections.comparison import render_comparison
 from pretune.reporting.sections.flow import render_flow, synthetic_note
 from pretune.reporting.sections.funnel import render_funnel
 from pretune.reporting.sections.prediction import render_prediction
+from pretune.reporting.sections.strategies import render_strategies
 from pretune.reporting.sections.training import render_training
 from pretune.run_trace.build import build_run_trace
 from pretune.terminal import Lines, Page, page_for, paragraph, show
@@ -43,6 +44,8 @@ def run_lines(trace: RunTrace, page: Page) -> Lines:
     phases = (trace.phases.pretrain, trace.phases.finetune, trace.phases.scratch)
     if any(phase is not None and phase.evaluations for phase in phases):
         lines += render_training(trace, page)
+    if trace.strategies is not None:
+        return lines + render_strategies(trace.strategies, page)
     if "compare" in begun or {"finetune", "pretrain"} <= begun:
         lines += render_comparison(trace, page)
     return lines + _prediction(trace, page)

@@ -19,6 +19,7 @@ from pretune.run_trace.recorded import Recorded, read_recorded, traced_model
 from pretune.run_trace.redact import count_excerpts
 from pretune.run_trace.run_card import RunFolder, make_run_card, read_folder
 from pretune.run_trace.stages import read_stages
+from pretune.run_trace.strategies import read_strategies
 from pretune.run_trace.test_errors import read_errors
 from pretune.run_trace.text_reports import read_funnel, read_tokenizer
 from pretune.run_trace.training import read_continued, read_phases, read_watched
@@ -68,9 +69,9 @@ def fold_events(
 ) -> RunTrace:
     """The part of a trace that the logs alone give."""
     stages, phases = read_stages(events, is_run=folder.recipe is not None), read_phases(events)
-    comparison = read_comparison(events, predicted or {})
+    comparison, strategies = read_comparison(events, predicted or {}), read_strategies(events)
     return RunTrace(
-        run=make_run_card(events, stages, phases, comparison, folder),
+        run=make_run_card(events, stages, phases, comparison, folder, strategies),
         stages=stages,
         example=read_example(events),
         funnel=read_funnel(events),
@@ -79,6 +80,7 @@ def fold_events(
         watched=read_watched(events),
         continued=read_continued(events),
         comparison=comparison,
+        strategies=strategies,
         predictions=[as_written(prediction) for prediction in predictions],
         fills=[as_written(fill) for fill in fills],
     )

@@ -24,7 +24,7 @@ def read_comparison(events: list[Event], predicted: Mapping[str, PredictedRows])
     models = [model for row in rows if (model := _read_model(row, metric)) is not None]
     if not models:
         return None
-    verdicts = [verdict for each in objects(event.get("verdicts")) if (verdict := _read_verdict(each)) is not None]
+    verdicts = [verdict for each in objects(event.get("verdicts")) if (verdict := read_verdict(each)) is not None]
     return Comparison(
         metric=metric,
         models=models,
@@ -69,7 +69,8 @@ def _read_model(row: Event, metric: str) -> ComparedModel | None:
     )
 
 
-def _read_verdict(event: Event) -> Verdict | None:
+def read_verdict(event: Event) -> Verdict | None:
+    """A verdict as it was logged; None without a difference or its interval."""
     difference, interval = figure(event.get("difference")), figures(event.get("difference_interval"), 2)
     if difference is None or interval is None:
         return None

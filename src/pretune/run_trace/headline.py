@@ -8,7 +8,7 @@ from pretune.evaluation.verdicts import write_points
 from pretune.run_trace import formats
 from pretune.run_trace.comparison import STACK, find_delivered, find_verdict
 from pretune.run_trace.metrics import points_of, write_interval, write_named, write_score
-from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Verdict
+from pretune.trace_schema import ComparedModel, Comparison, Evaluation, Phase, Phases, Stage, Strategies, Verdict
 
 _TRAINING = ("pretrain", "finetune", "scratch", "compare")
 NOT_MEASURED = "Whether pre-training helped was not measured: no network was trained from scratch beside it."
@@ -23,17 +23,24 @@ class Headline:
     detail: str = ""
 
 
-def write_headline(stages: list[Stage], phases: Phases, comparison: Comparison | None) -> Headline:
-    """The verdict on pre-training; without one, the best figure that the run has; without any, how far it came.
+def write_headline(
+    stages: list[Stage], phases: Phases, comparison: Comparison | None, strategies: Strategies | None = None
+) -> Headline:
+    """The conclusion of a comparison of strategies, or the verdict on pre-training; without them, the best figure that
+    the run has; without any, how far it came.
 
     If linear models are stacked on the network, the model as delivered is named, too.
     """
+    if strategies is not None:
+        return Headline(sentence=strategies.conclusion, detail=f"{strategies.reason} {strategies.budget}".strip())
     verdict = find_verdict(comparison, "scratch")
     running = next((stage for stage in stages if stage.status == "running"), None)
     if verdict is not None and comparison is not None:
         return _of_verdict(verdict, comparison)
     if comparison is not None and find_delivered(comparison) is not None:
         return _of_delivered(comparison, running)
+    if phases.finetune is not None and phases.finetune.objective == "replies" and phases.finetune.evaluations:
+        return _of_replies(phases.finetune, running)
     if phases.finetune is not None and (phases.finetune.test or phases.finetune.evaluations):
         return _of_classifier(phases.finetune, running)
     if phases.pretrain is not None and phases.pretrain.evaluations:
@@ -159,6 +166,27 @@ def _of_classifier(phase: Phase, running: Stage | None) -> Headline:
         sentence=f"The fine-tuned model classifies {figure}{n} validation texts correctly.",
         figure=figure,
         detail=f"It has not been tried on test texts. {open_question}",
+    )
+
+
+def _of_replies(phase: Phase, running: Stage | None) -> Headline:
+    """The loss on held-out replies, before and after tuning on conversations."""
+    found, first, row = phase.replies, phase.evaluations[0], best_evaluation(phase)
+    if found is None:
+        figure = formats.nats(row.loss)
+        sentence = f"At step {formats.count(row.step)}, the loss on held-out replies is {figure} nats per token."
+        started = f"It was {formats.nats(first.loss)} before training." if row.step else ""
+        return Headline(sentence=sentence, figure=figure, detail=f"{started} {_at(running) if running else ''}".strip())
+    figure = formats.nats(found.loss)
+    on = f"{formats.count(found.n)} reply tokens of {formats.count(found.conversations)} conversations"
+    interval = ""
+    if found.loss_low is not None and found.loss_high is not None:
+        interval = f"The 95 % interval is {formats.nats(found.loss_low)} to {formats.nats(found.loss_high)} on {on}. "
+    return Headline(
+        sentence=f"On held-out replies the loss is {figure} nats per token; before tuning it was "
+        f"{formats.nats(found.base_loss)}.",
+        figure=figure,
+        detail=f"{interval}A low loss does not make a reply true.",
     )
 
 

@@ -20,7 +20,7 @@ def find_missing(
     absent = {
         "flow": not any(stage.status != "missing" for stage in trace.stages),
         "training": not any(_phases(trace)),
-        "help": trace.comparison is None,
+        "help": trace.comparison is None and trace.strategies is None,
         "prediction": not trace.predictions,
         "errors": trace.errors is None,
         "quiz": trace.quiz is None,

@@ -48,6 +48,8 @@ _EXCERPTS = {
     "ContinuedPrompt": ("prompt",),
     "PredictionTrace": ("text", "text_pair"),
     "FillTrace": ("masked_text",),
+    "GivenReply": ("text",),
+    "AnsweredQuestion": ("question",),
     "TestRow": ("text", "text_pair"),
     "LabelSetRow": ("text", "text_pair"),
     "ScoreRow": ("text", "text_pair"),

@@ -15,7 +15,7 @@ from pretune.run_trace.log_values import figure, last_of, members, whole, words
 from pretune.run_trace.stages import CONTROLS, LINE, SPLIT, config_of, is_synthetic
 from pretune.runtime.events import STAGE_ORDER, Event
 from pretune.runtime.manifest import MANIFEST_NAME, RECIPE_NAME, Manifest, hash_json, read_manifest_if_any
-from pretune.trace_schema import Comparison, Hardware, Phases, RunCard, Stage, Status, TaskName
+from pretune.trace_schema import Comparison, Hardware, Phases, RunCard, Stage, Status, Strategies, TaskName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,15 @@ def _read_recipe(path: Path) -> dict[str, Any] | None:
 
 
 def make_run_card(
-    events: list[Event], stages: list[Stage], phases: Phases, comparison: Comparison | None, folder: RunFolder
+    events: list[Event],
+    stages: list[Stage],
+    phases: Phases,
+    comparison: Comparison | None,
+    folder: RunFolder,
+    strategies: Strategies | None = None,
 ) -> RunCard:
     """The card of a run from its logs, its folder, and what has been folded already."""
-    headline = write_headline(stages, phases, comparison)
+    headline = write_headline(stages, phases, comparison, strategies)
     starts = [time for event in events if (time := time_of(event)) is not None]
     seeds = [whole(config_of(events, stage).get("seed")) for stage in ("pretrain", "finetune", "collect")]
     memory = [stage.peak_memory_bytes for stage in stages if stage.peak_memory_bytes is not None]
@@ -96,7 +101,9 @@ def _task(phases: Phases) -> TaskName | None:
         "pearson": "regression",
         "entity_f1": "tokens",
     }
-    return None if phases.finetune is None else tasks[phases.finetune.metric]
+    if phases.finetune is None or phases.finetune.objective == "replies":  # which has no labels
+        return None
+    return tasks[phases.finetune.metric]
 
 
 def time_of(event: Event) -> float | None:

@@ -24,6 +24,7 @@ from pretune.trace_schema import Dropped, Message, Quantity, Stage, Status
 LINE = ("collect", "preprocess", "pretrain", "prepare", "finetune")  # the five stages of the straight line
 SPLIT = "split"  # comes before stage 2
 CONTROLS = ("scratch", "compare")
+STRATEGIES = "strategies"  # after all others, in the folder of a comparison of strategies
 TITLES = {
     "collect": "read the text",
     "split": "check the labelled examples and hold some out",
@@ -33,6 +34,7 @@ TITLES = {
     "finetune": "fine-tune the model on the task",
     "scratch": "train the same network on the same labels from scratch",
     "compare": "compare all with simple baselines on the same test rows",
+    "strategies": "compare four ways to a chatbot on the same held-out conversations",
 }
 DROPPED_EXAMPLES = 3  # texts for each rule
 DROPPED_CHARACTERS = 400  # of each
@@ -63,7 +65,10 @@ def read_stages(events: list[Event], *, is_run: bool = False) -> list[Stage]:
     line = [stage for stage in LINE if stage in logged or is_run or len(logged) > 1]
     if SPLIT in logged:
         line.insert(line.index("collect") + 1 if "collect" in line else 0, SPLIT)
-    return [_read_stage(of_stage(events, name), name) for name in [*line, *(s for s in CONTROLS if s in logged)]]
+    return [
+        _read_stage(of_stage(events, name), name)
+        for name in [*line, *(s for s in (*CONTROLS, STRATEGIES) if s in logged)]
+    ]
 
 
 def _read_stage(events: list[Event], name: str) -> Stage:

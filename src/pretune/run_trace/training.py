@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, cast
 
 from pretune.run_trace.carried_example import guesses
-from pretune.run_trace.log_values import figure, last_of, members, objects, of_stage, whole, words
+from pretune.run_trace.log_values import figure, figures, last_of, members, objects, of_stage, whole, words
 from pretune.run_trace.metrics import METRIC_OF_TASK, metric_of, read_figures, read_score
 from pretune.run_trace.noise import half_interval
 from pretune.run_trace.observations import in_short, observe
@@ -16,6 +16,7 @@ from pretune.trace_schema import (
     ContinuedMoment,
     ContinuedPrompt,
     Evaluation,
+    HeldOutReplies,
     NextTokens,
     Phase,
     Phases,
@@ -31,7 +32,7 @@ from pretune.trace_schema import (
 
 BASE = "base"  # the id of the reference that only a pre-training from a base has
 Training = Literal["pretrain", "finetune", "scratch"]
-ObjectiveName = Literal["masked", "causal", "hybrid"]
+ObjectiveName = Literal["masked", "causal", "hybrid", "replies"]
 
 # id, name in a chart, field of the event, meaning; by the metric, or for pre-training
 _LOSSES = {
@@ -39,6 +40,7 @@ _LOSSES = {
         ("uniform", "ln V", "uniform_nats", "loss of a uniform guess over the vocabulary"),
         ("unigram", "unigram entropy", "unigram_nats", "loss of predicting from token frequencies alone"),
     ),
+    "replies": (("uniform", "ln V", "uniform_nats", "loss of a uniform guess over the vocabulary"),),
     "accuracy": (
         ("uniform", "ln K", "uniform_nats", "loss of a uniform guess over the classes"),
         ("prior", "prior", "prior_nats", "loss of predicting from class frequencies alone"),
@@ -89,10 +91,13 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
     trials = _read_trials(own, stage, metric)
     trial = next((each for each in trials if each.trial == shown), None)
     rows = [e for e in of_stage(own, stage, "evaluation") if whole(e.get("trial")) == shown]
-    read = [_read_evaluation(row, metric, None if trial is None else trial.best_step) for row in rows]
     estimate, references = last_of(own, stage, "estimate"), last_of(own, stage, "references")
-    known = stage if stage == "pretrain" else metric
-    objective = _read_objective(estimate) if stage == "pretrain" else None
+    objective = _read_objective(estimate, stage)
+    known = "replies" if objective == "replies" else "pretrain" if stage == "pretrain" else metric
+    best_step = whole(chosen.get("kept_step")) if objective == "replies" else None
+    if trial is not None:
+        best_step = trial.best_step
+    read = [_read_evaluation(row, metric, best_step) for row in rows]
     phase = Phase(
         stage=stage,
         unit=_unit(objective),
@@ -102,6 +107,7 @@ def read_phase(events: list[Event], stage: Training) -> Phase | None:
         size=words(estimate.get("size")),
         tokens_per_second=figure(estimate.get("tokens_per_second")),
         loss_references=_references(references, _LOSSES[known]) + _base_loss(own, read),
+        replies=_read_replies(last_of(own, stage, "replies")) if objective == "replies" else None,
         accuracy_references=_references(references, _ACCURACIES.get(known, ())),
         plan=_read_plan(own, stage),
         steps=read_steps([e for e in of_stage(own, stage, "train") if whole(e.get("trial")) == shown]),
@@ -199,16 +205,41 @@ def _read_next_tokens(found: Event) -> NextTokens | None:
     )
 
 
-def _read_objective(estimate: Event) -> ObjectiveName:
-    """What pre-training predicts; logs of earlier versions do not say, and are of masked words."""
+def _read_objective(estimate: Event, stage: Training) -> ObjectiveName | None:
+    """What a stage learns to predict if that is tokens; earlier versions pre-trained on masked words and do not say."""
     found = words(estimate.get("objective"))
-    return cast(ObjectiveName, found) if found in get_args(ObjectiveName) else "masked"
+    if stage != "pretrain":
+        return "replies" if found == "replies" else None
+    return cast(ObjectiveName, found) if found in ("causal", "hybrid") else "masked"
 
 
-def _unit(objective: ObjectiveName | None) -> Literal["masked tokens", "next tokens", "texts"]:
+def _unit(objective: ObjectiveName | None) -> Literal["masked tokens", "next tokens", "reply tokens", "texts"]:
     if objective is None:
         return "texts"
-    return "next tokens" if objective == "causal" else "masked tokens"
+    units: dict[str, Literal["next tokens", "reply tokens"]] = {"causal": "next tokens", "replies": "reply tokens"}
+    return units.get(objective, "masked tokens")
+
+
+def _read_replies(event: Event) -> HeldOutReplies | None:
+    """The figures of held-out replies; None before they are measured, or if one is missing."""
+    names = ("loss", "perplexity", "accuracy", "base_loss", "base_perplexity", "base_accuracy")
+    numbers = {name: figure(event.get(name)) for name in names}
+    found = {name: value for name, value in numbers.items() if value is not None}
+    n, conversations = whole(event.get("n")), whole(event.get("conversations"))
+    if n is None or conversations is None or len(found) < len(numbers):
+        return None
+    low, high = figures(event.get("loss_interval"), 2) or (None, None)
+    change_low, change_high = figures(event.get("loss_change_interval"), 2) or (None, None)
+    return HeldOutReplies(
+        measured_on="validation" if event.get("measured_on") == "validation" else "test",
+        n=n,
+        conversations=conversations,
+        loss_low=low,
+        loss_high=high,
+        change_low=change_low,
+        change_high=change_high,
+        **found,
+    )
 
 
 def _references(event: Event, known: tuple[tuple[str, str, str, str], ...]) -> list[Reference]:
@@ -222,7 +253,8 @@ def _references(event: Event, known: tuple[tuple[str, str, str, str], ...]) -> l
 def _base_loss(own: list[Event], rows: list[Evaluation | None]) -> list[Reference]:
     """The loss of the base before any update, if training started from one and not from random weights."""
     first = rows[0] if rows else None
-    if first is None or first.step != 0 or not last_of(own, "pretrain", "started_from"):
+    started = last_of(own, "pretrain", "started_from") or last_of(own, "finetune", "started_from")
+    if first is None or first.step != 0 or not started or started.get("from_scratch"):
         return []
     meaning = "loss of the base on this text, before any update"
     return [Reference(id=BASE, name="base", value=first.loss, meaning=meaning)]

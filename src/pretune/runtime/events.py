@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 Event = dict[str, Any]
 LOG_NAME = "events.jsonl"
-STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare")
+STAGE_ORDER = ("collect", "split", "preprocess", "pretrain", "prepare", "finetune", "scratch", "compare", "strategies")
 
 # A context variable, so that runs in other threads have their own.
 _subscribers: ContextVar[tuple[Callable[[Event], None], ...]] = ContextVar("subscribers", default=())

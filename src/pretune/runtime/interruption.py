@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, and exit. A second signal exits at once."""
+"""Ctrl-C and SIGTERM during training: finish the step, save, and exit. A second signal exits at once.
+
+During a chat, Ctrl-C ends the reply and not the program.
+"""
 
 from __future__ import annotations
 
@@ -57,3 +60,23 @@ def stop_on_signals() -> Iterator[StopFlag]:
             signal.signal(each, handler)
     if flag.is_set:
         raise flag.error("Stopped after finishing and saving the current work. Run the same command to resume.")
+
+
+@contextmanager
+def noted_ctrl_c() -> Iterator[StopFlag]:
+    """Within this block, the first Ctrl-C only sets the flag, and nothing is raised for it; a second one is raised."""
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        if flag.is_set:
+            raise KeyboardInterrupt
+        flag.signal_number = number
+
+    previous = signal.signal(signal.SIGINT, remember)
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGINT, previous)

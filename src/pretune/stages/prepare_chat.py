@@ -18,6 +18,7 @@ from pretune.settings import PrepareConfig, SplitConfig, to_dict
 from pretune.text.chat.chat_lines import chat_line
 from pretune.text.chat.checks import ChatRecord
 from pretune.text.chat.length_report import LengthReport
+from pretune.text.chat.notice import choose_notice, write_notice
 from pretune.text.chat.split import ChatSplit, split_conversations
 from pretune.text.chat.template import ChatRow, encode_all, template_of
 from pretune.text.chat.tokens import TURN_START, read_template, save_chat_tokenizer
@@ -69,16 +70,17 @@ def prepare_chat(
     with folder.at_work():
         given = [str(path) for path in files.values()]
         folder.log.write("stage_started", config=settings, inputs=given, synthetic=source.is_synthetic)
-        _ChatPreparation(folder, source, _choose_length(config.max_seq_len, source.max_seq_len)).run(files, split)
+        length = _choose_length(config.max_seq_len, source.max_seq_len)
+        _ChatPreparation(folder, source, length, config.notice).run(files, split)
     return folder.manifest
 
 
 class _ChatPreparation:
     """One run of the stage: the state that its steps share, and the steps in order."""
 
-    def __init__(self, folder: StageFolder, base: BaseFolder, max_seq_len: int) -> None:
+    def __init__(self, folder: StageFolder, base: BaseFolder, max_seq_len: int, notice: str | None) -> None:
         self.start = time.monotonic()
-        self.folder, self.base, self.max_seq_len = folder, base, max_seq_len
+        self.folder, self.base, self.max_seq_len, self.notice = folder, base, max_seq_len, notice
         self.last_progress = 0.0  # seconds after the start
 
     def run(self, files: dict[str, Path], config: SplitConfig) -> None:
@@ -108,6 +110,7 @@ class _ChatPreparation:
             self.folder.log.write("warning", sentence=concern.sentence, rule=concern.rule, count=concern.count)
         for sentence in report.sentences:
             self.folder.log.write("notice", sentence=sentence)
+        self._keep_notice(found)
         self._finish(found, report, self._write_example(found, rows))
 
     def _report_template(self, ours: str) -> None:
@@ -122,6 +125,15 @@ class _ChatPreparation:
         )
         sentence = f"{self.base.path} brings a chat template of its own, which pretune does not run; it writes ChatML"
         self.folder.log.write("notice", sentence=f"{sentence}: {what}.")
+
+    def _keep_notice(self, found: ChatSplit) -> None:
+        """Keep the sentence that is shown with the model's replies, if there is one."""
+        training = [record.conversation for record in found.by_split["train"]]
+        self.notice = choose_notice(training, self.notice)
+        write_notice(self.folder.path, self.notice)
+        if self.notice is not None:
+            sentence = f"With every chat this sentence is shown (--notice changes it): {self.notice}"
+            self.folder.log.write("notice", sentence=sentence)
 
     def _check_pretraining(self, found: ChatSplit) -> None:
         """Warn about held-out conversations of which the base has learned a message as a text of its own."""
@@ -209,6 +221,7 @@ class _ChatPreparation:
             opening=found.opening,
             opening_fraction=round(found.opening_fraction, 4),
             synthetic=self.base.is_synthetic,
+            notice=self.notice,
             example=example,
         )
 

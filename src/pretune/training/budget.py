@@ -20,22 +20,27 @@ _MOST_ROUNDS = 4  # stop measuring after so many rounds of items, even if they s
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What the user is willing to spend, given as one of wall time, tokens, or passes over the text."""
+    """What the user is willing to spend, given as one of wall time, tokens, passes over the text, or updates."""
 
     minutes: float | None = None
     tokens: int | None = None
     epochs: float | None = None
+    updates: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How a run is divided: fractions of its steps, and its tokens per update."""
+    """How a run is divided: fractions of its steps, and its tokens per update.
+
+    `smaller` is the option with which an update becomes smaller.
+    """
 
     warmup_fraction: float
     decay_fraction: float
     long_fraction: float
     tokens_per_step: float
     evaluations: int
+    smaller: str = "--tokens-per-step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +109,8 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
         left = budget.minutes * 60 - elapsed_seconds - _RESERVE_SECONDS - 2 * _CHECKPOINT_SECONDS
         left -= shape.evaluations * pace.evaluation_seconds
         steps = int(left / pace.step_seconds(shape.long_fraction))
+    elif budget.updates is not None:
+        steps = budget.updates
     else:
         tokens = budget.tokens if budget.tokens is not None else (budget.epochs or 1.0) * tokens_per_epoch
         steps = round(tokens / shape.tokens_per_step)
@@ -164,6 +171,8 @@ def _describe_enough(budget: Budget, shape: Shape, pace: Pace, tokens_per_epoch:
         seconds = elapsed_seconds + shape.evaluations * pace.evaluation_seconds + 2 * _RESERVE_SECONDS
         seconds += _MIN_STEPS * pace.step_seconds(shape.long_fraction) + 2 * _CHECKPOINT_SECONDS
         return f"--minutes {math.ceil(seconds / 6) / 10:.1f}"
+    if budget.updates is not None:
+        return f"--updates {_MIN_STEPS}"
     tokens = math.ceil(_MIN_STEPS * shape.tokens_per_step)
     if budget.epochs is not None:
         return f"--epochs {math.ceil(10 * tokens / tokens_per_epoch) / 10:g}"
@@ -174,9 +183,9 @@ def _too_small(budget: Budget, shape: Shape, steps: int, enough: str) -> str:
     if budget.minutes is not None:
         return (
             f"{budget.minutes:g} minutes are enough for {max(0, steps)} updates, but training needs {_MIN_STEPS}; "
-            f"give {enough} or more, or a smaller --size."
+            f"give {enough} or more, or a smaller {'--size' if shape.smaller == Shape.smaller else shape.smaller}."
         )
     return (
         f"The budget is enough for {steps} updates of {shape.tokens_per_step:,.0f} tokens, but training needs "
-        f"{_MIN_STEPS}; give {enough} or more, or a smaller --tokens-per-step."
+        f"{_MIN_STEPS}; give {enough} or more, or a smaller {shape.smaller}."
     )

@@ -1,4 +1,7 @@
-"""Training checkpoints: a model folder plus training state. A run resumes from the newest valid one."""
+"""Training checkpoints: a model folder plus training state. A run resumes from the newest valid one.
+
+If a part of the weights is frozen, as with LoRA, a checkpoint has only the others: the run has the frozen ones already.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from torch import Tensor, nn
 
 from pretune.errors import CorruptModelError, ModelError, StageDiffersError
 from pretune.model.folder import load_model_folder, save_model_folder
-from pretune.runtime.atomic import remove_folder, remove_leftovers, verify_folder
+from pretune.runtime.atomic import commit_folder, remove_folder, remove_leftovers, verify_folder
 from pretune.runtime.events import EventLog
 from pretune.runtime.manifest import MANIFEST_NAME, describe_differences
 from pretune.text.labels.labelling import Labelling
@@ -24,6 +27,7 @@ from pretune.training.optimizer import Optimizer
 
 STATE_FOLDER = "training_state"
 _OPTIMIZER_NAME, _STATE_NAME, _BEST_NAME = "optimizer.safetensors", "state.json", "best.safetensors"
+_TRAINED_NAME = "trained.safetensors"
 
 
 @dataclass(kw_only=True)
@@ -81,6 +85,11 @@ class TrainingState:
         return means
 
 
+def trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model that are trained, by name; a tied one once."""
+    return {name: tensor.detach() for name, tensor in model.named_parameters() if tensor.requires_grad}
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
@@ -105,6 +114,8 @@ def save_checkpoint(
     the earlier checkpoints stay.
     """
 
+    is_partial = not all(parameter.requires_grad for parameter in model.parameters())
+
     def write_state(partial: Path) -> None:
         inside = partial / STATE_FOLDER
         inside.mkdir()
@@ -112,10 +123,16 @@ def save_checkpoint(
         save_file(tensors, inside / _OPTIMIZER_NAME)
         if best is not None:
             save_file(best, inside / _BEST_NAME)
+        if is_partial:
+            trained = {name: tensor.contiguous() for name, tensor in trained_tensors(model).items()}
+            save_file(trained, inside / _TRAINED_NAME)
         (inside / _STATE_NAME).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
 
     target = checkpoint_path(folder, state.step)
-    save_model_folder(target, model, tokenizer_folder, labelling, write_more=write_state, step=state.step)  # type: ignore[arg-type]
+    if is_partial:
+        commit_folder(target, write_state, step=state.step)
+    else:
+        save_model_folder(target, model, tokenizer_folder, labelling, write_more=write_state, step=state.step)  # type: ignore[arg-type]
     num_intact = 1
     older = [step for step in list_steps(folder) if step < state.step]
     for step in sorted(older, key=lambda step: (step not in state.anchors, -step)):
@@ -233,7 +250,7 @@ def _rename_damaged(path: Path) -> str:
 def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict[str, Any]) -> TrainingState:
     if not (path / MANIFEST_NAME).is_file():
         raise CorruptModelError(f"{path} has no manifest, so it cannot be verified.")
-    loaded = load_model_folder(path)  # verifies every file against the manifest
+    weights = _read_weights(path)
     try:
         state = TrainingState.from_dict(json.loads((path / STATE_FOLDER / _STATE_NAME).read_text(encoding="utf-8")))
         tensors = load_file(path / STATE_FOLDER / _OPTIMIZER_NAME)
@@ -249,7 +266,22 @@ def _restore(path: Path, model: nn.Module, optimizer: Optimizer, made_from: dict
     except (ValueError, KeyError) as error:
         raise CorruptModelError(f"{path / STATE_FOLDER} does not fit this run ({error}).") from error
     try:
-        model.load_state_dict(loaded.model.state_dict())
+        is_partial = (
+            weights.keys() == trained_tensors(model).keys()
+        )  # for a whole model there may be a tied weight more
+        model.load_state_dict(weights, strict=not is_partial)
     except RuntimeError as error:
         raise CorruptModelError(f"{path} contains a different model from the one this run trains.") from error
     return state
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, all or those that are trained, after every file was compared with the manifest."""
+    trained = path / STATE_FOLDER / _TRAINED_NAME
+    if not trained.is_file():
+        return load_model_folder(path).model.state_dict()
+    verify_folder(path)
+    try:
+        return load_file(trained)
+    except SafetensorError as error:
+        raise CorruptModelError(f"{trained} is damaged ({error}).") from error

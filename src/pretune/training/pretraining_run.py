@@ -1,4 +1,7 @@
-"""One pre-training run: a model and a plan go in, a trained model, checkpoints and logged evaluations come out."""
+"""One training run over packed rows: a model and a plan go in, a trained model, checkpoints and logged evaluations out.
+
+Pre-training and the tuning on conversations are such runs.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
 
 from pretune.data.batch import Batch
 from pretune.data.prefetch import feed
-from pretune.data.pretraining_data import Corpus
 from pretune.errors import DivergedError
 from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import CALIBRATION_STEPS, Pace, median_seconds, replan, seconds_left
-from pretune.training.checkpoint import TrainingState
+from pretune.training.checkpoint import TrainingState, load_best, trained_tensors
 from pretune.training.distributed_checkpoint import agree_to_stop, roll_back_together, save_together
 from pretune.training.guard import Guard
 from pretune.training.loop import StepResult, accumulate, clear_gradients, evaluate, train_steps
@@ -42,6 +46,24 @@ class RunSettings:
     checkpoint_minutes: float
     minutes: float | None
     device: str
+    keeps_best: bool = False  # end with the weights of the evaluation with the lowest loss, not with the last ones
+    watches_spikes: bool = True  # refuse updates whose loss is far above the usual
+    calibration_steps: int = CALIBRATION_STEPS  # timed updates; fewer if each of them takes long
+
+
+@runtime_checkable
+class TrainingRows(Protocol):
+    """The rows that a run trains on: the micro-batches of each update, a function of its number, and how many tokens an
+    epoch has. `long` is None if there are no longer rows at the end of a run."""
+
+    @property
+    def tokens_per_epoch(self) -> int: ...
+    @property
+    def long(self) -> object | None: ...
+    def first_validation(self) -> list[Batch]: ...
+    def batches(self, step: int, long_start_step: int, shift: int = 0) -> list[Batch]: ...
+    def short_batches(self, step: int) -> list[Batch]: ...
+    def long_batches(self, step: int) -> list[Batch]: ...
 
 
 class PretrainingRun:
@@ -58,7 +80,7 @@ class PretrainingRun:
         model: LanguageModel,
         objective: Objective,
         optimizer_config: OptimizerConfig,
-        corpus: Corpus,
+        corpus: TrainingRows,
         settings: RunSettings,
         *,
         parallel: Parallel,
@@ -76,6 +98,7 @@ class PretrainingRun:
         self.timed_from = (0, 0.0)  # step and seconds from which the present pace is measured
         self.plan: Plan
         self.state = TrainingState()
+        self.best: dict[str, Tensor] | None = None  # weights of the best evaluation, on the CPU
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
@@ -85,7 +108,8 @@ class PretrainingRun:
     def begin(self, plan: Plan) -> None:
         """Adopt a new plan, evaluate the untrained model, and commit the first checkpoint."""
         self._set_plan(plan)
-        self.state.guard = Guard()  # forget the losses of the calibration, but not the micro-batch split
+        # Forget the losses of the calibration, but not the micro-batch split.
+        self.state.guard = Guard(watches_spikes=self.settings.watches_spikes)
         self.state.more["seconds_before_training"] = self.elapsed()
         self._evaluate()
         self.state.anchor()
@@ -95,6 +119,7 @@ class PretrainingRun:
         """Continue from the state of a checkpoint whose weights are loaded, with micro-batches in at least `pieces`."""
         self.state, self.plan = state, Plan(**state.plan)
         self.run_log.resume(state, pieces)
+        self._load_best()
 
     def calibrate(self) -> Pace:
         """Seconds of a step with short and with long rows, and of an evaluation, on weights that are then discarded.
@@ -190,7 +215,9 @@ class PretrainingRun:
     def _seconds_per_step(self, rows: Rows) -> float:
         steps = self._steps(rows, first_step=1, rate=lambda _: 1.0)
         return median_seconds(
-            steps, CALIBRATION_STEPS, agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration")
+            steps,
+            self.settings.calibration_steps,
+            agree=lambda is_steady: self.ranks.answer(lambda: is_steady, "the calibration"),
         )
 
     def _count(self, result: StepResult) -> bool:
@@ -231,6 +258,7 @@ class PretrainingRun:
         restored.rollbacks = failed.rollbacks + 1
         restored.data_shift = failed.data_shift + failed.step - restored.step
         self.state, self.plan = restored, Plan(**restored.plan)
+        self._load_best()
         self.timed_from = (self.state.step, self.elapsed())
         sentence = (
             f"{self._describe_fault(failed, result)} Rolled back to the checkpoint of step {restored.step:,}; training "
@@ -299,7 +327,28 @@ class PretrainingRun:
             measured["causal"] |= compare_rows(kept, *_pop_rows(measured["causal"]).values())
         rows, weighted_loss = _pop_rows(measured), measured.pop("weighted_loss", None)
         self.run_log.log_evaluation(self.state, measured, epoch=self._epoch(), weighted_loss=weighted_loss, **rows)
+        self._keep_if_best(measured["loss"])
         return True
+
+    def _keep_if_best(self, loss: float) -> None:
+        best = self.state.more.get("best")
+        if self.settings.keeps_best and (best is None or loss < best["loss"]):
+            self.state.more["best"] = {"step": self.state.step, "loss": loss}
+            self.best = {name: tensor.cpu().clone() for name, tensor in trained_tensors(self.model).items()}
+
+    def _load_best(self) -> None:
+        if self.settings.keeps_best and self.ranks.is_first:
+            self.best = load_best(self.folder)
+
+    def restore_best(self) -> int:
+        """Put the weights of the evaluation with the lowest loss into the model; returns its step."""
+
+        def write(model: nn.Module) -> None:
+            assert self.best is not None
+            model.load_state_dict(self.best, strict=False)
+
+        self.parallel.spread(write)
+        return int(self.state.more["best"]["step"])
 
     def _save_if_due(self, *, is_urgent: bool) -> None:
         step, every = self.state.step, self.state.more["checkpoint_every"]
@@ -318,6 +367,7 @@ class PretrainingRun:
             self.state,
             self.tokenizer_folder,
             keep=lambda step: step == self.plan.decay_start_step,
+            best=self.best,
         )
         if self.ranks.is_first:
             size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

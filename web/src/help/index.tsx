@@ -7,11 +7,13 @@ import { Lead, NothingYet } from "../section.tsx";
 import { isolated, UserText } from "../text.tsx";
 import type { ComparedModel, Comparison, RunTrace, SliceResult, Verdict } from "../trace.ts";
 import { Disagreements } from "./disagreements.tsx";
+import { Strategies } from "./strategies.tsx";
 import { Verdicts } from "./verdicts.tsx";
 
 /** Whether pre-training helped: every model on the same test texts, by slice, with verdicts that may be "no difference". */
 export function Help({ trace }: { trace: RunTrace }) {
   const { comparison } = trace;
+  if (trace.strategies) return <Strategies found={trace.strategies} />;
   if (comparison === null) return <NothingYet section="help" trace={trace} sentence="No models have been compared yet." />;
   return (
     <>

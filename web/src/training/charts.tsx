@@ -18,6 +18,7 @@ const PREDICTED = {
   masked: "hidden words",
   causal: "the next token",
   hybrid: "hidden words, and the next token",
+  replies: "the replies of conversations",
 };
 
 /** What is predicted in pre-training, where it is counted: a hybrid has the next tokens in a chart of their own. */

@@ -43,6 +43,7 @@ TITLES = {
     "masked": "Pre-training: predicting masked words",
     "causal": "Pre-training: predicting the next token",
     "hybrid": "Pre-training: predicting masked words, and the next token",
+    "replies": "Fine-tuning: learning to reply",
     "finetune": "Fine-tuning: learning the task",
     "scratch": "Control: the same network from scratch",
 }
@@ -52,6 +53,7 @@ LOSS_UNITS = {
     "masked": "nats per masked token",
     "causal": "nats per next token",
     "hybrid": "nats per masked, or next, token",
+    "replies": "nats per reply token",
     "accuracy": "nats per text",
     "micro_f1": "nats per text, all labels together",
     "pearson": "squared deviations",
@@ -61,6 +63,7 @@ SCORE_TITLES = {
     "masked": "accuracy, masked tokens predicted correctly",
     "causal": "accuracy, next tokens predicted correctly",
     "hybrid": "accuracy, tokens predicted correctly",
+    "replies": "accuracy, reply tokens predicted correctly",
     "accuracy": "accuracy, texts classified correctly",
     "micro_f1": "micro-F1, over all labels of all texts",
     "pearson": "Pearson correlation of predicted and true",
@@ -97,6 +100,8 @@ def render_phase(phase: Phase, page: Page, hardware: Hardware | None = None) -> 
             lines += paragraph(sentence, page, indent=1, style="dim")
     lines += [Text(""), *_panels(phase, page), Text(""), *render_rows(phase, page)]
     lines += _anchors(phase, page)
+    if phase.objective == "replies":
+        return lines + _replies(phase, page)
     return lines if phase.stage == "pretrain" else lines + _trials(phase, page) + _tests(phase, page)
 
 
@@ -342,6 +347,34 @@ def _guess(moment: WatchedMoment | None, true_word: str) -> Cell:
     below = [] if moment.probability is None else [formats.percent(moment.probability)]
     below += [f"rank {formats.count(moment.rank)}"] if moment.rank else []
     return Cell(f"{top}\n{clean(true_word, 14)}: {', '.join(below)}" if below else top)
+
+
+# ---- fine-tuning on conversations: the held-out replies
+
+
+def _replies(phase: Phase, page: Page) -> Lines:
+    """Which weights are kept, and the figures of the held-out replies before and after."""
+    lines = paragraph(clean(phase.chosen), page, indent=1) if phase.chosen else []
+    found = phase.replies
+    if found is None:
+        return lines
+    title = f"Replies of {formats.count(found.conversations)} {found.measured_on} conversations"
+    columns = [Column(""), Column("before", "right"), Column("after", "right"), Column("95 % interval", "right")]
+    interval, paired = _between(found.loss_low, found.loss_high), _between(found.change_low, found.change_high)
+    change = formats.nats(found.loss - found.base_loss)
+    rows: list[Row] = [
+        ["loss, nats per reply token", formats.nats(found.base_loss), Cell(formats.nats(found.loss), "bold"), interval],
+        ["change of the loss, paired by conversation", "", change, paired],
+        ["perplexity", f"{found.base_perplexity:.2f}", f"{found.perplexity:.2f}", ""],
+        ["reply tokens predicted correctly", formats.percent(found.base_accuracy), formats.percent(found.accuracy), ""],
+    ]
+    lines += [Text(""), Text("").append(title, style="bold"), *table(columns, rows, page)]
+    note = f"on {formats.count(found.n)} reply tokens; intervals are over conversations"
+    return lines + paragraph(note, page, indent=1, style="dim")
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{formats.nats(low)} to {formats.nats(high)}"
 
 
 # ---- fine-tuning: trials and the test set

@@ -15,7 +15,8 @@ OVERFITTING = "overfitting"  # the rule whose finding lies beyond the noise of t
 
 def _phases(trace: RunTrace) -> list[tuple[str, Phase]]:
     pairs = [("finetune", trace.phases.finetune), ("scratch", trace.phases.scratch)]
-    return [(name, phase) for name, phase in pairs if phase is not None]
+    # Of replies, the weights with the lowest loss are kept; these questions are about accuracies.
+    return [(name, phase) for name, phase in pairs if phase is not None and phase.objective is None]
 
 
 def _model(name: str) -> str:

@@ -1,0 +1,170 @@
+"""From a causal model and held-out conversations to the figures of its replies: loss, perplexity, and how it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.errors import InputDataError, UsageError
+from pretune.evaluation.replies import measure_replies, write_replies
+from pretune.inference.chat_session import load_chat_session
+from pretune.inference.generate import TextGenerator
+from pretune.runtime.manifest import MANIFEST_NAME, read_manifest
+from pretune.runtime.randomness import generator as random_numbers
+from pretune.scoring.copied_replies import describe_copies
+from pretune.scoring.replies import describe_replies
+from pretune.scoring.reply_losses import describe_losses
+from pretune.settings import Sampling
+from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.chat.checks import keep_usable
+from pretune.text.chat.conversations import Conversation
+from pretune.text.chat.reader import read_chat_file
+from pretune.text.chat.template import encode_prompt
+from pretune.text.chat.tokens import add_chat_tokens
+from pretune.text.labels.checks import Lint
+from pretune.text.tokenizer.tokenizer import Tokenizer
+
+USUAL_LENGTH = 1024  # tokens of a conversation, if the model reads as many, as in `prepare`
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutChats:
+    """Conversations to evaluate on, where they are from, and the replies that a model was trained on, if known."""
+
+    conversations: list[Conversation]
+    source: str
+    training_replies: list[str] | None = None
+
+
+def read_held_out(path: Path, *, keeps_lines: bool) -> HeldOutChats:
+    """The test split of a prepare folder of conversations (without one, its validation split), or a file of them.
+
+    Raises InputDataError if there is none, if the folder is not of conversations, or if the file cannot be read.
+    """
+    path = Path(path).expanduser()
+    if not (path / MANIFEST_NAME).is_file():
+        file = read_chat_file(path)
+        records = keep_usable(file, Lint(), keeps_lines=keeps_lines)
+        left_out = len(file.rows) - len(records)
+        source = f"{path}: {len(records):,} conversations" + (f", {left_out:,} left out" if left_out else "")
+        return HeldOutChats(conversations=[record.conversation for record in records], source=source)
+    if read_manifest(path, "prepare").summary.get("task") != "chat":
+        raise InputDataError(f"{path} has labelled rows; expected a folder that `pretune prepare --task chat` wrote.")
+    training = read_replies(path)
+    for split in ("test", "validation"):
+        found = read_chat_lines(path, split).conversations
+        if found:
+            source = f"{path}: {len(found):,} conversations of the {split} split"
+            return HeldOutChats(conversations=found, source=source, training_replies=training)
+    raise InputDataError(f"{path} has neither test nor validation conversations; prepare with more of them.")
+
+
+def read_replies(prepared: Path) -> list[str]:
+    """Every reply of the training split of a prepare folder."""
+    return [reply for each in read_chat_lines(prepared, "train").conversations for reply in each.replies]
+
+
+def evaluate_chat(
+    model: Path | str,
+    conversations: Path | str,
+    *,
+    training: Path | str | None = None,
+    num_replies: int = 20,
+    sampling: Sampling | None = None,
+    most: int | None = None,
+    on_progress: Callable[[str], None] = lambda _sentence: None,
+) -> dict[str, Any]:
+    """The figures of a model's replies, as JSON values.
+
+    `conversations` is a file, or a prepare folder, whose held-out split is read. The model also answers `num_replies`
+    of its questions; `training`, a file or a prepare folder of the conversations that it was trained on, shows how much
+    of the answers is copied (for a prepare folder in `conversations`, its own training split is used). `most` limits
+    the conversations that the loss is measured on. Raises the errors of `load_generator` and of `read_held_out`.
+    """
+    if num_replies < 0 or (most is not None and most < 1):
+        raise UsageError("The number of replies or of conversations is below zero; expected 0 replies or more.")
+    session = load_chat_session(model)
+    generator, sampling = session.generator, sampling or Sampling()
+    held_out = read_held_out(Path(conversations), keeps_lines=not generator.tokenizer.is_own)
+    chosen = choose_conversations(held_out.conversations, most, seed=0)
+    on_progress(f"Measuring the loss of the replies in {len(chosen):,} conversations.")
+    figures = {"source": held_out.source, **_losses(generator, chosen, has_template=session.has_template)}
+    if not num_replies:
+        return figures
+    tokenizer = add_chat_tokens(generator.tokenizer)
+    asked = choose_questions(tokenizer, generator.max_seq_len, chosen, num_replies, sampling.max_tokens)
+    on_progress(f"Writing {len(asked):,} replies.")
+    replies = write_replies(generator, asked, sampling)
+    references = [each.last_reply for each in asked]
+    seen = held_out.training_replies if training is None else _training_replies(training, generator.tokenizer)
+    return {
+        **figures,
+        "replies": describe_style(replies, seen),
+        "references": describe_style(references, seen),
+        "answers": [
+            {"question": each.messages[-2].content, "reply": reply, "reference": each.last_reply}
+            for each, reply in zip(asked, replies, strict=True)
+        ],
+    }
+
+
+def describe_style(replies: Sequence[str], training_replies: Sequence[str] | None) -> dict[str, Any]:
+    """How replies are written; with the training replies, also how much of them is copied."""
+    copies = {} if training_replies is None else describe_copies(replies, training_replies)
+    return {**describe_replies(replies), **copies}
+
+
+def choose_conversations(conversations: Sequence[Conversation], most: int | None, seed: int) -> list[Conversation]:
+    """At most so many of the conversations, the same for the same seed, in their order."""
+    if most is None or len(conversations) <= most:
+        return list(conversations)
+    chosen = random_numbers(seed, "held-out conversations").permutation(len(conversations))[:most]
+    return [conversations[index] for index in sorted(chosen)]
+
+
+def choose_questions(
+    tokenizer: Tokenizer, max_seq_len: int, conversations: Sequence[Conversation], count: int, max_tokens: int
+) -> list[Conversation]:
+    """The first `count` conversations whose history leaves room for a reply of `max_tokens` (or half of the context).
+
+    `tokenizer` has the marks of the chat template.
+    """
+    limit = max_seq_len - min(max_tokens, max_seq_len // 2)
+    fitting = (each for each in conversations if len(encode_prompt(each.messages[:-1], tokenizer)) <= limit)
+    return list(islice(fitting, count))
+
+
+def _losses(generator: TextGenerator, conversations: Sequence[Conversation], *, has_template: bool) -> dict[str, Any]:
+    """Loss and perplexity of the replies, their end included if the model knows it."""
+    tokenizer = generator.tokenizer
+    found = measure_replies(
+        generator.model,
+        add_chat_tokens(tokenizer),
+        conversations,
+        min(USUAL_LENGTH, generator.max_seq_len),
+        base_tokenizer=None if has_template else tokenizer,
+    )
+    if not found.word_counts.sum():
+        raise InputDataError("No conversation has room for its reply within the tokens that the model reads.")
+    counts = found.word_counts + found.end_counts
+    figures = describe_losses((found.word_sums + found.end_sums)[None], counts)
+    ends = int(found.end_counts.sum())
+    return {
+        **figures,
+        "end_probability": float(np.exp(-found.end_sums.sum() / ends)) if ends else None,
+        "left_out": found.num_left_out,
+        "read_as": "chat template" if has_template else "transcript",
+    }
+
+
+def _training_replies(path: Path | str, tokenizer: Tokenizer) -> list[str]:
+    path = Path(path).expanduser()
+    if (path / MANIFEST_NAME).is_file():
+        return read_replies(path)
+    found = read_held_out(path, keeps_lines=not tokenizer.is_own)
+    return [reply for each in found.conversations for reply in each.replies]

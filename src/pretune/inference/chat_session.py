@@ -1,0 +1,201 @@
+"""A conversation with a causal model: a message in, its reply out as it is written; the history is cut at turns.
+
+A model that was tuned on conversations, or any other one with the two marks of the chat template in its vocabulary,
+reads the template. Every other causal model reads the conversation as a transcript, which it continues as well as it
+can.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import ModelNotFoundError, UsageError
+from pretune.inference.generate import TextGenerator
+from pretune.inference.load import find_model_folder, load_generator
+from pretune.runtime.atomic import write_text
+from pretune.settings import Sampling
+from pretune.text.chat.conversations import Message, clean_message, role_named
+from pretune.text.chat.template import encode_prompt
+from pretune.text.chat.tokens import has_chat_tokens, turn_end_id, turn_start_id
+from pretune.text.chat.transcript import ASKING, encode_transcript
+from pretune.text.tokenizer.stream_decoder import StreamDecoder
+
+REPLY_FRACTION = 0.25  # of the context, at most, is kept free for a reply before the history is cut
+
+
+class ChatSession:
+    """One conversation. `reply` adds a message and its reply.
+
+    `messages` has all of it, the message of the system first. `num_left_out` counts the messages at its beginning that
+    the model no longer reads, because the conversation is longer than its context; `was_cut` says that the last reply
+    did not come to its end, because it had as many tokens as it may have.
+    """
+
+    def __init__(self, generator: TextGenerator, system: str | None = None) -> None:
+        self.generator, self.system = generator, system
+        self.turns: list[Message] = []  # of user and assistant
+        self.num_left_out, self.was_cut = 0, False
+        self._saved: set[Path] = set()
+
+    @property
+    def has_template(self) -> bool:
+        """Whether the vocabulary has the marks of the chat template; without them, the model reads a transcript."""
+        return has_chat_tokens(self.generator.tokenizer)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation so far, with the message of the system, if there is one."""
+        return [*([] if self.system is None else [Message("system", self.system)]), *self.turns]
+
+    def reply(self, text: str, sampling: Sampling | None = None) -> Generator[str, None, None]:
+        """The reply to a message, in strings of whole characters, as the model writes it.
+
+        If the iterator is closed in the middle, what was written so far is kept as the reply; if nothing was written,
+        the message is taken back. Raises UsageError if the message is blank, or too long without any history.
+        """
+        message = Message("user", self._clean(text))
+        if not message.content:
+            raise UsageError("The message is empty; type some words.")
+        asked, sampling, self.was_cut = [*self.turns, message], sampling or Sampling(), False
+        ids, self.num_left_out = self._fit(asked, sampling.max_tokens)
+        return self._answer(asked, ids, sampling)
+
+    def reset(self) -> None:
+        """Forget the conversation, but not the message of the system."""
+        self.turns, self.num_left_out = [], 0
+
+    def save(self, path: Path | str) -> Path:
+        """Write the conversation as one line of jsonl, which `prepare --task chat` reads, and return its path.
+
+        Raises UsageError if nothing was said yet, or if the file exists and was not saved by this session.
+        """
+        path = Path(path).expanduser().absolute()
+        if not self.turns:
+            raise UsageError("There is nothing to save yet: the conversation has no reply.")
+        if path.exists() and path not in self._saved:
+            raise UsageError(f"{path} exists, and nothing is ever overwritten; give another file.")
+        if not path.parent.is_dir():
+            raise UsageError(f"{path.parent} does not exist; give a file in a folder that does.")
+        messages = [{"role": each.role, "content": each.content} for each in self.messages]
+        write_text(path, json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+        self._saved.add(path)
+        return path
+
+    # -- one reply -----------------------------------------------------------------------------------------------
+
+    def _answer(self, asked: list[Message], ids: list[int], sampling: Sampling) -> Generator[str, None, None]:
+        written = ""
+        try:
+            for text in self._write(ids, sampling):
+                new = text if written else text.lstrip()
+                written += new
+                if new:
+                    yield new
+        finally:  # also if the iterator is closed
+            if written.strip():
+                self.turns = [*asked, Message("assistant", written.strip())]
+
+    def _write(self, ids: list[int], sampling: Sampling) -> Iterator[str]:
+        tokenizer, stop_ids = self.generator.tokenizer, self.generator.stop_ids
+        if not self.has_template:
+            yield from _until(self._decoded(ids, sampling, stop_ids), ASKING)
+            return
+        yield from self._decoded(ids, sampling, stop_ids | {turn_start_id(tokenizer), turn_end_id(tokenizer)})
+
+    def _decoded(self, ids: list[int], sampling: Sampling, stop_ids: frozenset[int]) -> Iterator[str]:
+        """What the model writes, in strings of whole characters."""
+        decoder = StreamDecoder(self.generator.tokenizer, ids)
+        most = min(sampling.max_tokens, self.generator.max_seq_len - len(ids))
+        for number, token_id in enumerate(self.generator.continue_ids(ids, sampling, stop_ids), start=1):
+            self.was_cut = number == most
+            if text := decoder.add(token_id):
+                yield text
+        if text := decoder.finish():
+            yield text
+
+    # -- what the model reads ------------------------------------------------------------------------------------
+
+    def _fit(self, asked: Sequence[Message], max_tokens: int) -> tuple[list[int], int]:
+        """The ids of the conversation with as many turns as leave room for the reply, and how many are left out."""
+        limit = self.generator.max_seq_len
+        room = min(max_tokens, int(limit * REPLY_FRACTION))
+        for place in [place for place, message in enumerate(asked) if message.role == "user"]:
+            ids = self._encode(asked[place:])
+            if len(ids) + room <= limit:
+                return ids, place
+        if len(ids) < limit:  # the last message alone, with less room for the reply than was asked for
+            return ids, place
+        raise UsageError(
+            f"The message has {len(ids):,} tokens with its frame, and the model reads {limit:,}, the reply included; "
+            "shorten the message."
+        )
+
+    def _encode(self, turns: Sequence[Message]) -> list[int]:
+        system = [] if self.system is None else [Message("system", self._clean(self.system))]
+        tokenizer = self.generator.tokenizer
+        if self.has_template:
+            return encode_prompt([*system, *turns], tokenizer)
+        return encode_transcript([*system, *turns], tokenizer)[0]
+
+    def _clean(self, text: str) -> str:
+        return clean_message(text, keeps_lines=not self.generator.tokenizer.is_own)
+
+
+def load_chat_session(path: Path | str, system: str | None = None) -> ChatSession:
+    """A session with the model at a path; of a run, with its fine-tuned model or else with its pre-trained one.
+
+    Raises the errors of `load_generator`: a model that only fills in masked words cannot write a reply.
+    """
+    try:
+        found = find_model_folder(path, "finetune")
+    except ModelNotFoundError:
+        found = find_model_folder(path, "pretrain")
+    return ChatSession(load_generator(found), system)
+
+
+def answer(generator: TextGenerator, messages: Sequence[Any], sampling: Sampling) -> str:
+    """The reply to a conversation whose last message is of the user.
+
+    Messages are `{"role": ..., "content": ...}` (or `Message`) with the roles system, user and assistant. Raises
+    UsageError if one has another form or role, or if the conversation does not end with a message of the user.
+    """
+    read = [_read_message(each) for each in messages]
+    system = read.pop(0).content if read and read[0].role == "system" else None
+    roles = [message.role for message in read]
+    if not roles or roles != [("user", "assistant")[place % 2] for place in range(len(roles))] or len(roles) % 2 == 0:
+        found = ", ".join(roles) or "no message of the user"
+        raise UsageError(f"The conversation has {found}; expected user and assistant in turn, and the user last.")
+    session = ChatSession(generator, system)
+    session.turns = read[:-1]
+    return "".join(session.reply(read[-1].content, sampling)).strip()
+
+
+def _read_message(message: Any) -> Message:
+    if isinstance(message, Message):
+        return message
+    try:
+        return Message(role_named(message["role"]), message["content"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f'A message is {message!r:.80}; expected {{"role": ..., "content": ...}}.') from error
+    except ValueError as error:
+        raise UsageError(f"The role {message['role']!r} is unknown; expected system, user or assistant.") from error
+
+
+def _until(texts: Iterator[str], marker: str) -> Iterator[str]:
+    """The texts up to a marker, which may begin in one of them and end in the next."""
+    kept = ""
+    for text in texts:
+        kept += text
+        before, found, _ = kept.partition(marker)
+        if found:
+            yield before
+            return
+        held = next((n for n in range(min(len(marker) - 1, len(kept)), 0, -1) if kept.endswith(marker[:n])), 0)
+        ready, kept = kept[: len(kept) - held], kept[len(kept) - held :]
+        if ready:
+            yield ready
+    if kept:
+        yield kept

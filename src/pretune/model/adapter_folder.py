@@ -1,0 +1,216 @@
+"""Adapter folders: the corrections of a model (LoRA) without the model, in PEFT's format, and back into a model.
+
+PEFT reads `adapter_config.json` and `adapter_model.safetensors`. The manifest has the hash of the base's weights, since
+the corrections are meaningless for any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError, UsageError
+from pretune.model.added_tokens import with_added_tokens
+from pretune.model.folder import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME, LoadedModel, load_model_folder
+from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
+from pretune.model.transformer import LanguageModel
+from pretune.model.weights import ADAPTER_CONFIG_NAME, ADAPTER_WEIGHTS_NAME
+from pretune.runtime.atomic import commit_folder, verify_folder, write_json
+
+_PREFIX = "base_model.model."
+_MODULES = {
+    name: f"{'mlp' if name in ('gate_proj', 'up_proj', 'down_proj') else 'self_attn'}.{name}" for name in TARGETS
+}
+_ROWS = "token_adapter.trainable_tokens_delta"  # despite its name: the rows themselves, not their changes
+_EMBEDDING, _HEAD = f"{_PREFIX}model.embed_tokens.{_ROWS}", f"{_PREFIX}lm_head.{_ROWS}"
+_NOT_LORA = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform")
+
+
+def hash_weights(model: LanguageModel) -> str:
+    """The sha256 of all weights and their names: the same for a copy in another folder or file format."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def save_adapter_folder(
+    folder: Path,
+    model: LanguageModel,
+    tokenizer_folder: Path,
+    config: LoraConfig,
+    *,
+    base: Path,
+    base_hash: str,
+    added: Sequence[int] = (),
+) -> None:
+    """Commit the corrections of a model, and its rows for the tokens that were `added` to its base.
+
+    `base` is the model folder that was corrected, and `base_hash` the hash of its weights.
+    """
+    untied = not model.config.tie_word_embeddings
+    rows: Any = {"embed_tokens": list(added), "lm_head": list(added)} if untied else list(added)
+    fields = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(base),
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": 0.0,
+        "target_modules": list(config.targets),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "inference_mode": True,
+        "trainable_token_indices": rows if added else None,
+    }
+
+    def write(partial: Path) -> None:
+        save_file(_to_peft(model, added), partial / ADAPTER_WEIGHTS_NAME, metadata={"format": "pt"})
+        write_json(partial / ADAPTER_CONFIG_NAME, fields)
+        for name in (TOKENIZER_NAME, TOKENIZER_CONFIG_NAME):
+            if (tokenizer_folder / name).is_file():
+                shutil.copyfile(tokenizer_folder / name, partial / name)
+
+    commit_folder(folder, write, base={"path": str(base), "weights_sha256": base_hash})
+
+
+def load_adapter_folder(folder: Path) -> LoadedModel:
+    """The base that an adapter folder names, with the corrections added to its weights.
+
+    Raises ModelNotFoundError if that base is not there, ModelError if it is another one than was corrected or if the
+    adapter is of a kind that is not supported, CorruptModelError for a damaged file.
+    """
+    folder = Path(folder)
+    fields = _read_fields(folder)
+    base = Path(str(fields.get("base_model_name_or_path")))
+    if not base.is_dir():
+        raise ModelNotFoundError(
+            f"{folder} is an adapter for {base}, which does not exist; restore that model, or write its present place "
+            f"as base_model_name_or_path into {folder / ADAPTER_CONFIG_NAME}."
+        )
+    loaded = load_model_folder(base)
+    if not isinstance(loaded.model, LanguageModel):
+        raise ModelError(f"{folder} is an adapter for {base}, which is no language model of the shape of Llama.")
+    model = apply_adapter(folder, loaded.model)
+    has_tokenizer = (folder / TOKENIZER_NAME).is_file()
+    return LoadedModel(
+        path=folder,
+        model=model,
+        config=model.config,
+        labelling=None,
+        tokenizer_path=folder if has_tokenizer else loaded.tokenizer_path,
+    )
+
+
+def apply_adapter(folder: Path, base: LanguageModel) -> LanguageModel:
+    """A base with the corrections of an adapter folder added to its weights.
+
+    Raises ModelError if the adapter was made for another base, CorruptModelError if a file is damaged.
+    """
+    fields, manifest = _read_fields(folder), verify_folder(folder)
+    made_for = (manifest or {}).get("base")
+    if made_for is not None and made_for["weights_sha256"] != (found := hash_weights(base)):
+        raise ModelError(
+            f"{folder} is an adapter for another model: it was made for weights with the hash "
+            f"{made_for['weights_sha256'][:12]} ({made_for['path']}), and those of the given base have {found[:12]}; "
+            "give the base that it was trained on."
+        )
+    config = _lora_of(fields, folder)
+    try:
+        tensors = load_file(folder / ADAPTER_WEIGHTS_NAME)
+    except (SafetensorError, OSError) as error:
+        raise CorruptModelError(
+            f"{folder / ADAPTER_WEIGHTS_NAME} is missing or damaged ({error}); restore it from a copy."
+        ) from error
+    try:
+        rows = fields.get("trainable_token_indices") or []
+        added = sorted(rows["embed_tokens"] if isinstance(rows, dict) else rows)
+        model = with_added_tokens(base, added, max(added, default=-1) + 1, seed=0)
+        corrected = merged(model)  # a copy: the base keeps its weights
+        add_lora(corrected, config, seed=0)
+        _from_peft(corrected, tensors, added)
+    except (UsageError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = f"tensor {error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
+        raise ModelError(f"{folder} does not fit the model that it is applied to ({reason}).") from error
+    return merged(corrected)
+
+
+def _read_fields(folder: Path) -> dict[str, Any]:
+    file = folder / ADAPTER_CONFIG_NAME
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise CorruptModelError(f"{file} is missing or damaged ({error}); restore it from a copy.") from error
+    return fields
+
+
+def _lora_of(fields: dict[str, Any], folder: Path) -> LoraConfig:
+    named = fields.get("target_modules") or []
+    # With its path, if all matrices of one name are meant; a string is a pattern.
+    targets = {name.split(".")[-1] for name in ([named] if isinstance(named, str) else named)}
+    kind, used = fields.get("peft_type"), [name for name in _NOT_LORA if fields.get(name)]
+    unknown = sorted(targets - set(TARGETS))
+    if kind != "LORA" or used or unknown or not targets or fields.get("bias", "none") != "none":
+        found = f"peft_type {kind}" if kind != "LORA" else ", ".join(used + unknown) or "target_modules or bias"
+        raise ModelError(
+            f"{folder} is an adapter of a kind that is not supported ({found}); expected plain LoRA on "
+            f"{', '.join(TARGETS)}. PEFT can merge it into its base: model.merge_and_unload().save_pretrained(DIR)."
+        )
+    return LoraConfig(
+        rank=int(fields["r"]),
+        alpha=float(fields["lora_alpha"]),
+        targets=tuple(name for name in TARGETS if name in targets),
+    )
+
+
+def _to_peft(model: LanguageModel, added: Sequence[int]) -> dict[str, Tensor]:
+    """The corrections under PEFT's names, in fp32 on the CPU."""
+    found: dict[str, Tensor] = {}
+    for name, layer in lora_layers(model).items():
+        for part, a, b in layer.factors():
+            stem = _stem(name, part.name)
+            found |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
+    if added:
+        found[_EMBEDDING] = model.transformer.embed_tokens.weight[list(added)]
+        if not model.config.tie_word_embeddings:
+            found[_HEAD] = model.lm_head.weight[list(added)]
+    return {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in found.items()}
+
+
+@torch.no_grad()
+def _from_peft(model: LanguageModel, tensors: dict[str, Tensor], added: Sequence[int]) -> None:
+    """Copy corrections into a model that has some of the same shapes. Raises KeyError naming a missing tensor."""
+    for name, layer in lora_layers(model).items():
+        for part, a, b in layer.factors():
+            stem = _stem(name, part.name)
+            a.copy_(_of_shape(tensors[f"{stem}.lora_A.weight"], a))
+            b.copy_(_of_shape(tensors[f"{stem}.lora_B.weight"], b))
+    if added:
+        model.transformer.embed_tokens.weight[list(added)] = tensors[_EMBEDDING].float()
+        if not model.config.tie_word_embeddings:
+            model.lm_head.weight[list(added)] = tensors[_HEAD].float()
+
+
+def _of_shape(found: Tensor, expected: Tensor) -> Tensor:
+    if found.shape != expected.shape:  # copy_ would repeat a smaller one
+        raise ValueError(f"found a matrix of {tuple(found.shape)}, expected {tuple(expected.shape)}")
+    return found.float()
+
+
+def _stem(layer_name: str, part: str) -> str:
+    """PEFT's name of a matrix, from the name of our layer: transformer.blocks.3.qkv_proj and q_proj."""
+    number = layer_name.split(".")[2]
+    return f"{_PREFIX}model.layers.{number}.{_MODULES[part]}"

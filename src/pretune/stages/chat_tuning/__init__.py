@@ -1,0 +1,1 @@
+"""Stage 5 for conversations: a language model learns to reply."""

@@ -1,0 +1,130 @@
+"""The settings, a model and a machine in; the choices that were left open out: budget, rates, sizes of updates."""
+
+from __future__ import annotations
+
+from pretune.compute.device import Compute
+from pretune.errors import OutOfResourcesError, UsageError
+from pretune.model import cost
+from pretune.model.config import ModelConfig, name_shape
+from pretune.model.lora import TARGETS, LoraConfig
+from pretune.runtime.memory import available_memory_bytes
+from pretune.settings import ChatTuningConfig
+from pretune.training.budget import CALIBRATION_STEPS, Budget
+from pretune.training.optimizer import OptimizerConfig
+
+WARMUP_FRACTION, DECAY_FRACTION = 0.05, 0.5
+_EPOCHS = 3
+_LARGE = 30_000_000  # parameters; an update of 32 conversations takes a CPU a minute or more
+_BATCH, _LARGE_BATCH = 32, 8  # conversations
+_NARROW = 512  # hidden units, up to which a model is one of our own sizes
+# Peak rates by (narrow, wide).
+_FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
+_SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-training
+_WEIGHT_DECAY = 0.01
+_MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
+_FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
+_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 3e12, 3e15  # half a minute on two cores; seconds
+_MOST_EVALUATION_TOKENS = 64_000
+
+
+def budget_of(config: ChatTuningConfig) -> Budget:
+    """The given budget, or three epochs."""
+    if config.minutes is None and config.updates is None:
+        return Budget(epochs=float(config.epochs or _EPOCHS))
+    return Budget(minutes=config.minutes, updates=config.updates)
+
+
+def lora_config(config: ChatTuningConfig) -> LoraConfig | None:
+    """The corrections to train; None if the weights themselves are trained."""
+    if config.adapter == "none":
+        return None
+    alpha = 2.0 * config.rank if config.lora_alpha is None else config.lora_alpha
+    return LoraConfig(rank=config.rank, alpha=alpha, targets=config.lora_targets or TARGETS)
+
+
+def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Compute) -> OptimizerConfig:
+    """AdamW, but Muon from scratch, where it is what pre-training uses.
+
+    Muon makes all singular values of an update equal. That suits a matrix that is learned as a whole; in LoRA each
+    factor is only meaningful together with the other one, which starts at zero, and the published rates are for AdamW.
+    """
+    is_wide = model.hidden_size > _NARROW
+    if config.from_scratch:
+        matrix_rate, other_rate = config.learning_rate or _SCRATCH_RATES[0], _SCRATCH_RATES[1]
+    else:
+        rates = _LORA_RATES if config.adapter == "lora" else _FULL_RATES
+        matrix_rate = other_rate = config.learning_rate or rates[is_wide]
+    return OptimizerConfig(
+        kind="muon" if config.from_scratch else "adamw",
+        matrix_rate=matrix_rate,
+        other_rate=other_rate,
+        weight_decay=0.0 if config.adapter == "lora" else _WEIGHT_DECAY,
+        precision=compute.precision,
+    )
+
+
+def batch_size_of(config: ChatTuningConfig, model: ModelConfig, device: str) -> int:
+    """Conversations per update."""
+    is_slow = device == "cpu" and cost.count_parameters(model) > _LARGE
+    return config.batch_size or (_LARGE_BATCH if is_slow else _BATCH)
+
+
+def calibration_steps(model: ModelConfig, device: str) -> int:
+    """Updates to time before the plan is made; few if each of them takes long."""
+    return 2 if device == "cpu" and cost.count_parameters(model) > _LARGE else CALIBRATION_STEPS
+
+
+def evaluation_tokens(model: ModelConfig, device: str) -> int:
+    """Tokens of the held-out conversations that an evaluation reads at most."""
+    flops = _CPU_EVALUATION_FLOPS if device == "cpu" else _GPU_EVALUATION_FLOPS
+    return int(min(_MOST_EVALUATION_TOKENS, flops / (2 * cost.count_parameters(model))))
+
+
+def memory_bytes(model: ModelConfig, num_trained: int, tokens_at_once: int, row_tokens: int, supervised: float) -> int:
+    """Peak memory: all weights, with gradients and moments of those that are trained, activations and logits.
+
+    `supervised` is the fraction of the tokens that the model learns to predict.
+    """
+    whole = cost.train_memory_bytes(model, tokens_at_once, row_tokens, supervised)
+    frozen = max(0, cost.count_parameters(model) - num_trained)
+    adapter = max(0, num_trained - cost.count_parameters(model))
+    return whole - 12 * frozen + 16 * adapter
+
+
+def fit_memory(
+    model: ModelConfig, num_trained: int, row_tokens: int, step_tokens: int, supervised: float, device: str
+) -> int:
+    """The tokens of a micro-batch: the whole update, or as many of its rows as fit into memory.
+
+    Raises OutOfResourcesError if a single row does not fit.
+    """
+    available = _available_bytes(device)
+    tokens = max(row_tokens, min(step_tokens, _MICRO_BATCH_TOKENS[device]))
+    while available is not None:
+        needed = memory_bytes(model, num_trained, tokens, row_tokens, supervised)
+        if needed <= _FITTING * available:
+            break
+        if tokens == row_tokens:
+            raise OutOfResourcesError(
+                f"Training {name_shape(model)} ({cost.count_parameters(model):,} parameters) on a single row of "
+                f"{row_tokens:,} tokens needs about {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are "
+                "free; give --adapter lora or --freeze, prepare with a smaller --max-seq-len, or free some memory."
+            )
+        tokens = max(row_tokens, tokens // 2)
+    return tokens
+
+
+def _available_bytes(device: str) -> int | None:
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    return available_memory_bytes()
+
+
+def check_freeze(config: ChatTuningConfig, model: ModelConfig) -> None:
+    """Raise UsageError if a model does not have as many layers as are to be frozen."""
+    if config.freeze > model.num_layers:
+        raise UsageError(
+            f"--freeze is {config.freeze}, but the model has {model.num_layers} layers; give a smaller number."
+        )

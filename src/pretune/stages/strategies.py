@@ -1,0 +1,281 @@
+"""Models that were made in different ways from one base, and held-out conversations, in; their comparison out.
+
+What is measured of a model is written to the folder at once, so that a run that is stopped goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretune.errors import CorruptModelError, InputDataError
+from pretune.evaluation.chat import (
+    choose_conversations,
+    choose_questions,
+    describe_style,
+    read_held_out,
+    read_replies,
+)
+from pretune.evaluation.replies import measure_replies, write_replies
+from pretune.evaluation.strategies import (
+    TITLES,
+    HeldOut,
+    Measured,
+    conclude,
+    describe_strategy,
+    judge_strategies,
+)
+from pretune.inference.chat_session import load_chat_session
+from pretune.runtime.atomic import write_json
+from pretune.runtime.interruption import StopFlag, stop_on_signals
+from pretune.runtime.manifest import Manifest, hash_json, read_manifest
+from pretune.runtime.memory import peak_memory_bytes
+from pretune.runtime.stage_folder import StageFolder, open_stage
+from pretune.settings import Sampling, StrategiesConfig, to_identity
+from pretune.text.chat.conversations import Conversation
+from pretune.text.tokenizer.tokenizer import load_tokenizer
+
+_MEASURED = "measured"  # a file for each model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One model: its strategy and seed, its folder, and in a sentence how it was trained, for how many minutes."""
+
+    kind: str
+    seed: int
+    path: Path
+    fingerprint: str
+    training: str
+    minutes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What the comparison says of itself: sentences on the budget and on the base, and what may explain the result."""
+
+    budget: str
+    base: str
+    reasons: dict[str, str]  # by the kind of the strategy with the lowest loss
+
+
+def compare_strategies(
+    candidates: Sequence[Candidate],
+    prepared: Path,
+    out: Path,
+    config: StrategiesConfig,
+    *,
+    circumstances: Circumstances,
+    other: Path | None = None,
+    redo: bool = False,
+) -> Manifest:
+    """Measure every candidate on the held-out conversations of `prepared` and on those of the file `other`, and judge.
+
+    All candidates have the tokenizer of `prepared`, or that of its base. Raises InputDataError if there are too few
+    held-out conversations, and InterruptedByUserError or StoppedError after a signal and a commit.
+    """
+    source = read_manifest(prepared, "prepare")
+    inputs = {"prepared": source.fingerprint}
+    inputs |= {f"{each.kind} {each.seed}": each.fingerprint for each in candidates}
+    texts = _read_texts(prepared, other, config)
+    if other is not None:
+        inputs["other"] = hash_json([each.to_json() for each in texts[1].conversations])
+    folder = open_stage(Path(out), "strategies", config=to_identity(config), inputs=inputs, redo=redo)
+    if folder.is_finished:
+        return folder.manifest
+    if folder.is_resumed:
+        folder.log.write("resumed", from_step=0)
+    with folder.at_work(), stop_on_signals() as stop:
+        _Comparison(folder, candidates, prepared, source, texts, config).run(circumstances, stop)
+    return folder.manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Text:
+    """Held-out conversations with a name."""
+
+    name: str
+    conversations: list[Conversation]
+
+
+def _read_texts(prepared: Path, other: Path | None, config: StrategiesConfig) -> list[_Text]:
+    keeps_lines = not load_tokenizer(prepared).is_own
+    found = [
+        _Text(name="held-out conversations", conversations=read_held_out(prepared, keeps_lines=True).conversations)
+    ]
+    if other is not None:
+        name = other.name.split(".")[0]
+        found.append(_Text(name=name, conversations=read_held_out(other, keeps_lines=keeps_lines).conversations))
+    for text in found:
+        if len(text.conversations) < 2:
+            raise InputDataError(f"There is one conversation in {text.name}; intervals need two or more.")
+    return [
+        _Text(name=text.name, conversations=choose_conversations(text.conversations, config.conversations, seed=0))
+        for text in found
+    ]
+
+
+class _Comparison:
+    """One run of the stage."""
+
+    def __init__(
+        self,
+        folder: StageFolder,
+        candidates: Sequence[Candidate],
+        prepared: Path,
+        source: Manifest,
+        texts: Sequence[_Text],
+        config: StrategiesConfig,
+    ) -> None:
+        self.start = time.monotonic()
+        self.folder, self.candidates, self.config, self.texts = folder, candidates, config, texts
+        self.tokenizer = load_tokenizer(prepared)
+        self.training_replies = read_replies(prepared)
+        self.max_seq_len = int(source.summary["max_seq_len"])
+        self.notice = source.summary.get("notice")
+        self.sampling = Sampling(max_tokens=config.reply_tokens, seed=config.seed)
+        self.questions = choose_questions(
+            self.tokenizer, self.max_seq_len, texts[0].conversations, config.questions, config.reply_tokens
+        )
+
+    def run(self, circumstances: Circumstances, stop: StopFlag) -> None:
+        """Measure one candidate after another, and conclude."""
+        self.folder.log.write(
+            "stage_started",
+            config=self.folder.manifest.config,
+            inputs={f"{each.kind} {each.seed}": str(each.path) for each in self.candidates},
+            synthetic=False,
+        )
+        found: dict[str, list[dict[str, Any]]] = {}
+        for number, candidate in enumerate(self.candidates):
+            found.setdefault(candidate.kind, []).append(self._measured(candidate))
+            if stop.is_set:
+                raise stop.error("Stopped; what was measured is saved. Run the same command to resume.")
+            self.folder.log.write(
+                "progress",
+                done=number + 1,
+                total=len(self.candidates),
+                unit="models",
+                elapsed_seconds=round(time.monotonic() - self.start, 3),
+            )
+        self._conclude(found, circumstances)
+
+    # -- one model -----------------------------------------------------------------------------------------------
+
+    def _measured(self, candidate: Candidate) -> dict[str, Any]:
+        """The sums of the losses on each text, and the answers of the first seed; read again if they are there."""
+        file = self.folder.path / _MEASURED / f"{candidate.kind}-{candidate.seed}.json"
+        if not file.is_file():
+            file.parent.mkdir(exist_ok=True)
+            write_json(file, self._measure(candidate))
+            gc.collect()  # before the next model is loaded
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise CorruptModelError(f"{file} is damaged ({error}); delete it and run the same command.") from error
+        return found
+
+    def _measure(self, candidate: Candidate) -> dict[str, Any]:
+        session = load_chat_session(candidate.path)
+        generator = session.generator
+        texts = []
+        for text in self.texts:
+            found = measure_replies(
+                generator.model,
+                self.tokenizer,
+                text.conversations,
+                self.max_seq_len,
+                base_tokenizer=None if session.has_template else generator.tokenizer,
+            )
+            # Without the marks after the replies, which a base may not know.
+            texts.append({"sums": found.word_sums.tolist(), "counts": found.word_counts.tolist()})
+        answers = None
+        if candidate.seed == self.config.seed:
+            answers = write_replies(generator, self.questions, self.sampling)
+        return {"texts": texts, "answers": answers}
+
+    # -- all of them ---------------------------------------------------------------------------------------------
+
+    def _conclude(self, found: dict[str, list[dict[str, Any]]], circumstances: Circumstances) -> None:
+        log = self.folder.log
+        held_out = [
+            HeldOut(name=text.name, counts=np.array(next(iter(found.values()))[0]["texts"][place]["counts"]))
+            for place, text in enumerate(self.texts)
+        ]
+        every = [
+            Measured(
+                kind=kind,
+                sums=[np.array([run["texts"][place]["sums"] for run in runs]) for place in range(len(held_out))],
+            )
+            for kind, runs in found.items()
+        ]
+        conclusion, best = conclude(every, held_out[0])
+        answers = {kind: runs[0]["answers"] or [] for kind, runs in found.items()}
+        references = [each.last_reply for each in self.questions]
+        log.write(
+            "strategies",
+            budget=circumstances.budget,
+            base=circumstances.base,
+            held_out=[
+                {"name": text.name, "conversations": len(text.counts), "tokens": int(text.counts.sum())}
+                for text in held_out
+            ],
+            strategies=[self._row(each, held_out, answers[each.kind]) for each in every],
+            reference_style=describe_style(references, self.training_replies) if references else None,
+            verdicts=judge_strategies(every, held_out),
+            conclusion=conclusion,
+            reason=circumstances.reasons.get(best, ""),
+            coverage=self._coverage(),
+            answers=[
+                {
+                    "question": each.messages[-2].content,
+                    "replies": [{"kind": kind, "text": texts[place]} for kind, texts in answers.items()]
+                    + [{"kind": "reference", "text": references[place]}],
+                }
+                for place, each in enumerate(self.questions)
+            ],
+            notice=self.notice,
+        )
+        self._finish(conclusion, best)
+
+    def _row(self, measured: Measured, held_out: Sequence[HeldOut], answers: Sequence[str]) -> dict[str, Any]:
+        own = [each for each in self.candidates if each.kind == measured.kind]
+        return {
+            "kind": measured.kind,
+            "name": TITLES[measured.kind],
+            "training": own[0].training,
+            "minutes": round(sum(each.minutes for each in own) / len(own), 2),
+            "losses": describe_strategy(measured, held_out),
+            "style": describe_style(answers, self.training_replies) if answers else None,
+        }
+
+    def _coverage(self) -> str:
+        if self.config.seeds > 1:
+            return "The intervals cover the choice of the held-out conversations and the seeds of the training."
+        return (
+            "The intervals cover the choice of the held-out conversations only: there is one seed "
+            f"({self.config.seed}), and other runs differ."
+        )
+
+    def _finish(self, conclusion: str, best: str) -> None:
+        seconds, peak = round(time.monotonic() - self.start, 3), peak_memory_bytes()
+        self.folder.log.write(
+            "flow",
+            shape_in=[
+                {"name": "models", "value": len(self.candidates)},
+                *({"name": text.name, "value": len(text.conversations)} for text in self.texts),
+            ],
+            shape_out=[{"name": "conclusion", "value": 1}],
+            dropped=[],
+            seconds=seconds,
+            peak_memory_bytes=peak,
+        )
+        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
+        self.folder.finish(conclusion=conclusion, lowest_loss=best, notice=self.notice)

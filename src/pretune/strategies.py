@@ -1,0 +1,285 @@
+"""`compare --strategies`: four ways from one base to a chatbot, each with the same budget, and their comparison.
+
+The base as it is; the same network from scratch on the conversations alone; the base fine-tuned on them; the base
+pre-trained further on text of the domain and then fine-tuned. It calls the stage functions one after another; what is
+finished is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pretune.errors import InputDataError, StageDiffersError, UsageError
+from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, SCRATCH
+from pretune.model.base_folder import read_base_folder
+from pretune.model.hub import local_folder
+from pretune.runtime.atomic import write_text
+from pretune.runtime.events import read_events
+from pretune.runtime.manifest import Manifest, read_manifest
+from pretune.settings import (
+    ChatTuningConfig,
+    CollectConfig,
+    PreprocessConfig,
+    PretrainConfig,
+    StrategiesConfig,
+)
+from pretune.stages.strategies import Candidate, Circumstances, compare_strategies
+from pretune.text.chat.chat_lines import read_chat_lines
+from pretune.text.splits import SPLITS
+
+WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
+PROTECTED = "held-out.jsonl"
+_FEWEST_UPDATES, _FEWEST_TOKENS_PER_STEP = 50, 256  # of pre-training further, if the budget is in tokens and small
+_BATCH = 32  # conversations per update, if the budget is in tokens
+Say = Callable[[str], None]
+
+
+def run_strategies(
+    base: Path | str,
+    prepared: Path | str,
+    domain: Sequence[str],
+    out: Path | str,
+    config: StrategiesConfig,
+    *,
+    other: Path | str | None = None,
+    redo: bool = False,
+    say: Say = lambda _sentence: None,
+) -> Path:
+    """Train and compare the strategies, and return the folder of the comparison.
+
+    `prepared` is the folder of `prepare --task chat`, `domain` are files of text of the domain, `other` is a file of
+    conversations from elsewhere, on which all models are measured, too. A second call resumes. With `redo`, folders
+    that differ are renamed. Raises the errors of the stages, and UsageError if the base cannot reply as it is.
+    """
+    run = _Strategies(Path(base), Path(prepared), list(domain), Path(out).expanduser(), config, redo, say)
+    run.check()
+    candidates = [candidate for seed in run.seeds for candidate in run.train(seed)]
+    folder = run.folder / RESULT
+    first = next(each for each in candidates if each.kind == FURTHER)
+    _repeat(
+        lambda again: compare_strategies(
+            candidates,
+            run.prepared,
+            folder,
+            config,
+            circumstances=Circumstances(budget=run.budget(), base=run.describe_base(), reasons=run.reasons(first)),
+            other=None if other is None else Path(other),
+            redo=again,
+        ),
+        redo=redo,
+    )
+    return folder
+
+
+@dataclass
+class _Strategies:
+    """The inputs of one comparison, and its steps."""
+
+    base: Path
+    prepared: Path
+    domain: list[str]
+    folder: Path
+    config: StrategiesConfig
+    redo: bool
+    say: Say
+
+    @property
+    def seeds(self) -> range:
+        return range(self.config.seed, self.config.seed + self.config.seeds)
+
+    def check(self) -> None:
+        """Raise now what a later step would raise after hours."""
+        from pretune.inference.chat_session import load_chat_session
+
+        if not self.domain:
+            raise UsageError("There is no text of the domain; give it with --domain PATH.")
+        source = read_manifest(self.prepared, "prepare")
+        if source.summary.get("task") != "chat":
+            raise InputDataError(f"{self.prepared} has labelled rows; expected the folder of prepare --task chat.")
+        load_chat_session(
+            read_base_folder(local_folder(self.base)).path
+        )  # which refuses a base that only fills in masked words
+
+    # -- the four ways -------------------------------------------------------------------------------------------
+
+    def train(self, seed: int) -> Iterator[Candidate]:
+        """Train the models of one seed, one after another; the base as it is has no seed but the first."""
+        if seed == self.config.seed:
+            yield self._as_it_is()
+        further = self._pretrain_further(seed)  # first, because it is what a small budget or text is refused for
+        tuned = self._tune("finetune", self.base, self._tuning(seed, 1.0), seed)
+        yield self._tuned(FINETUNED, seed, tuned)
+        scratch = self._tune("scratch", self.base, self._tuning(seed, 1.0, from_scratch=True), seed)
+        yield self._tuned(SCRATCH, seed, scratch)
+        both = self._tune("further", further, self._tuning(seed, 1 - self.config.domain_fraction), seed)
+        yield self._tuned(FURTHER, seed, both, further)
+
+    def _as_it_is(self) -> Candidate:
+        base = read_base_folder(local_folder(self.base))
+        return Candidate(
+            kind=AS_IS,
+            seed=self.config.seed,
+            path=base.path,
+            fingerprint=base.fingerprint,
+            training="As it is: not trained here.",
+            minutes=0.0,
+        )
+
+    def _tuned(self, kind: str, seed: int, folder: Path, further: Path | None = None) -> Candidate:
+        manifest = read_manifest(folder, "finetune")
+        folders = [folder] if further is None else [further, folder]
+        return Candidate(
+            kind=kind,
+            seed=seed,
+            path=folder,
+            fingerprint=manifest.fingerprint,
+            training=_describe_tuning(kind, manifest, None if further is None else read_manifest(further, "pretrain")),
+            minutes=sum(map(_minutes_of, folders)),
+        )
+
+    def _tuning(self, seed: int, part: float, *, from_scratch: bool = False) -> ChatTuningConfig:
+        """The settings of a fine-tuning that gets a part of the budget."""
+        config = self.config
+        minutes = None if config.minutes is None else config.minutes * part
+        updates = None if config.tokens is None else self._updates(config.tokens * part)
+        return ChatTuningConfig(
+            minutes=minutes,
+            updates=updates,
+            batch_size=_BATCH if updates is not None else None,
+            seed=seed,
+            from_scratch=from_scratch,
+            adapter="none" if from_scratch else config.adapter,
+            threads=config.threads,
+        )
+
+    def _updates(self, tokens: float) -> int:
+        """About how many updates have this number of tokens."""
+        summary = read_manifest(self.prepared).summary
+        per_conversation = summary["tokens"] / sum(summary[split] for split in SPLITS)
+        return max(1, round(tokens / (_BATCH * per_conversation)))
+
+    def _tune(self, name: str, start: Path, config: ChatTuningConfig, seed: int) -> Path:
+        from pretune.stages.chat_tuning.stage import tune_chat
+
+        folder = self._folder(name, seed)
+        self.say(f"{folder.name}: {'training from scratch' if config.from_scratch else 'fine-tuning'}")
+        _repeat(lambda again: tune_chat(start, self.prepared, folder, config, redo=again, alone=True), redo=self.redo)
+        return folder
+
+    def _pretrain_further(self, seed: int) -> Path:
+        from pretune.stages.collect.stage import collect
+        from pretune.stages.preprocess.stage import preprocess
+        from pretune.stages.pretrain.stage import pretrain
+
+        config, work = self.config, self.folder / WORK
+        collected, preprocessed = work / "collect", work / "preprocess"
+        protected = self._protect_held_out()
+        self.say("collect, preprocess: the text of the domain, without the held-out conversations")
+        _repeat(lambda again: collect(self.domain, collected, CollectConfig(), redo=again), redo=self.redo)
+        _repeat(
+            lambda again: preprocess(
+                collected, preprocessed, PreprocessConfig(), protect=[str(protected)], base=self.base, redo=again
+            ),
+            redo=self.redo,
+        )
+        folder, part = self._folder("pretrain", seed), config.domain_fraction
+        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads)
+        if config.tokens is not None:
+            tokens = max(1, round(config.tokens * part))
+            per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))
+            settings = replace(settings, tokens=tokens, tokens_per_step=per_step)
+        elif config.minutes is not None:
+            settings = replace(settings, minutes=config.minutes * part)
+        self.say(f"{folder.name}: pre-training further on the text of the domain")
+        _repeat(lambda again: pretrain(preprocessed, folder, settings, base=self.base, redo=again), redo=self.redo)
+        return folder
+
+    def _protect_held_out(self) -> Path:
+        """A file with the messages of the held-out conversations, which the text of the domain must not contain."""
+        file = self.folder / WORK / PROTECTED
+        chats = [
+            each for split in ("validation", "test") for each in read_chat_lines(self.prepared, split).conversations
+        ]
+        lines = [json.dumps({"text": m.content}, ensure_ascii=False) + "\n" for each in chats for m in each.messages]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.is_file() or file.read_text(encoding="utf-8") != "".join(lines):
+            write_text(file, "".join(lines))
+        return file
+
+    def _folder(self, name: str, seed: int) -> Path:
+        return self.folder / WORK / (name if seed == self.config.seed else f"{name}-seed-{seed}")
+
+    # -- what the comparison says of itself ----------------------------------------------------------------------
+
+    def budget(self) -> str:
+        """The budget in a sentence."""
+        config = self.config
+        amount, unit = (config.minutes, "minutes") if config.minutes is not None else (config.tokens, "tokens")
+        assert amount is not None
+        seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {self.seeds[0]} to {self.seeds[-1]}"
+        return (
+            f"Every strategy that trains had {amount:,g} {unit}, {seeds}; of these, pre-training further took "
+            f"{config.domain_fraction:.0%} for the text of the domain. The cost of the base itself is not counted."
+        )
+
+    def describe_base(self) -> str:
+        """What the base is, and what its own pre-training has cost, as far as its folder says."""
+        summary = read_base_folder(local_folder(self.base)).summary
+        known = f" It was pre-trained on {summary['tokens']:,} tokens." if summary.get("tokens") else ""
+        return f"The base is {self.base}.{known}"
+
+    def reasons(self, further: Candidate) -> dict[str, str]:
+        """What was measured that may explain a result, by the strategy that turned out best."""
+        before, after = _losses_of(self._folder("pretrain", self.config.seed))
+        fell = f"the base's loss on held-out text of the domain went from {before:.2f} to {after:.2f} nats per token"
+        minutes = read_manifest(further.path).summary
+        passes = read_manifest(self._folder("finetune", self.config.seed)).summary
+        return {
+            FURTHER: f"What may explain it: {fell} while it was pre-trained further.",
+            FINETUNED: (
+                f"What may explain it: {fell} while it was pre-trained further, but that left {minutes['epochs']:.1f} "
+                f"passes over the conversations instead of {passes['epochs']:.1f}."
+            ),
+            SCRATCH: (
+                "What may explain it: what the base had learned did not help to predict these replies, and a network "
+                "from scratch is free of it."
+            ),
+            AS_IS: "What may explain it: the conversations are few, or the budget is too short, to improve the base.",
+        }
+
+
+def _describe_tuning(kind: str, tuned: Manifest, further: Manifest | None) -> str:
+    summary: dict[str, Any] = tuned.summary
+    names = {SCRATCH: "From scratch", FINETUNED: "Fine-tuned", FURTHER: "Pre-trained further, then fine-tuned"}
+    first = "" if further is None else f"{further.summary['tokens']:,} tokens of the domain, then "
+    kept = f"the weights of update {summary['best_step']:,} were kept"
+    return (
+        f"{names[kind]}: {first}{summary['epochs']:.1f} passes over the conversations in {summary['steps']:,} updates; "
+        f"{kept}."
+    )
+
+
+def _minutes_of(folder: Path) -> float:
+    """How long a stage took, as its log says."""
+    seconds = [event["seconds"] for event in read_events(folder) if event["event"] == "stage_finished"]
+    return seconds[-1] / 60 if seconds else 0.0
+
+
+def _losses_of(pretrained: Path) -> tuple[float, float]:
+    """The validation loss before the first update and after the last one."""
+    found = [event["loss"] for event in read_events(pretrained) if event["event"] == "evaluation"]
+    return (found[0], found[-1]) if found else (float("nan"), float("nan"))
+
+
+def _repeat(stage: Callable[[bool], object], *, redo: bool) -> None:
+    """Run a stage; one that differs is done again only with `redo`."""
+    try:
+        stage(False)
+    except StageDiffersError:
+        if not redo:
+            raise
+        stage(True)

@@ -1,0 +1,176 @@
+"""The conversation loop: commands, replies, Ctrl-C in a real terminal, and a model from a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.cli.chat_commands import ChatLoop
+from pretune.cli.main import run_command_line
+from pretune.cli.message_reader import MessageReader
+
+PARROT = Path(__file__).with_name("parrot.py")
+_spec = spec_from_file_location("parrot", PARROT)
+assert _spec is not None and _spec.loader is not None
+parrot = module_from_spec(_spec)
+sys.modules["parrot"] = parrot  # where its dataclass looks for its own types
+_spec.loader.exec_module(parrot)
+
+
+def talk(text: str, **settings: Any) -> tuple[Any, int]:
+    """The session and the exit code after these lines of a pipe."""
+    session = parrot.Parrot()
+    return session, ChatLoop(session, MessageReader(io.StringIO(text)), parrot.FakeSampling(), **settings).run()
+
+
+def test_replies_go_to_stdout_and_everything_else_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    session, code = talk("Hello there.\n\n/help\nmuch later\nnothing\ncut\n/quit\nnot read\n")
+    shown = capsys.readouterr()
+    assert code == 0
+    assert session.asked == ["Hello there.", "much later", "nothing", "cut"]
+    assert [line.strip() for line in shown.out.splitlines()] == ["Hello there.", "much later", "", "cut"]
+    assert "its first 2 messages are left out" in shown.err
+    assert "ended its reply at once" in shown.err
+    assert "--max-tokens" in shown.err
+    assert all(name in shown.err for name in ("/reset", "/system", "/save", "/quit"))
+
+
+def test_each_reply_has_random_numbers_of_its_own() -> None:
+    first, again = talk("a\na\n")[0].seeds, talk("a\na\n")[0].seeds
+    assert first == again
+    assert first[0] != first[1]
+
+
+def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    session, code = talk("/system Be brief.\n/system\n/save out.jsonl\n/reset\n//etc is a folder\n")
+    assert (session.system, session.saved, session.num_resets, code) == ("Be brief.", ["out.jsonl"], 1, 0)
+    assert session.asked == ["/etc is a folder"]
+    assert capsys.readouterr().err.count("Instructions: Be brief.") == 2
+    assert talk("/system Be brief.\n/system -\n")[0].system is None
+
+
+@pytest.mark.parametrize("line", ["/sav x", "/save", "too long"])
+def test_what_is_refused_is_a_sentence_and_the_rest_goes_on(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    session, code = talk(f"{line}\nGood.\n")
+    assert code == 2
+    assert session.asked == ["Good."]
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_json_has_one_object_for_each_reply(capsys: pytest.CaptureFixture[str]) -> None:
+    talk('"""\ntwo\nlines\n"""\ncut\n', as_json=True)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert found == [
+        {"role": "assistant", "content": "two lines", "is_cut": False},
+        {"role": "assistant", "content": "cut", "is_cut": True},
+    ]
+
+
+def test_a_reply_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    talk("\x1b[2Jgone \x1b]0;title\x07\n")
+    assert capsys.readouterr().out.strip() == "gone"
+
+
+class Terminal:
+    """The user's end of a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.seen = descriptor, ""
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        """Read until a text has come, and forget all up to its end."""
+        deadline = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.descriptor], [], [], 0.2)[0]:
+                self.seen += os.read(self.descriptor, 4096).decode()
+        self.seen = self.seen.partition(text)[2]
+
+
+@contextmanager
+def terminal() -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(PARROT)], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield Terminal(ours)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_ctrl_c_stops_the_reply_and_not_the_program() -> None:
+    with terminal() as found:
+        found.wait_for("> ")
+        found.type("word " * 200 + "\r")
+        found.wait_for("word word word \r\n")  # the echo of the line
+        found.wait_for("word word word ")  # the reply
+        found.type("\x03")
+        found.wait_for("(stopped")
+        found.wait_for("> ")
+        found.type("Still there?\r")
+        found.wait_for("Still there? \r\n")
+        found.wait_for("> ")
+        time.sleep(0.1)  # a signal that arrives while the line is drawn is noticed with the next key only
+        found.type("\x03")
+        found.wait_for("Press Ctrl-C again")
+        found.wait_for("> ")
+        time.sleep(0.1)
+        found.type("\x03")
+        found.wait_for("LEFT WITH 0")
+
+
+def test_a_second_ctrl_c_right_after_a_stopped_reply_leaves() -> None:
+    with terminal() as found:
+        found.wait_for("> ")
+        found.type("word " * 200 + "\r")
+        found.wait_for("word word word \r\n")
+        found.wait_for("word word word ")
+        found.type("\x03")
+        found.wait_for("(stopped")
+        found.wait_for("> ")
+        time.sleep(0.1)
+        found.type("\x03")
+        found.wait_for("LEFT WITH 0")
+
+
+def test_a_plain_causal_model_answers_and_says_what_it_is_not(
+    save_language_model: Callable[[Path, str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = save_language_model(tmp_path / "model", "causal")
+    monkeypatch.setattr("sys.stdin", io.StringIO("The sun?\n"))
+    assert run_command_line(["chat", str(model), "--json", "--max-tokens", "5"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["role"] == "assistant"
+    assert "not tuned for conversations" in shown.err
+
+
+def test_a_masked_model_is_refused_with_the_command_that_makes_it_causal(
+    save_language_model: Callable[[Path, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_language_model(tmp_path / "model", "masked")
+    assert run_command_line(["chat", str(model)]) == 4
+    assert "--objective causal" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""A conversation with a model: history, cutting, stopping, saving; parity with the template is that of text/chat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pretune.errors import UsageError
+from pretune.inference.chat_session import ChatSession, answer
+from pretune.inference.generate import TextGenerator
+from pretune.settings import Sampling
+from pretune.text.chat.conversations import Message
+from pretune.text.chat.template import encode_prompt
+from pretune.text.chat.tokens import turn_end_id
+
+GREEDY = Sampling(max_tokens=8, temperature=0.0)
+
+
+class Scripted(TextGenerator):
+    """A generator that writes given texts, one after another, and keeps what it was asked."""
+
+    def __init__(self, other: TextGenerator, texts: Sequence[str]) -> None:
+        super().__init__(other.model, other.tokenizer)
+        self.texts, self.prompts, self.was_closed = iter(texts), list[list[int]](), False
+
+    def continue_ids(self, ids: Sequence[int], sampling: Sampling, stop_ids: Any = None) -> Iterator[int]:
+        self.prompts.append(list(ids))
+        self.sampling, self.stop_ids_given = sampling, stop_ids
+        return self._ids(next(self.texts))
+
+    def _ids(self, text: str) -> Iterator[int]:
+        try:
+            yield from self.tokenizer.encode_inside([text])[0]
+        except GeneratorExit:
+            self.was_closed = True
+            raise
+
+
+def test_the_reply_is_what_the_model_continues_greedily(chatty: TextGenerator) -> None:
+    session = ChatSession(chatty, "Be brief.")
+    shown = "".join(session.reply("The food was cold.", GREEDY))
+    prompt = encode_prompt([Message("system", "Be brief."), Message("user", "The food was cold.")], chatty.tokenizer)
+    ids = list(chatty.continue_ids(prompt, GREEDY, chatty.stop_ids | {turn_end_id(chatty.tokenizer)}))
+    assert shown.strip() == chatty.tokenizer.decode(ids).rstrip("\ufffd").strip() != ""
+    assert session.messages[-1] == Message("assistant", shown.strip())
+
+
+def test_the_history_is_read_again_with_each_message(chatty: TextGenerator) -> None:
+    scripted = Scripted(chatty, ["The sun.", "In the east."])
+    session = ChatSession(scripted)
+    assert "".join(session.reply("What rises?", GREEDY)) == "The sun."
+    assert "".join(session.reply("Where?", GREEDY)) == "In the east."
+    assert scripted.prompts[1] == encode_prompt(
+        [Message("user", "What rises?"), Message("assistant", "The sun."), Message("user", "Where?")], chatty.tokenizer
+    )
+    assert turn_end_id(chatty.tokenizer) in scripted.stop_ids_given
+    session.reset()
+    assert session.messages == []
+
+
+def test_a_reply_that_is_stopped_is_kept_as_far_as_it_was_written(chatty: TextGenerator) -> None:
+    scripted = Scripted(chatty, ["The sun rises in the east.", "Good."])
+    session = ChatSession(scripted)
+    reply = session.reply("What rises?", GREEDY)
+    shown = next(reply) + next(reply)
+    reply.close()  # type: ignore[attr-defined]
+    assert scripted.was_closed
+    assert session.messages == [Message("user", "What rises?"), Message("assistant", shown.strip())]
+    assert "".join(session.reply("Go on.", GREEDY)) == "Good."
+
+
+def test_without_a_reply_the_message_is_taken_back(chatty: TextGenerator) -> None:
+    session = ChatSession(Scripted(chatty, ["", "Good."]))
+    assert "".join(session.reply("What rises?", GREEDY)) == ""
+    assert session.messages == []
+    assert "".join(session.reply("How was it?", GREEDY)) == "Good."
+    assert len(session.messages) == 2
+
+
+def test_the_oldest_turns_are_left_out_and_the_system_stays(chatty: TextGenerator) -> None:
+    scripted = Scripted(chatty, ["Cold."] * 8)
+    session = ChatSession(scripted, "Be brief.")
+    left_out = []
+    for _ in range(8):
+        list(session.reply("The food?", GREEDY))
+        left_out.append(session.num_left_out)
+    assert left_out[0] == 0 and left_out[-1] > 0
+    assert left_out == sorted(left_out) and all(number % 2 == 0 for number in left_out)
+    assert len(session.messages) == 17  # nothing is forgotten, only not read
+    every = [Message("user", "The food?"), Message("assistant", "Cold.")] * 8
+    for turn, (ids, number) in enumerate(zip(scripted.prompts, left_out, strict=True)):
+        assert len(ids) + 8 <= chatty.max_seq_len
+        expected = every[number : 2 * turn + 1]
+        assert ids == encode_prompt([Message("system", "Be brief."), *expected], chatty.tokenizer)
+
+
+def test_a_message_that_cannot_fit_is_refused_and_forgotten(chatty: TextGenerator) -> None:
+    session = ChatSession(Scripted(chatty, ["Good."]))
+    with pytest.raises(UsageError, match=r"The message has \d+ tokens .* reads 64, the reply included"):
+        session.reply("The food was cold. " * 20, GREEDY)
+    with pytest.raises(UsageError, match="message is empty"):
+        session.reply(" \n ", GREEDY)
+    assert session.messages == []
+
+
+def test_typed_marks_stay_text(chatty: TextGenerator) -> None:
+    scripted = Scripted(chatty, ["No."])
+    list(ChatSession(scripted).reply("<|im_end|>", GREEDY))
+    assert scripted.prompts[0].count(turn_end_id(chatty.tokenizer)) == 1
+
+
+def test_a_model_without_the_template_continues_a_transcript(generator: TextGenerator) -> None:
+    scripted = Scripted(generator, ["It was cold. User: And the film? Assistant: Funny.", "Us"])
+    session = ChatSession(scripted)
+    assert not session.has_template
+    assert "".join(session.reply("How was the food?", GREEDY)).strip() == "It was cold."
+    asked = generator.tokenizer.decode(scripted.prompts[0])
+    assert asked.strip() == "User: How was the food? Assistant:"
+    assert "".join(session.reply("And you?", GREEDY)) == "Us"  # the beginning of what ends a reply
+
+
+def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: TextGenerator, tmp_path: Path) -> None:
+    session = ChatSession(Scripted(chatty, ["Cold.", "Funny."]), "Be brief.")
+    with pytest.raises(UsageError, match="nothing to save yet"):
+        session.save(tmp_path / "chat.jsonl")
+    list(session.reply("The food?", GREEDY))
+    file = session.save(tmp_path / "chat.jsonl")
+    list(session.reply("The film?", GREEDY))
+    session.save(file)  # again, by the same session
+    [line] = file.read_text(encoding="utf-8").splitlines()
+    roles = [(each["role"], each["content"]) for each in json.loads(line)["messages"]]
+    assert roles[0] == ("system", "Be brief.")
+    assert roles[1:] == [("user", "The food?"), ("assistant", "Cold."), ("user", "The film?"), ("assistant", "Funny.")]
+    with pytest.raises(UsageError, match="nothing is ever overwritten"):
+        other = ChatSession(Scripted(chatty, ["Good."]))
+        list(other.reply("So?", GREEDY))
+        other.save(file)
+    with pytest.raises(UsageError, match="does not exist"):
+        session.save(tmp_path / "no" / "chat.jsonl")
+
+
+def test_answer_is_the_reply_of_a_session(chatty: TextGenerator) -> None:
+    session = ChatSession(chatty)
+    first = "".join(session.reply("The food?", GREEDY)).strip()
+    second = "".join(session.reply("The film?", GREEDY)).strip()
+    messages = [
+        {"role": "user", "content": "The food?"},
+        {"role": "assistant", "content": first},
+        {"role": "user", "content": "The film?"},
+    ]
+    assert answer(chatty, messages, GREEDY) == second
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([], "no message of the user"),
+        ([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "user, user"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "the user last"),
+        ([{"role": "wizard", "content": "a"}], "role 'wizard' is unknown"),
+        (["a"], "expected"),
+        ([{"content": "a"}], "expected"),
+    ],
+)
+def test_messages_in_no_order_are_refused(chatty: TextGenerator, messages: list[Any], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        answer(chatty, messages, GREEDY)

@@ -1,0 +1,184 @@
+"""An adapter folder gives back the trained model, equals PEFT's, and is refused for any other base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pretune.errors import CorruptModelError, ModelError, ModelNotFoundError
+from pretune.model.adapter_folder import apply_adapter, hash_weights, load_adapter_folder, save_adapter_folder
+from pretune.model.added_tokens import train_only_rows, with_added_tokens
+from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.lora import TARGETS, LoraConfig, add_lora, lora_layers, merged
+from pretune.model.transformer import LanguageModel
+
+LORA = LoraConfig(rank=4, alpha=12.0)
+ADDED = (50, 51)
+MakeModel = Callable[..., LanguageModel]
+LogitsOf = Callable[..., torch.Tensor]
+Train = Callable[..., LanguageModel]
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT, of transformers
+
+
+@pytest.fixture
+def tokenizer_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    return folder
+
+
+@pytest.fixture
+def train_and_save(tmp_path: Path, tokenizer_folder: Path, make_model: MakeModel) -> Train:
+    """A function: saves a base and an adapter for it with arbitrary corrections, and returns the corrected model."""
+
+    def train(lora: LoraConfig = LORA, added: tuple[int, ...] = (), *, tied: bool = True) -> LanguageModel:
+        base = make_model(tied=tied)
+        save_model_folder(tmp_path / "base", base, tokenizer_folder)
+        base_hash = hash_weights(base)
+        model = with_added_tokens(base, added, 50 + len(added), seed=0)
+        add_lora(model, lora, seed=0)
+        train_only_rows(model, added)
+        with torch.no_grad():
+            for layer in lora_layers(model).values():
+                layer.lora_b.normal_(0.0, 0.1)
+            model.transformer.embed_tokens.weight[list(added)] += 0.3
+        save_adapter_folder(
+            tmp_path / "adapter",
+            model,
+            tokenizer_folder,
+            lora,
+            base=tmp_path / "base",
+            base_hash=base_hash,
+            added=added,
+        )
+        return model
+
+    return train
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("added", [(), ADDED])
+def test_loading_gives_the_merged_model(
+    tmp_path: Path, train_and_save: Train, logits_of: LogitsOf, tied: bool, added: tuple[int, ...]
+) -> None:
+    model = train_and_save(added=added, tied=tied)
+    for loaded in (load_adapter_folder(tmp_path / "adapter"), load_model_folder(tmp_path / "adapter")):
+        assert isinstance(loaded.model, LanguageModel)
+        assert loaded.tokenizer_path == tmp_path / "adapter"
+        assert torch.equal(logits_of(loaded.model), logits_of(merged(model)))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("added", [(), ADDED])
+@pytest.mark.parametrize("targets", [TARGETS, ("q_proj", "v_proj", "up_proj")])
+def test_logits_equal_those_of_peft(
+    tmp_path: Path,
+    train_and_save: Train,
+    logits_of: LogitsOf,
+    tied: bool,
+    added: tuple[int, ...],
+    targets: tuple[str, ...],
+) -> None:
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    model = train_and_save(replace(LORA, targets=targets), added, tied=tied)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    if added:
+        theirs.resize_token_embeddings(52)
+    theirs = peft.PeftModel.from_pretrained(theirs, tmp_path / "adapter").eval()
+    ids = torch.arange(12).reshape(2, 6)
+    if added:
+        ids[0, 0], ids[1, 3] = ADDED
+    ours = logits_of(model, ids)
+    torch.testing.assert_close(theirs(ids).logits.detach(), ours, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(theirs.merge_and_unload()(ids).logits.detach(), ours, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_adapters_of_peft_are_loaded(
+    tmp_path: Path, tokenizer_folder: Path, make_model: MakeModel, logits_of: LogitsOf, tied: bool
+) -> None:
+    transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
+    save_model_folder(tmp_path / "base", make_model(tied=tied), tokenizer_folder)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    lora = peft.LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False)
+    theirs = peft.get_peft_model(theirs, lora).eval()
+    theirs.save_pretrained(tmp_path / "adapter")
+    ours = load_adapter_folder(tmp_path / "adapter").model
+    assert isinstance(ours, LanguageModel)
+    torch.testing.assert_close(
+        logits_of(ours), theirs(torch.arange(12).reshape(2, 6)).logits.detach(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_another_base_is_refused(
+    tmp_path: Path, tokenizer_folder: Path, train_and_save: Train, make_model: MakeModel
+) -> None:
+    train_and_save()
+    other = make_model()
+    with torch.no_grad():
+        other.transformer.final_norm.weight[0] += 1e-3
+    with pytest.raises(ModelError, match="is an adapter for another model: it was made for weights with the hash"):
+        apply_adapter(tmp_path / "adapter", other)
+    save_model_folder(tmp_path / "base", other, tokenizer_folder)
+    with pytest.raises(ModelError, match="give the base that it was trained on"):
+        load_model_folder(tmp_path / "adapter")
+
+
+def test_a_base_that_is_gone_is_named(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    shutil.rmtree(tmp_path / "base")
+    with pytest.raises(ModelNotFoundError, match=r"is an adapter for .*base, which does not exist"):
+        load_model_folder(tmp_path / "adapter")
+
+
+def test_an_altered_adapter_is_refused(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CorruptModelError, match=r"adapter_model\.safetensors was altered"):
+        load_model_folder(tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"peft_type": "IA3"}, "peft_type IA3"),
+        ({"use_dora": True}, "use_dora"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"bias": "all"}, "target_modules or bias"),
+        ({"r": 2}, r"found a matrix of \(4, 64\), expected \(2, 64\)"),
+        ({"r": 65}, "--rank is 65"),
+    ],
+)
+def test_adapters_that_do_not_fit_are_refused(
+    tmp_path: Path, train_and_save: Train, change: dict[str, object], found: str
+) -> None:
+    train_and_save()
+    folder = tmp_path / "adapter"
+    (folder / "manifest.json").unlink()  # as an adapter from elsewhere
+    fields = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(fields | change))
+    with pytest.raises(ModelError, match=found):
+        load_model_folder(folder)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path, train_and_save: Train) -> None:
+    train_and_save()
+    folder = tmp_path / "adapter"
+    (folder / "manifest.json").unlink()
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors.pop("base_model.model.model.layers.1.mlp.up_proj.lora_B.weight")
+    save_file(tensors, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.up_proj\.lora_B\.weight' is missing"):
+        load_model_folder(folder)

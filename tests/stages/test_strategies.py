@@ -1,0 +1,131 @@
+"""The comparison of models that are there already: what it logs, that it resumes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pretune.errors import InputDataError, StageDiffersError
+from pretune.evaluation.strategies import AS_IS, FINETUNED
+from pretune.model.folder import load_model_folder, save_model_folder
+from pretune.model.transformer import LanguageModel
+from pretune.run_trace.build import build_run_trace
+from pretune.runtime.events import read_events
+from pretune.runtime.manifest import read_manifest
+from pretune.settings import PrepareConfig, SplitConfig, StrategiesConfig
+from pretune.stages import strategies
+from pretune.stages.prepare_chat import prepare_chat
+from pretune.stages.strategies import Candidate, Circumstances, compare_strategies
+
+CONFIG = StrategiesConfig(tokens=1000, questions=2, reply_tokens=5)
+WORDS = "sun east film hotel soup rooms book phone waiter food".split()
+CIRCUMSTANCES = Circumstances(budget="A budget.", base="A base.", reasons={AS_IS: "Chance.", FINETUNED: "Skill."})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, save_language_model: Callable[[Path, str], Path]) -> Path:
+    return save_language_model(tmp_path_factory.mktemp("base") / "model", "causal")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    folder = tmp_path_factory.mktemp("prepared")
+    rows = [{"question": f"The {a} {b}?", "answer": f"The {b}."} for a in WORDS for b in WORDS]
+    file = folder / "talks.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    split = SplitConfig(task="chat", validation_fraction=0.2, test_fraction=0.2)
+    prepare_chat(file, folder / "prepared", PrepareConfig(max_seq_len=64), base=base, split=split)
+    return folder / "prepared"
+
+
+@pytest.fixture(scope="module")
+def candidates(tmp_path_factory: pytest.TempPathFactory, base: Path, prepared: Path) -> list[Candidate]:
+    """The base, and the same with random weights for the marks of the chat template."""
+    small = load_model_folder(base).model
+    assert isinstance(small, LanguageModel)
+    vocab_size = len(json.loads((prepared / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]) + 2
+    model = LanguageModel(replace(small.config, vocab_size=vocab_size))
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    tuned = tmp_path_factory.mktemp("tuned") / "model"
+    save_model_folder(tuned, model, prepared)
+    return [
+        Candidate(kind=kind, seed=0, path=path, fingerprint=kind, training=f"{kind}.", minutes=1.0)
+        for kind, path in ((AS_IS, base), (FINETUNED, tuned))
+    ]
+
+
+def run(candidates: list[Candidate], prepared: Path, out: Path, config: StrategiesConfig = CONFIG, **more: Any) -> Path:
+    compare_strategies(candidates, prepared, out, config, circumstances=CIRCUMSTANCES, **more)
+    return out
+
+
+def test_all_models_are_measured_on_the_same_replies(
+    candidates: list[Candidate], prepared: Path, tmp_path: Path
+) -> None:
+    out = run(candidates, prepared, tmp_path / "out")
+    found = build_run_trace(out).strategies
+    assert found is not None
+    assert [each.kind for each in found.strategies] == [AS_IS, FINETUNED]
+    [text] = found.held_out
+    assert text.conversations == read_manifest(prepared).summary["test"]
+    assert len(found.answers) == 2
+    assert [reply.kind for reply in found.answers[0].replies] == [AS_IS, FINETUNED, "reference"]
+    [verdict] = found.verdicts
+    assert verdict.between == [FINETUNED, AS_IS]
+    losses = {each.kind: each.losses[0].loss for each in found.strategies}
+    assert verdict.difference == pytest.approx(losses[AS_IS] - losses[FINETUNED], abs=1e-4)
+    assert found.reason in ("Chance.", "Skill.")
+    assert build_run_trace(out).run.headline == found.conclusion
+
+
+def test_what_is_measured_is_not_measured_again(
+    candidates: list[Candidate], prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, calls = tmp_path / "out", list[str]()
+    measure = strategies._Comparison._measure
+
+    def stopped_at_the_second(self: Any, candidate: Candidate) -> dict[str, Any]:
+        calls.append(candidate.kind)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return measure(self, candidate)
+
+    monkeypatch.setattr(strategies._Comparison, "_measure", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run(candidates, prepared, out)
+    run(candidates, prepared, out)
+    assert calls == [AS_IS, FINETUNED, FINETUNED]
+    run(candidates, prepared, out)  # finished
+    assert len(calls) == 3
+    monkeypatch.undo()
+    whole = run(candidates, prepared, tmp_path / "whole")
+    events = [next(e for e in read_events(folder) if e["event"] == "strategies") for folder in (out, whole)]
+    assert all(events[0][name] == events[1][name] for name in events[0] if name != "time")
+    with pytest.raises(StageDiffersError, match="questions"):
+        run(candidates, prepared, out, replace(CONFIG, questions=1))
+
+
+def test_other_conversations_are_measured_too(candidates: list[Candidate], prepared: Path, tmp_path: Path) -> None:
+    other = tmp_path / "clinic.jsonl"
+    rows = [{"question": "The film?", "answer": f"The {word} was warm."} for word in WORDS]
+    other.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = build_run_trace(run(candidates, prepared, tmp_path / "out", other=other)).strategies
+    assert found is not None
+    assert [text.name for text in found.held_out] == ["held-out conversations", "clinic"]
+    assert all(len(each.losses) == 2 for each in found.strategies)
+    assert [verdict.slice for verdict in found.verdicts] == [None, "clinic"]
+
+
+def test_a_single_conversation_is_not_enough(candidates: list[Candidate], prepared: Path, tmp_path: Path) -> None:
+    other = tmp_path / "one.jsonl"
+    other.write_text(json.dumps({"question": "The film?", "answer": "It was warm."}) + "\n", encoding="utf-8")
+    with pytest.raises(InputDataError, match="one conversation in one"):
+        run(candidates, prepared, tmp_path / "out", other=other)
