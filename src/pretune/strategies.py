@@ -34,6 +34,7 @@ from pretune.text.splits import SPLITS
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
 PROTECTED = "held-out.jsonl"
 _FEWEST_UPDATES, _FEWEST_TOKENS_PER_STEP = 50, 256  # of pre-training further, if the budget is in tokens and small
+_EVALUATIONS = 8  # of pre-training further, as in fine-tuning
 _BATCH = 32  # conversations per update, if the budget is in tokens
 Say = Callable[[str], None]
 
@@ -187,7 +188,7 @@ class _Strategies:
             redo=self.redo,
         )
         folder, part = self._folder("pretrain", seed), config.domain_fraction
-        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads)
+        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
         if config.tokens is not None:
             tokens = max(1, round(config.tokens * part))
             per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))
