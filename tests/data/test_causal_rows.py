@@ -99,7 +99,7 @@ def test_no_position_is_told_its_label_by_what_it_sees(write_shard: Any, special
         for parameter in model.parameters():  # the initial projections into the residual stream are zero
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     embedded = list[torch.Tensor]()
-    model.embed_tokens.register_forward_hook(lambda _module, _ids, out: embedded.append(out.requires_grad_()) or out)
+    model.embed_tokens.register_forward_hook(lambda _module, _ids, vectors: embedded.append(vectors))
     documents_of, is_causal = batch.attention.document_ids, batch.attention.is_causal
     hidden = model(batch.input_ids, documents_of, is_causal)
     assert batch.positions is not None

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_documents_give_the_interval_if_there_are_enough() -> None:
     tokens = rng.integers(5, 50, len(document))
     losses = rng.normal(3, 1, 12)[document]  # the windows of a document are alike
 
-    def figures(kept: int) -> dict[str, object]:
+    def figures(kept: int) -> dict[str, Any]:
         is_kept = document < kept
         return figures_of(
             TextLoss(
@@ -92,7 +93,7 @@ def test_documents_give_the_interval_if_there_are_enough() -> None:
 
     many, few = figures(12), figures(9)
     assert (many["interval_over"], few["interval_over"]) == ("documents", "windows")
-    low, high = many["loss_interval"]  # type: ignore[misc]
+    low, high = many["loss_interval"]
     assert low < many["loss"] < high and high - low > 0.8  # as wide as twelve documents allow
 
 

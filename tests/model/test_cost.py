@@ -48,13 +48,16 @@ def test_a_checkpoint_takes_no_more_than_predicted(tmp_path: Path) -> None:
 
 def test_operations_are_six_per_weight_with_head_and_last_half_layer_only_at_masks() -> None:
     config = tiny(1000)
-    everywhere = cost.train_flops_per_token(config, seen_tokens=0.0, mask_prob=1.0)
+    everywhere = cost.train_flops_per_token(config, seen_tokens=0.0, predicted_fraction=1.0)
     assert everywhere == 6 * (cost.count_block_parameters(config) + 1000 * 128)
-    half = cost.train_flops_per_token(config, seen_tokens=0.0, mask_prob=0.5)
+    half = cost.train_flops_per_token(config, seen_tokens=0.0, predicted_fraction=0.5)
     last_half = 128 * 128 + 3 * 128 * 352  # the output of attention, then gate, up and down
     assert everywhere - half == pytest.approx(0.5 * 6 * (1000 * 128 + last_half))
     # Per layer and head: q.k and p.v, each 2 operations a weight forwards and 4 backwards, over all places of a row.
-    assert cost.train_flops_per_token(config, seen_tokens=64.0, mask_prob=1.0) - everywhere == 2 * 2 * 6 * 128 * 64
+    assert (
+        cost.train_flops_per_token(config, seen_tokens=64.0, predicted_fraction=1.0) - everywhere
+        == 2 * 2 * 6 * 128 * 64
+    )
 
 
 def test_a_gpu_keeps_half_of_the_activations_and_no_scores() -> None:

@@ -84,7 +84,7 @@ def test_a_run_without_labels_says_what_it_cannot_show(tested_run: Path) -> None
     (tested_run / "recipe.toml").write_text('corpus = ["texts.txt"]\n', encoding="utf-8")
     trace = check(build_run_trace(tested_run))
     assert trace.run.status == "finished"
-    assert trace.run.headline == "After 2,400 steps, 39.9 % of hidden tokens are predicted correctly."
+    assert trace.run.headline == "After 2,400 steps, 39.9 % of masked tokens are predicted correctly."
     absent = {each.section: each for each in trace.missing}
     assert {"help", "prediction", "errors"} <= set(absent)
     assert absent["errors"].sentence == "The run has no labels, so there is no classifier to look at."

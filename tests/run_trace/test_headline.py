@@ -54,7 +54,7 @@ def test_without_a_test_validation_is_named_as_such(full_run: Any) -> None:
 
 def test_a_run_without_labels_is_about_masked_tokens(full_run: Any) -> None:
     card = without(full_run, "compare", "finetune", "prepare")
-    assert card.headline == "After 2,400 steps, 39.9 % of hidden tokens are predicted correctly."
+    assert card.headline == "After 2,400 steps, 39.9 % of masked tokens are predicted correctly."
     assert "most frequent token gives 4.1 %" in card.detail
     assert card.task is None
 
@@ -64,7 +64,7 @@ def test_a_run_at_work_says_where_it_is(full_run: Any) -> None:
     full_run.events = [event for event in events if event.get("step", 0) <= 800]
     full_run.events = [e for e in full_run.events if (e["stage"], e["event"]) != ("pretrain", "stage_finished")]
     card = full_run.trace.run
-    assert card.headline == "After 800 of 2,400 steps, 26.5 % of hidden tokens are predicted correctly."
+    assert card.headline == "After 800 of 2,400 steps, 26.5 % of masked tokens are predicted correctly."
     assert card.status == "running"
     assert card.detail.endswith("The run is at its stage pretrain.")
 

@@ -64,7 +64,9 @@ class StartingModel:
     def describe(self) -> dict[str, Any]:
         """Its lineage as JSON values, for the log and the manifest of the new model."""
         before = self.folder.summary
-        known = {name: before[name] for name in ("task", "steps", "tokens", "loss", "base") if name in before}
+        known: dict[str, Any] = {
+            name: before[name] for name in ("task", "steps", "tokens", "loss", "base") if name in before
+        }
         return {"path": str(self.given), "weights_sha256": self.weights_hash, **known}
 
     def describe_start(self, config: ChatTuningConfig) -> str:
