@@ -23,7 +23,7 @@ from pretune.model.folder import (
 )
 from pretune.model.hub import local_folder
 from pretune.model.transformer import ClozeClassifier, LanguageModel, TaskModel
-from pretune.model.weights import has_weights
+from pretune.model.weights import ADAPTER_CONFIG_NAME, has_weights
 from pretune.runtime.events import STAGE_ORDER
 from pretune.scoring.stacked_model import load_stacked
 from pretune.text.tokenizer.tokenizer import Tokenizer, load_tokenizer
@@ -149,7 +149,7 @@ def find_model_folder(path: Path | str, stage: ModelStage) -> Path:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise ModelNotFoundError(f"{path} {found}; expected a run, a stage folder or a checkpoint folder.")
-    if (path / CONFIG_NAME).is_file() or has_weights(path):
+    if has_weights(path) or any((path / name).is_file() for name in (CONFIG_NAME, ADAPTER_CONFIG_NAME)):
         return path
     if (path / CHECKPOINT_NAME).is_dir():
         return path / CHECKPOINT_NAME

@@ -26,7 +26,7 @@ BAR = 24  # columns
 STAGE_WIDTH = 11
 NEVER_WRAP = 1_000_000  # columns: a line of a log file is one event
 _FOLDED = (  # the events that make a phase
-    "started_from", "evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update",
+    "started_from", "estimate", "evaluation", "references", "plan", "plan_corrected", "trial_started", "skipped_update",
 )  # fmt: skip
 WARNINGS = ("warning", "skipped_update", "rolled_back", "pieces_doubled", "diverged")
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from pretune.errors import InputDataError, ModelError, UsageError
+from pretune.cli.main import run_command_line
+from pretune.errors import EXIT_USAGE, InputDataError, ModelError, UsageError
 from pretune.model.adapter_folder import load_adapter_folder
 from pretune.model.folder import load_model_folder, save_model_folder
 from pretune.model.transformer import LanguageModel
@@ -203,3 +204,24 @@ def test_the_displays_of_a_folder_show_the_held_out_replies(tuned: Path, tmp_pat
     assert [row.is_best for row in phase.evaluations].count(True) == 1
     assert write_headline(trace.stages, trace.phases, None).sentence.startswith("On held-out replies the loss is")
     assert write_report(trace, tmp_path / "report.html") > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--method", "cloze"], "--method is for labelled examples, and"),
+        (["--adapter", "lora", "--freeze", "1"], "--adapter lora leaves all weights as they are"),
+    ],
+)
+def test_the_command_refuses_options_of_the_other_kind(
+    base_folder: Path,
+    prepared_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run_command_line(["finetune", str(base_folder), str(prepared_folder), "--out", str(out), *words]) == EXIT_USAGE
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()
