@@ -222,6 +222,8 @@ def test_the_command_refuses_options_of_the_other_kind(
     sentence: str,
 ) -> None:
     out = tmp_path / "out"
-    assert run_command_line(["finetune", str(base_folder), str(prepared_folder), "--out", str(out), *words]) == EXIT_USAGE
+    assert (
+        run_command_line(["finetune", str(base_folder), str(prepared_folder), "--out", str(out), *words]) == EXIT_USAGE
+    )
     assert sentence in capsys.readouterr().err
     assert not out.exists()
