@@ -49,11 +49,11 @@ def test_four_strategies_from_the_command_line(
 ) -> None:
     base = save_language_model(tmp_path / "base", "causal")
     prepared, out = prepared_for(base, talks, tmp_path / "prepared"), tmp_path / "out"
-    words = ["compare", str(base), str(prepared), "--strategies", "--domain", str(domain), "--tokens", "20000"]
+    words = ["compare", str(base), str(prepared), "--strategies", "--domain", str(domain), "--tokens", "14000"]
     words += ["--questions", "2", "--reply-tokens", "6", "--out", str(out)]
     assert run_command_line(words) == 0
     shown = capsys.readouterr().out
-    for text in ("WHICH WAY TO A CHATBOT?", "as it is", "from scratch", "fine-tuned", "pre-trained further", "20,000"):
+    for text in ("WHICH WAY TO A CHATBOT?", "as it is", "from scratch", "fine-tuned", "pre-trained further", "14,000"):
         assert text in shown
     trained = {file: file.stat().st_mtime_ns for file in out.rglob("*.safetensors")}
     assert run_command_line(words) == 0  # finished: read from the logs

@@ -344,12 +344,10 @@ class Model:
         """The reply to a conversation, whose last message is of the user.
 
         `messages` are `{"role": ..., "content": ...}` with the roles system, user and assistant; a string is a single
-        message of the user. `settings` are those of `Sampling`. Raises UsageError for other messages, and ModelError if
-        the model does not predict the next token.
+        message of the user. Raises as `generate` does, and UsageError for other messages.
         """
-        sampling = settings_of(Sampling, settings)
         given = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        return answer(self._open_generator(), given, sampling)
+        return answer(self._open_generator(), given, settings_of(Sampling, settings))
 
     def _open_generator(self) -> TextGenerator:
         path = self._language_model or self.path

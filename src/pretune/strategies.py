@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pretune.errors import InputDataError, StageDiffersError, UsageError
-from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, SCRATCH
+from pretune.evaluation.strategies import AS_IS, FINETUNED, FURTHER, KINDS, SCRATCH
 from pretune.model.base_folder import read_base_folder
 from pretune.model.hub import local_folder
 from pretune.runtime.atomic import write_text
@@ -33,8 +33,10 @@ from pretune.text.splits import SPLITS
 
 WORK, RESULT = "work", "strategies"  # the folders of the stages before the comparison, and of the comparison
 PROTECTED = "held-out.jsonl"
-_FEWEST_UPDATES, _FEWEST_TOKENS_PER_STEP = 50, 256  # of pre-training further, if the budget is in tokens and small
-_BATCH = 32  # conversations per update, if the budget is in tokens
+_FEWEST_UPDATES = 25  # of a training with a small budget in tokens: its updates become smaller
+_FEWEST_TOKENS_PER_STEP = 256
+_EVALUATIONS = 8  # of pre-training further, as in fine-tuning
+_BATCH = 32  # conversations per update at most, if the budget is in tokens
 Say = Callable[[str], None]
 
 
@@ -58,6 +60,7 @@ def run_strategies(
     run = _Strategies(Path(base), Path(prepared), list(domain), Path(out).expanduser(), config, redo, say)
     run.check()
     candidates = [candidate for seed in run.seeds for candidate in run.train(seed)]
+    candidates.sort(key=lambda each: (KINDS.index(each.kind), each.seed))
     folder = run.folder / RESULT
     first = next(each for each in candidates if each.kind == FURTHER)
     _repeat(
@@ -110,13 +113,14 @@ class _Strategies:
         """Train the models of one seed, one after another; the base as it is has no seed but the first."""
         if seed == self.config.seed:
             yield self._as_it_is()
-        further = self._pretrain_further(seed)  # first, because it is what a small budget or text is refused for
+        # First what a small budget, or too little text, is refused for.
+        further = self._pretrain_further(seed)
+        both = self._tune("further", further, self._tuning(seed, 1 - self.config.domain_fraction), seed)
+        yield self._tuned(FURTHER, seed, both, further)
         tuned = self._tune("finetune", self.base, self._tuning(seed, 1.0), seed)
         yield self._tuned(FINETUNED, seed, tuned)
         scratch = self._tune("scratch", self.base, self._tuning(seed, 1.0, from_scratch=True), seed)
         yield self._tuned(SCRATCH, seed, scratch)
-        both = self._tune("further", further, self._tuning(seed, 1 - self.config.domain_fraction), seed)
-        yield self._tuned(FURTHER, seed, both, further)
 
     def _as_it_is(self) -> Candidate:
         base = read_base_folder(local_folder(self.base))
@@ -145,22 +149,28 @@ class _Strategies:
         """The settings of a fine-tuning that gets a part of the budget."""
         config = self.config
         minutes = None if config.minutes is None else config.minutes * part
-        updates = None if config.tokens is None else self._updates(config.tokens * part)
+        updates, batch_size = self._updates(part)
         return ChatTuningConfig(
             minutes=minutes,
             updates=updates,
-            batch_size=_BATCH if updates is not None else None,
+            batch_size=batch_size,
             seed=seed,
             from_scratch=from_scratch,
             adapter="none" if from_scratch else config.adapter,
             threads=config.threads,
         )
 
-    def _updates(self, tokens: float) -> int:
-        """About how many updates have this number of tokens."""
+    def _updates(self, part: float) -> tuple[int | None, int | None]:
+        """About how many updates a part of a budget in tokens has, and the conversations of each, which are the same
+        for all strategies; None for a budget in minutes."""
+        if self.config.tokens is None:
+            return None, None
         summary = read_manifest(self.prepared).summary
         per_conversation = summary["tokens"] / sum(summary[split] for split in SPLITS)
-        return max(1, round(tokens / (_BATCH * per_conversation)))
+        conversations = self.config.tokens / per_conversation
+        least = conversations * (1 - self.config.domain_fraction)  # those of the fourth strategy
+        batch_size = min(_BATCH, max(1, int(least / _FEWEST_UPDATES)))
+        return max(1, round(conversations * part / batch_size)), batch_size
 
     def _tune(self, name: str, start: Path, config: ChatTuningConfig, seed: int) -> Path:
         from pretune.stages.chat_tuning.stage import tune_chat
@@ -187,7 +197,7 @@ class _Strategies:
             redo=self.redo,
         )
         folder, part = self._folder("pretrain", seed), config.domain_fraction
-        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads)
+        settings = PretrainConfig(objective="causal", seed=seed, threads=config.threads, evaluations=_EVALUATIONS)
         if config.tokens is not None:
             tokens = max(1, round(config.tokens * part))
             per_step = min(settings.tokens_per_step, max(_FEWEST_TOKENS_PER_STEP, tokens // _FEWEST_UPDATES))

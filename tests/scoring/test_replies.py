@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretune.scoring.replies import describe_replies, distinct_fraction, ngrams, repeated_fraction, words_of
@@ -38,6 +38,7 @@ def test_ngrams_are_all_runs(text: str, size: int) -> None:
     assert all(words[place : place + size] == list(ngram) for place, ngram in enumerate(found))
 
 
+@settings(max_examples=25)
 @given(st.lists(texts, min_size=1, max_size=8))
 def test_laws(replies: list[str]) -> None:
     figures = describe_replies(replies)

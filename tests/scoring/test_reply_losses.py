@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -63,6 +63,7 @@ def test_noise_is_not_clear() -> None:
 sums_of_two = arrays(np.float64, (2, 6), elements=st.floats(0.1, 100))
 
 
+@settings(max_examples=25)
 @given(sums_of_two, arrays(np.int64, 6, elements=st.integers(1, 50)))
 def test_laws(sums: np.ndarray, counts: np.ndarray) -> None:
     a, b = sums[:1], sums[1:]

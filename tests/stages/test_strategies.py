@@ -119,7 +119,7 @@ def test_other_conversations_are_measured_too(candidates: list[Candidate], prepa
     other.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     found = build_run_trace(run(candidates, prepared, tmp_path / "out", other=other)).strategies
     assert found is not None
-    assert [text.name for text in found.held_out] == ["held-out conversations", "clinic"]
+    assert [text.name for text in found.held_out] == ["held out", "clinic"]
     assert all(len(each.losses) == 2 for each in found.strategies)
     assert [verdict.slice for verdict in found.verdicts] == [None, "clinic"]
 

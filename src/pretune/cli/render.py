@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pretune.recipe import Recipe
 from pretune.run_trace.formats import count, percent, size
-from pretune.runtime.manifest import REPORT_NAME
+from pretune.runtime.manifest import REPORT_NAME, read_manifest_if_any
 from pretune.runtime.verification import Verified
 from pretune.terminal import Cell, Column, Lines, Page, clean, page_for, table, to_text
 
@@ -25,7 +25,11 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     if recipe.has_labels:
         lines.append(f'  pretune predict {folder} "a text of your own"')
         lines.append(f'  pretune trace {folder} "a text of your own"')
-    lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
+    objective = _objective_of(folder)
+    if objective != "causal":
+        lines.append(f'  pretune fill {folder} "The sun rises in the [MASK]."')
+    if objective != "masked":
+        lines.append(f'  pretune generate {folder} "The sun rises in the"')
     if recipe.is_builtin:
         lines.append("  pretune run --corpus TEXTS --labels LABELLED.csv --out runs/mine --minutes 20")
     elif not recipe.has_labels:
@@ -36,6 +40,13 @@ def describe_next(folder: Path, recipe: Recipe) -> str:
     if report.is_file():
         lines.append(describe_report(report, report.stat().st_size))
     return "\n".join(lines)
+
+
+def _objective_of(run: Path) -> str:
+    """What the pre-trained model of a run predicts."""
+    manifest = read_manifest_if_any(run / "pretrain")
+    model = {} if manifest is None else manifest.summary.get("model", {})
+    return str(model.get("objective", "masked"))
 
 
 def describe_report(report: Path, num_bytes: int) -> str:

@@ -113,7 +113,7 @@ VERBS = {
         ),
         _verb(
             f"pretrain PREPROCESSED --out DIR {_BUDGET} [options]",
-            "stage 3: pre-train a model to predict masked words",
+            "stage 3: pre-train a model to predict masked words, the next token, or both",
             "pretrain work/preprocess --out work/pretrain --minutes 20",
             arguments.add_pretrain,
         ),

@@ -128,8 +128,8 @@ def _on_advice(every: Sequence[Measured], best: Measured, text: HeldOut) -> str:
 def _sentence(a: str, b: str, lead: Difference, *, is_clear: bool, name: str | None) -> str:
     first = f"On {name}, {NAMES[a]}" if name else NAMES[a][:1].upper() + NAMES[a][1:]
     if not is_clear:
-        figures = f"the loss is lower by {_nats(lead.difference)} nats per token (95 % interval {_range(lead)})"
-        return f"{first}: no clear difference from {NAMES[b]}; {figures}."
+        figures = f"{_nats(lead.difference)} nats per token, 95 % interval {_range(lead)}"
+        return f"{first}: no clear difference from {NAMES[b]} ({figures}; above zero is better)."
     low, high = sorted(map(abs, lead.interval))
     word = "lower" if lead.difference > 0 else "higher"
     figures = f"{_nats(abs(lead.difference))} nats per token (95 % interval {_nats(low)} to {_nats(high)})"

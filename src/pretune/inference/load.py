@@ -88,8 +88,9 @@ def load_filler(path: Path | str) -> MaskFiller:
     model = _language_model_of(loaded, "does not fill in words")
     if not model.config.can_fill:
         raise ModelError(
-            f"{loaded.path} was trained to predict the next token only, so it does not fill in words; to teach it, run "
-            f"pretune pretrain PREPROCESSED --from {path} --objective hybrid --out DIR."
+            f"{loaded.path} was trained to predict the next token only, so it does not fill in words: it writes, with "
+            f"pretune generate. To teach it, run pretune pretrain PREPROCESSED --from {path} --objective hybrid --out "
+            "DIR."
         )
     tokenizer = load_matching_tokenizer(loaded)
     if tokenizer.mask_id < 0:

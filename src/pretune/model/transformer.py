@@ -82,7 +82,7 @@ def rotate(x: Float[Tensor, "B T H K"], cos: Float[Tensor, "*R T K"], sin: Float
     """Turn each pair (x_i, x_{i+K/2}) by the angle of its position, from tables for all rows or for each row."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.cat([-second, first], dim=-1)
-    return (x * cos[..., None, :] + turned * sin[..., None, :]).to(x.dtype)
+    return (x * cos.unsqueeze(-2) + turned * sin.unsqueeze(-2)).to(x.dtype)
 
 
 def attention_bias(
@@ -155,13 +155,14 @@ class Block(nn.Module):
         b, t, _ = x.shape
         h = self.attention_norm(x).to(keys.dtype)
         heads = self.qkv_proj(h).view(b, t, c.num_heads + 2 * c.num_kv_heads, c.head_dim)
-        turned = rotate(heads[:, :, : c.num_heads + c.num_kv_heads], at.cos, at.sin).transpose(1, 2)
-        keys[:, :, at.start : at.end] = turned[:, c.num_heads :]
-        values[:, :, at.start : at.end] = heads[:, :, c.num_heads + c.num_kv_heads :].transpose(1, 2)
+        turning, v = heads.split([c.num_heads + c.num_kv_heads, c.num_kv_heads], dim=2)
+        q, k = rotate(turning, at.cos, at.sin).transpose(1, 2).split([c.num_heads, c.num_kv_heads], dim=1)
+        keys.narrow(2, at.start, t).copy_(k)
+        values.narrow(2, at.start, t).copy_(v.transpose(1, 2))
         found = F.scaled_dot_product_attention(
-            turned[:, : c.num_heads],
-            keys[:, :, : at.end],
-            values[:, :, : at.end],
+            q,
+            keys.narrow(2, 0, at.end),
+            values.narrow(2, 0, at.end),
             attn_mask=at.bias,
             enable_gqa=c.num_kv_heads != c.num_heads,
         )

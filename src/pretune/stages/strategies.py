@@ -107,9 +107,7 @@ class _Text:
 
 def _read_texts(prepared: Path, other: Path | None, config: StrategiesConfig) -> list[_Text]:
     keeps_lines = not load_tokenizer(prepared).is_own
-    found = [
-        _Text(name="held-out conversations", conversations=read_held_out(prepared, keeps_lines=True).conversations)
-    ]
+    found = [_Text(name="held out", conversations=read_held_out(prepared, keeps_lines=True).conversations)]
     if other is not None:
         name = other.name.split(".")[0]
         found.append(_Text(name=name, conversations=read_held_out(other, keeps_lines=keeps_lines).conversations))

@@ -52,10 +52,10 @@ def _losses(found: Strategies, page: Page) -> Lines:
     best = [min(each.losses[place].loss for each in found.strategies) for place in range(_num_held_out(found))]
     has_more = page.width >= NARROW
     columns = [Column("strategy", wraps=True)]
-    for held_out in found.held_out[: len(best)]:
-        columns.append(Column(f"loss on {clean(held_out.name, 24)}", "right", wraps=True))
+    for place, held_out in enumerate(found.held_out[: len(best)]):
+        columns.append(Column(f"loss, {clean(held_out.name, 16)}", "right"))
         if has_more:
-            columns += [Column("95 % interval", "right"), Column("perplexity", "right")]
+            columns += [Column("95 % interval", "right"), *([] if place else [Column("perplexity", "right")])]
     if has_more:
         columns.append(Column("minutes", "right"))
     rows: list[Row] = []
@@ -65,7 +65,7 @@ def _losses(found: Strategies, page: Page) -> Lines:
             loss = strategy.losses[place]
             cells.append(Cell(formats.nats(loss.loss), "bold green" if loss.loss == least else ""))
             if has_more:
-                cells += [_interval(loss), _perplexity(loss)]
+                cells += [_interval(loss), *([] if place else [_perplexity(loss)])]
         if has_more:
             cells.append(f"{strategy.minutes:.1f}")
         rows.append(cells)
@@ -117,7 +117,8 @@ def _answers(found: Strategies, page: Page) -> Lines:
         lines += [Text(""), *_answer(answered, names, found.strategies, page)]
     hidden = len(found.answers) - QUESTIONS_SHOWN
     if hidden > 0:
-        lines += paragraph(f"{hidden} more questions with their replies are on the page.", page, indent=1, style="dim")
+        more = "1 more question is" if hidden == 1 else f"{hidden} more questions are"
+        lines += paragraph(f"{more} on the page, with the replies.", page, indent=1, style="dim")
     return [*lines, Text("")] if lines else []
 
 

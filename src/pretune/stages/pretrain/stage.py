@@ -19,7 +19,7 @@ from pretune.compute.ranks import Ranks, join_ranks, open_together
 from pretune.data.pretraining_data import Corpus
 from pretune.data.rank_slice import RankSlice
 from pretune.data.special_ids import special_ids
-from pretune.errors import InputDataError, OutOfResourcesError
+from pretune.errors import InputDataError, OutOfResourcesError, UsageError
 from pretune.model import cost
 from pretune.model.config import PRESETS, ModelConfig, name_shape, with_special_tokens
 from pretune.model.folder import save_model_folder
@@ -103,7 +103,7 @@ def pretrain(
         ranks.answer(lambda: check_hashes(Path(preprocessed), source, read), "comparing the token shards")
         with stop_on_signals() as stop, ranks.naming_losses():
             _Pretraining(Path(preprocessed), source, folder, config, ranks, base_model).run(stop)
-    except (InputDataError, OutOfResourcesError):
+    except (InputDataError, OutOfResourcesError, UsageError):
         # Refused before it began, so that the corrected command needs no --redo.
         if ranks.is_first and not (folder.path / "checkpoints").is_dir():
             folder.close()
