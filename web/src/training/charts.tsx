@@ -26,12 +26,20 @@ export function predictedTokens(phase: Phase): string {
   return phase.unit === "next tokens" ? "next tokens" : "hidden tokens";
 }
 
+/** What one label of a phase is, as in "nats per ...". */
+function labelUnit(phase: Phase): string {
+  if (phase.objective === "replies") return "nats per reply token";
+  if (phase.stage === "pretrain") return `nats per ${predictedTokens(phase).slice(0, -1)}`;
+  return LOSS_UNITS[phase.metric] ?? "nats per text";
+}
+
 function subtitle(phase: Phase, trace: RunTrace): string {
   if (phase.stage === "pretrain") {
     const found = trace.stages.find((stage) => stage.name === "pretrain")?.shape_in ?? [];
     const tokens = found.find((quantity) => quantity.name.replaceAll("_", " ") === "training tokens")?.value;
     return `predicting ${PREDICTED[phase.objective ?? "masked"]}${typeof tokens === "number" ? `, on ${count(tokens)} tokens of raw text` : ", on raw text"}`;
   }
+  if (phase.objective === "replies") return "learning the replies of conversations";
   const found = trace.stages.find((stage) => stage.name === phase.stage)?.shape_in ?? [];
   const rows = found.find((quantity) => quantity.name.replaceAll("_", " ") === "train rows")?.value;
   return `learning the task${typeof rows === "number" ? `, on ${count(rows)} labelled texts` : ", on labelled texts"}`;
@@ -57,7 +65,7 @@ function LossChart({ phase }: { phase: Phase }) {
   const decay = phase.plan?.decay_start_step;
   return (
     <LineChart
-      title={`Loss, ${isPretraining ? `nats per ${predictedTokens(phase).slice(0, -1)}` : (LOSS_UNITS[phase.metric] ?? "nats per text")}`}
+      title={`Loss, ${labelUnit(phase)}`}
       sentence={lossSentence(phase)}
       lines={lines(phase, "loss")}
       levels={referencesApart(phase)}
@@ -126,7 +134,8 @@ const LOSS_UNITS: Record<string, string> = {
 function ScoreChart({ phase }: { phase: Phase }) {
   const isPretraining = phase.stage === "pretrain";
   const isAccuracy = phase.metric === "accuracy";
-  const title = isAccuracy ? "Accuracy, texts labelled right" : capital(metricTitle(phase.metric));
+  const right = phase.objective === "replies" ? "reply tokens predicted" : "texts labelled right";
+  const title = isAccuracy ? `Accuracy, ${right}` : capital(metricTitle(phase.metric));
   const lowest = Math.min(0, ...phase.evaluations.map((row) => row.score_low ?? row.score));
   return (
     <LineChart
