@@ -70,6 +70,7 @@ def test_the_parameters_are_the_settings_with_their_defaults() -> None:
     settings = {each.name: each.default for config in (FinetuneConfig, PrepareConfig) for each in fields(config)}
     settings["validation_fraction"] = SplitConfig().validation_fraction
     settings["random_state"] = settings.pop("seed")
+    del settings["notice"]  # for conversations, which an estimator does not learn
     del settings["from_scratch"]  # an estimator without a pre-trained model would be another one
     found = {name: each.default for name, each in inspect.signature(TextClassifier).parameters.items()}
     assert found == settings | {"base": None, "verbose": False}

@@ -82,9 +82,11 @@ def test_it_gets_a_sentence_with_what_would_fit(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("verb", ["finetune a b --out c", "predict a text", "run --out c", "run --out c --dry-run"])
-def test_every_verb_with_threads_refuses_too_many(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command_line([*verb.split(), "--threads", str(TOO_MANY)]) == EXIT_USAGE
+@pytest.mark.parametrize("verb", ["finetune a {} --out c", "predict a text", "run --out c", "run --out c --dry-run"])
+def test_every_verb_with_threads_refuses_too_many(
+    verb: str, prepared_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line([*verb.format(prepared_folder).split(), "--threads", str(TOO_MANY)]) == EXIT_USAGE
     assert f"--threads is {TOO_MANY}" in capsys.readouterr().err
 
 

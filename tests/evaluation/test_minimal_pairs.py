@@ -70,7 +70,7 @@ USAGE = [
     (["--minimal-pairs", "FILE", "--text-column", "good"], "--text-column is given with --minimal-pairs"),
     (["--minimal-pairs", "FILE", "--labels", "FILE"], "not allowed with argument"),
     (["--labels", "FILE", "--limit", "3"], "--limit is given without --minimal-pairs"),
-    ([], "One of the arguments --labels --minimal-pairs --text is required"),
+    ([], "One of the arguments --labels --chat --minimal-pairs --text is required"),
 ]
 
 
