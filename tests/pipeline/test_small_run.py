@@ -18,7 +18,6 @@ from pretune.runtime.events import STAGE_ORDER, read_run
 from pretune.runtime.manifest import describe_file, read_manifest
 from pretune.runtime.verification import verify
 
-
 STAGES = [stage for stage in STAGE_ORDER if stage != "strategies"]  # which `compare --strategies` adds, elsewhere
 
 
