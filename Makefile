@@ -55,7 +55,7 @@ test-precisions: $(VENV)/.installed-dev
 	@set -e; other="$$($(BIN)/python -c 'from pretune.compute.device import *; \
 	    print("fp32" if multiplies_in_bf16(device_at_hand()) else "bf16")')"; \
 	echo "In $$other, which this chip does not choose:"; export PRETUNE_TEST_PRECISION="$$other"; \
-	$(PYTEST_HERE) -m "not slow" $(EITHER_PRECISION) $(PYTEST)
+	$(PYTEST_HERE) -m "not slow or precision" $(EITHER_PRECISION) $(PYTEST)
 
 chip: $(VENV)/.installed
 	@$(BIN)/python -c 'from pretune.compute.device import *; device = device_at_hand(); \

@@ -301,6 +301,8 @@ def test_pretraining_ends_as_if_nothing_had_been(pretrainings: tuple[Path, dict[
     assert_undisturbed(pretrainings[0], case, PRETRAINING[case], pretrainings[1])
 
 
+@pytest.mark.slow
+@pytest.mark.precision
 @pytest.mark.parametrize("case", WITH_MUON)
 def test_pretraining_with_muon_does_too(with_muon: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(with_muon[0], case, WITH_MUON[case], with_muon[1])
@@ -319,6 +321,8 @@ def test_pretraining_with_another_objective_does_too(of_objective: tuple[str, Pa
     assert read_manifest(folder / objective).summary["model"]["objective"] == objective
 
 
+@pytest.mark.slow
+@pytest.mark.precision
 @pytest.mark.parametrize("case", FINETUNING)
 def test_finetuning_ends_as_if_nothing_had_been(finetunings: tuple[Path, dict[str, Any]], case: str) -> None:
     assert_undisturbed(finetunings[0], case, FINETUNING[case], finetunings[1])

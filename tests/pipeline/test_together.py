@@ -159,6 +159,8 @@ def finetunings(
     return folder
 
 
+@pytest.mark.slow
+@pytest.mark.precision
 def test_two_processes_finetune_as_one_does(finetunings: Path) -> None:
     one, two = finetunings / "one", finetunings / "two"
     wanted = ("evaluation", "test", "example")
@@ -174,6 +176,8 @@ def test_two_processes_finetune_as_one_does(finetunings: Path) -> None:
         torch.testing.assert_close(weights[1][name], tensor, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
+@pytest.mark.precision
 def test_a_finetuning_by_two_that_lost_one_ends_as_an_undisturbed_one(finetunings: Path) -> None:
     for name in ("checkpoint/model.safetensors", "predictions/seed-0.jsonl"):
         assert (finetunings / "killed" / name).read_bytes() == (finetunings / "whole" / name).read_bytes()
