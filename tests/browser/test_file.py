@@ -161,8 +161,10 @@ def test_a_file_with_the_model_predicts_offline(
     watched.page.get_by_role("button", name="Trace this text").click()
     shown = watched.page.locator(".typed-result")
     [expected] = predict(small_run, [text])
-    shown.get_by_text(f"{100 * (expected.probability or 0):.1f}").first.wait_for(timeout=60_000)
-    assert (expected.label or "") in shown.inner_text()
+    shown.get_by_text(f"Predicted “{expected.label}”").first.wait_for(timeout=60_000)
+    percent = re.search(r"Predicted .* with ([\d.]+) %", shown.inner_text())
+    assert percent is not None
+    assert float(percent.group(1)) == pytest.approx(100 * (expected.probability or 0), abs=0.06)
     assert watched.complaints() == []
 
 
