@@ -16,7 +16,7 @@ from pretune.run_trace.quiz.make import PRACTICE, QUIZ, TEMPLATES, TEST, make_qu
 from pretune.run_trace.quiz.template import finish
 from pretune.run_trace.quiz.verify import verify
 from pretune.run_trace.redact import redact
-from pretune.trace_schema import FunnelStep, Question, Quiz, RunTrace
+from pretune.trace_schema import FunnelStep, Phase, Question, Quiz, RunTrace
 
 CONCEPTS = {"C-PRETRAINING", "C-FINETUNING", "C-PRINTED", "C-NONE", "C-CHATBOT"}
 
@@ -49,6 +49,37 @@ def test_a_whole_run_has_the_levels_asked_for_and_no_question_twice(make_trace: 
     assert [question.level for question in quiz.test] == list(TEST)
     templates = [question.template for question in questions_of(quiz)]
     assert len(set(templates)) == len(templates)
+
+
+def with_another_metric(trace: RunTrace) -> RunTrace:
+    """The same run, as if its task had scores instead of classes."""
+
+    def changed(phase: Phase | None) -> Phase | None:
+        if phase is None:
+            return None
+        without = {"accuracy": None, "accuracy_low": None, "accuracy_high": None, "accuracy_noise": None}
+        rows = [dataclasses.replace(row, **without) for row in phase.evaluations]
+        return dataclasses.replace(phase, metric="pearson", evaluations=rows)
+
+    phases = trace.phases
+    return dataclasses.replace(
+        trace,
+        phases=dataclasses.replace(phases, finetune=changed(phases.finetune), scratch=changed(phases.scratch)),
+    )
+
+
+def test_a_run_with_another_metric_has_questions_that_hold(
+    trace: RunTrace, make_trace: Callable[..., RunTrace]
+) -> None:
+    verified = set()
+    for changed in (with_another_metric(trace), with_another_metric(make_trace())):
+        document = to_json(changed)
+        for template in TEMPLATES:
+            if template.requires(changed):
+                question = finish(template, template.make(changed, Random(0)), document, Random(0))
+                assert question is None or verify(question, document), template.id
+                verified.add(template.id)
+    assert "Q-BEST" in verified
 
 
 def test_a_run_without_labels_asks_about_stages_1_to_3_only(unlabelled: RunTrace) -> None:

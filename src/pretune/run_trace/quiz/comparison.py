@@ -271,7 +271,7 @@ def _with_interval(trace: RunTrace) -> list[tuple[int, ComparedModel]]:
     return [
         (i, m)
         for i, m in enumerate(models)
-        if len(m.seeds) == 1 and m.kind != "majority" and m.n >= 50 and 0.1 <= m.score <= 0.9
+        if m.accuracy is not None and len(m.seeds) == 1 and m.kind != "majority" and m.n >= 50 and 0.1 <= m.score <= 0.9
         and abs(Z_95 * math.sqrt(m.score * (1 - m.score) / m.n) - (m.high - m.low) / 2) <= 0.001
     ]  # fmt: skip
 

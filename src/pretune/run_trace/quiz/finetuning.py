@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from pretune.run_trace import formats
+from pretune.run_trace.metrics import title_of, write_named
 from pretune.run_trace.quiz.template import Claim, Draft, Template, at
 from pretune.trace_schema import Evaluation, Json, Phase, RunTrace
 
@@ -27,10 +28,10 @@ def _rows(name: str) -> Json:
     return at("phases", name, "evaluations")
 
 
-def _table(rows: list[Evaluation]) -> str:
+def _table(rows: list[Evaluation], metric: str) -> str:
     return "; ".join(
         f"epoch {row.epoch:g}: training loss {formats.nats(row.train_loss) if row.train_loss is not None else '-'}, "
-        f"validation loss {formats.nats(row.loss)}, accuracy {formats.percent(row.score)}"
+        f"validation loss {formats.nats(row.loss)}, {write_named(metric, row.score)}"
         for row in rows
     )
 
@@ -39,15 +40,15 @@ def _table(rows: list[Evaluation]) -> str:
 
 
 def _with_best(trace: RunTrace) -> list[tuple[str, Phase, int]]:
-    """Phases of several epochs of which one has the highest accuracy and was kept, and which is not the last."""
+    """Phases of several epochs of which one has the highest score and was kept, and which is not the last."""
     found = []
     for name, phase in _phases(trace):
         rows = phase.evaluations
         if not FEWEST_EPOCHS <= len(rows) <= MOST_EPOCHS or sum(row.is_best for row in rows) != 1:
             continue
-        accuracies = [row.score for row in rows]
-        best = accuracies.index(max(accuracies))
-        if rows[best].is_best and best < len(rows) - 1 and accuracies.count(max(accuracies)) == 1:
+        scores = [row.score for row in rows]
+        best = scores.index(max(scores))
+        if rows[best].is_best and best < len(rows) - 1 and scores.count(max(scores)) == 1:
             found.append((name, phase, best))
     return found
 
@@ -59,37 +60,37 @@ def _has_best(trace: RunTrace) -> bool:
 def _best(trace: RunTrace, rng: Random) -> Draft:
     name, phase, best = rng.choice(_with_best(trace))
     rows = phase.evaluations
-    accuracies = ["map", _rows(name), "accuracy"]
+    scores, metric = ["map", _rows(name), "score"], title_of(phase.metric)
     losses = [row.loss for row in rows]
     others = {
         len(rows) - 1: "takes the last epoch for the best",
-        losses.index(min(losses)): "looks for the lowest loss where the rule asks for the highest accuracy",
+        losses.index(min(losses)): f"looks for the lowest loss where the rule asks for the highest {metric}",
         0: "takes the first epoch, which has learned least",
     }
     others |= {index: "reads another row" for index in range(len(rows)) if index not in others}
     return Draft(
-        prompt=f"{_model(name)}: {_table(rows)}. The rule is to keep the epoch with the highest validation accuracy. "
-        "Which "
-        "one is kept?",
-        right=_epoch(rows, best, accuracies, None),
-        wrong=[_epoch(rows, i, accuracies, why) for i, why in others.items() if i != best][:3],
+        prompt=f"{_model(name)}: {_table(rows, phase.metric)}. The rule is to keep the epoch with the highest {metric} "
+        "on validation. Which one is kept?",
+        right=_epoch(phase, best, scores, None),
+        wrong=[_epoch(phase, i, scores, why) for i, why in others.items() if i != best][:3],
         hints=[
-            "Validation accuracy is measured on texts that training does not use.",
-            "Look for the largest accuracy; the losses do not count here.",
+            f"The {metric} is measured on validation texts, which training does not use.",
+            f"Look for the highest {metric}; the losses do not count here.",
         ],
         solution=[
-            f"The highest validation accuracy is {formats.percent(rows[best].score)}, at epoch {rows[best].epoch:g}.",
+            f"The highest is {write_named(phase.metric, rows[best].score)}, at epoch {rows[best].epoch:g}.",
             "Its weights are the model that is delivered; those of other epochs are not used.",
         ],
     )
 
 
-def _epoch(rows: list[Evaluation], index: int, accuracies: Json, misconception: str | None) -> Claim:
+def _epoch(phase: Phase, index: int, scores: Json, misconception: str | None) -> Claim:
+    row = phase.evaluations[index]
     return Claim(
-        text=f"Epoch {rows[index].epoch:g}",
-        why=f"Its validation accuracy is {formats.percent(rows[index].score)}"
+        text=f"Epoch {row.epoch:g}",
+        why=f"On validation it has {write_named(phase.metric, row.score)}"
         + (", the highest." if misconception is None else "."),
-        holds=["eq", ["argmax", accuracies], index],
+        holds=["eq", ["argmax", scores], index],
         misconception=misconception,
         order=index,
     )
@@ -125,7 +126,7 @@ def _losses_part(trace: RunTrace, rng: Random) -> Draft:
     places = [("phases", name, "evaluations", index) for index in (lowest, last)]
     train, loss = (["sub", at(*places[1], key), at(*places[0], key)] for key in ("train_loss", "loss"))
     return Draft(
-        prompt=f"{_model(name)}: {_table(rows)}. What happened between these two epochs?",
+        prompt=f"{_model(name)}: {_table(rows, phase.metric)}. What happened between these two epochs?",
         right=Claim(
             text="The network fits the training texts better and new texts worse: it overfits.",
             why="The training loss fell while the validation loss rose.",
@@ -169,7 +170,8 @@ def _both_rose(trace: RunTrace) -> list[tuple[str, Phase, int, int]]:
     for name, phase, lowest, last in _overfitted(trace):
         rows = phase.evaluations
         gain = rows[last].score - rows[lowest].score
-        if gain > max(rows[last].score_noise, rows[lowest].score_noise):
+        noise = max(rows[last].score_noise, rows[lowest].score_noise)
+        if phase.metric == "accuracy" and gain > noise:  # the question is about counting texts
             found.append((name, phase, lowest, last))
     return found
 
@@ -184,7 +186,8 @@ def _accuracy_and_loss(trace: RunTrace, rng: Random) -> Draft:
     places = [("phases", name, "evaluations", index) for index in (lowest, last)]
     loss, accuracy = (["sub", at(*places[1], key), at(*places[0], key)] for key in ("loss", "accuracy"))
     return Draft(
-        prompt=f"{_model(name)}: {_table(rows)}. The validation loss rose although the accuracy rose. How can that be?",
+        prompt=f"{_model(name)}: {_table(rows, phase.metric)}. The validation loss rose although the accuracy rose. "
+        "How can that be?",
         right=Claim(
             text="More texts are classified correctly, but those that are wrong are wrong with more certainty.",
             why="Accuracy counts which side of the threshold a text is on; the loss counts how far away it is.",
@@ -229,7 +232,7 @@ def _validation_misled(trace: RunTrace) -> list[tuple[str, Phase]]:
     """Phases whose validation accuracy lies above the test accuracy, beyond both intervals, with a weak slice."""
     found = []
     for name, phase in _phases(trace):
-        kept = [row for row in phase.evaluations if row.is_best and row.score_low is not None]
+        kept = [row for row in phase.evaluations if row.is_best and row.accuracy_low is not None]
         if len(kept) != 1 or not phase.test or len(phase.test[0].slices) < 2:
             continue
         slices = sorted(phase.test[0].slices, key=lambda each: each.score)
