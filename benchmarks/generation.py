@@ -1,4 +1,4 @@
-"""Tokens per second of a continuation: our generator beside transformers' `generate`, on the same weights, by turns.
+"""Generation speed in tokens per second: our generator and transformers' `generate`, with the same weights, by turns.
 
 python benchmarks/generation.py [--sizes 5M 135M] [--turns N] [--tokens N] [--threads N]
 
