@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from linear import fit_probe
 
 from pretune.compute.cpu_threads import lanes_for
@@ -174,11 +175,19 @@ def cut(text: IntArray) -> IntArray:
 
 
 def finetune(
-    base: Base, model: SequenceClassifier, texts: Sequence[IntArray], labels: IntArray, settings: Settings
+    base: Base,
+    model: SequenceClassifier,
+    texts: Sequence[IntArray],
+    labels: npt.NDArray[np.generic],
+    settings: Settings,
 ) -> dict[str, float]:
-    """Train the model in place; returns its tokens, updates and mean training loss over the last tenth."""
+    """Train the model in place; returns its tokens, updates and mean training loss over the last tenth.
+
+    Labels are classes (N,), or probabilities (N, C) of float32.
+    """
     rows = Rows(base, texts, labels, settings)
-    objective = TaskObjective(model, task_named("classification").losses, torch.float32, compiled=False)
+    losses_of = task_named("classification").losses if labels.ndim == 1 else _soft_losses
+    objective = TaskObjective(model, losses_of, torch.float32, compiled=False)
     optimizer = Optimizer(
         model,
         OptimizerConfig(kind="adamw", matrix_rate=settings.rate, other_rate=settings.rate, weight_decay=_WEIGHT_DECAY),
@@ -202,6 +211,10 @@ def finetune(
             break
     last = losses[-max(1, total // 10) :]
     return {"tokens": rows.tokens, "updates": total, "training_loss": sum(last) / len(last)}
+
+
+def _soft_losses(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return F.cross_entropy(logits, targets, reduction="none"), logits.argmax(-1) == targets.argmax(-1)
 
 
 @torch.no_grad()

@@ -29,15 +29,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from figures import describe
+from pseudo_labels import label
 from safetensors.torch import load_file, save_file
+from stack import fit_stack
 
 from pretune.compute.malloc import keep_freed_memory
 from pretune.model.transformer import SequenceClassifier
-from tasks import Spec, Task, inner_folds, load_phrases, load_reviews, make_task
+from tasks import Spec, Task, inner_folds, load_phrases, load_reviews, load_sentences, make_task
 
 RESULTS = Path(__file__).parents[1] / "results" / "recipe-trials.jsonl"
 _ROWS = ("task", "fold", "draw", "rows", "unit", "inner", "test_rows")
 _SETTINGS = ("seed", "rate", "batch", "epochs", "updates", "head", "mask", "crop", "whole_fraction", "from_scratch")
+_PARTNERS = ("nbsvm", "tfidf")
+_STACK_DRAWS = (0, 1)  # those with models for each inner fold
 Found = dict[str, npt.NDArray[Any]]
 
 
@@ -105,6 +109,7 @@ class Runner:
         self.work, self.folders = work, bases
         self.base = cache(lambda name: encoder.load_base(Path(bases[name])))
         self.encoded = cache(lambda name, task: encoder.encode(self.base(name), _all_texts(task)))
+        self.encoded_sentences = cache(lambda name, count: encoder.encode(self.base(name), load_sentences(count)[0]))
         for name in ("logits", "weights"):
             (work / name).mkdir(parents=True, exist_ok=True)
 
@@ -117,6 +122,8 @@ class Runner:
             "soup": self._soup,
             "probe": self._probe,
             "linear": self._linear,
+            "teacher": self._teacher,
+            "student": self._student,
         }
         found, more = kinds[spec["kind"]](spec, task)
         np.savez_compressed(self.work / "logits" / f"{identify(spec)}.npz", **found)
@@ -158,12 +165,16 @@ class Runner:
 
     def _soup(self, spec: Spec, task: Task) -> tuple[Found, dict[str, Any]]:
         """The mean of the weights of `members` (seeds), which earlier trials kept; the rest describes these trials."""
-        rest = {name: value for name, value in spec.items() if name not in ("members", "kind", "of")}
+        base, model = self._average(spec)
+        return self._predict(base, model, self.encoded(spec["base"], task.name), task, spec), {}
+
+    def _average(self, spec: Spec) -> tuple[encoder.Base, SequenceClassifier]:
+        rest = {name: value for name, value in spec.items() if name not in ("members", "kind", "of", "reviews")}
         states = [load_file(self._weights({**rest, "kind": "encoder", "seed": seed})) for seed in spec["members"]]
         base, settings = self._base_and_settings({**rest, "seed": spec["members"][0]})
         model = encoder.make_classifier(base, settings, 2)
         model.load_state_dict({n: torch.stack([s[n] for s in states]).mean(0) for n in states[0]})
-        return self._predict(base, model, self.encoded(spec["base"], task.name), task, spec), {}
+        return base, model
 
     def _probe(self, spec: Spec, task: Task) -> tuple[Found, dict[str, Any]]:
         """A logistic regression on the frozen mean vectors, without fine-tuning."""
@@ -207,6 +218,78 @@ class Runner:
         features = linear.featurize(spec["model"], texts, [[task.texts[i] for i in task.test]], longest)
         [margins] = linear.fit_margins(spec["model"], features, labels, chosen)
         return {"test": margins, "train": out_of_fold}, {"chosen": chosen}
+
+    def _teacher(self, spec: Spec, task: Task) -> tuple[Found, dict[str, Any]]:
+        """The soup of `members` with NB-SVM and TF-IDF stacked on it; also labels the sentences of `reviews` reviews.
+
+        The weights of the stack are fitted on the out-of-fold log-odds of two draws, which earlier trials kept.
+        """
+        start = time.monotonic()
+        sentences, _ = load_sentences(spec["reviews"])
+        base, model = self._average(spec)
+        ids = self.encoded(spec["base"], task.name)
+        found: dict[str, list[npt.NDArray[Any]]] = {}
+        for name, texts in (
+            ("test", [ids[i] for i in task.test]),
+            ("sentences", self.encoded_sentences(spec["base"], spec["reviews"])),
+        ):
+            logits = encoder.logits_of(base, model, texts)
+            found[name] = [logits[:, 1] - logits[:, 0]]
+        train, test = ([task.texts[i] for i in rows] for rows in (task.train, task.test))
+        labels = task.labels[task.train]
+        inner = inner_folds(groups_of(task))
+        for kind in _PARTNERS:
+            chosen, _ = linear.choose(kind, train, labels, inner)
+            features = linear.featurize(kind, train, [test, sentences])
+            for name, margins in zip(found, linear.fit_margins(kind, features, labels, chosen), strict=True):
+                found[name].append(margins)
+        stack = fit_stack(*self._out_of_fold(spec))
+        result = {name: stack.combine(np.stack(parts, 1)) for name, parts in found.items()}
+        more = {"weights": [round(float(each), 4) for each in stack.weights], "sentences": len(sentences)}
+        return {**result, "test_soup": found["test"][0]}, {
+            **more,
+            "seconds": {"labelling": round(time.monotonic() - start, 1)},
+        }
+
+    def _out_of_fold(self, spec: Spec) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Log-odds (N, 3) of the encoder, NB-SVM and TF-IDF for the training rows of two draws, and their labels."""
+        odds, labels = [], []
+        same = {name: spec[name] for name in ("task", "rows")}
+        network = {name: spec[name] for name in ("base", "epochs", "batch", "rate")} | {"kind": "encoder", "seed": 0}
+        for draw in _STACK_DRAWS:
+            task = make_task({**same, "draw": draw})
+            fold_of = inner_folds(groups_of(task))
+            columns = [np.empty(len(task.train))]
+            for fold in range(5):
+                columns[0][fold_of == fold] = self._kept({**same, **network, "draw": draw, "inner": fold})["inner"]
+            columns += [
+                self._kept({**same, "kind": "linear", "draw": draw, "model": kind})["train"] for kind in _PARTNERS
+            ]
+            odds.append(np.stack(columns, 1))
+            labels.append(task.labels[task.train])
+        return np.concatenate(odds), np.concatenate(labels)
+
+    def _student(self, spec: Spec, task: Task) -> tuple[Found, dict[str, Any]]:
+        """A model trained on the sentences as its `teacher` labels them, and on the true rows `copies` times."""
+        same = {name: spec[name] for name in ("task", "base", "rows", "draw")}
+        base, settings = self._base_and_settings(spec)
+        log_odds = self._kept({**same, **spec["teacher"], "kind": "teacher"})["sentences"]
+        reviews = load_sentences(spec["teacher"]["reviews"])[1]
+        rows, positive = label(log_odds, reviews, spec["smoothing"], spec.get("shuffle"))
+        sentences = self.encoded_sentences(spec["base"], spec["teacher"]["reviews"])
+        ids = self.encoded(spec["base"], task.name)
+        true = np.tile(task.train, spec["copies"])
+        texts = [sentences[i] for i in rows] + [ids[i] for i in true]
+        positive = np.concatenate([positive, task.labels[true]])
+        model = encoder.make_classifier(base, settings, 2)
+        start = time.monotonic()
+        more = encoder.finetune(base, model, texts, np.stack([1 - positive, positive], 1).astype(np.float32), settings)
+        seconds = {"training": round(time.monotonic() - start, 1)}
+        return self._predict(base, model, ids, task, spec), {**more, "sentences": len(rows), "seconds": seconds}
+
+    def _kept(self, spec: Spec) -> Found:
+        """The log-odds of an earlier trial."""
+        return dict(np.load(self.work / "logits" / f"{identify(spec)}.npz"))
 
     def _base_and_settings(self, spec: Spec) -> tuple[encoder.Base, encoder.Settings]:
         return self.base(spec["base"]), encoder.Settings(**{n: spec[n] for n in _SETTINGS if n in spec})

@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ from pretune.text.clean.normalize import clean_text
 IntArray = npt.NDArray[np.int64]
 Spec = dict[str, Any]
 _DRAW_FOLDS = (0, 1)  # held out for draws of few labels
+_SENTENCE_END = re.compile(r"""(?<=[.!?])["')]*\s+(?=["'(]?[A-Z0-9])""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +118,18 @@ def load_reviews() -> tuple[tuple[str, ...], IntArray, IntArray]:
     return texts, np.array([min(label_of[text]) for text in texts], dtype=np.int64), np.array(hashes, dtype=np.int64)
 
 
-def load_unlabelled(count: int) -> list[str]:
-    """The first unlabelled IMDB reviews, cleaned."""
-    lines = _decompress("imdb/unsup.jsonl.zst").splitlines()[:count]
-    return [clean_text(json.loads(line)["text"]) for line in lines]
+@cache
+def load_sentences(count: int) -> tuple[tuple[str, ...], IntArray]:
+    """The sentences of 4 to 35 words of the first `count` unlabelled IMDB reviews, in lower case as SST-2 is, and the
+    number of each one's review."""
+    texts: list[str] = []
+    reviews: list[int] = []
+    for review, line in enumerate(_decompress("imdb/unsup.jsonl.zst").splitlines()[:count]):
+        found = [each.strip() for each in _SENTENCE_END.split(clean_text(json.loads(line)["text"]))]
+        kept = [each.lower() for each in found if 4 <= len(each.split()) <= 35]
+        texts += kept
+        reviews += [review] * len(kept)
+    return tuple(texts), np.array(reviews, dtype=np.int64)
 
 
 def _decompress(name: str) -> bytes:
