@@ -9,10 +9,11 @@ from pretune.model.config import ModelConfig, name_shape
 from pretune.model.lora import TARGETS, LoraConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import ChatTuningConfig
-from pretune.training.budget import CALIBRATION_STEPS, Budget
+from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
+from pretune.training.budget import CALIBRATION_STEPS, Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
 
-WARMUP_FRACTION, DECAY_FRACTION = 0.05, 0.5
+_WARMUP_FRACTION, _DECAY_FRACTION = 0.05, 0.5
 _EPOCHS = 3
 _LARGE = 30_000_000  # parameters; an update of 32 conversations takes a CPU a minute or more
 _BATCH, _LARGE_BATCH = 32, 8  # conversations
@@ -67,6 +68,36 @@ def batch_size_of(config: ChatTuningConfig, model: ModelConfig, device: str) -> 
     """Conversations per update."""
     is_slow = device == "cpu" and cost.count_parameters(model) > _LARGE
     return config.batch_size or (_LARGE_BATCH if is_slow else _BATCH)
+
+
+def choose_shape(
+    config: ChatTuningConfig, model: ModelConfig, chat: PreparedChat, num_trained: int, device: str
+) -> ChatShape:
+    """The conversations of an update, the positions of a micro-batch that fits, and the tokens of an evaluation.
+
+    Raises OutOfResourcesError if a single row does not fit.
+    """
+    batch_size = batch_size_of(config, model, device)
+    step_tokens = chat.step_tokens(batch_size)
+    return ChatShape(
+        batch_size=batch_size,
+        micro_batch_tokens=fit_memory(
+            model, num_trained, chat.row_tokens, step_tokens, chat.supervised_fraction, device
+        ),
+        evaluation_tokens=evaluation_tokens(model, device),
+    )
+
+
+def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
+    """How the run is divided."""
+    return Shape(
+        warmup_fraction=_WARMUP_FRACTION,
+        decay_fraction=_DECAY_FRACTION,
+        long_fraction=0.0,
+        tokens_per_step=corpus.tokens_per_step,
+        evaluations=config.evaluations,
+        smaller="--batch-size",
+    )
 
 
 def calibration_steps(model: ModelConfig, device: str) -> int:

@@ -28,10 +28,11 @@ from pretune.runtime.stage_folder import StageFolder, open_stage
 from pretune.settings import ChatTuningConfig, to_identity
 from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
+from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
 from pretune.stages.chat_tuning.model_card import write_card
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
 from pretune.text.seen_texts import PRETRAINING, TRAINING, hand_on_seen, load_seen, save_seen
-from pretune.training.budget import Shape, plan_run
+from pretune.training.budget import plan_run
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.distributed_checkpoint import resume_together
 from pretune.training.objective import TokenObjective
@@ -144,26 +145,12 @@ class _ChatTuning:
         return replace(own, precision=precision)
 
     def _open_corpus(self) -> ChatCorpus:
-        model, device = self.start.config, self.compute.device
         chosen = self.folder.manifest.summary.get("rows")  # as the run began, even if less memory is free now
         if chosen is None:
-            batch_size = choices.batch_size_of(self.config, model, device)
-            step_tokens = self.chat.step_tokens(batch_size)
-            chosen = self.ranks.answer(
-                lambda: {
-                    "batch_size": batch_size,
-                    "micro_batch_tokens": choices.fit_memory(
-                        model,
-                        self.num_trained,
-                        self.chat.row_tokens,
-                        step_tokens,
-                        self.chat.supervised_fraction,
-                        device,
-                    ),
-                    "evaluation_tokens": choices.evaluation_tokens(model, device),
-                },
-                "the size of a micro-batch",
+            choose = partial(
+                choices.choose_shape, self.config, self.start.config, self.chat, self.num_trained, self.compute.device
             )
+            chosen = self.ranks.answer(lambda: vars(choose()), "the size of a micro-batch")
             self.folder.note(rows=chosen)
         rank_slice = RankSlice(rank=self.ranks.rank, size=self.ranks.size)
         return ChatCorpus(self.chat, ChatShape(**chosen), self.config.seed, rank_slice)
@@ -221,24 +208,18 @@ class _ChatTuning:
         self._note_base()
         initial = {name: tensor.cpu().clone() for name, tensor in trained_tensors(self.model).items()}
         pace = training.calibrate()
-        shape = Shape(
-            warmup_fraction=choices.WARMUP_FRACTION,
-            decay_fraction=choices.DECAY_FRACTION,
-            long_fraction=0.0,
-            tokens_per_step=self.corpus.tokens_per_step,
-            evaluations=self.config.evaluations,
-            smaller="--batch-size",
-        )
+        shape = choices.shape_of(self.config, self.corpus)
         budget = choices.budget_of(self.config)
         tokens, elapsed = self.corpus.tokens_per_epoch, training.elapsed()
         make_plan = partial(plan_run, budget, shape, pace, tokens_per_epoch=tokens, elapsed_seconds=elapsed)
         plan = Plan(**self.ranks.answer(lambda: make_plan().to_dict(), "the plan"))
         self.folder.note(plan=plan.to_dict())
-        seconds = training.elapsed() + pace.seconds(plan, self.config.evaluations + 1)
+        seconds = training.elapsed() + seconds_of_plan(plan, pace, self.config, self.corpus)
         log.write(
             "estimate",
             tokens_per_second=self.corpus.tokens_per_step / pace.short_step_seconds,
             memory_bytes=self._memory_bytes(),
+            disk_bytes=disk_bytes(self.config, self.model, plan, pace, self.prepared),
             parameters=cost.count_parameters(self.start.config),
             trained_parameters=self.num_trained,
             minutes=seconds / 60,
