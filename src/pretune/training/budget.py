@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pretune.errors import InputDataError
 from pretune.training.schedule import Plan, plan_steps
@@ -124,6 +125,12 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
         long_fraction=shape.long_fraction,
         tokens_per_step=round(shape.tokens_per_step),
     )
+
+
+def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
+    """The budget as given, and the tokens that the plan reaches with it."""
+    given = {name: value for name, value in vars(budget).items() if value is not None}
+    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}
 
 
 def replan(plan: Plan, minutes: float, *, pace: Pace, elapsed_seconds: float, training_seconds: float) -> Plan:

@@ -367,20 +367,14 @@ class _Preprocessing:
             "validation_tokens": shards["validation"].num_tokens,
         }
         shape_in = {name: self.source.summary[name] for name in ("documents", "characters")}
-        seconds, peak = time.monotonic() - self.start, self.engine.peak_memory_bytes
-        self.folder.log.write(
-            "flow",
-            shape_in=[{"name": name, "value": value} for name, value in shape_in.items()],
-            shape_out=[
-                {"name": name.replace("vocab_size", "vocabulary_tokens"), "value": value}
-                for name, value in summary.items()
-            ],
+        self.folder.log_flow(
+            shape_in,
+            {name.replace("vocab_size", "vocabulary_tokens"): value for name, value in summary.items()},
             dropped=self.steps.dropped.to_event(),
             repaired=dict(self.steps.repairs),
-            seconds=seconds,
-            peak_memory_bytes=peak,
+            seconds=time.monotonic() - self.start,
+            peak_memory_bytes=self.engine.peak_memory_bytes,
         )
-        self.folder.log.write("stage_finished", seconds=seconds, peak_memory_bytes=peak)
         remove_folder(self.path / WORK_NAME)
         self.folder.finish(
             **summary,

@@ -16,7 +16,7 @@ from pretune.model.config import ModelConfig
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import most_predicted_fraction
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
-from pretune.training.budget import CALIBRATION_STEPS, Budget, Pace
+from pretune.training.budget import CALIBRATION_STEPS, Pace
 from pretune.training.forecast import count_checkpoints
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.schedule import Plan
@@ -104,9 +104,3 @@ def estimate_fields(
         "objective": model.objective,
         **{name: value for name, value in compute.to_dict().items() if name != "torch_version"},
     }
-
-
-def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
-    """The budget as given, and the tokens that the plan reaches with it."""
-    given = {name: value for name, value in vars(budget).items() if value is not None}
-    return {"budget": given, "tokens": plan.steps * plan.tokens_per_step}
