@@ -53,7 +53,7 @@ class TextGenerator:
     ) -> None:
         """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
         self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
-        own = {tokenizer.eos_id, model.config.eos_token_id}
+        own = {tokenizer.end_id, model.config.eos_token_id}
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
 
     @property

@@ -171,6 +171,12 @@ class _Preprocessing:
         for name in (TOKENIZER_NAME, *SETTINGS_FILES):
             if (base.path / name).is_file():
                 shutil.copyfile(base.path / name, self.path / name)
+        if tokenizer.end_id < 0:
+            sentence = (
+                "The tokenizer of the base names no token that ends a text, so documents have no end that could be "
+                "learned; name one as eos_token in its tokenizer_config.json."
+            )
+            self.folder.log.write("notice", sentence=sentence)
         rule = f"{tokenizer.vocab_size:,} tokens, as in the base: its tokenizer was not trained on this text."
         return tokenizer, {"size_rule": rule}
 
