@@ -180,6 +180,8 @@ def _evaluate_minimal_pairs(arguments: Arguments) -> int:
         on_progress=None if arguments.quiet else _show_sentences,
     )
     to_stdout(to_json(figures) if arguments.json else describe_minimal_pairs(figures))
+    if arguments.json and figures["notice"]:  # a program that reads the accuracy alone would miss it
+        to_stderr(figures["notice"])
     return EXIT_DONE
 
 
