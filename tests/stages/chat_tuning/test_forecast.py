@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from pretune.cli.main import run_command_line
 from pretune.errors import EXIT_DONE, EXIT_RESOURCES, EXIT_USAGE, InputDataError
+from pretune.runtime.atomic import remove_folder
 from pretune.runtime.events import read_events
 from pretune.runtime.stage_folder import open_stage
 from pretune.settings import ChatTuningConfig
@@ -39,11 +39,10 @@ def test_plan_and_disk_are_those_of_the_run(
 ) -> None:
     config, sizes = ChatTuningConfig(**{**FAST, **settings}), []
     found = forecast(base_folder, prepared_folder, config)
-    remove: Callable[[Path], None] = stage.remove_folder
 
     def measure_and_remove(folder: Path) -> None:
         sizes.append(size_of(folder.parent))
-        remove(folder)
+        remove_folder(folder)
 
     monkeypatch.setattr(stage, "remove_folder", measure_and_remove)
     summary = tune_chat(base_folder, prepared_folder, tmp_path / "out", config).summary

@@ -71,7 +71,7 @@ def batch_size_of(config: ChatTuningConfig, model: ModelConfig, device: str) -> 
 
 
 def choose_shape(
-    config: ChatTuningConfig, model: ModelConfig, chat: PreparedChat, num_trained: int, device: str
+    config: ChatTuningConfig, model: ModelConfig, chat: PreparedChat, num_optimized: int, device: str
 ) -> ChatShape:
     """The conversations of an update, the positions of a micro-batch that fits, and the tokens of an evaluation.
 
@@ -82,7 +82,7 @@ def choose_shape(
     return ChatShape(
         batch_size=batch_size,
         micro_batch_tokens=fit_memory(
-            model, num_trained, chat.row_tokens, step_tokens, chat.supervised_fraction, device
+            model, num_optimized, chat.row_tokens, step_tokens, chat.supervised_fraction, device
         ),
         evaluation_tokens=evaluation_tokens(model, device),
     )
@@ -111,19 +111,21 @@ def evaluation_tokens(model: ModelConfig, device: str) -> int:
     return int(min(_MOST_EVALUATION_TOKENS, flops / (2 * cost.count_parameters(model))))
 
 
-def memory_bytes(model: ModelConfig, num_trained: int, tokens_at_once: int, row_tokens: int, supervised: float) -> int:
-    """Peak memory: all weights, with gradients and moments of those that are trained, activations and logits.
+def memory_bytes(
+    model: ModelConfig, num_optimized: int, tokens_at_once: int, row_tokens: int, supervised: float
+) -> int:
+    """Peak memory: all weights, with gradients and moments of the `num_optimized`, activations and logits.
 
     `supervised` is the fraction of the tokens that the model learns to predict.
     """
     whole = cost.train_memory_bytes(model, tokens_at_once, row_tokens, supervised)
-    frozen = max(0, cost.count_parameters(model) - num_trained)
-    adapter = max(0, num_trained - cost.count_parameters(model))
+    frozen = max(0, cost.count_parameters(model) - num_optimized)
+    adapter = max(0, num_optimized - cost.count_parameters(model))
     return whole - 12 * frozen + 16 * adapter
 
 
 def fit_memory(
-    model: ModelConfig, num_trained: int, row_tokens: int, step_tokens: int, supervised: float, device: str
+    model: ModelConfig, num_optimized: int, row_tokens: int, step_tokens: int, supervised: float, device: str
 ) -> int:
     """The tokens of a micro-batch: the whole update, or as many of its rows as fit into memory.
 
@@ -132,7 +134,7 @@ def fit_memory(
     available = _available_bytes(device)
     tokens = max(row_tokens, min(step_tokens, _MICRO_BATCH_TOKENS[device]))
     while available is not None:
-        needed = memory_bytes(model, num_trained, tokens, row_tokens, supervised)
+        needed = memory_bytes(model, num_optimized, tokens, row_tokens, supervised)
         if needed <= _FITTING * available:
             break
         if tokens == row_tokens:

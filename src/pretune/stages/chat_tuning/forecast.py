@@ -21,7 +21,7 @@ from pretune.training.objective import TokenObjective
 from pretune.training.optimizer import Optimizer
 from pretune.training.threaded_objective import in_lanes
 
-_BEST_BYTES = 4  # of a trained weight: a run keeps the best ones in main memory
+_BEST_BYTES = 4  # of a weight in the optimizer: a run keeps the best ones in main memory
 
 
 def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTuningConfig()) -> Forecast:
@@ -36,9 +36,10 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
     start = open_start(Path(pretrained), prepared, config)
     compute = choose_compute(precision=config.precision, compile="off")
     model = start.make(config).to(compute.device)
-    num_trained = sum(tensor.numel() for tensor in trained_tensors(model).values())
+    num_optimized = sum(tensor.numel() for tensor in trained_tensors(model).values())
+    num_trained = start.count_trained(model, config)
     chat = PreparedChat(prepared, start.model.config.max_seq_len)
-    shape = choices.choose_shape(config, start.config, chat, num_trained, compute.device)
+    shape = choices.choose_shape(config, start.config, chat, num_optimized, compute.device)
     corpus = ChatCorpus(chat, shape, config.seed)
     pace = trial_pace(
         model,
@@ -57,7 +58,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         tokens_per_epoch=corpus.tokens_per_epoch,
         elapsed_seconds=before,
     )
-    best_bytes = _BEST_BYTES * num_trained if compute.device == "cpu" else 0
+    best_bytes = _BEST_BYTES * num_optimized if compute.device == "cpu" else 0
     num_parameters = cost.count_parameters(start.config)
     return Forecast(
         size=name_shape(start.config),

@@ -90,7 +90,8 @@ class _ChatTuning:
         self.config, self.ranks = config, ranks
         self.compute = choose_compute_together(ranks, config.precision)
         self.model = start.make(config).to(self.compute.device)
-        self.num_trained = sum(tensor.numel() for tensor in trained_tensors(self.model).values())
+        self.num_optimized = sum(tensor.numel() for tensor in trained_tensors(self.model).values())
+        self.num_trained = start.count_trained(self.model, config)
         self.chat = PreparedChat(prepared, start.model.config.max_seq_len)
         self.corpus = self._open_corpus()
         self.parallel = Parallel(self.model, ranks)
@@ -114,7 +115,7 @@ class _ChatTuning:
         chosen = self.folder.manifest.summary.get("rows")  # as the run began, even if less memory is free now
         if chosen is None:
             choose = partial(
-                choices.choose_shape, self.config, self.start.config, self.chat, self.num_trained, self.compute.device
+                choices.choose_shape, self.config, self.start.config, self.chat, self.num_optimized, self.compute.device
             )
             chosen = self.ranks.answer(lambda: vars(choose()), "the size of a micro-batch")
             self.folder.note(rows=chosen)
@@ -199,7 +200,7 @@ class _ChatTuning:
     def _memory_bytes(self) -> int:
         chat, corpus = self.chat, self.corpus
         return choices.memory_bytes(
-            self.start.config, self.num_trained, corpus.micro_batch_tokens, chat.row_tokens, chat.supervised_fraction
+            self.start.config, self.num_optimized, corpus.micro_batch_tokens, chat.row_tokens, chat.supervised_fraction
         )
 
     def _describe_rates(self) -> str:
