@@ -98,10 +98,9 @@ def test_only_a_cpu_with_two_threads_has_two_lanes(
     assert lanes_for(device) is lanes_for(device)
 
 
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(("is_wanted", "inside"), [(True, 1), (False, 2)])
-def test_a_single_thread_computes_only_inside_and_only_if_wanted(
-    is_wanted: bool, inside: int, two_threads: None
-) -> None:
+def test_a_single_thread_computes_only_inside_and_only_if_wanted(is_wanted: bool, inside: int) -> None:
     with single_thread(is_wanted):
         assert torch.get_num_threads() == inside
     assert torch.get_num_threads() == 2

@@ -25,8 +25,8 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 
 POSITIONS_AT_ONCE = 512  # of a prompt, which bounds the memory that its attention takes
 TOKENS_PER_BATCH = 4096  # prompts, padding and continuations
-# At a few million weights and one position, waking a second thread costs more than it computes (1.2 times slower at 5M).
-PRODUCTS_OF_ONE_THREAD = 20_000_000
+# With a few million weights and one position, a second thread costs more than it computes: 1.2 times slower at 5M.
+PRODUCTS_OF_ONE_THREAD = 20_000_000  # weights times positions
 
 Ending = Literal["end of text", "max_tokens", "context"]
 
