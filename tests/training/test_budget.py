@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pretune.errors import EXIT_DATA, InputDataError
-from pretune.training.budget import Budget, Pace, Shape, median_seconds, plan_run, replan, seconds_left
+from pretune.model.config import large, mini
+from pretune.training.budget import (
+    Budget,
+    Pace,
+    Shape,
+    calibration_steps,
+    median_seconds,
+    plan_run,
+    replan,
+    seconds_left,
+)
 from pretune.training.schedule import Plan
 
 SHAPE = Shape(warmup_fraction=0.02, decay_fraction=0.4, long_fraction=0.1, tokens_per_step=1000.0, evaluations=10)
@@ -134,6 +144,11 @@ def test_the_median_ignores_items_that_compile(compiled: int) -> None:
 def test_the_median_ends_even_if_items_keep_getting_faster() -> None:
     clock = Clock()
     assert median_seconds(clock.items(*(2.0**-i for i in range(100))), 6, clock) < 0.1
+
+
+def test_a_large_model_on_a_cpu_is_timed_less_often() -> None:
+    assert calibration_steps(large(32_000), "cpu") < calibration_steps(mini(8_192), "cpu")
+    assert calibration_steps(large(32_000), "cuda") == calibration_steps(mini(8_192), "cpu")
 
 
 def test_processes_agree_when_calibration_ends() -> None:

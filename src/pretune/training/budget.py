@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pretune.errors import InputDataError
+from pretune.model import cost
+from pretune.model.config import ModelConfig
 from pretune.training.schedule import Plan, plan_steps
 
 _RESERVE_SECONDS = 2.0  # for the work after the last step
 _CHECKPOINT_SECONDS = 0.5
 _MIN_STEPS = 20
-CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
+_CALIBRATION_STEPS = 6  # timed updates of each row length, after a first one that may compile
+_FEW_CALIBRATION_STEPS = 2  # if each of them takes long
 _WARM = 1.5  # once all code is compiled, earlier items take at most so many times as long as later ones
 _MOST_ROUNDS = 4  # stop measuring after so many rounds of items, even if they still get faster
 
@@ -71,6 +74,11 @@ class Pace:
         long_steps = max(0, last - max(first, plan.long_start_step))
         stepping = (last - first - long_steps) * self.short_step_seconds + long_steps * self.long_step_seconds
         return stepping + evaluations * self.evaluation_seconds * (last - first) / max(1, plan.steps)
+
+
+def calibration_steps(model: ModelConfig, device: str) -> int:
+    """Updates to time before the plan is made."""
+    return _FEW_CALIBRATION_STEPS if cost.is_slow(model, device) else _CALIBRATION_STEPS
 
 
 def median_seconds(

@@ -22,7 +22,6 @@ from pretune.model.transformer import LanguageModel
 from pretune.runtime.events import EventLog
 from pretune.runtime.interruption import StopFlag
 from pretune.training.budget import (
-    CALIBRATION_STEPS,
     Budget,
     Pace,
     Shape,
@@ -58,7 +57,7 @@ class RunSettings:
     device: str
     keeps_best: bool = False  # end with the weights of the evaluation with the lowest loss, not with the last ones
     watches_spikes: bool = True  # refuse updates whose loss is far above the usual
-    calibration_steps: int = CALIBRATION_STEPS  # timed updates; fewer if each of them takes long
+    calibration_steps: int  # timed updates
 
 
 @runtime_checkable

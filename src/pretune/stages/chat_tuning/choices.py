@@ -10,13 +10,12 @@ from pretune.model.lora import TARGETS, LoraConfig
 from pretune.runtime.memory import available_memory_bytes
 from pretune.settings import ChatTuningConfig
 from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, PreparedChat
-from pretune.training.budget import CALIBRATION_STEPS, Budget, Shape
+from pretune.training.budget import Budget, Shape
 from pretune.training.optimizer import OptimizerConfig
 
 _WARMUP_FRACTION, _DECAY_FRACTION = 0.05, 0.5
 _EPOCHS = 3
-_LARGE = 30_000_000  # parameters; an update of 32 conversations takes a CPU a minute or more
-_BATCH, _LARGE_BATCH = 32, 8  # conversations
+_BATCH, _SMALL_BATCH = 32, 8  # conversations; small if an update takes long
 _NARROW = 512  # hidden units, up to which a model is one of our own sizes
 # Peak rates by (narrow, wide).
 _FULL_RATES, _LORA_RATES = (1e-3, 2e-4), (5e-3, 1e-3)
@@ -24,7 +23,7 @@ _SCRATCH_RATES = (0.02, 3e-3)  # of matrices (Muon) and of the rest, as in pre-t
 _WEIGHT_DECAY = 0.01
 _MICRO_BATCH_TOKENS = {"cpu": 8_192, "cuda": 32_768}
 _FITTING = 0.8  # of the free memory, so that the estimate may be wrong by a fifth
-_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 3e12, 3e15  # half a minute on two cores; seconds
+_CPU_EVALUATION_FLOPS, _GPU_EVALUATION_FLOPS = 1.5e12, 3e15  # a quarter of a minute on two cores; seconds
 _MOST_EVALUATION_TOKENS = 64_000
 
 
@@ -66,8 +65,7 @@ def optimizer_config(config: ChatTuningConfig, model: ModelConfig, compute: Comp
 
 def batch_size_of(config: ChatTuningConfig, model: ModelConfig, device: str) -> int:
     """Conversations per update."""
-    is_slow = device == "cpu" and cost.count_parameters(model) > _LARGE
-    return config.batch_size or (_LARGE_BATCH if is_slow else _BATCH)
+    return config.batch_size or (_SMALL_BATCH if cost.is_slow(model, device) else _BATCH)
 
 
 def choose_shape(
@@ -98,11 +96,6 @@ def shape_of(config: ChatTuningConfig, corpus: ChatCorpus) -> Shape:
         evaluations=config.evaluations,
         smaller="--batch-size",
     )
-
-
-def calibration_steps(model: ModelConfig, device: str) -> int:
-    """Updates to time before the plan is made; few if each of them takes long."""
-    return 2 if device == "cpu" and cost.count_parameters(model) > _LARGE else CALIBRATION_STEPS
 
 
 def evaluation_tokens(model: ModelConfig, device: str) -> int:

@@ -14,7 +14,7 @@ from pretune.stages.chat_tuning import choices
 from pretune.stages.chat_tuning.conversations import ChatCorpus, PreparedChat
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_before_plan, seconds_of_plan
 from pretune.stages.chat_tuning.starting_model import open_start
-from pretune.training.budget import plan_run
+from pretune.training.budget import calibration_steps, plan_run
 from pretune.training.checkpoint import trained_tensors
 from pretune.training.forecast import STARTING_SECONDS, Forecast, trial_memory_bytes, trial_pace
 from pretune.training.objective import TokenObjective
@@ -49,7 +49,7 @@ def forecast(pretrained: Path, prepared: Path, config: ChatTuningConfig = ChatTu
         compute.device,
         evaluation_rounds=len(corpus.validation),
     )
-    before = seconds_before_plan(corpus, pace, choices.calibration_steps(start.config, compute.device))
+    before = seconds_before_plan(corpus, pace, calibration_steps(start.config, compute.device))
     before += STARTING_SECONDS
     plan = plan_run(
         choices.budget_of(config),

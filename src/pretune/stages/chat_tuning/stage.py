@@ -26,7 +26,7 @@ from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, Prep
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
-from pretune.training.budget import describe_budget
+from pretune.training.budget import calibration_steps, describe_budget
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
@@ -136,7 +136,7 @@ class _ChatTuning:
                 device=self.compute.device,
                 keeps_best=True,
                 watches_spikes=False,  # a conversation of another kind is no fault
-                calibration_steps=choices.calibration_steps(model, self.compute.device),
+                calibration_steps=calibration_steps(model, self.compute.device),
             ),
             parallel=self.parallel,
             folder=self.folder.path / CHECKPOINTS,

@@ -16,7 +16,7 @@ from pretune.model.config import ModelConfig
 from pretune.settings import PretrainConfig
 from pretune.stages.pretrain.choices import most_predicted_fraction
 from pretune.text.tokenizer.tokenizer import TOKENIZER_CONFIG_NAME, TOKENIZER_NAME
-from pretune.training.budget import CALIBRATION_STEPS, Pace
+from pretune.training.budget import Pace, calibration_steps
 from pretune.training.forecast import count_checkpoints
 from pretune.training.initial_embedding import MAX_TOKENS, MAX_WORDS
 from pretune.training.schedule import Plan
@@ -49,7 +49,7 @@ def seconds_before_plan(
 ) -> float:
     """Seconds of the initial vectors, of compiling, and of the calibration, after which the stage makes its plan."""
     step_seconds = uncompiled.short_step_seconds + (uncompiled.long_step_seconds if has_long_rows else 0.0)
-    seconds = (1 + CALIBRATION_STEPS) * step_seconds + 2 * uncompiled.evaluation_seconds
+    seconds = (1 + calibration_steps(model, compute.device)) * step_seconds + 2 * uncompiled.evaluation_seconds
     if compute.is_compiled:
         seconds += _COMPILING_SECONDS[has_compiled_before()]
     if config.initial_embedding == "vectors":

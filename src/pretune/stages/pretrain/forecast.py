@@ -45,7 +45,7 @@ from pretune.text.tokenizer.tokenizer import load_tokenizer
 from pretune.training.budget import Pace, plan_run
 from pretune.training.forecast import STARTING_SECONDS, Forecast, trial_memory_bytes, trial_pace
 from pretune.training.objective import TokenObjective
-from pretune.training.optimizer import Optimizer
+from pretune.training.optimizer import Optimizer, OptimizerConfig
 from pretune.training.threaded_objective import in_lanes
 
 
@@ -64,21 +64,23 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
     base_model = None if base is None else open_base(base, config, source)
     config = fit_to_base(config, base_model)
     tokenizer, budget = load_tokenizer(preprocessed), budget_of(config)
-    rows = row_settings(config, budget, device_at_hand())
+    base_config = None if base_model is None else base_model.config
+    rows = row_settings(config, budget, device_at_hand(), base=base_config)
     corpus = Corpus(preprocessed, rows, special_ids(tokenizer), tokenizer.is_sentence_end)
     compute = choose_compute(
         precision=config.precision,
         compile=config.compile,
         is_worth_compiling=is_worth_compiling(budget, corpus.tokens_per_epoch),
     )
-    if base_model is not None:
-        model_config = base_model.config
+    if base_config is not None:
+        model_config = base_config
     else:
         size = choose_size(config.size, budget, corpus.tokens_per_epoch, compute)
         model_config = replace(PRESETS[size](tokenizer.vocab_size), objective=resolve_objective(config, None))
-    check_memory(model_config, config, corpus, compute.device, has_base=base_model is not None)
+    check_memory(model_config, config, corpus, compute.device, has_base=base_config is not None)
     peak_before = trial_memory_bytes(compute.device)
-    uncompiled = _measure_pace(model_config, config, corpus, compute)
+    optimizer = optimizer_config(config, compute, base_config)
+    uncompiled = _measure_pace(model_config, config.seed, optimizer, corpus, compute)
     has_long_rows = corpus.long is not None
     before = STARTING_SECONDS + seconds_before_plan(
         config, model_config, compute, uncompiled, corpus.tokens_per_epoch, has_long_rows=has_long_rows
@@ -104,15 +106,17 @@ def forecast(preprocessed: Path, config: PretrainConfig, *, base: Path | None = 
     )
 
 
-def _measure_pace(model_config: ModelConfig, config: PretrainConfig, corpus: Corpus, compute: Compute) -> Pace:
+def _measure_pace(
+    model_config: ModelConfig, seed: int, optimizer: OptimizerConfig, corpus: Corpus, compute: Compute
+) -> Pace:
     """Seconds of an update with short and with long rows and of an evaluation, uncompiled."""
     model = LanguageModel(model_config).to(compute.device)
-    initialize(model, config.seed)
+    initialize(model, seed)
     uncompiled = replace(compute, is_compiled=False)
     return trial_pace(
         model,
         in_lanes(TokenObjective(model, compute.dtype, compiled=False), model, uncompiled),
-        Optimizer(model, optimizer_config(config, compute)),
+        Optimizer(model, optimizer),
         corpus,
         compute.device,
         evaluation_rounds=max(len(corpus.masked_validation), len(corpus.causal_validation)),

@@ -50,7 +50,7 @@ from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
-from pretune.training.budget import describe_budget
+from pretune.training.budget import calibration_steps, describe_budget
 from pretune.training.checkpoint import TrainingState, log_compute_change
 from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.objective import TokenObjective
@@ -119,8 +119,13 @@ class _Pretraining:
         self.budget = budget_of(config)
         self.corpus = Corpus(
             preprocessed,
-            # As the run began, even if it is resumed on another device.
-            row_settings(self.config, self.budget, device_at_hand(), folder.manifest.summary.get("micro_batch_tokens")),
+            row_settings(
+                self.config,
+                self.budget,
+                device_at_hand(),
+                base=None if base is None else base.config,
+                begun=folder.manifest.summary,
+            ),
             special_ids(self.tokenizer),
             self.tokenizer.is_sentence_end,
             RankSlice(rank=ranks.rank, size=ranks.size),
@@ -206,13 +211,14 @@ class _Pretraining:
         training = PretrainingRun(
             self.model,
             self.objective,
-            optimizer_config(config, self.compute),
+            optimizer_config(config, self.compute, None if self.base is None else self.base.config),
             self.corpus,
             RunSettings(
                 evaluations=config.evaluations,
                 checkpoint_minutes=config.checkpoint_minutes,
                 minutes=self.budget.minutes,
                 device=self.compute.device,
+                calibration_steps=calibration_steps(self.model_config, self.compute.device),
             ),
             parallel=self.parallel,
             folder=self.folder.path / CHECKPOINTS,
@@ -277,8 +283,13 @@ class _Pretraining:
         self._initialize()
         pace = self.training.calibrate()
         plan = self.training.make_plan(self.budget, self.shape, pace)
-        micro_batch_tokens = self.corpus.settings.micro_batch_tokens
-        self.folder.note(plan=plan.to_dict(), size=self.size, micro_batch_tokens=micro_batch_tokens)
+        rows = self.corpus.settings
+        self.folder.note(
+            plan=plan.to_dict(),
+            size=self.size,
+            micro_batch_tokens=rows.micro_batch_tokens,
+            validation_tokens=rows.validation_tokens,
+        )
         log.write(
             "estimate",
             **estimate_fields(self.config, self.model_config, self.compute, self.corpus, pace),
