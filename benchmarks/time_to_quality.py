@@ -16,8 +16,9 @@ the call that trains, compiling included; the search does not count, and it read
 and of 512 tokens, those count with which theirs does better. One process runs at a time, contenders by turns, and each
 line has the rate of matrix products right before it, so that a slow hour shows.
 
-A run is appended to LINES when it is finished; a run that LINES has is not repeated, so the same command resumes. With
-the default options, two cores are busy for some nine hours at most. They should have nothing else to do.
+A run is appended to LINES when it is finished; a run that LINES has is not repeated, so the same command resumes. The
+settings that the search finds for a size serve all its budgets. With the default options, the whole takes some nine
+hours of two cores that have nothing else to do, and at most twelve.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 _MOST_LIMIT = 1024  # run_mlm.py makes no longer rows unless it is asked to
+_LOWEST = {"learning_rate": 1e-5, "rows_per_step": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +95,6 @@ def _climb(start: TrainerSettings, name: str, score: Callable[[TrainerSettings],
         if best != start:
             break
     return best
-
-
-_LOWEST = {"learning_rate": 1e-5, "rows_per_step": 1}
 
 
 def _changed(settings: TrainerSettings, name: str, value: Any) -> TrainerSettings:
