@@ -93,7 +93,9 @@ def our_logits(folder: Path) -> Logits:
 def their_logits(folder: Path) -> Logits:
     """A model folder of transformers, in transformers' own code."""
     from transformers import AutoModelForMaskedLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     model = AutoModelForMaskedLM.from_pretrained(folder, local_files_only=True).float().eval()
 
     def logits_of(rows: HiddenRows) -> Tensor:
