@@ -127,7 +127,7 @@ def test_a_model_without_the_template_continues_a_transcript(generator: TextGene
 
 
 def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: TextGenerator, tmp_path: Path) -> None:
-    session = ChatSession(Scripted(chatty, ["Cold.", "Funny."]), "Be brief.")
+    session = ChatSession(Scripted(chatty, ["Cold.", "Funny.", "Good."]), "Be brief.")
     with pytest.raises(UsageError, match="nothing to save yet"):
         session.save(tmp_path / "chat.jsonl")
     list(session.reply("The food?", GREEDY))
@@ -138,6 +138,10 @@ def test_a_saved_conversation_is_one_line_and_nothing_is_overwritten(chatty: Tex
     roles = [(each["role"], each["content"]) for each in json.loads(line)["messages"]]
     assert roles[0] == ("system", "Be brief.")
     assert roles[1:] == [("user", "The food?"), ("assistant", "Cold."), ("user", "The film?"), ("assistant", "Funny.")]
+    session.reset()
+    list(session.reply("And now?", GREEDY))
+    with pytest.raises(UsageError, match="nothing is ever overwritten"):
+        session.save(file)  # another conversation
     with pytest.raises(UsageError, match="nothing is ever overwritten"):
         other = ChatSession(Scripted(chatty, ["Good."]))
         list(other.reply("So?", GREEDY))

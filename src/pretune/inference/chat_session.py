@@ -73,12 +73,14 @@ class ChatSession:
         """Forget the conversation, but not the message of the system."""
         self._end_last()
         self.turns, self.num_left_out = [], 0
+        self._saved.clear()  # files of the conversation that is forgotten, which the next one must not replace
         self._prefix = PrefixCache(self.generator.model.transformer)
 
     def save(self, path: Path | str) -> Path:
         """Write the conversation as one line of jsonl, which `prepare --task chat` reads, and return its path.
 
-        Raises UsageError if nothing was said yet, or if the file exists and was not saved by this session.
+        Raises UsageError if nothing was said yet, or if the file exists and does not have this
+        conversation, up to an earlier message.
         """
         path = Path(path).expanduser().absolute()
         if not self.turns:
