@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pretune.compute.cpu_threads import single_thread
 from pretune.data.padding import group_by_length
 from pretune.errors import UsageError
 from pretune.inference.prefix_cache import PrefixCache
@@ -25,6 +26,8 @@ from pretune.text.tokenizer.tokenizer import Tokenizer
 
 POSITIONS_AT_ONCE = 512  # of a prompt, which bounds the memory that its attention takes
 TOKENS_PER_BATCH = 4096  # prompts, padding and continuations
+# With a few million weights and one position, a second thread costs more than it computes: 1.2 times slower at 5M.
+PRODUCTS_OF_ONE_THREAD = 20_000_000  # weights times positions
 
 Ending = Literal["end of text", "max_tokens", "context"]
 
@@ -55,6 +58,7 @@ class TextGenerator:
         """`stop_ids` are tokens that end a text, besides those that the tokenizer and the configuration name."""
         self.model, self.tokenizer, self.path = model.eval(), tokenizer, path
         own = {tokenizer.eos_id, model.config.eos_token_id}
+        self._num_weights = sum(p.numel() for p in model.parameters())
         self.stop_ids = frozenset(i for i in stop_ids | own if 0 <= i < model.config.vocab_size)
 
     @property
@@ -204,7 +208,8 @@ class TextGenerator:
 
     @torch.inference_mode()  # not around a whole generator: it would hold for the caller between two tokens
     def _next_logits(self, input_ids: Tensor, cache: KeyValueCache) -> Tensor:
-        return self.model.next_logits(input_ids, cache)
+        with single_thread(input_ids.numel() * self._num_weights <= PRODUCTS_OF_ONE_THREAD):
+            return self.model.next_logits(input_ids, cache)
 
     def _never(self, stop_ids: frozenset[int]) -> Tensor:
         """Tokens that stand for no text and stop nothing, and rows of the embedding that are no token."""
