@@ -95,7 +95,7 @@ def write_page(folder: Path, answered: Sequence[tuple[str, str]], name: str = "c
 
 def rows_of(table: Any) -> list[list[str]]:
     """The cells of the rows of a table, with ordinary blanks and minus signs."""
-    return table.evaluate(  # type: ignore[no-any-return]
+    return table.evaluate(
         """(table) => [...table.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) =>
             cell.innerText.replace(/[\\u2068\\u2069]/g, "").replace(/\\s+/g, " ").replace(/\\u2212/g, "-").trim()))"""
     )

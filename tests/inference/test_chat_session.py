@@ -70,7 +70,7 @@ def test_a_reply_that_is_stopped_is_kept_as_far_as_it_was_written(chatty: TextGe
     session = ChatSession(scripted)
     reply = session.reply("What rises?", GREEDY)
     shown = next(reply) + next(reply)
-    reply.close()  # type: ignore[attr-defined]
+    reply.close()
     assert scripted.was_closed
     assert session.messages == [Message("user", "What rises?"), Message("assistant", shown.strip())]
     assert "".join(session.reply("Go on.", GREEDY)) == "Good."
