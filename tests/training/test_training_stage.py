@@ -11,7 +11,7 @@ import pytest
 from pretune.compute.ranks import ALONE
 from pretune.errors import InputDataError, ModelError, OutOfResourcesError, PretuneError, StoppedError, UsageError
 from pretune.runtime.stage_folder import StageFolder, open_stage
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_pieces
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 
 
 def open_folder(tmp_path: Path) -> StageFolder:
@@ -63,9 +63,9 @@ def test_one_process_computes_as_it_chooses_itself() -> None:
     assert (compute.precision, compute.is_compiled, compute.processes) == ("fp32", False, 1)
 
 
-def test_pieces_of_an_earlier_attempt_are_remembered(tmp_path: Path) -> None:
+def test_the_split_of_an_earlier_attempt_is_remembered(tmp_path: Path) -> None:
     folder = open_folder(tmp_path)
-    assert noted_pieces(folder) == 1
+    assert noted_split(folder) == 1
     folder.note(pieces=4)
-    assert noted_pieces(folder) == 4
+    assert noted_split(folder) == 4
     folder.close()

@@ -250,10 +250,12 @@ def generate(arguments: Arguments) -> int:
         return EXIT_DONE
     texts = generator.stream(prompt, sampling)
     sys.stdout.write(clean_lines(generator.clean(prompt)))
-    for text in texts:
-        sys.stdout.write(clean_lines(text))
-        sys.stdout.flush()
-    to_stdout("")
+    try:
+        for text in texts:
+            sys.stdout.write(clean_lines(text))
+            sys.stdout.flush()
+    finally:
+        to_stdout("")  # after Ctrl-C, too: what is said about it gets a line of its own
     return EXIT_DONE
 
 

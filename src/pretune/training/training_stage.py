@@ -54,6 +54,6 @@ def choose_compute_together(
     return replace(own, **ranks.answer(lambda: {name: getattr(own, name) for name in chosen}, "the start"))
 
 
-def noted_pieces(folder: StageFolder) -> int:
+def noted_split(folder: StageFolder) -> int:
     """The pieces of a micro-batch that an earlier attempt ended with because a process ran out of memory."""
     return int(folder.manifest.summary.get("pieces", 1))

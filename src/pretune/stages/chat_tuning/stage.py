@@ -33,7 +33,7 @@ from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.reply_losses import ReplyLosses, measure_replies
 from pretune.training.threaded_objective import in_lanes
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_pieces
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 
 
 def tune_chat(
@@ -146,7 +146,7 @@ class _ChatTuning:
             start=begun,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = noted_pieces(self.folder)
+        training.state.microbatch_split.count = noted_split(self.folder)
         training.state.made_from = {
             "base": self.start.weights_hash[:12],
             "conversations": self.source.fingerprint[:12],
@@ -221,7 +221,7 @@ class _ChatTuning:
 
     def _resume(self, state: TrainingState) -> None:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
-        self.training.resume(state, noted_pieces(self.folder))
+        self.training.resume(state, noted_split(self.folder))
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ from pretune.training.checkpoint import load_best
 from pretune.training.finetuning_trial import DECISION, FinetuningTrial, TrialSettings, predict_outputs
 from pretune.training.objective import TaskObjective
 from pretune.training.parallel import Parallel
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_pieces
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 from pretune.training.trial_plan import PlannedTrial, default_rates, plan_trials
 
 _HANG_SECONDS = 60.0  # a process that the others wait for longer counts as hung
@@ -235,7 +235,7 @@ class _Finetuning:
             measure=self.data.measure_validation,
             parallel=Parallel(model, self.ranks),
             compute=self.compute.to_dict(),
-            pieces=noted_pieces(self.folder),
+            pieces=noted_split(self.folder),
             validation_weights=self.data.validation_weights(train.targets),
         ).run(stop)
         return {**vars(planned), **best}

@@ -58,7 +58,7 @@ from pretune.training.parallel import Parallel
 from pretune.training.pretraining_run import PretrainingRun, RunSettings
 from pretune.training.probes import HiddenWord, choose_unseen, hide_word, hide_words, predict_hidden
 from pretune.training.threaded_objective import in_lanes
-from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_pieces
+from pretune.training.training_stage import CHECKPOINTS, at_training, choose_compute_together, noted_split
 
 _NUM_PROBES = 6
 _PROBE_POOL = 2000  # validation documents from which the sentences are drawn
@@ -228,7 +228,7 @@ class _Pretraining:
             start=start,
         )
         training.state.compute = self.compute.to_dict()
-        training.state.microbatch_split.count = noted_pieces(self.folder)
+        training.state.microbatch_split.count = noted_split(self.folder)
         training.state.made_from = {**asdict(self.model_config), **self._describe_text(), "optimizer": config.optimizer}
         if self.base is not None:
             training.state.made_from["base"] = self.base.fingerprint[:12]
@@ -324,7 +324,7 @@ class _Pretraining:
         log_compute_change(state, self.compute.to_dict(), self.folder.log)
         if self.base is not None:
             self.base.weights.clear()  # the checkpoint has later ones
-        self.training.resume(state, noted_pieces(self.folder))
+        self.training.resume(state, noted_split(self.folder))
         if self.compute.is_compiled:
             self.training.compile_again()
 
