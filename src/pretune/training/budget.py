@@ -135,6 +135,13 @@ def plan_run(budget: Budget, shape: Shape, pace: Pace, *, tokens_per_epoch: int,
     )
 
 
+def refuse_too_few_updates(budget: Budget, shape: Shape, *, tokens_per_epoch: int) -> None:
+    """Raise InputDataError, before anything is timed, if a budget that is not given in minutes is too small."""
+    if budget.minutes is None:
+        no_time = Pace(short_step_seconds=0.0, long_step_seconds=0.0, evaluation_seconds=0.0)
+        plan_run(budget, shape, no_time, tokens_per_epoch=tokens_per_epoch, elapsed_seconds=0.0)
+
+
 def describe_budget(budget: Budget, plan: Plan) -> dict[str, Any]:
     """The budget as given, and the tokens that the plan reaches with it."""
     given = {name: value for name, value in vars(budget).items() if value is not None}

@@ -26,7 +26,7 @@ from pretune.stages.chat_tuning.conversations import ChatCorpus, ChatShape, Prep
 from pretune.stages.chat_tuning.estimate import disk_bytes, seconds_of_plan
 from pretune.stages.chat_tuning.saving import save_trained_texts, save_tuned
 from pretune.stages.chat_tuning.starting_model import StartingModel, open_start
-from pretune.training.budget import calibration_steps, describe_budget
+from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change, trained_tensors
 from pretune.training.objective import TokenObjective
 from pretune.training.parallel import Parallel
@@ -156,6 +156,8 @@ class _ChatTuning:
 
     def _begin(self) -> None:
         log, training = self.folder.log, self.training
+        budget, shape = choices.budget_of(self.config), choices.shape_of(self.config, self.corpus)
+        refuse_too_few_updates(budget, shape, tokens_per_epoch=self.corpus.tokens_per_epoch)
         log.write(
             "stage_started",
             config=self.folder.manifest.config,
@@ -170,8 +172,6 @@ class _ChatTuning:
         self._note_base()
         initial = {name: tensor.cpu().clone() for name, tensor in trained_tensors(self.model).items()}
         pace = training.calibrate()
-        shape = choices.shape_of(self.config, self.corpus)
-        budget = choices.budget_of(self.config)
         plan = training.make_plan(budget, shape, pace)
         self.folder.note(plan=plan.to_dict())
         seconds = training.elapsed() + seconds_of_plan(plan, pace, self.config, self.corpus)

@@ -50,7 +50,7 @@ from pretune.text.document_store import iter_corpus
 from pretune.text.seen_texts import PRETRAINING, hand_on_seen, join_seen, load_seen, save_seen
 from pretune.text.token_shards import SHARD_ENDINGS
 from pretune.text.tokenizer.tokenizer import TOKENIZER_NAME, Tokenizer, load_tokenizer
-from pretune.training.budget import calibration_steps, describe_budget
+from pretune.training.budget import calibration_steps, describe_budget, refuse_too_few_updates
 from pretune.training.checkpoint import TrainingState, log_compute_change
 from pretune.training.initial_embedding import build_word_vectors
 from pretune.training.objective import TokenObjective
@@ -264,6 +264,7 @@ class _Pretraining:
 
     def _start(self) -> None:
         log = self.folder.log
+        refuse_too_few_updates(self.budget, self.shape, tokens_per_epoch=self.corpus.tokens_per_epoch)
         log.write(
             "stage_started",
             config=self.folder.manifest.config,
